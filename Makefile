@@ -1,0 +1,41 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench lock clean
+
+help:  ## What each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what the lock file names …"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(INSTALLED)  ## The whole path before your eyes: five files, one archive, every byte checked
+	@$(BIN)/python -m stack.demo
+
+up: $(INSTALLED)  ## The whole system on http://127.0.0.1:8080 (PORT=, WORKERS=)
+	@$(BIN)/python -m stack
+
+test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## Style, types and who may import whom
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: $(INSTALLED)  ## Pin every version anew in requirements.lock
+	@{ echo '# Made by `make lock`. Install with: pip install --require-hashes -r requirements.lock'; \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	    --no-header --extra dev pyproject.toml; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:  ## Remove what the targets above made
+	@rm -rf $(VENV) .state .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

