@@ -1,0 +1,95 @@
+"""The only place that builds connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from common.queue import Dispatcher, celery_app
+from common.storage import ObjectStore
+from common.store.jobs import JobStore, Limits
+from common.store.queries import JobQueries
+from common.store.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from common.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What a process works with."""
+
+    settings: Settings
+    redis: Redis
+    celery: Celery
+    dispatcher: Dispatcher
+    jobs: JobStore
+    queries: JobQueries
+    sweeper: Sweeper
+    storage: ObjectStore
+
+
+def connect(settings: Settings, *, patience: float) -> Services:
+    """Build every connection; none is opened before it is used.
+
+    ``patience`` is how many seconds a call to the job store may take, retries included: short for
+    the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
+    of the store.
+    """
+    client = redis_client(settings.redis_url, patience=patience)
+    celery = celery_app(settings.broker)
+    dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
+    limits = Limits(
+        max_active=settings.max_active_jobs,
+        max_attempts=settings.max_retries + 1,
+        lease=settings.lease_seconds,
+        job_ttl=settings.job_ttl,
+        archive_ttl=settings.archive_ttl,
+    )
+    return Services(
+        settings=settings,
+        redis=client,
+        celery=celery,
+        dispatcher=dispatcher,
+        jobs=JobStore(client, dispatcher, limits),
+        queries=JobQueries(client),
+        sweeper=Sweeper(client, dispatcher, limits, low_max_wait=settings.low_priority_max_wait),
+        storage=ObjectStore(
+            endpoint=settings.s3_endpoint_url or None,
+            public_endpoint=settings.s3_public_endpoint_url or None,
+            region=settings.s3_region,
+        ),
+    )
+
+
+def redis_client(url: str, *, patience: float) -> Redis:
+    """A client whose calls give up after about ``patience`` seconds.
+
+    redis-py's own defaults wait for most of a minute on a server that hangs.
+    """
+    retries = max(0, round(patience / 3) - 1) if patience > 3 else 0
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=min(3.0, patience),
+        socket_connect_timeout=min(2.0, patience),
+        health_check_interval=10,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
+    )
+
+
+def same_server(store: str, broker: str) -> bool:
+    """Whether both URLs name the same database, so that one script can write to both."""
+    return _place(store) == _place(broker)
+
+
+def _place(url: str) -> tuple[str, str | None, int, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 6379, parts.path.strip("/") or "0"

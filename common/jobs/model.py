@@ -1,0 +1,197 @@
+"""The job as a frozen snapshot, read alike from the store's hash and from an event."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import orjson
+
+from common.jobs.transitions import TERMINAL, JobState
+
+
+class Priority(StrEnum):
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class OnMissing(StrEnum):
+    """What to do with a requested file that does not exist."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """What was asked for; it never changes."""
+
+    file_ids: tuple[int, ...]
+    priority: Priority = Priority.NORMAL
+    on_missing: OnMissing = OnMissing.FAIL
+    file_name: str | None = None
+    callback_url: str | None = None
+    #: Echoed back to the caller; at most 4 KiB as JSON.
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far an attempt has come, and how long the rest may take."""
+
+    processed_files: int = 0
+    total_bytes: int | None = None
+    processed_bytes: int = 0
+    #: Seconds; None while no honest estimate can be made.
+    seconds_remaining: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """The finished object that a completed job points at."""
+
+    bucket: str
+    key: str
+    name: str
+    #: Bytes.
+    size: int
+    content_type: str
+    #: ``crc32:<8 hex digits>`` of all bytes, where it is known.
+    checksum: str | None = None
+    etag: str | None = None
+    #: Requested files that the archive does not hold (``onMissing: skip``).
+    missing_files: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt ended without an archive."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to work on a job until it lapses; ``fence`` is checked on every write."""
+
+    job_id: str
+    #: Fencing token: grows with each claim, so that an older holder's writes are refused.
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """One file of a job as its worker reported it."""
+
+    file_id: int
+    #: ``done``, ``missing`` or ``failed``; a file not reported yet is ``pending``.
+    state: str
+    size: int | None = None
+    name: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A whole snapshot. Times are integer milliseconds since 1970, taken by the store's clock."""
+
+    id: str
+    user: str
+    status: JobState
+    #: Grows by one at every change; the cursor of every transport.
+    version: int
+    priority: Priority
+    on_missing: OnMissing
+    #: Current attempt, 1 for the first; 0 before it.
+    attempt: int
+    max_attempts: int
+    #: Fencing token of the newest lease.
+    fence: int
+    progress: int
+    total_files: int
+    processed_files: int
+    total_bytes: int | None
+    processed_bytes: int | None
+    seconds_remaining: float | None
+    retry_at: int | None
+    failure: Failure | None
+    artifact: Artifact | None
+    callback_url: str | None
+    metadata: Mapping[str, Any]
+    worker: str | None
+    created_at: int
+    started_at: int | None
+    updated_at: int
+    completed_at: int | None
+    expires_at: int | None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def retries_remaining(self) -> int:
+        return max(0, self.max_attempts - self.attempt)
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> Self:
+        """A job from the store's flat strings; an absent or empty field is None."""
+        return cls(
+            id=fields["id"],
+            user=fields["user"],
+            status=JobState(fields["status"]),
+            version=int(fields["version"]),
+            priority=Priority(fields["priority"]),
+            on_missing=OnMissing(fields["on_missing"]),
+            attempt=int(fields["attempt"]),
+            max_attempts=int(fields["max_attempts"]),
+            fence=int(fields["fence"]),
+            progress=int(fields["progress"]),
+            total_files=int(fields["total_files"]),
+            processed_files=int(fields["processed_files"]),
+            total_bytes=_integer(fields, "total_bytes"),
+            processed_bytes=_integer(fields, "processed_bytes"),
+            seconds_remaining=_number(fields, "seconds_remaining"),
+            retry_at=_integer(fields, "retry_at"),
+            failure=_failure(fields),
+            artifact=_artifact(fields),
+            callback_url=fields.get("callback_url") or None,
+            metadata=orjson.loads(fields.get("metadata") or "{}"),
+            worker=fields.get("worker") or None,
+            created_at=int(fields["created_at"]),
+            started_at=_integer(fields, "started_at"),
+            updated_at=int(fields["updated_at"]),
+            completed_at=_integer(fields, "completed_at"),
+            expires_at=_integer(fields, "expires_at"),
+        )
+
+
+def _integer(fields: Mapping[str, str], name: str) -> int | None:
+    text = fields.get(name)
+    return int(text) if text else None
+
+
+def _number(fields: Mapping[str, str], name: str) -> float | None:
+    text = fields.get(name)
+    return float(text) if text else None
+
+
+def _failure(fields: Mapping[str, str]) -> Failure | None:
+    if not fields.get("error_code"):
+        return None
+    return Failure(
+        code=fields["error_code"],
+        message=fields["error"],
+        retryable=fields["retryable"] == "1",
+    )
+
+
+def _artifact(fields: Mapping[str, str]) -> Artifact | None:
+    text = fields.get("artifact")
+    return Artifact(**orjson.loads(text)) if text else None

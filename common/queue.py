@@ -1,0 +1,138 @@
+"""The Celery side of a wake-up: names, configuration, and how a hint becomes a message.
+
+A message only says "look at this job". Losing one, or having it twice, costs a round trip: the
+truth is in the job's hash (docs/decisions/hints-and-leases.md).
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+from celery import Celery
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+
+DOWNLOAD_TASK: Final = "longhaul.download"
+QUEUE_PREFIX: Final = "longhaul."
+#: The order in which a worker looks for work.
+LANES: Final = ("high", "normal", "low")
+
+#: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
+#: The marks are filled in by common/store/lua/include/hint.lua.
+_MESSAGE: Final = {
+    "body": json.dumps([["@JOB@"], {}, {}]),
+    "content-encoding": "utf-8",
+    "content-type": "application/json",
+    "headers": {
+        "lang": "py",
+        "task": DOWNLOAD_TASK,
+        "id": "@TAG@",
+        "root_id": "@TAG@",
+        "parent_id": None,
+        "group": None,
+        "argsrepr": "('@JOB@',)",
+        "kwargsrepr": "{}",
+        "retries": 0,
+        "timelimit": [None, None],
+        "eta": None,
+        "expires": None,
+        "ignore_result": True,
+    },
+    "properties": {
+        "correlation_id": "@TAG@",
+        "delivery_mode": 2,
+        "delivery_tag": "@TAG@",
+        "delivery_info": {"exchange": "", "routing_key": "@QUEUE@"},
+        "priority": 0,
+    },
+}
+
+log = structlog.get_logger(__name__)
+
+
+def celery_app(broker: str) -> Celery:
+    """The Celery app that the API, the workers and beat share; ``docs/decisions`` says why so."""
+    app = Celery("longhaul", broker=broker)
+    app.conf.update(
+        # The messages are hints: a lost one is found by the sweeper, so nothing is acknowledged
+        # late, and no broker failure makes Celery run a task a second time.
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=QUEUE_PREFIX + "normal",
+        task_queues=[Queue(QUEUE_PREFIX + lane) for lane in LANES],
+        task_create_missing_queues=False,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 86_400,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+            "queue_order_strategy": "priority",
+        },
+        task_publish_retry_policy={
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.2,
+        },
+    )
+    if broker.startswith("rediss://"):
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return app
+
+
+class Dispatcher:
+    """Sends wake-ups for jobs that became ready.
+
+    Where the broker is the job store's own server, the script that makes a job ready pushes the
+    message itself, out of ``script_args``. Elsewhere ``send`` does it through Celery.
+    """
+
+    def __init__(self, app: Celery, *, same_server: bool) -> None:
+        self._app = app
+        message = json.dumps(_MESSAGE) if same_server else ""
+        self.script_args = {"message": message, "queue": QUEUE_PREFIX}
+
+    def send(self, hints: Iterable[tuple[str, str]]) -> None:
+        """Send (job id, lane) pairs. A broker that is down is no error: the sweeper sends again."""
+        for job_id, lane in hints:
+            try:
+                self._app.send_task(DOWNLOAD_TASK, args=[job_id], queue=QUEUE_PREFIX + lane)
+            except (OperationalError, OSError) as error:
+                log.warning("wake-up not sent, the sweeper will", job_id=job_id, error=str(error))
+                return
+
+    def waiting(self) -> dict[str, int] | None:
+        """Messages in each lane's queue, or None when the broker does not answer."""
+        try:
+            with self._app.connection_for_read() as connection:
+                channel: Any = connection.default_channel
+                return {
+                    lane: channel.queue_declare(QUEUE_PREFIX + lane, passive=True).message_count
+                    for lane in LANES
+                }
+        except connection_errors(self._app):
+            return None
+
+
+def connection_errors(app: Celery) -> tuple[type[BaseException], ...]:
+    """What the broker's client raises when the broker cannot be reached or lacks a queue."""
+    connection = app.connection_for_read()
+    return (
+        OperationalError,
+        OSError,
+        *connection.connection_errors,
+        *connection.channel_errors,
+    )

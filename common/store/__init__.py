@@ -1,0 +1,1 @@
+"""The job store: the only Redis code besides Celery's own."""

@@ -1,0 +1,246 @@
+"""The job's life cycle: each method is one atomic script, one round trip."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
+
+from common.jobs import events
+from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Lease, Progress
+from common.jobs.transitions import RESTARTABLE, JobState, sources_of
+from common.store import keys
+from common.store.records import decode_spec, failure_fields, progress_fields, reports_json
+from common.store.scripts import Scripts
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: Jobs that a user's list remembers.
+REMEMBERED: Final = 1_000
+IDEMPOTENCY_TTL: Final = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long things live (seconds) and how many a user may have."""
+
+    max_active: int = 5
+    max_attempts: int = 4
+    lease: float = 10.0
+    job_ttl: float = 86_400.0
+    archive_ttl: float = 86_400.0
+
+
+class WakeUps(Protocol):
+    """Tells the workers of jobs that became ready (``common.queue.Dispatcher``)."""
+
+    @property
+    def script_args(self) -> Mapping[str, str]:
+        """What a script needs to push the messages itself; no ``message``, if it cannot."""
+
+    def send(self, hints: Iterable[tuple[str, str]]) -> None:
+        """Send (job id, lane) pairs that a script could not push."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """What became of a request to create a job: ``created``, ``replayed`` or ``deduplicated``."""
+
+    outcome: str
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to run one attempt of a job."""
+
+    lease: Lease
+    job: Job
+    spec: JobSpec
+
+
+class JobStore:
+    """Creates and changes jobs.
+
+    Every method raises ``redis.exceptions.RedisError`` when the store cannot be reached; what was
+    refused raises one of ``common.errors``.
+    """
+
+    def __init__(self, client: Redis, wake_ups: WakeUps, limits: Limits | None = None) -> None:
+        self._client = client
+        self._scripts = Scripts(client)
+        self._wake_ups = wake_ups
+        self.limits = limits or Limits()
+
+    def create(self, user: str, spec: JobSpec, *, idempotency_key: str | None = None) -> Accepted:
+        """Accept a job for ``user``, or find the one that the same request made already.
+
+        Raises ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
+        """
+        job_id = keys.new_job_id(user)
+        spec_json = orjson.dumps(asdict(spec), option=orjson.OPT_SORT_KEYS)
+        digest = hashlib.sha256(spec_json).hexdigest()
+        args = {
+            "id": job_id,
+            "user": user,
+            "digest": digest,
+            "idempotency": idempotency_key,
+            "idempotency_ttl": _ms(IDEMPOTENCY_TTL),
+            "max_active": self.limits.max_active,
+            "remembered": REMEMBERED,
+            "spec": spec_json.decode(),
+        }
+        fields = self._first_fields(job_id, user, spec, digest)
+        code, snapshot, *hints = self._dispatching("create", keys.status(job_id), args, fields)
+        self._send(hints)
+        return Accepted(outcome=code.lower(), job=events.decode(snapshot))
+
+    def _first_fields(
+        self, job_id: str, user: str, spec: JobSpec, digest: str
+    ) -> Mapping[str, object]:
+        return {
+            "id": job_id,
+            "user": user,
+            "status": JobState.QUEUED,
+            "priority": spec.priority,
+            "lane": spec.priority,
+            "on_missing": spec.on_missing,
+            "attempt": 0,
+            "max_attempts": self.limits.max_attempts,
+            "fence": 0,
+            "progress": 0,
+            "total_files": len(spec.file_ids),
+            "processed_files": 0,
+            "callback_url": spec.callback_url,
+            "metadata": orjson.dumps(spec.metadata).decode(),
+            "digest": digest,
+        }
+
+    def claim(self, job_id: str, worker: str) -> Claim | None:
+        """Take the job for one attempt, or None when it is not waiting to be run."""
+        args = {
+            "id": job_id,
+            "worker": worker,
+            "lease": _ms(self.limits.lease),
+            "allowed": _sources(JobState.PROCESSING),
+        }
+        code, *values = self._dispatching("claim", keys.status(job_id), args)
+        if code != "CLAIMED":
+            return None
+        snapshot, spec, *hints = values
+        self._send(hints)
+        job = events.decode(snapshot)
+        return Claim(lease=Lease(job_id=job_id, fence=job.fence), job=job, spec=decode_spec(spec))
+
+    def heartbeat(
+        self, lease: Lease, progress: Mapping[str, object], files: Iterable[FileReport] = ()
+    ) -> str:
+        """Store progress and extend the lease: ``CONTINUE``, ``CANCEL`` or ``GONE``."""
+        args = {
+            "id": lease.job_id,
+            "fence": lease.fence,
+            "lease": _ms(self.limits.lease),
+            "files": reports_json(files),
+        }
+        code, *_ = self._scripts.call("heartbeat", keys.status(lease.job_id), args, progress)
+        return str(code)
+
+    def complete(
+        self, lease: Lease, artifact: Artifact, progress: Progress, files: Iterable[FileReport] = ()
+    ) -> Job:
+        """processing → completed. Raises ``LeaseLost`` when the job is no longer this worker's."""
+        fields = {
+            "status": JobState.COMPLETED,
+            "artifact": orjson.dumps(artifact).decode(),
+            **progress_fields(progress, percent=100),
+        }
+        return self._finish(lease, fields, files)
+
+    def fail(self, lease: Lease, failure: Failure, files: Iterable[FileReport] = ()) -> Job:
+        """processing → failed; a retryable failure leaves a dead letter. Raises ``LeaseLost``."""
+        return self._finish(lease, {"status": JobState.FAILED, **failure_fields(failure)}, files)
+
+    def retry_later(self, lease: Lease, failure: Failure, delay: float) -> Job:
+        """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
+        return self._release(lease, failure_fields(failure), delay=delay, counts=True)
+
+    def hand_back(self, lease: Lease) -> Job:
+        """processing → queued at once, without costing an attempt. Raises ``LeaseLost``."""
+        return self._release(lease, {}, delay=0, counts=False)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel at once; cancelling again is no error. Raises ``JobNotFound``, ``JobConflict``."""
+        args = {
+            "id": job_id,
+            "allowed": _sources(JobState.CANCELLED),
+            "job_ttl": _ms(self.limits.job_ttl),
+        }
+        _, snapshot, *hints = self._dispatching("cancel", keys.status(job_id), args)
+        self._send(hints)
+        return events.decode(snapshot)
+
+    def restart(self, job_id: str) -> Job:
+        """Run a failed job, or one whose archive misses files, anew, with all its attempts.
+
+        Raises ``JobNotFound``, ``JobConflict`` and ``TooManyActiveJobs``.
+        """
+        args = {
+            "id": job_id,
+            "allowed": ",".join(RESTARTABLE),
+            "max_active": self.limits.max_active,
+        }
+        _, snapshot, *hints = self._dispatching("restart", keys.status(job_id), args)
+        self._send(hints)
+        return events.decode(snapshot)
+
+    def _finish(
+        self, lease: Lease, fields: Mapping[str, object], files: Iterable[FileReport]
+    ) -> Job:
+        args = {
+            "id": lease.job_id,
+            "fence": lease.fence,
+            "allowed": _sources(JobState(str(fields["status"]))),
+            "files": reports_json(files),
+            "job_ttl": _ms(self.limits.job_ttl),
+            "archive_ttl": _ms(self.limits.archive_ttl),
+        }
+        _, snapshot = self._scripts.call("finish", keys.status(lease.job_id), args, fields)
+        return events.decode(snapshot)
+
+    def _release(
+        self, lease: Lease, fields: Mapping[str, object], *, delay: float, counts: bool
+    ) -> Job:
+        args = {
+            "id": lease.job_id,
+            "fence": lease.fence,
+            "allowed": _sources(JobState.QUEUED),
+            "delay": _ms(delay),
+            "counts": int(counts),
+        }
+        _, snapshot, *hints = self._dispatching("release", keys.status(lease.job_id), args, fields)
+        self._send(hints)
+        return events.decode(snapshot)
+
+    def _dispatching(
+        self,
+        verb: str,
+        key: str,
+        args: Mapping[str, object],
+        fields: Mapping[str, object] | None = None,
+    ) -> list[Any]:
+        return self._scripts.call(verb, key, {**args, **self._wake_ups.script_args}, fields)
+
+    def _send(self, hints: Sequence[str]) -> None:
+        self._wake_ups.send(zip(hints[::2], hints[1::2], strict=True))
+
+
+def _sources(target: JobState) -> str:
+    return ",".join(sorted(sources_of(target)))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

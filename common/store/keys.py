@@ -1,0 +1,123 @@
+"""Every key and channel of the job store.
+
+The keyspace is cut into 16 partitions. A job's partition is the second hex digit of its id, and an
+id is made so that it falls into the partition of the job's user. Hence all keys of a job *and* of
+its user carry one hash tag (``{p07}``), lie in one slot of a cluster, and one script changes all of
+them or none.
+
+The patterns below are the single definition: the Lua scripts get a function for each of them.
+"""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from typing import Final
+
+PARTITIONS: Final = 16
+
+#: ``{tag}`` is the partition's hash tag, braces included; ``{id}`` a job's id.
+PATTERNS: Final = {
+    # The job's flat fields, see common/jobs/model.py. Kept job_ttl after the job is finished.
+    "status": "job:status:{tag}:{id}",
+    # What was asked for, as JSON; never changes.
+    "spec": "job:spec:{tag}:{id}",
+    # Hash: file id -> its report as JSON.
+    "files": "job:files:{tag}:{id}",
+    # List: one JSON object per ended attempt.
+    "attempts": "job:attempts:{tag}:{id}",
+    # Channel: a snapshot for each version.
+    "events": "job:events:{tag}:{id}",
+    # Sorted sets of job ids, scored in milliseconds of the server's clock:
+    "waiting": "jobs:waiting:{tag}:{lane}",  # queued; since when
+    "retries": "jobs:retries:{tag}",  # queued, but not before this time
+    "leases": "jobs:leases:{tag}",  # processing; until when the worker is believed
+    "expiring": "jobs:expiring:{tag}",  # completed; until when the archive exists
+    "dead": "jobs:dead:{tag}",  # dead letters; since when
+    "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
+    # Hash: lane -> when the newest hint that was claimed had been sent, milliseconds.
+    "reached": "jobs:reached:{tag}",
+    # Hash: state -> how many jobs ended in it.
+    "totals": "jobs:totals:{tag}",
+    # List of the newest durations of completed jobs, milliseconds.
+    "durations": "jobs:durations:{tag}",
+    # Stream of all changes of state.
+    "journal": "jobs:journal:{tag}",
+    # Sorted sets of the user's jobs: all that are remembered and those not finished; by creation.
+    "user_jobs": "user:jobs:{tag}:{user}",
+    "user_active": "user:active:{tag}:{user}",
+    # Hash: digest of a request -> id of the unfinished job that it made.
+    "user_inflight": "user:inflight:{tag}:{user}",
+    # Hash: lane -> the one job of the user whose hint is out; the others stand in line.
+    "user_turn": "user:turn:{tag}:{user}",
+    "user_line": "user:line:{tag}:{user}:{lane}",
+    # The answer to an Idempotency-Key: "<digest of the request> <job id>".
+    "idempotency": "user:idempotency:{tag}:{user}:{key}",
+}
+
+#: Sorted set outside of the partitions: worker name -> last sign of life, milliseconds.
+WORKERS: Final = "workers"
+
+
+def new_job_id(user: str) -> str:
+    """A random UUID (version 4, 118 random bits) that falls into the user's partition."""
+    digits = list(str(uuid.uuid4()))
+    digits[1] = format(partition_of_user(user), "x")
+    return "".join(digits)
+
+
+def partition_of_user(user: str) -> int:
+    return zlib.crc32(user.encode()) % PARTITIONS
+
+
+def tag_of_partition(number: int) -> str:
+    return f"{{p{number:02d}}}"
+
+
+def tag_of_user(user: str) -> str:
+    return tag_of_partition(partition_of_user(user))
+
+
+def tag_of_job(job_id: str) -> str:
+    return tag_of_partition(int(job_id[1], 16))
+
+
+def all_tags() -> list[str]:
+    return [tag_of_partition(number) for number in range(PARTITIONS)]
+
+
+def status(job_id: str) -> str:
+    return _of_job("status", job_id)
+
+
+def spec(job_id: str) -> str:
+    return _of_job("spec", job_id)
+
+
+def files(job_id: str) -> str:
+    return _of_job("files", job_id)
+
+
+def attempts(job_id: str) -> str:
+    return _of_job("attempts", job_id)
+
+
+def events(job_id: str) -> str:
+    return _of_job("events", job_id)
+
+
+def user_jobs(user: str) -> str:
+    return PATTERNS["user_jobs"].format(tag=tag_of_user(user), user=user)
+
+
+def user_active(user: str) -> str:
+    return PATTERNS["user_active"].format(tag=tag_of_user(user), user=user)
+
+
+def of_partition(name: str, tag: str, lane: str = "") -> str:
+    """A key of a whole partition, such as ``waiting`` or ``journal``."""
+    return PATTERNS[name].format(tag=tag, lane=lane)
+
+
+def _of_job(name: str, job_id: str) -> str:
+    return PATTERNS[name].format(tag=tag_of_job(job_id), id=job_id)

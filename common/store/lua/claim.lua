@@ -1,0 +1,28 @@
+-- @include change
+-- @include hint
+-- queued → processing: a new attempt under a new fencing token and a lease.
+-- Input: args.id, worker, lease (ms), allowed
+-- Output: {'CLAIMED', snapshot, spec, hints…}, {'REFUSED'} when the job is not waiting to be run
+-- Event: version + 1, journal; the user's next job in line is hinted.
+
+local job = load(args.id)
+if not job or not among(job.status, args.allowed) then return {'REFUSED'} end
+if redis.call('ZSCORE', key.retries(), args.id) then return {'REFUSED'} end
+
+local sent = redis.call('ZSCORE', key.hinted(job.lane), args.id)
+if sent and tonumber(sent) > tonumber(redis.call('HGET', key.reached(), job.lane) or 0) then
+  redis.call('HSET', key.reached(), job.lane, sent)
+end
+redis.call('ZADD', key.leases(), text(now + tonumber(args.lease)), args.id)
+local snapshot = change(args.id, {
+  status = 'processing',
+  attempt = text(job.attempt + 1),
+  fence = text(job.fence + 1),
+  attempt_at = text(now),
+  started_at = (job.started_at or '') ~= '' and job.started_at or text(now),
+  worker = args.worker,
+  retry_at = '', error = '', error_code = '', retryable = '',
+  progress = '0', processed_files = '0', processed_bytes = '0', seconds_remaining = '',
+})
+step_back(args.id, job.user, job.lane)
+return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(hints)}

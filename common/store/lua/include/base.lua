@@ -1,0 +1,33 @@
+-- Input for every script: KEYS[1] routes to the partition (its tag is `tag`);
+-- ARGV: the number of named arguments, their names and values, then fields to write and values.
+-- Output: {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
+
+local args, fields = {}, {}
+local named = tonumber(ARGV[1])
+for i = 2, #ARGV, 2 do
+  if i <= named * 2 + 1 then
+    args[ARGV[i]] = ARGV[i + 1]
+  else
+    fields[ARGV[i]] = ARGV[i + 1]
+  end
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function load(id)
+  local flat = redis.call('HGETALL', key.status(id))
+  if #flat == 0 then return nil end
+  local job = {}
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  return job
+end
+
+-- `allowed` is a list of states by commas, handed in from common/jobs/transitions.py.
+local function among(state, allowed)
+  return string.find(',' .. allowed .. ',', ',' .. state .. ',', 1, true) ~= nil
+end

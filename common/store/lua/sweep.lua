@@ -1,0 +1,84 @@
+-- @include attempt
+-- Everything that is due in one partition. Idempotent: any number of workers may call it.
+-- Input: args.allowed (states from which a job goes back to the queue), limit (jobs per kind),
+--        job_ttl (ms), error (message for a lost worker), low_max_wait (ms),
+--        lost_after (ms by which a hint must have been overtaken to count as lost),
+--        reached_high, reached_normal, reached_low (ms: when the newest hint that any partition has
+--        seen claimed was sent; empty when the broker's queue is empty)
+-- Output: {'SWEPT', recovered, failed, promoted, expired, resent,
+--          this partition's reached_high, reached_normal, reached_low, hints…}
+-- Event: whatever each job's change brings.
+
+local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
+
+local function due(name, latest)
+  return redis.call('ZRANGE', name, '-inf', latest, 'BYSCORE', 'LIMIT', 0, args.limit)
+end
+
+local function reclaim(id)
+  local job = load(id)
+  if not job or not among(job.status, args.allowed) then
+    redis.call('ZREM', key.leases(), id)
+    return
+  end
+  local set = {error = args.error, error_code = 'WORKER_LOST', retryable = '1'}
+  note_attempt(job, set)
+  if tonumber(job.attempt) < tonumber(job.max_attempts) then
+    back_to_queue(job, set, 0)
+    recovered = recovered + 1
+  else
+    fail_for_good(job, set)
+    failed = failed + 1
+  end
+end
+
+local function promote(id)
+  redis.call('ZREM', key.retries(), id)
+  local job = load(id)
+  if job and job.status == 'queued' then
+    hint(id, job.user, job.priority)
+    promoted = promoted + 1
+  end
+end
+
+local function expire(id)
+  redis.call('ZREM', key.expiring(), id)
+  local job = load(id)
+  if job and job.status == 'completed' then
+    change(id, {status = 'expired'})
+    redis.call('PEXPIRE', key.status(id), args.job_ttl)
+    expired = expired + 1
+  end
+end
+
+-- The broker's queues are first in, first out: a hint that is older than one already claimed was
+-- overtaken, so its message is gone. With the queue empty every hint still out is gone.
+local function resend(lane)
+  local reached = tonumber(args['reached_' .. lane]) or math.huge
+  local latest = math.min(now, reached) - tonumber(args.lost_after)
+  for _, id in ipairs(due(key.hinted(lane), text(latest))) do
+    send(id, lane)
+    resent = resent + 1
+  end
+end
+
+-- Low jobs that waited long enough queue with the normal ones.
+local function age()
+  for _, id in ipairs(due(key.hinted('low'), text(now - tonumber(args.low_max_wait)))) do
+    local user = redis.call('HGET', key.status(id), 'user')
+    step_back(id, user, 'low')
+    redis.call('HSET', key.status(id), 'lane', 'normal')
+    hint(id, user, 'normal')
+  end
+end
+
+for _, id in ipairs(due(key.leases(), text(now))) do reclaim(id) end
+for _, id in ipairs(due(key.retries(), text(now))) do promote(id) end
+for _, id in ipairs(due(key.expiring(), text(now))) do expire(id) end
+for _, lane in ipairs({'high', 'normal', 'low'}) do resend(lane) end
+age()
+local reached = redis.call('HMGET', key.reached(), 'high', 'normal', 'low')
+return {
+  'SWEPT', text(recovered), text(failed), text(promoted), text(expired), text(resent),
+  reached[1] or '0', reached[2] or '0', reached[3] or '0', unpack(hints),
+}

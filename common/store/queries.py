@@ -1,0 +1,67 @@
+"""Reading jobs: plain commands, no scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import orjson
+
+from common.errors import JobNotFound
+from common.jobs.model import FileReport, Job, JobSpec
+from common.store import keys
+from common.store.records import decode_spec
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class JobQueries:
+    """What is known of jobs. Raises ``redis.exceptions.RedisError`` when the store is away."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    def get(self, job_id: str) -> Job:
+        """The job as it is now. Raises ``JobNotFound``."""
+        fields = cast("dict[str, str]", self._client.hgetall(keys.status(job_id)))
+        if not fields:
+            raise JobNotFound
+        return Job.from_fields(fields)
+
+    def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        """The jobs that are still known, in the order asked for."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(keys.status(job_id))
+            return [Job.from_fields(fields) for fields in pipe.execute() if fields]
+
+    def list_ids(self, user: str, *, before: tuple[int, str] | None, limit: int) -> list[str]:
+        """Ids of the user's jobs, newest first.
+
+        ``before`` is the (createdAt in ms, id) of the last job on the page before; None: the first.
+        """
+        found = cast(
+            "list[tuple[str, float]]",
+            self._client.zrange(keys.user_jobs(user), 0, -1, desc=True, withscores=True),
+        )
+        if before is not None:
+            found = [(job_id, score) for job_id, score in found if (int(score), job_id) < before]
+        return [job_id for job_id, _ in found[:limit]]
+
+    def spec(self, job_id: str) -> JobSpec:
+        """What was asked for. Raises ``JobNotFound``."""
+        text = cast("str | None", self._client.get(keys.spec(job_id)))
+        if text is None:
+            raise JobNotFound
+        return decode_spec(text)
+
+    def files(self, job_id: str, file_ids: Sequence[int]) -> list[FileReport]:
+        """What the worker reported on these files; one not reported yet is ``pending``."""
+        if not file_ids:
+            return []
+        reports = self._client.hmget(keys.files(job_id), [str(i) for i in file_ids])
+        return [
+            FileReport(**orjson.loads(text)) if text else FileReport(file_id=i, state="pending")
+            for i, text in zip(file_ids, reports, strict=True)
+        ]

@@ -1,0 +1,39 @@
+"""How parts of a job lie in the store: as flat fields or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from common.jobs.model import Failure, FileReport, JobSpec, Progress
+
+
+def progress_fields(progress: Progress, *, percent: int) -> dict[str, object]:
+    remaining = progress.seconds_remaining
+    return {
+        "progress": percent,
+        "processed_files": progress.processed_files,
+        "total_bytes": progress.total_bytes,
+        "processed_bytes": progress.processed_bytes,
+        "seconds_remaining": None if remaining is None else f"{remaining:.1f}",
+    }
+
+
+def failure_fields(failure: Failure) -> dict[str, object]:
+    return {
+        "error": failure.message,
+        "error_code": failure.code,
+        "retryable": int(failure.retryable),
+    }
+
+
+def reports_json(files: Iterable[FileReport]) -> str:
+    """A JSON object, file id -> report as JSON text; empty when there is nothing to report."""
+    reports = {str(report.file_id): orjson.dumps(report).decode() for report in files}
+    return orjson.dumps(reports).decode() if reports else ""
+
+
+def decode_spec(text: str) -> JobSpec:
+    fields = orjson.loads(text)
+    return JobSpec(**{**fields, "file_ids": tuple(fields["file_ids"])})

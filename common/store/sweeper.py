@@ -1,0 +1,90 @@
+"""Everything that is due, partition by partition: safe to run in every worker at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from common.errors import WorkerLost
+from common.jobs.transitions import JobState, sources_of
+from common.store import keys
+from common.store.scripts import Scripts, accept
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from common.store.jobs import Limits, WakeUps
+
+#: Jobs of each kind and partition in one sweep; the rest waits for the next.
+BATCH: Final = 100
+#: Milliseconds by which a wake-up must have been overtaken before it counts as lost.
+LOST_AFTER: Final = 5_000
+_LANES: Final = ("high", "normal", "low")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """How many jobs a sweep touched, by what happened to them."""
+
+    #: Taken from a silent worker and queued again.
+    recovered: int = 0
+    #: Taken from a silent worker for the last time.
+    failed: int = 0
+    #: Their backoff was over.
+    promoted: int = 0
+    #: Their archive's time was over.
+    expired: int = 0
+    #: Their wake-up was lost and sent again.
+    resent: int = 0
+
+
+class Sweeper:
+    """Recovers lost jobs and lost messages, promotes due retries, expires old archives."""
+
+    def __init__(
+        self, client: Redis, wake_ups: WakeUps, limits: Limits, *, low_max_wait: float
+    ) -> None:
+        self._client = client
+        self._scripts = Scripts(client)
+        self._wake_ups = wake_ups
+        self._args: Mapping[str, object] = {
+            "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
+            "limit": BATCH,
+            "job_ttl": round(limits.job_ttl * 1000),
+            "archive_ttl": 0,
+            "error": WorkerLost().message,
+            "low_max_wait": round(low_max_wait * 1000),
+            "lost_after": LOST_AFTER,
+            **wake_ups.script_args,
+        }
+        self._reached = dict.fromkeys(_LANES, 0)
+
+    def sweep(self, waiting: Mapping[str, int] | None) -> Swept:
+        """One look at all partitions. ``waiting``: messages in the broker's queues, None unknown.
+
+        Raises ``redis.exceptions.RedisError`` when the store cannot be reached.
+        """
+        reached = {
+            f"reached_{lane}": ""
+            if waiting is not None and not waiting[lane]
+            else self._reached[lane]
+            for lane in _LANES
+        }
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag in keys.all_tags():
+                key = keys.of_partition("leases", tag)
+                self._scripts.queue(pipe, "sweep", key, {**self._args, **reached})
+            results = [accept(result) for result in pipe.execute()]
+        counts = dict.fromkeys((field.name for field in fields(Swept)), 0)
+        for _, *values in results:
+            numbers, hints = (
+                values[: len(counts) + len(_LANES)],
+                values[len(counts) + len(_LANES) :],
+            )
+            for name, number in zip(counts, numbers, strict=False):
+                counts[name] += int(number)
+            for lane, number in zip(_LANES, numbers[len(counts) :], strict=True):
+                self._reached[lane] = max(self._reached[lane], int(number))
+            self._wake_ups.send(zip(hints[::2], hints[1::2], strict=True))
+        return Swept(**counts)
