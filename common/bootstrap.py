@@ -60,7 +60,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
         dispatcher=dispatcher,
         jobs=JobStore(client, dispatcher, limits),
         queries=JobQueries(client),
-        sweeper=Sweeper(client, dispatcher, limits, low_max_wait=settings.low_priority_max_wait),
+        sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
         storage=ObjectStore(
             endpoint=settings.s3_endpoint_url or None,
             public_endpoint=settings.s3_public_endpoint_url or None,

@@ -74,14 +74,16 @@ class Settings:
     archive_ttl: int = _setting(86_400, "How long an archive can be fetched, seconds")
     job_ttl: int = _setting(86_400, "How long a finished job is remembered, seconds")
     link_ttl: int = _setting(3_600, "Validity of a signed link, seconds")
-    low_priority_max_wait: float = _setting(
-        300.0, "After this wait a low job queues with the normal ones, seconds"
+    lane_max_wait: float = _setting(
+        300.0, "After this wait a job queues with those of the next higher priority, seconds"
     )
 
     # The worker
     worker_concurrency: int = _setting(4, "Jobs at once per worker process")
     lease_seconds: float = _setting(10.0, "A job whose worker is silent this long is taken away")
-    worker_heartbeat: float = _setting(1.0, "Between a worker's reports on its jobs, seconds")
+    worker_heartbeat: float = _setting(
+        0.5, "How often a worker renews its leases and looks for cancelled jobs, seconds"
+    )
     sweep_interval: float = _setting(1.0, "Between looks for lost jobs and due retries, seconds")
     drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
 

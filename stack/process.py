@@ -31,7 +31,7 @@ def accepts_connections(port: int) -> bool:
 
 
 def wait_until(ready: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
-    """Poll ``ready`` until it is true; ``TimeoutError`` naming ``what`` after ``timeout`` seconds."""
+    """Poll ``ready`` until it is true; ``TimeoutError`` naming ``what`` after ``timeout`` s."""
     deadline = time.monotonic() + timeout
     while not ready():
         if time.monotonic() > deadline:
@@ -57,7 +57,7 @@ class Process:
         cwd: Path | None = None,
         output: IO[str] | Path | None = None,
     ) -> None:
-        """``output`` is a stream that gets prefixed lines, a log file's path, or None for silence."""
+        """``output``: a stream that gets prefixed lines, a log file's path, or None for silence."""
         self.name = name
         self._pump: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL

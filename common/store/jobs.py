@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -125,6 +126,7 @@ class JobStore:
         args = {
             "id": job_id,
             "worker": worker,
+            "claim": secrets.token_hex(8),
             "lease": _ms(self.limits.lease),
             "allowed": _sources(JobState.PROCESSING),
         }

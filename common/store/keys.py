@@ -55,8 +55,12 @@ PATTERNS: Final = {
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
 }
 
-#: Sorted set outside of the partitions: worker name -> last sign of life, milliseconds.
+#: Outside of the partitions: the names of workers, and what each says of itself.
 WORKERS: Final = "workers"
+
+
+def worker(name: str) -> str:
+    return f"worker:{name}"
 
 
 def new_job_id(user: str) -> str:

@@ -1,8 +1,8 @@
 """Loads the Lua scripts: one file per verb, with a shared prelude made from the key patterns.
 
-A script is called with the key that routes it to its partition and two maps of strings: ``args`` by
-name, and ``fields`` to write into the job's hash. It answers ``{code, value…}``; the codes that mean
-a refusal are mapped to errors here and nowhere else.
+A script is called with the key that routes it to its partition and two maps of strings: ``args``
+by name, and ``fields`` to write into the job's hash. It answers ``{code, value…}``; the codes that
+mean a refusal are mapped to errors here and nowhere else.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Sweeper:
     """Recovers lost jobs and lost messages, promotes due retries, expires old archives."""
 
     def __init__(
-        self, client: Redis, wake_ups: WakeUps, limits: Limits, *, low_max_wait: float
+        self, client: Redis, wake_ups: WakeUps, limits: Limits, *, max_wait: float
     ) -> None:
         self._client = client
         self._scripts = Scripts(client)
@@ -54,7 +54,7 @@ class Sweeper:
             "job_ttl": round(limits.job_ttl * 1000),
             "archive_ttl": 0,
             "error": WorkerLost().message,
-            "low_max_wait": round(low_max_wait * 1000),
+            "max_wait": round(max_wait * 1000),
             "lost_after": LOST_AFTER,
             **wake_ups.script_args,
         }

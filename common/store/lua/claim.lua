@@ -1,11 +1,15 @@
 -- @include change
 -- @include hint
 -- queued → processing: a new attempt under a new fencing token and a lease.
--- Input: args.id, worker, lease (ms), allowed
+-- Input: args.id, worker, claim (unique to this call), lease (ms), allowed
 -- Output: {'CLAIMED', snapshot, spec, hints…}, {'REFUSED'} when the job is not waiting to be run
 -- Event: version + 1, journal; the user's next job in line is hinted.
 
 local job = load(args.id)
+-- The client library sends again when an answer is lost: the lease is this caller's already.
+if job and job.status == 'processing' and job.claim == args.claim then
+  return {'CLAIMED', cjson.encode(job), redis.call('GET', key.spec(args.id))}
+end
 if not job or not among(job.status, args.allowed) then return {'REFUSED'} end
 if redis.call('ZSCORE', key.retries(), args.id) then return {'REFUSED'} end
 
@@ -21,6 +25,7 @@ local snapshot = change(args.id, {
   attempt_at = text(now),
   started_at = (job.started_at or '') ~= '' and job.started_at or text(now),
   worker = args.worker,
+  claim = args.claim,
   retry_at = '', error = '', error_code = '', retryable = '',
   progress = '0', processed_files = '0', processed_bytes = '0', seconds_remaining = '',
 })

@@ -29,7 +29,8 @@ if running then
   local job = load(running)
   if job then
     remember(running)
-    return {'DEDUPLICATED', cjson.encode(job)}
+    -- The client library sends again when an answer is lost: that is the same call, not another.
+    return {running == id and 'CREATED' or 'DEDUPLICATED', cjson.encode(job)}
   end
 end
 

@@ -1,7 +1,7 @@
 -- @include attempt
 -- Everything that is due in one partition. Idempotent: any number of workers may call it.
 -- Input: args.allowed (states from which a job goes back to the queue), limit (jobs per kind),
---        job_ttl (ms), error (message for a lost worker), low_max_wait (ms),
+--        job_ttl (ms), error (message for a lost worker), max_wait (ms in one lane),
 --        lost_after (ms by which a hint must have been overtaken to count as lost),
 --        reached_high, reached_normal, reached_low (ms: when the newest hint that any partition has
 --        seen claimed was sent; empty when the broker's queue is empty)
@@ -62,13 +62,13 @@ local function resend(lane)
   end
 end
 
--- Low jobs that waited long enough queue with the normal ones.
-local function age()
-  for _, id in ipairs(due(key.hinted('low'), text(now - tonumber(args.low_max_wait)))) do
+-- Jobs that waited long enough move on to the next better lane, so that none starves for ever.
+local function age(lane, better)
+  for _, id in ipairs(due(key.waiting(lane), text(now - tonumber(args.max_wait)))) do
     local user = redis.call('HGET', key.status(id), 'user')
-    step_back(id, user, 'low')
-    redis.call('HSET', key.status(id), 'lane', 'normal')
-    hint(id, user, 'normal')
+    step_back(id, user, lane)
+    redis.call('HSET', key.status(id), 'lane', better)
+    hint(id, user, better)
   end
 end
 
@@ -76,7 +76,8 @@ for _, id in ipairs(due(key.leases(), text(now))) do reclaim(id) end
 for _, id in ipairs(due(key.retries(), text(now))) do promote(id) end
 for _, id in ipairs(due(key.expiring(), text(now))) do expire(id) end
 for _, lane in ipairs({'high', 'normal', 'low'}) do resend(lane) end
-age()
+age('normal', 'high')
+age('low', 'normal')
 local reached = redis.call('HMGET', key.reached(), 'high', 'normal', 'low')
 return {
   'SWEPT', text(recovered), text(failed), text(promoted), text(expired), text(resent),

@@ -2,7 +2,7 @@
 -- Fair turns: of each user and lane one queued job at a time is known to the broker; the others
 -- stand in the user's line and step forward as jobs are claimed. So whoever queues a thousand jobs
 -- is one among equals for everybody else. A lane is a queue of the broker: a job's priority, until
--- a low job has waited so long that it moves on to the normal lane.
+-- it has waited so long that it moves on to the next better one.
 --
 -- hint(id, user, lane): the job is ready to run: send its wake-up message, or put it in line.
 -- step_back(id, user, lane): it is no longer waiting; the next in line steps forward.

@@ -1,0 +1,22 @@
+"""``python -m worker``: a Celery worker with a pool of threads, which suits work that waits."""
+
+from __future__ import annotations
+
+from common.queue import LANES, QUEUE_PREFIX
+from worker.app import app, settings
+
+
+def main() -> None:
+    queues = ",".join(QUEUE_PREFIX + lane for lane in LANES)
+    app.worker_main(
+        [
+            "worker",
+            *("--pool", "threads", "--concurrency", str(settings.worker_concurrency)),
+            *("--queues", queues, "--loglevel", settings.log_level),
+            *("--without-gossip", "--without-mingle"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

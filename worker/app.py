@@ -1,0 +1,23 @@
+"""Celery's entry point: ``celery -A worker.app …`` finds ``app`` here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import signals
+
+from common.bootstrap import connect
+from common.observability import configure_logging
+from common.settings import Settings
+from worker.process import WorkerProcess
+
+settings = Settings.from_env(os.environ)
+services = connect(settings, patience=20.0)
+app = services.celery
+WorkerProcess(services).listen()
+
+
+@signals.setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    configure_logging(settings.log_level)

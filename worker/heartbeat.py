@@ -1,0 +1,110 @@
+"""One timer for all attempts of the process: progress, lease and cancel check in one round trip."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from common.errors import CancelRequested, Draining, LeaseLost
+from common.store.records import progress_fields
+
+if TYPE_CHECKING:
+    from common.jobs.model import Lease
+    from common.store.jobs import JobStore
+    from worker.control import RunControl
+
+#: Seconds between two progress events of one job.
+REPORT_EVERY: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    lease: Lease
+    control: RunControl
+    reported: dict[str, object] = field(default_factory=dict)
+    reported_at: float = 0.0
+
+
+class Heart:
+    """Beats for every attempt of this process until the process ends."""
+
+    def __init__(self, jobs: JobStore, *, interval: float) -> None:
+        """``interval``: seconds between beats; a cancelled job stops within about one of them."""
+        self._jobs = jobs
+        self._interval = interval
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.Lock()
+        self._draining = False
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._beat_for_ever, name="heart", daemon=True).start()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    @property
+    def running(self) -> int:
+        return len(self._runs)
+
+    @contextmanager
+    def beating(self, lease: Lease, control: RunControl) -> Iterator[None]:
+        """Keep the lease alive and pass on stops, for as long as the block runs."""
+        with self._lock:
+            self._runs[lease.job_id] = _Run(lease=lease, control=control)
+            if self._draining:
+                control.stop(Draining())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs.pop(lease.job_id, None)
+
+    def drain(self) -> None:
+        """Tell every attempt to stop so that its job can be handed back."""
+        with self._lock:
+            self._draining = True
+            runs = list(self._runs.values())
+        for run in runs:
+            run.control.stop(Draining())
+
+    def _beat_for_ever(self) -> None:
+        while not self._ended.wait(self._interval):
+            with self._lock:
+                runs = list(self._runs.values())
+            for run in runs:
+                try:
+                    self._beat(run)
+                except RedisError as error:
+                    # The lease may lapse meanwhile; the fence then refuses this attempt's writes.
+                    log.warning("heartbeat failed", job_id=run.lease.job_id, error=str(error))
+                    break
+
+    def _beat(self, run: _Run) -> None:
+        fields: dict[str, object] = {}
+        if time.monotonic() - run.reported_at >= REPORT_EVERY:
+            progress, percent = run.control.progress()
+            fields = progress_fields(progress, percent=percent)
+        if fields == run.reported:
+            fields = {}
+        reports = run.control.take_reports()
+        try:
+            answer = self._jobs.heartbeat(run.lease, fields, reports)
+        except RedisError:
+            run.control.give_back(reports)
+            raise
+        if fields:
+            run.reported, run.reported_at = fields, time.monotonic()
+        if answer == "CANCEL":
+            run.control.stop(CancelRequested())
+        elif answer == "GONE":
+            run.control.stop(LeaseLost())

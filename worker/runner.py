@@ -1,0 +1,128 @@
+"""One attempt at one job, from the wake-up to its last word: the whole story on one screen."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from common.errors import (
+    CancelRequested,
+    DownloadError,
+    Draining,
+    LeaseLost,
+    ProcessingError,
+)
+from common.jobs.model import Artifact, Failure
+from worker.control import Control, RunControl
+
+if TYPE_CHECKING:
+    from common.jobs.model import Job
+    from common.store.jobs import Claim, JobStore
+    from worker.heartbeat import Heart
+
+#: How long a finished attempt keeps trying to tell the store, seconds.
+LAST_WORD_TIMEOUT: Final = 600.0
+
+log = structlog.get_logger(__name__)
+
+Build = Callable[["Claim", Control], Artifact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backoff:
+    """Exponential, with jitter of a quarter up or down so that retries do not come in waves."""
+
+    base: float = 1.0
+    longest: float = 60.0
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait after the failure of ``attempt`` (1, 2, …)."""
+        exact = min(self.longest, self.base * 2.0 ** (attempt - 1))
+        return exact * random.uniform(0.75, 1.25)  # noqa: S311
+
+
+class Runner:
+    """Runs attempts; any number of threads may call ``run_download`` at once."""
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        heart: Heart,
+        build: Build,
+        *,
+        name: str,
+        deadline: float,
+        backoff: Backoff,
+    ) -> None:
+        """``build`` makes the archive, ``name`` is this worker's, ``deadline`` is in seconds."""
+        self._jobs = jobs
+        self._heart = heart
+        self._build = build
+        self._name = name
+        self._deadline = deadline
+        self._backoff = backoff
+
+    def run_download(self, job_id: str) -> None:
+        """Take the job if it waits to be run, do it, and report how it ended."""
+        claim = self._jobs.claim(job_id, self._name)
+        if claim is None:
+            return
+        with structlog.contextvars.bound_contextvars(job_id=job_id, attempt=claim.job.attempt):
+            control = RunControl(deadline=self._deadline)
+            log.info("attempt started", files=len(claim.spec.file_ids))
+            with self._heart.beating(claim.lease, control):
+                last_word = self._attempt(claim, control)
+                self._tell(last_word)
+
+    def _attempt(self, claim: Claim, control: RunControl) -> Callable[[], Job | None]:
+        """Do the work; the answer tells the store how it ended."""
+        lease = claim.lease
+        try:
+            artifact = self._build(claim, control)
+        except (CancelRequested, LeaseLost) as stop:
+            log.info("attempt stopped", why=stop.code, reason=stop.message)
+            return lambda: None
+        except Draining:
+            return lambda: self._jobs.hand_back(lease)
+        except DownloadError as error:
+            return self._failed(claim, control, error)
+        except Exception:
+            log.exception("attempt broke")
+            return self._failed(claim, control, ProcessingError())
+        progress, _ = control.progress()
+        return lambda: self._jobs.complete(lease, artifact, progress, control.all_reports())
+
+    def _failed(
+        self, claim: Claim, control: RunControl, error: DownloadError
+    ) -> Callable[[], Job | None]:
+        failure = Failure(code=error.code, message=error.message, retryable=error.retryable)
+        log.warning("attempt failed", code=error.code, reason=error.message)
+        if error.retryable and claim.job.retries_remaining > 0:
+            delay = max(self._backoff.delay(claim.job.attempt), error.retry_after or 0.0)
+            return lambda: self._jobs.retry_later(claim.lease, failure, delay)
+        return lambda: self._jobs.fail(claim.lease, failure, control.all_reports())
+
+    def _tell(self, last_word: Callable[[], Job | None]) -> None:
+        """Say it until the store has heard it: the work is done and must not be done again."""
+        give_up = time.monotonic() + LAST_WORD_TIMEOUT
+        while True:
+            try:
+                job = last_word()
+            except LeaseLost as lost:
+                log.warning("attempt was superseded", reason=lost.message)
+                return
+            except RedisError:
+                if time.monotonic() > give_up:
+                    raise
+                log.warning("the job store is away, the result waits")
+                time.sleep(0.5)
+            else:
+                if job is not None:
+                    log.info("attempt ended", status=job.status, version=job.version)
+                return
