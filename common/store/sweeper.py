@@ -55,7 +55,6 @@ class Sweeper:
             "archive_ttl": 0,
             "error": WorkerLost().message,
             "max_wait": round(max_wait * 1000),
-            "lost_after": LOST_AFTER,
             **wake_ups.script_args,
         }
         self._reached = dict.fromkeys(_LANES, 0)
@@ -65,12 +64,13 @@ class Sweeper:
 
         Raises ``redis.exceptions.RedisError`` when the store cannot be reached.
         """
-        reached = {
+        reached: dict[str, object] = {
             f"reached_{lane}": ""
             if waiting is not None and not waiting[lane]
             else self._reached[lane]
             for lane in _LANES
         }
+        reached["lost_after"] = LOST_AFTER
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 key = keys.of_partition("leases", tag)

@@ -1,0 +1,56 @@
+"""A job store on fakeredis, which runs the same Lua as the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import fakeredis
+import pytest
+from redis import Redis
+
+from common.store.jobs import JobStore, Limits
+from common.store.queries import JobQueries
+from common.store.sweeper import Sweeper
+
+
+class RecordedWakeUps:
+    """Keeps the hints that the scripts hand out, as where the broker is another server."""
+
+    def __init__(self) -> None:
+        self.script_args: Mapping[str, str] = {"message": "", "queue": "longhaul."}
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, hints: Iterable[tuple[str, str]]) -> None:
+        self.sent += hints
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    client = fakeredis.FakeRedis(decode_responses=True, server=fakeredis.FakeServer())
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def wake_ups() -> RecordedWakeUps:
+    return RecordedWakeUps()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+def jobs(redis: Redis, wake_ups: RecordedWakeUps, limits: Limits) -> JobStore:
+    return JobStore(redis, wake_ups, limits)
+
+
+@pytest.fixture
+def queries(redis: Redis) -> JobQueries:
+    return JobQueries(redis)
+
+
+@pytest.fixture
+def sweeper(redis: Redis, wake_ups: RecordedWakeUps, limits: Limits) -> Sweeper:
+    return Sweeper(redis, wake_ups, limits, max_wait=300.0)
