@@ -39,15 +39,22 @@ class WorkerProcess:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._grace = settings.drain_grace
         self._archives = ArchiveBuilder(services)
-        self._heart = Heart(services.jobs, interval=settings.worker_heartbeat)
         self._presence = Presence(
-            services.redis,
+            services.own_connection(),
             self.name,
             slots=settings.worker_concurrency,
-            running=lambda: self._heart.running,
+            running=lambda: self._heart.running(),
+        )
+        self._heart = Heart(
+            services.jobs, interval=settings.worker_heartbeat, alive=self._presence.beat
         )
         self._sweeping = SweepThread(
-            services.sweeper, services.dispatcher, self._presence, interval=settings.sweep_interval
+            services.sweeper,
+            client=services.redis,
+            dispatcher=services.dispatcher,
+            workers=services.workers,
+            interval=settings.sweep_interval,
+            lease=settings.lease_seconds,
         )
         runner = Runner(
             services.jobs,
@@ -73,7 +80,7 @@ class WorkerProcess:
 
     def _draining(self, **_: Any) -> None:
         """SIGTERM: short jobs may end by themselves, the others are handed back in time."""
-        log.info("worker drains", running=self._heart.running)
+        log.info("worker drains", running=len(self._heart.running()))
         timer = threading.Timer(self._grace * _HAND_BACK_AT, self._heart.drain)
         timer.daemon = True
         timer.start()
