@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
-
 from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
+from common.store.client import open_client
 from common.store.jobs import JobStore, Limits
 from common.store.queries import JobQueries
 from common.store.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from celery import Celery
+    from redis import Redis
 
     from common.settings import Settings
 
@@ -43,7 +41,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
     the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
     of the store.
     """
-    client = redis_client(settings.redis_url, patience=patience)
+    client = open_client(settings.redis_url, patience=patience)
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -66,22 +64,6 @@ def connect(settings: Settings, *, patience: float) -> Services:
             public_endpoint=settings.s3_public_endpoint_url or None,
             region=settings.s3_region,
         ),
-    )
-
-
-def redis_client(url: str, *, patience: float) -> Redis:
-    """A client whose calls give up after about ``patience`` seconds.
-
-    redis-py's own defaults wait for most of a minute on a server that hangs.
-    """
-    retries = max(0, round(patience / 3) - 1) if patience > 3 else 0
-    return Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=min(3.0, patience),
-        socket_connect_timeout=min(2.0, patience),
-        health_check_interval=10,
-        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
     )
 
 

@@ -117,22 +117,16 @@ class Dispatcher:
     def waiting(self) -> dict[str, int] | None:
         """Messages in each lane's queue, or None when the broker does not answer."""
         try:
-            with self._app.connection_for_read() as connection:
-                channel: Any = connection.default_channel
-                return {
-                    lane: channel.queue_declare(QUEUE_PREFIX + lane, passive=True).message_count
-                    for lane in LANES
-                }
-        except connection_errors(self._app):
+            with self._app.connection_or_acquire() as connection:
+                return {lane: _messages(connection, QUEUE_PREFIX + lane) for lane in LANES}
+        except (OperationalError, OSError, *self._app.connection_for_read().connection_errors):
             return None
 
 
-def connection_errors(app: Celery) -> tuple[type[BaseException], ...]:
-    """What the broker's client raises when the broker cannot be reached or lacks a queue."""
-    connection = app.connection_for_read()
-    return (
-        OperationalError,
-        OSError,
-        *connection.connection_errors,
-        *connection.channel_errors,
-    )
+def _messages(connection: Any, queue: str) -> int:
+    # A refused declaration closes an AMQP channel, so each lane gets its own.
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # On Redis an empty queue does not exist.

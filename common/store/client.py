@@ -1,0 +1,23 @@
+"""A client of the job store that gives up in time."""
+
+from __future__ import annotations
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+
+def open_client(url: str, *, patience: float) -> Redis:
+    """A client whose calls give up after about ``patience`` seconds.
+
+    redis-py's own defaults wait for most of a minute on a server that hangs.
+    """
+    retries = max(0, round(patience / 3) - 1) if patience > 3 else 0
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=min(3.0, patience),
+        socket_connect_timeout=min(2.0, patience),
+        health_check_interval=10,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
+    )

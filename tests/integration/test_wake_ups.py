@@ -1,0 +1,51 @@
+"""A wake-up that a script pushes is, for Celery, one that Celery sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu import Connection
+from redis import Redis
+
+from common.jobs.model import JobSpec
+from common.queue import DOWNLOAD_TASK, LANES, Dispatcher, celery_app
+from common.store.jobs import JobStore
+from stack.services import Valkey
+
+
+def received(url: str, queue: str) -> Any:
+    """The next message of a queue as a Celery worker's consumer sees it."""
+    with Connection(url) as connection:
+        message = connection.SimpleQueue(queue).get(timeout=2)
+        message.ack()
+        return message
+
+
+def test_the_scripts_message_is_read_like_one_that_celery_sent(
+    valkey: Valkey, redis: Redis
+) -> None:
+    app = celery_app(valkey.url)
+    jobs = JobStore(redis, Dispatcher(app, same_server=True))
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    ours = received(valkey.url, "longhaul.normal")
+
+    Dispatcher(app, same_server=False).send([(job.id, "normal")])
+    celerys = received(valkey.url, "longhaul.normal")
+
+    assert ours.payload[0] == celerys.payload[0] == [job.id]
+    assert ours.headers["task"] == celerys.headers["task"] == DOWNLOAD_TASK
+    assert ours.content_type == celerys.content_type
+    assert ours.content_encoding == celerys.content_encoding
+    assert ours.delivery_info["routing_key"] == "longhaul.normal"
+    assert set(ours.headers) <= set(celerys.headers)
+    # What a worker reads without a default (celery/worker/strategy.py, celery/worker/request.py).
+    assert ours.headers["id"]
+    assert ours.properties["delivery_tag"]
+
+
+def test_the_dispatcher_counts_the_messages_of_each_lane(valkey: Valkey, redis: Redis) -> None:
+    app = celery_app(valkey.url)
+    dispatcher = Dispatcher(app, same_server=True)
+    assert dispatcher.waiting() == dict.fromkeys(LANES, 0)
+    JobStore(redis, dispatcher).create("alice", JobSpec(file_ids=(1,)))
+    assert dispatcher.waiting() == {"high": 0, "normal": 1, "low": 0}
