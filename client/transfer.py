@@ -41,10 +41,12 @@ class Transfer:
 
     def run(self) -> None:
         """Fetch, verify, and move into place; raises ``TransferFailed`` or ``ChecksumMismatch``."""
+        self._part.touch()
+        left_over = self._held()
         self._fetch()
-        if not self._matches():
-            # What was left of an earlier call may be at fault: once more, from the first byte.
-            self._part.unlink()
+        if left_over and not self._matches():
+            # What an earlier call left may be at fault: once more, from the first byte.
+            self._part.write_bytes(b"")
             self._fetch()
         if not self._matches():
             self._part.unlink()
@@ -57,7 +59,6 @@ class Transfer:
         return self.target.with_name(f".{self.target.name}.{tag}.part")
 
     def _fetch(self) -> None:
-        self._part.touch()
         failures = 0
         while True:
             before = self._held()

@@ -70,17 +70,17 @@ def problem(status: int, code: str, **headers: str) -> httpx.Response:
 class Stream(httpx.SyncByteStream):
     """A body in chunks that may break: an exception among the chunks is raised."""
 
-    def __init__(self, *chunks: bytes | Exception) -> None:
+    def __init__(self, *chunks: bytes | BaseException) -> None:
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            if isinstance(chunk, Exception):
+            if isinstance(chunk, BaseException):
                 raise chunk
             yield chunk
 
 
-def stream(*chunks: bytes | Exception) -> httpx.Response:
+def stream(*chunks: bytes | BaseException) -> httpx.Response:
     return httpx.Response(
         200, headers={"Content-Type": "text/event-stream"}, stream=Stream(*chunks)
     )
