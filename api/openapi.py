@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from flask_smorest import Api
 from marshmallow import Schema, fields
@@ -163,13 +162,10 @@ def document(app: Flask) -> Api:
             }
         },
     )
-    plugin = MarshmallowPlugin()
-    document = Api(app, spec_kwargs={"marshmallow_plugin": plugin})
+    document = Api(app)
     document.DEFAULT_ERROR_RESPONSE_NAME = None
-    plugin.converter.add_attribute_function(_own_fields)
-    document.register_converter(
-        JobIdConverter, lambda converter: {"type": "string", "format": "uuid"}
-    )
+    document.ma_plugin.converter.add_attribute_function(_own_fields)
+    document.register_converter(JobIdConverter, lambda _: {"type": "string", "format": "uuid"})
     return document
 
 

@@ -68,7 +68,7 @@ def _load(schema: Schema, data: object) -> dict[str, Any]:
     try:
         return dict(schema.load(data))  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ValidationFailed(_flatten(error.normalized_messages())) from None
+        raise ValidationFailed(_flatten(error.messages_dict)) from None
 
 
 def _flatten(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from flask import Response, g, redirect, request
+from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import cursors, parsing

@@ -28,19 +28,19 @@ class InitiateSchema(_Request):
     file_ids = FileIds(metadata={"description": "The files, duplicates folded"})
     file_id = FileId(metadata={"description": "A single file, instead of file_ids"})
     priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
-    onMissing = fields.Enum(  # noqa: N815
+    onMissing = fields.Enum(
         OnMissing,
         by_value=True,
         load_default=OnMissing.FAIL,
         metadata={"description": "What to do with a file that does not exist"},
     )
-    fileName = fields.String(  # noqa: N815
+    fileName = fields.String(
         load_default=None,
         allow_none=True,
         validate=[validate.Length(1, LONGEST_NAME), validate.Regexp(NAME_PATTERN)],
         metadata={"description": "Name of the archive"},
     )
-    callbackUrl = CallbackUrl(  # noqa: N815
+    callbackUrl = CallbackUrl(
         load_default=None,
         allow_none=True,
         validate=validate.Length(1, LONGEST_URL),
@@ -49,7 +49,7 @@ class InitiateSchema(_Request):
     metadata = Metadata(load_default=dict, metadata={"description": "Echoed back; at most 4 KiB"})
 
     @validates_schema
-    def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:  # noqa: ARG002
+    def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
         if ("file_ids" in data) == ("file_id" in data):
             raise ValidationError("Either file_ids or file_id is needed", "file_ids")
 
