@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from api.parsing import LONGEST_WAIT
 from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
@@ -13,8 +13,8 @@ from common.jobs.transitions import JobState
 
 LONGEST_NAME: Final = 200
 LONGEST_URL: Final = 2048
-#: Names a file, so no path, no control characters and no lone dots.
-NAME_PATTERN: Final = r"^(?!\.+$)[^/\\\x00-\x1f\x7f]+$"
+#: Names a file, so no path, no control characters and not dots alone.
+NAME_PATTERN: Final = r"^[^/\\\x00-\x1f\x7f]*[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
 
 
 class _Request(Schema):
@@ -60,7 +60,13 @@ class FileSchema(_Request):
     file_id = FileId(required=True)
 
 
-class StatusQuery(Schema):
+class _Query(Schema):
+    class Meta:
+        # Others add parameters of their own, against caches for instance.
+        unknown = EXCLUDE
+
+
+class StatusQuery(_Query):
     """How to wait."""
 
     wait = fields.Integer(
@@ -75,7 +81,7 @@ class StatusQuery(Schema):
     )
 
 
-class PageQuery(Schema):
+class PageQuery(_Query):
     """Which page."""
 
     cursor = fields.String(
