@@ -1,4 +1,4 @@
-"""One whole system for all end-to-end tests of a process; those that break parts start their own."""
+"""One whole system for all end-to-end tests; those that break parts of it start their own."""
 
 from __future__ import annotations
 
