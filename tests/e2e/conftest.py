@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +19,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture
-def longhaul(system: System, request: pytest.FixtureRequest) -> Iterator[Longhaul]:
+def longhaul(system: System) -> Iterator[Longhaul]:
     """A client whose user no other test has, so that limits and lists do not mix."""
-    with Longhaul(system.base_url, user=request.node.name) as client:
+    with Longhaul(system.base_url, user=str(uuid.uuid4())) as client:
         yield client
