@@ -73,7 +73,7 @@ class EventFeed:
     def close(self) -> None:
         """Drop the connection, if there is one."""
         if self._connection is not None:
-            self._connection.disconnect()
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._connection = self._socket = None
         self._forget()
 
@@ -96,11 +96,12 @@ class EventFeed:
             self._queue("UNSUBSCRIBE", keys.events(job_id))
 
     def check(self) -> None:
-        """Raises ``RedisError`` when an answer is overdue; otherwise makes sure that one is due."""
+        """Make sure that an answer is due; raises ``RedisError`` when one is overdue."""
+        now = time.monotonic()
         if not self._awaited:
             self._queue("PING")
-            self._awaited.append((None, time.monotonic()))
-        elif time.monotonic() - self._awaited[0][1] > PATIENCE:
+            self._awaited.append((None, now))
+        elif now - self._awaited[0][1] > PATIENCE:
             raise RedisConnectionError("the job store has gone silent")
 
     def flush(self) -> bool:
@@ -125,7 +126,7 @@ class EventFeed:
         while (reply := self._reader.gets()) is not _NOTHING:
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == "message":
-                    yield Change(_job_id(reply[1]), orjson.loads(reply[2]))
+                    yield from self._published(_job_id(reply[1]), reply[2])
                 continue
             if isinstance(reply, hiredis.ReplyError):
                 raise RedisConnectionError(f"the job store refused to be read: {reply}")
@@ -133,12 +134,19 @@ class EventFeed:
             if job_id is not None:
                 yield Change(job_id, reply or None)
 
+    def _published(self, job_id: str, message: str) -> Iterator[Change]:
+        try:
+            yield Change(job_id, orjson.loads(message))
+        except orjson.JSONDecodeError:
+            # Whoever else published there: the hash knows.
+            self._ask(job_id)
+
     def _ask(self, job_id: str) -> None:
         self._queue("HGETALL", keys.status(job_id))
         self._awaited.append((job_id, time.monotonic()))
 
     def _queue(self, *command: str) -> None:
-        self._output += hiredis.pack_command(command)
+        self._output += hiredis.pack_command(command)  # type: ignore[arg-type]
 
     def _open_socket(self) -> socket.socket:
         if self._socket is None:
