@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from common.errors import CancelRequested, DownloadError
@@ -34,16 +36,9 @@ def compose(
         stored = _build(work)
     except BaseException as error:
         if _is_over(error) or isinstance(checkpoint, Forgetful):
-            try:
-                clear_away(tools.store, journal)
-            except DownloadError as trouble:
-                log.warning("an upload is left behind", plan=blueprint.plan_id, why=str(trouble))
+            _tidy(lambda: clear_away(tools.store, journal))
         raise
-    if resumed:
-        clear_away(tools.store, journal)
-    else:
-        _remove_temporaries(work)
-        journal.clear()
+    _tidy(lambda: clear_away(tools.store, journal) if resumed else _remove_temporaries(work))
     log.info("archive composed", plan=blueprint.plan_id, size=stored.size, **vars(work.tally))
     return stored, work
 
@@ -130,3 +125,12 @@ def _remove_temporaries(work: Work) -> None:
     ]
     for start in range(0, len(keys), 1000):
         work.tools.store.delete_many(work.blueprint.bucket, keys[start : start + 1000])
+    work.journal.clear()
+
+
+def _tidy(step: Callable[[], None]) -> None:
+    """What is left behind is no reason to fail: the bucket's rules remove it some day."""
+    try:
+        step()
+    except DownloadError as error:
+        log.warning("remains of an upload are left behind", why=str(error))

@@ -9,6 +9,7 @@ from common.errors import FileMissing
 from common.storage import BadChecksum, ObjectMissing, Part, UploadMissing
 from worker.archive.crc import combine, crc32
 from worker.archive.plan import Kind, Piece, PlannedPart, Span
+from worker.archive.previous import Previous
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Work
 
@@ -69,9 +70,12 @@ class _Copier:
             else:
                 work.ledger.learn(span, crc)
                 value = combine(value, crc, span.length)
-        if part.crc32 != value:
+        copied = part.crc32
+        if copied is None:
+            copied = self._of_previous(previous, start, planned.size)
+        if copied != value:
             raise BadChecksum("The previous archive is not what its index says")
-        work.part_sent(planned, part)
+        work.part_sent(planned, Part(number=planned.number, etag=part.etag, crc32=value))
         data = sum(span.length for span in planned.spans if span.piece is Piece.DATA)
         work.add(copied=planned.size, reused=data)
         work.tools.control.advance(data)
@@ -90,20 +94,28 @@ class _Copier:
         except ObjectMissing as error:
             raise FileMissing(f"File {entry.file_id} does not exist any more") from error
         if part.crc32 is None:
-            part = Part(number=number, etag=part.etag, crc32=self._read(span))
+            part = Part(number=number, etag=part.etag, crc32=self._of_file(span))
         self._work.ledger.learn(span, part.crc32 or 0)
         return part
 
-    def _read(self, span: Span) -> int:
+    def _of_file(self, span: Span) -> int:
+        entry, source = self._blueprint.members[span.item].entry, self._work.tools.source
+        return self._by_reading(partial(source.read_into, entry), span.start, span.length)
+
+    def _of_previous(self, previous: Previous, start: int, length: int) -> int:
+        read = partial(
+            self._work.tools.store.read_into,
+            previous.bucket, previous.key, if_match=previous.etag,
+        )  # fmt: skip
+        return self._by_reading(read, start, length)
+
+    def _by_reading(self, read: Callable[..., None], start: int, length: int) -> int:
         """The checksum of a range by reading it, for stores that do not tell."""
-        tools, entry = self._work.tools, self._blueprint.members[span.item].entry
-        block, value = memoryview(bytearray(min(BLOCK, span.length))), 0
-        for start in range(span.start, span.start + span.length, BLOCK):
-            view = block[: min(BLOCK, span.start + span.length - start)]
-            with tools.pace.reading() as progress:
-                tools.source.read_into(
-                    entry, view, start=start, stop=self._work.stop, progress=progress
-                )
+        block, value = memoryview(bytearray(min(BLOCK, length))), 0
+        for at in range(start, start + length, BLOCK):
+            view = block[: min(BLOCK, start + length - at)]
+            with self._work.tools.pace.reading() as progress:
+                read(view, start=at, stop=self._work.stop, progress=progress)
             value = crc32(view, value)
-        self._work.add(through_worker=span.length)
+        self._work.add(through_worker=length)
         return value

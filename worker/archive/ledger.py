@@ -57,6 +57,10 @@ class Ledger:
             self._crc32s[span.item] = whole
             self.unknown -= 1
 
+    def spans(self, item: int) -> list[Span]:
+        """The pieces in which the item's bytes go into the archive."""
+        return self._spans.get(item, [])
+
     def crc32(self, item: int) -> int | None:
         """The checksum of a whole item; None as long as pieces are missing."""
         return self._crc32s[item]

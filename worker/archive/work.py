@@ -137,8 +137,8 @@ class Work:
             return b""
         crc32s = [self.ledger.crc32(i) or 0 for i in range(len(self.blueprint.members))]
         document = self.blueprint.manifest(crc32s)
-        item = len(self.blueprint.members)
-        self.ledger.learn(Span(Piece.DATA, item, 0, len(document)), crc32(document))
+        for span in self.ledger.spans(len(self.blueprint.members)):
+            self.ledger.learn(span, crc32(document[span.start : span.start + span.length]))
         return document
 
     @cached_property
