@@ -12,15 +12,15 @@ import sys
 
 from redis.exceptions import RedisError
 
-from common.bootstrap import redis_client
 from common.settings import Settings
-from common.store.presence import workers
+from common.store.client import open_client
+from common.store.presence import Workers
 
 
 def main() -> int:
-    client = redis_client(Settings.from_env(os.environ).redis_url, patience=2.0)
+    client = open_client(Settings.from_env(os.environ).redis_url, patience=2.0)
     try:
-        heard_of = [worker.name for worker in workers(client)]
+        heard_of = [worker.name for worker in Workers(client).known()]
     except RedisError as error:
         print(f"the job store does not answer: {error}", file=sys.stderr)
         return 1
