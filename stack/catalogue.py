@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from stack import samples
 from stack.samples import KIB, MIB, Recipe
-from stack.services import S3
+from stack.services import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -94,13 +94,13 @@ CATALOGUE: tuple[Sample, ...] = (
 SMALL: tuple[Sample, ...] = CATALOGUE[:6]
 
 
-def s3_client(s3: S3) -> S3Client:
-    """A client for the local S3 server with all rights."""
+def s3_client(endpoint: str) -> S3Client:
+    """A client for a local S3 server (stack/services.py) with all rights."""
     client: S3Client = boto3.client(
         "s3",
-        endpoint_url=s3.endpoint,
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=s3.secret_key,
+        endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
         region_name="us-east-1",
         config=Config(
             connect_timeout=2,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import signal
 import socket
@@ -14,13 +16,23 @@ from pathlib import Path
 from typing import IO
 
 from stack.guard import guard
+from stack.loglines import readable
+
+#: Below the range that the kernel gives to outgoing connections (from 32768 on), so that none of
+#: those takes a port before its server does, or while its server is restarted.
+_PORTS = range(20_000, 32_768)
+#: Every process begins elsewhere: two that start at the same moment do not pick the same ports.
+_turn = itertools.count(os.getpid() * 61)
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on the loopback interface that nobody uses, and that was not given out before."""
+    for turn in itertools.islice(_turn, len(_PORTS)):
+        port = _PORTS[turn % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(errno.EADDRINUSE, "no free port")
 
 
 def accepts_connections(port: int) -> bool:
@@ -113,5 +125,6 @@ class Process:
         assert self.popen.stdout is not None
         with self.popen.stdout as lines:
             for line in lines:
-                output.write(f"{self.name:>9} | {line.decode(errors='replace').rstrip()}\n")
-                output.flush()
+                if text := line.decode(errors="replace").rstrip():
+                    output.write(f"{self.name:>9} | {readable(text)}\n")
+                    output.flush()

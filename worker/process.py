@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Share of the grace period after which running jobs are handed back; the rest is for doing so.
 _HAND_BACK_AT: Final = 0.8
+#: Seconds between two tries to set up the bucket.
+_STORAGE_RETRY: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -76,11 +79,18 @@ class WorkerProcess:
     def _started(self, **_: Any) -> None:
         self._heart.start()
         self._sweeping.start()
-        try:
-            self._archives.prepare()
-        except DownloadError as error:
-            log.warning("the storage is away, the first job will try again", reason=error.message)
+        threading.Thread(target=self._prepare_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
+
+    def _prepare_storage(self) -> None:
+        while True:
+            try:
+                self._archives.prepare()
+            except DownloadError as error:
+                log.warning("the storage is not ready", reason=error.message)
+                time.sleep(_STORAGE_RETRY)
+            else:
+                return
 
     def _draining(self, **_: Any) -> None:
         """SIGTERM: short jobs may end by themselves, the others are handed back in time."""

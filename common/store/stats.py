@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from common.store import keys
-from common.store.presence import workers
+from common.store.presence import Workers
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -87,7 +87,7 @@ class QueueStatistics:
             failed=_total(totals, "failed"),
             cancelled=_total(totals, "cancelled"),
             dead_letters=sum(dead),
-            workers=len(workers(self._client)),
+            workers=len(Workers(self._client).known()),
             durations=sorted(int(text) for row in durations for text in row),
         )
 
