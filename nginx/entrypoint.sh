@@ -9,6 +9,7 @@
 #   REQUEST_RATE, REQUEST_BURST            per address                       150r/s, 300
 #   CONNECTIONS_PER_ADDRESS, STREAMS_PER_ADDRESS                             512, 256
 #   MAX_BODY_BYTES           the API's own limit                             65536
+#   KEEPALIVE_TIMEOUT        idle connections from clients or balancers      100s
 #   WEB_ROOT                 the built web page                              /srv/web
 #   RESOLVER                 DNS server                                      as /etc/resolv.conf
 #   ACCESS_LOG               file                                            /dev/stdout
@@ -25,6 +26,7 @@ nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null
 : "${TRUSTED_PROXY:=$nobody}" "${OPERATOR_NETWORK:=$nobody}"
 : "${REQUEST_RATE:=150r/s}" "${REQUEST_BURST:=300}"
 : "${CONNECTIONS_PER_ADDRESS:=512}" "${STREAMS_PER_ADDRESS:=256}" "${MAX_BODY_BYTES:=65536}"
+: "${KEEPALIVE_TIMEOUT:=100s}"
 : "${WEB_ROOT:=/srv/web}" "${RESOLVER:=${nameserver:-127.0.0.1}}" "${ACCESS_LOG:=/dev/stdout}"
 : "${RUN_DIR:=/tmp/nginx}" "${NGINX_BINARY:=nginx}"
 case $RESOLVER in *:*:*) RESOLVER="[$RESOLVER]" ;; esac
@@ -32,7 +34,7 @@ case $RESOLVER in *:*:*) RESOLVER="[$RESOLVER]" ;; esac
 script=
 for name in API_UPSTREAM HTTP_PORT HTTPS_PORT TLS_CERTIFICATE TLS_CERTIFICATE_KEY TRUSTED_PROXY \
     OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CONNECTIONS_PER_ADDRESS STREAMS_PER_ADDRESS \
-    MAX_BODY_BYTES WEB_ROOT RESOLVER ACCESS_LOG; do
+    MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER ACCESS_LOG; do
     eval "value=\$$name"
     script="$script;s|@$name@|$value|g"
 done
