@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -16,9 +17,10 @@ from api.catalogue import Catalogue
 from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
 from api.limits import Limiter
-from api.presenter import JobPresenter
 from api.live.service import Bounds, LiveUpdates
-from api.routes import downloads, events, health, jobs, operator, pages
+from api.live.tickets import Tickets
+from api.presenter import JobPresenter
+from api.routes import downloads, events, health, jobs, operator, pages, sockets
 from api.waiting import Live, Polling
 from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
@@ -51,6 +53,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
         for module in (downloads, events, jobs, operator, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
+    app.register_blueprint(sockets.blueprint)
     return app
 
 
@@ -98,6 +101,7 @@ def _context(services: Services, live: Live | None) -> Context:
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
+        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
     )
 
 
