@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 #: longest pause between two attempts, and than the three days that all of them take.
 KEEP: Final = 4 * 86_400_000
 
-State = Literal["pending", "delivered", "gone", "failed"]
+#: ``gone``: the receiver answered 410; ``failed``: all attempts are used up.
+DeliveryState = Literal["pending", "delivered", "gone", "failed"]
+#: Why an attempt got no answer.
+POST_ERRORS: Final = ("refused", "unreachable", "timeout", "tls", "protocol")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Attempt:
     duration_ms: int
     #: The receiver's HTTP status; None where there was no answer.
     status: int | None = None
-    #: Why there was no answer; never the receiver's own words.
+    #: One of ``POST_ERRORS``; never the receiver's own words.
     error: str | None = None
 
 
@@ -62,10 +65,19 @@ class DeliveryRecord:
 
     id: str
     job: Job
-    state: State
+    state: DeliveryState
     #: Milliseconds since 1970; None unless pending after a failure.
     next_at: int | None
     attempts: tuple[Attempt, ...]
+
+    @property
+    def type(self) -> str:
+        return event_type(self.job)
+
+
+def event_type(job: Job) -> str:
+    """What a webhook calls this state, such as ``download.completed``."""
+    return f"download.{job.status}"
 
 
 def message_id(job_id: str, version: int) -> str:
@@ -108,7 +120,7 @@ class Deliveries:
         ]
 
     def settle(
-        self, delivery: Delivery, state: State, entry: Attempt, *, delay: float = 0.0
+        self, delivery: Delivery, state: DeliveryState, entry: Attempt, *, delay: float = 0.0
     ) -> bool:
         """Note how an attempt went; ``pending``: to be tried again after ``delay`` seconds.
 

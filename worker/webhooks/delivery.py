@@ -15,7 +15,8 @@ import structlog
 from standardwebhooks import Webhook
 
 from common.jobs.model import Job
-from common.store.deliveries import Attempt, State
+from common.presenter import iso
+from common.store.deliveries import Attempt, DeliveryState, event_type
 from worker.webhooks.post import Answer, Poster
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 class Verdict:
     """What an attempt means for its delivery."""
 
-    state: State
+    state: DeliveryState
     entry: Attempt
     #: Seconds until the next attempt, for ``pending``.
     delay: float = 0.0
@@ -79,10 +80,9 @@ class Courier:
         return judge(answer, entry)
 
     def _payload(self, job: Job) -> dict[str, Any]:
-        at = datetime.fromtimestamp(job.updated_at / 1000, UTC).isoformat(timespec="milliseconds")
         return {
-            "type": f"download.{job.status}",
-            "timestamp": at.replace("+00:00", "Z"),
+            "type": event_type(job),
+            "timestamp": iso(job.updated_at),
             "data": self._present(job),
         }
 

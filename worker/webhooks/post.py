@@ -35,7 +35,7 @@ class Answer:
     status: int | None = None
     #: The Retry-After header, as it was sent.
     retry_after: str | None = None
-    #: ``refused``, ``unreachable``, ``timeout``, ``tls`` or ``protocol``.
+    #: One of ``common.store.deliveries.POST_ERRORS``.
     error: str | None = None
 
 
