@@ -18,7 +18,7 @@ METADATA_DEPTH: Final = 32
 class FileId(fields.Field[int]):
     """An integer within the catalogue's range; JSON does not tell 1 from 1.0, nor does this."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:  # noqa: ARG002
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         return file_id(value)
 
 
@@ -28,9 +28,9 @@ class FileIds(fields.Field[tuple[int, ...]]):
     def _deserialize(
         self,
         value: Any,
-        attr: str | None,  # noqa: ARG002
-        data: Any,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        attr: str | None,
+        data: Any,
+        **kwargs: Any,
     ) -> tuple[int, ...]:
         most = here().file_ids.most
         if not isinstance(value, list) or not 1 <= len(value) <= most:
@@ -54,9 +54,9 @@ class Metadata(fields.Field[dict[str, Any]]):
     def _deserialize(
         self,
         value: Any,
-        attr: str | None,  # noqa: ARG002
-        data: Any,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        attr: str | None,
+        data: Any,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("A JSON object")
