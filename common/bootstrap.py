@@ -10,6 +10,7 @@ from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
 from common.store.client import open_client
 from common.store.jobs import JobStore, Limits
+from common.store.presence import Workers
 from common.store.queries import JobQueries
 from common.store.sweeper import Sweeper
 
@@ -31,7 +32,12 @@ class Services:
     jobs: JobStore
     queries: JobQueries
     sweeper: Sweeper
+    workers: Workers
     storage: ObjectStore
+
+    def own_connection(self) -> Redis:
+        """A client with a connection that nobody else uses, for a worker's presence."""
+        return open_client(self.settings.redis_url, patience=2.0, own_connection=True)
 
 
 def connect(settings: Settings, *, patience: float) -> Services:
@@ -58,6 +64,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
         dispatcher=dispatcher,
         jobs=JobStore(client, dispatcher, limits),
         queries=JobQueries(client),
+        workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
         storage=ObjectStore(
             endpoint=settings.s3_endpoint_url or None,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 DOWNLOAD_TASK: Final = "longhaul.download"
@@ -65,7 +65,7 @@ def celery_app(broker: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=QUEUE_PREFIX + "normal",
-        task_queues=[Queue(QUEUE_PREFIX + lane) for lane in LANES],
+        task_queues=[_queue(QUEUE_PREFIX + lane) for lane in LANES],
         task_create_missing_queues=False,
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
@@ -91,6 +91,11 @@ def celery_app(broker: str) -> Celery:
     if broker.startswith("rediss://"):
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return app
+
+
+def _queue(name: str) -> Queue:
+    # Bound under its own name: Celery's default would bind every queue under the default's.
+    return Queue(name, Exchange("longhaul", type="direct"), routing_key=name)
 
 
 class Dispatcher:

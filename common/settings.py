@@ -87,6 +87,7 @@ class Settings:
     sweep_interval: float = _setting(1.0, "Between looks for lost jobs and due retries, seconds")
     drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
 
+    # Logs
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @classmethod

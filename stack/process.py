@@ -1,27 +1,38 @@
-"""A child process that never outlives its parent, with its output prefixed by its name."""
+"""A child process that never outlives its supervisor, with its output prefixed by its name."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import errno
+import itertools
 import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-PR_SET_PDEATHSIG = 1
+from stack.guard import guard
+from stack.loglines import readable
+
+#: Below the range that the kernel gives to outgoing connections (from 32768 on), so that none of
+#: those takes a port before its server does, or while its server is restarted.
+_PORTS = range(20_000, 32_768)
+#: Every process begins elsewhere: two that start at the same moment do not pick the same ports.
+_turn = itertools.count(os.getpid() * 61)
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on the loopback interface that nobody uses, and that was not given out before."""
+    for turn in itertools.islice(_turn, len(_PORTS)):
+        port = _PORTS[turn % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(errno.EADDRINUSE, "no free port")
 
 
 def accepts_connections(port: int) -> bool:
@@ -37,12 +48,6 @@ def wait_until(ready: Callable[[], bool], what: str, timeout: float = 30.0) -> N
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} was not ready within {timeout:.0f} s")
         time.sleep(0.05)
-
-
-def _die_with_parent() -> None:
-    # The kernel kills the child even when the parent is killed with -9 and cannot clean up.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Process:
@@ -74,7 +79,7 @@ class Process:
             stdout=target,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=guard().enter,
         )
         if log is not None:
             log.close()
@@ -92,33 +97,34 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole process group; a group that is gone already is no error."""
-        try:
-            os.killpg(self.popen.pid, number)
-        except ProcessLookupError:
-            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM to the program itself, which is left to stop its own children in order."""
+        if self.alive:
+            self.popen.terminate()
 
     def stop(self, grace: float = 30.0) -> int:
         """SIGTERM, then SIGKILL after ``grace`` seconds; returns the exit code."""
-        if self.alive:
-            self.popen.terminate()
-        try:
-            code = self.popen.wait(grace)
-        except subprocess.TimeoutExpired:
-            code = None
+        self.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(grace)
+        return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL for the whole group, at once; returns the exit code."""
         self.signal(signal.SIGKILL)
-        if code is None:
-            code = self.popen.wait()
+        code = self.popen.wait()
+        guard().leave(self.pid)
         if self._pump is not None:
             self._pump.join(1)
         return code
 
-    def kill(self) -> None:
-        """SIGKILL for the whole group, at once."""
-        self.signal(signal.SIGKILL)
-        self.popen.wait()
-
     def _prefix(self, output: IO[str]) -> None:
         assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            output.write(f"{self.name:>9} | {line.decode(errors='replace').rstrip()}\n")
-            output.flush()
+        with self.popen.stdout as lines:
+            for line in lines:
+                if text := line.decode(errors="replace").rstrip():
+                    output.write(f"{self.name:>9} | {readable(text)}\n")
+                    output.flush()

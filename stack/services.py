@@ -79,7 +79,12 @@ def start_s3(
             weed,
             *("mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *("-admin.ui=false", "-webdav=false", "-master.volumeSizeLimitMB=1024", *inner),
+            *(
+                "-admin.ui=false",
+                "-webdav=false",
+                "-volume.preStopSeconds=0",
+                *("-master.volumeSizeLimitMB=1024", *inner),
+            ),
         ],
         env={"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
         cwd=directory,

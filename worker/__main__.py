@@ -10,6 +10,7 @@ def main() -> None:
     queues = ",".join(QUEUE_PREFIX + lane for lane in LANES)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             *("--pool", "threads", "--concurrency", str(settings.worker_concurrency)),
             *("--queues", queues, "--loglevel", settings.log_level),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -37,9 +37,13 @@ class _Run:
 class Heart:
     """Beats for every attempt of this process until the process ends."""
 
-    def __init__(self, jobs: JobStore, *, interval: float) -> None:
-        """``interval``: seconds between beats; a cancelled job stops within about one of them."""
+    def __init__(self, jobs: JobStore, *, interval: float, alive: Callable[[], None]) -> None:
+        """``interval``: seconds between beats; a cancelled job stops within about one of them.
+
+        ``alive`` is called with each beat, to show that the whole process lives.
+        """
         self._jobs = jobs
+        self._alive = alive
         self._interval = interval
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
@@ -52,9 +56,10 @@ class Heart:
     def stop(self) -> None:
         self._ended.set()
 
-    @property
-    def running(self) -> int:
-        return len(self._runs)
+    def running(self) -> tuple[str, ...]:
+        """Ids of the jobs at work."""
+        with self._lock:
+            return tuple(self._runs)
 
     @contextmanager
     def beating(self, lease: Lease, control: RunControl) -> Iterator[None]:
@@ -81,13 +86,13 @@ class Heart:
         while not self._ended.wait(self._interval):
             with self._lock:
                 runs = list(self._runs.values())
-            for run in runs:
-                try:
+            try:
+                self._alive()
+                for run in runs:
                     self._beat(run)
-                except RedisError as error:
-                    # The lease may lapse meanwhile; the fence then refuses this attempt's writes.
-                    log.warning("heartbeat failed", job_id=run.lease.job_id, error=str(error))
-                    break
+            except RedisError as error:
+                # Leases may lapse meanwhile; the fence then refuses what these attempts write.
+                log.warning("heartbeat failed", error=str(error))
 
     def _beat(self, run: _Run) -> None:
         fields: dict[str, object] = {}

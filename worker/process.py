@@ -6,11 +6,13 @@ import os
 import secrets
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from celery import signals
 
+from common.errors import DownloadError
 from common.jobs.model import Artifact
 from common.store.presence import Presence
 from worker import tasks
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Share of the grace period after which running jobs are handed back; the rest is for doing so.
 _HAND_BACK_AT: Final = 0.8
+#: Seconds between two tries to set up the bucket.
+_STORAGE_RETRY: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,15 +43,22 @@ class WorkerProcess:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._grace = settings.drain_grace
         self._archives = ArchiveBuilder(services)
-        self._heart = Heart(services.jobs, interval=settings.worker_heartbeat)
         self._presence = Presence(
-            services.redis,
+            services.own_connection(),
             self.name,
             slots=settings.worker_concurrency,
-            running=lambda: self._heart.running,
+            running=lambda: self._heart.running(),
+        )
+        self._heart = Heart(
+            services.jobs, interval=settings.worker_heartbeat, alive=self._presence.beat
         )
         self._sweeping = SweepThread(
-            services.sweeper, services.dispatcher, self._presence, interval=settings.sweep_interval
+            services.sweeper,
+            client=services.redis,
+            dispatcher=services.dispatcher,
+            workers=services.workers,
+            interval=settings.sweep_interval,
+            lease=settings.lease_seconds,
         )
         runner = Runner(
             services.jobs,
@@ -66,14 +77,24 @@ class WorkerProcess:
         signals.worker_shutdown.connect(self._ended, weak=False)
 
     def _started(self, **_: Any) -> None:
-        self._archives.prepare()
         self._heart.start()
         self._sweeping.start()
+        threading.Thread(target=self._prepare_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
+
+    def _prepare_storage(self) -> None:
+        while True:
+            try:
+                self._archives.prepare()
+            except DownloadError as error:
+                log.warning("the storage is not ready", reason=error.message)
+                time.sleep(_STORAGE_RETRY)
+            else:
+                return
 
     def _draining(self, **_: Any) -> None:
         """SIGTERM: short jobs may end by themselves, the others are handed back in time."""
-        log.info("worker drains", running=self._heart.running)
+        log.info("worker drains", running=len(self._heart.running()))
         timer = threading.Timer(self._grace * _HAND_BACK_AT, self._heart.drain)
         timer.daemon = True
         timer.start()
@@ -90,14 +111,18 @@ class ArchiveBuilder:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._settings = settings
+        self._prepared = False
         self._store = services.storage
         self._source = source_from_template(settings.source_url_template, store=services.storage)
 
     def prepare(self) -> None:
-        """Make sure that the bucket for archives is there, with its lifecycle rule."""
-        self._store.ensure_bucket(self._settings.archive_bucket, ttl=self._settings.archive_ttl)
+        """Make sure, once, that the bucket for archives is there, with its lifecycle rule."""
+        if not self._prepared:
+            self._store.ensure_bucket(self._settings.archive_bucket, ttl=self._settings.archive_ttl)
+            self._prepared = True
 
     def build(self, claim: Claim, control: Control) -> Artifact:
+        self.prepare()
         request = ArchiveRequest(
             job_id=claim.job.id,
             attempt_token=claim.lease.fence,
@@ -107,5 +132,7 @@ class ArchiveBuilder:
             bucket=self._settings.archive_bucket,
             direct_single_file=self._settings.direct_single_file,
             max_bytes=self._settings.max_archive_bytes,
+            min_rate=self._settings.min_rate_bytes,
+            rate_window=self._settings.min_rate_window,
         )
         return build(request, source=self._source, store=self._store, control=control)

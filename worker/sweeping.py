@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from common.queue import Dispatcher
-    from common.store.presence import Presence
+    from common.store.presence import Workers
     from common.store.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
 
 
 class SweepThread:
-    """Sweeps about every ``interval`` seconds, and shows that this worker lives."""
+    """Sweeps about every ``interval`` seconds."""
 
     def __init__(
-        self, sweeper: Sweeper, dispatcher: Dispatcher, presence: Presence, *, interval: float
+        self,
+        sweeper: Sweeper,
+        *,
+        client: Redis,
+        dispatcher: Dispatcher,
+        workers: Workers,
+        interval: float,
+        lease: float,
     ) -> None:
+        """``lease``: how long leases are believed after the store was away, seconds."""
         self._sweeper = sweeper
+        self._client = client
         self._dispatcher = dispatcher
-        self._presence = presence
+        self._workers = workers
         self._interval = interval
+        self._lease = lease
+        self._believe_until = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
 
@@ -40,10 +54,19 @@ class SweepThread:
         # Spread out, so that many workers do not all sweep in the same instant.
         while not self._ended.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
             try:
-                self._presence.beat()
-                swept = self._sweeper.sweep(self._dispatcher.waiting())
+                self._sweep()
             except RedisError as error:
+                # While the store is away nobody can renew a lease; that says nothing of workers.
+                self._believe_until = time.monotonic() + self._lease
                 log.warning("sweep failed", error=str(error))
-            else:
-                if swept.recovered or swept.failed or swept.resent:
-                    log.warning("jobs recovered", **vars(swept))
+
+    def _sweep(self) -> None:
+        reclaim = not self._store_was_away()
+        dead = self._workers.dead() if reclaim else []
+        swept = self._sweeper.sweep(self._dispatcher.waiting(), dead=dead, reclaim=reclaim)
+        if swept.recovered or swept.failed or swept.resent:
+            log.warning("jobs recovered", dead_workers=dead, **vars(swept))
+
+    def _store_was_away(self) -> bool:
+        server = cast("dict[str, int]", self._client.info("server"))
+        return server["uptime_in_seconds"] <= self._lease or time.monotonic() < self._believe_until

@@ -7,15 +7,17 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 
-def open_client(url: str, *, patience: float) -> Redis:
+def open_client(url: str, *, patience: float, own_connection: bool = False) -> Redis:
     """A client whose calls give up after about ``patience`` seconds.
 
+    ``own_connection`` holds one single connection for as long as the client lives.
     redis-py's own defaults wait for most of a minute on a server that hangs.
     """
     retries = max(0, round(patience / 3) - 1) if patience > 3 else 0
     return Redis.from_url(
         url,
         decode_responses=True,
+        single_connection_client=own_connection,
         socket_timeout=min(3.0, patience),
         socket_connect_timeout=min(2.0, patience),
         health_check_interval=10,

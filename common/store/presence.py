@@ -1,10 +1,15 @@
-"""Which workers are there, and how busy they are."""
+"""Which workers are there, how busy they are, and which of them died.
+
+A worker keeps one connection of its own to the store. When the process is killed, the kernel closes
+that connection at once, so the others see the death within a beat instead of a lease's length.
+Silence alone is no death: a stopped or starved process still has its connection.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -13,8 +18,10 @@ from common.store import keys
 if TYPE_CHECKING:
     from redis import Redis
 
-#: A worker not heard of for so long is not shown any more, seconds.
-FORGET_AFTER: Final = 15
+#: A worker not heard of for so long is not known any more, milliseconds.
+FORGET_AFTER: Final = 15_000
+#: A worker without a connection is dead after so long; it may just be connecting anew.
+DEAD_AFTER: Final = 1_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +29,20 @@ class WorkerState:
     """A worker process as it last described itself."""
 
     name: str
+    #: The store's number of the worker's own connection.
+    connection: int
     slots: int
-    running: int
+    #: Ids of the jobs that it runs.
+    running: tuple[str, ...] = ()
 
 
 class Presence:
     """Shows one worker to the others and to the operator."""
 
-    def __init__(self, client: Redis, name: str, *, slots: int, running: Callable[[], int]) -> None:
+    def __init__(
+        self, client: Redis, name: str, *, slots: int, running: Callable[[], tuple[str, ...]]
+    ) -> None:
+        """``client`` must be this worker's alone, with a single connection."""
         self._client = client
         self._name = name
         self._slots = slots
@@ -37,8 +50,13 @@ class Presence:
 
     def beat(self) -> None:
         """Say that this worker lives. Raises ``redis.exceptions.RedisError``."""
-        state = WorkerState(name=self._name, slots=self._slots, running=self._running())
-        self._client.set(keys.worker(self._name), orjson.dumps(state), ex=FORGET_AFTER)
+        state = WorkerState(
+            name=self._name,
+            connection=self._client.client_id(),
+            slots=self._slots,
+            running=self._running(),
+        )
+        self._client.set(keys.worker(self._name), orjson.dumps(state), px=FORGET_AFTER)
         self._client.sadd(keys.WORKERS, self._name)
 
     def leave(self) -> None:
@@ -47,13 +65,41 @@ class Presence:
         self._client.srem(keys.WORKERS, self._name)
 
 
-def workers(client: Redis) -> list[WorkerState]:
-    """The workers that were heard of lately; the names of others are forgotten here."""
-    names = sorted(cast("set[str]", client.smembers(keys.WORKERS)))
-    if not names:
-        return []
-    found = cast("list[str | None]", client.mget([keys.worker(name) for name in names]))
-    gone = [name for name, text in zip(names, found, strict=True) if text is None]
-    if gone:
-        client.srem(keys.WORKERS, *gone)
-    return [WorkerState(**orjson.loads(text)) for text in found if text is not None]
+class Workers:
+    """All workers, seen from any process."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    def known(self) -> list[WorkerState]:
+        """The workers that were heard of lately."""
+        return [state for state, _ in self._read()]
+
+    def dead(self) -> list[str]:
+        """Names of workers whose connection is gone for good."""
+        silent = [state for state, age in self._read() if age > DEAD_AFTER]
+        if not silent:
+            return []
+        connections: list[Any] = [state.connection for state in silent]
+        listed = self._client.client_list(client_id=connections)
+        alive = {int(entry["id"]) for entry in listed}
+        return [state.name for state in silent if state.connection not in alive]
+
+    def _read(self) -> list[tuple[WorkerState, int]]:
+        """Each worker with the milliseconds since its last beat; the forgotten are removed."""
+        names = sorted(cast("set[str]", self._client.smembers(keys.WORKERS)))
+        with self._client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.get(keys.worker(name))
+                pipe.pttl(keys.worker(name))
+            found = pipe.execute()
+        pairs = list(zip(names, found[::2], found[1::2], strict=True))
+        gone = [name for name, text, _ in pairs if text is None]
+        if gone:
+            self._client.srem(keys.WORKERS, *gone)
+        return [(_state(text), FORGET_AFTER - left) for _, text, left in pairs if text is not None]
+
+
+def _state(text: str) -> WorkerState:
+    fields = orjson.loads(text)
+    return WorkerState(**{**fields, "running": tuple(fields["running"])})

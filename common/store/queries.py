@@ -9,7 +9,9 @@ import orjson
 
 from common.errors import JobNotFound
 from common.jobs.model import FileReport, Job, JobSpec
+from common.jobs.transitions import JobState
 from common.store import keys
+from common.store.jobs import REMEMBERED
 from common.store.records import decode_spec
 
 if TYPE_CHECKING:
@@ -48,6 +50,22 @@ class JobQueries:
         if before is not None:
             found = [(job_id, score) for job_id, score in found if (int(score), job_id) < before]
         return [job_id for job_id, _ in found[:limit]]
+
+    def page(
+        self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
+    ) -> tuple[list[Job], bool]:
+        """The next ``limit`` of the user's jobs, newest first, and whether there are more.
+
+        ``before`` as for ``list_ids``; ``status`` None: in any state.
+        """
+        ids = self.list_ids(user, before=before, limit=REMEMBERED)
+        found: list[Job] = []
+        for start in range(0, len(ids), limit + 1):
+            jobs = self.get_many(ids[start : start + limit + 1])
+            found += [job for job in jobs if status in (None, job.status)]
+            if len(found) > limit:
+                return found[:limit], True
+        return found, False
 
     def spec(self, job_id: str) -> JobSpec:
         """What was asked for. Raises ``JobNotFound``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from common.jobs.model import Failure, FileReport, JobSpec, Progress
+from common.jobs.model import Failure, FileReport, JobSpec, OnMissing, Priority, Progress
 
 
 def progress_fields(progress: Progress, *, percent: int) -> dict[str, object]:
@@ -36,4 +36,9 @@ def reports_json(files: Iterable[FileReport]) -> str:
 
 def decode_spec(text: str) -> JobSpec:
     fields = orjson.loads(text)
-    return JobSpec(**{**fields, "file_ids": tuple(fields["file_ids"])})
+    typed = {
+        "file_ids": tuple(fields["file_ids"]),
+        "priority": Priority(fields["priority"]),
+        "on_missing": OnMissing(fields["on_missing"]),
+    }
+    return JobSpec(**{**fields, **typed})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ LOST_AFTER: Final = 5_000
 _LANES: Final = ("high", "normal", "low")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Swept:
     """How many jobs a sweep touched, by what happened to them."""
 
@@ -52,39 +52,51 @@ class Sweeper:
             "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
             "limit": BATCH,
             "job_ttl": round(limits.job_ttl * 1000),
-            "archive_ttl": 0,
             "error": WorkerLost().message,
             "max_wait": round(max_wait * 1000),
             **wake_ups.script_args,
         }
         self._reached = dict.fromkeys(_LANES, 0)
 
-    def sweep(self, waiting: Mapping[str, int] | None) -> Swept:
-        """One look at all partitions. ``waiting``: messages in the broker's queues, None unknown.
+    def sweep(
+        self,
+        waiting: Mapping[str, int] | None,
+        *,
+        dead: Sequence[str] = (),
+        reclaim: bool = True,
+    ) -> Swept:
+        """One look at all partitions.
+
+        ``waiting``: messages in the broker's queues, None when unknown. ``dead``: workers whose
+        jobs are taken before their leases lapse. ``reclaim=False`` believes every lease: after
+        the store was away, its workers must first have had the time to renew them.
 
         Raises ``redis.exceptions.RedisError`` when the store cannot be reached.
         """
-        reached: dict[str, object] = {
-            f"reached_{lane}": ""
-            if waiting is not None and not waiting[lane]
-            else self._reached[lane]
-            for lane in _LANES
+        args = {
+            **self._args,
+            **self._reached_args(waiting),
+            "lost_after": LOST_AFTER,
+            "dead": ",".join(dead),
+            "reclaim": int(reclaim),
         }
-        reached["lost_after"] = LOST_AFTER
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
-                key = keys.of_partition("leases", tag)
-                self._scripts.queue(pipe, "sweep", key, {**self._args, **reached})
-            results = [accept(result) for result in pipe.execute()]
-        counts = dict.fromkeys((field.name for field in fields(Swept)), 0)
-        for _, *values in results:
-            numbers, hints = (
-                values[: len(counts) + len(_LANES)],
-                values[len(counts) + len(_LANES) :],
-            )
-            for name, number in zip(counts, numbers, strict=False):
-                counts[name] += int(number)
-            for lane, number in zip(_LANES, numbers[len(counts) :], strict=True):
-                self._reached[lane] = max(self._reached[lane], int(number))
+                self._scripts.queue(pipe, "sweep", keys.of_partition("leases", tag), args)
+            results = [accept(result)[1:] for result in pipe.execute()]
+        totals = [0] * len(fields(Swept))
+        for values in results:
+            counts, values = values[: len(totals)], values[len(totals) :]
+            reached, hints = values[: len(_LANES)], values[len(_LANES) :]
+            totals = [total + int(count) for total, count in zip(totals, counts, strict=True)]
+            for lane, at in zip(_LANES, reached, strict=True):
+                self._reached[lane] = max(self._reached[lane], int(at))
             self._wake_ups.send(zip(hints[::2], hints[1::2], strict=True))
-        return Swept(**counts)
+        return Swept(*totals)
+
+    def _reached_args(self, waiting: Mapping[str, int] | None) -> dict[str, object]:
+        """Up to when each lane's queue has been read; empty where it is read to its end."""
+        return {
+            f"reached_{lane}": "" if waiting is not None and not waiting[lane] else at
+            for lane, at in self._reached.items()
+        }

@@ -43,6 +43,12 @@ def test_the_scripts_message_is_read_like_one_that_celery_sent(
     assert ours.properties["delivery_tag"]
 
 
+def test_a_message_that_celery_sends_goes_to_its_lane_only(valkey: Valkey, redis: Redis) -> None:
+    dispatcher = Dispatcher(celery_app(valkey.url), same_server=False)
+    dispatcher.send([("some-job", "high")])
+    assert dispatcher.waiting() == {"high": 1, "normal": 0, "low": 0}
+
+
 def test_the_dispatcher_counts_the_messages_of_each_lane(valkey: Valkey, redis: Redis) -> None:
     app = celery_app(valkey.url)
     dispatcher = Dispatcher(app, same_server=True)

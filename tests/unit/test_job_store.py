@@ -15,7 +15,16 @@ from common.errors import (
     TooManyActiveJobs,
 )
 from common.jobs import events
-from common.jobs.model import Artifact, Failure, FileReport, JobSpec, Lease, Priority, Progress
+from common.jobs.model import (
+    Artifact,
+    Failure,
+    FileReport,
+    JobSpec,
+    Lease,
+    OnMissing,
+    Priority,
+    Progress,
+)
 from common.jobs.transitions import JobState
 from common.store import keys
 from common.store.jobs import Claim, JobStore, Limits
@@ -105,6 +114,7 @@ def test_claim_gives_a_lease_with_a_growing_fence(jobs: JobStore) -> None:
     second = claimed(jobs, job.id)
     assert second.lease.fence > first.lease.fence
     assert second.spec == spec()
+    assert isinstance(second.spec.on_missing, OnMissing)
 
 
 def test_claim_refuses_a_job_whose_lease_is_live(jobs: JobStore) -> None:

@@ -1,7 +1,8 @@
 -- @include attempt
 -- Everything that is due in one partition. Idempotent: any number of workers may call it.
 -- Input: args.allowed (states from which a job goes back to the queue), limit (jobs per kind),
---        job_ttl (ms), error (message for a lost worker), max_wait (ms in one lane),
+--        job_ttl (ms), error (message for a lost worker), reclaim ('0': believe every lease, for
+--        the store itself was away), dead (workers that died, by commas), max_wait (ms in one lane),
 --        lost_after (ms by which a hint must have been overtaken to count as lost),
 --        reached_high, reached_normal, reached_low (ms: when the newest hint that any partition has
 --        seen claimed was sent; empty when the broker's queue is empty)
@@ -72,7 +73,17 @@ local function age(lane, better)
   end
 end
 
-for _, id in ipairs(due(key.leases(), text(now))) do reclaim(id) end
+-- A worker that is known to be dead is not waited for.
+local function reclaim_from_the_dead()
+  for _, id in ipairs(redis.call('ZRANGE', key.leases(), 0, -1)) do
+    if among(redis.call('HGET', key.status(id), 'worker') or '', args.dead) then reclaim(id) end
+  end
+end
+
+if args.reclaim == '1' then
+  if args.dead ~= '' then reclaim_from_the_dead() end
+  for _, id in ipairs(due(key.leases(), text(now))) do reclaim(id) end
+end
 for _, id in ipairs(due(key.retries(), text(now))) do promote(id) end
 for _, id in ipairs(due(key.expiring(), text(now))) do expire(id) end
 for _, lane in ipairs({'high', 'normal', 'low'}) do resend(lane) end

@@ -1,0 +1,98 @@
+"""Puts the API together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from api import edge, metrics, openapi, problems
+from api.admission import Admission
+from api.answers import OrjsonProvider
+from api.auth import TrustingAuthenticator
+from api.catalogue import Catalogue
+from api.context import EXTENSION, Context, FileIdRules
+from api.health import Health
+from api.limits import Limiter
+from api.presenter import JobPresenter
+from api.routes import downloads, health, jobs, operator, pages
+from api.waiting import Live, Polling
+from common.store.stats import QueueStatistics
+
+if TYPE_CHECKING:
+    from common.bootstrap import Services
+    from common.settings import Settings
+
+
+def create_app(services: Services, *, live: Live | None = None) -> Flask:
+    """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
+    settings = services.settings
+    app = Flask("api", static_folder=None)
+    app.json = OrjsonProvider(app)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    # A doubled slash is an unknown path, not a redirect that no document tells of.
+    app.url_map.merge_slashes = False
+    app.extensions[EXTENSION] = _context(services, live)
+
+    metrics.install(app)
+    edge.install(app)
+    _allow_origins(app, settings)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+
+    document = openapi.document(app)
+    problems.install(app)
+    with app.app_context():
+        for module in (downloads, jobs, operator, health, pages):
+            document.register_blueprint(module.blueprint)
+        pages.publish(app, document)
+    return app
+
+
+def _context(services: Services, live: Live | None) -> Context:
+    settings = services.settings
+    statistics = QueueStatistics(services.redis)
+    return Context(
+        jobs=services.jobs,
+        queries=services.queries,
+        statistics=statistics,
+        live=live or Polling(services.queries),
+        presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
+        authenticator=TrustingAuthenticator(),
+        limiter=Limiter(
+            services.redis,
+            create_user=settings.create_per_minute_user,
+            create_ip=settings.create_per_minute_ip,
+            rest_ip=settings.requests_per_minute_ip,
+        ),
+        admission=Admission(statistics, most=settings.queue_max),
+        catalogue=Catalogue(services.storage, settings.source_url_template),
+        health=Health(
+            {
+                "redis": services.redis.ping,
+                "storage": lambda: services.storage.check(settings.archive_bucket),
+            }
+        ),
+        file_ids=FileIdRules(
+            smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
+        ),
+        request_timeout=settings.request_timeout,
+        polling_interval_ms=settings.polling_interval_ms,
+        public_url=settings.public_url.rstrip("/"),
+    )
+
+
+def _allow_origins(app: Flask, settings: Settings) -> None:
+    origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
+    if not origins:
+        return
+    CORS(
+        app,
+        origins="*" if "*" in origins else origins,
+        send_wildcard="*" in origins,
+        expose_headers=list(edge.EXPOSED_HEADERS),
+        max_age=600,
+    )

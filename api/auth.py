@@ -1,0 +1,46 @@
+"""Who calls."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from werkzeug.datastructures import Headers
+
+from api.errors import ValidationFailed
+
+ANONYMOUS: Final = "anonymous"
+USER_PATTERN: Final = r"^[A-Za-z0-9._@:+=/|~-]{1,128}$"
+
+_USER = re.compile(USER_PATTERN[:-1] + r"\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent the request. ``admin`` may use the operator's calls."""
+
+    user: str
+    admin: bool = False
+
+
+class Authenticator(Protocol):
+    """Tells the caller of a request by its headers."""
+
+    def identify(self, headers: Headers) -> Caller:
+        """The caller. Raises one of ``common.errors`` when the headers are not acceptable."""
+
+
+class TrustingAuthenticator:
+    """AUTH_MODE=none: the caller is whoever ``X-User-Id`` says, for limits and lists only."""
+
+    def identify(self, headers: Headers) -> Caller:
+        """Raises ``ValidationFailed`` for a name that is too long or has unusual characters."""
+        user = headers.get("X-User-Id")
+        if user is None:
+            return Caller(ANONYMOUS)
+        if not _USER.match(user):
+            raise ValidationFailed(
+                {"X-User-Id": ["1 to 128 letters, digits and any of . _ @ : + = / | ~ -"]}
+            )
+        return Caller(user)

@@ -1,0 +1,62 @@
+"""What the routes work with: made once for each app, reached by ``here()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from api.admission import Admission
+    from api.auth import Authenticator
+    from api.catalogue import Catalogue
+    from api.health import Health
+    from api.limits import Limiter
+    from api.presenter import JobPresenter
+    from api.waiting import Live
+    from common.jobs.model import Job
+    from common.store.jobs import JobStore
+    from common.store.queries import JobQueries
+    from common.store.stats import QueueStatistics
+
+EXTENSION = "longhaul"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdRules:
+    """Which ids a request may name, and how many."""
+
+    smallest: int
+    largest: int
+    most: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The API's own parts and values; no part knows of the others."""
+
+    jobs: JobStore
+    queries: JobQueries
+    statistics: QueueStatistics
+    live: Live
+    presenter: JobPresenter
+    authenticator: Authenticator
+    limiter: Limiter
+    admission: Admission
+    catalogue: Catalogue
+    health: Health
+    file_ids: FileIdRules
+    #: Longest wait of the synchronous call, seconds.
+    request_timeout: float
+    #: Advised to clients that poll, milliseconds.
+    polling_interval_ms: int
+    #: Base of the URLs in answers, without a slash; empty: as the client called.
+    public_url: str
+    #: Makes what a live URL carries to prove the right to watch (job id, user); None: nothing.
+    ticket: Callable[[Job], str] | None = None
+
+
+def here() -> Context:
+    return cast("Context", current_app.extensions[EXTENSION])

@@ -1,0 +1,84 @@
+"""What every request and every answer goes through: identity, limits, headers."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from flask import Flask, Response, g, request
+
+from api.auth import ANONYMOUS, Caller
+from api.context import here
+from api.limits import refuse_excess
+
+_SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
+
+#: For JSON, which no browser has to render; a page sets its own policy.
+_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+PAGE_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+EXPOSED_HEADERS: Final = (
+    "ETag",
+    "Idempotent-Replayed",
+    "Location",
+    "Preference-Applied",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+)
+
+
+def install(app: Flask) -> None:
+    app.before_request(_receive)
+    app.after_request(_finish)
+
+
+def _receive() -> None:
+    context = here()
+    asked = request.headers.get("X-Request-ID", "")
+    g.request_id = asked if _SANE_REQUEST_ID.match(asked) else str(uuid.uuid4())
+    g.caller = Caller(ANONYMOUS)
+    g.rate = context.limiter.any_request(client_address())
+    if not request.path.startswith("/v1/"):
+        return
+    context.limiter.exchange()
+    refuse_excess(g.rate)
+    g.caller = context.authenticator.identify(request.headers)
+
+
+def count_creation() -> None:
+    """Count this request against the limits for new jobs. Raises ``RateLimited``."""
+    g.rate = here().limiter.creating(g.caller.user, client_address())
+    refuse_excess(g.rate)
+
+
+def client_address() -> str:
+    return request.remote_addr or "unknown"
+
+
+def _finish(response: Response) -> Response:
+    rate = g.rate
+    headers = response.headers
+    headers.extend(
+        [
+            ("X-Request-ID", g.request_id),
+            ("RateLimit-Limit", str(rate.limit)),
+            ("RateLimit-Remaining", str(max(0, rate.remaining))),
+            ("RateLimit-Reset", str(rate.reset)),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            ("Referrer-Policy", "no-referrer"),
+        ]
+    )
+    if "Content-Security-Policy" not in headers:
+        headers.add("Content-Security-Policy", _POLICY)
+    if "Cache-Control" not in headers:
+        headers.add("Cache-Control", "no-store")
+    if request.is_secure:
+        headers.add("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+    return response

@@ -1,0 +1,90 @@
+"""What only the HTTP side can refuse, as part of the one tree of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from common.errors import DownloadError, LonghaulError
+
+
+class RequestError(LonghaulError):
+    """The request cannot be served as it is."""
+
+    code = "BAD_REQUEST"
+
+
+class ValidationFailed(RequestError):
+    """The request does not have the form that the document asks for."""
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        """``errors``: member or parameter -> what is wrong with it."""
+        super().__init__()
+        self.errors = errors
+
+
+class MalformedJson(RequestError):
+    """The body is not a JSON document in UTF-8."""
+
+    code = "MALFORMED_JSON"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body has to be application/json."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class RateLimited(RequestError):
+    """Too many requests in this minute."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    retryable = True
+
+
+class JobAnswer(LonghaulError):
+    """The job's state forbids this answer; the problem shows the job."""
+
+    def __init__(
+        self, job: Mapping[str, Any], message: str = "", *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        #: The job as the client sees it.
+        self.job = job
+
+
+class JobNotReady(JobAnswer):
+    """The archive is not finished yet."""
+
+    code = "JOB_NOT_READY"
+    retryable = True
+
+
+class JobFailed(JobAnswer):
+    """The job failed, so there is no archive."""
+
+    code = "JOB_FAILED"
+
+
+class JobCancelled(JobAnswer):
+    """The job was cancelled, so there is no archive."""
+
+    code = "JOB_CANCELLED"
+
+
+class JobExpired(JobAnswer):
+    """The archive has expired and was deleted."""
+
+    code = "JOB_EXPIRED"
+
+
+def _below(kind: type[LonghaulError]) -> list[type[LonghaulError]]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _below(child))]
+
+
+#: What a failure code means, in a sentence.
+FAILURE_MESSAGES: Final = {
+    kind.code: (kind.__doc__ or "").splitlines()[0] for kind in _below(DownloadError)
+}

@@ -1,0 +1,56 @@
+"""Figures for Prometheus; kept in files shared by all processes where the library is told so."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from flask import Flask, Response, g, request
+from prometheus_client import REGISTRY as PROCESS_REGISTRY
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+MEDIA_TYPE: Final = CONTENT_TYPE.partition(";")[0]
+
+_REQUESTS: Final = Histogram(
+    "longhaul_http_request_seconds",
+    "Time to the first byte of an answer",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60),
+)
+REQUESTED: Final = Counter(
+    "longhaul_jobs_requested_total",
+    "Requests for a job by what became of them",
+    ["outcome"],
+)
+
+
+def install(app: Flask) -> None:
+    app.before_request(_start)
+    app.after_request(_observe)
+
+
+def exposition() -> bytes:
+    """All figures in the text format: of this process, or of all where they share files."""
+    # The library decides by its own variable PROMETHEUS_MULTIPROC_DIR, once, on import.
+    if not values.ValueClass._multiprocess:
+        return generate_latest(PROCESS_REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+def _observe(response: Response) -> Response:
+    # The rule, not the path: ids would make a series for each job. Nor any method: it is the
+    # caller's word until a rule knows it.
+    rule = request.url_rule
+    method, route = (request.method, rule.rule) if rule else ("other", "unknown")
+    seconds = time.perf_counter() - g.started
+    _REQUESTS.labels(method, route, response.status_code).observe(seconds)
+    return response

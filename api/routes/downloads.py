@@ -1,0 +1,150 @@
+"""Calls that make or restart jobs, and the one that looks before asking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, g
+from flask_smorest import Blueprint
+
+from api import metrics, parsing
+from api.answers import addresses, json_answer, poll_after
+from api.context import here
+from api.edge import count_creation
+from api.openapi import Answer, operation
+from api.schemas.answers import AcceptedSchema, CheckSchema
+from api.schemas.requests import FILE, INITIATE
+from api.waiting import wait_for_end
+from common.jobs.model import Job, JobSpec
+
+blueprint = Blueprint("downloads", __name__, description="Ask for files")
+
+_ACCEPTED = Answer(
+    status=202,
+    meaning="The job, to be watched",
+    schema=AcceptedSchema,
+    headers=("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
+)
+_FINISHED = Answer(
+    status=200,
+    meaning="The finished job, where it was waited for",
+    schema=AcceptedSchema,
+    headers=("Location", "Preference-Applied", "Idempotent-Replayed"),
+)
+
+
+@blueprint.route("/v1/download/async", methods=["POST"], endpoint="initiate_async")
+@blueprint.route("/v1/download/initiate", methods=["POST"])
+@blueprint.doc(
+    **operation(
+        _ACCEPTED,
+        _FINISHED,
+        body=INITIATE,
+        headers=("Idempotency-Key", "Prefer"),
+        refusals=(422,),
+    )
+)
+def initiate() -> Response:
+    """Gather files into one archive.
+
+    Answers at once; the work is done by workers, whether or not one is running now. An identical
+    request of the same caller that is still in flight gets the running job back.
+    """
+    asked = parsing.body(INITIATE)
+    file_ids = asked["file_ids"] if "file_ids" in asked else (asked["file_id"],)
+    spec = JobSpec(
+        file_ids=file_ids,
+        priority=asked["priority"],
+        on_missing=asked["onMissing"],
+        file_name=asked["fileName"],
+        callback_url=asked["callbackUrl"],
+        metadata=asked["metadata"],
+    )
+    wait = parsing.preferred_wait()
+    applied = {"Preference-Applied": f"wait={wait}"} if wait else {}
+    return _accept(spec, wait, parsing.idempotency_key(), applied)
+
+
+@blueprint.route("/v1/download/start", methods=["POST"])
+@blueprint.doc(
+    **operation(_ACCEPTED, _FINISHED, body=FILE, headers=("Idempotency-Key",), refusals=(422,))
+)
+def start() -> Response:
+    """Gather one file and wait for it.
+
+    Waits as long as a proxy would; a job that takes longer is answered with 202 and goes on.
+    """
+    asked = parsing.body(FILE)
+    spec = JobSpec(file_ids=(asked["file_id"],))
+    return _accept(spec, here().request_timeout, parsing.idempotency_key(), {})
+
+
+@blueprint.route("/v1/download/<job:job_id>/retry", methods=["POST"])
+@blueprint.doc(**operation(_ACCEPTED, refusals=(404, 409)))
+def retry(job_id: str) -> Response:
+    """Run a failed job again, or a completed one whose archive misses files."""
+    count_creation()
+    job = here().jobs.restart(parsing.job_id(job_id))
+    return _accepted(job, "The job runs again", {})
+
+
+@blueprint.route("/v1/download/check", methods=["POST"])
+@blueprint.doc(
+    **operation(
+        Answer(status=200, meaning="Whether the file can be had", schema=CheckSchema), body=FILE
+    )
+)
+def check() -> Response:
+    """Look whether a file is there, without a job."""
+    file_id = parsing.body(FILE)["file_id"]
+    found = here().catalogue.find(file_id)
+    return json_answer(
+        {
+            "file_id": file_id,
+            "available": found is not None,
+            "size": found.size if found else None,
+            "fileName": found.name if found else None,
+        }
+    )
+
+
+def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]) -> Response:
+    context = here()
+    count_creation()
+    context.admission.check()
+    accepted = context.jobs.create(g.caller.user, spec, idempotency_key=key)
+    metrics.REQUESTED.labels(accepted.outcome).inc()
+    if accepted.outcome == "created":
+        context.admission.accepted()
+    if accepted.outcome == "replayed":
+        headers["Idempotent-Replayed"] = "true"
+    deduplicated = accepted.outcome == "deduplicated"
+    job = wait_for_end(context.live, accepted.job, wait)
+    message = "This request is in flight already" if deduplicated else "The job is accepted"
+    finished = bool(wait) and job.terminal
+    return _accepted(job, message, headers, deduplicated=deduplicated, finished=finished)
+
+
+def _accepted(
+    job: Job,
+    message: str,
+    headers: dict[str, str],
+    *,
+    deduplicated: bool = False,
+    finished: bool = False,
+) -> Response:
+    context = here()
+    urls = addresses(job)
+    body: dict[str, Any] = {
+        **context.presenter.present(job),
+        "message": "The job is finished" if finished else message,
+        "totalFileIds": job.total_files,
+        "deduplicated": deduplicated,
+        **urls,
+        "pollingInterval": context.polling_interval_ms,
+    }
+    headers["Location"] = urls["statusUrl"]
+    if finished:
+        return json_answer(body, 200, headers)
+    headers["Retry-After"] = poll_after()
+    return json_answer(body, 202, headers)

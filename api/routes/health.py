@@ -1,0 +1,36 @@
+"""Is it alive, is it ready, is all that it stands on well."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from api.answers import json_answer
+from api.context import here
+from api.openapi import Answer, operation
+from api.schemas.answers import AliveSchema, HealthSchema
+
+blueprint = Blueprint("health", __name__, description="For probes and balancers")
+
+_REPORT = operation(
+    Answer(status=200, meaning="All is well", schema=HealthSchema),
+    Answer(status=503, meaning="Something does not answer", schema=HealthSchema),
+)
+
+
+@blueprint.route("/health/ready", endpoint="ready")
+@blueprint.route("/health")
+@blueprint.doc(**_REPORT)
+def health() -> Response:
+    """Whether the service can do its work: everything it needs is asked, within a second."""
+    checks = here().health.report()
+    well = all(outcome == "ok" for outcome in checks.values())
+    status = "healthy" if well else "unhealthy"
+    return json_answer({"status": status, "checks": checks}, 200 if well else 503)
+
+
+@blueprint.route("/health/live")
+@blueprint.doc(**operation(Answer(status=200, meaning="It is", schema=AliveSchema)))
+def live() -> Response:
+    """Whether the process serves requests; nothing outside of it is touched."""
+    return json_answer({"status": "alive"})

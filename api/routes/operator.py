@@ -1,0 +1,48 @@
+"""What operators look at."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from api import metrics
+from api.answers import json_answer
+from api.context import here
+from api.openapi import Answer, operation
+from api.schemas.answers import StatisticsSchema
+
+blueprint = Blueprint("operator", __name__, description="How the service fares")
+
+
+@blueprint.route("/v1/download/queue/stats")
+@blueprint.doc(
+    **operation(Answer(status=200, meaning="The queue at this moment", schema=StatisticsSchema))
+)
+def queue_statistics() -> Response:
+    """How many jobs wait, run and have ended, and how long they take."""
+    read = here().statistics.read()
+    return json_answer(
+        {
+            "waiting": read.waiting,
+            "totalWaiting": sum(read.waiting.values()),
+            "oldestWaitSeconds": read.oldest_wait,
+            "processing": read.processing,
+            "retrying": read.retrying,
+            "completed": read.completed,
+            "failed": read.failed,
+            "cancelled": read.cancelled,
+            "deadLetters": read.dead_letters,
+            "workers": read.workers,
+            "durations": {f"p{percent}": read.duration(percent) for percent in (50, 95, 99)},
+            "successRate": read.success_rate,
+        }
+    )
+
+
+@blueprint.route("/metrics")
+@blueprint.doc(
+    **operation(Answer(status=200, meaning="Prometheus's text format", media=metrics.MEDIA_TYPE))
+)
+def prometheus() -> Response:
+    """Figures for Prometheus."""
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,78 @@
+"""What people look at: the web page, the documents; nothing comes from another host."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import orjson
+from flask import Blueprint as PlainBlueprint
+from flask import Flask, Response, current_app, render_template, request, send_from_directory
+from flask_smorest import Api, Blueprint
+
+from api import problems
+from api.answers import json_answer
+from api.edge import PAGE_POLICY
+from api.openapi import VERSION, Answer, complete, operation
+from api.schemas.answers import AboutSchema
+
+WEB: Final = Path(__file__).parents[2] / "web" / "dist"
+_PAGES: Final = Path(__file__).parents[1] / "pages"
+_SWAGGER_UI: Final = Path(str(files("flask_swagger_ui"))) / "dist"
+#: Seconds that a browser may keep a file of Swagger UI.
+_ASSET_AGE: Final = 86_400
+
+blueprint = Blueprint("pages", __name__, description="What this is")
+documents = PlainBlueprint("documents", __name__, template_folder="../pages")
+
+
+@blueprint.route("/")
+@blueprint.doc(
+    **operation(
+        Answer(status=200, meaning="To programs", schema=AboutSchema),
+        Answer(status=200, meaning="To a browser", media="text/html"),
+    )
+)
+def index() -> Response:
+    """The web page to a browser, and where the documents are to the rest."""
+    offered = ["application/json", "text/html"]
+    if request.accept_mimetypes.best_match(offered, offered[0]) == "text/html":
+        built = (WEB / "index.html").is_file()
+        return _page(send_from_directory(WEB if built else _PAGES, "index.html"))
+    about = {"message": "Longhaul: downloads that take long", "version": VERSION, "docs": "/docs"}
+    return json_answer(about, headers={"Vary": "Accept"})
+
+
+@documents.get("/openapi.json")
+def openapi() -> Response:
+    made: bytes = current_app.extensions["openapi"]
+    return Response(made, mimetype="application/json")
+
+
+@documents.get("/docs")
+def swagger_ui() -> Response:
+    return _page(send_from_directory(_PAGES, "docs.html"))
+
+
+@documents.get("/docs/problems")
+def problem_codes() -> Response:
+    return _page(Response(render_template("problems.html", problems=problems.catalogue())))
+
+
+@documents.get("/docs/<path:name>")
+def asset(name: str) -> Response:
+    folder = _PAGES if name == "start.js" else _SWAGGER_UI
+    return send_from_directory(folder, name, max_age=_ASSET_AGE)
+
+
+def _page(answer: Response) -> Response:
+    answer.headers["Content-Security-Policy"] = PAGE_POLICY
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+def publish(app: Flask, document: Api) -> None:
+    """Serve the document as it is now: once every documented blueprint is registered."""
+    app.extensions["openapi"] = orjson.dumps(complete(document.spec))
+    app.register_blueprint(documents)

@@ -1,0 +1,18 @@
+"""The object storage: data calls, bucket set-up and links behind two small classes."""
+
+from common.storage.documents import Listed, ObjectInfo, Part, Upload
+from common.storage.errors import BadChecksum, ObjectMissing
+from common.storage.store import ObjectStore
+from common.storage.wire import Stop, Stopped
+
+__all__ = [
+    "BadChecksum",
+    "Listed",
+    "ObjectInfo",
+    "ObjectMissing",
+    "ObjectStore",
+    "Part",
+    "Stop",
+    "Stopped",
+    "Upload",
+]

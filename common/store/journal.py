@@ -1,0 +1,117 @@
+"""The stream of all changes of state, read by consumer groups: at least once, in order per job.
+
+Readers make themselves idempotent by (job id, version). An entry stays until every group has
+acknowledged it; a bound on the whole keeps a reader that never comes back from filling the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import ResponseError
+
+from common.jobs import events
+from common.jobs.model import Job
+from common.store import keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: Entries kept per partition, however far behind a group is.
+BOUND: Final = 100_000
+#: Entries kept per partition while no group reads.
+UNREAD: Final = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One change of state; ``stream`` and ``id`` name it for ``ack``."""
+
+    stream: str
+    id: str
+    job: Job
+
+
+class Journal:
+    """One group's view of the journal. Raises ``redis.exceptions.RedisError`` when it is away."""
+
+    def __init__(self, client: Redis, group: str, consumer: str) -> None:
+        """``group`` is what is done with the entries, ``consumer`` is this process."""
+        self._client = client
+        self._group = group
+        self._consumer = consumer
+        self._streams = [keys.of_partition("journal", tag) for tag in keys.all_tags()]
+
+    def join(self) -> None:
+        """Make sure that the group exists; a new one starts at the oldest entry."""
+        for stream in self._streams:
+            try:
+                self._client.xgroup_create(stream, self._group, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    def read(self, *, count: int, block: int | None = None) -> list[Entry]:
+        """Up to ``count`` new entries per partition, after at most ``block`` milliseconds."""
+        answer: Any = self._client.xreadgroup(
+            self._group, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block
+        )
+        streams = answer.items() if isinstance(answer, dict) else answer or []
+        return [entry for stream, found in streams for entry in _entries(stream, _flat(found))]
+
+    def take_over(self, *, idle: int, count: int) -> list[Entry]:
+        """Entries that another consumer read over ``idle`` milliseconds ago and did not finish."""
+        taken: list[Entry] = []
+        for stream in self._streams:
+            answer: Any = self._client.xautoclaim(
+                stream, self._group, self._consumer, min_idle_time=idle, count=count
+            )
+            taken += _entries(stream, answer[1])
+        return taken
+
+    def ack(self, entries: Sequence[Entry]) -> None:
+        """These are done: the group does not get them again."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.xack(entry.stream, self._group, entry.id)
+            pipe.execute()
+
+
+def trim(client: Redis) -> None:
+    """Drop what every group has acknowledged."""
+    for tag in keys.all_tags():
+        stream = keys.of_partition("journal", tag)
+        if not client.exists(stream):
+            continue
+        groups: Any = client.xinfo_groups(stream)
+        if not groups:
+            client.xtrim(stream, maxlen=UNREAD, approximate=True)
+            continue
+        oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
+        client.xtrim(stream, minid=oldest, approximate=True)
+        client.xtrim(stream, maxlen=BOUND, approximate=True)
+
+
+def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
+    pending: Any = client.xpending(stream, group["name"])
+    return str(pending["min"] or group["last-delivered-id"])
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _flat(found: Any) -> Any:
+    """RESP3 wraps a stream's entries in one more list than RESP2."""
+    return found[0] if found and isinstance(found[0], list) else found
+
+
+def _entries(stream: str, found: Any) -> list[Entry]:
+    return [
+        Entry(stream=stream, id=entry_id, job=events.decode(values["job"]))
+        for entry_id, values in found
+        if values
+    ]

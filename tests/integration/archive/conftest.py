@@ -1,0 +1,79 @@
+"""A store on the real S3 server, with one bucket of sources and one of archives for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from common.errors import BackendUnavailable, StorageError
+from common.storage import ObjectStore
+from stack.process import wait_until
+from stack.services import S3
+from worker.sources import Source, source_from_template
+
+
+@pytest.fixture(scope="session")
+def store(s3: S3) -> Iterator[ObjectStore]:
+    store = ObjectStore(
+        endpoint=s3.endpoint,
+        region="us-east-1",
+        access_key=s3.access_key,
+        secret_key=s3.secret_key,
+    )
+
+    def ready() -> bool:
+        try:
+            store.ensure_bucket("ready")
+        except (StorageError, BackendUnavailable):
+            return False
+        return True
+
+    wait_until(ready, "the first bucket")
+    yield store
+    store.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buckets:
+    store: ObjectStore
+    sources: str
+    archives: str
+
+    def put(self, file_id: int, content: bytes, *, name: str | None = None) -> None:
+        metadata = {"filename": name} if name else None
+        self.store.put(self.sources, str(file_id), content, metadata=metadata)
+
+    def source(self) -> Source:
+        return source_from_template(f"s3://{self.sources}/{{file_id}}", store=self.store)
+
+    def read(self, key: str, bucket: str | None = None) -> bytes:
+        bucket = bucket or self.archives
+        view = memoryview(bytearray(self.store.head(bucket, key).size))
+        self.store.read_into(bucket, key, view)
+        return bytes(view)
+
+    def leftovers(self) -> list[str]:
+        """Unfinished uploads, and objects other than finished archives and their indexes."""
+        open_uploads = [f"upload {u.key}" for u in self.store.uploads(self.archives, "")]
+        strays = [o.key for o in self.store.list_objects(self.archives) if "/parts/" in o.key]
+        return open_uploads + strays
+
+
+@pytest.fixture
+def make_buckets(store: ObjectStore) -> Callable[[], Buckets]:
+    def make() -> Buckets:
+        mark = uuid.uuid4().hex[:8]
+        buckets = Buckets(store=store, sources=f"files-{mark}", archives=f"archives-{mark}")
+        store.ensure_bucket(buckets.sources)
+        store.ensure_bucket(buckets.archives)
+        return buckets
+
+    return make
+
+
+@pytest.fixture
+def buckets(make_buckets: Callable[[], Buckets]) -> Buckets:
+    return make_buckets()

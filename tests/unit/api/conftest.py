@@ -1,0 +1,133 @@
+"""The whole API on fakeredis, with a storage that signs links and knows two files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from redis import Redis
+
+from api.app import create_app
+from common.errors import BackendUnavailable
+from common.jobs.model import Artifact, Failure, Job, Lease, Progress
+from common.settings import Settings
+from common.storage import ObjectInfo, ObjectMissing
+from common.store.jobs import JobStore
+from common.store.queries import JobQueries
+
+ARTIFACT = Artifact(
+    bucket="archives",
+    key="ab/cd.zip",
+    name="files.zip",
+    size=1234,
+    content_type="application/zip",
+    checksum="crc32:0badcafe",
+)
+
+
+class FakeStorage:
+    """Files 1 to 99 exist; links are recognisable; ``broken`` makes every call fail."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def presign_get(
+        self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
+    ) -> str:
+        return f"https://storage.example/{bucket}/{key}?name={filename}&expires={expires_in}"
+
+    def head(self, bucket: str, key: str, *, timeout: float | None = None) -> ObjectInfo:
+        if self.broken:
+            raise BackendUnavailable
+        if not 1 <= int(key) < 100:
+            raise ObjectMissing
+        return ObjectInfo(
+            key=key,
+            size=5,
+            etag='"1"',
+            modified=None,
+            content_type="text/plain",
+            metadata={"filename": "letter.txt"},
+            content_disposition=None,
+            crc32=None,
+        )
+
+    def check(self, bucket: str) -> None:
+        if self.broken:
+            raise BackendUnavailable
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    return FakeStorage()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings()
+
+
+@pytest.fixture
+def make_app(
+    redis: Redis, jobs: JobStore, queries: JobQueries, storage: FakeStorage, settings: Settings
+) -> Callable[..., Flask]:
+    def make(**changes: Any) -> Flask:
+        services = SimpleNamespace(
+            settings=dataclasses.replace(settings, **changes),
+            redis=redis,
+            jobs=jobs,
+            queries=queries,
+            storage=storage,
+        )
+        app = create_app(services)  # type: ignore[arg-type]
+        app.testing = False
+        return app
+
+    return make
+
+
+@pytest.fixture
+def client(make_app: Callable[..., Flask]) -> FlaskClient:
+    return make_app().test_client()
+
+
+@pytest.fixture
+def post(client: FlaskClient) -> Callable[..., Any]:
+    """Initiate a download; members of the body by keyword."""
+
+    def send(headers: dict[str, str] | None = None, **body: Any) -> Any:
+        return client.post(
+            "/v1/download/initiate", json=body or {"file_ids": [1, 2]}, headers=headers
+        )
+
+    return send
+
+
+class Worker:
+    """Brings jobs to their ends as a worker would."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+
+    def claim(self, job_id: str) -> Lease:
+        claim = self._jobs.claim(job_id, "worker-1")
+        assert claim is not None
+        return claim.lease
+
+    def complete(self, job_id: str, artifact: Artifact = ARTIFACT) -> Job:
+        progress = Progress(processed_files=2, total_bytes=1200, processed_bytes=1200)
+        return self._jobs.complete(self.claim(job_id), artifact, progress)
+
+    def fail(self, job_id: str) -> Job:
+        failure = Failure(code="FILE_NOT_FOUND", message="File 1 does not exist", retryable=False)
+        return self._jobs.fail(self.claim(job_id), failure)
+
+
+@pytest.fixture
+def worker(jobs: JobStore) -> Worker:
+    return Worker(jobs)

@@ -1,0 +1,81 @@
+"""No process outlives its supervisor: not its children, not theirs, however it ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from io import StringIO
+
+import psutil
+import pytest
+
+from stack.process import Process, wait_until
+
+SUPERVISOR = textwrap.dedent(
+    """
+    import sys, threading, time
+    from stack.process import Process
+
+    family = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+    thread = threading.Thread(target=lambda: Process("family", [sys.executable, "-c", family]))
+    thread.start()
+    thread.join()
+    print("started", flush=True)
+    time.sleep(60)
+    """
+)
+
+
+@pytest.fixture
+def supervisor() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        yield process
+        process.kill()
+
+
+def _family(supervisor: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Guard, child and grandchild, once all three are there."""
+    parent = psutil.Process(supervisor.pid)
+    wait_until(lambda: len(parent.children(recursive=True)) == 3, "the family", 10)
+    return parent.children(recursive=True)
+
+
+def _running(family: list[psutil.Process]) -> list[psutil.Process]:
+    # A zombie is dead; where nobody but a busy init adopts orphans, it may lie about for a while.
+    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_grandchildren_die_with_a_supervisor_that_cannot_clean_up(
+    supervisor: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    family = _family(supervisor)
+    supervisor.send_signal(number)
+    supervisor.wait(5)
+    wait_until(lambda: not _running(family), "the end of the family", 5)
+
+
+def test_a_child_outlives_the_thread_that_started_it(supervisor: subprocess.Popen[str]) -> None:
+    family = _family(supervisor)
+    time.sleep(0.5)
+    assert len(_running(family)) == 3
+
+
+def test_stop_ends_a_program_that_ignores_sigterm() -> None:
+    said = StringIO()
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)"
+    process = Process(
+        "stubborn", [sys.executable, "-c", f"{stubborn}; time.sleep(60)"], output=said
+    )
+    wait_until(lambda: said.getvalue() == " stubborn | up\n", "the program", 10)
+    assert process.stop(grace=0.3) == -signal.SIGKILL
+    assert not process.alive

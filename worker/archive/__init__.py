@@ -1,0 +1,6 @@
+"""Gathers files into one ZIP in the object storage."""
+
+from worker.archive.build import build
+from worker.archive.request import ArchiveRequest
+
+__all__ = ["ArchiveRequest", "build"]

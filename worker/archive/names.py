@@ -1,0 +1,83 @@
+"""Names that every system can unpack: made safe one by one, then unique among each other.
+
+Members lie flat in the archive: a name's folders are dropped, and with them every way out of the
+folder that somebody unpacks into (CWE-22, "zip slip").
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+#: Bytes of UTF-8 that the common file systems take for one name.
+MAX_BYTES = 255
+_FORBIDDEN = re.compile(r'[<>:"|?*]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
+# Cc control, Cf format (direction overrides among them), Cs surrogates, Zl and Zp line ends.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def safe_name(name: str, *, fallback: str) -> str:
+    """The last segment of ``name`` without what Windows, macOS or a terminal would trip over.
+
+    Joiners are format characters as well, but emoji and Indic scripts need them, so they stay.
+    """
+    text = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
+    text = "".join(
+        c for c in text if c in "\u200c\u200d" or unicodedata.category(c) not in _INVISIBLE
+    )
+    text = _FORBIDDEN.sub("_", text).strip().rstrip(". ")
+    if not text.strip("."):
+        return fallback
+    if _RESERVED.match(text):
+        text = f"_{text}"
+    return _shortened(text, MAX_BYTES).rstrip(". ") or fallback
+
+
+def unique_names(names: Iterable[str], *, taken: Iterable[str] = ()) -> list[str]:
+    """The names with `` (2)``, `` (3)`` … before the extension where one came before.
+
+    Upper and lower case count as the same, as they do on Windows and macOS.
+    """
+    seen = {_folded(name) for name in taken}
+    last: dict[str, int] = {}
+    result = []
+    for name in names:
+        candidate, key = name, _folded(name)
+        number = last.get(key, 1)
+        while _folded(candidate) in seen:
+            number += 1
+            candidate = _numbered(name, number)
+        last[key] = number
+        seen.add(_folded(candidate))
+        result.append(candidate)
+    return result
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def _numbered(name: str, number: int) -> str:
+    stem, extension = _split(name)
+    mark = f" ({number}){extension}"
+    return _cut(stem, MAX_BYTES - len(mark.encode())) + mark
+
+
+def _shortened(name: str, limit: int) -> str:
+    if len(name.encode()) <= limit:
+        return name
+    stem, extension = _split(name)
+    return _cut(stem, limit - len(extension.encode())) + extension
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > 20:
+        return name, ""
+    return stem, dot + extension
+
+
+def _cut(text: str, limit: int) -> str:
+    return text.encode()[:limit].decode(errors="ignore")

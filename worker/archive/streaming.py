@@ -1,0 +1,82 @@
+"""The fallback: sends the parts of ``stream.py`` as one multipart upload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.storage import ObjectStore, Part
+from worker.archive.crc import crc32, join
+from worker.archive.members import Member
+from worker.archive.pace import Pace
+from worker.archive.request import ZIP_TYPE, ArchiveRequest
+from worker.archive.stream import StreamedPart, Streamer
+from worker.control import Control
+from worker.crew import Crew
+from worker.sources import Missing, Source
+
+#: Threads: one reads and fills the next part while the others send theirs.
+WIDTH = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """The finished object."""
+
+    key: str
+    size: int
+    crc32: int
+    etag: str
+
+
+def stream_archive(
+    members: Sequence[Member],
+    missing: Sequence[Missing] | None,
+    *,
+    key: str,
+    request: ArchiveRequest,
+    source: Source,
+    store: ObjectStore,
+    control: Control,
+    pace: Pace,
+) -> Stored:
+    """Write the archive to ``key``. On every way out but success the upload is aborted."""
+    crew = Crew(pace)
+    streamer = Streamer(
+        source=source,
+        members=members,
+        missing=missing,
+        max_bytes=request.max_bytes,
+        pace=pace,
+        stop=crew.stop,
+        progress=control.advance,
+        finished=lambda member, size: control.file_done(
+            member.entry.file_id, state="done", size=size, name=member.name
+        ),
+    )
+    bucket = request.bucket
+    upload_id = store.create_upload(bucket, key, content_type=ZIP_TYPE)
+    sent: dict[int, tuple[Part, int]] = {}
+
+    def send(part: StreamedPart) -> None:
+        content = part.content
+        answer = store.put_part(
+            bucket, key, upload_id, part.number, content, crc32=crc32(content), stop=crew.stop
+        )
+        sent[part.number] = (answer, len(content))
+
+    try:
+        crew.each(send, streamer.parts(), width=WIDTH)
+        rows = [sent[number] for number in sorted(sent)]
+        checksum = join((part.crc32 or 0, length) for part, length in rows)
+        size = sum(length for _, length in rows)
+        etag = crew.call(
+            lambda: store.complete(
+                bucket, key, upload_id, [part for part, _ in rows],
+                crc32=checksum, size=size, stop=crew.stop,
+            )
+        )  # fmt: skip
+    except BaseException:
+        store.abort(bucket, key, upload_id)
+        raise
+    return Stored(key=key, size=size, crc32=checksum, etag=etag)

@@ -1,0 +1,92 @@
+"""Files that are objects in S3, on the same endpoint as the archives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from common.errors import SourceForbidden
+from common.storage import ObjectMissing, ObjectStore, Stop
+from common.storage.disposition import object_name
+from worker.crew import Crew
+from worker.sources.entry import Described, Fill, Missing, SourceEntry
+
+#: HEADs that wait for their answers at the same time.
+HEADS = 16
+
+
+class S3Source:
+    """``bucket`` and ``key_template``, in which ``{file_id}`` stands for the id."""
+
+    def __init__(self, store: ObjectStore, *, bucket: str, key_template: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._key_template = key_template
+
+    def key(self, file_id: int) -> str:
+        return self._key_template.format(file_id=file_id)
+
+    def describe(
+        self,
+        file_ids: Sequence[int],
+        crew: Crew,
+    ) -> list[Described]:
+        answers: dict[int, Described] = {}
+
+        def ask(file_id: int) -> None:
+            answers[file_id] = self._ask(file_id, crew.stop)
+
+        crew.each(ask, file_ids, width=min(HEADS, len(file_ids)))
+        return [answers[file_id] for file_id in file_ids]
+
+    def read_into(
+        self,
+        entry: SourceEntry,
+        view: memoryview,
+        *,
+        start: int,
+        stop: Stop,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._store.read_into(
+            self._bucket, self.key(entry.file_id), view,
+            start=start, if_match=entry.etag, stop=stop, progress=progress,
+        )  # fmt: skip
+
+    @contextmanager
+    def open(
+        self, entry: SourceEntry, *, stop: Stop, progress: Callable[[int], None]
+    ) -> Iterator[Fill]:
+        position = 0
+
+        def fill(view: memoryview) -> int:
+            nonlocal position
+            view = view[: max(0, (entry.size or 0) - position)]
+            self.read_into(entry, view, start=position, stop=stop, progress=progress)
+            position += len(view)
+            return len(view)
+
+        yield fill
+
+    def _ask(self, file_id: int, stop: Stop) -> Described:
+        key = self.key(file_id)
+        try:
+            info = self._store.head(self._bucket, key, stop=stop)
+        except ObjectMissing:
+            return Missing(
+                file_id=file_id, code="FILE_NOT_FOUND", message=f"File {file_id} does not exist"
+            )
+        except SourceForbidden:
+            return Missing(
+                file_id=file_id, code="PERMISSION_DENIED", message=f"File {file_id} is not readable"
+            )
+        return SourceEntry(
+            file_id=file_id,
+            name=object_name(info),
+            size=info.size,
+            etag=info.etag,
+            modified=info.modified,
+            content_type=info.content_type,
+            crc32=info.crc32,
+            location=(self._bucket, key),
+        )
