@@ -65,6 +65,7 @@ class Process:
         """``output``: a stream that gets prefixed lines, a log file's path, or None for silence."""
         self.name = name
         self._asked_to_end = False
+        self._over = False
         self._pump: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL
         log: IO[bytes] | None = None
@@ -119,12 +120,15 @@ class Process:
 
     def kill(self) -> int:
         """SIGKILL for the whole group, at once; returns the exit code."""
-        self.signal(signal.SIGKILL)
-        code = self.popen.wait()
-        guard().leave(self.pid)
-        if self._pump is not None:
-            self._pump.join(1)
-        return code
+        if not self._over:
+            self.signal(signal.SIGKILL)
+            self.popen.wait()
+            guard().leave(self.pid)
+            # From here on the group's number may be given to others.
+            self._over = True
+            if self._pump is not None:
+                self._pump.join(1)
+        return self.popen.wait()
 
     def _prefix(self, output: IO[str]) -> None:
         assert self.popen.stdout is not None
