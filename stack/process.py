@@ -99,8 +99,9 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole process group; a group that is gone already is no error."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM to the program itself, which is left to stop its own children in order.
@@ -120,15 +121,15 @@ class Process:
 
     def kill(self) -> int:
         """SIGKILL for the whole group, at once; returns the exit code."""
+        self.signal(signal.SIGKILL)
+        code = self.popen.wait()
         if not self._over:
-            self.signal(signal.SIGKILL)
-            self.popen.wait()
             guard().leave(self.pid)
             # From here on the group's number may be given to others.
             self._over = True
             if self._pump is not None:
                 self._pump.join(1)
-        return self.popen.wait()
+        return code
 
     def _prefix(self, output: IO[str]) -> None:
         assert self.popen.stdout is not None
