@@ -11,6 +11,7 @@ import pytest
 from client import ApiProblem, Job, Longhaul
 from client.watch import Transport
 from stack.catalogue import SMALL
+from stack.process import wait_until
 from stack.system import PartDied, System
 
 IDS = [sample.file_id for sample in SMALL]
@@ -62,6 +63,15 @@ def test_a_worker_that_was_killed_is_noticed_by_check_only_if_nobody_asked(own: 
     with pytest.raises(PartDied, match=f"{name} ended by itself with code -9"):
         own.check()
     own.kill_part(name)
+
+
+def test_a_worker_can_be_started_while_the_store_is_away(own: System) -> None:
+    own.kill_part("valkey")
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(own.add_worker)
+        wait_until(lambda: "Cannot connect" in own.log(own.workers[-1]).read_text(), "the try", 20)
+        own.start_part("valkey")
+        assert worker.result(60) == own.workers[-1]
 
 
 def test_jobs_and_files_are_there_after_a_restart_of_everything(tmp_path: Path) -> None:
