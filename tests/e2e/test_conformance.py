@@ -17,7 +17,7 @@ from stack.process import Process, accepts_connections, free_port, wait_until
 from stack.services import S3, Valkey
 
 ROOT = Path(__file__).parents[2]
-#: Generated cases per operation; CONFORMANCE_CASES=400 makes more than 10,000 requests in all.
+#: Generated cases per operation; CONFORMANCE_CASES=1000 makes more than 10,000 requests in all.
 CASES = int(os.environ.get("CONFORMANCE_CASES", "5"))
 PHASES = "examples,coverage,fuzzing,stateful" if CASES > 5 else "examples,fuzzing"
 
