@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +14,11 @@ from redis import Redis
 from redis.connection import AbstractConnection
 
 from api.app import create_app
+from common.bootstrap import assemble
 from common.jobs.model import Artifact, Progress
-from common.queue import Dispatcher, celery_app
 from common.settings import Settings
 from common.store.client import open_client
 from common.store.jobs import JobStore
-from common.store.queries import JobQueries
 from stack.services import start_valkey
 
 INITIATE = "/v1/download/initiate"
@@ -35,12 +33,8 @@ class Links:
 
 
 def api_on(store: Redis) -> tuple[FlaskClient, JobStore]:
-    dispatcher = Dispatcher(celery_app("redis://127.0.0.1:1/0"), same_server=True)
-    jobs = JobStore(store, dispatcher)
-    services = SimpleNamespace(
-        settings=Settings(), redis=store, jobs=jobs, queries=JobQueries(store), storage=Links()
-    )
-    return create_app(services).test_client(), jobs  # type: ignore[arg-type]
+    services = assemble(Settings(), store, Links())  # type: ignore[arg-type]
+    return create_app(services).test_client(), services.jobs
 
 
 @pytest.fixture
