@@ -43,7 +43,7 @@ _STREAM: Final = operation(
 @blueprint.route("/v1/download/subscribe/<job:job_id>")
 @blueprint.doc(**_STREAM)
 def subscribe(job_id: str) -> Response:
-    """Named server-sent events, or with `Upgrade: websocket` a WebSocket of the same messages.
+    """Named server-sent events, or with Upgrade: websocket a WebSocket of the same messages.
 
     `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`, `expired` and
     `heartbeat`; the data of each is the whole job and a ``timestamp``.
@@ -57,7 +57,7 @@ def subscribe(job_id: str) -> Response:
 @blueprint.route("/v1/download/<job:job_id>/stream")
 @blueprint.doc(**_STREAM)
 def stream(job_id: str) -> Response:
-    """The same as unnamed events, for `EventSource.onmessage`."""
+    """The same as unnamed events, for EventSource.onmessage."""
     return _events(parsing.job_id(job_id), Form.UNNAMED)
 
 
