@@ -40,7 +40,13 @@ class ArchiveBuilder:
         self._services = services
         self._store = services.storage
         self._checkpoints = Checkpoints(services.redis)
-        self._source = source_from_template(settings.source_url_template, store=services.storage)
+        hosts = settings.source_redirect_hosts.split(",")
+        self._source = source_from_template(
+            settings.source_url_template,
+            store=services.storage,
+            redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+            authorization=settings.source_authorization or None,
+        )
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
 
