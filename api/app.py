@@ -19,9 +19,18 @@ from api.health import Health
 from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
-from api.presenter import JobPresenter
-from api.routes import downloads, events, health, jobs, operator, pages, sockets
+from api.routes import (
+    deliveries,
+    downloads,
+    events,
+    health,
+    jobs,
+    operator,
+    pages,
+    sockets,
+)
 from api.waiting import Live, Polling
+from common.presenter import JobPresenter
 from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
@@ -50,7 +59,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, operator, health, pages):
+        for module in (downloads, events, jobs, deliveries, operator, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     app.register_blueprint(sockets.blueprint)
@@ -78,6 +87,7 @@ def _context(services: Services, live: Live | None) -> Context:
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
+        deliveries=services.deliveries,
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=TrustingAuthenticator(),
@@ -98,6 +108,7 @@ def _context(services: Services, live: Live | None) -> Context:
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
+        private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),

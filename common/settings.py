@@ -32,6 +32,12 @@ class Settings:
     source_url_template: str = _setting(
         "s3://files/{file_id}", "The catalogue: s3://bucket/key or https://host/path"
     )
+    source_redirect_hosts: str = _setting(
+        "", "Hosts that an HTTP source may redirect to besides its own, by commas"
+    )
+    source_authorization: str = _setting(
+        "", "Authorization header for an HTTP source, sent to its own host only", secret=True
+    )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
     link_secret: str = _setting(
         "",
@@ -88,6 +94,17 @@ class Settings:
     drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
 
     # Logs
+    # Webhooks
+    webhook_secret: str = _setting(
+        "",
+        "Signs webhooks: whsec_ and base64, several by spaces while receivers change over; "
+        "empty: one made up at start that no receiver can check",
+        secret=True,
+    )
+    webhook_allow_private: bool = _setting(
+        False, "Let webhooks go to private addresses: for intranets and tests"
+    )
+
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @classmethod

@@ -26,6 +26,8 @@ PATTERNS: Final = {
     "files": "job:files:{tag}:{id}",
     # List: one JSON object per ended attempt.
     "attempts": "job:attempts:{tag}:{id}",
+    # List: what of its archive is in the storage already, see worker/archive/journal.py.
+    "parts": "job:parts:{tag}:{id}",
     # Channel: a snapshot for each version.
     "events": "job:events:{tag}:{id}",
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
@@ -41,6 +43,8 @@ PATTERNS: Final = {
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",
+    # Sorted set of the job ids that have such a list; since when.
+    "unfinished": "jobs:unfinished:{tag}",
     # Stream of all changes of state.
     "journal": "jobs:journal:{tag}",
     # Sorted sets of the user's jobs: all that are remembered and those not finished; by creation.
@@ -53,10 +57,19 @@ PATTERNS: Final = {
     "user_line": "user:line:{tag}:{user}:{lane}",
     # The answer to an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
+    # Webhooks: a hash for each terminal state of a job, the list of its attempts as JSON, and the
+    # sorted set of a job's versions that have one.
+    "delivery": "webhook:delivery:{tag}:{id}:{version}",
+    "delivery_log": "webhook:log:{tag}:{id}:{version}",
+    "deliveries": "webhook:of:{tag}:{id}",
+    # Sorted set of "<job id>:<version>": when to deliver next, milliseconds.
+    "webhooks": "webhooks:due:{tag}",
 }
 
 #: Outside of the partitions: the names of workers, and what each says of itself.
 WORKERS: Final = "workers"
+#: What the object storage can do, as JSON, as the worker that started last found it.
+STORAGE: Final = "storage:capabilities"
 
 
 def worker(name: str) -> str:
@@ -106,8 +119,29 @@ def attempts(job_id: str) -> str:
     return _of_job("attempts", job_id)
 
 
+def parts(job_id: str) -> str:
+    return _of_job("parts", job_id)
+
+
+def building(plan_id: str) -> str:
+    """Who composes this archive at the moment; outside of the partitions, for all users."""
+    return f"archive:building:{plan_id}"
+
+
 def events(job_id: str) -> str:
     return _of_job("events", job_id)
+
+
+def deliveries(job_id: str) -> str:
+    return _of_job("deliveries", job_id)
+
+
+def delivery(job_id: str, version: int) -> str:
+    return PATTERNS["delivery"].format(tag=tag_of_job(job_id), id=job_id, version=version)
+
+
+def delivery_log(job_id: str, version: int) -> str:
+    return PATTERNS["delivery_log"].format(tag=tag_of_job(job_id), id=job_id, version=version)
 
 
 def user_jobs(user: str) -> str:

@@ -107,9 +107,7 @@ def test_returning_client_gets_a_snapshot_only_of_what_it_missed(
         assert [event.name for event in late] == ["connected", "cancelled"]
 
 
-def test_heartbeat_is_the_whole_job_and_comes_on_time(
-    api: Api, new_job: Callable[[], Job]
-) -> None:
+def test_heartbeat_is_the_whole_job_and_comes_on_time(api: Api, new_job: Callable[[], Job]) -> None:
     job = new_job()
     with api.watch(job.id) as watch:
         watch.next()
