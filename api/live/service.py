@@ -36,6 +36,9 @@ PATIENCE: Final = 1.5
 #: Seconds, told to a caller that was refused.
 RETRY_AFTER: Final = 2.0
 TICK: Final = 0.25
+#: While draining: between two looks, and longest for what is not yet written, seconds.
+PAUSE: Final = 0.05
+LAST_WORDS: Final = 1.0
 #: Longest pause between two attempts to reach the store, seconds.
 RECONNECT: Final = 0.5
 
@@ -136,14 +139,15 @@ class LiveUpdates:
         if self._loop is None:
             return
         streams = self._crowd.shuffled()
-        rounds = max(1, round(within / 0.05))
-        for number in range(rounds):
-            for stream in streams[number::rounds]:
-                stream.end()
-            gevent.sleep(0.05)
-        with gevent.Timeout(1.0, False):
-            while len(self._crowd):
-                gevent.sleep(0.05)
+        began, total = time.monotonic(), len(streams)
+        while streams:
+            gevent.sleep(PAUSE)
+            passed = (time.monotonic() - began) / within
+            while len(streams) > total * (1 - passed):
+                streams.pop().end()
+        with gevent.Timeout(LAST_WORDS, False):
+            while self._crowd.writing:
+                gevent.sleep(PAUSE)
 
     def _join(self, job_id: str, watcher: Watcher) -> Job:
         answer: AsyncResult = AsyncResult()
