@@ -37,6 +37,10 @@ class Services:
     workers: Workers
     storage: ObjectStore
 
+    def plain_client(self) -> Redis:
+        """A client that gives bytes, for a library that wants them."""
+        return open_client(self.settings.redis_url, patience=2.0, decode=False)
+
     def own_connection(self) -> Redis:
         """A client with a connection that nobody else uses, for a worker's presence."""
         return open_client(self.settings.redis_url, patience=2.0, own_connection=True)

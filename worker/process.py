@@ -7,27 +7,34 @@ import secrets
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from celery import signals
 
 from common.callbacks import is_public
-from common.errors import DownloadError
+from common.errors import DownloadError, SourceForbidden
 from common.jobs.model import Artifact
 from common.presenter import JobPresenter
+from common.storage import ObjectMissing
 from common.store.journal import Journal
 from common.store.presence import Presence
 from worker import tasks
 from worker.archive import ArchiveRequest, build
+from worker.blame import BlamedSource
+from worker.breakers import Circuit, Circuits
 from worker.control import Control
 from worker.heartbeat import Heart
 from worker.runner import Backoff, Runner
-from worker.sources import source_from_template
+from worker.sources import Source, source_from_template
 from worker.sweeping import SweepThread
 from worker.webhooks import Courier, Poster, WebhookThread
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from common.bootstrap import Services
     from common.store.jobs import Claim
 
@@ -65,13 +72,15 @@ class WorkerProcess:
             lease=settings.lease_seconds,
         )
         self._webhooks = _webhooks(services, self.name)
+        circuits = self._archives.circuits(services.plain_client())
         runner = Runner(
             services.jobs,
             self._heart,
-            self._archives.build,
+            circuits.guard(self._archives.build),
             name=self.name,
             deadline=settings.job_deadline,
             backoff=Backoff(base=settings.retry_base_delay, longest=settings.retry_max_delay),
+            may_start=circuits.may_start,
         )
         tasks.register(services.celery, runner)
 
@@ -132,7 +141,22 @@ class ArchiveBuilder:
         self._settings = settings
         self._prepared = False
         self._store = services.storage
-        self._source = source_from_template(settings.source_url_template, store=services.storage)
+        self._source: Source = source_from_template(
+            settings.source_url_template, store=services.storage
+        )
+        self._source_host = urlsplit(settings.source_url_template).netloc
+        self._in_storage = settings.source_url_template.startswith("s3://")
+        if not self._in_storage:
+            self._source = BlamedSource(self._source)
+
+    def circuits(self, client: Redis) -> Circuits:
+        """What tells whether the services that archives need are there; ``client`` gives bytes."""
+        storage = Circuit("storage", client, check=self._check_storage)
+        return Circuits(storage, None if self._in_storage else Circuit(self._source_host, client))
+
+    def _check_storage(self) -> None:
+        with suppress(ObjectMissing, SourceForbidden):
+            self._store.head(self._settings.archive_bucket, "circuit-check", timeout=2.0)
 
     def prepare(self) -> None:
         """Make sure, once, that the bucket for archives is there, with its lifecycle rule."""

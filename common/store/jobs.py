@@ -170,9 +170,12 @@ class JobStore:
         """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
         return self._release(lease, failure_fields(failure), delay=delay, counts=True)
 
-    def hand_back(self, lease: Lease) -> Job:
-        """processing → queued at once, without costing an attempt. Raises ``LeaseLost``."""
-        return self._release(lease, {}, delay=0, counts=False)
+    def hand_back(self, lease: Lease, delay: float = 0.0) -> Job:
+        """processing → queued without costing an attempt, to run again after ``delay`` seconds.
+
+        Raises ``LeaseLost``.
+        """
+        return self._release(lease, {}, delay=delay, counts=False)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel at once; cancelling again is no error. Raises ``JobNotFound``, ``JobConflict``."""

@@ -66,6 +66,11 @@ PATTERNS: Final = {
 WORKERS: Final = "workers"
 
 
+def breaker(name: str) -> str:
+    """Where the state of a service's circuit breaker is kept: a prefix, outside of partitions."""
+    return f"breaker:{name}"
+
+
 def worker(name: str) -> str:
     return f"worker:{name}"
 
