@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from common.errors import DownloadError
@@ -18,9 +18,11 @@ class BlamedSource:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def describe(self, file_ids: Sequence[int], crew: Crew) -> list[Described]:
+    def describe(
+        self, file_ids: Sequence[int], crew: Crew, *, known: Mapping[int, SourceEntry]
+    ) -> list[Described]:
         with _blame():
-            return self._source.describe(file_ids, crew)
+            return self._source.describe(file_ids, crew, known=known)
 
     def read_into(
         self,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Jobs that a user's list remembers.
 REMEMBERED: Final = 1_000
+UNLIMITED: Final = 2**31
 IDEMPOTENCY_TTL: Final = 86_400.0
 
 
@@ -188,15 +189,17 @@ class JobStore:
         self._send(hints)
         return events.decode(snapshot)
 
-    def restart(self, job_id: str) -> Job:
+    def restart(self, job_id: str, *, limited: bool = True) -> Job:
         """Run a failed job, or one whose archive misses files, anew, with all its attempts.
+
+        ``limited=False`` lets the user have more active jobs than are allowed.
 
         Raises ``JobNotFound``, ``JobConflict`` and ``TooManyActiveJobs``.
         """
         args = {
             "id": job_id,
             "allowed": ",".join(RESTARTABLE),
-            "max_active": self.limits.max_active,
+            "max_active": self.limits.max_active if limited else UNLIMITED,
         }
         _, snapshot, *hints = self._dispatching("restart", keys.status(job_id), args)
         self._send(hints)

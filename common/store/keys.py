@@ -37,6 +37,8 @@ PATTERNS: Final = {
     "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
     # Hash: lane -> when the newest hint that was claimed had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",
+    # Exists while no job of the partition may be begun.
+    "paused": "jobs:paused:{tag}",
     # Hash: state -> how many jobs ended in it.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.

@@ -188,7 +188,7 @@ def test_a_source_that_fails_is_blamed_and_not_the_storage(
     source = BlamedSource(_Broken())  # type: ignore[arg-type]
     for job_id in "abc":
         with pytest.raises(SourceRateLimited) as failed:
-            source.describe((1,), None)  # type: ignore[arg-type]
+            source.describe((1,), None, known={})  # type: ignore[arg-type]
         with pytest.raises(ServiceAway if job_id == "c" else SourceRateLimited):
             run(circuits, failed.value, job_id)
     assert service.checked == 0
@@ -213,7 +213,7 @@ def test_what_fails_while_a_source_is_open_is_not_its_fault() -> None:
 
 
 class _Broken:
-    def describe(self, *_: object) -> None:
+    def describe(self, *_: object, **__: object) -> None:
         raise SourceRateLimited
 
     def open(self, *_: object, **__: object) -> AbstractContextManager[Callable[..., int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 import redis as redis_py
@@ -18,6 +17,7 @@ from common.settings import Settings
 from common.store.client import open_client
 from common.store.jobs import JobStore
 from common.store.queries import JobQueries
+from tests.unit.api.conftest import services_on
 from tests.unit.conftest import RecordedWakeUps
 
 INITIATE = "/v1/download/initiate"
@@ -85,13 +85,8 @@ def test_every_error_of_the_product_has_a_status():
 
 
 def client_of(store: Redis, storage: object) -> object:
-    services = SimpleNamespace(
-        settings=Settings(),
-        redis=store,
-        jobs=JobStore(store, RecordedWakeUps()),
-        queries=JobQueries(store),
-        storage=storage,
-    )
+    jobs = JobStore(store, RecordedWakeUps())
+    services = services_on(store, jobs, JobQueries(store), storage, Settings())
     return create_app(services).test_client()  # type: ignore[arg-type]
 
 
