@@ -17,7 +17,8 @@ from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
 from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
-from api.routes import deliveries, downloads, events, health, jobs, operator, pages
+from api.operators import Operators
+from api.routes import admin, deliveries, downloads, events, health, jobs, operator, pages
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.store.feed import EventFeed
@@ -48,7 +49,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, deliveries, operator, health, pages):
+        for module in (downloads, events, jobs, deliveries, operator, admin, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     return app
@@ -76,6 +77,9 @@ def _context(services: Services, live: Live | None) -> Context:
         queries=services.queries,
         statistics=statistics,
         deliveries=services.deliveries,
+        dead_letters=services.dead_letters,
+        pause=services.pause,
+        operators=Operators(token=settings.admin_token, trust_this_machine=True),
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=TrustingAuthenticator(),

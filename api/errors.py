@@ -37,6 +37,12 @@ class UnsupportedMediaType(RequestError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class Forbidden(RequestError):
+    """This call is for operators only."""
+
+    code = "FORBIDDEN"
+
+
 class RateLimited(RequestError):
     """Too many requests in this minute."""
 

@@ -25,6 +25,7 @@ VERSION: Final = "0.1.0"
 #: What each status of a refusal may be about.
 PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
+    403: "FORBIDDEN: for operators only",
     404: "JOB_NOT_FOUND",
     409: "The job's state does not allow this",
     410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",

@@ -58,6 +58,11 @@ class Settings:
     file_id_min: int = _setting(1, "Smallest file id")
     file_id_max: int = _setting(100_000_000, "Largest file id")
     max_files: int = _setting(1_000, "Most files in one job")
+    admin_token: str = _setting(
+        "",
+        "Bearer token for the operator's calls; empty: only from this machine itself",
+        secret=True,
+    )
 
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")

@@ -64,13 +64,15 @@ class WorkerProcess:
             lease=settings.lease_seconds,
         )
         self._webhooks = _webhooks(services, self.name)
+        circuits = self._archives.circuits(services.plain_client())
         runner = Runner(
             services.jobs,
             self._heart,
-            self._archives.build,
+            circuits.guard(self._archives.build),
             name=self.name,
             deadline=settings.job_deadline,
             backoff=Backoff(base=settings.retry_base_delay, longest=settings.retry_max_delay),
+            may_start=circuits.may_start,
         )
         tasks.register(services.celery, runner)
 
