@@ -17,8 +17,10 @@ from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
 from api.limits import Limiter
 from api.presenter import JobPresenter
-from api.routes import downloads, health, jobs, operator, pages
+from api.live.service import Bounds, LiveUpdates
+from api.routes import downloads, events, health, jobs, operator, pages
 from api.waiting import Live, Polling
+from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
@@ -46,10 +48,24 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, jobs, operator, health, pages):
+        for module in (downloads, events, jobs, operator, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     return app
+
+
+def live_updates(services: Services) -> LiveUpdates:
+    """Streams and long polls for this process; gevent has to drive it."""
+    settings = services.settings
+    return LiveUpdates(
+        EventFeed(services.redis),
+        JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
+        Bounds(
+            heartbeat=settings.heartbeat_interval,
+            streams=settings.max_streams,
+            streams_per_user=settings.max_streams_per_user,
+        ),
+    )
 
 
 def _context(services: Services, live: Live | None) -> Context:

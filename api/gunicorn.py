@@ -20,11 +20,13 @@ worker_class = "api.worker.Worker"
 #: Requests in progress and idle connections; live streams are none of them.
 worker_connections = 2_000
 backlog = 4_096
-#: Longer than a proxy keeps its connections, so that it is never the server that hangs up first.
+# Longer than nginx keeps a connection to us idle (30 s, nginx/http/upstream.conf): were we the one
+# that closes, a POST could meet a connection that is just going away, and nobody may send it twice.
 keepalive = 75
 #: Seconds that requests in progress have when the server stops; streams take three of them.
 graceful_timeout = 30
 timeout = 30
+# Nobody steers a running process by a socket; a container's file system is read-only besides.
 control_socket_disable = True
 # Heartbeats of the workers are written there: on a disk they may hang.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108

@@ -64,6 +64,7 @@ class Process:
     ) -> None:
         """``output``: a stream that gets prefixed lines, a log file's path, or None for silence."""
         self.name = name
+        self._asked_to_end = False
         self._pump: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL
         log: IO[bytes] | None = None
@@ -101,8 +102,12 @@ class Process:
             os.killpg(self.pid, number)
 
     def terminate(self) -> None:
-        """SIGTERM to the program itself, which is left to stop its own children in order."""
-        if self.alive:
+        """SIGTERM to the program itself, which is left to stop its own children in order.
+
+        Sent once, however often it is asked for: Celery takes a second one for impatience.
+        """
+        if self.alive and not self._asked_to_end:
+            self._asked_to_end = True
             self.popen.terminate()
 
     def stop(self, grace: float = 30.0) -> int:

@@ -24,7 +24,7 @@ def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) ->
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A long poll of a minute proves no more than one of a second."""
     wait = (case.query or {}).get("wait")
-    if isinstance(wait, int) and 1 < wait <= 60 or isinstance(wait, str) and wait.isdecimal():
+    if (isinstance(wait, int) and 1 < wait <= 60) or (isinstance(wait, str) and wait.isdecimal()):
         case.query["wait"] = 1
     preference = (case.headers or {}).get("Prefer")
     if preference:

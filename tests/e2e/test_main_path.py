@@ -98,7 +98,7 @@ def test_skipping_puts_a_manifest_of_what_is_missing_into_the_archive(http: http
     manifest = json.loads(archive.read("MANIFEST.json"))
     assert str(MISSING_ID) in json.dumps(manifest)
     files = http.get(f"/v1/download/status/{job['jobId']}/files").json()["files"]
-    assert [(f["fileId"], f["state"]) for f in files] == [(10001, "done"), (MISSING_ID, "missing")]
+    assert [(f["file_id"], f["state"]) for f in files] == [(10001, "done"), (MISSING_ID, "missing")]
 
 
 def test_the_refreshed_page_makes_one_job(http: httpx.Client, line: TcpProxy) -> None:

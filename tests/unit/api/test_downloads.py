@@ -190,9 +190,7 @@ def test_a_preferred_wait_that_sees_the_end_is_answered_with_200(client, worker,
 
 
 def test_a_preferred_wait_that_ends_before_the_job_is_answered_with_202(client):
-    answer = client.post(
-        INITIATE, json={"file_id": 1}, headers={"Prefer": "respond-async, wait=1"}
-    )
+    answer = client.post(INITIATE, json={"file_id": 1}, headers={"Prefer": "respond-async, wait=1"})
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "wait=1"
 

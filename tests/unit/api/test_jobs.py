@@ -259,6 +259,8 @@ def test_the_list_shows_one_state_on_request(client, post, worker):
         assert [job["jobId"] for job in page["jobs"]] == expected
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"]
+)
 def test_a_page_that_cannot_be_is_refused(client, query):
     assert client.get(f"/v1/download/jobs?{query}").json["code"] == "VALIDATION_ERROR"
