@@ -33,8 +33,9 @@ from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.timeout(240)
 
-#: Two files of 320 KiB at 24 KiB/s, one way into the worker and the same way out again.
-FILE_IDS = (10901, 10902)
+#: Each pair is two files of 320 KiB at 24 KiB/s, into the worker and out of it again. Each job has
+#: a pair of its own: an archive that is there already is not made a second time.
+FOLLOWED, BUFFERED, DIRECT = (10901, 10902), (10903, 10904), (10905, 10906)
 RATE = 24 * KIB
 #: Seconds: what nginx gives the old synchronous way, and what the work takes at the least.
 READ_TIMEOUT = 5
@@ -49,7 +50,7 @@ CATALOGUE = [
     Sample(
         file_id=number, name=f"{number}.bin", content_type="application/octet-stream", recipe=_noise
     )
-    for number in FILE_IDS
+    for number in (*FOLLOWED, *BUFFERED, *DIRECT)
 ]
 
 
@@ -106,7 +107,7 @@ def synchronous(slow_storage: str, tmp_path: Path) -> Iterator[Nginx]:
     def download(environ: dict[str, object], respond: Callable[..., object]) -> Iterable[bytes]:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as packed:
-            for file_id in FILE_IDS:
+            for file_id in FOLLOWED:
                 body = storage.get_object(Bucket=BUCKET, Key=str(file_id))["Body"].read()
                 packed.writestr(f"{file_id}.bin", body)
         respond("200 OK", [("Content-Type", "application/zip")])
@@ -148,7 +149,7 @@ def _follow(nginx: Nginx, job_id: str, transport: str) -> Followed:
     if transport == "websocket":
         statuses = list(_websocket_statuses(nginx, job_id))
     else:
-        with Longhaul(nginx.url, user=transport) as longhaul:
+        with Longhaul(nginx.url) as longhaul:
             watch = longhaul.watch(job_id, transports=[ways[transport]])
             statuses = [job.status for job in watch]
     return Followed(statuses, time.monotonic() - began)
@@ -174,7 +175,7 @@ def followed(
 ) -> Iterator[dict[str, Future[Followed]]]:
     """One job, watched through the impatient proxy in every way at once."""
     with Longhaul(impatient.url, user="owner") as longhaul:
-        job_id = longhaul.start(FILE_IDS).job_id
+        job_id = longhaul.start(FOLLOWED).job_id
     with ThreadPoolExecutor(4) as pool:
         yield {
             transport: pool.submit(_follow, impatient, job_id, transport)
@@ -208,14 +209,14 @@ def test_the_archive_is_whole(followed: dict[str, Future[Followed]], system: Sys
     with zipfile.ZipFile(io.BytesIO(httpx.get(link, timeout=30).content)) as archive:
         assert archive.testzip() is None
         contents = sorted(archive.read(name) for name in archive.namelist())
-    assert contents == sorted(sample.make() for sample in CATALOGUE)
+    assert contents == sorted(sample.make() for sample in CATALOGUE[:2])
 
 
 def test_behind_a_proxy_that_holds_streams_back_the_client_falls_back_in_time(
     system: System, slow_storage: str, buffering: Nginx
 ) -> None:
     with Longhaul(buffering.url, user="buffered") as longhaul:
-        job_id = longhaul.start(FILE_IDS).job_id
+        job_id = longhaul.start(BUFFERED).job_id
         began = time.monotonic()
         watch: Watch = longhaul.watch(job_id)
         seen = iter(watch)
@@ -234,7 +235,7 @@ def test_the_production_nginx_lets_the_first_event_through_at_once(
     nginx = start_nginx(tmp_path / "nginx", upstream=urlsplit(system.base_url).netloc)
     try:
         with Longhaul(nginx.url, user="production") as longhaul:
-            job_id = longhaul.start(FILE_IDS).job_id
+            job_id = longhaul.start(DIRECT).job_id
             began = time.monotonic()
             watch = longhaul.watch(job_id, transports=[Transport.SSE])
             seen = iter(watch)
