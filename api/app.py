@@ -16,10 +16,10 @@ from api.catalogue import Catalogue
 from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
 from api.limits import Limiter
-from api.presenter import JobPresenter
 from api.live.service import Bounds, LiveUpdates
-from api.routes import downloads, events, health, jobs, operator, pages
+from api.routes import deliveries, downloads, events, health, jobs, operator, pages
 from api.waiting import Live, Polling
+from common.presenter import JobPresenter
 from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
@@ -48,7 +48,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, operator, health, pages):
+        for module in (downloads, events, jobs, deliveries, operator, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     return app
@@ -75,6 +75,7 @@ def _context(services: Services, live: Live | None) -> Context:
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
+        deliveries=services.deliveries,
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=TrustingAuthenticator(),
@@ -95,6 +96,7 @@ def _context(services: Services, live: Live | None) -> Context:
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
+        private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),

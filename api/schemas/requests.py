@@ -110,7 +110,7 @@ class JobsQuery(PageQuery):
 class LiveQuery(Schema):
     """Where to go on. Anything that is no version counts as none."""
 
-    lastEventId = fields.String(  # noqa: N815
+    lastEventId = fields.String(
         metadata={"description": "As the header Last-Event-ID, for whoever cannot send it"},
     )
     ticket = fields.String(
