@@ -25,14 +25,28 @@ from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
+    from flask import Request
+    from werkzeug.routing import MapAdapter
+
     from common.bootstrap import Services
     from common.settings import Settings
+
+
+class _Application(Flask):
+    """Flask, where one path may serve HTTP and WebSocket: the route itself tells them apart."""
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        adapter = super().create_url_adapter(request)
+        if adapter is not None:
+            # Werkzeug would answer 400 to a handshake on a rule that also serves plain requests.
+            adapter.websocket = False
+        return adapter
 
 
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
-    app = Flask("api", static_folder=None)
+    app = _Application("api", static_folder=None)
     app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
