@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from common.queue import Dispatcher, celery_app
@@ -17,8 +17,13 @@ from common.store.sweeper import Sweeper
 if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
+    from sqlalchemy import Engine
 
     from common.settings import Settings
+
+
+#: To PostgreSQL, per process.
+DATABASE_CONNECTIONS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,8 @@ class Services:
     sweeper: Sweeper
     workers: Workers
     storage: ObjectStore
+    #: PostgreSQL; None where no history is kept.
+    database: Engine | None
 
     def own_connection(self) -> Redis:
         """A client with a connection that nobody else uses, for a worker's presence."""
@@ -71,7 +78,17 @@ def connect(settings: Settings, *, patience: float) -> Services:
             public_endpoint=settings.s3_public_endpoint_url or None,
             region=settings.s3_region,
         ),
+        database=_database(settings.database_url, patience=patience),
     )
+
+
+def _database(url: str, *, patience: float) -> Engine | None:
+    if not url:
+        return None
+    # Loaded where it is used only: it is an extra, and worth 20 MB of memory.
+    from common.history import open_engine
+
+    return open_engine(url, patience=patience, size=DATABASE_CONNECTIONS)
 
 
 def same_server(store: str, broker: str) -> bool:

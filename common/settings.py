@@ -87,6 +87,14 @@ class Settings:
     sweep_interval: float = _setting(1.0, "Between looks for lost jobs and due retries, seconds")
     drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
 
+    # History
+    database_url: str = _setting(
+        "", "PostgreSQL for history and analytics; empty: none is kept", secret=True
+    )
+    history_ttl: int = _setting(
+        7_776_000, "How long history keeps a finished job, seconds; 0: for ever"
+    )
+
     # Logs
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 

@@ -26,6 +26,7 @@ from worker.sweeping import SweepThread
 if TYPE_CHECKING:
     from common.bootstrap import Services
     from common.store.jobs import Claim
+    from worker.recorder import Recorder
 
 #: Share of the grace period after which running jobs are handed back; the rest is for doing so.
 _HAND_BACK_AT: Final = 0.8
@@ -60,6 +61,7 @@ class WorkerProcess:
             interval=settings.sweep_interval,
             lease=settings.lease_seconds,
         )
+        self._recorder = _recorder(services, self.name)
         runner = Runner(
             services.jobs,
             self._heart,
@@ -79,6 +81,8 @@ class WorkerProcess:
     def _started(self, **_: Any) -> None:
         self._heart.start()
         self._sweeping.start()
+        if self._recorder is not None:
+            self._recorder.start()
         threading.Thread(target=self._prepare_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
 
@@ -101,8 +105,19 @@ class WorkerProcess:
 
     def _ended(self, **_: Any) -> None:
         self._sweeping.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
         self._heart.stop()
         self._presence.leave()
+
+
+def _recorder(services: Services, name: str) -> Recorder | None:
+    if services.database is None:
+        log.info("no history is kept: DATABASE_URL is not set")
+        return None
+    from worker.recorder import recorder_for  # It needs the extra `history`.
+
+    return recorder_for(services, services.database, name)
 
 
 class ArchiveBuilder:
