@@ -6,11 +6,12 @@ import time
 from typing import Final
 
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MEDIA_TYPE: Final = CONTENT_TYPE.partition(";")[0]
 
 _REQUESTS: Final = Histogram(
@@ -19,7 +20,7 @@ _REQUESTS: Final = Histogram(
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60),
 )
-ACCEPTED: Final = Counter(
+REQUESTED: Final = Counter(
     "longhaul_jobs_requested_total",
     "Requests for a job by what became of them",
     ["outcome"],
@@ -34,10 +35,10 @@ def install(app: Flask) -> None:
 def exposition() -> bytes:
     """All figures in the text format: of this process, or of all where they share files."""
     # The library decides by its own variable PROMETHEUS_MULTIPROC_DIR, once, on import.
-    if not values.ValueClass._multiprocess:  # noqa: SLF001
+    if not values.ValueClass._multiprocess:
         return generate_latest(PROCESS_REGISTRY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
@@ -46,8 +47,10 @@ def _start() -> None:
 
 
 def _observe(response: Response) -> Response:
-    # The rule, not the path: ids would make a series for each job.
-    route = request.url_rule.rule if request.url_rule else "unknown"
+    # The rule, not the path: ids would make a series for each job. Nor any method: it is the
+    # caller's word until a rule knows it.
+    rule = request.url_rule
+    method, route = (request.method, rule.rule) if rule else ("other", "unknown")
     seconds = time.perf_counter() - g.started
-    _REQUESTS.labels(request.method, route, response.status_code).observe(seconds)
+    _REQUESTS.labels(method, route, response.status_code).observe(seconds)
     return response

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.core import Components
 from flask import Flask
 from flask_smorest import Api
 from marshmallow import Schema, fields
@@ -65,6 +65,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
         "wait=N (RFC 7240): answer when the job is finished, or after N seconds (at most 60)",
         {"type": "string", "examples": ["wait=10"]},
     ),
+    "Last-Event-ID": ("The version of the last event received", {"type": "string"}),
     "If-None-Match": ("The ETag that the client has", {"type": "string"}),
 }
 
@@ -96,19 +97,20 @@ def operation(
     refusals: Iterable[int] = (),
 ) -> dict[str, Any]:
     """What a route declares, for ``Blueprint.doc``; refusals of every call need no mention."""
-    statuses = {*_ALWAYS, *refusals, *(_WITH_BODY if body else ())}
-    responses = {status: _refusal(status) for status in statuses}
+    responses: dict[int, Any] = {
+        status: _problem_name(status) for status in (*refusals, *(_WITH_BODY if body else ()))
+    }
     for answer in answers:
-        merged = responses.setdefault(answer.status, {})
-        content = {**merged.get("content", {}), **answer.document().get("content", {})}
-        merged.update(answer.document())
-        if content:
-            merged["content"] = content
-    parameters: list[dict[str, Any]] = [_parameter(name) for name in ("X-User-Id", *headers)]
+        described = answer.document()
+        # One status may come as several media types.
+        for media, content in responses.get(answer.status, {}).get("content", {}).items():
+            described["content"][media] = content
+        responses[answer.status] = described
+    parameters: list[Any] = list(headers)
     if query is not None:
         parameters.append({"in": "query", "schema": query})
     documented: dict[str, Any] = {
-        "responses": {str(status): responses[status] for status in sorted(responses)},
+        "responses": {str(status): response for status, response in responses.items()},
         "parameters": parameters,
     }
     if body is not None:
@@ -119,28 +121,12 @@ def operation(
     return documented
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    return {
-        "description": PROBLEMS[status],
-        "headers": _headers(("Retry-After",) if status in _RETRY_AFTER else ()),
-        "content": {problems.MEDIA_TYPE: {"schema": ProblemSchema}},
-    }
+def _headers(names: Iterable[str]) -> dict[str, str]:
+    return {name: name for name in (*names, *_EVERYWHERE)}
 
 
-def _headers(names: Iterable[str]) -> dict[str, Any]:
-    return {
-        name: {
-            "description": _HEADERS[name][0],
-            "required": name in _SENT_ALWAYS,
-            "schema": _HEADERS[name][1],
-        }
-        for name in (*names, *_EVERYWHERE)
-    }
-
-
-def _parameter(name: str) -> dict[str, Any]:
-    meaning, schema = _PARAMETERS[name]
-    return {"in": "header", "name": name, "description": meaning, "schema": schema}
+def _problem_name(status: int) -> str:
+    return f"Problem{status}"
 
 
 class JobIdConverter(BaseConverter):
@@ -163,18 +149,36 @@ def document(app: Flask) -> Api:
             }
         },
     )
-    plugin = MarshmallowPlugin()
-    document = Api(app, spec_kwargs={"marshmallow_plugin": plugin})
+    document = Api(app)
+    _add_components(document.spec.components)
     document.DEFAULT_ERROR_RESPONSE_NAME = None
-    plugin.converter.add_attribute_function(_own_fields)
-    document.register_converter(
-        JobIdConverter, lambda converter: {"type": "string", "format": "uuid"}
-    )
+    document.ma_plugin.converter.add_attribute_function(_own_fields)
+    document.register_converter(JobIdConverter, lambda _: {"type": "string", "format": "uuid"})
     return document
 
 
+def _add_components(components: Components) -> None:
+    for name, (meaning, schema) in _HEADERS.items():
+        required = name in _SENT_ALWAYS
+        components.header(
+            name, {"description": meaning, "required": required, "schema": schema}, lazy=True
+        )
+    for name, (meaning, schema) in _PARAMETERS.items():
+        components.parameter(name, "header", {"description": meaning, "schema": schema}, lazy=True)
+    for status, meaning in PROBLEMS.items():
+        problem = {
+            "description": meaning,
+            "headers": _headers(("Retry-After",) if status in _RETRY_AFTER else ()),
+            "content": {problems.MEDIA_TYPE: {"schema": ProblemSchema}},
+        }
+        components.response(_problem_name(status), problem, lazy=True)
+
+
 def complete(spec: APISpec) -> dict[str, Any]:
-    """The whole document, with what marshmallow cannot say."""
+    """The whole document, with what marshmallow cannot say and what every call has."""
+    for status in _ALWAYS:
+        spec.components.get_ref("response", _problem_name(status))
+    spec.components.get_ref("parameter", "X-User-Id")
     made: dict[str, Any] = spec.to_dict()
     made["components"]["schemas"]["Initiate"]["oneOf"] = [
         {"required": ["file_ids"]},
@@ -183,8 +187,19 @@ def complete(spec: APISpec) -> dict[str, Any]:
     for path, item in made["paths"].items():
         for method, described in item.items():
             if isinstance(described, dict):
-                described["operationId"] = _operation_id(method, path)
+                _complete_operation(path, method, described)
     return made
+
+
+def _complete_operation(path: str, method: str, described: dict[str, Any]) -> None:
+    described["operationId"] = _operation_id(method, path)
+    # Only these calls ask who calls and how often.
+    if path.startswith("/v1/"):
+        described["parameters"].append({"$ref": "#/components/parameters/X-User-Id"})
+        for status in _ALWAYS:
+            name = _problem_name(status)
+            described["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
+    described["responses"] = dict(sorted(described["responses"].items()))
 
 
 def _operation_id(method: str, path: str) -> str:

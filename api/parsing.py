@@ -38,7 +38,12 @@ def body(schema: Schema) -> dict[str, Any]:
 
 def query(schema: Schema) -> dict[str, Any]:
     """The query parameters as ``schema`` wants them. Raises ``ValidationFailed``."""
-    return _load(schema, request.args.to_dict())
+    given = {
+        # A repeated parameter stays a list, which no field takes for a single value.
+        name: values[0] if len(values) == 1 else values
+        for name, values in request.args.lists()
+    }
+    return _load(schema, given)
 
 
 def job_id(text: str) -> str:
@@ -68,7 +73,7 @@ def _load(schema: Schema, data: object) -> dict[str, Any]:
     try:
         return dict(schema.load(data))  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ValidationFailed(_flatten(error.normalized_messages())) from None
+        raise ValidationFailed(_flatten(error.messages_dict)) from None
 
 
 def _flatten(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -16,8 +17,8 @@ from api import errors as http_errors
 from common import errors
 
 MEDIA_TYPE: Final = "application/problem+json"
-#: Seconds; a dependency that is away is asked for again about this often.
-BACKEND_RETRY_AFTER: Final = 2
+#: Seconds until a refused call is worth another try, where nothing better is known.
+RETRY_AFTER: Final = {429: 5, 503: 2}
 
 #: The nearest class in an error's ancestry decides.
 STATUS: Final[dict[type[errors.LonghaulError], int]] = {
@@ -82,7 +83,7 @@ def from_error(error: errors.LonghaulError) -> Response:
     """The answer for anything that this product raises on purpose."""
     if isinstance(error, errors.DownloadError):
         log.warning("a backend failed", error=error.message)
-        error = errors.BackendUnavailable(retry_after=BACKEND_RETRY_AFTER)
+        error = errors.BackendUnavailable()
     status = status_of(type(error))
     extras: dict[str, Any] = {}
     if isinstance(error, http_errors.ValidationFailed):
@@ -90,14 +91,15 @@ def from_error(error: errors.LonghaulError) -> Response:
     if isinstance(error, http_errors.JobAnswer):
         extras["job"] = error.job
     answer = _problem(status, error.code, error.message, error.retryable, extras)
-    if error.retry_after is not None:
-        answer.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    seconds = RETRY_AFTER.get(status) if error.retry_after is None else error.retry_after
+    if seconds is not None:
+        answer.headers["Retry-After"] = str(max(1, round(seconds)))
     return answer
 
 
 def _from_redis(error: RedisError) -> Response:
     log.warning("the job store failed", error=repr(error))
-    return from_error(errors.BackendUnavailable(retry_after=BACKEND_RETRY_AFTER))
+    return from_error(errors.BackendUnavailable())
 
 
 def _from_framework(error: HTTPException) -> Response | HTTPException:
@@ -125,7 +127,7 @@ def _problem(
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        "instance": quote(request.path),
         "code": code,
         "retryable": retryable,
         "requestId": g.get("request_id"),

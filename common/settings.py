@@ -95,6 +95,17 @@ class Settings:
         7_776_000, "How long history keeps a finished job, seconds; 0: for ever"
     )
 
+    # Webhooks
+    webhook_secret: str = _setting(
+        "",
+        "Signs webhooks: whsec_ and base64, several by spaces while receivers change over; "
+        "empty: one made up at start that no receiver can check",
+        secret=True,
+    )
+    webhook_allow_private: bool = _setting(
+        False, "Let webhooks go to private addresses: for intranets and tests"
+    )
+
     # Logs
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 

@@ -71,6 +71,7 @@ class Process:
         """
         self.name = name
         self._stop_signal = stop_signal
+        self._asked_to_end = False
         self._pump: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL
         log: IO[bytes] | None = None
@@ -111,8 +112,12 @@ class Process:
             os.killpg(self.pid, number)
 
     def terminate(self) -> None:
-        """The stop signal to the program itself, which is left to stop its own children."""
-        if self.alive:
+        """The stop signal to the program itself, which is left to stop its own children.
+
+        Sent once, however often it is asked for: Celery takes a second one for impatience.
+        """
+        if self.alive and not self._asked_to_end:
+            self._asked_to_end = True
             self.popen.send_signal(self._stop_signal)
 
     def stop(self, grace: float = 30.0) -> int:

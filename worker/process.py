@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from celery import signals
 
+from common.callbacks import is_public
 from common.errors import DownloadError
 from common.jobs.model import Artifact
+from common.presenter import JobPresenter
+from common.store.journal import Journal
 from common.store.presence import Presence
 from worker import tasks
 from worker.archive import ArchiveRequest, build
@@ -22,6 +25,7 @@ from worker.heartbeat import Heart
 from worker.runner import Backoff, Runner
 from worker.sources import source_from_template
 from worker.sweeping import SweepThread
+from worker.webhooks import Courier, Poster, WebhookThread
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
@@ -62,6 +66,7 @@ class WorkerProcess:
             lease=settings.lease_seconds,
         )
         self._recorder = _recorder(services, self.name)
+        self._webhooks = _webhooks(services, self.name)
         runner = Runner(
             services.jobs,
             self._heart,
@@ -83,6 +88,7 @@ class WorkerProcess:
         self._sweeping.start()
         if self._recorder is not None:
             self._recorder.start()
+        self._webhooks.start()
         threading.Thread(target=self._prepare_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
 
@@ -104,6 +110,7 @@ class WorkerProcess:
         timer.start()
 
     def _ended(self, **_: Any) -> None:
+        self._webhooks.stop()
         self._sweeping.stop()
         if self._recorder is not None:
             self._recorder.stop()
@@ -118,6 +125,18 @@ def _recorder(services: Services, name: str) -> Recorder | None:
     from worker.recorder import recorder_for  # It needs the extra `history`.
 
     return recorder_for(services, services.database, name)
+
+
+def _webhooks(services: Services, name: str) -> WebhookThread:
+    settings = services.settings
+    accepts = (lambda _: True) if settings.webhook_allow_private else is_public
+    courier = Courier(
+        Poster(accepts),
+        present=JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
+        secret=settings.webhook_secret,
+    )
+    journal = Journal(services.redis, "webhooks", name)
+    return WebhookThread(journal, services.deliveries, courier)
 
 
 class ArchiveBuilder:

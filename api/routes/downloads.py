@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g
 from flask_smorest import Blueprint
 
-from api import parsing
+from api import metrics, parsing
 from api.answers import addresses, json_answer, poll_after
 from api.context import here
 from api.edge import count_creation
@@ -113,6 +113,7 @@ def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
     count_creation()
     context.admission.check()
     accepted = context.jobs.create(g.caller.user, spec, idempotency_key=key)
+    metrics.REQUESTED.labels(accepted.outcome).inc()
     if accepted.outcome == "created":
         context.admission.accepted()
     if accepted.outcome == "replayed":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from flask import Response, g, redirect, request
+from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import cursors, parsing
@@ -53,7 +53,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
 def status(job_id: str) -> Response:
     """One job as it is, or as soon as it has changed.
 
-    ``wait`` makes this a long poll: the answer is held until the version moves past ``since``, or
+    With `wait` this is a long poll: the answer is held until the version moves past `since`, or
     past the ETag, or past what the job is at now when neither is given.
     """
     context = here()

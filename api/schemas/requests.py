@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from api.parsing import LONGEST_WAIT
 from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
@@ -13,8 +13,8 @@ from common.jobs.transitions import JobState
 
 LONGEST_NAME: Final = 200
 LONGEST_URL: Final = 2048
-#: Names a file, so no path, no control characters and no lone dots.
-NAME_PATTERN: Final = r"^(?!\.+$)[^/\\\x00-\x1f\x7f]+$"
+#: Names a file, so no path, no control characters and not dots alone.
+NAME_PATTERN: Final = r"^[^/\\\x00-\x1f\x7f]*[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
 
 
 class _Request(Schema):
@@ -28,19 +28,19 @@ class InitiateSchema(_Request):
     file_ids = FileIds(metadata={"description": "The files, duplicates folded"})
     file_id = FileId(metadata={"description": "A single file, instead of file_ids"})
     priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
-    onMissing = fields.Enum(  # noqa: N815
+    onMissing = fields.Enum(
         OnMissing,
         by_value=True,
         load_default=OnMissing.FAIL,
         metadata={"description": "What to do with a file that does not exist"},
     )
-    fileName = fields.String(  # noqa: N815
+    fileName = fields.String(
         load_default=None,
         allow_none=True,
         validate=[validate.Length(1, LONGEST_NAME), validate.Regexp(NAME_PATTERN)],
         metadata={"description": "Name of the archive"},
     )
-    callbackUrl = CallbackUrl(  # noqa: N815
+    callbackUrl = CallbackUrl(
         load_default=None,
         allow_none=True,
         validate=validate.Length(1, LONGEST_URL),
@@ -49,7 +49,7 @@ class InitiateSchema(_Request):
     metadata = Metadata(load_default=dict, metadata={"description": "Echoed back; at most 4 KiB"})
 
     @validates_schema
-    def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:  # noqa: ARG002
+    def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
         if ("file_ids" in data) == ("file_id" in data):
             raise ValidationError("Either file_ids or file_id is needed", "file_ids")
 
@@ -60,7 +60,13 @@ class FileSchema(_Request):
     file_id = FileId(required=True)
 
 
-class StatusQuery(Schema):
+class _Query(Schema):
+    class Meta:
+        # Others add parameters of their own, against caches for instance.
+        unknown = EXCLUDE
+
+
+class StatusQuery(_Query):
     """How to wait."""
 
     wait = fields.Integer(
@@ -75,7 +81,7 @@ class StatusQuery(Schema):
     )
 
 
-class PageQuery(Schema):
+class PageQuery(_Query):
     """Which page."""
 
     cursor = fields.String(
@@ -101,8 +107,20 @@ class JobsQuery(PageQuery):
     )
 
 
+class LiveQuery(Schema):
+    """Where to go on. Anything that is no version counts as none."""
+
+    lastEventId = fields.String(
+        metadata={"description": "As the header Last-Event-ID, for whoever cannot send it"},
+    )
+    ticket = fields.String(
+        metadata={"description": "The right to watch this job, as subscribeUrl carries it"},
+    )
+
+
 INITIATE: Final = InitiateSchema()
 FILE: Final = FileSchema()
 STATUS_QUERY: Final = StatusQuery()
 PAGE_QUERY: Final = PageQuery()
 JOBS_QUERY: Final = JobsQuery()
+LIVE_QUERY: Final = LiveQuery()

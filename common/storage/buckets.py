@@ -70,10 +70,15 @@ class BucketCalls:
         )
 
     def check(self, bucket: str) -> None:
-        """Raise BackendUnavailable unless the storage serves the bucket; takes at most 2 s."""
+        """Raise BackendUnavailable unless the storage answers for the bucket, within 2 s.
+
+        A bucket that is not there yet is none of its faults: a worker makes it.
+        """
         try:
             self._client.head_bucket(Bucket=bucket)
         except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and _status(error) == 404:
+                return
             raise BackendUnavailable("The object storage is not available") from error
 
     def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> None:
@@ -93,7 +98,7 @@ class BucketCalls:
         try:
             self._client.head_bucket(Bucket=bucket)
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            if _status(error) != 404:
                 raise
         else:
             return
@@ -128,3 +133,7 @@ class BucketCalls:
                 ]
             },
         )
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])

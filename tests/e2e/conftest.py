@@ -1,24 +1,51 @@
-"""One whole system for all end-to-end tests of a process; those that break parts start their own."""
+"""One whole system for all end-to-end tests; those that break its parts start their own."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from client import Longhaul
 from stack.catalogue import SMALL
 from stack.system import System
+from tests.tcp_proxy import TcpProxy
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("system"), files=SMALL) as running:
-        yield running
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, TcpProxy]]:
+    system = System(tmp_path_factory.mktemp("system"), files=SMALL, workers=0)
+    line = TcpProxy(int(system.s3_endpoint.rpartition(":")[2]))
+    system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{line.port}"
+    with line, system:
+        system.add_worker()
+        yield system, line
 
 
 @pytest.fixture
-def longhaul(system: System, request: pytest.FixtureRequest) -> Iterator[Longhaul]:
+def system(running: tuple[System, TcpProxy]) -> System:
+    return running[0]
+
+
+@pytest.fixture
+def line(running: tuple[System, TcpProxy]) -> Iterator[TcpProxy]:
+    """The line between the system and its S3 server; a held line keeps jobs at work."""
+    yield running[1]
+    running[1].restore()
+
+
+@pytest.fixture
+def longhaul(system: System) -> Iterator[Longhaul]:
     """A client whose user no other test has, so that limits and lists do not mix."""
-    with Longhaul(system.base_url, user=request.node.name) as client:
+    with Longhaul(system.base_url, user=str(uuid.uuid4())) as client:
+        yield client
+
+
+@pytest.fixture
+def http(system: System) -> Iterator[httpx.Client]:
+    """A stranger's client: plain HTTP, as a user of its own."""
+    headers = {"X-User-Id": f"user-{uuid.uuid4().hex[:12]}"}
+    with httpx.Client(base_url=system.base_url, headers=headers, timeout=30) as client:
         yield client

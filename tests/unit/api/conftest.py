@@ -14,9 +14,10 @@ from redis import Redis
 
 from api.app import create_app
 from common.errors import BackendUnavailable
-from common.jobs.model import Artifact, Job, Lease, Progress
+from common.jobs.model import Artifact, Failure, Job, Lease, Progress
 from common.settings import Settings
 from common.storage import ObjectInfo, ObjectMissing
+from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore
 from common.store.queries import JobQueries
 
@@ -83,6 +84,7 @@ def make_app(
             jobs=jobs,
             queries=queries,
             storage=storage,
+            deliveries=Deliveries(redis),
         )
         app = create_app(services)  # type: ignore[arg-type]
         app.testing = False
@@ -122,6 +124,10 @@ class Worker:
     def complete(self, job_id: str, artifact: Artifact = ARTIFACT) -> Job:
         progress = Progress(processed_files=2, total_bytes=1200, processed_bytes=1200)
         return self._jobs.complete(self.claim(job_id), artifact, progress)
+
+    def fail(self, job_id: str) -> Job:
+        failure = Failure(code="FILE_NOT_FOUND", message="File 1 does not exist", retryable=False)
+        return self._jobs.fail(self.claim(job_id), failure)
 
 
 @pytest.fixture

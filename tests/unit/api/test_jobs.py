@@ -1,0 +1,266 @@
+"""Watching, fetching, cancelling and listing jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from common.jobs.model import FileReport
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def job_id(post) -> str:
+    return post(file_ids=[1, 2]).json["jobId"]
+
+
+@pytest.fixture
+def status(client, job_id):
+    def get(query="", **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return client.get(f"/v1/download/status/{job_id}{query}", headers=named)
+
+    return get
+
+
+def test_the_status_is_the_job_with_its_version_as_etag(status, job_id):
+    answer = status()
+    assert answer.json["jobId"] == job_id
+    assert answer.headers["ETag"] == '"1"'
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert answer.headers["Retry-After"] == "2"
+
+
+def test_a_job_id_may_be_written_in_capitals(client, job_id):
+    assert client.get(f"/v1/download/status/{job_id.upper()}").json["jobId"] == job_id
+
+
+@pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"0", "1"', "*"])
+def test_a_version_that_the_client_has_is_not_sent_again(status, tag):
+    answer = status(If_None_Match=tag)
+    assert (answer.status_code, answer.data) == (304, b"")
+    assert answer.headers["ETag"] == '"1"'
+
+
+def test_an_old_etag_gets_the_job(status):
+    assert status(If_None_Match='"0"').status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", [f"status/{UNKNOWN}", "status/x", f"status/{UNKNOWN}/files", UNKNOWN, "x"]
+)
+def test_an_unknown_job_is_not_found(client, path):
+    answer = client.get(f"/v1/download/{path}")
+    assert (answer.status_code, answer.json["code"]) == (404, "JOB_NOT_FOUND")
+
+
+def test_a_finished_job_is_not_to_be_polled_again(status, job_id, worker):
+    worker.complete(job_id)
+    answer = status()
+    assert (answer.status_code, answer.json["status"]) == (200, "completed")
+    assert "Retry-After" not in answer.headers
+
+
+def test_a_cancelled_job_is_gone_but_still_shown(client, status, job_id):
+    client.delete(f"/v1/download/{job_id}")
+    answer = status(If_None_Match='"2"')
+    assert answer.status_code == 410
+    assert (answer.mimetype, answer.json["status"]) == ("application/json", "cancelled")
+
+
+def test_an_expired_job_is_gone_but_still_shown(status, job_id, worker, redis, client):
+    worker.complete(job_id)
+    redis.hset(status_key(redis, job_id), "status", "expired")
+    answer = status()
+    assert (answer.status_code, answer.json["status"]) == (410, "expired")
+    assert answer.json["downloadUrl"] is None
+    result = client.get(f"/v1/download/{job_id}")
+    assert (result.status_code, result.json["code"]) == (410, "JOB_EXPIRED")
+
+
+def status_key(redis, job_id):
+    return next(redis.scan_iter(f"job:status:*:{job_id}"))
+
+
+def test_a_long_poll_is_answered_as_soon_as_the_job_changes(status, job_id, jobs):
+    timer = threading.Timer(0.2, jobs.cancel, [job_id])
+    timer.start()
+    begun = time.monotonic()
+    answer = status("?wait=20&since=1")
+    assert time.monotonic() - begun < 5
+    assert answer.json["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "expected"),
+    [
+        ("?wait=1&since=1", {}, 200),
+        ("?wait=1", {}, 200),
+        ("?wait=1", {"If_None_Match": '"1"'}, 304),
+    ],
+)
+def test_a_long_poll_without_a_change_ends_with_its_time(status, query, headers, expected):
+    begun = time.monotonic()
+    assert status(query, **headers).status_code == expected
+    assert 1 <= time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [("?wait=30&since=0", {}), ("?wait=30", {"If_None_Match": '"0"'})],
+)
+def test_a_long_poll_for_an_old_version_is_answered_at_once(status, query, headers):
+    begun = time.monotonic()
+    assert status(query, **headers).status_code == 200
+    assert time.monotonic() - begun < 1
+
+
+def test_a_long_poll_for_a_finished_job_is_answered_at_once(status, job_id, worker):
+    version = worker.complete(job_id).version
+    begun = time.monotonic()
+    assert status(f"?wait=30&since={version}").json["status"] == "completed"
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("query", ["?wait=61", "?wait=-1", "?wait=x", "?since=1&since=2"])
+def test_a_wait_that_cannot_be_granted_is_refused(status, query):
+    assert status(query).json["code"] == "VALIDATION_ERROR"
+
+
+def test_unknown_query_parameters_are_let_pass(status):
+    assert status("?_=1700000000").status_code == 200
+
+
+def test_the_files_of_a_job_are_paged_in_the_order_of_the_request(client, post, jobs, worker):
+    job_id = post(file_ids=[5, 3, 4]).json["jobId"]
+    reports = [
+        FileReport(file_id=5, state="done", size=9, name="five.txt"),
+        FileReport(file_id=3, state="missing", error_code="FILE_NOT_FOUND"),
+    ]
+    jobs.heartbeat(worker.claim(job_id), {}, reports)
+    path = f"/v1/download/status/{job_id}/files"
+    first = client.get(f"{path}?limit=2").json
+    assert first["totalFiles"] == 3
+    assert first["files"] == [
+        {
+            "file_id": 5,
+            "state": "done",
+            "size": 9,
+            "fileName": "five.txt",
+            "error": None,
+            "errorCode": None,
+        },
+        {
+            "file_id": 3,
+            "state": "missing",
+            "size": None,
+            "fileName": None,
+            "error": "A requested file does not exist.",
+            "errorCode": "FILE_NOT_FOUND",
+        },
+    ]
+    second = client.get(f"{path}?limit=2&cursor={first['nextCursor']}").json
+    assert [(file["file_id"], file["state"]) for file in second["files"]] == [(4, "pending")]
+    assert second["nextCursor"] is None
+
+
+def test_the_result_redirects_to_a_fresh_link(client, job_id, worker):
+    worker.complete(job_id)
+    answer = client.get(f"/v1/download/{job_id}")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("https://storage.example/archives/ab/cd.zip?")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_result_is_json_to_those_who_ask_for_it(client, job_id, worker):
+    worker.complete(job_id)
+    answer = client.get(f"/v1/download/{job_id}", headers=JSON)
+    assert answer.status_code == 200
+    assert set(answer.json) == {
+        "downloadUrl",
+        "expiresAt",
+        "fileName",
+        "fileSize",
+        "contentType",
+    }
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", ""])
+def test_the_result_redirects_browsers_and_download_tools(client, job_id, worker, accept):
+    worker.complete(job_id)
+    answer = client.get(f"/v1/download/{job_id}", headers={"Accept": accept})
+    assert answer.status_code == 302
+
+
+def test_the_result_of_an_unfinished_job_is_not_ready(client, job_id):
+    answer = client.get(f"/v1/download/{job_id}")
+    assert (answer.status_code, answer.json["code"]) == (404, "JOB_NOT_READY")
+    assert answer.json["job"]["jobId"] == job_id
+    assert answer.json["retryable"] is True
+    assert answer.headers["Retry-After"] == "2"
+
+
+def test_the_result_of_a_failed_job_is_a_conflict(client, job_id, worker):
+    worker.fail(job_id)
+    answer = client.get(f"/v1/download/{job_id}")
+    assert (answer.status_code, answer.json["code"]) == (409, "JOB_FAILED")
+    assert answer.json["detail"] == "File 1 does not exist"
+
+
+def test_the_result_of_a_cancelled_job_is_gone(client, job_id):
+    client.delete(f"/v1/download/{job_id}")
+    answer = client.get(f"/v1/download/{job_id}")
+    assert (answer.status_code, answer.json["code"]) == (410, "JOB_CANCELLED")
+
+
+def test_a_job_is_cancelled_by_either_call_and_again(client, job_id):
+    expected = {"jobId": job_id, "status": "cancelled", "message": "The job is cancelled"}
+    for answer in (
+        client.delete(f"/v1/download/{job_id}"),
+        client.delete(f"/v1/download/{job_id}"),
+        client.post(f"/v1/download/cancel/{job_id}"),
+    ):
+        assert (answer.status_code, answer.json) == (200, expected)
+
+
+def test_a_finished_job_cannot_be_cancelled(client, job_id, worker):
+    worker.complete(job_id)
+    answer = client.post(f"/v1/download/cancel/{job_id}")
+    assert (answer.status_code, answer.json["code"]) == (409, "JOB_CONFLICT")
+
+
+def test_the_list_holds_the_callers_own_jobs_newest_first(client, post):
+    mine = [post({"X-User-Id": "ann"}, file_id=number).json["jobId"] for number in range(1, 6)]
+    post({"X-User-Id": "bob"}, file_id=1)
+    found: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = client.get(
+            "/v1/download/jobs?limit=2" + (f"&cursor={cursor}" if cursor else ""),
+            headers={"X-User-Id": "ann"},
+        ).json
+        assert len(page["jobs"]) <= 2
+        found += [job["jobId"] for job in page["jobs"]]
+        cursor = page["nextCursor"]
+    assert sorted(found) == sorted(mine)
+    created = [client.get(f"/v1/download/status/{job_id}").json["createdAt"] for job_id in found]
+    assert created == sorted(created, reverse=True)
+
+
+def test_the_list_shows_one_state_on_request(client, post, worker):
+    done, waiting = (post(file_id=number).json["jobId"] for number in (1, 2))
+    worker.complete(done)
+    for state, expected in (("completed", [done]), ("queued", [waiting]), ("failed", [])):
+        page = client.get(f"/v1/download/jobs?status={state}").json
+        assert [job["jobId"] for job in page["jobs"]] == expected
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"]
+)
+def test_a_page_that_cannot_be_is_refused(client, query):
+    assert client.get(f"/v1/download/jobs?{query}").json["code"] == "VALIDATION_ERROR"
