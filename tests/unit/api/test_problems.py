@@ -16,6 +16,7 @@ from api.app import create_app
 from common.errors import LonghaulError
 from common.settings import Settings
 from common.store.client import open_client
+from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore
 from common.store.queries import JobQueries
 from tests.unit.conftest import RecordedWakeUps
@@ -90,6 +91,7 @@ def client_of(store: Redis, storage: object) -> object:
         redis=store,
         jobs=JobStore(store, RecordedWakeUps()),
         queries=JobQueries(store),
+        deliveries=Deliveries(store),
         storage=storage,
     )
     return create_app(services).test_client()  # type: ignore[arg-type]
