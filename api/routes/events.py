@@ -9,6 +9,7 @@ from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import parsing
+from api.access import CLOSE_CODES
 from api.context import here
 from api.errors import ValidationFailed
 from api.live import websocket, wire
@@ -18,7 +19,7 @@ from api.live.service import LiveUpdates
 from api.openapi import Answer, operation
 from api.schemas.answers import EventSchema
 from api.schemas.requests import LIVE_QUERY
-from common.errors import BackendUnavailable, JobNotFound, LonghaulError
+from common.errors import BackendUnavailable, LonghaulError
 
 if TYPE_CHECKING:
     import _socket
@@ -101,10 +102,12 @@ class _SwitchingProtocols(Response):
 def _socket_body(live: LiveUpdates, job_id: str) -> Handover:
     since = _since()
     try:
+        if refusal := g.get("refusal"):
+            raise refusal
         opened, job = live.open(job_id, Form.WEBSOCKET, user=g.caller.user)
     except LonghaulError as error:
         # A browser tells its page nothing of a refused handshake, but the code of a close.
-        code = websocket.NOT_FOUND if isinstance(error, JobNotFound) else websocket.TRY_LATER
+        code = CLOSE_CODES.get(type(error), websocket.TRY_LATER)
         return Handover(partial(_refuse, code), _nothing)
 
     def start(connection: _socket.socket, head: bytes) -> None:
