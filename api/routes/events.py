@@ -17,7 +17,7 @@ from api.live.events import Form
 from api.live.handover import Handover
 from api.live.service import LiveUpdates
 from api.openapi import Answer, operation
-from api.schemas.answers import EventSchema
+from api.schemas.job import EventSchema
 from api.schemas.requests import LIVE_QUERY
 from common.errors import BackendUnavailable, LonghaulError
 
