@@ -49,7 +49,16 @@ def connect(settings: Settings, *, patience: float) -> Services:
     the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
     of the store.
     """
-    client = open_client(settings.redis_url, patience=patience)
+    storage = ObjectStore(
+        endpoint=settings.s3_endpoint_url or None,
+        public_endpoint=settings.s3_public_endpoint_url or None,
+        region=settings.s3_region,
+    )
+    return assemble(settings, open_client(settings.redis_url, patience=patience), storage)
+
+
+def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Services:
+    """All services on connections that are there already, such as those of a test."""
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -69,11 +78,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
         workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
         deliveries=Deliveries(client),
-        storage=ObjectStore(
-            endpoint=settings.s3_endpoint_url or None,
-            public_endpoint=settings.s3_public_endpoint_url or None,
-            region=settings.s3_region,
-        ),
+        storage=storage,
     )
 
 
