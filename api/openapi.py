@@ -65,6 +65,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
         "wait=N (RFC 7240): answer when the job is finished, or after N seconds (at most 60)",
         {"type": "string", "examples": ["wait=10"]},
     ),
+    "Last-Event-ID": ("The version of the last event received", {"type": "string"}),
     "If-None-Match": ("The ETag that the client has", {"type": "string"}),
 }
 

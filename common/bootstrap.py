@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
 from common.store.client import open_client
+from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore, Limits
 from common.store.presence import Workers
 from common.store.queries import JobQueries
@@ -32,6 +33,7 @@ class Services:
     jobs: JobStore
     queries: JobQueries
     sweeper: Sweeper
+    deliveries: Deliveries
     workers: Workers
     storage: ObjectStore
 
@@ -66,6 +68,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
         queries=JobQueries(client),
         workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
+        deliveries=Deliveries(client),
         storage=ObjectStore(
             endpoint=settings.s3_endpoint_url or None,
             public_endpoint=settings.s3_public_endpoint_url or None,

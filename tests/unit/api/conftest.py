@@ -17,6 +17,7 @@ from common.errors import BackendUnavailable
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
 from common.settings import Settings
 from common.storage import ObjectInfo, ObjectMissing
+from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore
 from common.store.queries import JobQueries
 
@@ -83,6 +84,7 @@ def make_app(
             jobs=jobs,
             queries=queries,
             storage=storage,
+            deliveries=Deliveries(redis),
         )
         app = create_app(services)  # type: ignore[arg-type]
         app.testing = False

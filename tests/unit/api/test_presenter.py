@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from api.presenter import JobPresenter, iso
 from common.jobs.model import Failure, Job
 from common.jobs.transitions import JobState
+from common.presenter import JobPresenter, iso
 from tests.unit.api.conftest import ARTIFACT, FakeStorage
 
 NOW = 1_700_000_000_123

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { EventParser } from "../src/sse.js";
+
+const parsed = (...chunks: string[]) => {
+  const parser = new EventParser();
+  return chunks.flatMap((chunk) => parser.feed(chunk));
+};
+
+test("an event has a type, data and an id", () => {
+  expect(parsed("id: 4\nevent: progress\ndata: {}\n\n")).toEqual([
+    { type: "progress", data: "{}", id: "4" },
+  ]);
+});
+
+test("any cut of the text gives the same events", () => {
+  const text =
+    "\uFEFFretry: 2000\r\n\r\nid: 1\r\ndata: a\r\ndata: b\r\n\r\n: hello\r\ndata:c\r\n\r\n";
+  const whole = parsed(text);
+  expect(whole.map(({ data }) => data)).toEqual(["a\nb", "c"]);
+  for (let cut = 1; cut < text.length; cut++) {
+    expect(parsed(text.slice(0, cut), text.slice(cut))).toEqual(whole);
+  }
+});
+
+test.each(["\n", "\r\n", "\r"])("lines end with %j", (end) => {
+  const text = ["event: a", "data: 1", "", "data: 2", "", ""].join(end);
+  expect(parsed(text, ":")).toEqual([
+    { type: "a", data: "1", id: "" },
+    { type: "message", data: "2", id: "" },
+  ]);
+});
+
+test("an id lasts until the next, and one with a NUL is no id", () => {
+  expect(parsed("id: 1\ndata: a\n\nid: 2\0\ndata: b\n\n").map(({ id }) => id)).toEqual(["1", "1"]);
+});
+
+test("an event without data is none, and an unfinished one waits", () => {
+  expect(parsed("event: progress\n\ndata: a\n")).toEqual([]);
+});

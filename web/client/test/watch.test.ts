@@ -1,0 +1,235 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import {
+  ApiProblem,
+  type Connection,
+  type DownloadState,
+  type Job,
+  Longhaul,
+} from "../src/index.js";
+import { FakeServer, JOB_ID, job, json } from "./fake-server.js";
+
+const SECOND = 1_000;
+
+let server: FakeServer;
+let longhaul: Longhaul;
+let stop: () => void;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  server = new FakeServer();
+  longhaul = new Longhaul({ baseUrl: "http://longhaul.test", fetch: server.fetch });
+});
+
+afterEach(async () => {
+  stop?.();
+  await vi.advanceTimersByTimeAsync(2 * SECOND);
+  vi.useRealTimers();
+});
+
+/** Watches the job; what was seen of it is added to as time goes on. */
+function watch(): { states: DownloadState[]; jobs: Job[]; connections: Connection[] } {
+  const seen = { states: [], jobs: [], connections: [] } as ReturnType<typeof watch>;
+  const download = longhaul.open(JOB_ID);
+  stop = download.subscribe(() => {
+    const { state } = download;
+    seen.states.push(state);
+    if (state.job && state.job !== seen.jobs.at(-1)) seen.jobs.push(state.job);
+    if (state.connection !== seen.connections.at(-1)) seen.connections.push(state.connection);
+  });
+  return seen;
+}
+
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+}
+
+/** A job that reports progress every second, for `seconds`. */
+async function work(seconds: number): Promise<void> {
+  for (let second = 0; second < seconds; second++) {
+    const progress = Math.min(99, server.now.progress + 1);
+    server.change({ status: "processing", progress });
+    await pass(SECOND);
+  }
+}
+
+/** The most requests that started within any `window` milliseconds. */
+function busiest(window: number): number {
+  const times = server.requests.map(({ at }) => at);
+  return Math.max(...times.map((at) => times.filter((t) => t >= at && t < at + window).length));
+}
+
+test("a good stream brings every change with one request", async () => {
+  const seen = watch();
+  await work(10);
+  expect(seen.jobs.map(({ progress }) => progress)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  expect(seen.connections.at(-1)).toBe("live");
+  expect(server.requests).toHaveLength(1);
+});
+
+test("the watch ends with the job, and so does its stream", async () => {
+  const seen = watch();
+  await work(2);
+  server.change({ status: "completed", progress: 100 });
+  await pass(60 * SECOND);
+  expect(seen.states.at(-1)).toMatchObject({ connection: "closed", problem: null });
+  expect(seen.jobs.at(-1)?.status).toBe("completed");
+  expect(server.openStreams).toBe(0);
+  expect(server.requests).toHaveLength(1);
+});
+
+test("a buffered stream is given up after three seconds for long polls", async () => {
+  server.stream = "buffered";
+  const seen = watch();
+  await pass(2_900);
+  expect(seen.jobs).toEqual([]);
+  await pass(200);
+  expect(seen.jobs).toHaveLength(1);
+  expect(seen.connections.at(-1)).toBe("polling");
+  await work(10);
+  expect(seen.jobs.length).toBeGreaterThan(5);
+  expect(server.count("wait=25")).toBeGreaterThan(5);
+});
+
+test("when streams work again the watch comes back to them", async () => {
+  server.stream = "unreachable";
+  const seen = watch();
+  await work(20);
+  expect(seen.connections.at(-1)).toBe("polling");
+  server.stream = "good";
+  await work(31);
+  expect(seen.connections.at(-1)).toBe("live");
+  const asked = server.count("/status/");
+  await work(20);
+  expect(server.count("/status/")).toBe(asked);
+});
+
+test("the first event of a stream ends the long poll beside it", async () => {
+  server.stream = "refused";
+  watch();
+  await pass(5 * SECOND);
+  const held = server.requests.findLast(({ path }) => path.includes("wait="));
+  server.stream = "good";
+  await pass(30 * SECOND);
+  expect(held?.init.signal?.aborted).toBe(true);
+});
+
+test("a stream that falls silent without a word is replaced", async () => {
+  const seen = watch();
+  await work(1);
+  await pass(34 * SECOND);
+  expect(server.count("/subscribe/")).toBe(1);
+  await pass(5 * SECOND);
+  expect(server.count("/subscribe/")).toBeGreaterThan(1);
+  expect(seen.connections).toContain("live");
+});
+
+test("where long polls fail too, plain polls bring the news", async () => {
+  server.stream = "refused";
+  server.hold = "refused";
+  const seen = watch();
+  await work(30);
+  expect(seen.jobs.length).toBeGreaterThan(6);
+  expect(seen.connections.at(-1)).toBe("polling");
+});
+
+test("a snapshot that arrives late never takes the download back", async () => {
+  const seen = watch();
+  await work(5);
+  server.now = job({ version: 3, progress: 3, status: "processing" });
+  server.change({ version: 3 });
+  await pass(SECOND);
+  const versions = seen.jobs.map(({ version }) => version);
+  expect(versions).toEqual(versions.toSorted((a, b) => a - b));
+  expect(versions.at(-1)).toBe(6);
+});
+
+test("a new request says which version is known", async () => {
+  server.stream = { cutAfter: 3 * SECOND };
+  watch();
+  await work(10);
+  expect(server.requests.at(-1)?.path).toMatch(/(since|lastEventId)=([2-9]|10)\b/);
+});
+
+test("an unknown job ends the watch and says why", async () => {
+  server.stream = "refused";
+  const gone = { code: "JOB_NOT_FOUND", detail: "There is no such job" };
+  server.on(`GET /v1/download/status/${JOB_ID}`, () => json(gone, 404));
+  const seen = watch();
+  await pass(30 * SECOND);
+  const asked = server.requests.length;
+  const { problem, connection } = seen.states.at(-1) as DownloadState;
+  expect(connection).toBe("closed");
+  expect(problem).toBeInstanceOf(ApiProblem);
+  expect(problem?.message).toBe("There is no such job");
+  await pass(60 * SECOND);
+  expect(server.requests).toHaveLength(asked);
+});
+
+test("a cancelled job is told with 410 and is no problem", async () => {
+  server.stream = "refused";
+  server.now = job({ status: "cancelled", version: 4 });
+  const seen = watch();
+  await pass(10 * SECOND);
+  expect(seen.states.at(-1)).toMatchObject({ connection: "closed", problem: null });
+  expect(seen.jobs.at(-1)?.status).toBe("cancelled");
+});
+
+test("a server that asks for time gets it", async () => {
+  server.stream = "refused";
+  server.on(`GET /v1/download/status/${JOB_ID}`, () =>
+    json({ code: "BACKEND_UNAVAILABLE" }, 503, { "Retry-After": "20" }),
+  );
+  watch();
+  await pass(19 * SECOND);
+  expect(server.count("/status/")).toBe(1);
+});
+
+test("without listeners nothing is asked", async () => {
+  const seen = watch();
+  await work(2);
+  stop();
+  await pass(2 * SECOND);
+  expect(server.openStreams).toBe(0);
+  const asked = server.requests.length;
+  await pass(60 * SECOND);
+  expect(server.requests).toHaveLength(asked);
+  expect(seen.jobs.length).toBeGreaterThan(0);
+});
+
+test("when the network returns the watch does not sit out its pause", async () => {
+  server.down = true;
+  const seen = watch();
+  await pass(120 * SECOND);
+  expect(seen.connections.at(-1)).toBe("reconnecting");
+  server.down = false;
+  longhaul.nudge();
+  await pass(3.1 * SECOND);
+  expect(seen.jobs).toHaveLength(1);
+});
+
+describe("no failure makes more than one request a second", () => {
+  const failures: Record<string, () => void> = {
+    "streams cut after 3 s": () => (server.stream = { cutAfter: 3 * SECOND }),
+    "streams cut at once": () => (server.stream = { cutAfter: 1 }),
+    "streams buffered": () => (server.stream = "buffered"),
+    "streams refused": () => (server.stream = "refused"),
+    "streams and long polls refused": () => {
+      server.stream = "refused";
+      server.hold = "refused";
+    },
+    "long polls answered at once": () => {
+      server.stream = "refused";
+      server.hold = "ignored";
+    },
+    "server down": () => (server.down = true),
+  };
+
+  test.each(Object.entries(failures))("%s", async (_name, fail) => {
+    fail();
+    const seen = watch();
+    await work(120);
+    expect(busiest(10 * SECOND)).toBeLessThan(10);
+    expect(server.requests.length / 120).toBeLessThan(0.8);
+    if (!server.down) expect(seen.jobs.length).toBeGreaterThan(20);
+  });
+});

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { formatBytes, formatSeconds } from "../src/index.js";
+
+test.each([
+  [0, "0 bytes"],
+  [1, "1 byte"],
+  [999, "999 bytes"],
+  [1_000, "1 KB"],
+  [1_540, "1.5 KB"],
+  [123_456_789, "123 MB"],
+  [5_368_709_120, "5.4 GB"],
+  [9e15, "9,000 TB"],
+])("%d bytes are shown as %s", (bytes, shown) => {
+  expect(formatBytes(bytes, "en")).toBe(shown);
+});
+
+test.each([
+  [0, "1 s"],
+  [41.6, "42 s"],
+  [60, "1 min"],
+  [3_599, "60 min"],
+  [3_600, "1 h"],
+  [9_000, "2 h 30 min"],
+])("%d seconds are shown as %s", (seconds, shown) => {
+  expect(formatSeconds(seconds)).toBe(shown);
+});
