@@ -31,7 +31,10 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     errors.TooManyActiveJobs: 429,
     errors.QueueFull: 503,
     http_errors.RequestError: 400,
+    http_errors.Unauthorized: 401,
+    http_errors.Forbidden: 403,
     http_errors.UnsupportedMediaType: 415,
+    http_errors.Forbidden: 403,
     http_errors.RateLimited: 429,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,
@@ -91,6 +94,8 @@ def from_error(error: errors.LonghaulError) -> Response:
     if isinstance(error, http_errors.JobAnswer):
         extras["job"] = error.job
     answer = _problem(status, error.code, error.message, error.retryable, extras)
+    if isinstance(error, http_errors.Unauthorized):
+        answer.headers["WWW-Authenticate"] = error.challenge
     seconds = RETRY_AFTER.get(status) if error.retry_after is None else error.retry_after
     if seconds is not None:
         answer.headers["Retry-After"] = str(max(1, round(seconds)))

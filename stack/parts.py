@@ -13,7 +13,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.store.presence import Workers
-from stack.process import Process
+from stack.postgres import launch_postgres
+from stack.process import Process, accepts_connections
 from stack.services import start_s3, start_valkey
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +45,15 @@ def s3(state: Path, port: int, output: Output) -> Part:
     return Part(name="s3", start=lambda: start_s3(state / "s3", port=port, output=output).process)
 
 
+def postgres(state: Path, port: int, output: Output) -> Part:
+    """Nobody waits for it to start: history catches up with whatever happened before."""
+    return Part(
+        name="postgres",
+        start=lambda: launch_postgres(state / "postgres", port=port, output=output),
+        ready=lambda _: accepts_connections(port),
+    )
+
+
 def api(env: Mapping[str, str], output: Output) -> Part:
     """Gunicorn with the API; ready when it says that it can reach what it needs."""
     command = [str(_PROGRAMS / "gunicorn"), "-c", "api/gunicorn.py", "api.wsgi:app"]
@@ -69,7 +79,7 @@ def worker(name: str, env: Mapping[str, str], output: Output) -> Part:
 def beat(state: Path, env: Mapping[str, str], output: Output) -> Part:
     """Celery's clock. It shows nothing by which one could see more than that it runs."""
     schedule = str(state / "beat-schedule")
-    command = [str(_PROGRAMS / "celery"), "-A", "worker.app", "beat", "-s", schedule]
+    command = [str(_PROGRAMS / "celery"), "-q", "-A", "worker.app", "beat", "-s", schedule]
     return Part(
         name="beat",
         start=lambda: Process("beat", command, env=env, cwd=ROOT, output=output),

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -61,10 +62,17 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         output: IO[str] | Path | None = None,
+        user: pwd.struct_passwd | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """``output``: a stream that gets prefixed lines, a log file's path, or None for silence."""
+        """``output``: a stream that gets prefixed lines, a log file's path, or None for silence.
+
+        ``user``: whom root becomes for this program; ``stop_signal`` asks it to end in order.
+        """
         self.name = name
+        self._stop_signal = stop_signal
         self._asked_to_end = False
+        self._over = False
         self._pump: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL
         log: IO[bytes] | None = None
@@ -81,6 +89,9 @@ class Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=guard().enter,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
         )
         if log is not None:
             log.close()
@@ -98,20 +109,21 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole process group; a group that is gone already is no error."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def terminate(self) -> None:
-        """SIGTERM to the program itself, which is left to stop its own children in order.
+        """The stop signal to the program itself, which is left to stop its own children.
 
         Sent once, however often it is asked for: Celery takes a second one for impatience.
         """
         if self.alive and not self._asked_to_end:
             self._asked_to_end = True
-            self.popen.terminate()
+            self.popen.send_signal(self._stop_signal)
 
     def stop(self, grace: float = 30.0) -> int:
-        """SIGTERM, then SIGKILL after ``grace`` seconds; returns the exit code."""
+        """The stop signal, then SIGKILL after ``grace`` seconds; returns the exit code."""
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(grace)
@@ -121,9 +133,12 @@ class Process:
         """SIGKILL for the whole group, at once; returns the exit code."""
         self.signal(signal.SIGKILL)
         code = self.popen.wait()
-        guard().leave(self.pid)
-        if self._pump is not None:
-            self._pump.join(1)
+        if not self._over:
+            guard().leave(self.pid)
+            # From here on the group's number may be given to others.
+            self._over = True
+            if self._pump is not None:
+                self._pump.join(1)
         return code
 
     def _prefix(self, output: IO[str]) -> None:

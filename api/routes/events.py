@@ -9,6 +9,7 @@ from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import parsing
+from api.access import CLOSE_CODES
 from api.context import here
 from api.errors import ValidationFailed
 from api.live import websocket, wire
@@ -16,8 +17,9 @@ from api.live.events import Form
 from api.live.handover import Handover
 from api.live.service import LiveUpdates
 from api.openapi import Answer, operation
+from api.schemas.answers import EventSchema
 from api.schemas.requests import LIVE_QUERY
-from common.errors import BackendUnavailable, JobNotFound, LonghaulError
+from common.errors import BackendUnavailable, LonghaulError
 
 if TYPE_CHECKING:
     import _socket
@@ -31,6 +33,7 @@ _STREAM: Final = operation(
     Answer(
         status=200,
         meaning="Events, until the job is finished",
+        schema=EventSchema,
         media="text/event-stream",
         headers=("Cache-Control",),
     ),
@@ -44,10 +47,10 @@ _STREAM: Final = operation(
 @blueprint.route("/v1/download/subscribe/<job:job_id>")
 @blueprint.doc(**_STREAM)
 def subscribe(job_id: str) -> Response:
-    """Named server-sent events, or with ``Upgrade: websocket`` a WebSocket of the same messages.
+    """Named server-sent events, or with Upgrade: websocket a WebSocket of the same messages.
 
-    ``connected``, ``progress``, ``retrying``, ``completed``, ``failed``, ``cancelled``,
-    ``expired`` and ``heartbeat``; the data of each is the whole job and a ``timestamp``.
+    `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`, `expired` and
+    `heartbeat`; the data of each is the whole job and a ``timestamp``.
     """
     job_id = parsing.job_id(job_id)
     if websocket.wanted(request.environ):
@@ -58,7 +61,7 @@ def subscribe(job_id: str) -> Response:
 @blueprint.route("/v1/download/<job:job_id>/stream")
 @blueprint.doc(**_STREAM)
 def stream(job_id: str) -> Response:
-    """The same as unnamed events, for ``EventSource.onmessage``."""
+    """The same as unnamed events, for EventSource.onmessage."""
     return _events(parsing.job_id(job_id), Form.UNNAMED)
 
 
@@ -99,10 +102,12 @@ class _SwitchingProtocols(Response):
 def _socket_body(live: LiveUpdates, job_id: str) -> Handover:
     since = _since()
     try:
+        if refusal := g.get("refusal"):
+            raise refusal
         opened, job = live.open(job_id, Form.WEBSOCKET, user=g.caller.user)
     except LonghaulError as error:
         # A browser tells its page nothing of a refused handshake, but the code of a close.
-        code = websocket.NOT_FOUND if isinstance(error, JobNotFound) else websocket.TRY_LATER
+        code = CLOSE_CODES.get(type(error), websocket.TRY_LATER)
         return Handover(partial(_refuse, code), _nothing)
 
     def start(connection: _socket.socket, head: bytes) -> None:

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
+from api.schemas.members import AnswerSchema as _Answer
+from api.schemas.members import choice as _choice
+from api.schemas.members import count as _count
+from api.schemas.members import member as _member
+from api.schemas.members import string as _string
+from api.schemas.members import time as _time
 from common.jobs.model import Priority
 from common.jobs.transitions import JobState
 from common.store.deliveries import POST_ERRORS, DeliveryState
 
 DELIVERY_STATES: Final = get_args(DeliveryState)
+EVENTS: Final = (
+    "connected",
+    "progress",
+    "retrying",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+    "heartbeat",
+)
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
-MISSING_FILE_CODES: Final = ("FILE_NOT_FOUND", "PERMISSION_DENIED")
-
-
-def _member(kind: type[fields.Field[Any]], meaning: str = "", **options: Any) -> Any:
-    metadata = {"description": meaning} if meaning else {}
-    return kind(required=True, metadata={**metadata, **options.pop("metadata", {})}, **options)
-
-
-def _string(meaning: str = "", *, null: bool = False, **metadata: Any) -> Any:
-    return _member(fields.String, meaning, allow_none=null, metadata=metadata)
-
-
-def _choice(values: Any, meaning: str = "", *, null: bool = False) -> Any:
-    return _member(fields.String, meaning, allow_none=null, validate=validate.OneOf(list(values)))
-
-
-def _count(meaning: str = "", *, null: bool = False, low: int = 0, high: int | None = None) -> Any:
-    check = validate.Range(low, high)
-    return _member(fields.Integer, meaning, allow_none=null, validate=check)
-
-
-def _time(meaning: str = "", *, null: bool = True) -> Any:
-    return _string(meaning, null=null, format="date-time")
-
-
-class _Answer(Schema):
-    class Meta:
-        unknown = RAISE
 
 
 class JobSchema(_Answer):
@@ -75,6 +63,20 @@ class JobSchema(_Answer):
     startedAt = _time()
     updatedAt = _time(null=False)
     completedAt = _time()
+
+
+class JobEventSchema(JobSchema):
+    """What each event of a live stream carries: the whole job, never a difference."""
+
+    timestamp = _time("When it was sent", null=False)
+
+
+class EventSchema(_Answer):
+    """One server-sent event."""
+
+    id = _string("The version of the job")
+    event = _choice([*EVENTS, "message"])
+    data = _string("A job with its timestamp, as JSON")
 
 
 class AcceptedSchema(JobSchema):
@@ -203,6 +205,7 @@ class StatisticsSchema(_Answer):
     failed = _count("Since the store began")
     cancelled = _count("Since the store began")
     deadLetters = _count()
+    paused = _member(fields.Boolean, "No job is begun until an operator resumes the queue")
     workers = _count("Worker processes that showed a sign of life")
     durations = _member(fields.Nested, nested=DurationsSchema)
     successRate = _member(

@@ -5,20 +5,18 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 import redis as redis_py
+from flask.testing import FlaskClient
 from redis import Redis
 
 from api import problems
 from api.app import create_app
+from common.bootstrap import assemble
 from common.errors import LonghaulError
 from common.settings import Settings
 from common.store.client import open_client
-from common.store.jobs import JobStore
-from common.store.queries import JobQueries
-from tests.unit.conftest import RecordedWakeUps
 
 INITIATE = "/v1/download/initiate"
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable", "requestId"}
@@ -84,15 +82,9 @@ def test_every_error_of_the_product_has_a_status():
         assert 400 <= problems.status_of(kind) <= 599
 
 
-def client_of(store: Redis, storage: object) -> object:
-    services = SimpleNamespace(
-        settings=Settings(),
-        redis=store,
-        jobs=JobStore(store, RecordedWakeUps()),
-        queries=JobQueries(store),
-        storage=storage,
-    )
-    return create_app(services).test_client()  # type: ignore[arg-type]
+def client_of(store: Redis, storage: object) -> FlaskClient:
+    services = assemble(Settings(), store, storage)  # type: ignore[arg-type]
+    return create_app(services).test_client()
 
 
 @pytest.fixture
