@@ -4,6 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+RUNTIME := --extra history --extra tracing --extra sentry
+define compile
+{ echo '# Made by `make lock`. Install with: pip install --require-hashes -r $(1)'; \
+  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+    --no-header $(2) pyproject.toml; } > $(1).new && mv $(1).new $(1)
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check bench lock clean
 
@@ -31,11 +38,9 @@ check: $(INSTALLED)  ## Style, types and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-lock: $(INSTALLED)  ## Pin every version anew in requirements.lock
-	@{ echo '# Made by `make lock`. Install with: pip install --require-hashes -r requirements.lock'; \
-	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-	    --no-header --extra dev pyproject.toml; } > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+lock: $(INSTALLED)  ## Pin every version anew: all in requirements.lock, the images' share in the other
+	@$(call compile,requirements.lock,--extra dev)
+	@$(call compile,requirements-runtime.lock,$(RUNTIME) --constraints requirements.lock)
 
 clean:  ## Remove what the targets above made
 	@rm -rf $(VENV) .state .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,9 +16,11 @@ from api.catalogue import Catalogue
 from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
 from api.limits import Limiter
-from api.presenter import JobPresenter
-from api.routes import downloads, health, jobs, operator, pages
+from api.live.service import Bounds, LiveUpdates
+from api.routes import deliveries, downloads, events, health, jobs, operator, pages
 from api.waiting import Live, Polling
+from common.presenter import JobPresenter
+from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
@@ -46,10 +48,24 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, jobs, operator, health, pages):
+        for module in (downloads, events, jobs, deliveries, operator, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     return app
+
+
+def live_updates(services: Services) -> LiveUpdates:
+    """Streams and long polls for this process; gevent has to drive it."""
+    settings = services.settings
+    return LiveUpdates(
+        EventFeed(services.redis),
+        JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
+        Bounds(
+            heartbeat=settings.heartbeat_interval,
+            streams=settings.max_streams,
+            streams_per_user=settings.max_streams_per_user,
+        ),
+    )
 
 
 def _context(services: Services, live: Live | None) -> Context:
@@ -59,6 +75,7 @@ def _context(services: Services, live: Live | None) -> Context:
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
+        deliveries=services.deliveries,
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=TrustingAuthenticator(),
@@ -79,6 +96,7 @@ def _context(services: Services, live: Live | None) -> Context:
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
+        private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from api.catalogue import Catalogue
     from api.health import Health
     from api.limits import Limiter
-    from api.presenter import JobPresenter
     from api.waiting import Live
     from common.jobs.model import Job
+    from common.presenter import JobPresenter
+    from common.store.deliveries import Deliveries
     from common.store.jobs import JobStore
     from common.store.queries import JobQueries
     from common.store.stats import QueueStatistics
@@ -40,6 +41,7 @@ class Context:
     jobs: JobStore
     queries: JobQueries
     statistics: QueueStatistics
+    deliveries: Deliveries
     live: Live
     presenter: JobPresenter
     authenticator: Authenticator
@@ -48,6 +50,8 @@ class Context:
     catalogue: Catalogue
     health: Health
     file_ids: FileIdRules
+    #: Callback URLs may name private hosts.
+    private_callbacks: bool
     #: Longest wait of the synchronous call, seconds.
     request_timeout: float
     #: Advised to clients that poll, milliseconds.

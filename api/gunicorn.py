@@ -1,13 +1,46 @@
-"""How gunicorn serves the API: ``gunicorn -c api/gunicorn.py api.wsgi:app``."""
+"""gunicorn's configuration: ``gunicorn -c python:api.gunicorn api.wsgi:app``."""
 
 from __future__ import annotations
 
 import os
+import resource
+import secrets
+from typing import TYPE_CHECKING
 
 from common.settings import Settings
+
+if TYPE_CHECKING:
+    from api.worker import Worker
 
 _settings = Settings.from_env(os.environ)
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "gevent"
-graceful_timeout = 5
+workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+worker_class = "api.worker.Worker"
+#: Requests in progress and idle connections; live streams are none of them.
+worker_connections = 2_000
+backlog = 4_096
+# Longer than nginx keeps a connection to us idle (30 s, nginx/http/upstream.conf): were we the one
+# that closes, a POST could meet a connection that is just going away, and nobody may send it twice.
+keepalive = 75
+#: Seconds that requests in progress have when the server stops; streams take three of them.
+graceful_timeout = 30
+timeout = 30
+# Nobody steers a running process by a socket; a container's file system is read-only besides.
+control_socket_disable = True
+# Heartbeats of the workers are written there: on a disk they may hang.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
+
+# Each stream is a file descriptor.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
+
+# All processes have to accept each other's tickets.
+os.environ.setdefault("LINK_SECRET", secrets.token_urlsafe(32))
+
+
+def post_worker_init(worker: Worker) -> None:
+    """The application is loaded: let the worker end its streams when it stops."""
+    from api.wsgi import live
+
+    worker.drain = live.drain

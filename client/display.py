@@ -18,7 +18,7 @@ _COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "expir
 def follow(console: Console, jobs: Iterable[Job]) -> Job:
     """Show every snapshot of a job; returns the last one."""
     with _bar(console) as bar:
-        task = bar.add_task("", total=100, details="")
+        task = bar.add_task("[cyan]waiting", total=100, details="")
         lines = _Lines(console)
         for job in jobs:
             bar.update(task, description=_state(job), completed=job.progress, details=details(job))

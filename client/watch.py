@@ -144,12 +144,13 @@ class Watch:
         raise _Broken("the event stream ended before the job")
 
     def _require_events(self, response: httpx.Response) -> None:
-        if response.status_code >= 400:
+        if response.status_code >= 400 and len(self._transports) == 1:
             response.read()
             try:
                 raise_for_refusal(response)
             except ApiProblem as problem:
                 self._refused(problem)
+        # Else the next transport hears what the API thinks of the job itself.
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
             raise _Broken(f"HTTP {response.status_code} instead of an event stream")
 

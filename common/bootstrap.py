@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
 from common.store.client import open_client
+from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore, Limits
 from common.store.presence import Workers
 from common.store.queries import JobQueries
@@ -32,6 +33,7 @@ class Services:
     jobs: JobStore
     queries: JobQueries
     sweeper: Sweeper
+    deliveries: Deliveries
     workers: Workers
     storage: ObjectStore
 
@@ -47,7 +49,16 @@ def connect(settings: Settings, *, patience: float) -> Services:
     the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
     of the store.
     """
-    client = open_client(settings.redis_url, patience=patience)
+    storage = ObjectStore(
+        endpoint=settings.s3_endpoint_url or None,
+        public_endpoint=settings.s3_public_endpoint_url or None,
+        region=settings.s3_region,
+    )
+    return assemble(settings, open_client(settings.redis_url, patience=patience), storage)
+
+
+def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Services:
+    """All services on connections that are there already, such as those of a test."""
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -66,11 +77,8 @@ def connect(settings: Settings, *, patience: float) -> Services:
         queries=JobQueries(client),
         workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
-        storage=ObjectStore(
-            endpoint=settings.s3_endpoint_url or None,
-            public_endpoint=settings.s3_public_endpoint_url or None,
-            region=settings.s3_region,
-        ),
+        deliveries=Deliveries(client),
+        storage=storage,
     )
 
 

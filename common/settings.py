@@ -88,6 +88,17 @@ class Settings:
     drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
 
     # Logs
+    # Webhooks
+    webhook_secret: str = _setting(
+        "",
+        "Signs webhooks: whsec_ and base64, several by spaces while receivers change over; "
+        "empty: one made up at start that no receiver can check",
+        secret=True,
+    )
+    webhook_allow_private: bool = _setting(
+        False, "Let webhooks go to private addresses: for intranets and tests"
+    )
+
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @classmethod

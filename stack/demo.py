@@ -48,22 +48,27 @@ class Demo:
     def run(self) -> None:
         """Raises ``DemoFailed``, or what the system or the client raise."""
         self.console.print("[bold]Longhaul[/]: five files become one archive\n")
-        with self._timed("system started, catalogue made"):
-            self.system.start()
+        with self._timed("system started and its catalogue made"):
+            self._start()
         try:
             with Longhaul(self.system.base_url, user="demo") as api:
                 self._download(api)
+        finally:
             with self._timed("everything stopped"):
                 self.system.stop()
-        finally:
-            self.system.stop()
         self._summary()
 
+    def _start(self) -> None:
+        parts = "Valkey, SeaweedFS, the API, a worker and beat"
+        with self.console.status(f"starting {parts} …"):
+            self.system.start()
+        self.console.print(f"[green]✓[/] {parts} run on {self.system.base_url}\n")
+
     def _download(self, api: Longhaul) -> None:
-        self.console.print(f"POST /v1/download/initiate {{'file_ids': {list(FILE_IDS)}}}")
+        self.console.print(f'POST /v1/download/initiate {{"file_ids": {list(FILE_IDS)}}}')
         with self._timed("job accepted"):
-            job = api.start(FILE_IDS)
-        self.console.print(f"202 Accepted: job {job.job_id}, following it by server-sent events\n")
+            job = api.start(FILE_IDS, file_name="five-files.zip")
+        self.console.print(f"202 Accepted: job {job.job_id}, watched by SSE\n")
         with self._timed("archive built"):
             job = self._follow(api, job)
         archive = self.folder / (job.file_name or "archive.zip")

@@ -37,7 +37,7 @@ class Crew:
         of a step, of the items or of the control ends the others at once and is raised.
         """
         shift = _Shift(iter(items), step, self.stop)
-        threads = [threading.Thread(target=shift.work, daemon=True) for _ in range(width)]
+        threads = [threading.Thread(target=shift.work, daemon=True) for _ in range(max(1, width))]
         try:
             for thread in threads:
                 thread.start()

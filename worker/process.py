@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from celery import signals
 
+from common.callbacks import is_public
 from common.errors import DownloadError
 from common.jobs.model import Artifact
+from common.presenter import JobPresenter
+from common.store.journal import Journal
 from common.store.presence import Presence
 from worker import tasks
 from worker.archive import ArchiveRequest, build
@@ -22,6 +25,7 @@ from worker.heartbeat import Heart
 from worker.runner import Backoff, Runner
 from worker.sources import source_from_template
 from worker.sweeping import SweepThread
+from worker.webhooks import Courier, Poster, WebhookThread
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
@@ -60,6 +64,7 @@ class WorkerProcess:
             interval=settings.sweep_interval,
             lease=settings.lease_seconds,
         )
+        self._webhooks = _webhooks(services, self.name)
         runner = Runner(
             services.jobs,
             self._heart,
@@ -79,6 +84,7 @@ class WorkerProcess:
     def _started(self, **_: Any) -> None:
         self._heart.start()
         self._sweeping.start()
+        self._webhooks.start()
         threading.Thread(target=self._prepare_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
 
@@ -100,9 +106,22 @@ class WorkerProcess:
         timer.start()
 
     def _ended(self, **_: Any) -> None:
+        self._webhooks.stop()
         self._sweeping.stop()
         self._heart.stop()
         self._presence.leave()
+
+
+def _webhooks(services: Services, name: str) -> WebhookThread:
+    settings = services.settings
+    accepts = (lambda _: True) if settings.webhook_allow_private else is_public
+    courier = Courier(
+        Poster(accepts),
+        present=JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
+        secret=settings.webhook_secret,
+    )
+    journal = Journal(services.redis, "webhooks", name)
+    return WebhookThread(journal, services.deliveries, courier)
 
 
 class ArchiveBuilder:

@@ -65,12 +65,12 @@ def openapi() -> Response:
 
 @documents.get("/docs")
 def swagger_ui() -> Response:
-    return _page(send_from_directory(_PAGES, "docs.html"))
+    return _page(_PAGES / "docs.html")
 
 
 @documents.get("/docs/problems")
 def problem_codes() -> Response:
-    return _page(Response(render_template("problems.html", problems=problems.catalogue())))
+    return _html(render_template("problems.html", problems=problems.catalogue()))
 
 
 @documents.get("/docs/<path:name>")
@@ -80,14 +80,17 @@ def asset(name: str) -> Response:
 
 
 def _web_page() -> Response:
-    built = (WEB / "index.html").is_file()
-    return _page(send_from_directory(WEB if built else _PAGES, "index.html"))
+    built = WEB / "index.html"
+    return _page(built if built.is_file() else _PAGES / "index.html")
 
 
-def _page(answer: Response) -> Response:
-    answer.headers["Content-Security-Policy"] = PAGE_POLICY
-    answer.headers["Vary"] = "Accept"
-    return answer
+def _page(file: Path) -> Response:
+    return _html(file.read_text())
+
+
+def _html(text: str) -> Response:
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
+    return Response(text, 200, headers, mimetype="text/html")
 
 
 def publish(app: Flask, document: Api) -> None:

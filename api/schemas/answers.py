@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from marshmallow import RAISE, Schema, fields, validate
 
 from common.jobs.model import Priority
 from common.jobs.transitions import JobState
+from common.store.deliveries import POST_ERRORS, DeliveryState
 
+DELIVERY_STATES: Final = get_args(DeliveryState)
+EVENTS: Final = (
+    "connected",
+    "progress",
+    "retrying",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+    "heartbeat",
+)
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
-MISSING_FILE_CODES: Final = ("FILE_NOT_FOUND", "PERMISSION_DENIED")
 
 
 def _member(kind: type[fields.Field[Any]], meaning: str = "", **options: Any) -> Any:
@@ -73,6 +84,20 @@ class JobSchema(_Answer):
     startedAt = _time()
     updatedAt = _time(null=False)
     completedAt = _time()
+
+
+class JobEventSchema(JobSchema):
+    """What each event of a live stream carries: the whole job, never a difference."""
+
+    timestamp = _time("When it was sent", null=False)
+
+
+class EventSchema(_Answer):
+    """One server-sent event."""
+
+    id = _string("The version of the job")
+    event = _choice([*EVENTS, "message"])
+    data = _string("A job with its timestamp, as JSON")
 
 
 class AcceptedSchema(JobSchema):
@@ -141,6 +166,34 @@ class CheckSchema(_Answer):
     available = _member(fields.Boolean)
     size = _count("Bytes", null=True)
     fileName = _string(null=True)
+
+
+class DeliveryAttemptSchema(_Answer):
+    """One POST of a webhook."""
+
+    attempt = _count("1 for the first", low=1)
+    at = _time(null=False)
+    durationMs = _count()
+    status = _count("The receiver's HTTP status; null where it gave no answer", null=True)
+    error = _choice(POST_ERRORS, "Why there was no answer", null=True)
+
+
+class DeliverySchema(_Answer):
+    """The webhook for one terminal state of a job."""
+
+    webhookId = _string("The same in every attempt")
+    type = _string()
+    version = _count("The job's, when it entered the state", low=1)
+    state = _choice(DELIVERY_STATES)
+    nextAttemptAt = _time()
+    attempts = _member(fields.List, cls_or_instance=fields.Nested(DeliveryAttemptSchema))
+
+
+class DeliveriesSchema(_Answer):
+    """A job's webhooks, oldest first."""
+
+    jobId = _string(format="uuid")
+    deliveries = _member(fields.List, cls_or_instance=fields.Nested(DeliverySchema))
 
 
 class LanesSchema(_Answer):

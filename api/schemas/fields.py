@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 from marshmallow import ValidationError, fields
 
 from api.context import here
+from common.callbacks import CallbackRefused, check_callback_url
 
 METADATA_BYTES: Final = 4096
 METADATA_DEPTH: Final = 32
@@ -73,29 +72,11 @@ class CallbackUrl(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if text is None or not _plausible_target(text):
-            raise ValidationError("An http or https URL of a public host, without credentials")
+        try:
+            check_callback_url(text or "", allow_private=here().private_callbacks)
+        except CallbackRefused as refused:
+            raise ValidationError(refused.message) from None
         return text
-
-
-def _plausible_target(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
-        return False
-    if any(not "!" <= character <= "~" for character in url):
-        return False
-    host = host.rstrip(".")
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return False
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        # A name; but one that ends in a number is an address in some old notation.
-        return "." in host and not host.rpartition(".")[2][0:1].isdecimal()
 
 
 def _depth(value: object) -> int:

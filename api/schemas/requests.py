@@ -107,8 +107,20 @@ class JobsQuery(PageQuery):
     )
 
 
+class LiveQuery(Schema):
+    """Where to go on. Anything that is no version counts as none."""
+
+    lastEventId = fields.String(
+        metadata={"description": "As the header Last-Event-ID, for whoever cannot send it"},
+    )
+    ticket = fields.String(
+        metadata={"description": "The right to watch this job, as subscribeUrl carries it"},
+    )
+
+
 INITIATE: Final = InitiateSchema()
 FILE: Final = FileSchema()
 STATUS_QUERY: Final = StatusQuery()
 PAGE_QUERY: Final = PageQuery()
 JOBS_QUERY: Final = JobsQuery()
+LIVE_QUERY: Final = LiveQuery()

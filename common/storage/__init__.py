@@ -1,7 +1,7 @@
 """The object storage: data calls, bucket set-up and links behind two small classes."""
 
 from common.storage.documents import Listed, ObjectInfo, Part, Upload
-from common.storage.errors import BadChecksum, ObjectMissing
+from common.storage.errors import BadChecksum, ObjectMissing, UploadMissing
 from common.storage.store import ObjectStore
 from common.storage.wire import Stop, Stopped
 
@@ -15,4 +15,5 @@ __all__ = [
     "Stop",
     "Stopped",
     "Upload",
+    "UploadMissing",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,6 +138,17 @@ def complete_request(parts: Iterable[Part]) -> bytes:
         )
     lines.append("</CompleteMultipartUpload>")
     return "".join(lines).encode()
+
+
+def delete_request(keys: Iterable[str]) -> bytes:
+    """The body of DeleteObjects."""
+    rows = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
+    return f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode()
+
+
+def md5(body: bytes) -> str:
+    """The Content-MD5 that DeleteObjects asks for; no defence, only an echo."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _time(text: str | None) -> datetime | None:

@@ -11,6 +11,10 @@ class ObjectMissing(StorageError):
     retryable = False
 
 
+class UploadMissing(ObjectMissing):
+    """The multipart upload was completed, aborted or never begun."""
+
+
 class Unsatisfiable(StorageError):
     """The storage does not hold the asked range of the object."""
 
@@ -33,6 +37,8 @@ def error_for(status: int, code: str, what: str) -> DownloadError:
         "XAmzContentSHA256Mismatch",
     }:
         return BadChecksum(message)
+    if code == "NoSuchUpload":
+        return UploadMissing(message)
     if status == 404:
         return ObjectMissing(message)
     if status == 416:

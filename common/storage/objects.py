@@ -217,7 +217,7 @@ class ObjectCalls:
     ) -> str:
         """Make the object of its parts; returns its ETag. ``crc32`` is that of the whole object.
 
-        Raises ObjectMissing if the upload is gone: it may have been completed before.
+        Raises UploadMissing if the upload is gone: it may have been completed before.
         """
         headers = {"content-type": "application/xml"}
         if crc32 is not None:
@@ -251,6 +251,14 @@ class ObjectCalls:
             "GET", bucket, query={"uploads": "", "prefix": prefix}, stop=stop or Stop()
         )
         return list(documents.uploads(documents.parse(body)))
+
+    def delete_many(self, bucket: str, keys: Sequence[str], *, stop: Stop | None = None) -> None:
+        """Remove at most 1,000 objects by one call; those that are gone already are no error."""
+        body = documents.delete_request(keys)
+        headers = {"content-type": "application/xml", "content-md5": documents.md5(body)}
+        self._transport.call(
+            "POST", bucket, query={"delete": ""}, headers=headers, body=body, stop=stop or Stop()
+        )
 
     def delete(self, bucket: str, key: str, *, stop: Stop | None = None) -> None:
         """Remove an object; one that is gone already is no error."""

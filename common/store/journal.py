@@ -31,6 +31,8 @@ class Entry:
 
     stream: str
     id: str
+    #: The job as the script wrote it, for those who store it on.
+    snapshot: str
     job: Job
 
 
@@ -111,7 +113,12 @@ def _flat(found: Any) -> Any:
 
 def _entries(stream: str, found: Any) -> list[Entry]:
     return [
-        Entry(stream=stream, id=entry_id, job=events.decode(values["job"]))
+        Entry(
+            stream=stream,
+            id=entry_id,
+            snapshot=values["job"],
+            job=events.decode(values["job"]),
+        )
         for entry_id, values in found
         if values
     ]

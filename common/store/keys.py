@@ -53,6 +53,13 @@ PATTERNS: Final = {
     "user_line": "user:line:{tag}:{user}:{lane}",
     # The answer to an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
+    # Webhooks: a hash for each terminal state of a job, the list of its attempts as JSON, and the
+    # sorted set of a job's versions that have one.
+    "delivery": "webhook:delivery:{tag}:{id}:{version}",
+    "delivery_log": "webhook:log:{tag}:{id}:{version}",
+    "deliveries": "webhook:of:{tag}:{id}",
+    # Sorted set of "<job id>:<version>": when to deliver next, milliseconds.
+    "webhooks": "webhooks:due:{tag}",
 }
 
 #: Outside of the partitions: the names of workers, and what each says of itself.
@@ -108,6 +115,18 @@ def attempts(job_id: str) -> str:
 
 def events(job_id: str) -> str:
     return _of_job("events", job_id)
+
+
+def deliveries(job_id: str) -> str:
+    return _of_job("deliveries", job_id)
+
+
+def delivery(job_id: str, version: int) -> str:
+    return PATTERNS["delivery"].format(tag=tag_of_job(job_id), id=job_id, version=version)
+
+
+def delivery_log(job_id: str, version: int) -> str:
+    return PATTERNS["delivery_log"].format(tag=tag_of_job(job_id), id=job_id, version=version)
 
 
 def user_jobs(user: str) -> str:

@@ -37,9 +37,9 @@ def line(running: tuple[System, TcpProxy]) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def longhaul(system: System, request: pytest.FixtureRequest) -> Iterator[Longhaul]:
+def longhaul(system: System) -> Iterator[Longhaul]:
     """A client whose user no other test has, so that limits and lists do not mix."""
-    with Longhaul(system.base_url, user=request.node.name) as client:
+    with Longhaul(system.base_url, user=str(uuid.uuid4())) as client:
         yield client
 
 

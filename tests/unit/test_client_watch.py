@@ -131,16 +131,25 @@ def test_only_the_named_transports_are_used() -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(404, "JOB_NOT_FOUND"), (403, "FORBIDDEN")])
 def test_a_refusal_of_the_api_ends_the_watch(status: int, code: str) -> None:
-    api = FakeApi(problem(status, code))
+    api = FakeApi(problem(status, code), problem(status, code))
     with pytest.raises(ApiProblem, match=code):
         versions(api)
+    assert api.calls[1].startswith(STATUS)
+
+
+def test_a_stream_that_is_refused_is_final_only_where_nothing_else_may_be_used() -> None:
+    api = FakeApi(problem(403, "FORBIDDEN"), job("completed", 1))
+    assert versions(api) == [1]
+    api = FakeApi(problem(403, "FORBIDDEN"))
+    with pytest.raises(ApiProblem, match="FORBIDDEN"):
+        versions(api, transports=[Transport.SSE])
 
 
 def test_a_busy_api_is_given_the_time_it_asks_for() -> None:
     busy = problem(429, "RATE_LIMIT_EXCEEDED", **{"Retry-After": "7"})
     api = FakeApi(busy, job("completed", 1))
-    assert versions(api) == [1]
-    assert api.clock.pauses == [7.0]
+    assert versions(api, transports=[Transport.POLL]) == [1]
+    assert api.clock.pauses[0] == 7.0
 
 
 def test_a_cancelled_job_is_told_by_the_body_of_410() -> None:

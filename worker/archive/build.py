@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-from common.errors import StorageError
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
 from common.jobs.model import Artifact, OnMissing
-from common.storage import ObjectMissing, ObjectStore
+from common.storage import ObjectStore
 from worker.archive import names
-from worker.archive.members import accepted, members_of
+from worker.archive.blueprint import draw
+from worker.archive.compose import clear_away, compose, find
+from worker.archive.journal import Checkpoint, Forgetful, Journal
+from worker.archive.members import Member, accepted, members_of
 from worker.archive.pace import Pace
+from worker.archive.plan import Geometry, Unplannable
+from worker.archive.previous import Previous, load_previous, remember
 from worker.archive.request import ZIP_TYPE, ArchiveRequest
 from worker.archive.streaming import stream_archive
+from worker.archive.work import Stored, Tools
 from worker.control import Control
 from worker.crew import Crew
 from worker.sources import Missing, Source, SourceEntry
 
+#: Seconds that a finished archive is handed out again; the bucket's rules keep it a day longer
+#: than a job needs it.
+REUSABLE_FOR = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """How archives are built here, and where this job's progress is kept."""
+
+    checkpoint: Checkpoint = field(default_factory=Forgetful)
+    geometry: Geometry = field(default_factory=Geometry)
+    #: The store copies ranges of objects by itself; see ``probe.py``.
+    can_copy: bool = True
+
 
 def build(
-    request: ArchiveRequest, *, source: Source, store: ObjectStore, control: Control
+    request: ArchiveRequest,
+    *,
+    source: Source,
+    store: ObjectStore,
+    control: Control,
+    engine: Engine | None = None,
 ) -> Artifact:
     """Make what the job asks for and say where it is.
 
     Raises a DownloadError, or the Interrupted that ``control.check()`` raises, within a second.
     """
+    engine = engine or Engine()
     pace = Pace(control, min_rate=request.min_rate, window=request.rate_window)
-    described = source.describe(request.file_ids, Crew(pace))
+    crew = Crew(pace)
+    tools = Tools(source=source, store=store, control=control, pace=pace, crew=crew)
+    previous = crew.call(
+        lambda: load_previous(store, request.bucket, request.file_ids, stop=crew.stop)
+    )
+    described = source.describe(
+        request.file_ids, crew, known=previous.entries() if previous else {}
+    )
     for file in described:
         if isinstance(file, Missing):
             control.file_done(
@@ -35,29 +71,72 @@ def build(
     control.expect(files=len(request.file_ids), bytes=total)
     if request.direct_single_file and len(request.file_ids) == 1 and (at := entries[0].location):
         return _direct(entries[0], at, control)
-    try:
-        stored = stream_archive(
-            members_of(entries),
-            missing if request.on_missing is OnMissing.SKIP else None,
-            key=f"jobs/{request.job_id}/{request.attempt_token}/{archive_name(request)}",
-            request=request,
-            source=source,
-            store=store,
-            control=control,
-            pace=pace,
-        )
-    except ObjectMissing as error:
-        raise StorageError("The storage lost the archive while it was written") from error
+    members = members_of(entries)
+    noted = missing if request.on_missing is OnMissing.SKIP else None
+    stored = _composed(members, noted, request, tools, engine, previous)
+    if stored is None:
+        stored = _streamed(members, noted, request, tools)
     return Artifact(
         bucket=request.bucket,
         key=stored.key,
         name=archive_name(request),
         size=stored.size,
         content_type=ZIP_TYPE,
-        checksum=f"crc32:{stored.crc32:08x}",
+        checksum=None if stored.crc32 is None else f"crc32:{stored.crc32:08x}",
         etag=stored.etag,
         missing_files=len(missing),
     )
+
+
+def _composed(
+    members: Sequence[Member],
+    missing: Sequence[Missing] | None,
+    request: ArchiveRequest,
+    tools: Tools,
+    engine: Engine,
+    previous: Previous | None,
+) -> Stored | None:
+    """The archive, found or composed; None if its files do not allow that."""
+    if not all(m.entry.ranged and m.entry.etag and m.entry.size is not None for m in members):
+        return None
+    try:
+        blueprint = draw(
+            members, missing,
+            bucket=request.bucket, geometry=engine.geometry, can_copy=engine.can_copy,
+        )  # fmt: skip
+    except Unplannable:
+        return None
+    stored = find(blueprint, tools.store)
+    if stored is not None and _fresh(stored):
+        clear_away(tools.store, Journal.load(engine.checkpoint))
+        _all_done(members, tools.control)
+        return stored
+    stored, work = compose(blueprint, tools, engine.checkpoint, previous)
+    remember(work, stored.etag, request.file_ids)
+    return stored
+
+
+def _streamed(
+    members: Sequence[Member],
+    missing: Sequence[Missing] | None,
+    request: ArchiveRequest,
+    tools: Tools,
+) -> Stored:
+    key = f"jobs/{request.job_id}/{request.attempt_token}/{archive_name(request)}"
+    return stream_archive(members, missing, key=key, request=request, tools=tools)
+
+
+def _fresh(stored: Stored) -> bool:
+    """Young enough to outlive the link that the job is about to get."""
+    age = datetime.now(UTC) - (stored.modified or datetime.min.replace(tzinfo=UTC))
+    return age.total_seconds() < REUSABLE_FOR
+
+
+def _all_done(members: Sequence[Member], control: Control) -> None:
+    for member in members:
+        entry = member.entry
+        control.advance(entry.size or 0)
+        control.file_done(entry.file_id, state="done", size=entry.size, name=member.name)
 
 
 def archive_name(request: ArchiveRequest) -> str:

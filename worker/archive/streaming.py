@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from common.storage import ObjectStore, Part
+from common.storage import Part
 from worker.archive.crc import crc32, join
 from worker.archive.members import Member
-from worker.archive.pace import Pace
 from worker.archive.request import ZIP_TYPE, ArchiveRequest
 from worker.archive.stream import StreamedPart, Streamer
-from worker.control import Control
-from worker.crew import Crew
-from worker.sources import Missing, Source
+from worker.archive.work import Stored, Tools
+from worker.sources import Missing
 
 #: Threads: one reads and fills the next part while the others send theirs.
 WIDTH = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """The finished object."""
-
-    key: str
-    size: int
-    crc32: int
-    etag: str
 
 
 def stream_archive(
@@ -35,19 +22,16 @@ def stream_archive(
     *,
     key: str,
     request: ArchiveRequest,
-    source: Source,
-    store: ObjectStore,
-    control: Control,
-    pace: Pace,
+    tools: Tools,
 ) -> Stored:
     """Write the archive to ``key``. On every way out but success the upload is aborted."""
-    crew = Crew(pace)
+    crew, store, control = tools.crew, tools.store, tools.control
     streamer = Streamer(
-        source=source,
+        source=tools.source,
         members=members,
         missing=missing,
         max_bytes=request.max_bytes,
-        pace=pace,
+        pace=tools.pace,
         stop=crew.stop,
         progress=control.advance,
         finished=lambda member, size: control.file_done(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,8 @@ class SourceEntry:
     content_type: str | None = None
     #: Of the whole file, stored with it when it was written; None where there is none.
     crc32: int | None = None
+    #: Names the file among all sources, such as its URL without credentials.
+    origin: str
     #: Bucket and key, where the store can copy the file by itself.
     location: tuple[str, str] | None = None
     #: Any range can be read, and is refused once the file is another version.
@@ -55,8 +57,13 @@ class Source(Protocol):
         self,
         file_ids: Sequence[int],
         crew: Crew,
+        *,
+        known: Mapping[int, SourceEntry],
     ) -> list[Described]:
-        """One answer for each id, in their order."""
+        """One answer for each id, in their order.
+
+        ``known`` are earlier answers: what has not changed since need not be asked for in full.
+        """
 
     def read_into(
         self,

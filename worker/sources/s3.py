@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from common.errors import SourceForbidden
@@ -10,6 +10,7 @@ from common.storage import ObjectMissing, ObjectStore, Stop
 from common.storage.disposition import object_name
 from worker.crew import Crew
 from worker.sources.entry import Described, Fill, Missing, SourceEntry
+from worker.sources.listing import Listing
 
 #: HEADs that wait for their answers at the same time.
 HEADS = 16
@@ -30,13 +31,19 @@ class S3Source:
         self,
         file_ids: Sequence[int],
         crew: Crew,
+        *,
+        known: Mapping[int, SourceEntry],
     ) -> list[Described]:
         answers: dict[int, Described] = {}
+        if known:
+            listing = Listing(self._store, self._bucket, crew.stop)
+            answers.update(crew.call(lambda: self._unchanged(file_ids, known, listing)))
 
         def ask(file_id: int) -> None:
             answers[file_id] = self._ask(file_id, crew.stop)
 
-        crew.each(ask, file_ids, width=min(HEADS, len(file_ids)))
+        unknown = [file_id for file_id in file_ids if file_id not in answers]
+        crew.each(ask, unknown, width=min(HEADS, len(unknown)))
         return [answers[file_id] for file_id in file_ids]
 
     def read_into(
@@ -68,6 +75,17 @@ class S3Source:
 
         yield fill
 
+    def _unchanged(
+        self, file_ids: Sequence[int], known: Mapping[int, SourceEntry], listing: Listing
+    ) -> dict[int, SourceEntry]:
+        keys = {self.key(file_id): known[file_id] for file_id in file_ids if file_id in known}
+        return {
+            keys[found.key].file_id: keys[found.key]
+            for found in listing.find(keys)
+            if (found.etag, found.size, found.modified)
+            == (keys[found.key].etag, keys[found.key].size, keys[found.key].modified)
+        }
+
     def _ask(self, file_id: int, stop: Stop) -> Described:
         key = self.key(file_id)
         try:
@@ -82,6 +100,7 @@ class S3Source:
             )
         return SourceEntry(
             file_id=file_id,
+            origin=f"s3://{self._bucket}/{key}",
             name=object_name(info),
             size=info.size,
             etag=info.etag,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from api.app import create_app
+from common.bootstrap import assemble
 from common.errors import BackendUnavailable
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
 from common.settings import Settings
@@ -77,16 +77,8 @@ def make_app(
     redis: Redis, jobs: JobStore, queries: JobQueries, storage: FakeStorage, settings: Settings
 ) -> Callable[..., Flask]:
     def make(**changes: Any) -> Flask:
-        services = SimpleNamespace(
-            settings=dataclasses.replace(settings, **changes),
-            redis=redis,
-            jobs=jobs,
-            queries=queries,
-            storage=storage,
-        )
-        app = create_app(services)  # type: ignore[arg-type]
-        app.testing = False
-        return app
+        services = assemble(dataclasses.replace(settings, **changes), redis, storage)  # type: ignore[arg-type]
+        return create_app(dataclasses.replace(services, jobs=jobs, queries=queries))
 
     return make
 

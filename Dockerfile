@@ -1,0 +1,42 @@
+# Two images from one file: `app` (API, worker and beat: one code, three commands) and `edge`
+# (nginx with the web page). Every Python package is pinned by hash in requirements-runtime.lock.
+
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG NODE_IMAGE=docker.io/library/node:22-bookworm-slim
+ARG NGINX_IMAGE=docker.io/library/nginx:1.28-bookworm
+
+FROM ${PYTHON_IMAGE} AS packages
+RUN python -m venv /opt/longhaul
+COPY requirements-runtime.lock /
+RUN /opt/longhaul/bin/pip install --no-cache-dir --require-hashes -r /requirements-runtime.lock \
+    && /opt/longhaul/bin/pip uninstall --yes pip setuptools \
+    && /opt/longhaul/bin/python -m compileall -q /opt/longhaul
+
+FROM ${PYTHON_IMAGE} AS app
+ENV PATH=/opt/longhaul/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /srv/longhaul
+COPY --from=packages /opt/longhaul /opt/longhaul
+COPY common common
+COPY api api
+COPY worker worker
+RUN python -m compileall -q /srv/longhaul
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+EXPOSE 8080
+CMD ["gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
+
+FROM ${NODE_IMAGE} AS page
+WORKDIR /web
+COPY web .
+RUN npm ci --no-audit --no-fund && npm run build
+
+FROM ${NGINX_IMAGE} AS edge
+COPY nginx /etc/longhaul
+COPY --from=page /web/dist /srv/web
+USER 10001:10001
+EXPOSE 8080 8443
+# Open requests end, streams are closed after worker_shutdown_timeout.
+STOPSIGNAL SIGQUIT
+ENTRYPOINT ["/etc/longhaul/entrypoint.sh"]

@@ -1,0 +1,1 @@
+"""Live updates: one subscriber per process, any number of clients, the newest state to each."""

@@ -1,0 +1,16 @@
+"""What live updates refuse."""
+
+from __future__ import annotations
+
+from api.errors import RateLimited
+from common.errors import BackendUnavailable
+
+
+class TooManyStreams(RateLimited):
+    """You have as many live streams as are allowed."""
+
+    code = "TOO_MANY_STREAMS"
+
+
+class ServerFull(BackendUnavailable):
+    """This server carries as many live streams as it can."""

@@ -1,0 +1,57 @@
+"""An answer whose connection leaves the web server and lives on in the crowd."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+#: Gets the socket and the bytes of the answer's head, which it has to write first.
+Start = Callable[[_socket.socket, bytes], None]
+
+CHUNK: Final = 65_536
+
+
+class Handover:
+    """The body of such an answer.
+
+    Our own worker calls ``take``. Under any other WSGI server the stream runs through a pair of
+    sockets and the server copies it out: right, but with a thread or greenlet of the server each.
+    """
+
+    def __init__(self, start: Start, abandon: Callable[[], None]) -> None:
+        """``abandon`` is called instead of ``start`` when nobody wants the stream any more."""
+        self._start: Start | None = start
+        self._abandon = abandon
+        self._relay: socket.socket | None = None
+
+    def take(self, connection: socket.socket, head: bytes) -> None:
+        """Give away the connection: its file descriptor is copied, the caller closes its own."""
+        # The plain C class: a stream must not carry the event loop's part of a patched socket.
+        copy = _socket.socket(
+            connection.family, connection.type, connection.proto, os.dup(connection.fileno())
+        )
+        self._begin(copy, head)
+
+    def __iter__(self) -> Iterator[bytes]:
+        ours, theirs = socket.socketpair()
+        self._relay = ours
+        with theirs:
+            self.take(theirs, b"")
+        while data := ours.recv(CHUNK):
+            yield data
+
+    def close(self) -> None:
+        """WSGI's end of the answer."""
+        if self._relay is not None:
+            self._relay.close()
+        if self._start is not None:
+            self._start = None
+            self._abandon()
+
+    def _begin(self, connection: _socket.socket, head: bytes) -> None:
+        start, self._start = self._start, None
+        if start is not None:
+            start(connection, head)

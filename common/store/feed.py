@@ -1,0 +1,164 @@
+"""The pub/sub reader: hears of every change of the jobs it watches, and reads them whole.
+
+One RESP3 connection does both, because there a connection that listens may also ask
+(https://valkey.io/topics/protocol/#pushes). Subscription and snapshot travel together and come
+back in order: no change can slip in between, and no second connection is needed.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import hiredis
+import orjson
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.store import keys
+
+if TYPE_CHECKING:
+    import socket
+
+    from redis import Redis
+    from redis.connection import AbstractConnection
+
+#: Bytes taken from the socket at once: what is behind waits until these are worked off.
+CHUNK: Final = 65_536
+#: Seconds that an answer may take until the server counts as gone.
+PATIENCE: Final = 3.0
+
+_NOTHING: Final = object()
+
+
+class Change(NamedTuple):
+    """A job as it is now: published, or read because it was asked for; None: no such job."""
+
+    job_id: str
+    fields: dict[str, str] | None
+
+
+class EventFeed:
+    """Watches jobs on a connection of its own.
+
+    Nothing but ``connect`` waits: whoever drives the feed calls ``receive`` when ``fileno`` is
+    readable, and ``flush`` as long as it returns False and ``fileno`` is writable. All of them
+    raise ``RedisError`` or ``OSError`` once the connection is lost; the watched jobs are then
+    forgotten.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        """``client``: where its pool connects to, with its time limits."""
+        self._pool = client.connection_pool
+        self._connection: AbstractConnection | None = None
+        self._socket: socket.socket | None = None
+        self._forget()
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
+
+    def connect(self) -> None:
+        """Open the connection; may take as long as the client's own time limits allow."""
+        self.close()
+        pool = self._pool
+        connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
+        connection.connect()
+        self._connection = connection
+        self._socket = connection._sock
+        self._socket.setblocking(False)
+
+    def close(self) -> None:
+        """Drop the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
+        self._connection = self._socket = None
+        self._forget()
+
+    def fileno(self) -> int:
+        return self._open_socket().fileno()
+
+    def watch(self, job_ids: Iterable[str]) -> None:
+        """Hear of these jobs' changes from now on; each comes once as it is now."""
+        for job_id in job_ids:
+            self._queue("SUBSCRIBE", keys.events(job_id))
+            self._ask(job_id)
+
+    def read(self, job_ids: Iterable[str]) -> None:
+        """Each of these jobs comes once more as it is now."""
+        for job_id in job_ids:
+            self._ask(job_id)
+
+    def unwatch(self, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            self._queue("UNSUBSCRIBE", keys.events(job_id))
+
+    def check(self) -> None:
+        """Make sure that an answer is due; raises ``RedisError`` when one is overdue."""
+        now = time.monotonic()
+        if not self._awaited:
+            self._queue("PING")
+            self._awaited.append((None, now))
+        elif now - self._awaited[0][1] > PATIENCE:
+            raise RedisConnectionError("the job store has gone silent")
+
+    def flush(self) -> bool:
+        """Send what is queued; False when some of it has to wait until the socket is writable."""
+        while self._output:
+            try:
+                sent = self._open_socket().send(self._output)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                return False
+            del self._output[:sent]
+        return True
+
+    def receive(self) -> Iterator[Change]:
+        """What has come in by now, as far as one chunk holds it."""
+        try:
+            data = self._open_socket().recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        if not data:
+            raise RedisConnectionError("the job store closed the connection")
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not _NOTHING:
+            if isinstance(reply, hiredis.PushNotification):
+                if reply[0] == "message":
+                    yield from self._published(_job_id(reply[1]), reply[2])
+                continue
+            if isinstance(reply, hiredis.ReplyError):
+                raise RedisConnectionError(f"the job store refused to be read: {reply}")
+            job_id, _ = self._awaited.popleft()
+            if job_id is not None:
+                yield Change(job_id, reply or None)
+
+    def _published(self, job_id: str, message: str) -> Iterator[Change]:
+        try:
+            yield Change(job_id, orjson.loads(message))
+        except orjson.JSONDecodeError:
+            # Whoever else published there: the hash knows.
+            self._ask(job_id)
+
+    def _ask(self, job_id: str) -> None:
+        self._queue("HGETALL", keys.status(job_id))
+        self._awaited.append((job_id, time.monotonic()))
+
+    def _queue(self, *command: str) -> None:
+        self._output += hiredis.pack_command(command)  # type: ignore[arg-type]
+
+    def _open_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise RedisConnectionError("not connected to the job store")
+        return self._socket
+
+    def _forget(self) -> None:
+        self._reader = hiredis.Reader(encoding="utf-8", notEnoughData=_NOTHING)
+        self._output = bytearray()
+        #: What was asked for, in order, and since when: a job, or None for a mere sign of life.
+        self._awaited: deque[tuple[str | None, float]] = deque()
+
+
+def _job_id(channel: str) -> str:
+    return channel.rpartition(":")[2]

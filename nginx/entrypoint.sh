@@ -1,0 +1,56 @@
+#!/bin/sh
+# Fills in the configuration from the environment and becomes nginx.
+#
+#   API_UPSTREAM             host:port of the API                            api:8080
+#   HTTP_PORT, HTTPS_PORT    where to listen                                 8080, 8443
+#   TLS_CERTIFICATE, TLS_CERTIFICATE_KEY   files; without them plain HTTP
+#   TRUSTED_PROXY            network whose X-Forwarded-* are believed        none
+#   OPERATOR_NETWORK         network that may see /metrics and /v1/admin     none
+#   REQUEST_RATE, REQUEST_BURST            per address                       150r/s, 300
+#   CONNECTIONS_PER_ADDRESS, STREAMS_PER_ADDRESS                             512, 256
+#   MAX_BODY_BYTES           the API's own limit                             65536
+#   KEEPALIVE_TIMEOUT        idle connections from clients or balancers      100s
+#   WEB_ROOT                 the built web page                              /srv/web
+#   RESOLVER                 DNS server                                      as /etc/resolv.conf
+#   ACCESS_LOG               file                                            /dev/stdout
+#   RUN_DIR                  for the filled-in configuration, pid and buffers   /tmp/nginx
+#   NGINX_BINARY             the program                                     nginx
+set -eu
+
+# TEST-NET-1 of RFC 5737: an address that no client has.
+nobody=192.0.2.1/32
+nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null || true)
+
+: "${API_UPSTREAM:=api:8080}" "${HTTP_PORT:=8080}" "${HTTPS_PORT:=8443}"
+: "${TLS_CERTIFICATE:=}" "${TLS_CERTIFICATE_KEY:=}"
+: "${TRUSTED_PROXY:=$nobody}" "${OPERATOR_NETWORK:=$nobody}"
+: "${REQUEST_RATE:=150r/s}" "${REQUEST_BURST:=300}"
+: "${CONNECTIONS_PER_ADDRESS:=512}" "${STREAMS_PER_ADDRESS:=256}" "${MAX_BODY_BYTES:=65536}"
+: "${KEEPALIVE_TIMEOUT:=100s}"
+: "${WEB_ROOT:=/srv/web}" "${RESOLVER:=${nameserver:-127.0.0.1}}" "${ACCESS_LOG:=/dev/stdout}"
+: "${RUN_DIR:=/tmp/nginx}" "${NGINX_BINARY:=nginx}"
+case $RESOLVER in *:*:*) RESOLVER="[$RESOLVER]" ;; esac
+
+script=
+for name in API_UPSTREAM HTTP_PORT HTTPS_PORT TLS_CERTIFICATE TLS_CERTIFICATE_KEY TRUSTED_PROXY \
+    OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CONNECTIONS_PER_ADDRESS STREAMS_PER_ADDRESS \
+    MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER ACCESS_LOG; do
+    eval "value=\$$name"
+    script="$script;s|@$name@|$value|g"
+done
+
+source=$(dirname "$0")
+mkdir -p "$RUN_DIR/tmp"
+(cd "$source" && find . -name '*.conf') | while read -r file; do
+    mkdir -p "$RUN_DIR/$(dirname "$file")"
+    sed "$script" "$source/$file" >"$RUN_DIR/$file"
+done
+if [ -n "$TLS_CERTIFICATE" ]; then
+    rm "$RUN_DIR/servers/plain.conf"
+else
+    rm "$RUN_DIR/servers/tls.conf"
+fi
+
+# As many open files as the host allows; the usual 1,024 would end at 500 streams.
+ulimit -n "$(ulimit -Hn)"
+exec "$NGINX_BINARY" -p "$RUN_DIR" -c "$RUN_DIR/nginx.conf" -g "daemon off; ${NGINX_GLOBALS:-}" "$@"

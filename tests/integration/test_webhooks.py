@@ -1,0 +1,130 @@
+"""From a job's end to a signed POST, by any number of workers, whoever of them dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from redis import Redis
+from standardwebhooks import Webhook
+
+from common.jobs.model import Job, JobSpec
+from common.queue import Dispatcher, celery_app
+from common.store import keys
+from common.store.deliveries import Deliveries
+from common.store.jobs import JobStore
+from common.store.journal import Journal
+from stack.process import wait_until
+from stack.services import Valkey
+from tests.receiver import Receiver, running
+from worker.webhooks import Courier, Poster, WebhookThread
+
+SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def jobs(valkey: Valkey, redis: Redis) -> JobStore:
+    return JobStore(redis, Dispatcher(celery_app(valkey.url), same_server=True))
+
+
+def present(job: Job) -> dict[str, Any]:
+    return {"jobId": job.id, "status": job.status, "version": job.version}
+
+
+def webhooks(redis: Redis, name: str = "worker") -> WebhookThread:
+    courier = Courier(Poster(lambda _: True), present=present, secret=" ".join(SECRETS))
+    return WebhookThread(Journal(redis, "webhooks", name), Deliveries(redis), courier)
+
+
+def cancelled(jobs: JobStore, url: str, user: str = "alice") -> Job:
+    job = jobs.create(user, JobSpec(file_ids=(1,), callback_url=url)).job
+    return jobs.cancel(job.id)
+
+
+def test_a_webhook_is_signed_and_shaped_by_the_standard(
+    jobs: JobStore, redis: Redis, receiver: Receiver
+) -> None:
+    job = cancelled(jobs, receiver.url())
+    thread = webhooks(redis)
+    thread.start()
+    (post,) = receiver.wait_for(1)
+    thread.stop()
+    for secret in SECRETS:
+        Webhook(secret).verify(post.body, post.headers)
+    assert post.headers["webhook-id"] == f"msg_{job.id}_{job.version}"
+    payload = orjson.loads(post.body)
+    assert payload["type"] == "download.cancelled"
+    assert payload["timestamp"].endswith("Z")
+    assert payload["data"] == {"jobId": job.id, "status": "cancelled", "version": job.version}
+    wait_until(lambda: _state(redis, job) == "delivered", "the log")
+
+
+def test_a_refused_webhook_is_posted_again_under_the_same_id(
+    jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.webhooks.delivery.PAUSES", (0.01,) * 9)
+    receiver.answers = [(500, {}), (302, {"Location": "http://127.0.0.1/"}), (200, {})]
+    job = cancelled(jobs, receiver.url())
+    thread = webhooks(redis)
+    thread.start()
+    posts = receiver.wait_for(3)
+    wait_until(lambda: _state(redis, job) == "delivered", "the log")
+    thread.stop()
+    assert len({post.headers["webhook-id"] for post in posts}) == 1
+    (record,) = Deliveries(redis).of_job(job.id)
+    assert [attempt.status for attempt in record.attempts] == [500, 302, 200]
+
+
+def test_a_job_without_callback_url_and_one_still_running_send_nothing(
+    jobs: JobStore, redis: Redis
+) -> None:
+    jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://example.com/"))
+    other = jobs.create("bob", JobSpec(file_ids=(2,))).job
+    jobs.cancel(other.id)
+    webhooks(redis).schedule()
+    assert Deliveries(redis).take(limit=100, lease=60) == []
+
+
+def test_a_worker_killed_between_reading_and_scheduling_loses_nothing(
+    jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Journal(redis, "webhooks", "dead")
+    dead.join()
+    cancelled(jobs, receiver.url())
+    assert len(dead.read(count=10)) == 2
+    monkeypatch.setattr("worker.webhooks.thread.TAKE_OVER_AFTER", 0.0)
+    thread = webhooks(redis, "alive")
+    thread.schedule()
+    thread.deliver()
+    receiver.wait_for(1)
+    thread.stop()
+
+
+def test_many_workers_deliver_each_webhook_once(
+    jobs: JobStore, redis: Redis, receiver: Receiver
+) -> None:
+    ended = [cancelled(jobs, receiver.url(), user=f"user-{number}") for number in range(40)]
+    threads = [webhooks(redis, f"worker-{number}") for number in range(3)]
+    for thread in threads:
+        thread.start()
+    receiver.wait_for(40)
+    wait_until(lambda: all(_state(redis, job) == "delivered" for job in ended), "the log")
+    for thread in threads:
+        thread.stop()
+    ids = [post.headers["webhook-id"] for post in receiver.posts]
+    assert sorted(ids) == sorted(f"msg_{job.id}_{job.version}" for job in ended)
+    due = [keys.of_partition("webhooks", tag) for tag in keys.all_tags()]
+    assert redis.exists(*due) == 0
+
+
+def _state(redis: Redis, job: Job) -> str | None:
+    records = Deliveries(redis).of_job(job.id)
+    return records[0].state if records else None

@@ -1,0 +1,85 @@
+"""The OpenAPI document and the pages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/problems", "/docs/<path:name>"}
+
+
+@pytest.fixture
+def document(client) -> dict:
+    return client.get("/openapi.json").json
+
+
+def test_every_route_is_in_the_document(make_app, document):
+    app = make_app()
+    routed = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule not in UNDOCUMENTED
+    }
+    documented = {(path, method) for path, item in document["paths"].items() for method in item} - {
+        (path, "parameters") for path in document["paths"]
+    }
+    assert routed == documented
+
+
+def test_every_operation_says_what_it_does_under_a_name_of_its_own(document):
+    operations = [
+        operation
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    assert all(operation["summary"] for operation in operations)
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+def test_every_limited_call_documents_that_it_may_be_refused(document):
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if path.startswith("/v1/") and method != "parameters":
+                assert {"400", "429", "500", "503"} <= set(operation["responses"])
+
+
+def test_the_document_tells_the_limits_that_are_set(make_app):
+    client = make_app(file_id_max=500, max_files=7).test_client()
+    schema = client.get("/openapi.json").json["components"]["schemas"]["Initiate"]
+    file_ids = schema["properties"]["file_ids"]
+    assert (file_ids["maxItems"], file_ids["items"]["maximum"]) == (7, 500)
+
+
+@pytest.mark.parametrize("page", ["/docs", "/docs/problems", "/"])
+def test_no_page_needs_another_host(client, page):
+    html = client.get(page, headers={"Accept": "text/html"})
+    assert html.mimetype == "text/html"
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", html.text)
+    for asset in re.findall(r"(?:src|href)=\"(/docs/[^\"]+)\"", html.text):
+        with client.get(asset) as answer:
+            assert answer.status_code == 200, asset
+
+
+def test_programs_are_told_where_the_documents_are(client):
+    answer = client.get("/", headers={"Accept": "*/*"})
+    assert set(answer.json) == {"message", "version", "docs"}
+    assert client.get(answer.json["docs"]).status_code == 200
+
+
+def test_the_type_of_a_problem_leads_to_its_meaning(client):
+    kind = client.get("/v1/download/x").json["type"]
+    path, _, anchor = kind.partition("#")
+    assert f'id="{anchor}"' in client.get(path).text
+
+
+def test_prometheus_gets_routes_not_paths(client):
+    client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
+    client.open("/nowhere", method="BREW")
+    text = client.get("/metrics").text
+    assert 'route="/v1/download/status/<job:job_id>",status="404"' in text
+    assert 'method="other",route="unknown"' in text
+    assert "00000000-0000" not in text
+    assert "BREW" not in text

@@ -1,0 +1,116 @@
+"""What every request and answer goes through."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+JOBS = "/v1/download/jobs"
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", JOBS, "/health/live", "/openapi.json", "/docs"])
+def test_every_answer_carries_the_common_headers(client, path):
+    headers = client.get(path).headers
+    assert uuid.UUID(headers["X-Request-ID"])
+    assert headers["RateLimit-Limit"] == "6000"
+    assert headers["RateLimit-Remaining"] == "5999"
+    assert 1 <= int(headers["RateLimit-Reset"]) <= 60
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_sane_request_id_is_kept(client):
+    answer = client.get("/nowhere", headers={"X-Request-ID": "trace-7.a_b"})
+    assert answer.headers["X-Request-ID"] == answer.json["requestId"] == "trace-7.a_b"
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a b", "<script>"])
+def test_a_strange_request_id_is_replaced(client, given):
+    assert uuid.UUID(client.get("/", headers={"X-Request-ID": given}).headers["X-Request-ID"])
+
+
+@pytest.mark.parametrize("user", ["", "x" * 129, "a b", "{p00}", "é"])
+def test_a_strange_user_is_refused(client, user):
+    answer = client.get(JOBS, headers={"X-User-Id": user})
+    assert answer.status_code == 400
+    assert list(answer.json["errors"]) == ["X-User-Id"]
+
+
+@pytest.mark.parametrize("user", ["ann", "ann@example.com", "auth0|6-a:b/c+d=e~f"])
+def test_a_usual_user_is_taken(client, user):
+    assert client.get(JOBS, headers={"X-User-Id": user}).status_code == 200
+
+
+def test_other_origins_get_no_leave_by_default(client):
+    answer = client.get(JOBS, headers={"Origin": "https://app.example"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_named_origin_may_call_and_read_the_headers(make_app):
+    client = make_app(cors_origins="https://app.example, https://b.example").test_client()
+    answer = client.get("/nowhere", headers={"Origin": "https://app.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+    other = client.get(JOBS, headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_a_browser_may_ask_before_it_posts(make_app):
+    client = make_app(cors_origins="https://app.example").test_client()
+    answer = client.options(
+        "/v1/download/initiate",
+        headers={
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type, idempotency-key",
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "idempotency-key" in answer.headers["Access-Control-Allow-Headers"]
+    assert "DELETE" in answer.headers["Access-Control-Allow-Methods"]
+
+
+def test_forwarded_addresses_count_only_behind_trusted_proxies(make_app):
+    def left(client, address):
+        return client.get(JOBS, headers={"X-Forwarded-For": address}).headers["RateLimit-Remaining"]
+
+    direct = make_app().test_client()
+    assert [left(direct, "1.1.1.1"), left(direct, "2.2.2.2")] == ["5999", "5998"]
+    behind = make_app(trusted_proxies=1, requests_per_minute_ip=100).test_client()
+    assert [left(behind, "1.1.1.1"), left(behind, "2.2.2.2")] == ["99", "99"]
+    assert left(behind, "6.6.6.6, 1.1.1.1") == "98"
+
+
+def test_strict_transport_is_asked_for_over_tls_only(make_app):
+    client = make_app(trusted_proxies=1).test_client()
+    assert "Strict-Transport-Security" not in client.get("/").headers
+    secure = client.get("/", headers={"X-Forwarded-Proto": "https"})
+    assert "max-age" in secure.headers["Strict-Transport-Security"]
+
+
+def test_the_request_after_the_last_is_refused_with_the_time_to_wait(make_app):
+    client = make_app(requests_per_minute_ip=2).test_client()
+    answers = [client.get(JOBS) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    refused = answers[2]
+    assert refused.json["code"] == "RATE_LIMIT_EXCEEDED"
+    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
+    assert refused.headers["RateLimit-Remaining"] == "0"
+    assert client.get("/health/live").status_code == 200
+
+
+def test_new_jobs_are_limited_by_user_and_by_address(make_app):
+    client = make_app(create_per_minute_user=2, create_per_minute_ip=3).test_client()
+
+    def create(user):
+        answer = client.post(
+            "/v1/download/initiate", json={"file_id": 1}, headers={"X-User-Id": user}
+        )
+        return answer.status_code, answer.headers["RateLimit-Limit"]
+
+    assert [create("ann"), create("ann"), create("ann")] == [(202, "2"), (202, "2"), (429, "2")]
+    assert create("bob") == (429, "3")

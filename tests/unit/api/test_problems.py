@@ -1,0 +1,144 @@
+"""Every refusal is problem+json."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis as redis_py
+from flask.testing import FlaskClient
+from redis import Redis
+
+from api import problems
+from api.app import create_app
+from common.bootstrap import assemble
+from common.errors import LonghaulError
+from common.settings import Settings
+from common.store.client import open_client
+
+INITIATE = "/v1/download/initiate"
+MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable", "requestId"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code"),
+    [
+        ("GET", "/nowhere", {}, 404, "NOT_FOUND"),
+        ("GET", "//v1/download/jobs", {}, 404, "NOT_FOUND"),
+        ("GET", "/v1/download/jobs/", {}, 404, "NOT_FOUND"),
+        ("GET", INITIATE, {}, 405, "METHOD_NOT_ALLOWED"),
+        ("PUT", "/v1/download/jobs", {}, 405, "METHOD_NOT_ALLOWED"),
+        ("POST", INITIATE, {"data": "file_id=1"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("POST", INITIATE, {"data": b"{"}, 400, "MALFORMED_JSON"),
+        ("POST", INITIATE, {"data": b""}, 400, "MALFORMED_JSON"),
+        ("POST", INITIATE, {"data": b'{"file_id": NaN}'}, 400, "MALFORMED_JSON"),
+        ("POST", INITIATE, {"data": b'{"fileName": "\xff"}'}, 400, "MALFORMED_JSON"),
+        ("POST", INITIATE, {"data": b'{"fileName": "\\ud800"}'}, 400, "MALFORMED_JSON"),
+        ("POST", INITIATE, {"data": b"[" * 60_000}, 400, "MALFORMED_JSON"),
+        ("POST", INITIATE, {"data": b" " * 70_000}, 413, "BODY_TOO_LARGE"),
+        ("POST", INITIATE, {"json": {}}, 400, "VALIDATION_ERROR"),
+        ("POST", "/v1/download/check", {"json": {"file_id": 0}}, 400, "VALIDATION_ERROR"),
+    ],
+)
+def test_a_refusal_is_a_problem_document(client, method, path, options, status, code):
+    if isinstance(options.get("data"), bytes):
+        options = {**options, "content_type": "application/json"}
+    answer = client.open(path, method=method, **options)
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    problem = answer.json
+    assert set(problem) - {"errors"} == MEMBERS
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["requestId"] == answer.headers["X-Request-ID"]
+    assert problem["type"].endswith(f"#{code}")
+
+
+def test_a_wrong_method_is_told_the_right_ones(client):
+    assert "POST" in client.get(INITIATE).headers["Allow"]
+
+
+def test_the_instance_is_a_uri_whatever_the_path(client):
+    assert client.get("/a%00%20b%C3%A9").json["instance"] == "/a%00%20b%C3%A9"
+
+
+def test_an_unexpected_error_shows_nothing_of_the_inside(client, queries, monkeypatch):
+    def explode(job_id: str) -> None:
+        raise RuntimeError("secret at 10.0.0.1")
+
+    monkeypatch.setattr(queries, "get", explode)
+    answer = client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
+    assert (answer.status_code, answer.json["code"]) == (500, "INTERNAL_ERROR")
+    assert b"secret" not in answer.data
+
+
+def test_every_error_of_the_product_has_a_status():
+    def below(kind: type[LonghaulError]) -> Iterator[type[LonghaulError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            yield from below(child)
+
+    for kind in below(LonghaulError):
+        assert 400 <= problems.status_of(kind) <= 599
+
+
+def client_of(store: Redis, storage: object) -> FlaskClient:
+    services = assemble(Settings(), store, storage)  # type: ignore[arg-type]
+    return create_app(services).test_client()
+
+
+@pytest.fixture
+def hung_port() -> Iterator[int]:
+    """A server that takes connections and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+CALLS = [
+    ("POST", INITIATE, {"json": {"file_id": 1}}),
+    ("GET", "/v1/download/status/00000000-0000-4000-8000-000000000000", {}),
+    ("GET", "/v1/download/jobs", {}),
+    ("GET", "/v1/download/queue/stats", {}),
+    ("DELETE", "/v1/download/00000000-0000-4000-8000-000000000000", {}),
+]
+
+
+@pytest.mark.parametrize("kind", ["hung_port", "closed_port"])
+def test_a_job_store_that_is_away_is_answered_with_503_in_time(request, kind, storage):
+    port = request.getfixturevalue(kind)
+    store = open_client(f"redis://127.0.0.1:{port}/0", patience=1.5)
+    client = client_of(store, storage)
+    for method, path, options in CALLS:
+        begun = time.monotonic()
+        answer = client.open(path, method=method, **options)
+        assert time.monotonic() - begun < 2
+        assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert str(port) not in answer.text
+    store.close()
+
+
+def test_the_rest_is_served_while_the_job_store_is_away(closed_port, storage):
+    store = open_client(f"redis://127.0.0.1:{closed_port}/0", patience=1.5)
+    client = client_of(store, storage)
+    for path in ("/", "/docs", "/openapi.json", "/health/live", "/metrics"):
+        assert client.get(path).status_code == 200
+    store.close()
+
+
+def test_a_store_that_refuses_writes_is_a_backend_that_is_away(client, jobs, monkeypatch):
+    def full(*args: object, **kwargs: object) -> None:
+        raise redis_py.exceptions.OutOfMemoryError
+
+    monkeypatch.setattr(jobs, "create", full)
+    answer = client.post(INITIATE, json={"file_id": 1})
+    assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")

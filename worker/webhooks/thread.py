@@ -1,0 +1,100 @@
+"""The thread that turns the journal into webhooks and delivers those that are due."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from common.store.deliveries import Deliveries, Delivery
+    from common.store.journal import Entry, Journal
+    from worker.webhooks.delivery import Courier
+
+#: Seconds between two looks at the journal and at what is due.
+INTERVAL: Final = 0.5
+#: Posts of this process at the same time; each may last 15 s.
+WIDTH: Final = 8
+#: Deliveries taken at once of each of the 16 partitions: at most three rounds of posts.
+PER_PARTITION: Final = 1
+#: Seconds that a taken delivery is nobody else's: longer than three rounds of posts.
+LEASE: Final = 60.0
+#: What another process read and did not finish is taken over after so long, seconds.
+TAKE_OVER_AFTER: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class WebhookThread:
+    """Runs in every worker process; any number may run at once."""
+
+    def __init__(self, journal: Journal, deliveries: Deliveries, courier: Courier) -> None:
+        """``journal`` is read as the group for webhooks."""
+        self._journal = journal
+        self._deliveries = deliveries
+        self._courier = courier
+        self._posts = ThreadPoolExecutor(WIDTH, thread_name_prefix="webhook")
+        self._under_way: set[Future[None]] = set()
+        self._joined = False
+        self._take_over_at = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work_for_ever, name="webhooks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more; posts under way may end, the others lapse to another process."""
+        self._ended.set()
+        self._posts.shutdown(wait=False, cancel_futures=True)
+
+    def _work_for_ever(self) -> None:
+        while not self._ended.wait(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311
+            try:
+                self.schedule()
+                self.deliver()
+            except RedisError as error:
+                log.warning("webhooks wait for the job store", error=str(error))
+            except RuntimeError:
+                # The pool of posts was shut down between the look at the event and the taking.
+                if not self._ended.is_set():
+                    raise
+
+    def schedule(self) -> None:
+        """Make a delivery of each terminal state that the journal tells of."""
+        if not self._joined:
+            self._journal.join()
+            self._joined = True
+        self._schedule(self._journal.read(count=100))
+        if time.monotonic() >= self._take_over_at:
+            self._schedule(self._journal.take_over(idle=round(TAKE_OVER_AFTER * 1000), count=100))
+            self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
+
+    def _schedule(self, entries: list[Entry]) -> None:
+        wanted = [entry for entry in entries if entry.job.terminal and entry.job.callback_url]
+        if wanted:
+            self._deliveries.schedule(wanted)
+        if entries:
+            self._journal.ack(entries)
+
+    def deliver(self) -> None:
+        """Start posting what is due, unless all hands are busy."""
+        self._under_way = {post for post in self._under_way if not post.done()}
+        if len(self._under_way) >= WIDTH:
+            return
+        for delivery in self._deliveries.take(limit=PER_PARTITION, lease=LEASE):
+            self._under_way.add(self._posts.submit(self._deliver, delivery))
+
+    def _deliver(self, delivery: Delivery) -> None:
+        try:
+            verdict = self._courier.deliver(delivery)
+            self._deliveries.settle(delivery, verdict.state, verdict.entry, delay=verdict.delay)
+        except RedisError as error:
+            log.warning("webhook not settled, it will be posted again", error=str(error))
+        except Exception:
+            log.exception("webhook broke", webhook_id=delivery.id)
