@@ -21,7 +21,8 @@ from api.jwks import RemoteKeys
 from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
-from api.routes import deliveries, downloads, events, health, jobs, operator, pages
+from api.remembered import Remembered
+from api.routes import deliveries, downloads, events, health, history, jobs, operator, pages
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
@@ -30,6 +31,7 @@ from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
+    from common.history import HistoryReader
     from common.settings import Settings
 
 
@@ -53,7 +55,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, deliveries, operator, health, pages):
+        for module in (downloads, events, jobs, deliveries, operator, history, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     return app
@@ -76,6 +78,7 @@ def live_updates(services: Services) -> LiveUpdates:
 def _context(services: Services, live: Live | None) -> Context:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
+    history = _history(services)
     return Context(
         jobs=services.jobs,
         queries=services.queries,
@@ -97,8 +100,10 @@ def _context(services: Services, live: Live | None) -> Context:
             {
                 "redis": services.redis.ping,
                 "storage": lambda: services.storage.check(settings.archive_bucket),
-            }
+            },
+            {"history": history.check if history else None},
         ),
+        remembered=Remembered(services.queries, history),
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
@@ -107,6 +112,14 @@ def _context(services: Services, live: Live | None) -> Context:
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
     )
+
+
+def _history(services: Services) -> HistoryReader | None:
+    if services.database is None:
+        return None
+    from common.history import HistoryReader  # It needs the extra `history`.
+
+    return HistoryReader(services.database)
 
 
 def _authenticator(settings: Settings) -> Authenticator:

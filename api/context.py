@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from api.health import Health
     from api.limits import Limiter
     from api.live.tickets import Tickets
+    from api.remembered import Remembered
     from api.waiting import Live
     from common.presenter import JobPresenter
     from common.store.deliveries import Deliveries
@@ -48,6 +49,7 @@ class Context:
     admission: Admission
     catalogue: Catalogue
     health: Health
+    remembered: Remembered
     file_ids: FileIdRules
     #: Callback URLs may name private hosts.
     private_callbacks: bool

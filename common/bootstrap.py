@@ -61,10 +61,13 @@ def connect(settings: Settings, *, patience: float) -> Services:
         public_endpoint=settings.s3_public_endpoint_url or None,
         region=settings.s3_region,
     )
-    return assemble(settings, open_client(settings.redis_url, patience=patience), storage)
+    client = open_client(settings.redis_url, patience=patience)
+    return assemble(settings, client, storage, _database(settings.database_url, patience))
 
 
-def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Services:
+def assemble(
+    settings: Settings, client: Redis, storage: ObjectStore, database: Engine | None = None
+) -> Services:
     """All services on connections that are there already, such as those of a test."""
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
@@ -85,20 +88,12 @@ def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Service
         workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
         deliveries=Deliveries(client),
-<<<<<<< HEAD
-        storage=ObjectStore(
-            endpoint=settings.s3_endpoint_url or None,
-            public_endpoint=settings.s3_public_endpoint_url or None,
-            region=settings.s3_region,
-        ),
-        database=_database(settings.database_url, patience=patience),
-=======
         storage=storage,
->>>>>>> main
+        database=database,
     )
 
 
-def _database(url: str, *, patience: float) -> Engine | None:
+def _database(url: str, patience: float) -> Engine | None:
     if not url:
         return None
     # Loaded where it is used only: it is an extra, and worth 20 MB of memory.

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
+from api.schemas.members import AnswerSchema as _Answer
+from api.schemas.members import choice as _choice
+from api.schemas.members import count as _count
+from api.schemas.members import member as _member
+from api.schemas.members import string as _string
+from api.schemas.members import time as _time
 from common.jobs.model import Priority
 from common.jobs.transitions import JobState
 from common.store.deliveries import POST_ERRORS, DeliveryState
@@ -22,33 +28,6 @@ EVENTS: Final = (
     "heartbeat",
 )
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
-
-
-def _member(kind: type[fields.Field[Any]], meaning: str = "", **options: Any) -> Any:
-    metadata = {"description": meaning} if meaning else {}
-    return kind(required=True, metadata={**metadata, **options.pop("metadata", {})}, **options)
-
-
-def _string(meaning: str = "", *, null: bool = False, **metadata: Any) -> Any:
-    return _member(fields.String, meaning, allow_none=null, metadata=metadata)
-
-
-def _choice(values: Any, meaning: str = "", *, null: bool = False) -> Any:
-    return _member(fields.String, meaning, allow_none=null, validate=validate.OneOf(list(values)))
-
-
-def _count(meaning: str = "", *, null: bool = False, low: int = 0, high: int | None = None) -> Any:
-    check = validate.Range(low, high)
-    return _member(fields.Integer, meaning, allow_none=null, validate=check)
-
-
-def _time(meaning: str = "", *, null: bool = True) -> Any:
-    return _string(meaning, null=null, format="date-time")
-
-
-class _Answer(Schema):
-    class Meta:
-        unknown = RAISE
 
 
 class JobSchema(_Answer):
@@ -243,7 +222,7 @@ class HealthSchema(_Answer):
     checks = _member(
         fields.Dict,
         keys=fields.String(),
-        values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout"])),
+        values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout", "off"])),
     )
 
 
