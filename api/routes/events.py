@@ -15,12 +15,13 @@ from api.live.events import Form
 from api.live.handover import Handover, HandoverResponse
 from api.live.service import LiveUpdates
 from api.openapi import Answer, operation
-from api.schemas.answers import EventSchema
+from api.schemas.job import EventSchema
 from api.schemas.requests import LIVE_QUERY
 from common.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     import _socket
+
 
 blueprint = Blueprint("events", __name__, description="Watch jobs live")
 

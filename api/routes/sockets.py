@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, g, request
 
 from api import parsing
+from api.access import CLOSE_CODES
 from api.errors import ValidationFailed
 from api.live import websocket
 from api.live.events import Form
 from api.live.handover import Handover, HandoverResponse
 from api.routes.events import known_version, live_updates
-from common.errors import JobNotFound, LonghaulError
+from common.errors import LonghaulError
 
 if TYPE_CHECKING:
     import _socket
@@ -38,11 +39,13 @@ def web_socket(job_id: str) -> Response:
 def _conversation(job_id: str) -> Handover:
     since = known_version()
     try:
+        if refusal := g.get("refusal"):
+            raise refusal
         live = live_updates()
         opened, job = live.open(parsing.job_id(job_id), Form.WEBSOCKET, user=g.caller.user)
     except LonghaulError as error:
         # A browser tells its page nothing of a refused handshake, but the code of a close.
-        code = websocket.NOT_FOUND if isinstance(error, JobNotFound) else websocket.TRY_LATER
+        code = CLOSE_CODES.get(type(error), websocket.TRY_LATER)
         return Handover(partial(_refuse, code), _nothing)
 
     def start(connection: _socket.socket, head: bytes) -> None:
