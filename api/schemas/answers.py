@@ -144,7 +144,7 @@ class HealthSchema(AnswerSchema):
     checks = member(
         fields.Dict,
         keys=fields.String(),
-        values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout"])),
+        values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout", "off"])),
     )
 
 
