@@ -127,6 +127,7 @@ class StatisticsSchema(AnswerSchema):
     failed = count("Since the store began")
     cancelled = count("Since the store began")
     deadLetters = count()
+    paused = member(fields.Boolean, "Whether operators let no job begin")
     workers = count("Worker processes that showed a sign of life")
     durations = member(fields.Nested, nested=DurationsSchema)
     successRate = member(
