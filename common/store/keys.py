@@ -39,6 +39,8 @@ PATTERNS: Final = {
     "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
     # Hash: lane -> when the newest hint that was claimed had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",
+    # Exists while no job of the partition may be begun.
+    "paused": "jobs:paused:{tag}",
     # Hash: state -> how many jobs ended in it.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
@@ -70,6 +72,11 @@ PATTERNS: Final = {
 WORKERS: Final = "workers"
 #: What the object storage can do, as JSON, as the worker that started last found it.
 STORAGE: Final = "storage:capabilities"
+
+
+def breaker(name: str) -> str:
+    """Where the state of a service's circuit breaker is kept: a prefix, outside of partitions."""
+    return f"breaker:{name}"
 
 
 def worker(name: str) -> str:
