@@ -65,6 +65,9 @@ class Handover:
 class HandoverResponse(Response):
     """Flask's response around a ``Handover``, which reaches the WSGI server as it is."""
 
+    #: Flask sees no body here and would say so: clients would stop reading at once.
+    automatically_set_content_length = False
+
     def __init__(self, body: Handover, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(status=status, headers=headers)
         self._body = body
