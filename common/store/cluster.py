@@ -36,7 +36,7 @@ class Cluster(RedisCluster):
         except RedisClusterException as error:
             raise RedisConnectionError(str(error)) from error
 
-    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> NodePipelines:  # type: ignore[override]  # noqa: ARG002
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> NodePipelines:  # noqa: ARG002
         return NodePipelines(self)
 
     def node_of(self, key: str) -> Redis:
