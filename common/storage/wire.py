@@ -266,7 +266,7 @@ def _read_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, 
         lines.append(line)
         if not line or len(lines) > MAX_HEADERS:
             raise NetworkError("The storage's answer cannot be read")
-    headers = {}
+    headers: dict[str, str] = {}
     for text in b"".join(lines).decode("latin-1").splitlines():
         name, colon, value = text.partition(":")
         if not colon:
