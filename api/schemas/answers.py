@@ -147,6 +147,11 @@ class HealthSchema(AnswerSchema):
         keys=fields.String(),
         values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout", "off"])),
     )
+    storage = fields.Dict(
+        keys=fields.String(),
+        values=fields.Boolean(),
+        metadata={"description": "What the object storage can do, once a worker has tried"},
+    )
 
 
 class AliveSchema(AnswerSchema):
