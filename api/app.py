@@ -22,7 +22,17 @@ from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
-from api.routes import admin, deliveries, downloads, events, health, jobs, operator, pages
+from api.routes import (
+    admin,
+    deliveries,
+    downloads,
+    events,
+    health,
+    jobs,
+    operator,
+    pages,
+    sockets,
+)
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
@@ -30,28 +40,14 @@ from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
-    from flask import Request
-    from werkzeug.routing import MapAdapter
-
     from common.bootstrap import Services
     from common.settings import Settings
-
-
-class _Application(Flask):
-    """Flask, where one path may serve HTTP and WebSocket: the route itself tells them apart."""
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        adapter = super().create_url_adapter(request)
-        if adapter is not None:
-            # Werkzeug would answer 400 to a handshake on a rule that also serves plain requests.
-            adapter.websocket = False
-        return adapter
 
 
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
-    app = _Application("api", static_folder=None)
+    app = Flask("api", static_folder=None)
     app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
@@ -71,6 +67,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
         for module in (downloads, events, jobs, deliveries, operator, admin, health, pages):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
+    app.register_blueprint(sockets.blueprint)
     return app
 
 
@@ -104,7 +101,6 @@ def _context(services: Services, live: Live | None) -> Context:
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=_authenticator(settings),
-        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
         limiter=Limiter(
             services.redis,
             create_user=settings.create_per_minute_user,
@@ -126,6 +122,7 @@ def _context(services: Services, live: Live | None) -> Context:
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
+        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
     )
 
 
