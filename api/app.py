@@ -22,12 +22,14 @@ from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
+from api.remembered import Remembered
 from api.routes import (
     admin,
     deliveries,
     downloads,
     events,
     health,
+    history,
     jobs,
     operator,
     pages,
@@ -41,7 +43,12 @@ from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
+    from common.history import HistoryReader
     from common.settings import Settings
+
+
+#: What the OpenAPI document describes.
+_DOCUMENTED = (downloads, events, jobs, deliveries, operator, history, admin, health, pages)
 
 
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
@@ -64,7 +71,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, deliveries, operator, admin, health, pages):
+        for module in _DOCUMENTED:
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     app.register_blueprint(sockets.blueprint)
@@ -88,6 +95,7 @@ def live_updates(services: Services) -> LiveUpdates:
 def _context(services: Services, live: Live | None) -> Context:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
+    history = _history(services)
     return Context(
         jobs=services.jobs,
         queries=services.queries,
@@ -113,8 +121,10 @@ def _context(services: Services, live: Live | None) -> Context:
             {
                 "redis": services.redis.ping,
                 "storage": lambda: services.storage.check(settings.archive_bucket),
-            }
+            },
+            {"history": history.check if history else None},
         ),
+        remembered=Remembered(services.queries, history),
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
@@ -124,6 +134,14 @@ def _context(services: Services, live: Live | None) -> Context:
         public_url=settings.public_url.rstrip("/"),
         tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
     )
+
+
+def _history(services: Services) -> HistoryReader | None:
+    if services.database is None:
+        return None
+    from common.history import HistoryReader  # It needs the extra `history`.
+
+    return HistoryReader(services.database)
 
 
 def _authenticator(settings: Settings) -> Authenticator:

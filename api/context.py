@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.limits import Limiter
     from api.live.tickets import Tickets
     from api.operators import Operators
+    from api.remembered import Remembered
     from api.waiting import Live
     from common.presenter import JobPresenter
     from common.store.dead_letters import DeadLetters
@@ -54,6 +55,7 @@ class Context:
     admission: Admission
     catalogue: Catalogue
     health: Health
+    remembered: Remembered
     file_ids: FileIdRules
     #: Callback URLs may name private hosts.
     private_callbacks: bool

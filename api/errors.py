@@ -42,6 +42,12 @@ class Forbidden(RequestError):
     code = "FORBIDDEN"
 
 
+class HistoryOff(RequestError):
+    """No history is kept here: DATABASE_URL is not set."""
+
+    code = "HISTORY_OFF"
+
+
 class MalformedJson(RequestError):
     """The body is not a JSON document in UTF-8."""
 

@@ -28,7 +28,7 @@ PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
     401: "UNAUTHORIZED: there is no token, or none that is good",
     403: "FORBIDDEN: this job is another's, or the call is for operators",
-    404: "JOB_NOT_FOUND",
+    404: "JOB_NOT_FOUND or HISTORY_OFF",
     409: "The job's state does not allow this",
     410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",
     413: "BODY_TOO_LARGE",
@@ -210,7 +210,6 @@ def complete(spec: APISpec) -> dict[str, Any]:
         every_call = _EveryCall(refusals=_ALWAYS, parameters=("X-User-Id",))
     for status in every_call.refusals:
         spec.components.get_ref("response", _problem_name(status))
-    spec.components.get_ref("parameter", "X-User-Id")
     spec.components.schema("JobEvent", schema=JobEventSchema)
     made: dict[str, Any] = spec.to_dict()
     made["components"]["schemas"]["Initiate"]["oneOf"] = [

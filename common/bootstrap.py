@@ -70,8 +70,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
         region=settings.s3_region,
     )
     client = open_client(settings.redis_url, patience=patience)
-    database = _database(settings.database_url, patience=patience)
-    return assemble(settings, client, storage, database)
+    return assemble(settings, client, storage, _database(settings.database_url, patience))
 
 
 def assemble(
@@ -105,7 +104,7 @@ def assemble(
     )
 
 
-def _database(url: str, *, patience: float) -> Engine | None:
+def _database(url: str, patience: float) -> Engine | None:
     if not url:
         return None
     # Loaded where it is used only: it is an extra, and worth 20 MB of memory.

@@ -191,7 +191,7 @@ def jobs() -> Response:
     context = here()
     asked = parsing.query(JOBS_QUERY)
     before = cursors.position(asked["cursor"])
-    page, more = context.queries.page(
+    page, more = context.remembered.page(
         g.caller.user, before=before, limit=asked["limit"], status=asked["status"]
     )
     last = page[-1] if page and more else None

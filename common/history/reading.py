@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, literal_column, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
 
+from common.errors import BackendUnavailable
 from common.history.rows import job_of, moment
 from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
 from common.jobs.model import Job
 from common.jobs.transitions import TERMINAL, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Engine, Table
+    from sqlalchemy import Connection, Engine, Table
 
 PERCENTILES: Final = (50, 95, 99)
 
@@ -56,14 +59,22 @@ class Dossier:
 
 
 class HistoryReader:
-    """Raises ``sqlalchemy.exc.SQLAlchemyError`` when the database is away."""
+    """Raises ``BackendUnavailable`` when the database is away."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise BackendUnavailable("History cannot be read now") from error
+
     def check(self) -> None:
         """Whether the database answers."""
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             connection.execute(select(1))
 
     def finished_jobs(
@@ -80,12 +91,12 @@ class HistoryReader:
             )
             query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < place)
         query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             return [job_of(row) for row in connection.execute(query).mappings()]
 
     def dossier(self, job_id: str) -> Dossier | None:
         """All that was recorded of a job."""
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             found = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).mappings().first()
             if found is None:
                 return None
@@ -113,7 +124,7 @@ class HistoryReader:
             .where(CHANGES.c.at >= starts[0], CHANGES.c.at < newest + timedelta(hours=1))
             .group_by(hour)
         )
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             found = {row["hour"]: dict(row) for row in connection.execute(query).mappings()}
         return [_hour(start, found.get(start, {})) for start in starts]
 

@@ -32,11 +32,11 @@ class Cluster(RedisCluster):
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return super().execute_command(*args, **kwargs)
         except RedisClusterException as error:
             raise RedisConnectionError(str(error)) from error
 
-    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> NodePipelines:  # type: ignore[override]  # noqa: ARG002
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> NodePipelines:  # noqa: ARG002
         return NodePipelines(self)
 
     def node_of(self, key: str) -> Redis:
@@ -52,7 +52,7 @@ class Cluster(RedisCluster):
 
     def _owner(self, key: str) -> ClusterNode:
         try:
-            node = self.get_node_from_key(key)
+            node: ClusterNode | None = self.get_node_from_key(key)
         except RedisClusterException as error:
             raise RedisConnectionError(str(error)) from error
         if node is None:
@@ -101,7 +101,7 @@ class NodePipelines:
 
 def pipe_at(pipe: Any, key: str) -> Pipeline:
     """What takes the next command about ``key``: the pipeline itself, but on a cluster a part."""
-    return pipe.at(key) if isinstance(pipe, NodePipelines) else pipe  # type: ignore[no-any-return]
+    return pipe.at(key) if isinstance(pipe, NodePipelines) else pipe
 
 
 def node_of(client: Redis, key: str) -> Redis:
