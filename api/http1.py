@@ -24,7 +24,7 @@ from httptools import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Bytes of request line and headers together, and number of headers.
+#: Bytes of request line and headers, as long as they are not complete; and number of headers.
 MAX_HEAD: Final = 32_768
 MAX_HEADERS: Final = 100
 #: Bytes of a body that are kept; what is longer is refused by its declared length, or here.
@@ -51,19 +51,23 @@ class Request:
     """One request as it comes in."""
 
     __slots__ = (
+        "begun",
         "body",
-        "continues",
         "environ",
         "expects",
-        "head",
+        "fed",
+        "headed",
         "keep_alive",
         "target",
         "upgrade",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, begun: bool = False) -> None:
+        self.begun = begun
+        #: Bytes that came in since it began, and whether its head is complete.
+        self.fed = 0
+        self.headed = False
         self.target = b""
-        self.head = 0
         self.environ: WSGIEnvironment = {}
         self.body = bytearray()
         #: The client waits for "100 Continue" before it sends the body.
@@ -85,7 +89,7 @@ class Reader:
     @property
     def begun(self) -> bool:
         """Whether a request has come in part."""
-        return self._request.head > 0
+        return self._request.begun
 
     @property
     def waits(self) -> bool:
@@ -95,6 +99,7 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """Take what has come in; raises ``Refused``."""
+        self._request.fed += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -104,27 +109,25 @@ class Reader:
             raise error.__context__ or error from None
         except HttpParserError:
             raise Refused(BAD_REQUEST) from None
+        if self._request.fed > MAX_HEAD and not self._request.headed:
+            raise Refused(HEAD_TOO_LARGE)
 
     # What follows is called by the parser.
 
     def on_message_begin(self) -> None:
-        self._request = Request()
+        self._request = Request(begun=True)
 
     def on_url(self, url: bytes) -> None:
-        request = self._request
-        request.target += url
-        self._count(len(url))
+        self._request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        request = self._request
-        self._count(len(name) + len(value))
-        if len(request.environ) > MAX_HEADERS:
+        environ = self._request.environ
+        if len(environ) > MAX_HEADERS:
             raise Refused(HEAD_TOO_LARGE)
         key = _key(name)
         if key is None:
             return
         text = value.decode("latin-1")
-        environ = request.environ
         if key in environ:
             # Only lists may come in several fields (RFC 9110, 5.3), and no list is among these.
             if key in ("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"):
@@ -133,6 +136,7 @@ class Reader:
         environ[key] = text
 
     def on_headers_complete(self) -> None:
+        self._request.headed = True
         environ = self._request.environ
         version = self._parser.get_http_version()
         if version == "1.1" and "HTTP_HOST" not in environ:
@@ -162,11 +166,6 @@ class Reader:
         environ["wsgi.input"] = io.BytesIO(request.body)
         self.ready.append(request)
         self._request = Request()
-
-    def _count(self, size: int) -> None:
-        self._request.head += size
-        if self._request.head > MAX_HEAD:
-            raise Refused(HEAD_TOO_LARGE)
 
 
 def base_environ(client: tuple[str, int], server: tuple[str, int]) -> WSGIEnvironment:

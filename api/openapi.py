@@ -17,7 +17,7 @@ from api import problems
 from api.auth import USER_PATTERN
 from api.context import here
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
-from api.schemas.answers import ProblemSchema
+from api.schemas.answers import JobEventSchema, ProblemSchema
 from api.schemas.fields import FileId, FileIds, Metadata
 
 VERSION: Final = "0.1.0"
@@ -180,11 +180,16 @@ def complete(spec: APISpec) -> dict[str, Any]:
     for status in _ALWAYS:
         spec.components.get_ref("response", _problem_name(status))
     spec.components.get_ref("parameter", "X-User-Id")
+    spec.components.schema("JobEvent", schema=JobEventSchema)
     made: dict[str, Any] = spec.to_dict()
     made["components"]["schemas"]["Initiate"]["oneOf"] = [
         {"required": ["file_ids"]},
         {"required": ["file_id"]},
     ]
+    made["components"]["schemas"]["Event"]["properties"]["data"] |= {
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": "#/components/schemas/JobEvent"},
+    }
     for path, item in made["paths"].items():
         for method, described in item.items():
             if isinstance(described, dict):

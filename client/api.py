@@ -18,6 +18,8 @@ from client.transfer import OnProgress, Transfer
 from client.watch import Transport, Watch
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+#: The most entries that the API puts on one page.
+PAGE = 100
 
 
 class Longhaul:
@@ -164,7 +166,9 @@ class Longhaul:
         params: dict[str, str | int] = {name: value for name, value in filters.items() if value}
         left = most
         while left > 0:
-            page = json_body(self._connection.call("GET", path, params={**params, "limit": left}))
+            page = json_body(
+                self._connection.call("GET", path, params={**params, "limit": min(left, PAGE)})
+            )
             items = page.get(member, [])[:left]
             yield from items
             left -= len(items)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 from rich.console import Console
-from rich.table import Table
 
 from client.api import DEFAULT_URL, Longhaul, completed
 from client.display import details, fetching, follow
@@ -41,14 +39,15 @@ class Session:
         self.as_json = as_json
         #: Progress and remarks; standard output is for results alone.
         self.console = Console(stderr=True, quiet=as_json, highlight=False)
-        self.out = Console(highlight=False)
 
     def result(self, job: Job) -> None:
         """Print one job."""
         if self.as_json:
             self.json(job.raw)
         else:
-            self.out.print(f"{job.job_id}  {job.status:<10} {job.progress:>3}%  {details(job)}")
+            click.echo(
+                f"{job.job_id}  {job.status:<10} {job.progress:>3}%  {details(job)}".rstrip()
+            )
 
     def json(self, value: Mapping[str, Any]) -> None:
         """Print one JSON object on a line of its own."""
@@ -153,7 +152,7 @@ def get(
     if session.as_json:
         session.json({**job.raw, "path": str(target)})
     else:
-        session.out.print(str(target), soft_wrap=True)
+        click.echo(target)
 
 
 @main.command()
@@ -205,16 +204,8 @@ def retry(session: Session, job_id: str) -> None:
 @click.pass_obj
 def jobs(session: Session, state: str | None, most: int) -> None:
     """List your jobs, newest first."""
-    found = session.api.jobs(status=state, most=most)
-    if session.as_json:
-        for job in found:
-            session.json(job.raw)
-        return
-    with _table(session, "Job", "State", "%", "Created", "") as table:
-        for job in found:
-            table.add_row(
-                job.job_id, job.status, str(job.progress), job.created_at or "", details(job)
-            )
+    for job in session.api.jobs(status=state, most=most):
+        session.result(job)
 
 
 @main.command()
@@ -225,9 +216,8 @@ def stats(session: Session) -> None:
     if session.as_json:
         session.json(figures)
         return
-    with _table(session, "Figure", "Value") as table:
-        for name, value in figures.items():
-            table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    for name, value in figures.items():
+        click.echo(f"{name:<20}{value if isinstance(value, str) else json.dumps(value)}")
 
 
 @main.command("dead-letters")
@@ -235,21 +225,11 @@ def stats(session: Session) -> None:
 @click.pass_obj
 def dead_letters(session: Session, most: int) -> None:
     """List jobs whose last attempt failed (operators only)."""
-    found = session.api.dead_letters(most=most)
-    if session.as_json:
-        for letter in found:
+    for letter in session.api.dead_letters(most=most):
+        if session.as_json:
             session.json(letter)
-        return
-    with _table(session, "Job", "Code", "Error") as table:
-        for letter in found:
-            table.add_row(*(str(letter.get(name, "")) for name in ("jobId", "errorCode", "error")))
-
-
-@contextmanager
-def _table(session: Session, *columns: str) -> Iterator[Table]:
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    yield table
-    session.out.print(table)
+        else:
+            click.echo("  ".join(str(letter.get(name)) for name in ("jobId", "errorCode", "error")))
 
 
 def _target(job: Job, output: Path | None) -> Path:

@@ -57,7 +57,16 @@ def connect(settings: Settings, *, patience: float) -> Services:
     the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
     of the store.
     """
-    client = open_client(settings.redis_url, patience=patience)
+    storage = ObjectStore(
+        endpoint=settings.s3_endpoint_url or None,
+        public_endpoint=settings.s3_public_endpoint_url or None,
+        region=settings.s3_region,
+    )
+    return assemble(settings, open_client(settings.redis_url, patience=patience), storage)
+
+
+def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Services:
+    """All services on connections that are there already, such as those of a test."""
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -80,11 +89,7 @@ def connect(settings: Settings, *, patience: float) -> Services:
         deliveries=Deliveries(client),
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
-        storage=ObjectStore(
-            endpoint=settings.s3_endpoint_url or None,
-            public_endpoint=settings.s3_public_endpoint_url or None,
-            region=settings.s3_region,
-        ),
+        storage=storage,
     )
 
 

@@ -32,6 +32,12 @@ class Settings:
     source_url_template: str = _setting(
         "s3://files/{file_id}", "The catalogue: s3://bucket/key or https://host/path"
     )
+    source_redirect_hosts: str = _setting(
+        "", "Hosts that an HTTP source may redirect to besides its own, by commas"
+    )
+    source_authorization: str = _setting(
+        "", "Authorization header for an HTTP source, sent to its own host only", secret=True
+    )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
     link_secret: str = _setting(
         "",

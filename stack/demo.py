@@ -68,7 +68,7 @@ class Demo:
         self.console.print(f'POST /v1/download/initiate {{"file_ids": {list(FILE_IDS)}}}')
         with self._timed("job accepted"):
             job = api.start(FILE_IDS, file_name="five-files.zip")
-        self.console.print(f"202 Accepted: job {job.job_id}, followed by server-sent events\n")
+        self.console.print(f"202 Accepted: job {job.job_id}, watched by SSE\n")
         with self._timed("archive built"):
             job = self._follow(api, job)
         archive = self.folder / (job.file_name or "archive.zip")

@@ -69,7 +69,7 @@ def worker(name: str, env: Mapping[str, str], output: Output) -> Part:
 def beat(state: Path, env: Mapping[str, str], output: Output) -> Part:
     """Celery's clock. It shows nothing by which one could see more than that it runs."""
     schedule = str(state / "beat-schedule")
-    command = [str(_PROGRAMS / "celery"), "-A", "worker.app", "beat", "-s", schedule]
+    command = [str(_PROGRAMS / "celery"), "-q", "-A", "worker.app", "beat", "-s", schedule]
     return Part(
         name="beat",
         start=lambda: Process("beat", command, env=env, cwd=ROOT, output=output),

@@ -65,6 +65,7 @@ class Process:
         """``output``: a stream that gets prefixed lines, a log file's path, or None for silence."""
         self.name = name
         self._asked_to_end = False
+        self._over = False
         self._pump: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL
         log: IO[bytes] | None = None
@@ -98,8 +99,9 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole process group; a group that is gone already is no error."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM to the program itself, which is left to stop its own children in order.
@@ -121,9 +123,12 @@ class Process:
         """SIGKILL for the whole group, at once; returns the exit code."""
         self.signal(signal.SIGKILL)
         code = self.popen.wait()
-        guard().leave(self.pid)
-        if self._pump is not None:
-            self._pump.join(1)
+        if not self._over:
+            guard().leave(self.pid)
+            # From here on the group's number may be given to others.
+            self._over = True
+            if self._pump is not None:
+                self._pump.join(1)
         return code
 
     def _prefix(self, output: IO[str]) -> None:

@@ -19,6 +19,9 @@ from stack.services import ACCESS_KEY, SECRET_KEY
 #: Seconds that a part may take to get ready, and to end after SIGTERM.
 START_TIMEOUT = 40.0
 STOP_GRACE = 35.0
+#: SeaweedFS closes its index within two seconds of SIGTERM, then waits up to 30 s for connections
+#: that nobody uses; what it holds is on the disk by then.
+S3_STOP_GRACE = 4.0
 
 _SERVICES = ("valkey", "s3")
 
@@ -141,7 +144,8 @@ class System:
 
     def stop_part(self, name: str) -> int:
         """End a part as a deploy does, by SIGTERM; returns its exit code."""
-        return self.processes.pop(name).stop(STOP_GRACE)
+        grace = S3_STOP_GRACE if name == "s3" else STOP_GRACE
+        return self.processes.pop(name).stop(grace)
 
     def kill_part(self, name: str) -> None:
         """End a part as an accident does, by SIGKILL to it and its children."""

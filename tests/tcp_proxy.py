@@ -1,4 +1,4 @@
-"""A TCP proxy on the loopback interface whose line the test can cut, hold, slow or refuse."""
+"""A TCP proxy on the loopback interface whose line a test can cut, hold, slow or refuse."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class TcpProxy:
         self._target = target
         self._line: Line = "up"
         self._rate: float | None = None
+        self._delay = 0.0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -39,7 +40,11 @@ class TcpProxy:
 
     def restore(self) -> None:
         """Forward everything at full speed again."""
-        self._line, self._rate = "up", None
+        self._line, self._rate, self._delay = "up", None, 0.0
+
+    def delay(self, seconds: float) -> None:
+        """Hold back each piece of data for so long: a round trip takes twice as much."""
+        self._line, self._delay = "up", seconds
 
     def hold(self) -> None:
         """Half-open: connections stay, new ones are accepted, not a byte passes."""
@@ -99,8 +104,7 @@ class TcpProxy:
         try:
             while data := source.recv(_CHUNK if self._rate is None else 4_096):
                 self._wait_while_held()
-                if self._rate is not None:
-                    time.sleep(len(data) / self._rate)
+                time.sleep(self._delay + (len(data) / self._rate if self._rate else 0.0))
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:

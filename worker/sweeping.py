@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.exceptions import RedisError
+
+from common.store.cluster import uptime
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from common.queue import Dispatcher
     from common.store.presence import Workers
     from common.store.sweeper import Sweeper
+
+#: An answer that took so long means that nobody could renew a lease meanwhile, seconds.
+HUNG: Final = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -68,5 +73,8 @@ class SweepThread:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
 
     def _store_was_away(self) -> bool:
-        server = cast("dict[str, int]", self._client.info("server"))
-        return server["uptime_in_seconds"] <= self._lease or time.monotonic() < self._believe_until
+        asked_at = time.monotonic()
+        just_started = uptime(self._client) <= self._lease
+        if time.monotonic() - asked_at > HUNG:
+            self._believe_until = time.monotonic() + self._lease
+        return just_started or time.monotonic() < self._believe_until

@@ -11,6 +11,7 @@ import orjson
 
 from api.live import websocket, wire
 from common.jobs.model import Job
+from common.presenter import iso
 
 #: A job as its client sees it.
 Present = Callable[[Job], Mapping[str, Any]]
@@ -48,14 +49,8 @@ class Event:
 
     def _make(self, form: Form) -> bytes:
         if self._data is None:
-            self._data = {**self._present(self.job), "timestamp": _now()}
+            self._data = {**self._present(self.job), "timestamp": iso(time.time_ns() // 1_000_000)}
         if form is Form.WEBSOCKET:
             return websocket.text(orjson.dumps({"type": self.name, **self._data}))
         name = self.name if form is Form.NAMED else None
         return wire.message(orjson.dumps(self._data), event=name, version=self.job.version)
-
-
-def _now() -> str:
-    """ISO 8601, UTC, milliseconds, ``Z``."""
-    seconds, ms = divmod(time.time_ns() // 1_000_000, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"

@@ -82,7 +82,8 @@ class Stream:
         self._dirty(self)
 
     def offer(self, event: Event) -> None:
-        if event.version > self._version and not self.ended:
+        held = self._slot.version if isinstance(self._slot, Event) else self._version
+        if event.version > held and not self.ended:
             self._slot = event
             if self.started:
                 self._dirty(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection
 from wsproto.events import CloseConnection, Ping, TextMessage
@@ -42,7 +43,7 @@ def accept(environ: WSGIEnvironment) -> dict[str, str]:
     ]
     try:
         WSConnection(ConnectionType.SERVER).initiate_upgrade_connection(headers, "/")
-    except RemoteProtocolError as error:
+    except (RemoteProtocolError, h11.ProtocolError) as error:
         raise ValueError(str(error)) from None
     key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode("latin-1")
     return {

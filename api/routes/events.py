@@ -16,6 +16,7 @@ from api.live.events import Form
 from api.live.handover import Handover
 from api.live.service import LiveUpdates
 from api.openapi import Answer, operation
+from api.schemas.answers import EventSchema
 from api.schemas.requests import LIVE_QUERY
 from common.errors import BackendUnavailable, JobNotFound, LonghaulError
 
@@ -28,6 +29,7 @@ _STREAM: Final = operation(
     Answer(
         status=200,
         meaning="Events, until the job is finished",
+        schema=EventSchema,
         media="text/event-stream",
         headers=("Cache-Control",),
     ),
@@ -41,10 +43,10 @@ _STREAM: Final = operation(
 @blueprint.route("/v1/download/subscribe/<job:job_id>")
 @blueprint.doc(**_STREAM)
 def subscribe(job_id: str) -> Response:
-    """Named server-sent events, or with ``Upgrade: websocket`` a WebSocket of the same messages.
+    """Named server-sent events, or with Upgrade: websocket a WebSocket of the same messages.
 
-    ``connected``, ``progress``, ``retrying``, ``completed``, ``failed``, ``cancelled``,
-    ``expired`` and ``heartbeat``; the data of each is the whole job and a ``timestamp``.
+    `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`, `expired` and
+    `heartbeat`; the data of each is the whole job and a ``timestamp``.
     """
     job_id = parsing.job_id(job_id)
     if websocket.wanted(request.environ):
@@ -55,7 +57,7 @@ def subscribe(job_id: str) -> Response:
 @blueprint.route("/v1/download/<job:job_id>/stream")
 @blueprint.doc(**_STREAM)
 def stream(job_id: str) -> Response:
-    """The same as unnamed events, for ``EventSource.onmessage``."""
+    """The same as unnamed events, for EventSource.onmessage."""
     return _events(parsing.job_id(job_id), Form.UNNAMED)
 
 

@@ -17,8 +17,17 @@ from common.jobs.transitions import JobState
 from common.store.deliveries import POST_ERRORS, DeliveryState
 
 DELIVERY_STATES: Final = get_args(DeliveryState)
+EVENTS: Final = (
+    "connected",
+    "progress",
+    "retrying",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+    "heartbeat",
+)
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
-MISSING_FILE_CODES: Final = ("FILE_NOT_FOUND", "PERMISSION_DENIED")
 
 
 class JobSchema(_Answer):
@@ -54,6 +63,20 @@ class JobSchema(_Answer):
     startedAt = _time()
     updatedAt = _time(null=False)
     completedAt = _time()
+
+
+class JobEventSchema(JobSchema):
+    """What each event of a live stream carries: the whole job, never a difference."""
+
+    timestamp = _time("When it was sent", null=False)
+
+
+class EventSchema(_Answer):
+    """One server-sent event."""
+
+    id = _string("The version of the job")
+    event = _choice([*EVENTS, "message"])
+    data = _string("A job with its timestamp, as JSON")
 
 
 class AcceptedSchema(JobSchema):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
@@ -84,7 +84,7 @@ class JobStore:
         Raises ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
         job_id = keys.new_job_id(user)
-        spec_json = orjson.dumps(asdict(spec), option=orjson.OPT_SORT_KEYS)
+        spec_json = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
         digest = hashlib.sha256(spec_json).hexdigest()
         args = {
             "id": job_id,

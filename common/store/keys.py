@@ -26,6 +26,8 @@ PATTERNS: Final = {
     "files": "job:files:{tag}:{id}",
     # List: one JSON object per ended attempt.
     "attempts": "job:attempts:{tag}:{id}",
+    # List: what of its archive is in the storage already, see worker/archive/journal.py.
+    "parts": "job:parts:{tag}:{id}",
     # Channel: a snapshot for each version.
     "events": "job:events:{tag}:{id}",
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
@@ -43,6 +45,8 @@ PATTERNS: Final = {
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",
+    # Sorted set of the job ids that have such a list; since when.
+    "unfinished": "jobs:unfinished:{tag}",
     # Stream of all changes of state.
     "journal": "jobs:journal:{tag}",
     # Sorted sets of the user's jobs: all that are remembered and those not finished; by creation.
@@ -64,8 +68,10 @@ PATTERNS: Final = {
     "webhooks": "webhooks:due:{tag}",
 }
 
-#: Outside of the partitions: the names of workers, and what each says of itself.
+#: Outside of the partitions: the names of workers, and what each says of itself, in one slot.
 WORKERS: Final = "workers"
+#: What the object storage can do, as JSON, as the worker that started last found it.
+STORAGE: Final = "storage:capabilities"
 
 
 def breaker(name: str) -> str:
@@ -74,7 +80,7 @@ def breaker(name: str) -> str:
 
 
 def worker(name: str) -> str:
-    return f"worker:{name}"
+    return f"worker:{{{WORKERS}}}:{name}"
 
 
 def new_job_id(user: str) -> str:
@@ -118,6 +124,15 @@ def files(job_id: str) -> str:
 
 def attempts(job_id: str) -> str:
     return _of_job("attempts", job_id)
+
+
+def parts(job_id: str) -> str:
+    return _of_job("parts", job_id)
+
+
+def building(plan_id: str) -> str:
+    """Who composes this archive at the moment; outside of the partitions, for all users."""
+    return f"archive:building:{plan_id}"
 
 
 def events(job_id: str) -> str:

@@ -1,4 +1,8 @@
-"""Loaded by schemathesis: sends half of the calls to jobs that exist, and keeps waits short."""
+"""Loaded by schemathesis: sends half of the calls to jobs that exist, and keeps waits short.
+
+Generated calls change the jobs, so new ones in every state are made again and again. A stream of
+an unfinished job would last for ever, so streams are only opened of finished ones.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,68 @@ from typing import Any
 
 import schemathesis
 
-JOBS = os.environ["CONFORMANCE_JOBS"].split(",")
+from common.bootstrap import connect
+from common.jobs.model import Artifact, Failure, JobSpec, Progress
+from common.settings import Settings
+
+STATES = ("queued", "processing", "completed", "failed", "cancelled")
+#: What no call can change any more.
+FINISHED = ("completed", "cancelled")
+RENEW_EVERY = 100
+ARTIFACT = Artifact(
+    bucket="archives", key="a.zip", name="a.zip", size=22, content_type="application/zip"
+)
+
+store = connect(Settings.from_env(os.environ), patience=5).jobs
+calls = 0
+jobs: dict[str, str] = {}
 
 
 @schemathesis.hook
 def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) -> Any:
     if path_parameters and "job_id" in path_parameters:
-        choice = hash(path_parameters["job_id"]) % (2 * len(JOBS))
-        if choice < len(JOBS):
-            path_parameters["job_id"] = JOBS[choice]
+        choice = hash(path_parameters["job_id"]) % (2 * len(STATES))
+        if choice < len(STATES):
+            path_parameters["job_id"] = known_jobs()[STATES[choice]]
     return path_parameters
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """A long poll of a minute proves no more than one of a second."""
+    parameters = case.path_parameters or {}
+    if case.path.endswith(("/stream", "/subscribe/{job_id}")) and "job_id" in parameters:
+        job_id = str(parameters["job_id"])
+        if re.fullmatch(r"[0-9a-fA-F-]{36}", job_id):
+            parameters["job_id"] = known_jobs()[FINISHED[len(job_id) % len(FINISHED)]]
+    # A long poll of a minute proves no more than one of a second.
     wait = (case.query or {}).get("wait")
     if (isinstance(wait, int) and 1 < wait <= 60) or (isinstance(wait, str) and wait.isdecimal()):
         case.query["wait"] = 1
     preference = (case.headers or {}).get("Prefer")
     if preference:
         case.headers["Prefer"] = re.sub(r"\d+", "1", preference)
+
+
+def known_jobs() -> dict[str, str]:
+    """One job in each state, by the state's name."""
+    global calls
+    if calls % RENEW_EVERY == 0:
+        jobs.update({state: job_in(state, number) for number, state in enumerate(STATES)})
+    calls += 1
+    return jobs
+
+
+def job_in(state: str, number: int) -> str:
+    job_id = store.create("anonymous", JobSpec(file_ids=(calls + number + 1, 2))).job.id
+    if state in ("processing", "completed", "failed"):
+        claim = store.claim(job_id, "w")
+        if claim is None:
+            return job_id
+        if state == "completed":
+            store.complete(claim.lease, ARTIFACT, Progress(processed_files=2))
+        if state == "failed":
+            failure = Failure(code="FILE_NOT_FOUND", message="Not there", retryable=False)
+            store.fail(claim.lease, failure)
+    if state == "cancelled":
+        store.cancel(job_id)
+    return job_id

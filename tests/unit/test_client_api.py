@@ -89,6 +89,15 @@ def test_jobs_are_read_page_by_page_until_there_are_enough() -> None:
     ]
 
 
+def test_no_page_is_asked_to_be_larger_than_the_api_allows() -> None:
+    api = FakeApi(
+        httpx.Response(200, json={"jobs": [job_json()] * 100, "nextCursor": "abc"}),
+        httpx.Response(200, json={"jobs": [], "nextCursor": None}),
+    )
+    assert len(list(api.client.jobs(most=150))) == 100
+    assert [request.url.params["limit"] for request in api.requests] == ["100", "50"]
+
+
 def test_wait_raises_when_the_job_fails() -> None:
     failed = job("failed", 5, error="no such file", errorCode="FILE_NOT_FOUND")
     api = FakeApi(httpx.Response(404, text="no streams here"), failed)

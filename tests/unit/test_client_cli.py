@@ -127,7 +127,7 @@ def test_watch_in_json_prints_every_snapshot_on_a_line(longhaul: Run) -> None:
 def test_status_of_a_running_job_ends_with_0(longhaul: Run) -> None:
     answers = {f"GET /v1/download/status/{JOB_ID}": job("processing", progress=40)}
     result = longhaul("status", JOB_ID, answers=answers)
-    assert (result.exit_code, result.stdout) == (0, f"{JOB_ID}  processing  40%  \n")
+    assert (result.exit_code, result.stdout) == (0, f"{JOB_ID}  processing  40%\n")
 
 
 def test_cancel_shows_the_job_as_it_is_then(longhaul: Run) -> None:
@@ -139,7 +139,7 @@ def test_cancel_shows_the_job_as_it_is_then(longhaul: Run) -> None:
     assert (result.exit_code, result.stdout.split()[1]) == (0, "cancelled")
 
 
-def test_jobs_are_listed_in_a_table(longhaul: Run) -> None:
+def test_jobs_are_listed_a_line_each(longhaul: Run) -> None:
     page = httpx.Response(200, json={"jobs": [job_json("queued", queuePosition=3)]})
     result = longhaul("jobs", answers={"GET /v1/download/jobs": page})
     assert "3 ahead" in result.stdout

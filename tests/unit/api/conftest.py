@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,14 +12,12 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from api.app import create_app
+from common.bootstrap import assemble
 from common.errors import BackendUnavailable
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
 from common.settings import Settings
 from common.storage import ObjectInfo, ObjectMissing
-from common.store.dead_letters import DeadLetters
-from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore
-from common.store.pause import Pause
 from common.store.queries import JobQueries
 
 ARTIFACT = Artifact(
@@ -65,22 +62,6 @@ class FakeStorage:
             raise BackendUnavailable
 
 
-def services_on(
-    redis: Redis, jobs: JobStore, queries: JobQueries, storage: object, settings: Settings
-) -> SimpleNamespace:
-    """What the API asks of ``common.bootstrap.Services``."""
-    return SimpleNamespace(
-        settings=settings,
-        redis=redis,
-        jobs=jobs,
-        queries=queries,
-        storage=storage,
-        deliveries=Deliveries(redis),
-        dead_letters=DeadLetters(redis, jobs),
-        pause=Pause(redis),
-    )
-
-
 @pytest.fixture
 def storage() -> FakeStorage:
     return FakeStorage()
@@ -96,12 +77,8 @@ def make_app(
     redis: Redis, jobs: JobStore, queries: JobQueries, storage: FakeStorage, settings: Settings
 ) -> Callable[..., Flask]:
     def make(**changes: Any) -> Flask:
-        services = services_on(
-            redis, jobs, queries, storage, dataclasses.replace(settings, **changes)
-        )
-        app = create_app(services)  # type: ignore[arg-type]
-        app.testing = False
-        return app
+        services = assemble(dataclasses.replace(settings, **changes), redis, storage)  # type: ignore[arg-type]
+        return create_app(dataclasses.replace(services, jobs=jobs, queries=queries))
 
     return make
 

@@ -8,17 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 import redis as redis_py
+from flask.testing import FlaskClient
 from redis import Redis
 
 from api import problems
 from api.app import create_app
+from common.bootstrap import assemble
 from common.errors import LonghaulError
 from common.settings import Settings
 from common.store.client import open_client
-from common.store.jobs import JobStore
-from common.store.queries import JobQueries
-from tests.unit.api.conftest import services_on
-from tests.unit.conftest import RecordedWakeUps
 
 INITIATE = "/v1/download/initiate"
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable", "requestId"}
@@ -84,10 +82,9 @@ def test_every_error_of_the_product_has_a_status():
         assert 400 <= problems.status_of(kind) <= 599
 
 
-def client_of(store: Redis, storage: object) -> object:
-    jobs = JobStore(store, RecordedWakeUps())
-    services = services_on(store, jobs, JobQueries(store), storage, Settings())
-    return create_app(services).test_client()  # type: ignore[arg-type]
+def client_of(store: Redis, storage: object) -> FlaskClient:
+    services = assemble(Settings(), store, storage)  # type: ignore[arg-type]
+    return create_app(services).test_client()
 
 
 @pytest.fixture

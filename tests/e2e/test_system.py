@@ -1,0 +1,85 @@
+"""The system as tests and `make demo` use it: beside another one, restarted, in parts and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from client import ApiProblem, Job, Longhaul
+from client.watch import Transport
+from stack.catalogue import SMALL
+from stack.process import wait_until
+from stack.system import PartDied, System
+
+IDS = [sample.file_id for sample in SMALL]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system that this module may break."""
+    with System(tmp_path_factory.mktemp("own"), files=SMALL) as running:
+        yield running
+
+
+def test_two_systems_side_by_side_do_not_know_each_others_jobs(own: System, system: System) -> None:
+    with Longhaul(own.base_url) as mine, Longhaul(system.base_url) as other:
+        job = mine.wait(mine.start(IDS).job_id)
+        with pytest.raises(ApiProblem) as caught:
+            other.status(job.job_id)
+    assert caught.value.code == "JOB_NOT_FOUND"
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["deploy", "kill -9"])
+def test_a_watch_goes_on_where_it_was_after_the_api_was_restarted(own: System, kill: bool) -> None:
+    for name in own.workers:
+        own.stop_part(name)
+    with Longhaul(own.base_url, user=f"restart-{kill}") as client, ThreadPoolExecutor(1) as pool:
+        job = client.start(IDS)
+        watch = client.watch(job.job_id, transports=[Transport.SSE])
+        seen: list[Job] = [next(iter(watch))]
+        rest = pool.submit(lambda: seen.extend(watch))
+        if kill:
+            own.kill_part("api")
+        else:
+            assert own.stop_part("api") == 0
+        own.start_part("api")
+        own.add_worker()
+        rest.result(60)
+    versions = [snapshot.version for snapshot in seen]
+    assert versions == sorted(set(versions))
+    assert seen[-1].status == "completed"
+
+
+def test_a_worker_that_was_killed_is_noticed_by_check_only_if_nobody_asked(own: System) -> None:
+    own.kill_part(own.add_worker())
+    own.check()
+    name = own.add_worker()
+    own.processes[name].kill()
+    with pytest.raises(PartDied, match=f"{name} ended by itself with code -9"):
+        own.check()
+    own.kill_part(name)
+
+
+def test_a_worker_can_be_started_while_the_store_is_away(own: System) -> None:
+    own.kill_part("valkey")
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(own.add_worker)
+        wait_until(lambda: "Cannot connect" in own.log(own.workers[-1]).read_text(), "the try", 20)
+        own.start_part("valkey")
+        assert worker.result(60) == own.workers[-1]
+
+
+def test_jobs_and_files_are_there_after_a_restart_of_everything(tmp_path: Path) -> None:
+    system = System(tmp_path / "state", files=SMALL)
+    with system, Longhaul(system.base_url) as client:
+        job = client.wait(client.start(IDS).job_id)
+    with system, Longhaul(system.base_url) as client:
+        assert client.status(job.job_id).checksum == job.checksum
+        client.download(job, tmp_path / "out.zip")
+        again = client.wait(client.start(IDS[:2]).job_id)
+    assert again.processed_files == 2

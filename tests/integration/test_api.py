@@ -1,0 +1,113 @@
+"""The API on a real Valkey: what it says, how often it asks, and what it does without it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+from redis.connection import AbstractConnection
+
+from api.app import create_app
+from common.bootstrap import assemble
+from common.jobs.model import Artifact, Progress
+from common.settings import Settings
+from common.store.client import open_client
+from common.store.jobs import JobStore
+from stack.services import start_valkey
+
+INITIATE = "/v1/download/initiate"
+ARTIFACT = Artifact(bucket="a", key="k", name="n.zip", size=22, content_type="application/zip")
+
+
+class Links:
+    """A storage of which only links are wanted."""
+
+    def presign_get(self, bucket: str, key: str, **options: Any) -> str:
+        return f"https://storage.example/{bucket}/{key}"
+
+
+def api_on(store: Redis) -> tuple[FlaskClient, JobStore]:
+    services = assemble(Settings(), store, Links())  # type: ignore[arg-type]
+    return create_app(services).test_client(), services.jobs
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each round trip to the store."""
+    made: list[int] = []
+    send = AbstractConnection.send_packed_command
+
+    def counted(self: AbstractConnection, command: Any, check_health: bool = True) -> None:
+        made.append(1)
+        send(self, command, check_health)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+    return made
+
+
+def test_a_job_goes_its_way_through_the_api(redis: Redis) -> None:
+    client, jobs = api_on(redis)
+    job_id = client.post(INITIATE, json={"file_ids": [1, 2]}).json["jobId"]
+    claim = jobs.claim(job_id, "w")
+    assert claim
+    assert client.get(f"/v1/download/status/{job_id}").json["status"] == "processing"
+    jobs.complete(claim.lease, ARTIFACT, Progress(processed_files=2))
+    assert client.get(f"/v1/download/{job_id}").headers["Location"] == "https://storage.example/a/k"
+    statistics = client.get("/v1/download/queue/stats").json
+    assert (statistics["completed"], statistics["totalWaiting"]) == (1, 0)
+    assert statistics["durations"]["p99"] is not None
+
+
+def test_accepting_a_job_is_one_round_trip_besides_that_of_its_limits(
+    redis: Redis, trips: list[int]
+) -> None:
+    client, _ = api_on(redis)
+    client.post(INITIATE, json={"file_id": 1})
+    trips.clear()
+    assert client.post(INITIATE, json={"file_id": 2}).status_code == 202
+    assert len(trips) == 2
+
+
+def test_a_poll_is_one_round_trip(redis: Redis, trips: list[int]) -> None:
+    client, _ = api_on(redis)
+    path = "/v1/download/status/" + client.post(INITIATE, json={"file_id": 1}).json["jobId"]
+    trips.clear()
+    assert client.get(path).status_code == 200
+    assert client.get(path, headers={"If-None-Match": '"1"'}).status_code == 304
+    assert len(trips) == 2
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[tuple[Redis, Any]]:
+    server = start_valkey(tmp_path)
+    store = open_client(server.url, patience=1.5)
+    yield store, server.process
+    server.process.signal(signal.SIGCONT)
+    store.close()
+    server.process.stop()
+
+
+def test_a_store_that_hangs_is_told_of_within_two_seconds_and_forgotten_when_it_is_back(
+    own_store: tuple[Redis, Any],
+) -> None:
+    store, process = own_store
+    client, _ = api_on(store)
+    job_id = client.post(INITIATE, json={"file_id": 1}).json["jobId"]
+    path = f"/v1/download/status/{job_id}"
+    process.signal(signal.SIGSTOP)
+    for answer_of in (
+        lambda: client.get(path),
+        lambda: client.post(INITIATE, json={"file_id": 2}),
+    ):
+        begun = time.monotonic()
+        answer = answer_of()
+        assert time.monotonic() - begun < 2
+        assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+    process.signal(signal.SIGCONT)
+    assert client.get(path).status_code == 200

@@ -1,0 +1,118 @@
+"""WebSocket: the handshake and both directions of frames, against wsproto's own client."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+from wsproto import ConnectionType
+from wsproto.connection import Connection, ConnectionState
+from wsproto.events import CloseConnection, Ping, Pong, TextMessage
+from wsproto.utilities import LocalProtocolError
+
+from api.live import websocket
+
+
+class Client:
+    """The other side of an open WebSocket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._protocol = Connection(ConnectionType.CLIENT)
+        self.pongs: list[bytes] = []
+        self.pings = 0
+        self.close_code: int | None = None
+
+    def skip(self, expected: bytes) -> None:
+        assert self._socket.recv(len(expected)) == expected
+
+    def ping(self, payload: bytes) -> bytes:
+        return self._protocol.send(Ping(payload=payload))
+
+    def close(self, code: int) -> bytes:
+        return self._protocol.send(CloseConnection(code=code))
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What has come by now."""
+        self._protocol.receive_data(self._socket.recv(1_000_000))
+        found = []
+        for event in self._protocol.events():
+            if isinstance(event, TextMessage):
+                found.append(json.loads(event.data))
+            elif isinstance(event, Pong):
+                self.pongs.append(bytes(event.payload))
+            elif isinstance(event, Ping):
+                self.pings += 1
+            elif isinstance(event, CloseConnection):
+                self.close_code = event.code
+        return found
+
+
+HANDSHAKE = {
+    "HTTP_HOST": "localhost",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_CONNECTION": "keep-alive, Upgrade",
+    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+}
+
+
+def test_handshake_is_answered_as_rfc_6455_says() -> None:
+    assert websocket.wanted(HANDSHAKE)
+    assert websocket.accept(HANDSHAKE)["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"HTTP_SEC_WEBSOCKET_KEY": None},
+        {"HTTP_SEC_WEBSOCKET_VERSION": "8"},
+        {"HTTP_CONNECTION": "keep-alive"},
+        {"HTTP_HOST": None},
+    ],
+)
+def test_broken_handshake_is_refused(broken: dict[str, str | None]) -> None:
+    environ = {k: v for k, v in {**HANDSHAKE, **broken}.items() if v is not None}
+    with pytest.raises(ValueError, match=r"."):
+        websocket.accept(environ)
+
+
+def test_text_is_one_unmasked_frame_of_utf8() -> None:
+    frame = websocket.text('{"name":"Überfahrt"}'.encode())
+    assert frame[0] == 0x81
+    assert frame[1] == len(frame) - 2
+    assert json.loads(frame[2:]) == {"name": "Überfahrt"}
+
+
+def test_close_is_written_anew_for_every_client() -> None:
+    assert websocket.close(1012) == websocket.close(1012) == b"\x88\x02\x03\xf4"
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [b"\x81\x05hello", b"\xff\xff\xff\xff\xff", b"\x89\xfe\xff\xff" + b"x" * 300, b"\x83\x80abcd"],
+)
+def test_frames_that_break_the_protocol_end_the_connection(bytes_: bytes) -> None:
+    incoming = websocket.Incoming()
+    incoming.feed(bytes_)
+    assert incoming.closed
+
+
+def test_messages_of_a_client_are_passed_over() -> None:
+    incoming = websocket.Incoming()
+    client = Connection(ConnectionType.CLIENT)
+    assert incoming.feed(client.send(TextMessage(data="hello" * 1000))) == b""
+    assert not incoming.closed
+
+
+def test_nothing_is_answered_after_goodbye() -> None:
+    incoming = websocket.Incoming()
+    client = Connection(ConnectionType.CLIENT)
+    answer = incoming.feed(client.send(CloseConnection(code=1000)))
+    assert answer
+    assert incoming.closed
+    assert client.state is ConnectionState.LOCAL_CLOSING
+    with pytest.raises(LocalProtocolError):
+        client.send(TextMessage(data="late"))
