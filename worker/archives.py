@@ -25,7 +25,7 @@ from worker.archive.journal import Journal
 from worker.archive.probe import Capabilities, probe
 from worker.blame import BlamedSource
 from worker.breakers import Circuit, Circuits
-from worker.sources import source_from_template
+from worker.sources import Source, source_from_template
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -57,7 +57,7 @@ class ArchiveBuilder:
         place = urlsplit(settings.source_url_template)
         #: Where the files come from, unless they lie in the storage themselves.
         self._host = None if place.scheme == "s3" else place.netloc
-        self._source = BlamedSource(source) if self._host else source
+        self._source: Source = BlamedSource(source) if self._host else source
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
 
@@ -98,7 +98,7 @@ class ArchiveBuilder:
         )
         engine = Engine(
             checkpoint=self._checkpoints.of(job_id),
-            can_copy=capabilities.can_compose,
+            can_copy=capabilities.can_compose and self._settings.compose_archives,
             turn=partial(self._turn, job_id),
         )
         return build(

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.store.cluster import uptime
+from common.store.journal import trim
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: An answer that took so long means that nobody could renew a lease meanwhile, seconds.
 HUNG: Final = 2.0
+#: Seconds between looks at what every reader of the journal has done with.
+TRIM_EVERY: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,7 @@ class SweepThread:
         self._interval = interval
         self._lease = lease
         self._believe_until = 0.0
+        self._trim_at = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
 
@@ -71,6 +75,12 @@ class SweepThread:
         swept = self._sweeper.sweep(self._dispatcher.waiting(), dead=dead, reclaim=reclaim)
         if swept.recovered or swept.failed or swept.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
+        self._trim_journal()
+
+    def _trim_journal(self) -> None:
+        if time.monotonic() >= self._trim_at:
+            self._trim_at = time.monotonic() + TRIM_EVERY * random.uniform(0.5, 1.5)  # noqa: S311
+            trim(self._client)
 
     def _store_was_away(self) -> bool:
         asked_at = time.monotonic()
