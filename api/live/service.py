@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import _socket
 
     from common.jobs.model import Job
+    from common.store.cluster_feed import ClusterFeed
     from common.store.feed import EventFeed
 
 #: Seconds until a caller is told that the store does not answer.
@@ -54,7 +55,9 @@ class Bounds:
 class LiveUpdates:
     """Streams and long polls. Starts by itself with the first of them."""
 
-    def __init__(self, feed: EventFeed, present: Present, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, feed: EventFeed | ClusterFeed, present: Present, bounds: Bounds | None = None
+    ) -> None:
         self.bounds = bounds or Bounds()
         self._feed = feed
         self._hub = Hub(feed, present, heartbeat=self.bounds.heartbeat)
@@ -64,9 +67,9 @@ class LiveUpdates:
         self._loop: Any = None
         self._crowd: Crowd
         self._lost = Flag()
-        #: The loop's watchers of the feed's connection.
-        self._readable: Any = None
-        self._writable: Any = None
+        #: The loop's watchers of the feed's connections.
+        self._readers: list[Any] = []
+        self._writers: dict[EventFeed, Any] = {}
         self._flushing = False
 
     def wait_for(self, job_id: str, since: int, timeout: float) -> Job:
@@ -176,16 +179,18 @@ class LiveUpdates:
                 gevent.sleep(random.uniform(0.1, RECONNECT))  # noqa: S311
                 continue
             self._lost.clear()
-            self._readable = self._loop.io(self._feed.fileno(), READ)
-            self._readable.start(self._pump)
+            for line in self._feed.lines:
+                reader = self._loop.io(line.fileno(), READ)
+                reader.start(self._pump, line)
+                self._readers.append(reader)
             self._hub.resubscribe()
             self._feed_soon()
             self._lost.wait()
 
-    def _pump(self) -> None:
-        """The feed has something to read."""
+    def _pump(self, line: EventFeed) -> None:
+        """One of the feed's connections has something to read."""
         try:
-            for job_id, fields in self._feed.receive():
+            for job_id, fields in line.receive():
                 self._hub.change(job_id, fields)
         except (RedisError, OSError) as error:
             self._disconnect(error)
@@ -213,26 +218,26 @@ class LiveUpdates:
         if not self._feed.connected:
             return
         try:
-            done = self._feed.flush()
+            blocked = [line for line in self._feed.lines if not line.flush()]
         except (RedisError, OSError) as error:
             self._disconnect(error)
             return
-        if not done and self._writable is None:
-            self._writable = self._loop.io(self._feed.fileno(), WRITE)
-            self._writable.start(self._feed_writable)
+        for line in blocked:
+            if line not in self._writers:
+                self._writers[line] = self._loop.io(line.fileno(), WRITE)
+                self._writers[line].start(self._feed_writable, line)
 
-    def _feed_writable(self) -> None:
-        _stop(self._writable)
-        self._writable = None
+    def _feed_writable(self, line: EventFeed) -> None:
+        _stop(self._writers.pop(line))
         self._flush_feed()
 
     def _disconnect(self, error: Exception) -> None:
         log.warning("live updates: the job store's connection is lost", error=repr(error))
         # A watcher has to stop before its file descriptor is closed.
-        for watcher in (self._readable, self._writable):
-            if watcher is not None:
-                _stop(watcher)
-        self._readable = self._writable = None
+        for watcher in (*self._readers, *self._writers.values()):
+            _stop(watcher)
+        self._readers.clear()
+        self._writers.clear()
         self._feed.close()
         self._lost.set()
 

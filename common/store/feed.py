@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import hiredis
@@ -55,6 +55,11 @@ class EventFeed:
         self._connection: AbstractConnection | None = None
         self._socket: socket.socket | None = None
         self._forget()
+
+    @property
+    def lines(self) -> Sequence[EventFeed]:
+        """The connections, each of which is received from and flushed by itself."""
+        return (self,)
 
     @property
     def connected(self) -> bool:
