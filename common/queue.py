@@ -164,6 +164,7 @@ class Dispatcher:
         """Messages in each lane's queue, or None when the broker does not answer."""
         try:
             with self._app.connection_or_acquire() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0)
                 return {lane: _messages(connection, QUEUE_PREFIX + lane) for lane in LANES}
         except (OperationalError, OSError, *self._app.connection_for_read().connection_errors):
             return None
