@@ -13,9 +13,9 @@ from common.jobs.model import Failure, JobSpec
 from common.store import keys
 from common.store.client import open_client
 from common.store.cluster import Cluster, uptime
-from common.store.cluster_feed import open_feed
 from common.store.dead_letters import DeadLetters
 from common.store.deliveries import Deliveries
+from common.store.feed import Change, EventFeed, open_feeds
 from common.store.jobs import JobStore, Limits
 from common.store.journal import Journal, trim
 from common.store.pause import Pause
@@ -121,17 +121,15 @@ def test_a_worker_shows_itself_by_one_connection(running: tuple[str, Sequence[No
 
 def test_the_feed_hears_of_jobs_on_every_node(redis: Redis, jobs: JobStore) -> None:
     ids = create_all(jobs)
-    feed = open_feed(redis)
-    feed.connect()
-    assert len(feed.lines) == 3
-    feed.watch(ids)
-    seen = _receive(feed, len(ids))
+    feeds = _watching(redis, ids)
+    seen = _receive(feeds, len(ids))
     assert {job_id: fields["status"] for job_id, fields in seen} == dict.fromkeys(ids, "queued")
     for job_id in ids:
         jobs.cancel(job_id)
-    seen = _receive(feed, len(ids))
+    seen = _receive(feeds, len(ids))
     assert {job_id: fields["status"] for job_id, fields in seen} == dict.fromkeys(ids, "cancelled")
-    feed.close()
+    for feed in feeds:
+        feed.close()
 
 
 def test_another_node_takes_over_and_nothing_that_was_accepted_is_lost(
@@ -147,11 +145,10 @@ def test_another_node_takes_over_and_nothing_that_was_accepted_is_lost(
     print(f"\nthe cluster went on {time.monotonic() - killed:.1f} s after the death of a primary")
     assert [job.id for job in JobQueries(redis).get_many(ids)] == ids
     assert all(jobs.claim(job_id, "worker") for job_id in ids)
-    feed = open_feed(redis)
-    feed.connect()
-    feed.watch(ids)
-    assert len(_receive(feed, len(ids))) == len(ids)
-    feed.close()
+    feeds = _watching(redis, ids)
+    assert len(_receive(feeds, len(ids))) == len(ids)
+    for feed in feeds:
+        feed.close()
 
 
 def _works(redis: Redis, jobs: JobStore) -> bool:
@@ -164,14 +161,23 @@ def _works(redis: Redis, jobs: JobStore) -> bool:
     return True
 
 
-def _receive(feed, count):  # type: ignore[no-untyped-def]
-    """The first ``count`` changes that the feed brings."""
-    seen = []
+def _watching(redis: Redis, ids: Sequence[str]) -> list[EventFeed]:
+    feeds = open_feeds(redis)
+    assert len(feeds) == 16
+    for number, feed in enumerate(feeds):
+        feed.connect()
+        feed.watch([job_id for job_id in ids if int(job_id[1], 16) == number])
+    return feeds
+
+
+def _receive(feeds: Sequence[EventFeed], count: int) -> list[Change]:
+    """The first ``count`` changes that the feeds bring."""
+    seen: list[Change] = []
     deadline = time.monotonic() + 10
     while len(seen) < count:
         assert time.monotonic() < deadline, f"{len(seen)} of {count}"
-        for line in feed.lines:
-            line.flush()
-            seen += line.receive()
+        for feed in feeds:
+            feed.flush()
+            seen += feed.receive()
         time.sleep(0.01)
     return seen

@@ -13,7 +13,7 @@ from common.bootstrap import same_server
 from common.jobs.model import JobSpec
 from common.queue import LANES, QUEUE_PREFIX, Dispatcher, celery_app
 from common.store.client import open_client
-from common.store.cluster_feed import open_feed
+from common.store.feed import open_feeds
 from common.store.jobs import JobStore
 from common.store.presence import Presence, Workers
 from stack.process import wait_until
@@ -46,7 +46,7 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     own = open_client(url, patience=2, own_connection=True)
     presence = Presence(own, "worker", slots=1, running=lambda: ())
     presence.beat()
-    feed = open_feed(redis)
+    (feed,) = open_feeds(redis)
     feed.connect()
     time.sleep(0.5)
     primary.process.kill()
