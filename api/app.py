@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask
 from flask_cors import CORS
@@ -21,8 +21,19 @@ from api.jwks import RemoteKeys
 from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
+from api.operators import Operators
 from api.remembered import Remembered
-from api.routes import deliveries, downloads, events, health, history, jobs, operator, pages
+from api.routes import (
+    admin,
+    deliveries,
+    downloads,
+    events,
+    health,
+    history,
+    jobs,
+    operator,
+    pages,
+)
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
@@ -30,15 +41,35 @@ from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
+    from flask import Request
+    from werkzeug.routing import MapAdapter
+
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
 
 
+_ROUTES: Final = (
+    *(downloads, events, jobs, deliveries),
+    *(operator, admin, history, health, pages),
+)
+
+
+class _Application(Flask):
+    """Flask, where one path may serve HTTP and WebSocket: the route itself tells them apart."""
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        adapter = super().create_url_adapter(request)
+        if adapter is not None:
+            # Werkzeug would answer 400 to a handshake on a rule that also serves plain requests.
+            adapter.websocket = False
+        return adapter
+
+
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
-    app = Flask("api", static_folder=None)
+    app = _Application("api", static_folder=None)
     app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
@@ -55,7 +86,17 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, deliveries, operator, history, health, pages):
+        for module in (
+            downloads,
+            events,
+            jobs,
+            deliveries,
+            operator,
+            admin,
+            history,
+            health,
+            pages,
+        ):
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     return app
@@ -84,6 +125,9 @@ def _context(services: Services, live: Live | None) -> Context:
         queries=services.queries,
         statistics=statistics,
         deliveries=services.deliveries,
+        dead_letters=services.dead_letters,
+        pause=services.pause,
+        operators=_operators(settings),
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=_authenticator(settings),
@@ -112,6 +156,12 @@ def _context(services: Services, live: Live | None) -> Context:
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
     )
+
+
+def _operators(settings: Settings) -> Operators:
+    if settings.auth_mode == "jwt":
+        return Operators(token="", trust_this_machine=False)
+    return Operators(token=settings.admin_token, trust_this_machine=True)
 
 
 def _history(services: Services) -> HistoryReader | None:

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from api.health import Health
     from api.limits import Limiter
     from api.live.tickets import Tickets
+    from api.operators import Operators
     from api.remembered import Remembered
     from api.waiting import Live
     from common.presenter import JobPresenter
+    from common.store.dead_letters import DeadLetters
     from common.store.deliveries import Deliveries
     from common.store.jobs import JobStore
+    from common.store.pause import Pause
     from common.store.queries import JobQueries
     from common.store.stats import QueueStatistics
 
@@ -42,6 +45,9 @@ class Context:
     queries: JobQueries
     statistics: QueueStatistics
     deliveries: Deliveries
+    dead_letters: DeadLetters
+    pause: Pause
+    operators: Operators
     live: Live
     presenter: JobPresenter
     authenticator: Authenticator

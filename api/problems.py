@@ -35,6 +35,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.Forbidden: 403,
     http_errors.HistoryOff: 404,
     http_errors.UnsupportedMediaType: 415,
+    http_errors.Forbidden: 403,
     http_errors.RateLimited: 429,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,

@@ -144,7 +144,7 @@ class Answer:
 
     @property
     def may_stream(self) -> bool:
-        return self._environ["REQUEST_METHOD"] != "HEAD"
+        return bool(self._environ["REQUEST_METHOD"] != "HEAD")
 
     def head_of_handover(self) -> bytes:
         upgraded = self._status.startswith("101")

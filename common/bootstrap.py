@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
 from common.store.client import open_client
+from common.store.dead_letters import DeadLetters
 from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore, Limits
+from common.store.pause import Pause
 from common.store.presence import Workers
 from common.store.queries import JobQueries
 from common.store.sweeper import Sweeper
@@ -39,10 +41,16 @@ class Services:
     queries: JobQueries
     sweeper: Sweeper
     deliveries: Deliveries
+    dead_letters: DeadLetters
+    pause: Pause
     workers: Workers
     storage: ObjectStore
     #: PostgreSQL; None where no history is kept.
     database: Engine | None
+
+    def plain_client(self) -> Redis:
+        """A client that gives bytes, for a library that wants them."""
+        return open_client(self.settings.redis_url, patience=2.0, decode=False)
 
     def own_connection(self) -> Redis:
         """A client with a connection that nobody else uses, for a worker's presence."""
@@ -78,16 +86,19 @@ def assemble(
         job_ttl=settings.job_ttl,
         archive_ttl=settings.archive_ttl,
     )
+    jobs = JobStore(client, dispatcher, limits)
     return Services(
         settings=settings,
         redis=client,
         celery=celery,
         dispatcher=dispatcher,
-        jobs=JobStore(client, dispatcher, limits),
+        jobs=jobs,
         queries=JobQueries(client),
         workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
         deliveries=Deliveries(client),
+        dead_letters=DeadLetters(client, jobs),
+        pause=Pause(client),
         storage=storage,
         database=database,
     )

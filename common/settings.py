@@ -36,6 +36,12 @@ class Settings:
     source_url_template: str = _setting(
         "s3://files/{file_id}", "The catalogue: s3://bucket/key or https://host/path"
     )
+    source_redirect_hosts: str = _setting(
+        "", "Hosts that an HTTP source may redirect to besides its own, by commas"
+    )
+    source_authorization: str = _setting(
+        "", "Authorization header for an HTTP source, sent to its own host only", secret=True
+    )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
     link_secret: str = _setting(
         "",
@@ -56,6 +62,11 @@ class Settings:
     file_id_min: int = _setting(1, "Smallest file id")
     file_id_max: int = _setting(100_000_000, "Largest file id")
     max_files: int = _setting(1_000, "Most files in one job")
+    admin_token: str = _setting(
+        "",
+        "Bearer token for the operator's calls; empty: only from this machine itself",
+        secret=True,
+    )
 
     # Who may call
     auth_mode: str = _setting("none", "none: X-User-Id is believed; jwt: a bearer token is needed")

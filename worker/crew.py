@@ -12,7 +12,7 @@ from common.storage import Stop, Stopped
 #: Seconds between two looks at the control.
 LISTEN_EVERY = 0.1
 #: Seconds that interrupted threads get to notice it.
-WIND_DOWN = 2.0
+WIND_DOWN = 0.7
 
 T = TypeVar("T")
 

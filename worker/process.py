@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from celery import signals
+from redis.exceptions import RedisError
 
 from common.callbacks import is_public
 from common.errors import DownloadError
-from common.jobs.model import Artifact
 from common.presenter import JobPresenter
 from common.store.journal import Journal
 from common.store.presence import Presence
 from worker import tasks
-from worker.archive import ArchiveRequest, build
-from worker.control import Control
+from worker.archives import ArchiveBuilder
 from worker.heartbeat import Heart
 from worker.runner import Backoff, Runner
-from worker.sources import source_from_template
 from worker.sweeping import SweepThread
 from worker.webhooks import Courier, Poster, WebhookThread
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
-    from common.store.jobs import Claim
     from worker.recorder import Recorder
 
 #: Share of the grace period after which running jobs are handed back; the rest is for doing so.
 _HAND_BACK_AT: Final = 0.8
-#: Seconds between two tries to set up the bucket.
+#: Seconds between two tries to set up the bucket, and between two looks for leftovers in it.
 _STORAGE_RETRY: Final = 1.0
+_LEFTOVERS_EVERY: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +45,7 @@ class WorkerProcess:
         settings = services.settings
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._grace = settings.drain_grace
+        self._over = threading.Event()
         self._archives = ArchiveBuilder(services)
         self._presence = Presence(
             services.own_connection(),
@@ -67,13 +66,15 @@ class WorkerProcess:
         )
         self._recorder = _recorder(services, self.name)
         self._webhooks = _webhooks(services, self.name)
+        circuits = self._archives.circuits(services.plain_client())
         runner = Runner(
             services.jobs,
             self._heart,
-            self._archives.build,
+            circuits.guard(self._archives.build),
             name=self.name,
             deadline=settings.job_deadline,
             backoff=Backoff(base=settings.retry_base_delay, longest=settings.retry_max_delay),
+            may_start=circuits.may_start,
         )
         tasks.register(services.celery, runner)
 
@@ -89,18 +90,22 @@ class WorkerProcess:
         if self._recorder is not None:
             self._recorder.start()
         self._webhooks.start()
-        threading.Thread(target=self._prepare_storage, name="storage", daemon=True).start()
+        threading.Thread(target=self._tend_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
 
-    def _prepare_storage(self) -> None:
-        while True:
+    def _tend_storage(self) -> None:
+        wait = 0.0
+        while not self._over.wait(wait):
             try:
                 self._archives.prepare()
-            except DownloadError as error:
-                log.warning("the storage is not ready", reason=error.message)
-                time.sleep(_STORAGE_RETRY)
+                cleared = self._archives.clear_leftovers()
+            except (DownloadError, RedisError) as error:
+                log.warning("the storage is not ready", reason=str(error))
+                wait = _STORAGE_RETRY
             else:
-                return
+                wait = _LEFTOVERS_EVERY * random.uniform(0.8, 1.2)  # noqa: S311
+                if cleared:
+                    log.info("leftovers cleared", jobs=cleared)
 
     def _draining(self, **_: Any) -> None:
         """SIGTERM: short jobs may end by themselves, the others are handed back in time."""
@@ -110,6 +115,7 @@ class WorkerProcess:
         timer.start()
 
     def _ended(self, **_: Any) -> None:
+        self._over.set()
         self._webhooks.stop()
         self._sweeping.stop()
         if self._recorder is not None:
@@ -137,36 +143,3 @@ def _webhooks(services: Services, name: str) -> WebhookThread:
     )
     journal = Journal(services.redis, "webhooks", name)
     return WebhookThread(journal, services.deliveries, courier)
-
-
-class ArchiveBuilder:
-    """Binds the archive engine to this installation's catalogue and storage."""
-
-    def __init__(self, services: Services) -> None:
-        settings = services.settings
-        self._settings = settings
-        self._prepared = False
-        self._store = services.storage
-        self._source = source_from_template(settings.source_url_template, store=services.storage)
-
-    def prepare(self) -> None:
-        """Make sure, once, that the bucket for archives is there, with its lifecycle rule."""
-        if not self._prepared:
-            self._store.ensure_bucket(self._settings.archive_bucket, ttl=self._settings.archive_ttl)
-            self._prepared = True
-
-    def build(self, claim: Claim, control: Control) -> Artifact:
-        self.prepare()
-        request = ArchiveRequest(
-            job_id=claim.job.id,
-            attempt_token=claim.lease.fence,
-            file_ids=claim.spec.file_ids,
-            file_name=claim.spec.file_name,
-            on_missing=claim.spec.on_missing,
-            bucket=self._settings.archive_bucket,
-            direct_single_file=self._settings.direct_single_file,
-            max_bytes=self._settings.max_archive_bytes,
-            min_rate=self._settings.min_rate_bytes,
-            rate_window=self._settings.min_rate_window,
-        )
-        return build(request, source=self._source, store=self._store, control=control)

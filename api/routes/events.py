@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from flask import Response, g, request
 from flask_smorest import Blueprint
@@ -23,6 +23,9 @@ from common.errors import BackendUnavailable, LonghaulError
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
 
 blueprint = Blueprint("events", __name__, description="Watch jobs live")
 
@@ -87,7 +90,13 @@ def _web_socket(job_id: str) -> Response:
     except ValueError as error:
         raise ValidationFailed({"Upgrade": [str(error)]}) from None
     body = _socket_body(_live(), job_id)
-    return Response(body, 101, headers, direct_passthrough=True)
+    return _SwitchingProtocols(body, 101, headers, direct_passthrough=True)
+
+
+class _SwitchingProtocols(Response):
+    def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:  # noqa: ARG002
+        # Werkzeug drops the body of any 1xx, and here it is what takes the connection over.
+        return cast("Iterable[bytes]", self.response)
 
 
 def _socket_body(live: LiveUpdates, job_id: str) -> Handover:

@@ -205,6 +205,7 @@ class StatisticsSchema(_Answer):
     failed = _count("Since the store began")
     cancelled = _count("Since the store began")
     deadLetters = _count()
+    paused = _member(fields.Boolean, "No job is begun until an operator resumes the queue")
     workers = _count("Worker processes that showed a sign of life")
     durations = _member(fields.Nested, nested=DurationsSchema)
     successRate = _member(

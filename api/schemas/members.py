@@ -1,4 +1,4 @@
-"""Members of what clients get: never absent, null where they are unknown."""
+"""The kinds of members that answers have: never absent, null where unknown."""
 
 from __future__ import annotations
 
@@ -30,5 +30,7 @@ def time(meaning: str = "", *, null: bool = True) -> Any:
 
 
 class AnswerSchema(Schema):
+    """An answer: a member that is not documented is a mistake."""
+
     class Meta:
         unknown = RAISE

@@ -8,8 +8,6 @@ from common.errors import DownloadError, FileChanged, SourceForbidden, StorageEr
 class ObjectMissing(StorageError):
     """The object, bucket or upload does not exist in the storage."""
 
-    retryable = False
-
 
 class UploadMissing(ObjectMissing):
     """The multipart upload was completed, aborted or never begun."""
@@ -17,8 +15,6 @@ class UploadMissing(ObjectMissing):
 
 class Unsatisfiable(StorageError):
     """The storage does not hold the asked range of the object."""
-
-    retryable = False
 
 
 class BadChecksum(StorageError):

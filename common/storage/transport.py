@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from common.errors import NetworkError, StorageError
+from common.errors import DownloadError, NetworkError, StorageError
 from common.storage import documents
 from common.storage.errors import error_for
 from common.storage.sigv4 import Credentials, Signer
@@ -32,16 +32,25 @@ class Busy(StorageError):
     """The storage could not serve the request at this moment."""
 
 
-def retrying(attempt: Callable[[], T], stop: Stop, *, progress: Callable[[], int] = lambda: 0) -> T:
-    """Call until it succeeds; five failures without progress in between end it.
+PASSING: tuple[type[DownloadError], ...] = (Busy, NetworkError)
 
-    Waits 0.1 s, 0.2 s, … at most 2 s with full jitter; a set ``stop`` ends the waits.
+
+def retrying(
+    attempt: Callable[[], T],
+    stop: Stop,
+    *,
+    progress: Callable[[], int] = lambda: 0,
+    on: tuple[type[DownloadError], ...] = PASSING,
+) -> T:
+    """Call until it succeeds; five failures ``on`` which it may, without progress, end it.
+
+    Waits 0.2 s, 0.4 s, … at most 2 s with full jitter; a set ``stop`` ends the waits.
     """
     failures, reached = 0, progress()
     while True:
         try:
             return attempt()
-        except (Busy, NetworkError):
+        except on:
             if progress() > reached:
                 failures, reached = 0, progress()
             failures += 1

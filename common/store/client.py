@@ -7,7 +7,9 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 
-def open_client(url: str, *, patience: float, own_connection: bool = False) -> Redis:
+def open_client(
+    url: str, *, patience: float, own_connection: bool = False, decode: bool = True
+) -> Redis:
     """A client whose calls give up after about ``patience`` seconds.
 
     ``own_connection`` holds one single connection for as long as the client lives.
@@ -21,7 +23,7 @@ def open_client(url: str, *, patience: float, own_connection: bool = False) -> R
     return Redis.from_pool(
         pool.from_url(
             url,
-            decode_responses=True,
+            decode_responses=decode,
             socket_timeout=min(3.0, patience),
             socket_connect_timeout=min(2.0, patience),
             health_check_interval=10,

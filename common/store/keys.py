@@ -26,6 +26,8 @@ PATTERNS: Final = {
     "files": "job:files:{tag}:{id}",
     # List: one JSON object per ended attempt.
     "attempts": "job:attempts:{tag}:{id}",
+    # List: what of its archive is in the storage already, see worker/archive/journal.py.
+    "parts": "job:parts:{tag}:{id}",
     # Channel: a snapshot for each version.
     "events": "job:events:{tag}:{id}",
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
@@ -37,10 +39,14 @@ PATTERNS: Final = {
     "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
     # Hash: lane -> when the newest hint that was claimed had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",
+    # Exists while no job of the partition may be begun.
+    "paused": "jobs:paused:{tag}",
     # Hash: state -> how many jobs ended in it.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",
+    # Sorted set of the job ids that have such a list; since when.
+    "unfinished": "jobs:unfinished:{tag}",
     # Stream of all changes of state.
     "journal": "jobs:journal:{tag}",
     # Sorted sets of the user's jobs: all that are remembered and those not finished; by creation.
@@ -64,6 +70,13 @@ PATTERNS: Final = {
 
 #: Outside of the partitions: the names of workers, and what each says of itself.
 WORKERS: Final = "workers"
+#: What the object storage can do, as JSON, as the worker that started last found it.
+STORAGE: Final = "storage:capabilities"
+
+
+def breaker(name: str) -> str:
+    """Where the state of a service's circuit breaker is kept: a prefix, outside of partitions."""
+    return f"breaker:{name}"
 
 
 def worker(name: str) -> str:
@@ -111,6 +124,15 @@ def files(job_id: str) -> str:
 
 def attempts(job_id: str) -> str:
     return _of_job("attempts", job_id)
+
+
+def parts(job_id: str) -> str:
+    return _of_job("parts", job_id)
+
+
+def building(plan_id: str) -> str:
+    """Who composes this archive at the moment; outside of the partitions, for all users."""
+    return f"archive:building:{plan_id}"
 
 
 def events(job_id: str) -> str:

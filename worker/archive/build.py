@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from common.jobs.model import Artifact, OnMissing
@@ -18,6 +18,7 @@ from worker.archive.plan import Geometry, Unplannable
 from worker.archive.previous import Previous, load_previous, remember
 from worker.archive.request import ZIP_TYPE, ArchiveRequest
 from worker.archive.streaming import stream_archive
+from worker.archive.turns import Alone, KeepingTurn, Turn, waiting_for
 from worker.archive.work import Stored, Tools
 from worker.control import Control
 from worker.crew import Crew
@@ -36,6 +37,8 @@ class Engine:
     geometry: Geometry = field(default_factory=Geometry)
     #: The store copies ranges of objects by itself; see ``probe.py``.
     can_copy: bool = True
+    #: The turn at building the plan with the given id.
+    turn: Callable[[str], Turn] = lambda _: Alone()
 
 
 def build(
@@ -106,14 +109,21 @@ def _composed(
         )  # fmt: skip
     except Unplannable:
         return None
-    stored = find(blueprint, tools.store)
-    if stored is not None and _fresh(stored):
-        clear_away(tools.store, Journal.load(engine.checkpoint))
-        _all_done(members, tools.control)
+
+    def look() -> Stored | None:
+        stored = tools.crew.call(lambda: find(blueprint, tools.store, tools.crew.stop))
+        return stored if stored is not None and _fresh(stored) else None
+
+    turn = engine.turn(blueprint.plan_id)
+    with waiting_for(turn, tools.pace, look) as found:
+        if found is not None:
+            clear_away(tools.store, Journal.load(engine.checkpoint))
+            _all_done(members, tools.control)
+            return found
+        tools = replace(tools, crew=Crew(KeepingTurn(tools.pace, turn)))
+        stored, work = compose(blueprint, tools, engine.checkpoint, previous)
+        remember(work, stored.etag, request.file_ids)
         return stored
-    stored, work = compose(blueprint, tools, engine.checkpoint, previous)
-    remember(work, stored.etag, request.file_ids)
-    return stored
 
 
 def _streamed(

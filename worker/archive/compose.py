@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from common.errors import CancelRequested, DownloadError
-from common.storage import BadChecksum, ObjectMissing, ObjectStore, UploadMissing
+from common.storage import BadChecksum, ObjectMissing, ObjectStore, Stop, UploadMissing
 from worker.archive.copying import copy_parts
 from worker.archive.crc import join
 from worker.archive.journal import Checkpoint, Forgetful, Journal
@@ -43,10 +43,10 @@ def compose(
     return stored, work
 
 
-def find(blueprint: Blueprint, store: ObjectStore) -> Stored | None:
+def find(blueprint: Blueprint, store: ObjectStore, stop: Stop) -> Stored | None:
     """The archive, if it was built before by whomever: one HEAD."""
     try:
-        info = store.head(blueprint.bucket, blueprint.key)
+        info = store.head(blueprint.bucket, blueprint.key, stop=stop)
     except ObjectMissing:
         return None
     if info.size != blueprint.plan.size or info.metadata.get("plan") != blueprint.plan_id:
@@ -104,7 +104,7 @@ def _complete(work: Work, crc32: int) -> str:
         )  # fmt: skip
     except UploadMissing:
         # The answer to an earlier completion was lost, or another worker was faster.
-        stored = find(blueprint, store)
+        stored = find(blueprint, store, work.stop)
         if stored is None:
             raise
         return stored.etag

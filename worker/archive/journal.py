@@ -1,6 +1,6 @@
 """What survives a worker that dies: which upload it was, and which of its parts are in the store.
 
-One record is about 80 bytes a part, and five more for each small file in it whose checksum the
+One record is about 90 bytes a part, and five more for each small file in it whose checksum the
 catalogue does not know. Records are only ever appended; a torn or foreign one is not there.
 """
 
@@ -15,6 +15,9 @@ from typing import Any, Protocol
 import orjson
 
 from common.storage import Part
+
+#: Characters of the plan's id that each record carries.
+PLAN_MARK = 8
 
 
 class Checkpoint(Protocol):
@@ -76,8 +79,8 @@ class Journal:
         journal = cls(checkpoint)
         for record in checkpoint.load():
             try:
-                kind, *values = orjson.loads(record)
-                journal._take(kind, values)
+                kind, plan, *values = orjson.loads(record)
+                journal._take(kind, plan, values)
             except (ValueError, TypeError, struct.error):
                 continue
         return journal
@@ -85,7 +88,7 @@ class Journal:
     def begin(self, plan_id: str, bucket: str, key: str) -> None:
         """Before anything is created: whoever finds only this looks for what came to be."""
         self.plan_id, self.bucket, self.key = plan_id, bucket, key
-        self._write("plan", plan_id, bucket, key)
+        self.checkpoint.append(orjson.dumps(("plan", plan_id, bucket, key)))
 
     def started(self, upload_id: str) -> None:
         self.upload_id = upload_id
@@ -105,13 +108,20 @@ class Journal:
         self.parts.clear()
         self.rungs.clear()
 
-    def _write(self, *record: Any) -> None:
-        self.checkpoint.append(orjson.dumps(record))
+    def _write(self, kind: str, *values: Any) -> None:
+        # Every record names its plan: a worker that was superseded may still append to the list.
+        plan = (self.plan_id or "")[:PLAN_MARK]
+        self.checkpoint.append(orjson.dumps((kind, plan, *values)))
 
-    def _take(self, kind: str, values: list[Any]) -> None:
+    def _take(self, kind: str, plan: str, values: list[Any]) -> None:
+        if kind == "plan":
+            self.plan_id = plan
+            self.bucket, self.key = values
+        elif self.plan_id is not None and self.plan_id[:PLAN_MARK] == plan:
+            self._take_step(kind, values)
+
+    def _take_step(self, kind: str, values: list[Any]) -> None:
         match kind:
-            case "plan":
-                self.plan_id, self.bucket, self.key = values
             case "upload":
                 (self.upload_id,) = values
             case "part":

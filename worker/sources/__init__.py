@@ -6,19 +6,29 @@ from urllib.parse import urlsplit
 
 from common.storage import ObjectStore
 from worker.sources.entry import Described, Missing, Source, SourceEntry
+from worker.sources.http import HttpSource
 from worker.sources.s3 import S3Source
 
 __all__ = ["Described", "Missing", "Source", "SourceEntry", "source_from_template"]
 
 
-def source_from_template(template: str, *, store: ObjectStore) -> Source:
-    """The source that ``template`` names, such as ``s3://files/{file_id}``.
+def source_from_template(
+    template: str,
+    *,
+    store: ObjectStore,
+    redirect_hosts: frozenset[str] = frozenset(),
+    authorization: str | None = None,
+) -> Source:
+    """The source that ``template`` names: ``s3://bucket/{file_id}`` or ``https://host/{file_id}``.
 
-    Raises ValueError for a scheme that is not known or a template without ``{file_id}``.
+    The keywords but ``store`` are for HTTP, see ``http.py``. Raises ValueError for a template that
+    is none.
     """
     if "{file_id}" not in template:
         raise ValueError("SOURCE_URL_TEMPLATE must hold {file_id}")
     parts = urlsplit(template)
     if parts.scheme == "s3" and parts.netloc and parts.path.strip("/"):
         return S3Source(store, bucket=parts.netloc, key_template=parts.path.lstrip("/"))
-    raise ValueError("SOURCE_URL_TEMPLATE must begin with s3://bucket/")
+    if parts.scheme in ("http", "https") and parts.netloc:
+        return HttpSource(template, redirect_hosts=redirect_hosts, authorization=authorization)
+    raise ValueError("SOURCE_URL_TEMPLATE must begin with s3://bucket/ or https://host/")

@@ -1,0 +1,108 @@
+"""Checkpoints and turns, on the job store."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from common.storage import Part
+from common.store import keys
+from common.store.checkpoints import Checkpoints
+from common.store.turns import Turn
+from tests.archive_kit import RecordingControl
+from worker.archive.journal import Journal
+from worker.archive.turns import waiting_for
+
+JOB = keys.new_job_id("ann")
+PLAN = "f" * 40
+
+
+def a_part(number: int) -> Part:
+    return Part(number=number, etag='"' + "d41d8cd98f00b204e9800998ecf8427e" + '"', crc32=2**32 - 1)
+
+
+def test_a_journal_is_read_back_as_it_was_written(redis: Redis) -> None:
+    journal = Journal.load(Checkpoints(redis).of(JOB))
+    journal.begin(PLAN, "archives", "archives/x/archive.zip")
+    journal.started("upload-1")
+    journal.sent(a_part(7), [1, 2**32 - 1])
+    journal.climbed(9, "upload-2", Part(number=1, etag='"abc"', crc32=5))
+
+    again = Journal.load(Checkpoints(redis).of(JOB))
+
+    assert (again.plan_id, again.bucket, again.upload_id) == (PLAN, "archives", "upload-1")
+    assert again.key == "archives/x/archive.zip"
+    assert again.parts == journal.parts
+    assert again.rungs == journal.rungs
+
+
+def test_a_part_takes_less_than_150_bytes(redis: Redis) -> None:
+    checkpoint = Checkpoints(redis).of(JOB)
+    journal = Journal.load(checkpoint)
+    journal.begin(PLAN, "archives", "k")
+    journal.sent(a_part(10_000), [2**32 - 1])
+    journal.climbed(10_000, "f" * 73, Part(number=1, etag='"' + "a" * 32 + '"', crc32=2**32 - 1))
+    assert all(len(record) < 150 for record in checkpoint.load()[1:])
+
+
+def test_torn_and_foreign_records_are_not_there(redis: Redis) -> None:
+    checkpoint = Checkpoints(redis).of(JOB)
+    journal = Journal.load(checkpoint)
+    journal.begin(PLAN, "archives", "k")
+    journal.started("u")
+    checkpoint.append(b'["part","ffffffff",1,"abc')
+    checkpoint.append(b'["part","00000000",2,"abc",1,""]')
+    checkpoint.append(b'{"no": "record"}')
+    again = Journal.load(checkpoint)
+    assert (again.upload_id, again.parts) == ("u", {})
+
+
+def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> None:
+    checkpoints = Checkpoints(redis)
+    checkpoints.of(JOB).append(b"record")
+    assert list(checkpoints.unfinished()) == [JOB]
+    assert 0 < redis.ttl(keys.parts(JOB)) <= 2 * 86_400
+    checkpoints.of(JOB).clear()
+    assert list(checkpoints.unfinished()) == []
+    assert redis.keys("*") == []
+
+
+def test_a_turn_belongs_to_one_job_but_survives_that_jobs_worker(redis: Redis) -> None:
+    first, second = Turn(redis, PLAN, "job-1"), Turn(redis, PLAN, "job-2")
+    assert first.take()
+    assert not second.take()
+    assert Turn(redis, PLAN, "job-1").take()
+    second.leave()
+    assert not second.take()
+    first.leave()
+    assert second.take()
+
+
+def test_a_turn_lapses_unless_it_is_kept(redis: Redis) -> None:
+    turn = Turn(redis, PLAN, "job-1")
+    turn.take()
+    redis.pexpire(keys.building(PLAN), 100)
+    turn.keep()
+    assert redis.pttl(keys.building(PLAN)) > 10_000
+
+
+def test_who_waits_gets_what_the_other_built(redis: Redis) -> None:
+    other = Turn(redis, PLAN, "job-1")
+    other.take()
+    looks = iter([None, "the archive"])
+    with waiting_for(Turn(redis, PLAN, "job-2"), RecordingControl(), lambda: next(looks)) as found:
+        assert found == "the archive"
+    assert redis.get(keys.building(PLAN)) == "job-1"
+
+
+def test_who_waited_for_somebody_that_failed_builds(redis: Redis) -> None:
+    other = Turn(redis, PLAN, "job-1")
+    other.take()
+
+    class Control(RecordingControl):
+        def check(self) -> None:
+            other.leave()
+
+    with waiting_for(Turn(redis, PLAN, "job-2"), Control(), lambda: None) as found:
+        assert found is None
+        assert redis.get(keys.building(PLAN)) == "job-2"
+    assert redis.get(keys.building(PLAN)) is None

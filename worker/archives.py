@@ -1,0 +1,141 @@
+"""Binds the archive engine to this installation: its catalogue, its storage, its job store."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+from redis.exceptions import RedisError
+
+from common.errors import JobNotFound, SourceForbidden
+from common.jobs.transitions import TERMINAL
+from common.storage import ObjectMissing
+from common.store import keys
+from common.store.checkpoints import Checkpoints
+from common.store.turns import Turn
+from worker.archive import ArchiveRequest, build
+from worker.archive.build import Engine
+from worker.archive.compose import clear_away
+from worker.archive.journal import Journal
+from worker.archive.probe import Capabilities, probe
+from worker.blame import BlamedSource
+from worker.breakers import Circuit, Circuits
+from worker.sources import Source, source_from_template
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from common.bootstrap import Services
+    from common.jobs.model import Artifact
+    from common.store.jobs import Claim
+    from worker.control import Control
+
+log = structlog.get_logger(__name__)
+
+
+class ArchiveBuilder:
+    """Builds the archive of any claimed job. Thread safe."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._settings = settings
+        self._services = services
+        self._store = services.storage
+        self._checkpoints = Checkpoints(services.redis)
+        hosts = settings.source_redirect_hosts.split(",")
+        self._source: Source = source_from_template(
+            settings.source_url_template,
+            store=services.storage,
+            redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+            authorization=settings.source_authorization or None,
+        )
+        self._source_host = urlsplit(settings.source_url_template).netloc
+        self._in_storage = settings.source_url_template.startswith("s3://")
+        if not self._in_storage:
+            self._source = BlamedSource(self._source)
+        self._lock = threading.Lock()
+        self._capabilities: Capabilities | None = None
+
+    def circuits(self, client: Redis) -> Circuits:
+        """What tells whether the services that archives need are there; ``client`` gives bytes."""
+        storage = Circuit("storage", client, check=self._check_storage)
+        return Circuits(storage, None if self._in_storage else Circuit(self._source_host, client))
+
+    def _check_storage(self) -> None:
+        with suppress(ObjectMissing, SourceForbidden):
+            self._store.head(self._settings.archive_bucket, "circuit-check", timeout=2.0)
+
+    def prepare(self) -> Capabilities:
+        """Set up the bucket for archives and find out what the storage can do; once."""
+        with self._lock:
+            if self._capabilities is None:
+                bucket = self._settings.archive_bucket
+                self._store.ensure_bucket(bucket, ttl=self._settings.archive_ttl)
+                self._capabilities = probe(self._store, bucket)
+                log.info("storage probed", capabilities=self._capabilities)
+                self._publish(self._capabilities)
+            return self._capabilities
+
+    def build(self, claim: Claim, control: Control) -> Artifact:
+        """Build what the job asks for; see ``worker.archive.build``."""
+        capabilities, job_id = self.prepare(), claim.job.id
+        request = ArchiveRequest(
+            job_id=job_id,
+            attempt_token=claim.lease.fence,
+            file_ids=claim.spec.file_ids,
+            file_name=claim.spec.file_name,
+            on_missing=claim.spec.on_missing,
+            bucket=self._settings.archive_bucket,
+            direct_single_file=self._settings.direct_single_file,
+            max_bytes=self._settings.max_archive_bytes,
+            min_rate=self._settings.min_rate_bytes,
+            rate_window=self._settings.min_rate_window,
+        )
+        engine = Engine(
+            checkpoint=self._checkpoints.of(job_id),
+            can_copy=capabilities.can_compose,
+            turn=partial(self._turn, job_id),
+        )
+        return build(
+            request, source=self._source, store=self._store, control=control, engine=engine
+        )
+
+    def clear_leftovers(self) -> int:
+        """Remove what ended jobs left in the storage; returns how many had left something."""
+        cleared = 0
+        for job_id in self._checkpoints.unfinished():
+            if self._has_ended(job_id):
+                cleared += self._clear(job_id)
+        return cleared
+
+    def _clear(self, job_id: str) -> bool:
+        journal = Journal.load(self._checkpoints.of(job_id))
+        turn = self._turn(job_id, journal.plan_id or "")
+        if not turn.take():
+            # Another job builds the same archive, at the same place: its uploads look like ours.
+            return False
+        try:
+            clear_away(self._store, journal)
+        finally:
+            turn.leave()
+        return True
+
+    def _turn(self, job_id: str, plan_id: str) -> Turn:
+        return Turn(self._services.redis, plan_id, job_id)
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._services.queries.get(job_id).status in TERMINAL
+        except JobNotFound:
+            return True
+
+    def _publish(self, capabilities: Capabilities) -> None:
+        try:
+            self._services.redis.set(keys.STORAGE, orjson.dumps(capabilities))
+        except RedisError as error:
+            log.warning("the storage's capabilities are not published", error=str(error))
