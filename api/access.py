@@ -14,8 +14,9 @@ from api.live import websocket
 from common.errors import JobNotFound, LonghaulError
 
 ADMIN_PATHS: Final = "/v1/admin/"
+SOCKET: Final = "sockets.web_socket"
 #: Views that a browser calls without headers: their URL carries a ticket instead.
-TICKETED: Final = frozenset({"events.subscribe", "events.stream"})
+TICKETED: Final = frozenset({"events.subscribe", "events.stream", SOCKET})
 
 #: What a browser's page is told of a refused WebSocket, which sees no status of the handshake.
 CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
@@ -36,7 +37,7 @@ def admit() -> None:
         _check_operator()
         _check_owner()
     except (Unauthorized, Forbidden, JobNotFound) as refusal:
-        if request.endpoint not in TICKETED or not websocket.wanted(request.environ):
+        if request.endpoint != SOCKET:
             raise
         g.refusal = refusal
 

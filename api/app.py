@@ -33,6 +33,10 @@ from api.routes import (
     jobs,
     operator,
     pages,
+<<<<<<< HEAD
+=======
+    sockets,
+>>>>>>> main
 )
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
@@ -41,14 +45,12 @@ from common.store.feed import EventFeed
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
-    from flask import Request
-    from werkzeug.routing import MapAdapter
-
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
 
 
+<<<<<<< HEAD
 _ROUTES: Final = (
     *(downloads, events, jobs, deliveries),
     *(operator, admin, history, health, pages),
@@ -64,12 +66,16 @@ class _Application(Flask):
             # Werkzeug would answer 400 to a handshake on a rule that also serves plain requests.
             adapter.websocket = False
         return adapter
+=======
+#: What the OpenAPI document describes.
+_DOCUMENTED = (downloads, events, jobs, deliveries, operator, history, admin, health, pages)
+>>>>>>> main
 
 
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
-    app = _Application("api", static_folder=None)
+    app = Flask("api", static_folder=None)
     app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
@@ -86,6 +92,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
+<<<<<<< HEAD
         for module in (
             downloads,
             events,
@@ -97,8 +104,12 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
             health,
             pages,
         ):
+=======
+        for module in _DOCUMENTED:
+>>>>>>> main
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
+    app.register_blueprint(sockets.blueprint)
     return app
 
 
@@ -127,11 +138,16 @@ def _context(services: Services, live: Live | None) -> Context:
         deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,
+<<<<<<< HEAD
         operators=_operators(settings),
+=======
+        operators=Operators(
+            token=settings.admin_token, trust_this_machine=settings.auth_mode == "none"
+        ),
+>>>>>>> main
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=_authenticator(settings),
-        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
         limiter=Limiter(
             services.redis,
             create_user=settings.create_per_minute_user,
@@ -155,6 +171,7 @@ def _context(services: Services, live: Live | None) -> Context:
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
+        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
     )
 
 

@@ -65,7 +65,7 @@ class Context:
     polling_interval_ms: int
     #: Base of the URLs in answers, without a slash; empty: as the client called.
     public_url: str
-    #: What live URLs carry to prove the right to watch.
+    #: What a live URL carries to prove the right to watch.
     tickets: Tickets
 
 

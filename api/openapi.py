@@ -17,8 +17,9 @@ from api import problems
 from api.auth import USER_PATTERN
 from api.context import here
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
-from api.schemas.answers import JobEventSchema, ProblemSchema
+from api.schemas.answers import ProblemSchema
 from api.schemas.fields import FileId, FileIds, Metadata
+from api.schemas.job import JobEventSchema
 
 VERSION: Final = "0.1.0"
 

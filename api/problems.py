@@ -86,7 +86,7 @@ def status_of(kind: type[errors.LonghaulError]) -> int:
 def from_error(error: errors.LonghaulError) -> Response:
     """The answer for anything that this product raises on purpose."""
     if isinstance(error, errors.DownloadError):
-        log.warning("a backend failed", error=error.message)
+        log.warning("a backend failed", request_id=g.get("request_id"), error=error.message)
         error = errors.BackendUnavailable()
     status = status_of(type(error))
     extras: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def from_error(error: errors.LonghaulError) -> Response:
 
 
 def _from_redis(error: RedisError) -> Response:
-    log.warning("the job store failed", error=repr(error))
+    log.warning("the job store failed", request_id=g.get("request_id"), error=repr(error))
     return from_error(errors.BackendUnavailable())
 
 

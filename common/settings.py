@@ -96,6 +96,9 @@ class Settings:
     min_rate_window: float = _setting(30.0, "Over how many seconds the minimum rate is taken")
     max_archive_bytes: int = _setting(1_099_511_627_776, "Largest sum of file sizes, bytes")
     direct_single_file: bool = _setting(True, "Deliver a single file as itself, without a ZIP")
+    compose_archives: bool = _setting(
+        True, "Let the storage copy files into archives itself, where it can; false: stream them"
+    )
     archive_ttl: int = _setting(86_400, "How long an archive can be fetched, seconds")
     job_ttl: int = _setting(86_400, "How long a finished job is remembered, seconds")
     link_ttl: int = _setting(3_600, "Validity of a signed link, seconds")

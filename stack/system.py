@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import secrets
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,6 +79,7 @@ class System:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "DATABASE_URL": database_url(postgres_port),
             "LINK_SECRET": secrets.token_urlsafe(32),
+            "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }
         self._parts: dict[str, Part] = {}

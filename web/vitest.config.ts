@@ -7,7 +7,7 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["{client,react}/test/**/*.test.{ts,tsx}"] },
+        test: { name: "unit", include: ["{client,react,app}/test/**/*.test.{ts,tsx}"] },
       },
       {
         extends: true,

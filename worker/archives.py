@@ -98,7 +98,7 @@ class ArchiveBuilder:
         )
         engine = Engine(
             checkpoint=self._checkpoints.of(job_id),
-            can_copy=capabilities.can_compose,
+            can_copy=capabilities.can_compose and self._settings.compose_archives,
             turn=partial(self._turn, job_id),
         )
         return build(

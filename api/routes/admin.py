@@ -12,7 +12,7 @@ from api.answers import json_answer
 from api.context import here
 from api.openapi import Answer, operation
 from api.schemas.admin import DeadLettersSchema, PausedSchema
-from api.schemas.answers import JobSchema
+from api.schemas.job import JobSchema
 from api.schemas.requests import PAGE_QUERY
 from common.presenter import iso
 from common.store.dead_letters import DeadLetter

@@ -12,13 +12,8 @@ from api.answers import json_answer, poll_after
 from api.context import here
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
 from api.openapi import Answer, operation
-from api.schemas.answers import (
-    CancelledSchema,
-    FilesSchema,
-    JobSchema,
-    JobsSchema,
-    ResultSchema,
-)
+from api.schemas.answers import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
+from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from common.jobs.model import FileReport, Job
 from common.jobs.transitions import JobState

@@ -38,10 +38,23 @@ def index() -> Response:
     """The web page to a browser, and where the documents are to the rest."""
     offered = ["application/json", "text/html"]
     if request.accept_mimetypes.best_match(offered, offered[0]) == "text/html":
-        built = WEB / "index.html"
-        return _page(built if built.is_file() else _PAGES / "index.html")
+        return _web_page()
     about = {"message": "Longhaul: downloads that take long", "version": VERSION, "docs": "/docs"}
     return json_answer(about, headers={"Vary": "Accept"})
+
+
+@documents.get("/operator")
+def operator_page() -> Response:
+    """The same web page: it looks at its path."""
+    return _web_page()
+
+
+@documents.get("/assets/<path:name>")
+def web_asset(name: str) -> Response:
+    """A file that the web page is built of; its name holds a hash of its content."""
+    answer = send_from_directory(WEB / "assets", name)
+    answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return answer
 
 
 @documents.get("/openapi.json")
@@ -64,6 +77,11 @@ def problem_codes() -> Response:
 def asset(name: str) -> Response:
     folder = _PAGES if name == "start.js" else _SWAGGER_UI
     return send_from_directory(folder, name, max_age=_ASSET_AGE)
+
+
+def _web_page() -> Response:
+    built = WEB / "index.html"
+    return _page(built if built.is_file() else _PAGES / "index.html")
 
 
 def _page(file: Path) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from api.schemas.answers import JobSchema
+from api.schemas.job import JobSchema
 from api.schemas.members import AnswerSchema, count, member, string, time
 
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
-from api.schemas.answers import FILE_STATES, JobSchema
+from api.schemas.answers import FILE_STATES
+from api.schemas.job import JobSchema
 from api.schemas.members import AnswerSchema, choice, count, member, string, time
 from common.jobs.transitions import JobState
 

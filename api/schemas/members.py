@@ -1,4 +1,4 @@
-"""The kinds of members that answers have: never absent, null where unknown."""
+"""How answers are described: members are never absent, unknown ones are null."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def time(meaning: str = "", *, null: bool = True) -> Any:
 
 
 class AnswerSchema(Schema):
-    """An answer: a member that is not documented is a mistake."""
+    """An object that has these members and no others."""
 
     class Meta:
         unknown = RAISE

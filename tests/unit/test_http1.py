@@ -20,7 +20,8 @@ def environs(*pieces: bytes) -> list[dict[str, Any]]:
 
 def test_request_becomes_wsgi_variables() -> None:
     (environ,) = environs(
-        b"GET /a%20b/%C3%BC?x=%31&y HTTP/1.1\r\nHost: h\r\nX-User-Id: al\r\nAccept: a\r\nAccept: b\r\n\r\n"
+        b"GET /a%20b/%C3%BC?x=%31&y HTTP/1.1\r\nHost: h\r\n"
+        b"X-User-Id: al\r\nAccept: a\r\nAccept: b\r\n\r\n"
     )
     assert environ["REQUEST_METHOD"] == "GET"
     assert environ["PATH_INFO"] == "/a b/ü".encode().decode("latin-1")
@@ -75,7 +76,8 @@ def test_header_with_an_underscore_cannot_pass_for_another() -> None:
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\nab\r\n0\r\n\r\n",
@@ -100,7 +102,7 @@ def test_ambiguous_or_malformed_request_is_refused(request_: bytes) -> None:
 @pytest.mark.parametrize(
     ("pieces", "status"),
     [
-        ((b"GET /" + b"a" * 40_000,), http1.HEAD_TOO_LARGE),
+        ((b"GET /" + b"a" * 40_000, b"a" * 40_000), http1.HEAD_TOO_LARGE),
         (
             (b"GET / HTTP/1.1\r\nHost: h\r\nA: ", *[b"b" * 1000] * 40),
             http1.HEAD_TOO_LARGE,

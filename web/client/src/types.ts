@@ -89,6 +89,8 @@ export interface QueueStatistics {
   workers: number;
   /** Milliseconds from creation to completion, over the newest completed jobs. */
   durations: { p50: number | null; p95: number | null; p99: number | null };
+  /** Whether the queue is paused; older services do not say. */
+  paused?: boolean;
   /** 0 to 1. */
   successRate: number | null;
 }

@@ -1,0 +1,201 @@
+import type { StartOptions } from "@longhaul/client";
+import {
+  Announcement,
+  ArchiveLink,
+  type DownloadView,
+  ENGLISH,
+  formatBytes,
+  isUnderWay,
+  Progress,
+  useDownload,
+} from "@longhaul/react";
+import { type ReactNode, useEffect, useId, useState } from "react";
+import { Icon } from "../ui/icons.js";
+import { ConnectionBadge } from "./connection-badge.js";
+import { Details } from "./details.js";
+import { showIds } from "./parse-ids.js";
+import type { ReportProgress } from "./use-title.js";
+
+export interface DownloadCardProps {
+  jobId: string;
+  fileIds: readonly number[];
+  startedAt: string;
+  onForget(jobId: string): void;
+  /** Forget this download and start another one in its place. */
+  onRestart(jobId: string, fileIds: readonly number[], options: StartOptions): void;
+  onProgress: ReportProgress;
+}
+
+/** One download, from its start to its archive. */
+export function DownloadCard({
+  jobId,
+  fileIds,
+  startedAt,
+  onForget,
+  onRestart,
+  onProgress,
+}: DownloadCardProps) {
+  const view = useDownload(jobId);
+  const titleId = useId();
+  const detailsId = useId();
+  const [open, setOpen] = useState(false);
+  const underWay = isUnderWay(view.phase);
+  const progress = view.job?.progress ?? 0;
+  useEffect(() => {
+    onProgress(jobId, underWay ? progress : null);
+    return () => onProgress(jobId, null);
+  }, [onProgress, jobId, underWay, progress]);
+  const status = ENGLISH.status(view);
+  const skip = () => onRestart(jobId, fileIds, { onMissing: "skip" });
+  return (
+    <li>
+      <article
+        id={jobId}
+        className="card download"
+        data-phase={view.phase}
+        aria-labelledby={titleId}
+      >
+        <div className="download-head">
+          <div className="download-what">
+            <h3 id={titleId}>{nameOf(view) ?? filesOf(fileIds)}</h3>
+            <p className="small muted">{subtitle(view, fileIds, startedAt)}</p>
+          </div>
+          {underWay && <ConnectionBadge connection={view.connection} />}
+        </div>
+        {underWay && (
+          <Progress
+            value={view.phase === "processing" ? progress : null}
+            label={`Progress of ${filesOf(fileIds)}`}
+            text={status}
+          />
+        )}
+        <div className="download-foot">
+          <p className="download-status" aria-hidden>
+            {view.phase === "ready" && <Icon name="check" />}
+            {view.phase === "failed" && <Icon name="alert" />}
+            <span>{status}</span>
+          </p>
+          <Actions view={view} onForget={() => onForget(jobId)} onSkip={skip}>
+            <Disclosure open={open} controls={detailsId} onChange={setOpen} />
+          </Actions>
+        </div>
+        {view.refusal && (
+          <p className="notice" data-tone="danger" role="alert">
+            {view.refusal.message}
+          </p>
+        )}
+        <Announcement phase={view.phase} progress={progress} text={status} />
+        <div id={detailsId} hidden={!open}>
+          {open && view.job && <Details job={view.job} />}
+        </div>
+      </article>
+    </li>
+  );
+}
+
+function filesOf(fileIds: readonly number[]): string {
+  return fileIds.length === 1 ? "1 file" : `${fileIds.length.toLocaleString("en")} files`;
+}
+
+/** The archive's name, unless it was made up from the job's id. */
+function nameOf({ job, jobId }: DownloadView): string | null {
+  return job?.fileName && !job.fileName.includes(jobId ?? "") ? job.fileName : null;
+}
+
+function subtitle(view: DownloadView, fileIds: readonly number[], startedAt: string): string {
+  const { phase, job } = view;
+  const parts = [showIds(fileIds)];
+  if (nameOf(view)) parts.unshift(filesOf(fileIds));
+  if (phase === "processing" && job?.totalBytes) {
+    parts.push(`${formatBytes(job.processedBytes ?? 0)} of ${formatBytes(job.totalBytes)}`);
+  }
+  if (phase === "ready" && job?.fileSize != null) parts.push(formatBytes(job.fileSize));
+  if (!isUnderWay(phase)) parts.push(whenOf(startedAt));
+  return parts.join(" · ");
+}
+
+function whenOf(time: string): string {
+  const then = new Date(time);
+  const today = then.toDateString() === new Date().toDateString();
+  const day = today ? {} : ({ day: "numeric", month: "short" } as const);
+  return then.toLocaleString(undefined, { hour: "numeric", minute: "2-digit", ...day });
+}
+
+interface ActionsProps {
+  view: DownloadView;
+  onForget(): void;
+  onSkip(): void;
+  children: ReactNode;
+}
+
+function Actions({ view, onForget, onSkip, children }: ActionsProps) {
+  const { phase, pending, cancel, job } = view;
+  const busy = pending !== null;
+  return (
+    <div className="actions">
+      {isUnderWay(phase) && (
+        <button
+          className="button quiet"
+          type="button"
+          disabled={busy}
+          onClick={() => void cancel()}
+        >
+          Cancel
+        </button>
+      )}
+      {phase === "failed" && job?.errorCode === "FILE_NOT_FOUND" && view.fileIds.length > 1 && (
+        <button className="button" type="button" disabled={busy} onClick={onSkip}>
+          Go on without it
+        </button>
+      )}
+      {phase === "failed" && (
+        <button className="button" type="button" disabled={busy} onClick={() => void view.retry()}>
+          <Icon name="retry" />
+          Try again
+        </button>
+      )}
+      {phase === "ready" && (
+        <ArchiveLink view={view} className="button primary">
+          <Icon name="download" />
+          Save file
+        </ArchiveLink>
+      )}
+      <span className="actions-end">
+        {children}
+        {!isUnderWay(phase) && (
+          <button
+            className="icon-button"
+            type="button"
+            aria-label="Remove from this list"
+            title="Remove from this list"
+            onClick={onForget}
+          >
+            <Icon name="close" />
+          </button>
+        )}
+      </span>
+    </div>
+  );
+}
+
+interface DisclosureProps {
+  open: boolean;
+  controls: string;
+  onChange(open: boolean): void;
+}
+
+function Disclosure({ open, controls, onChange }: DisclosureProps) {
+  return (
+    <button
+      className="icon-button disclosure"
+      type="button"
+      aria-label="Details"
+      title="Details"
+      aria-expanded={open}
+      aria-controls={controls}
+      onClick={() => onChange(!open)}
+    >
+      <Icon name="chevron" />
+    </button>
+  );
+}

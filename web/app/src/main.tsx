@@ -1,0 +1,29 @@
+import { Longhaul } from "@longhaul/client";
+import { LonghaulProvider } from "@longhaul/react";
+import { lazy, StrictMode, Suspense } from "react";
+import { createRoot } from "react-dom/client";
+import { Shell } from "./ui/shell.js";
+import { applyTheme, storedTheme } from "./ui/theme.js";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+
+const DownloadPage = lazy(() => import("./download/page.js"));
+const OperatorPage = lazy(() => import("./operator/page.js"));
+
+const isOperator = window.location.pathname.replace(/\/$/, "") === "/operator";
+
+applyTheme(storedTheme());
+
+const root = document.getElementById("root");
+if (!root) throw new Error("The page has no #root");
+
+createRoot(root).render(
+  <StrictMode>
+    <LonghaulProvider client={new Longhaul()}>
+      <Shell page={isOperator ? "operator" : "downloads"}>
+        <Suspense fallback={null}>{isOperator ? <OperatorPage /> : <DownloadPage />}</Suspense>
+      </Shell>
+    </LonghaulProvider>
+  </StrictMode>,
+);

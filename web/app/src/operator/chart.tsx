@@ -1,0 +1,236 @@
+import { type PointerEvent, useEffect, useRef, useState } from "react";
+
+export interface Series {
+  name: string;
+  /** 1 to 3, or "danger": which colour. */
+  tone: "1" | "2" | "3" | "danger";
+  values: readonly (number | null)[];
+}
+
+export interface ChartProps {
+  title: string;
+  /** `bars` stand on each other, `lines` beside each other. */
+  kind: "bars" | "lines";
+  series: readonly Series[];
+  /** Milliseconds since 1970 of each column. */
+  times: readonly number[];
+  show(value: number): string;
+  /** What is said while there is nothing to draw. */
+  nothing: string;
+}
+
+const HEIGHT = 168;
+const LEFT = 52;
+const BOTTOM = 22;
+const TOP = 8;
+
+/** A small chart over time. Its values are also in its legend: the newest, or those pointed at. */
+export function Chart({ title, kind, series, times, show, nothing }: ChartProps) {
+  const [frame, width] = useWidth();
+  const [pointed, setPointed] = useState<number | null>(null);
+  const scale = scaleOf(kind, series, width, times.length);
+  const column = pointed ?? newest(series);
+  const empty = series.every(({ values }) => values.every((value) => value === null));
+  const point = (event: PointerEvent<SVGSVGElement>) => {
+    const left = event.clientX - event.currentTarget.getBoundingClientRect().left;
+    const index = Math.floor((left - LEFT) / scale.step);
+    setPointed(index >= 0 && index < times.length ? index : null);
+  };
+  return (
+    <figure className="card chart" ref={frame}>
+      <figcaption>
+        <h3>{title}</h3>
+        <Legend series={series} column={column} show={show} />
+      </figcaption>
+      {empty ? (
+        <p className="chart-nothing muted">{nothing}</p>
+      ) : (
+        <svg
+          role="img"
+          aria-label={summary(title, series, show)}
+          width={width}
+          height={HEIGHT}
+          onPointerMove={point}
+          onPointerLeave={() => setPointed(null)}
+        >
+          <Axis scale={scale} show={show} width={width} times={times} />
+          {pointed !== null && (
+            <rect
+              className="chart-pointed"
+              x={scale.x(pointed)}
+              y={TOP}
+              width={scale.step}
+              height={HEIGHT - BOTTOM - TOP}
+            />
+          )}
+          {kind === "bars" ? (
+            <Bars series={series} scale={scale} />
+          ) : (
+            <Lines series={series} scale={scale} />
+          )}
+        </svg>
+      )}
+    </figure>
+  );
+}
+
+interface Scale {
+  top: number;
+  step: number;
+  x(column: number): number;
+  y(value: number): number;
+}
+
+function scaleOf(
+  kind: ChartProps["kind"],
+  series: readonly Series[],
+  width: number,
+  columns: number,
+): Scale {
+  const heights = Array.from({ length: columns }, (_, column) => {
+    const values = series.map(({ values }) => values[column] ?? 0);
+    return kind === "bars" ? values.reduce((sum, value) => sum + value, 0) : Math.max(...values);
+  });
+  const top = roundUp(Math.max(...heights));
+  const step = Math.max(1, (width - LEFT) / columns);
+  return {
+    top,
+    step,
+    x: (column) => LEFT + column * step,
+    y: (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - BOTTOM - TOP),
+  };
+}
+
+/** The next of 1, 2, 4, 5, 8, 10, 20, … which halves well. */
+function roundUp(value: number): number {
+  if (value <= 0) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  const steps = [1, 2, 4, 5, 8, 10];
+  return (steps.find((step) => step * power >= value) ?? 10) * power;
+}
+
+function newest(series: readonly Series[]): number {
+  return Math.max(...series.map(({ values }) => values.findLastIndex((value) => value !== null)));
+}
+
+function summary(title: string, series: readonly Series[], show: ChartProps["show"]): string {
+  const column = newest(series);
+  const parts = series.map(({ name, values }) => {
+    const value = values[column];
+    return `${name} ${value == null ? "unknown" : show(value)}`;
+  });
+  return `${title}, newest: ${parts.join(", ")}`;
+}
+
+interface LegendProps {
+  series: readonly Series[];
+  column: number;
+  show: ChartProps["show"];
+}
+
+function Legend({ series, column, show }: LegendProps) {
+  return (
+    <ul className="legend">
+      {series.map(({ name, tone, values }) => {
+        const value = values[column];
+        return (
+          <li key={name} data-tone={tone}>
+            {name} <strong>{value == null ? "–" : show(value)}</strong>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+interface AxisProps {
+  scale: Scale;
+  show: ChartProps["show"];
+  width: number;
+  times: readonly number[];
+}
+
+function Axis({ scale, show, width, times }: AxisProps) {
+  const clock = (time: number) =>
+    new Date(time).toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
+  const every = width < 480 ? 20 : 10;
+  return (
+    <g className="chart-axis">
+      {[0, scale.top / 2, scale.top].map((value) => (
+        <g key={value}>
+          <line x1={LEFT} x2={width} y1={scale.y(value)} y2={scale.y(value)} />
+          <text x={LEFT - 8} y={scale.y(value) + 4} textAnchor="end">
+            {show(value)}
+          </text>
+        </g>
+      ))}
+      {times.map(
+        (time, column) =>
+          column % every === 0 && (
+            <text key={time} x={scale.x(column)} y={HEIGHT - 4}>
+              {clock(time)}
+            </text>
+          ),
+      )}
+    </g>
+  );
+}
+
+interface MarksProps {
+  series: readonly Series[];
+  scale: Scale;
+}
+
+function Bars({ series, scale }: MarksProps) {
+  const columns = series[0]?.values.length ?? 0;
+  const width = Math.max(1, Math.min(scale.step - 2, 18));
+  return Array.from({ length: columns }, (_, column) => {
+    let below = 0;
+    return series.map(({ name, tone, values }) => {
+      const value = values[column] ?? 0;
+      const y = scale.y(below + value);
+      const height = scale.y(below) - y;
+      below += value;
+      const x = scale.x(column) + (scale.step - width) / 2;
+      const key = `${name} ${column}`;
+      return (
+        height > 0 && (
+          <rect key={key} className="bar" data-tone={tone} {...{ x, y, width, height }} rx={2} />
+        )
+      );
+    });
+  });
+}
+
+function Lines({ series, scale }: MarksProps) {
+  return series.map(({ name, tone, values }) => {
+    let pen = "M";
+    const path = values.map((value, column) => {
+      if (value === null) {
+        pen = "M";
+        return "";
+      }
+      // The hair's breadth makes a dot of a value without neighbours.
+      const dot = pen === "M" ? "h.01" : "";
+      const piece = `${pen}${scale.x(column) + scale.step / 2} ${scale.y(value)}${dot}`;
+      pen = "L";
+      return piece;
+    });
+    return <path key={name} className="line" data-tone={tone} d={path.join("")} />;
+  });
+}
+
+function useWidth() {
+  const frame = useRef<HTMLElement>(null);
+  const [width, setWidth] = useState(320);
+  useEffect(() => {
+    const element = frame.current;
+    if (!element) return;
+    const observer = new ResizeObserver(([entry]) => {
+      if (entry) setWidth(Math.max(160, Math.floor(entry.contentRect.width)));
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  return [frame, width] as const;
+}

@@ -1,0 +1,83 @@
+import type { DeadLetter } from "@longhaul/client";
+import { useLonghaul } from "@longhaul/react";
+import { useCallback, useEffect, useRef, useState } from "react";
+import { Icon } from "../ui/icons.js";
+import { age } from "./age.js";
+import { Unavailable } from "./unavailable.js";
+import { usePolled } from "./use-polled.js";
+
+export interface DeadLettersProps {
+  /** How many there are; the list is asked for anew when this changes. */
+  count: number;
+  onChange(): void;
+}
+
+const EVERY = 10_000;
+
+/** Jobs that failed for good although another attempt might help, and the way back. */
+export function DeadLetters({ count, onChange }: DeadLettersProps) {
+  const { operator } = useLonghaul();
+  const ask = useCallback((stop: AbortSignal) => operator.deadLetters(stop), [operator]);
+  const { data, error, refresh } = usePolled(ask, EVERY);
+  useWhenChanged(count, refresh);
+  const letters = data?.deadLetters ?? [];
+  const requeued = () => {
+    refresh();
+    onChange();
+  };
+  return (
+    <section className="card table-card" aria-labelledby="dead-title">
+      <h2 id="dead-title">
+        Dead letters {count > 0 && <span className="count">{count.toLocaleString("en")}</span>}
+      </h2>
+      {!data && error && <Unavailable error={error} />}
+      {data && !letters.length && <p className="muted">None.</p>}
+      {letters.length > 0 && (
+        <ul className="rows">
+          {letters.map((letter) => (
+            <Row key={letter.jobId} letter={letter} onRequeued={requeued} />
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function Row({ letter, onRequeued }: { letter: DeadLetter; onRequeued(): void }) {
+  const { operator } = useLonghaul();
+  const [busy, setBusy] = useState(false);
+  const [refusal, setRefusal] = useState<string | null>(null);
+  const requeue = async () => {
+    setBusy(true);
+    setRefusal(null);
+    try {
+      await operator.requeue(letter.jobId);
+      onRequeued();
+    } catch (error) {
+      setRefusal((error as Error).message);
+      setBusy(false);
+    }
+  };
+  return (
+    <li>
+      <span className="row-main">
+        <code>{letter.jobId.slice(0, 8)}</code>
+        <span className="row-text">{refusal ?? letter.error ?? "Failed"}</span>
+      </span>
+      <span className="code">{letter.errorCode}</span>
+      <span className="small muted row-age">{age(letter.completedAt ?? letter.updatedAt)}</span>
+      <button className="button" type="button" disabled={busy} onClick={() => void requeue()}>
+        <Icon name="retry" />
+        Requeue
+      </button>
+    </li>
+  );
+}
+
+function useWhenChanged(value: number, then: () => void): void {
+  const before = useRef(value);
+  useEffect(() => {
+    if (before.current !== value) then();
+    before.current = value;
+  }, [value, then]);
+}

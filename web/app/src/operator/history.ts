@@ -1,0 +1,70 @@
+import type { QueueStatistics } from "@longhaul/client";
+
+/** The counters at one moment; `at` in milliseconds since 1970. */
+export interface Sample {
+  at: number;
+  completed: number;
+  failed: number;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+}
+
+/** One column of a chart: what happened from `at` on, for `BUCKET` milliseconds. */
+export interface Bucket {
+  at: number;
+  /** Jobs a minute; null where nobody was looking. */
+  completed: number | null;
+  failed: number | null;
+  /** Milliseconds, at the end of the bucket. */
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+}
+
+export const BUCKET = 15_000;
+export const BUCKETS = 40;
+const MINUTE = 60_000;
+const MOST_SAMPLES = (BUCKET * (BUCKETS + 1)) / 1_000;
+
+export function sampleOf(statistics: QueueStatistics, at: number): Sample {
+  const { completed, failed, durations } = statistics;
+  return { at, completed, failed, ...durations };
+}
+
+/** The samples with one more, without those that no chart shows any more. */
+export function extended(samples: readonly Sample[], sample: Sample): Sample[] {
+  const since = sample.at - BUCKET * (BUCKETS + 1);
+  return [...samples.filter(({ at }) => at > since && at < sample.at), sample].slice(-MOST_SAMPLES);
+}
+
+/**
+ * The newest `BUCKETS` columns up to `now`. A rate is the difference of two counters; where they ran
+ * backwards the store was emptied, and nothing is known.
+ */
+export function bucketsOf(samples: readonly Sample[], now: number): Bucket[] {
+  const last = Math.floor(now / BUCKET) * BUCKET;
+  return Array.from({ length: BUCKETS }, (_, index) => {
+    const at = last - (BUCKETS - 1 - index) * BUCKET;
+    return bucketOf(samples, at);
+  });
+}
+
+function bucketOf(samples: readonly Sample[], at: number): Bucket {
+  const within = samples.filter((sample) => sample.at >= at && sample.at < at + BUCKET);
+  const before = samples.findLast((sample) => sample.at < at && sample.at >= at - BUCKET);
+  const first = before ?? within[0];
+  const last = within.at(-1);
+  const rate = (counter: "completed" | "failed") => {
+    if (!first || !last || last.at === first.at || last[counter] < first[counter]) return null;
+    return ((last[counter] - first[counter]) * MINUTE) / (last.at - first.at);
+  };
+  return {
+    at,
+    completed: rate("completed"),
+    failed: rate("failed"),
+    p50: last?.p50 ?? null,
+    p95: last?.p95 ?? null,
+    p99: last?.p99 ?? null,
+  };
+}

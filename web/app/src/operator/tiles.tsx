@@ -1,0 +1,51 @@
+import type { QueueStatistics } from "@longhaul/client";
+
+interface Tile {
+  name: string;
+  value: string;
+  note?: string | undefined;
+  tone?: "warn" | "danger" | undefined;
+}
+
+/** The figures that an operator looks at first. */
+export function Tiles({ statistics }: { statistics: QueueStatistics }) {
+  return (
+    <dl className="tiles">
+      {tilesOf(statistics).map(({ name, value, note, tone }) => (
+        <div className="card tile" key={name} data-tone={tone}>
+          <dt>{name}</dt>
+          <dd>
+            <strong>{value}</strong>
+            {note && <span className="small muted">{note}</span>}
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function tilesOf(now: QueueStatistics): Tile[] {
+  const number = (value: number) => value.toLocaleString("en");
+  const rate = now.successRate;
+  return [
+    { name: "Waiting", value: number(now.totalWaiting) },
+    { name: "In progress", value: number(now.processing) },
+    { name: "Retrying", value: number(now.retrying), tone: now.retrying ? "warn" : undefined },
+    {
+      name: "Completed",
+      value: number(now.completed),
+      note: rate === null ? undefined : `${(Math.floor(rate * 1_000) / 10).toFixed(1)} % succeed`,
+    },
+    {
+      name: "Failed",
+      value: number(now.failed),
+      note: `${number(now.cancelled)} cancelled`,
+    },
+    {
+      name: "Workers",
+      value: number(now.workers),
+      note: now.workers ? undefined : "nothing is worked on",
+      tone: now.workers ? undefined : "danger",
+    },
+  ];
+}

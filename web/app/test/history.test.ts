@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import { BUCKET, BUCKETS, bucketsOf, extended, type Sample } from "../src/operator/history.js";
+
+const NONE = { p50: null, p95: null, p99: null };
+const START = 1_800_000_000_000 - (1_800_000_000_000 % BUCKET);
+const sample = (seconds: number, completed: number, failed = 0): Sample => ({
+  at: START + seconds * 1_000,
+  completed,
+  failed,
+  ...NONE,
+});
+
+test("a rate is the difference of two counters, a minute", () => {
+  const samples = [sample(0, 100), sample(5, 102), sample(10, 105)];
+  expect(bucketsOf(samples, START + 10_000).at(-1)?.completed).toBe(30);
+});
+
+test("what happened between two buckets counts for the later one", () => {
+  const samples = [sample(14, 100), sample(16, 110), sample(24, 110)];
+  expect(bucketsOf(samples, START + 24_000).at(-1)?.completed).toBe(60);
+});
+
+test("where nobody looked nothing is known", () => {
+  const buckets = bucketsOf([sample(0, 100), sample(60, 400)], START + 60_000);
+  expect(buckets.map(({ completed }) => completed)).toEqual(Array(BUCKETS).fill(null));
+});
+
+test("counters that begin anew are no negative rate", () => {
+  const buckets = bucketsOf([sample(0, 100), sample(5, 3)], START + 5_000);
+  expect(buckets.at(-1)?.completed).toBeNull();
+});
+
+test("old samples are let go", () => {
+  let samples: Sample[] = [];
+  for (let second = 0; second < 3_600; second += 2) {
+    samples = extended(samples, sample(second, second));
+  }
+  expect(samples.length).toBeLessThan(400);
+  expect(samples.at(-1)?.completed).toBe(3_598);
+});

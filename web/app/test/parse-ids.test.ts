@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { parseIds, showIds } from "../src/download/parse-ids.js";
+
+test.each([
+  ["10001", [10001]],
+  [" 1,2 ; 3\n4 ", [1, 2, 3, 4]],
+  ["5-8", [5, 6, 7, 8]],
+  ["5 – 7, 7..8", [5, 6, 7, 8]],
+  ["3 3 3", [3]],
+  ["", []],
+])("%j means %j", (text, ids) => {
+  expect(parseIds(text)).toEqual({ ids, mistake: null });
+});
+
+test.each(["ten", "1-", "0", "8-5", "100000001", "1-1001", "1-600, 700-1300"])(
+  "%j is a mistake that is explained",
+  (text) => {
+    expect(parseIds(text).mistake).toMatch(/\w+ \w+/);
+  },
+);
+
+test.each([
+  [[1], "1"],
+  [[3, 1, 2], "1–3"],
+  [[1, 2, 9], "1, 2, 9"],
+  [[1, 3, 5, 7, 9], "1, 3, 5, 7 …"],
+])("%j is shown as %s", (ids, shown) => {
+  expect(showIds(ids)).toBe(shown);
+});
