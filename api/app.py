@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from flask_cors import CORS
@@ -33,10 +33,7 @@ from api.routes import (
     jobs,
     operator,
     pages,
-<<<<<<< HEAD
-=======
     sockets,
->>>>>>> main
 )
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
@@ -50,26 +47,8 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
-<<<<<<< HEAD
-_ROUTES: Final = (
-    *(downloads, events, jobs, deliveries),
-    *(operator, admin, history, health, pages),
-)
-
-
-class _Application(Flask):
-    """Flask, where one path may serve HTTP and WebSocket: the route itself tells them apart."""
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        adapter = super().create_url_adapter(request)
-        if adapter is not None:
-            # Werkzeug would answer 400 to a handshake on a rule that also serves plain requests.
-            adapter.websocket = False
-        return adapter
-=======
 #: What the OpenAPI document describes.
 _DOCUMENTED = (downloads, events, jobs, deliveries, operator, history, admin, health, pages)
->>>>>>> main
 
 
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
@@ -92,21 +71,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-<<<<<<< HEAD
-        for module in (
-            downloads,
-            events,
-            jobs,
-            deliveries,
-            operator,
-            admin,
-            history,
-            health,
-            pages,
-        ):
-=======
         for module in _DOCUMENTED:
->>>>>>> main
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
     app.register_blueprint(sockets.blueprint)
@@ -138,13 +103,9 @@ def _context(services: Services, live: Live | None) -> Context:
         deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,
-<<<<<<< HEAD
-        operators=_operators(settings),
-=======
         operators=Operators(
             token=settings.admin_token, trust_this_machine=settings.auth_mode == "none"
         ),
->>>>>>> main
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=_authenticator(settings),
@@ -173,12 +134,6 @@ def _context(services: Services, live: Live | None) -> Context:
         public_url=settings.public_url.rstrip("/"),
         tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
     )
-
-
-def _operators(settings: Settings) -> Operators:
-    if settings.auth_mode == "jwt":
-        return Operators(token="", trust_this_machine=False)
-    return Operators(token=settings.admin_token, trust_this_machine=True)
 
 
 def _history(services: Services) -> HistoryReader | None:

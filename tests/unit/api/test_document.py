@@ -6,7 +6,10 @@ import re
 
 import pytest
 
-UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/problems", "/docs/<path:name>"}
+UNDOCUMENTED = {
+    *("/openapi.json", "/docs", "/docs/problems", "/docs/<path:name>"),
+    *("/operator", "/assets/<path:name>"),
+}
 
 
 @pytest.fixture
