@@ -22,6 +22,7 @@ from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
+from api.quick_status import QuickStatus
 from api.remembered import Remembered
 from api.routes import (
     admin,
@@ -65,6 +66,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     metrics.install(app)
     edge.install(app)
     _allow_origins(app, settings)
+    _answer_plain_polls_at_once(app, settings)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
@@ -77,6 +79,17 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
         pages.publish(app, document)
     app.register_blueprint(sockets.blueprint)
     return app
+
+
+def _answer_plain_polls_at_once(app: Flask, settings: Settings) -> None:
+    context: Context = app.extensions[EXTENSION]
+    # With owners or origins to check, Flask decides.
+    if isinstance(context.live, LiveUpdates) and not (
+        context.authenticator.owned or settings.cors_origins
+    ):
+        app.wsgi_app = QuickStatus(  # type: ignore[method-assign, assignment]
+            app.wsgi_app, context, context.live.read
+        )
 
 
 def live_updates(services: Services) -> LiveUpdates:

@@ -42,6 +42,11 @@ def exposition() -> bytes:
     return generate_latest(registry)
 
 
+def observe(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answered request."""
+    _REQUESTS.labels(method, route, status).observe(seconds)
+
+
 def _start() -> None:
     g.started = time.perf_counter()
 
@@ -51,6 +56,5 @@ def _observe(response: Response) -> Response:
     # caller's word until a rule knows it.
     rule = request.url_rule
     method, route = (request.method, rule.rule) if rule else ("other", "unknown")
-    seconds = time.perf_counter() - g.started
-    _REQUESTS.labels(method, route, response.status_code).observe(seconds)
+    observe(method, route, response.status_code, time.perf_counter() - g.started)
     return response
