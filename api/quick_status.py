@@ -62,10 +62,10 @@ class QuickStatus:
         context = self._context
         try:
             job = self._read(parsing.job_id(job_id))
+            rate = context.limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
             context.limiter.exchange()
         except (LonghaulError, RedisError):
             return None
-        rate = context.limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
         if rate.remaining < 0:
             return None
         headers = [("ETag", f'"{job.version}"'), ("Cache-Control", "private, no-cache")]
