@@ -38,7 +38,7 @@ from api.routes import (
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
-from common.store.feed import EventFeed
+from common.store.feed import open_feeds
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def live_updates(services: Services) -> LiveUpdates:
     """Streams and long polls for this process; gevent has to drive it."""
     settings = services.settings
     return LiveUpdates(
-        EventFeed(services.redis),
+        open_feeds(services.redis),
         JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
         Bounds(
             heartbeat=settings.heartbeat_interval,

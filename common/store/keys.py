@@ -102,8 +102,12 @@ def tag_of_user(user: str) -> str:
     return tag_of_partition(partition_of_user(user))
 
 
+def partition_of_job(job_id: str) -> int:
+    return int(job_id[1], 16)
+
+
 def tag_of_job(job_id: str) -> str:
-    return tag_of_partition(int(job_id[1], 16))
+    return tag_of_partition(partition_of_job(job_id))
 
 
 def all_tags() -> list[str]:
