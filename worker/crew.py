@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from common.storage import Stop, Stopped
 
 #: Seconds between two looks at the control.
-LISTEN_EVERY = 0.1
+LISTEN_EVERY = 0.25
 #: Seconds that interrupted threads get to notice it.
 WIND_DOWN = 0.7
 
