@@ -50,23 +50,23 @@ class ArchiveBuilder:
         self._checkpoints = Checkpoints(services.redis)
         self._totals = ArchiveTotals(services.redis)
         hosts = settings.source_redirect_hosts.split(",")
-        self._source: Source = source_from_template(
+        source = source_from_template(
             settings.source_url_template,
             store=services.storage,
             redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
             authorization=settings.source_authorization or None,
         )
-        self._source_host = urlsplit(settings.source_url_template).netloc
-        self._in_storage = settings.source_url_template.startswith("s3://")
-        if not self._in_storage:
-            self._source = BlamedSource(self._source)
+        place = urlsplit(settings.source_url_template)
+        #: Where the files come from, unless they lie in the storage themselves.
+        self._host = None if place.scheme == "s3" else place.netloc
+        self._source: Source = BlamedSource(source) if self._host else source
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
 
     def circuits(self, client: Redis) -> Circuits:
         """What tells whether the services that archives need are there; ``client`` gives bytes."""
         storage = Circuit("storage", client, check=self._check_storage)
-        return Circuits(storage, None if self._in_storage else Circuit(self._source_host, client))
+        return Circuits(storage, Circuit(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:
         with suppress(ObjectMissing, SourceForbidden):

@@ -12,7 +12,8 @@ from common.store.findings import StorageFindings
 def test_all_is_well(client):
     answer = client.get("/health")
     assert answer.status_code == 200
-    assert answer.json == {"status": "healthy", "checks": {"redis": "ok", "storage": "ok"}}
+    checks = {"redis": "ok", "storage": "ok", "history": "off"}
+    assert answer.json == {"status": "healthy", "checks": checks}
     assert client.get("/health/ready").status_code == 200
 
 
@@ -22,7 +23,7 @@ def test_a_storage_that_is_away_is_named(client, storage):
     assert answer.status_code == 503
     assert answer.json == {
         "status": "unhealthy",
-        "checks": {"redis": "ok", "storage": "unavailable"},
+        "checks": {"redis": "ok", "storage": "unavailable", "history": "off"},
     }
     assert client.get("/health/live").json == {"status": "alive"}
 
