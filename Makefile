@@ -12,7 +12,7 @@ define compile
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench lock clean
+.PHONY: help demo up test test-large faults check bench lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,13 @@ up: $(INSTALLED)  ## The whole system on http://127.0.0.1:8080 (PORT=, WORKERS=)
 
 test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
 	@$(BIN)/python -m pytest
+
+test-large: $(INSTALLED)  ## A 5 GiB archive, composed and streamed: needs 12 GB of disk
+	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
+
+faults: $(INSTALLED)  ## Jobs under random faults, and a ledger at the end (JOBS=, FAULTS=, SEED=)
+	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \
+	  $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED)  ## Style, types and who may import whom
 	@$(BIN)/ruff format --check .

@@ -38,9 +38,8 @@ def addresses(job: Job) -> dict[str, str]:
     """Where to go on from an accepted job."""
     context = here()
     base = context.public_url or request.host_url.rstrip("/")
-    live = f"{base}/v1/download/subscribe/{job.id}"
-    if context.ticket is not None:
-        live += f"?ticket={context.ticket(job)}"
+    ticket = context.tickets.issue(job.id, job.user)
+    live = f"{base}/v1/download/subscribe/{job.id}?ticket={ticket}"
     return {
         "statusUrl": f"{base}/v1/download/status/{job.id}",
         "subscribeUrl": live,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -11,21 +12,43 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api import edge, metrics, openapi, problems
 from api.admission import Admission
 from api.answers import OrjsonProvider
-from api.auth import TrustingAuthenticator
+from api.auth import Authenticator, TrustingAuthenticator
+from api.bearer import SharedSecret, TokenAuthenticator
 from api.catalogue import Catalogue
 from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
+from api.jwks import RemoteKeys
 from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
-from api.routes import deliveries, downloads, events, health, jobs, operator, pages
+from api.live.tickets import Tickets
+from api.operators import Operators
+from api.remembered import Remembered
+from api.routes import (
+    admin,
+    deliveries,
+    downloads,
+    events,
+    health,
+    history,
+    jobs,
+    operator,
+    pages,
+    sockets,
+)
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
-from common.store.feed import EventFeed
+from common.settings import SettingError
+from common.store.feed import open_feeds
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
+    from common.history import HistoryReader
     from common.settings import Settings
+
+
+#: What the OpenAPI document describes.
+_DOCUMENTED = (downloads, events, jobs, deliveries, operator, history, admin, health, pages)
 
 
 def create_app(services: Services, *, live: Live | None = None) -> Flask:
@@ -48,9 +71,10 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in (downloads, events, jobs, deliveries, operator, health, pages):
+        for module in _DOCUMENTED:
             document.register_blueprint(module.blueprint)
         pages.publish(app, document)
+    app.register_blueprint(sockets.blueprint)
     return app
 
 
@@ -58,7 +82,7 @@ def live_updates(services: Services) -> LiveUpdates:
     """Streams and long polls for this process; gevent has to drive it."""
     settings = services.settings
     return LiveUpdates(
-        EventFeed(services.redis),
+        open_feeds(services.redis),
         JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
         Bounds(
             heartbeat=settings.heartbeat_interval,
@@ -71,14 +95,20 @@ def live_updates(services: Services) -> LiveUpdates:
 def _context(services: Services, live: Live | None) -> Context:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
+    history = _history(services)
     return Context(
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
         deliveries=services.deliveries,
+        dead_letters=services.dead_letters,
+        pause=services.pause,
+        operators=Operators(
+            token=settings.admin_token, trust_this_machine=settings.auth_mode == "none"
+        ),
         live=live or Polling(services.queries),
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
-        authenticator=TrustingAuthenticator(),
+        authenticator=_authenticator(settings),
         limiter=Limiter(
             services.redis,
             create_user=settings.create_per_minute_user,
@@ -91,8 +121,10 @@ def _context(services: Services, live: Live | None) -> Context:
             {
                 "redis": services.redis.ping,
                 "storage": lambda: services.storage.check(settings.archive_bucket),
-            }
+            },
+            {"history": history.check if history else None},
         ),
+        remembered=Remembered(services.queries, history),
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
@@ -100,6 +132,39 @@ def _context(services: Services, live: Live | None) -> Context:
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
+        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
+    )
+
+
+def _history(services: Services) -> HistoryReader | None:
+    if services.database is None:
+        return None
+    from common.history import HistoryReader  # It needs the extra `history`.
+
+    return HistoryReader(services.database)
+
+
+def _authenticator(settings: Settings) -> Authenticator:
+    """Raises ``SettingError``: a gap in these settings must not open the door."""
+    if settings.auth_mode == "none":
+        return TrustingAuthenticator()
+    if settings.auth_mode != "jwt":
+        raise SettingError("AUTH_MODE has to be none or jwt")
+    if bool(settings.jwt_secret) == bool(settings.jwt_jwks_url):
+        raise SettingError("AUTH_MODE=jwt needs either JWT_SECRET or JWT_JWKS_URL")
+    if settings.jwt_jwks_url and not (settings.jwt_audience and settings.jwt_issuer):
+        # Such an issuer signs tokens for others too.
+        raise SettingError("JWT_JWKS_URL needs JWT_AUDIENCE and JWT_ISSUER as well")
+    try:
+        secret, url = settings.jwt_secret, settings.jwt_jwks_url
+        keys = RemoteKeys(url) if url else SharedSecret(secret)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    return TokenAuthenticator(
+        keys,
+        audience=settings.jwt_audience or None,
+        issuer=settings.jwt_issuer or None,
+        leeway=settings.jwt_leeway,
     )
 
 

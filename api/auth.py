@@ -27,20 +27,29 @@ class Caller:
 class Authenticator(Protocol):
     """Tells the caller of a request by its headers."""
 
+    @property
+    def owned(self) -> bool:
+        """Whether a job is its creator's and the operators' only, not everybody's who knows it."""
+
     def identify(self, headers: Headers) -> Caller:
         """The caller. Raises one of ``common.errors`` when the headers are not acceptable."""
 
 
 class TrustingAuthenticator:
-    """AUTH_MODE=none: the caller is whoever ``X-User-Id`` says, for limits and lists only."""
+    """AUTH_MODE=none: the caller is whoever ``X-User-Id`` says, for limits and lists only.
+
+    Everybody is an operator: who may reach those paths is the proxy's to decide.
+    """
+
+    owned = False
 
     def identify(self, headers: Headers) -> Caller:
         """Raises ``ValidationFailed`` for a name that is too long or has unusual characters."""
         user = headers.get("X-User-Id")
         if user is None:
-            return Caller(ANONYMOUS)
+            return Caller(ANONYMOUS, admin=True)
         if not _USER.match(user):
             raise ValidationFailed(
                 {"X-User-Id": ["1 to 128 letters, digits and any of . _ @ : + = / | ~ -"]}
             )
-        return Caller(user)
+        return Caller(user, admin=True)

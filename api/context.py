@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,11 +13,15 @@ if TYPE_CHECKING:
     from api.catalogue import Catalogue
     from api.health import Health
     from api.limits import Limiter
+    from api.live.tickets import Tickets
+    from api.operators import Operators
+    from api.remembered import Remembered
     from api.waiting import Live
-    from common.jobs.model import Job
     from common.presenter import JobPresenter
+    from common.store.dead_letters import DeadLetters
     from common.store.deliveries import Deliveries
     from common.store.jobs import JobStore
+    from common.store.pause import Pause
     from common.store.queries import JobQueries
     from common.store.stats import QueueStatistics
 
@@ -42,6 +45,9 @@ class Context:
     queries: JobQueries
     statistics: QueueStatistics
     deliveries: Deliveries
+    dead_letters: DeadLetters
+    pause: Pause
+    operators: Operators
     live: Live
     presenter: JobPresenter
     authenticator: Authenticator
@@ -49,6 +55,7 @@ class Context:
     admission: Admission
     catalogue: Catalogue
     health: Health
+    remembered: Remembered
     file_ids: FileIdRules
     #: Callback URLs may name private hosts.
     private_callbacks: bool
@@ -58,8 +65,8 @@ class Context:
     polling_interval_ms: int
     #: Base of the URLs in answers, without a slash; empty: as the client called.
     public_url: str
-    #: Makes what a live URL carries to prove the right to watch (job id, user); None: nothing.
-    ticket: Callable[[Job], str] | None = None
+    #: What a live URL carries to prove the right to watch.
+    tickets: Tickets
 
 
 def here() -> Context:

@@ -25,6 +25,29 @@ class ValidationFailed(RequestError):
         self.errors = errors
 
 
+class Unauthorized(RequestError):
+    """Who calls cannot be told."""
+
+    code = "UNAUTHORIZED"
+
+    def __init__(self, message: str = "", *, invalid: bool = False) -> None:
+        """``invalid``: there was a token, but it is not good (RFC 6750, 3.1)."""
+        super().__init__(message)
+        self.challenge = 'Bearer error="invalid_token"' if invalid else "Bearer"
+
+
+class Forbidden(RequestError):
+    """This is another's, or for operators only."""
+
+    code = "FORBIDDEN"
+
+
+class HistoryOff(RequestError):
+    """No history is kept here: DATABASE_URL is not set."""
+
+    code = "HISTORY_OFF"
+
+
 class MalformedJson(RequestError):
     """The body is not a JSON document in UTF-8."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from apispec import APISpec
@@ -17,15 +17,18 @@ from api import problems
 from api.auth import USER_PATTERN
 from api.context import here
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
-from api.schemas.answers import JobEventSchema, ProblemSchema
+from api.schemas.answers import ProblemSchema
 from api.schemas.fields import FileId, FileIds, Metadata
+from api.schemas.job import JobEventSchema
 
 VERSION: Final = "0.1.0"
 
 #: What each status of a refusal may be about.
 PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
-    404: "JOB_NOT_FOUND",
+    401: "UNAUTHORIZED: there is no token, or none that is good",
+    403: "FORBIDDEN: this job is another's, or the call is for operators",
+    404: "JOB_NOT_FOUND or HISTORY_OFF",
     409: "The job's state does not allow this",
     410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",
     413: "BODY_TOO_LARGE",
@@ -37,6 +40,7 @@ PROBLEMS: Final = {
 }
 #: Any call may be answered so.
 _ALWAYS: Final = (400, 429, 500, 503)
+_WITH_TOKEN: Final = (401, 403)
 _WITH_BODY: Final = (413, 415)
 _RETRY_AFTER: Final = (429, 503)
 
@@ -51,9 +55,14 @@ _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "Preference-Applied": ("The wait that was granted", {"type": "string"}),
     "Idempotent-Replayed": ("The key was used before", {"type": "string", "enum": ["true"]}),
     "Cache-Control": ("", {"type": "string"}),
+    "WWW-Authenticate": ("RFC 6750", {"type": "string"}),
 }
 _EVERYWHERE: Final = ("X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-_SENT_ALWAYS: Final = {*_EVERYWHERE, "ETag", "Location"}
+_SENT_ALWAYS: Final = {*_EVERYWHERE, "ETag", "Location", "WWW-Authenticate"}
+_OF_PROBLEMS: Final[Mapping[int, tuple[str, ...]]] = {
+    401: ("WWW-Authenticate",),
+    **dict.fromkeys(_RETRY_AFTER, ("Retry-After",)),
+}
 
 _PARAMETERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "X-User-Id": ("Who calls, for limits and lists", {"type": "string", "pattern": USER_PATTERN}),
@@ -87,6 +96,23 @@ class Answer:
         elif self.media != "application/json":
             described["content"] = {self.media: {"schema": {"type": "string"}}}
         return described
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EveryCall:
+    """What every call below /v1/ has in common, by how its caller is told."""
+
+    refusals: tuple[int, ...]
+    parameters: tuple[str, ...] = ()
+    security: list[dict[str, list[str]]] = field(default_factory=list)
+
+
+_TOKEN: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "The subject is the user; the scope downloads:admin makes an operator",
+}
 
 
 def operation(
@@ -168,7 +194,7 @@ def _add_components(components: Components) -> None:
     for status, meaning in PROBLEMS.items():
         problem = {
             "description": meaning,
-            "headers": _headers(("Retry-After",) if status in _RETRY_AFTER else ()),
+            "headers": _headers(_OF_PROBLEMS.get(status, ())),
             "content": {problems.MEDIA_TYPE: {"schema": ProblemSchema}},
         }
         components.response(_problem_name(status), problem, lazy=True)
@@ -176,9 +202,14 @@ def _add_components(components: Components) -> None:
 
 def complete(spec: APISpec) -> dict[str, Any]:
     """The whole document, with what marshmallow cannot say and what every call has."""
-    for status in _ALWAYS:
+    if here().authenticator.owned:
+        spec.components.security_scheme("token", _TOKEN)
+        every_call = _EveryCall(refusals=(*_ALWAYS, *_WITH_TOKEN), security=[{"token": []}])
+    else:
+        spec.components.get_ref("parameter", "X-User-Id")
+        every_call = _EveryCall(refusals=_ALWAYS, parameters=("X-User-Id",))
+    for status in every_call.refusals:
         spec.components.get_ref("response", _problem_name(status))
-    spec.components.get_ref("parameter", "X-User-Id")
     spec.components.schema("JobEvent", schema=JobEventSchema)
     made: dict[str, Any] = spec.to_dict()
     made["components"]["schemas"]["Initiate"]["oneOf"] = [
@@ -192,16 +223,21 @@ def complete(spec: APISpec) -> dict[str, Any]:
     for path, item in made["paths"].items():
         for method, described in item.items():
             if isinstance(described, dict):
-                _complete_operation(path, method, described)
+                _complete_operation(path, method, described, every_call)
     return made
 
 
-def _complete_operation(path: str, method: str, described: dict[str, Any]) -> None:
+def _complete_operation(
+    path: str, method: str, described: dict[str, Any], every_call: _EveryCall
+) -> None:
     described["operationId"] = _operation_id(method, path)
     # Only these calls ask who calls and how often.
     if path.startswith("/v1/"):
-        described["parameters"].append({"$ref": "#/components/parameters/X-User-Id"})
-        for status in _ALWAYS:
+        for name in every_call.parameters:
+            described["parameters"].append({"$ref": f"#/components/parameters/{name}"})
+        if every_call.security:
+            described["security"] = every_call.security
+        for status in every_call.refusals:
             name = _problem_name(status)
             described["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
     described["responses"] = dict(sorted(described["responses"].items()))

@@ -31,7 +31,11 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     errors.TooManyActiveJobs: 429,
     errors.QueueFull: 503,
     http_errors.RequestError: 400,
+    http_errors.Unauthorized: 401,
+    http_errors.Forbidden: 403,
+    http_errors.HistoryOff: 404,
     http_errors.UnsupportedMediaType: 415,
+    http_errors.Forbidden: 403,
     http_errors.RateLimited: 429,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,
@@ -82,7 +86,7 @@ def status_of(kind: type[errors.LonghaulError]) -> int:
 def from_error(error: errors.LonghaulError) -> Response:
     """The answer for anything that this product raises on purpose."""
     if isinstance(error, errors.DownloadError):
-        log.warning("a backend failed", error=error.message)
+        log.warning("a backend failed", request_id=g.get("request_id"), error=error.message)
         error = errors.BackendUnavailable()
     status = status_of(type(error))
     extras: dict[str, Any] = {}
@@ -91,6 +95,8 @@ def from_error(error: errors.LonghaulError) -> Response:
     if isinstance(error, http_errors.JobAnswer):
         extras["job"] = error.job
     answer = _problem(status, error.code, error.message, error.retryable, extras)
+    if isinstance(error, http_errors.Unauthorized):
+        answer.headers["WWW-Authenticate"] = error.challenge
     seconds = RETRY_AFTER.get(status) if error.retry_after is None else error.retry_after
     if seconds is not None:
         answer.headers["Retry-After"] = str(max(1, round(seconds)))
@@ -98,7 +104,7 @@ def from_error(error: errors.LonghaulError) -> Response:
 
 
 def _from_redis(error: RedisError) -> Response:
-    log.warning("the job store failed", error=repr(error))
+    log.warning("the job store failed", request_id=g.get("request_id"), error=repr(error))
     return from_error(errors.BackendUnavailable())
 
 

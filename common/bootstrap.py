@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
 from common.store.client import open_client
+from common.store.dead_letters import DeadLetters
 from common.store.deliveries import Deliveries
 from common.store.jobs import JobStore, Limits
+from common.store.pause import Pause
 from common.store.presence import Workers
 from common.store.queries import JobQueries
 from common.store.sweeper import Sweeper
@@ -18,8 +20,13 @@ from common.store.sweeper import Sweeper
 if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
+    from sqlalchemy import Engine
 
     from common.settings import Settings
+
+
+#: To PostgreSQL, per process.
+DATABASE_CONNECTIONS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +41,16 @@ class Services:
     queries: JobQueries
     sweeper: Sweeper
     deliveries: Deliveries
+    dead_letters: DeadLetters
+    pause: Pause
     workers: Workers
     storage: ObjectStore
+    #: PostgreSQL; None where no history is kept.
+    database: Engine | None
+
+    def plain_client(self) -> Redis:
+        """A client that gives bytes, for a library that wants them."""
+        return open_client(self.settings.redis_url, patience=2.0, decode=False)
 
     def own_connection(self) -> Redis:
         """A client with a connection that nobody else uses, for a worker's presence."""
@@ -54,10 +69,13 @@ def connect(settings: Settings, *, patience: float) -> Services:
         public_endpoint=settings.s3_public_endpoint_url or None,
         region=settings.s3_region,
     )
-    return assemble(settings, open_client(settings.redis_url, patience=patience), storage)
+    client = open_client(settings.redis_url, patience=patience)
+    return assemble(settings, client, storage, _database(settings.database_url, patience))
 
 
-def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Services:
+def assemble(
+    settings: Settings, client: Redis, storage: ObjectStore, database: Engine | None = None
+) -> Services:
     """All services on connections that are there already, such as those of a test."""
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
@@ -68,18 +86,31 @@ def assemble(settings: Settings, client: Redis, storage: ObjectStore) -> Service
         job_ttl=settings.job_ttl,
         archive_ttl=settings.archive_ttl,
     )
+    jobs = JobStore(client, dispatcher, limits)
     return Services(
         settings=settings,
         redis=client,
         celery=celery,
         dispatcher=dispatcher,
-        jobs=JobStore(client, dispatcher, limits),
+        jobs=jobs,
         queries=JobQueries(client),
         workers=Workers(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
         deliveries=Deliveries(client),
+        dead_letters=DeadLetters(client, jobs),
+        pause=Pause(client),
         storage=storage,
+        database=database,
     )
+
+
+def _database(url: str, patience: float) -> Engine | None:
+    if not url:
+        return None
+    # Loaded where it is used only: it is an extra, and worth 20 MB of memory.
+    from common.history import open_engine
+
+    return open_engine(url, patience=patience, size=DATABASE_CONNECTIONS)
 
 
 def same_server(store: str, broker: str) -> bool:

@@ -22,6 +22,8 @@ class LonghaulError(Exception):
         super().__init__(message or (self.__doc__ or "").splitlines()[0])
         #: Seconds after which the caller may try again, where that is known.
         self.retry_after = retry_after
+        #: Whether a source of files failed, and not the storage for archives.
+        self.from_source = False
 
     @property
     def message(self) -> str:
@@ -127,6 +129,10 @@ class LeaseLost(Interrupted):
 
 class Draining(Interrupted):
     """The worker shuts down and hands the job back without costing an attempt."""
+
+
+class ServiceAway(Interrupted):
+    """A service that the job needs is away: the job waits without losing an attempt."""
 
 
 class BackendUnavailable(LonghaulError):

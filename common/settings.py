@@ -7,6 +7,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 
 class SettingError(ValueError):
@@ -14,7 +15,8 @@ class SettingError(ValueError):
 
 
 def _setting(default: Any, meaning: str, *, secret: bool = False) -> Any:
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "secret": secret})
+    metadata = {"meaning": meaning, "secret": secret}
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,10 @@ class Settings:
     """Read once at start by ``from_env``; the variable of a field is its name in capitals."""
 
     # Where things are
-    redis_url: str = _setting("redis://127.0.0.1:6379/0", "Job store: Redis or Valkey 7+")
-    broker_url: str = _setting("", "Celery's broker; empty: the same as REDIS_URL")
+    redis_url: str = _setting(
+        "redis://127.0.0.1:6379/0", "Job store: Redis or Valkey 7+", secret=True
+    )
+    broker_url: str = _setting("", "Celery's broker; empty: the same as REDIS_URL", secret=True)
     s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS")
     s3_public_endpoint_url: str = _setting(
         "", "The endpoint that signed links name, where clients reach S3 by another address"
@@ -58,6 +62,21 @@ class Settings:
     file_id_min: int = _setting(1, "Smallest file id")
     file_id_max: int = _setting(100_000_000, "Largest file id")
     max_files: int = _setting(1_000, "Most files in one job")
+    admin_token: str = _setting(
+        "",
+        "Bearer token for the operator's calls; empty: only from this machine itself",
+        secret=True,
+    )
+
+    # Who may call
+    auth_mode: str = _setting("none", "none: X-User-Id is believed; jwt: a bearer token is needed")
+    jwt_secret: str = _setting(
+        "", "HS256: the secret shared with the issuer of tokens, 32 bytes at least", secret=True
+    )
+    jwt_jwks_url: str = _setting("", "RS256 and ES256, instead: where the issuer shows its keys")
+    jwt_audience: str = _setting("", "What tokens have to name as their audience")
+    jwt_issuer: str = _setting("", "What tokens have to name as their issuer")
+    jwt_leeway: float = _setting(30.0, "By how much the issuer's clock may differ, seconds")
 
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
@@ -77,6 +96,9 @@ class Settings:
     min_rate_window: float = _setting(30.0, "Over how many seconds the minimum rate is taken")
     max_archive_bytes: int = _setting(1_099_511_627_776, "Largest sum of file sizes, bytes")
     direct_single_file: bool = _setting(True, "Deliver a single file as itself, without a ZIP")
+    compose_archives: bool = _setting(
+        True, "Let the storage copy files into archives itself, where it can; false: stream them"
+    )
     archive_ttl: int = _setting(86_400, "How long an archive can be fetched, seconds")
     job_ttl: int = _setting(86_400, "How long a finished job is remembered, seconds")
     link_ttl: int = _setting(3_600, "Validity of a signed link, seconds")
@@ -93,7 +115,14 @@ class Settings:
     sweep_interval: float = _setting(1.0, "Between looks for lost jobs and due retries, seconds")
     drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
 
-    # Logs
+    # History
+    database_url: str = _setting(
+        "", "PostgreSQL for history and analytics; empty: none is kept", secret=True
+    )
+    history_ttl: int = _setting(
+        7_776_000, "How long history keeps a finished job, seconds; 0: for ever"
+    )
+
     # Webhooks
     webhook_secret: str = _setting(
         "",
@@ -105,6 +134,7 @@ class Settings:
         False, "Let webhooks go to private addresses: for intranets and tests"
     )
 
+    # Logs
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @classmethod
@@ -120,6 +150,14 @@ class Settings:
             if environ.get(field.name.upper())
         }
         return cls(**values)
+
+    def secrets(self) -> frozenset[str]:
+        """Values that must never be shown: secrets, and the passwords in URLs."""
+        fields = (field for field in dataclasses.fields(self) if field.metadata["secret"])
+        values = [getattr(self, field.name) for field in fields]
+        passwords = [urlsplit(value).password for value in values if "://" in value]
+        words = [word for value in values if "://" not in value for word in value.split()]
+        return frozenset(word for word in (*passwords, *words) if word)
 
     @property
     def broker(self) -> str:

@@ -21,8 +21,11 @@ from stack.system import PartDied, StateInUse, System
 LOOK = 0.25
 
 
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class StopRequested(Exception):
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C, SIGTERM, or the terminal was closed."""
 
 
 def main() -> int:
@@ -55,17 +58,17 @@ def main() -> int:
 
 
 def stop_on_signals() -> None:
-    """Turn the first SIGINT or SIGTERM into ``StopRequested``; a second one ends at once.
+    """Turn the first request to stop into ``StopRequested``; a second one ends at once.
 
     The guard (stack/guard.py) then kills whatever is still there.
     """
 
     def request(_number: int, _frame: FrameType | None) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP:
             signal.signal(number, signal.SIG_DFL)
         raise StopRequested
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOP:
         signal.signal(number, request)
 
 

@@ -13,7 +13,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.store.presence import Workers
-from stack.process import Process
+from stack.postgres import launch_postgres
+from stack.process import Process, accepts_connections
 from stack.services import start_s3, start_valkey
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,15 @@ def valkey(state: Path, port: int, output: Output) -> Part:
 
 def s3(state: Path, port: int, output: Output) -> Part:
     return Part(name="s3", start=lambda: start_s3(state / "s3", port=port, output=output).process)
+
+
+def postgres(state: Path, port: int, output: Output) -> Part:
+    """Nobody waits for it to start: history catches up with whatever happened before."""
+    return Part(
+        name="postgres",
+        start=lambda: launch_postgres(state / "postgres", port=port, output=output),
+        ready=lambda _: accepts_connections(port),
+    )
 
 
 def api(env: Mapping[str, str], output: Output) -> Part:

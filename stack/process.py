@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -61,9 +62,15 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         output: IO[str] | Path | None = None,
+        user: pwd.struct_passwd | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """``output``: a stream that gets prefixed lines, a log file's path, or None for silence."""
+        """``output``: a stream that gets prefixed lines, a log file's path, or None for silence.
+
+        ``user``: whom root becomes for this program; ``stop_signal`` asks it to end in order.
+        """
         self.name = name
+        self._stop_signal = stop_signal
         self._asked_to_end = False
         self._over = False
         self._pump: threading.Thread | None = None
@@ -82,6 +89,9 @@ class Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=guard().enter,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
         )
         if log is not None:
             log.close()
@@ -104,16 +114,16 @@ class Process:
                 os.killpg(self.pid, number)
 
     def terminate(self) -> None:
-        """SIGTERM to the program itself, which is left to stop its own children in order.
+        """The stop signal to the program itself, which is left to stop its own children.
 
         Sent once, however often it is asked for: Celery takes a second one for impatience.
         """
         if self.alive and not self._asked_to_end:
             self._asked_to_end = True
-            self.popen.terminate()
+            self.popen.send_signal(self._stop_signal)
 
     def stop(self, grace: float = 30.0) -> int:
-        """SIGTERM, then SIGKILL after ``grace`` seconds; returns the exit code."""
+        """The stop signal, then SIGKILL after ``grace`` seconds; returns the exit code."""
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(grace)

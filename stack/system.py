@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import secrets
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, Self
 from stack import parts
 from stack.catalogue import CATALOGUE, Sample, fill, s3_client
 from stack.parts import Output, Part
+from stack.postgres import database_url
 from stack.process import Process, free_port, wait_until
 from stack.services import ACCESS_KEY, SECRET_KEY
 
@@ -23,7 +25,7 @@ STOP_GRACE = 35.0
 #: that nobody uses; what it holds is on the disk by then.
 S3_STOP_GRACE = 4.0
 
-_SERVICES = ("valkey", "s3")
+_SERVICES = ("valkey", "s3", "postgres")
 
 
 class StateInUse(RuntimeError):
@@ -35,7 +37,7 @@ class PartDied(RuntimeError):
 
 
 class System:
-    """One running system. Its parts are ``valkey``, ``s3``, ``api``, ``beat``, ``worker-1`` …
+    """One running system. Its parts are ``valkey``, ``s3``, ``postgres``, ``api``, ``beat`` …
 
     A context manager that starts everything and waits until it works. Two systems never meet:
     every port is a free one, and all that is kept lies below ``state``.
@@ -64,7 +66,7 @@ class System:
         self._output = output
         self._tell = tell
         self._held = ExitStack()
-        valkey_port, s3_port = free_port(), free_port()
+        valkey_port, s3_port, postgres_port = free_port(), free_port(), free_port()
         self.redis_url = f"redis://127.0.0.1:{valkey_port}/0"
         self.s3_endpoint = f"http://127.0.0.1:{s3_port}"
         #: The environment of API, workers and beat, beside what this process inherits.
@@ -75,12 +77,15 @@ class System:
             "S3_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "DATABASE_URL": database_url(postgres_port),
             "LINK_SECRET": secrets.token_urlsafe(32),
+            "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }
         self._parts: dict[str, Part] = {}
         self._add(parts.valkey(self.state, valkey_port, self.log("valkey")))
         self._add(parts.s3(self.state, s3_port, self.log("s3")))
+        self._add(parts.postgres(self.state, postgres_port, self.log("postgres")))
         self._add(parts.api(self.env, self._output_of("api")))
         self._add(parts.beat(self.state, self.env, self._output_of("beat")))
         for _ in range(workers):
@@ -122,7 +127,7 @@ class System:
             # While the programs import what they need.
             made = fill(s3_client(self.s3_endpoint), self.files)
             self._tell(f"catalogue: {len(self.files)} files, {made} of them made now")
-            for name in programs:
+            for name in (*programs, "postgres"):
                 self._await(name)
             undo.pop_all()
 

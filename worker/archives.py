@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from common.errors import JobNotFound
+from common.errors import JobNotFound, SourceForbidden
 from common.jobs.transitions import TERMINAL
+from common.storage import ObjectMissing
 from common.store import keys
 from common.store.checkpoints import Checkpoints
 from common.store.turns import Turn
@@ -20,9 +23,13 @@ from worker.archive.build import Engine
 from worker.archive.compose import clear_away
 from worker.archive.journal import Journal
 from worker.archive.probe import Capabilities, probe
-from worker.sources import source_from_template
+from worker.blame import BlamedSource
+from worker.breakers import Circuit, Circuits
+from worker.sources import Source, source_from_template
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from common.bootstrap import Services
     from common.jobs.model import Artifact
     from common.store.jobs import Claim
@@ -41,14 +48,27 @@ class ArchiveBuilder:
         self._store = services.storage
         self._checkpoints = Checkpoints(services.redis)
         hosts = settings.source_redirect_hosts.split(",")
-        self._source = source_from_template(
+        self._source: Source = source_from_template(
             settings.source_url_template,
             store=services.storage,
             redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
             authorization=settings.source_authorization or None,
         )
+        self._source_host = urlsplit(settings.source_url_template).netloc
+        self._in_storage = settings.source_url_template.startswith("s3://")
+        if not self._in_storage:
+            self._source = BlamedSource(self._source)
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
+
+    def circuits(self, client: Redis) -> Circuits:
+        """What tells whether the services that archives need are there; ``client`` gives bytes."""
+        storage = Circuit("storage", client, check=self._check_storage)
+        return Circuits(storage, None if self._in_storage else Circuit(self._source_host, client))
+
+    def _check_storage(self) -> None:
+        with suppress(ObjectMissing, SourceForbidden):
+            self._store.head(self._settings.archive_bucket, "circuit-check", timeout=2.0)
 
     def prepare(self) -> Capabilities:
         """Set up the bucket for archives and find out what the storage can do; once."""
@@ -78,7 +98,7 @@ class ArchiveBuilder:
         )
         engine = Engine(
             checkpoint=self._checkpoints.of(job_id),
-            can_copy=capabilities.can_compose,
+            can_copy=capabilities.can_compose and self._settings.compose_archives,
             turn=partial(self._turn, job_id),
         )
         return build(

@@ -27,6 +27,7 @@ from worker.webhooks import Courier, Poster, WebhookThread
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
+    from worker.recorder import Recorder
 
 #: Share of the grace period after which running jobs are handed back; the rest is for doing so.
 _HAND_BACK_AT: Final = 0.8
@@ -63,14 +64,17 @@ class WorkerProcess:
             interval=settings.sweep_interval,
             lease=settings.lease_seconds,
         )
+        self._recorder = _recorder(services, self.name)
         self._webhooks = _webhooks(services, self.name)
+        circuits = self._archives.circuits(services.plain_client())
         runner = Runner(
             services.jobs,
             self._heart,
-            self._archives.build,
+            circuits.guard(self._archives.build),
             name=self.name,
             deadline=settings.job_deadline,
             backoff=Backoff(base=settings.retry_base_delay, longest=settings.retry_max_delay),
+            may_start=circuits.may_start,
         )
         tasks.register(services.celery, runner)
 
@@ -83,6 +87,8 @@ class WorkerProcess:
     def _started(self, **_: Any) -> None:
         self._heart.start()
         self._sweeping.start()
+        if self._recorder is not None:
+            self._recorder.start()
         self._webhooks.start()
         threading.Thread(target=self._tend_storage, name="storage", daemon=True).start()
         log.info("worker ready", worker=self.name)
@@ -112,8 +118,19 @@ class WorkerProcess:
         self._over.set()
         self._webhooks.stop()
         self._sweeping.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
         self._heart.stop()
         self._presence.leave()
+
+
+def _recorder(services: Services, name: str) -> Recorder | None:
+    if services.database is None:
+        log.info("no history is kept: DATABASE_URL is not set")
+        return None
+    from worker.recorder import recorder_for  # It needs the extra `history`.
+
+    return recorder_for(services, services.database, name)
 
 
 def _webhooks(services: Services, name: str) -> WebhookThread:

@@ -17,6 +17,7 @@ from common.errors import (
     Draining,
     LeaseLost,
     ProcessingError,
+    ServiceAway,
 )
 from common.jobs.model import Artifact, Failure
 from worker.control import Control, RunControl
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How long a finished attempt keeps trying to tell the store, seconds.
 LAST_WORD_TIMEOUT: Final = 600.0
+#: Pause after a wake-up that may not be followed now, seconds.
+SLOW_NO: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -59,17 +62,26 @@ class Runner:
         name: str,
         deadline: float,
         backoff: Backoff,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``build`` makes the archive, ``name`` is this worker's, ``deadline`` is in seconds."""
+        """``build`` makes the archive, ``name`` is this worker's, ``deadline`` is in seconds.
+
+        While ``may_start`` says no, jobs stay in the queue; the sweeper sends their wake-ups again.
+        """
         self._jobs = jobs
         self._heart = heart
         self._build = build
         self._name = name
         self._deadline = deadline
         self._backoff = backoff
+        self._may_start = may_start
 
     def run_download(self, job_id: str) -> None:
         """Take the job if it waits to be run, do it, and report how it ended."""
+        if not self._may_start():
+            # A slow no: the other wake-ups stay in the broker, where the sweeper sees them wait.
+            time.sleep(SLOW_NO)
+            return
         claim = self._jobs.claim(job_id, self._name)
         if claim is None:
             return
@@ -90,6 +102,10 @@ class Runner:
             return lambda: None
         except Draining:
             return lambda: self._jobs.hand_back(lease)
+        except ServiceAway as away:
+            log.warning("attempt postponed", reason=away.message)
+            delay = away.retry_after or 0.0
+            return lambda: self._jobs.hand_back(lease, delay)
         except DownloadError as error:
             return self._failed(claim, control, error)
         except Exception:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 from redis.exceptions import RedisError
+
+from common.store.journal import trim
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from common.queue import Dispatcher
     from common.store.presence import Workers
     from common.store.sweeper import Sweeper
+
+#: Seconds between looks at what every reader of the journal has done with.
+TRIM_EVERY: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +46,7 @@ class SweepThread:
         self._interval = interval
         self._lease = lease
         self._believe_until = 0.0
+        self._trim_at = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
 
@@ -66,6 +72,12 @@ class SweepThread:
         swept = self._sweeper.sweep(self._dispatcher.waiting(), dead=dead, reclaim=reclaim)
         if swept.recovered or swept.failed or swept.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
+        self._trim_journal()
+
+    def _trim_journal(self) -> None:
+        if time.monotonic() >= self._trim_at:
+            self._trim_at = time.monotonic() + TRIM_EVERY * random.uniform(0.5, 1.5)  # noqa: S311
+            trim(self._client)
 
     def _store_was_away(self) -> bool:
         server = cast("dict[str, int]", self._client.info("server"))

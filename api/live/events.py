@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from api.live import websocket, wire
-from api.presenter import iso
 from common.jobs.model import Job
+from common.presenter import iso
 
 #: A job as its client sees it.
 Present = Callable[[Job], Mapping[str, Any]]

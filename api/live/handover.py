@@ -5,8 +5,13 @@ from __future__ import annotations
 import _socket
 import os
 import socket
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from flask import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Gets the socket and the bytes of the answer's head, which it has to write first.
 Start = Callable[[_socket.socket, bytes], None]
@@ -55,3 +60,16 @@ class Handover:
         start, self._start = self._start, None
         if start is not None:
             start(connection, head)
+
+
+class HandoverResponse(Response):
+    """Flask's response around a ``Handover``, which reaches the WSGI server as it is."""
+
+    def __init__(self, body: Handover, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(status=status, headers=headers)
+        self._body = body
+        self.headers.pop("Content-Length", None)
+
+    def get_app_iter(self, environ: WSGIEnvironment) -> Handover:  # noqa: ARG002
+        """The body also where Flask expects none, as after 101."""
+        return self._body

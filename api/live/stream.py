@@ -36,6 +36,7 @@ class Stream:
     watch_read: Any
 
     __slots__ = (
+        "_blocked",
         "_dirty",
         "_incoming",
         "_rest",
@@ -63,6 +64,8 @@ class Stream:
         self._slot: Event | bytes | None = None
         self._rest = b""
         self._version = -1
+        #: The client has to read before more can be written; the slot holds but the newest then.
+        self._blocked = True
 
     def start(
         self, connection: _socket.socket, opening: bytes, version: int, *, last: bool
@@ -82,11 +85,16 @@ class Stream:
         self._dirty(self)
 
     def offer(self, event: Event) -> None:
-        held = self._slot.version if isinstance(self._slot, Event) else self._version
-        if event.version > held and not self.ended:
-            self._slot = event
-            if self.started:
-                self._dirty(self)
+        held = self._slot
+        newest = held.version if isinstance(held, Event) else self._version
+        if event.version <= newest or self.ended:
+            return
+        if isinstance(held, Event) and not self._blocked and len(self._rest) < SEND_BUFFER:
+            # Both came in the same turn of the loop: a client that keeps up gets both.
+            self._take_slot(held)
+        self._slot = event
+        if self.started:
+            self._dirty(self)
 
     def beat(self, event: Event | None) -> None:
         if not self.started or self.ended:
@@ -138,8 +146,10 @@ class Stream:
             try:
                 sent = self.socket.send(self._rest)
             except BlockingIOError:
+                self._blocked = True
                 return False
             self._rest = self._rest[sent:]
+        self._blocked = False
         return True
 
     def receive(self, data: bytes) -> None:

@@ -29,11 +29,6 @@ TRY_LATER: Final = 1013
 _writer: Final = Connection(ConnectionType.SERVER)
 
 
-def wanted(environ: WSGIEnvironment) -> bool:
-    """Whether the request asks to go on as a WebSocket."""
-    return bool(environ.get("HTTP_UPGRADE", "").lower() == "websocket")
-
-
 def accept(environ: WSGIEnvironment) -> dict[str, str]:
     """The headers of the 101 answer. Raises ``ValueError`` for a handshake that is not valid."""
     headers = [

@@ -12,7 +12,8 @@ from api.answers import addresses, json_answer, poll_after
 from api.context import here
 from api.edge import count_creation
 from api.openapi import Answer, operation
-from api.schemas.answers import AcceptedSchema, CheckSchema
+from api.schemas.answers import CheckSchema
+from api.schemas.job import AcceptedSchema
 from api.schemas.requests import FILE, INITIATE
 from api.waiting import wait_for_end
 from common.jobs.model import Job, JobSpec

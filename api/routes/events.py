@@ -1,4 +1,4 @@
-"""Live streams: server-sent events in two forms, and the same as a WebSocket."""
+"""Live streams: server-sent events in two forms."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from flask_smorest import Blueprint
 
 from api import parsing
 from api.context import here
-from api.errors import ValidationFailed
-from api.live import websocket, wire
+from api.live import wire
 from api.live.events import Form
-from api.live.handover import Handover
+from api.live.handover import Handover, HandoverResponse
 from api.live.service import LiveUpdates
 from api.openapi import Answer, operation
-from api.schemas.answers import EventSchema
+from api.schemas.job import EventSchema
 from api.schemas.requests import LIVE_QUERY
-from common.errors import BackendUnavailable, JobNotFound, LonghaulError
+from common.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     import _socket
+
 
 blueprint = Blueprint("events", __name__, description="Watch jobs live")
 
@@ -43,15 +43,12 @@ _STREAM: Final = operation(
 @blueprint.route("/v1/download/subscribe/<job:job_id>")
 @blueprint.doc(**_STREAM)
 def subscribe(job_id: str) -> Response:
-    """Named server-sent events, or with Upgrade: websocket a WebSocket of the same messages.
+    """Named server-sent events; with Upgrade: websocket the same messages as a WebSocket.
 
     `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`, `expired` and
-    `heartbeat`; the data of each is the whole job and a ``timestamp``.
+    `heartbeat`; the data of each is the whole job and a `timestamp`.
     """
-    job_id = parsing.job_id(job_id)
-    if websocket.wanted(request.environ):
-        return _web_socket(job_id)
-    return _events(job_id, Form.NAMED)
+    return _events(parsing.job_id(job_id), Form.NAMED)
 
 
 @blueprint.route("/v1/download/<job:job_id>/stream")
@@ -62,8 +59,8 @@ def stream(job_id: str) -> Response:
 
 
 def _events(job_id: str, form: Form) -> Response:
-    live = _live()
-    since = _since()
+    live = live_updates()
+    since = known_version()
     if request.method == "HEAD":
         here().queries.get(job_id)
         return Response(headers=wire.HEADERS)
@@ -77,48 +74,17 @@ def _events(job_id: str, form: Form) -> Response:
         live.start(opened, connection, head + wire.retry(), since, job)
 
     body = Handover(start, partial(live.abandon, opened))
-    return Response(body, headers=wire.HEADERS, direct_passthrough=True)
+    return HandoverResponse(body, 200, wire.HEADERS)
 
 
-def _web_socket(job_id: str) -> Response:
-    try:
-        headers = websocket.accept(request.environ)
-    except ValueError as error:
-        raise ValidationFailed({"Upgrade": [str(error)]}) from None
-    body = _socket_body(_live(), job_id)
-    return Response(body, 101, headers, direct_passthrough=True)
-
-
-def _socket_body(live: LiveUpdates, job_id: str) -> Handover:
-    since = _since()
-    try:
-        opened, job = live.open(job_id, Form.WEBSOCKET, user=g.caller.user)
-    except LonghaulError as error:
-        # A browser tells its page nothing of a refused handshake, but the code of a close.
-        code = websocket.NOT_FOUND if isinstance(error, JobNotFound) else websocket.TRY_LATER
-        return Handover(partial(_refuse, code), _nothing)
-
-    def start(connection: _socket.socket, head: bytes) -> None:
-        live.start(opened, connection, head, since, job)
-
-    return Handover(start, partial(live.abandon, opened))
-
-
-def _refuse(code: int, connection: _socket.socket, head: bytes) -> None:
-    connection.sendall(head + websocket.close(code))
-    connection.close()
-
-
-def _nothing() -> None:
-    """A refused WebSocket leaves nothing behind."""
-
-
-def _live() -> LiveUpdates:
+def live_updates() -> LiveUpdates:
+    """The live updates of this process. Raises ``BackendUnavailable`` where there are none."""
     live = here().live
     if not isinstance(live, LiveUpdates):
         raise BackendUnavailable("There are no live updates here; poll the job instead")
     return live
 
 
-def _since() -> int | None:
+def known_version() -> int | None:
+    """What the client says that it has seen."""
     return wire.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("lastEventId"))

@@ -12,13 +12,8 @@ from api.answers import json_answer, poll_after
 from api.context import here
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
 from api.openapi import Answer, operation
-from api.schemas.answers import (
-    CancelledSchema,
-    FilesSchema,
-    JobSchema,
-    JobsSchema,
-    ResultSchema,
-)
+from api.schemas.answers import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
+from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from common.jobs.model import FileReport, Job
 from common.jobs.transitions import JobState
@@ -196,7 +191,7 @@ def jobs() -> Response:
     context = here()
     asked = parsing.query(JOBS_QUERY)
     before = cursors.position(asked["cursor"])
-    page, more = context.queries.page(
+    page, more = context.remembered.page(
         g.caller.user, before=before, limit=asked["limit"], status=asked["status"]
     )
     last = page[-1] if page and more else None

@@ -32,6 +32,7 @@ def queue_statistics() -> Response:
             "failed": read.failed,
             "cancelled": read.cancelled,
             "deadLetters": read.dead_letters,
+            "paused": read.paused,
             "workers": read.workers,
             "durations": {f"p{percent}": read.duration(percent) for percent in (50, 95, 99)},
             "successRate": read.success_rate,

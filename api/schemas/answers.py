@@ -1,234 +1,135 @@
-"""What clients get, as documentation: members are never absent, unknown ones are null."""
+"""What clients get besides jobs."""
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
-from common.jobs.model import Priority
+from api.schemas.job import JobSchema
+from api.schemas.members import AnswerSchema, choice, count, member, string, time
 from common.jobs.transitions import JobState
 from common.store.deliveries import POST_ERRORS, DeliveryState
 
 DELIVERY_STATES: Final = get_args(DeliveryState)
-EVENTS: Final = (
-    "connected",
-    "progress",
-    "retrying",
-    "completed",
-    "failed",
-    "cancelled",
-    "expired",
-    "heartbeat",
-)
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
 
 
-def _member(kind: type[fields.Field[Any]], meaning: str = "", **options: Any) -> Any:
-    metadata = {"description": meaning} if meaning else {}
-    return kind(required=True, metadata={**metadata, **options.pop("metadata", {})}, **options)
-
-
-def _string(meaning: str = "", *, null: bool = False, **metadata: Any) -> Any:
-    return _member(fields.String, meaning, allow_none=null, metadata=metadata)
-
-
-def _choice(values: Any, meaning: str = "", *, null: bool = False) -> Any:
-    return _member(fields.String, meaning, allow_none=null, validate=validate.OneOf(list(values)))
-
-
-def _count(meaning: str = "", *, null: bool = False, low: int = 0, high: int | None = None) -> Any:
-    check = validate.Range(low, high)
-    return _member(fields.Integer, meaning, allow_none=null, validate=check)
-
-
-def _time(meaning: str = "", *, null: bool = True) -> Any:
-    return _string(meaning, null=null, format="date-time")
-
-
-class _Answer(Schema):
-    class Meta:
-        unknown = RAISE
-
-
-class JobSchema(_Answer):
-    """A job as it is at one version."""
-
-    jobId = _string(format="uuid")
-    status = _choice([state.value for state in JobState])
-    version = _count("Grows by one at every change; the cursor of every transport", low=1)
-    progress = _count("Per cent; never goes back within an attempt", high=100)
-    totalFiles = _count(null=True)
-    processedFiles = _count(null=True)
-    totalBytes = _count(null=True)
-    processedBytes = _count(null=True)
-    queuePosition = _count("Null where it is not known", null=True)
-    estimatedSecondsRemaining = _count("As of updatedAt", null=True)
-    estimatedCompletion = _time()
-    downloadUrl = _string("Signed for this answer: a credential", null=True, format="uri")
-    expiresAt = _time("When downloadUrl ends")
-    fileName = _string(null=True)
-    fileSize = _count("Bytes", null=True)
-    contentType = _string(null=True)
-    checksum = _string("crc32: and 8 hexadecimal digits", null=True)
-    error = _string("Why the newest attempt failed", null=True)
-    errorCode = _string(null=True)
-    retryable = _member(fields.Boolean, allow_none=True)
-    retriesRemaining = _count(null=True)
-    attempt = _count("0 before the first")
-    maxAttempts = _count(low=1)
-    retryAt = _time("When a failed attempt is tried again")
-    priority = _choice([priority.value for priority in Priority])
-    metadata = _member(fields.Dict, "As it was sent")
-    createdAt = _time(null=False)
-    startedAt = _time()
-    updatedAt = _time(null=False)
-    completedAt = _time()
-
-
-class JobEventSchema(JobSchema):
-    """What each event of a live stream carries: the whole job, never a difference."""
-
-    timestamp = _time("When it was sent", null=False)
-
-
-class EventSchema(_Answer):
-    """One server-sent event."""
-
-    id = _string("The version of the job")
-    event = _choice([*EVENTS, "message"])
-    data = _string("A job with its timestamp, as JSON")
-
-
-class AcceptedSchema(JobSchema):
-    """A job and where to go on from it."""
-
-    message = _string()
-    totalFileIds = _count("Without duplicates", low=1)
-    deduplicated = _member(fields.Boolean, "An identical request was in flight: this is its job")
-    statusUrl = _string(format="uri")
-    subscribeUrl = _string("Server-sent events", format="uri")
-    webSocketUrl = _string(format="uri")
-    resultUrl = _string(format="uri")
-    cancelUrl = _string(format="uri")
-    pollingInterval = _count("Milliseconds", low=1)
-
-
-class FileReportSchema(_Answer):
+class FileReportSchema(AnswerSchema):
     """One file of a job."""
 
-    file_id = _count(low=-(2**53))
-    state = _choice(FILE_STATES)
-    size = _count("Bytes", null=True)
-    fileName = _string(null=True)
-    error = _string(null=True)
-    errorCode = _string(null=True)
+    file_id = count(low=-(2**53))
+    state = choice(FILE_STATES)
+    size = count("Bytes", null=True)
+    fileName = string(null=True)
+    error = string(null=True)
+    errorCode = string(null=True)
 
 
-class FilesSchema(_Answer):
+class FilesSchema(AnswerSchema):
     """A page of a job's files, in the order of the request."""
 
-    jobId = _string(format="uuid")
-    totalFiles = _count()
-    files = _member(fields.List, cls_or_instance=fields.Nested(FileReportSchema))
-    nextCursor = _string("Null on the last page", null=True)
+    jobId = string(format="uuid")
+    totalFiles = count()
+    files = member(fields.List, cls_or_instance=fields.Nested(FileReportSchema))
+    nextCursor = string("Null on the last page", null=True)
 
 
-class JobsSchema(_Answer):
+class JobsSchema(AnswerSchema):
     """A page of the caller's jobs, newest first."""
 
-    jobs = _member(fields.List, cls_or_instance=fields.Nested(JobSchema))
-    nextCursor = _string("Null on the last page", null=True)
+    jobs = member(fields.List, cls_or_instance=fields.Nested(JobSchema))
+    nextCursor = string("Null on the last page", null=True)
 
 
-class ResultSchema(_Answer):
+class ResultSchema(AnswerSchema):
     """The finished archive."""
 
-    downloadUrl = _string("Signed for this answer: a credential", format="uri")
-    expiresAt = _time(null=False)
-    fileName = _string()
-    fileSize = _count("Bytes")
-    contentType = _string()
+    downloadUrl = string("Signed for this answer: a credential", format="uri")
+    expiresAt = time(null=False)
+    fileName = string()
+    fileSize = count("Bytes")
+    contentType = string()
 
 
-class CancelledSchema(_Answer):
+class CancelledSchema(AnswerSchema):
     """What became of the job."""
 
-    jobId = _string(format="uuid")
-    status = _choice([JobState.CANCELLED.value])
-    message = _string()
+    jobId = string(format="uuid")
+    status = choice([JobState.CANCELLED.value])
+    message = string()
 
 
-class CheckSchema(_Answer):
+class CheckSchema(AnswerSchema):
     """Whether a file can be had."""
 
-    file_id = _count(low=-(2**53))
-    available = _member(fields.Boolean)
-    size = _count("Bytes", null=True)
-    fileName = _string(null=True)
+    file_id = count(low=-(2**53))
+    available = member(fields.Boolean)
+    size = count("Bytes", null=True)
+    fileName = string(null=True)
 
 
-class DeliveryAttemptSchema(_Answer):
+class DeliveryAttemptSchema(AnswerSchema):
     """One POST of a webhook."""
 
-    attempt = _count("1 for the first", low=1)
-    at = _time(null=False)
-    durationMs = _count()
-    status = _count("The receiver's HTTP status; null where it gave no answer", null=True)
-    error = _choice(POST_ERRORS, "Why there was no answer", null=True)
+    attempt = count("1 for the first", low=1)
+    at = time(null=False)
+    durationMs = count()
+    status = count("The receiver's HTTP status; null where it gave no answer", null=True)
+    error = choice(POST_ERRORS, "Why there was no answer", null=True)
 
 
-class DeliverySchema(_Answer):
+class DeliverySchema(AnswerSchema):
     """The webhook for one terminal state of a job."""
 
-    webhookId = _string("The same in every attempt")
-    type = _string()
-    version = _count("The job's, when it entered the state", low=1)
-    state = _choice(DELIVERY_STATES)
-    nextAttemptAt = _time()
-    attempts = _member(fields.List, cls_or_instance=fields.Nested(DeliveryAttemptSchema))
+    webhookId = string("The same in every attempt")
+    type = string()
+    version = count("The job's, when it entered the state", low=1)
+    state = choice(DELIVERY_STATES)
+    nextAttemptAt = time()
+    attempts = member(fields.List, cls_or_instance=fields.Nested(DeliveryAttemptSchema))
 
 
-class DeliveriesSchema(_Answer):
+class DeliveriesSchema(AnswerSchema):
     """A job's webhooks, oldest first."""
 
-    jobId = _string(format="uuid")
-    deliveries = _member(fields.List, cls_or_instance=fields.Nested(DeliverySchema))
+    jobId = string(format="uuid")
+    deliveries = member(fields.List, cls_or_instance=fields.Nested(DeliverySchema))
 
 
-class LanesSchema(_Answer):
+class LanesSchema(AnswerSchema):
     """Jobs by the priority that they queue with."""
 
-    high = _count()
-    normal = _count()
-    low = _count()
+    high = count()
+    normal = count()
+    low = count()
 
 
-class DurationsSchema(_Answer):
+class DurationsSchema(AnswerSchema):
     """From creation to completion, over the newest completed jobs; milliseconds."""
 
-    p50 = _count(null=True)
-    p95 = _count(null=True)
-    p99 = _count(null=True)
+    p50 = count(null=True)
+    p95 = count(null=True)
+    p99 = count(null=True)
 
 
-class StatisticsSchema(_Answer):
+class StatisticsSchema(AnswerSchema):
     """The queue at this moment."""
 
-    waiting = _member(fields.Nested, nested=LanesSchema)
-    totalWaiting = _count()
-    oldestWaitSeconds = _member(
+    waiting = member(fields.Nested, nested=LanesSchema)
+    totalWaiting = count()
+    oldestWaitSeconds = member(
         fields.Float, allow_none=True, validate=validate.Range(0), meaning="Null when none waits"
     )
-    processing = _count()
-    retrying = _count("Failed attempts that will be tried again")
-    completed = _count("Since the store began")
-    failed = _count("Since the store began")
-    cancelled = _count("Since the store began")
-    deadLetters = _count()
-    workers = _count("Worker processes that showed a sign of life")
-    durations = _member(fields.Nested, nested=DurationsSchema)
-    successRate = _member(
+    processing = count()
+    retrying = count("Failed attempts that will be tried again")
+    completed = count("Since the store began")
+    failed = count("Since the store began")
+    cancelled = count("Since the store began")
+    deadLetters = count()
+    workers = count("Worker processes that showed a sign of life")
+    durations = member(fields.Nested, nested=DurationsSchema)
+    successRate = member(
         fields.Float,
         allow_none=True,
         validate=validate.Range(0, 1),
@@ -236,42 +137,42 @@ class StatisticsSchema(_Answer):
     )
 
 
-class HealthSchema(_Answer):
+class HealthSchema(AnswerSchema):
     """Whether the service can do its work."""
 
-    status = _choice(["healthy", "unhealthy"])
-    checks = _member(
+    status = choice(["healthy", "unhealthy"])
+    checks = member(
         fields.Dict,
         keys=fields.String(),
         values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout"])),
     )
 
 
-class AliveSchema(_Answer):
+class AliveSchema(AnswerSchema):
     """The process serves requests."""
 
-    status = _choice(["alive"])
+    status = choice(["alive"])
 
 
-class AboutSchema(_Answer):
+class AboutSchema(AnswerSchema):
     """What this is."""
 
-    message = _string()
-    version = _string()
-    docs = _string()
+    message = string()
+    version = string()
+    docs = string()
 
 
 class ProblemSchema(Schema):
     """Problem details (RFC 9457)."""
 
-    type = _string(format="uri-reference")
-    title = _string()
-    status = _count(low=400, high=599)
-    detail = _string()
-    instance = _string(format="uri-reference")
-    code = _string("Stable, for programs")
-    retryable = _member(fields.Boolean, "The same call may succeed later")
-    requestId = _string(null=True)
+    type = string(format="uri-reference")
+    title = string()
+    status = count(low=400, high=599)
+    detail = string()
+    instance = string(format="uri-reference")
+    code = string("Stable, for programs")
+    retryable = member(fields.Boolean, "The same call may succeed later")
+    requestId = string(null=True)
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Jobs that a user's list remembers.
 REMEMBERED: Final = 1_000
+UNLIMITED: Final = 2**31
 IDEMPOTENCY_TTL: Final = 86_400.0
 
 
@@ -170,9 +171,12 @@ class JobStore:
         """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
         return self._release(lease, failure_fields(failure), delay=delay, counts=True)
 
-    def hand_back(self, lease: Lease) -> Job:
-        """processing → queued at once, without costing an attempt. Raises ``LeaseLost``."""
-        return self._release(lease, {}, delay=0, counts=False)
+    def hand_back(self, lease: Lease, delay: float = 0.0) -> Job:
+        """processing → queued without costing an attempt, to run again after ``delay`` seconds.
+
+        Raises ``LeaseLost``.
+        """
+        return self._release(lease, {}, delay=delay, counts=False)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel at once; cancelling again is no error. Raises ``JobNotFound``, ``JobConflict``."""
@@ -185,15 +189,17 @@ class JobStore:
         self._send(hints)
         return events.decode(snapshot)
 
-    def restart(self, job_id: str) -> Job:
+    def restart(self, job_id: str, *, limited: bool = True) -> Job:
         """Run a failed job, or one whose archive misses files, anew, with all its attempts.
+
+        ``limited=False`` lets the user have more active jobs than are allowed.
 
         Raises ``JobNotFound``, ``JobConflict`` and ``TooManyActiveJobs``.
         """
         args = {
             "id": job_id,
             "allowed": ",".join(RESTARTABLE),
-            "max_active": self.limits.max_active,
+            "max_active": self.limits.max_active if limited else UNLIMITED,
         }
         _, snapshot, *hints = self._dispatching("restart", keys.status(job_id), args)
         self._send(hints)

@@ -73,6 +73,14 @@ class Journal:
             taken += _entries(stream, answer[1])
         return taken
 
+    def forget_gone(self, *, idle: int) -> None:
+        """Drop the names of consumers that ended over ``idle`` milliseconds ago, owing nothing."""
+        for stream in self._streams:
+            consumers: Any = self._client.xinfo_consumers(stream, self._group)
+            for consumer in consumers:
+                if consumer["pending"] == 0 and consumer["idle"] > idle:
+                    self._client.xgroup_delconsumer(stream, self._group, consumer["name"])
+
     def ack(self, entries: Sequence[Entry]) -> None:
         """These are done: the group does not get them again."""
         with self._client.pipeline(transaction=False) as pipe:

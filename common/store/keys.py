@@ -39,6 +39,8 @@ PATTERNS: Final = {
     "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
     # Hash: lane -> when the newest hint that was claimed had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",
+    # Exists while no job of the partition may be begun.
+    "paused": "jobs:paused:{tag}",
     # Hash: state -> how many jobs ended in it.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
@@ -72,6 +74,11 @@ WORKERS: Final = "workers"
 STORAGE: Final = "storage:capabilities"
 
 
+def breaker(name: str) -> str:
+    """Where the state of a service's circuit breaker is kept: a prefix, outside of partitions."""
+    return f"breaker:{name}"
+
+
 def worker(name: str) -> str:
     return f"worker:{name}"
 
@@ -95,8 +102,12 @@ def tag_of_user(user: str) -> str:
     return tag_of_partition(partition_of_user(user))
 
 
+def partition_of_job(job_id: str) -> int:
+    return int(job_id[1], 16)
+
+
 def tag_of_job(job_id: str) -> str:
-    return tag_of_partition(int(job_id[1], 16))
+    return tag_of_partition(partition_of_job(job_id))
 
 
 def all_tags() -> list[str]:

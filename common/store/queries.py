@@ -31,6 +31,13 @@ class JobQueries:
             raise JobNotFound
         return Job.from_fields(fields)
 
+    def owner(self, job_id: str) -> str:
+        """The user who created the job. Raises ``JobNotFound``."""
+        user = cast("str | None", self._client.hget(keys.status(job_id), "user"))
+        if user is None:
+            raise JobNotFound
+        return user
+
     def get_many(self, job_ids: Sequence[str]) -> list[Job]:
         """The jobs that are still known, in the order asked for."""
         with self._client.pipeline(transaction=False) as pipe:

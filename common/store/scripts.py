@@ -21,6 +21,7 @@ from common.errors import (
     LonghaulError,
     TooManyActiveJobs,
 )
+from common.store.cluster import pipe_at
 from common.store.keys import PATTERNS
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Scripts:
 
     def queue(self, pipe: Pipeline, verb: str, key: str, args: Mapping[str, object]) -> None:
         """Put a verb into a pipeline; give its result to ``accept``."""
-        self._script(verb)(keys=[key], args=_flatten(args, {}), client=pipe)
+        self._script(verb)(keys=[key], args=_flatten(args, {}), client=pipe_at(pipe, key))
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:

@@ -32,6 +32,8 @@ class QueueState:
     failed: int
     cancelled: int
     dead_letters: int
+    #: No job is begun until an operator resumes the queue.
+    paused: bool
     #: Worker processes that lately showed a sign of life.
     workers: int
     #: Milliseconds from creation to completion, ascending: the newest jobs of each partition.
@@ -74,7 +76,7 @@ class QueueStatistics:
         size = len(answers) // keys.PARTITIONS
         rows = [answers[start : start + size] for start in range(0, len(answers), size)]
         # From here on each column is one question, answered by every partition.
-        *lanes, processing, retrying, dead, totals, durations = zip(*rows, strict=True)
+        *lanes, processing, retrying, dead, paused, totals, durations = zip(*rows, strict=True)
         counts, oldest = lanes[: len(_LANES)], lanes[len(_LANES) :]
         first = min((entry[0][1] for column in oldest for entry in column if entry), default=None)
         now = seconds * 1000 + micros // 1000
@@ -87,6 +89,7 @@ class QueueStatistics:
             failed=_total(totals, "failed"),
             cancelled=_total(totals, "cancelled"),
             dead_letters=sum(dead),
+            paused=any(paused),
             workers=len(Workers(self._client).known()),
             durations=sorted(int(text) for row in durations for text in row),
         )
@@ -100,6 +103,7 @@ def _ask(pipe: Pipeline, tag: str) -> None:
         pipe.zrange(key, 0, 0, withscores=True)
     for name in ("leases", "retries", "dead"):
         pipe.zcard(keys.of_partition(name, tag))
+    pipe.exists(keys.of_partition("paused", tag))
     pipe.hgetall(keys.of_partition("totals", tag))
     pipe.lrange(keys.of_partition("durations", tag), 0, -1)
 

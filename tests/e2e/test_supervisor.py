@@ -119,27 +119,22 @@ def test_a_part_that_dies_is_named_and_takes_the_rest_down(start: Start) -> None
     assert _gone(family)
 
 
-def test_a_second_system_in_the_same_folder_is_refused(start: Start) -> None:
-    first = start()
-    first.expect("worker-1 is ready")
-    second = start()
-    second.expect("set STATE_DIR")
-    assert second.popen.wait(10) == 1
-    assert first.popen.poll() is None
-
-
-def test_a_port_that_is_taken_is_named(start: Start) -> None:
+def test_a_second_system_is_told_what_it_must_have_of_its_own(start: Start) -> None:
     first = start()
     first.expect("api is ready")
-    second = start(port=first.port)
-    second.expect(f"port {first.port} is taken: set PORT")
-    assert second.popen.wait(10) == 1
+    same_folder = start()
+    same_folder.expect("set STATE_DIR")
+    same_port = start(port=first.port)
+    same_port.expect(f"port {first.port} is taken: set PORT")
+    assert (same_folder.popen.wait(10), same_port.popen.wait(10)) == (1, 1)
+    assert first.popen.poll() is None
 
 
 def test_a_request_to_stop_in_the_middle_of_the_start_is_heeded(start: Start) -> None:
     supervisor = start()
     supervisor.expect("catalogue")
     family = supervisor.family()
-    supervisor.popen.send_signal(signal.SIGTERM)
+    # As when its terminal is closed.
+    supervisor.popen.send_signal(signal.SIGHUP)
     assert supervisor.popen.wait(60) == 0
     assert _gone(family)

@@ -3,6 +3,7 @@
 -- queued → processing: a new attempt under a new fencing token and a lease.
 -- Input: args.id, worker, claim (unique to this call), lease (ms), allowed
 -- Output: {'CLAIMED', snapshot, spec, hints…}, {'REFUSED'} when the job is not waiting to be run
+--         or the queue is paused: its hint is sent again after the pause
 -- Event: version + 1, journal; the user's next job in line is hinted.
 
 local job = load(args.id)
@@ -12,6 +13,7 @@ if job and job.status == 'processing' and job.claim == args.claim then
 end
 if not job or not among(job.status, args.allowed) then return {'REFUSED'} end
 if redis.call('ZSCORE', key.retries(), args.id) then return {'REFUSED'} end
+if redis.call('EXISTS', key.paused()) == 1 then return {'REFUSED'} end
 
 local sent = redis.call('ZSCORE', key.hinted(job.lane), args.id)
 if sent and tonumber(sent) > tonumber(redis.call('HGET', key.reached(), job.lane) or 0) then

@@ -28,7 +28,7 @@ def test_a_storage_that_is_away_is_named(client, storage):
 
 def test_checks_that_hang_are_asked_side_by_side_and_given_up():
     done = threading.Event()
-    health = Health({"one": lambda: done.wait(30), "two": lambda: done.wait(30)})
+    health = Health({"one": lambda: done.wait(30), "two": lambda: done.wait(30)}, {})
     begun = time.monotonic()
     assert health.report() == {"one": "timeout", "two": "timeout"}
     assert time.monotonic() - begun < PATIENCE + 0.5

@@ -1,0 +1,185 @@
+"""One build of one archive in a process of its own, so that CPU and memory are its alone.
+
+Prints a JSON object: wall and CPU seconds, the process's peak memory and what of it is there before
+the build begins (bytes), bytes through the worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+BUCKET, ARCHIVES = "files", "archives"
+PART = 64 * 1024 * 1024
+
+
+def status(name: str) -> int:
+    """A figure of /proc/self/status in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(name)
+
+
+def longhaul(options: argparse.Namespace) -> Callable[[], int]:
+    from common.jobs.model import OnMissing
+    from common.storage import ObjectStore
+    from worker.archive import ArchiveRequest, build
+    from worker.control import RunControl
+    from worker.sources import source_from_template
+
+    through = 0
+
+    def count(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        nonlocal through
+        through += event.get("through_worker", 0)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[count])
+    store = ObjectStore(
+        endpoint=options.endpoint,
+        region="us-east-1",
+        access_key=options.key,
+        secret_key=options.secret,
+    )
+    source = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
+    request = ArchiveRequest(
+        job_id=str(uuid.uuid4()),
+        attempt_token=1,
+        file_ids=tuple(range(options.first, options.first + options.count)),
+        file_name=None,
+        on_missing=OnMissing.FAIL,
+        bucket=ARCHIVES,
+        direct_single_file=False,
+        max_bytes=None,
+    )
+
+    def run() -> int:
+        build(request, source=source, store=store, control=RunControl(deadline=3600))
+        return through
+
+    return run
+
+
+def boto(options: argparse.Namespace) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=options.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=options.key,
+        aws_secret_access_key=options.secret,
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=20),
+    )
+
+
+def zipstream(options: argparse.Namespace) -> Callable[[], int]:
+    """What people build: zipstream-ng, boto3's upload_fileobj."""
+    from zipstream import ZIP_STORED, ZipStream
+
+    client = boto(options)
+    size = 0
+
+    def content(key: str) -> Any:
+        nonlocal size
+        for block in client.get_object(Bucket=BUCKET, Key=key)["Body"].iter_chunks(1 << 20):
+            size += len(block)
+            yield block
+
+    class Reader:
+        def __init__(self, blocks: Any) -> None:
+            self._blocks, self._rest = iter(blocks), b""
+
+        def read(self, most: int = -1) -> bytes:
+            while most < 0 or len(self._rest) < most:
+                block = next(self._blocks, b"")
+                if not block:
+                    break
+                self._rest += block
+            result, self._rest = self._rest[:most], self._rest[most:]
+            return result
+
+    def run() -> int:
+        archive = ZipStream(compress_type=ZIP_STORED)
+        for file_id in range(options.first, options.first + options.count):
+            archive.add(content(str(file_id)), f"{file_id}.bin")
+        client.upload_fileobj(Reader(archive), ARCHIVES, "zipstream.zip")
+        return size
+
+    return run
+
+
+def copy(options: argparse.Namespace) -> Callable[[], int]:
+    """Bare server-side copies of the same bytes; no archive comes of it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from common.storage import ObjectStore
+
+    store = ObjectStore(
+        endpoint=options.endpoint,
+        region="us-east-1",
+        access_key=options.key,
+        secret_key=options.secret,
+    )
+
+    def run() -> int:
+        upload_id = store.create_upload(ARCHIVES, "copy")
+        ranges = [
+            (str(file_id), start, min(PART, options.size - start))
+            for file_id in range(options.first, options.first + options.count)
+            for start in range(0, options.size, PART)
+        ]
+
+        def one(item: tuple[int, tuple[str, int, int]]) -> Any:
+            number, (key, start, length) = item
+            return store.copy_part(
+                ARCHIVES, "copy", upload_id, number,
+                source=(BUCKET, key), start=start, length=length, if_match=None,
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(options.width) as pool:
+            parts = list(pool.map(one, enumerate(ranges, start=1)))
+        store.complete(ARCHIVES, "copy", upload_id, parts)
+        return 0
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("contender", choices=["longhaul", "zipstream", "copy"])
+    parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--secret", required=True)
+    parser.add_argument("--first", type=int, required=True)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--width", type=int, default=6)
+    options = parser.parse_args()
+    run = {"longhaul": longhaul, "zipstream": zipstream, "copy": copy}[options.contender](options)
+    idle, started, cpu = status("VmRSS"), time.perf_counter(), time.process_time()
+    through = run()
+    print(
+        json.dumps(
+            {
+                "cpu": time.process_time() - cpu,
+                "wall": time.perf_counter() - started,
+                "peak": status("VmHWM"),
+                "idle": idle,
+                "through": through,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

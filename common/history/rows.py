@@ -1,0 +1,136 @@
+"""Jobs as rows and back: pure, and indifferent to the order and number of deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from common.history.tables import ATTEMPTS
+from common.jobs.model import Artifact, Failure, FileReport, Job, OnMissing, Priority
+from common.jobs.transitions import JobState
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+Row = dict[str, Any]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Members of ``Job`` that are columns as they are.
+_PLAIN: Final = (
+    *("id", "version", "attempt", "max_attempts", "fence", "progress"),
+    *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
+)
+_TIMES: Final = ("created_at", "started_at", "updated_at", "completed_at", "expires_at")
+
+
+def job_row(job: Job) -> Row:
+    failure = job.failure
+    return {
+        **{name: getattr(job, name) for name in _PLAIN},
+        **{name: moment(getattr(job, name)) for name in _TIMES},
+        "owner": job.user,
+        "status": job.status.value,
+        "priority": job.priority.value,
+        "on_missing": job.on_missing.value,
+        "error_code": failure.code if failure else None,
+        "error": storable(failure.message) if failure else None,
+        "retryable": failure.retryable if failure else None,
+        "artifact": asdict(job.artifact) if job.artifact else None,
+        "metadata": dict(job.metadata),
+    }
+
+
+def job_of(row: RowMapping) -> Job:
+    """The job as it was recorded; what only a running job has is None."""
+    times: dict[str, Any] = {name: milliseconds(row[name]) for name in _TIMES}
+    return Job(
+        **{name: row[name] for name in _PLAIN},
+        **times,
+        user=row["owner"],
+        status=JobState(row["status"]),
+        priority=Priority(row["priority"]),
+        on_missing=OnMissing(row["on_missing"]),
+        seconds_remaining=None,
+        retry_at=None,
+        failure=_failure(row),
+        artifact=Artifact(**row["artifact"]) if row["artifact"] else None,
+        callback_url=None,
+        metadata=row["metadata"],
+    )
+
+
+def change_row(job: Job) -> Row:
+    return {
+        "job_id": job.id,
+        "version": job.version,
+        "status": job.status.value,
+        "attempt": job.attempt,
+        "worker": job.worker,
+        "error_code": job.failure.code if job.failure else None,
+        "elapsed_ms": job.updated_at - job.created_at,
+        "bytes": job.artifact.size if job.artifact else None,
+        "at": moment(job.updated_at),
+    }
+
+
+def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
+    """What these changes say of attempts: one row for each that began or may have ended.
+
+    A claim begins the attempt that its fencing token names; the first change after it ends that
+    attempt. Later ones carry the same token, so the lowest version wins, here and in the database.
+    """
+    rows: dict[tuple[str, int], Row] = {}
+    for job in sorted(jobs, key=lambda job: (job.id, -job.version)):
+        if job.fence == 0:
+            continue
+        row = rows.setdefault((job.id, job.fence), _unknown_attempt(job))
+        if job.status is JobState.PROCESSING:
+            row.update(attempt=job.attempt, worker=job.worker, started_at=moment(job.updated_at))
+        else:
+            row.update(
+                ended_at=moment(job.updated_at),
+                ended_version=job.version,
+                outcome=job.status.value,
+                error_code=job.failure.code if job.failure else None,
+                error=storable(job.failure.message) if job.failure else None,
+            )
+    return sorted(rows.values(), key=lambda row: (row["job_id"], row["fence"]))
+
+
+def file_row(job: Job, report: FileReport) -> Row:
+    row = asdict(report)
+    return {
+        **row,
+        "job_id": job.id,
+        "version": job.version,
+        "name": storable(report.name) if report.name else None,
+    }
+
+
+def _unknown_attempt(job: Job) -> Row:
+    known = {"job_id": job.id, "fence": job.fence}
+    return known | dict.fromkeys(
+        column.name for column in ATTEMPTS.columns if not column.primary_key
+    )
+
+
+def _failure(row: RowMapping) -> Failure | None:
+    if row["error_code"] is None:
+        return None
+    return Failure(code=row["error_code"], message=row["error"], retryable=row["retryable"])
+
+
+def moment(ms: int | None) -> datetime | None:
+    """Exact: a float of seconds would round milliseconds."""
+    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
+
+
+def milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def storable(text: str) -> str:
+    """PostgreSQL's text cannot hold NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,126 @@
+"""The tables; ``migrations/`` makes them and a test holds both alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+
+METADATA: Final = MetaData()
+
+
+def _time(name: str, *, required: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=not required)
+
+
+def _job_id() -> Column[object]:
+    return Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+
+
+#: Each job at its newest version. The callback URL is left out: it may hold a secret.
+JOBS: Final = Table(
+    "jobs",
+    METADATA,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("on_missing", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("total_files", Integer, nullable=False),
+    Column("processed_files", Integer, nullable=False),
+    Column("total_bytes", BigInteger),
+    Column("processed_bytes", BigInteger),
+    Column("error_code", Text),
+    Column("error", Text),
+    Column("retryable", Boolean),
+    Column("artifact", JSON(none_as_null=True)),
+    Column("metadata", JSON, nullable=False),
+    Column("worker", Text),
+    _time("created_at", required=True),
+    _time("started_at"),
+    _time("updated_at", required=True),
+    _time("completed_at"),
+    _time("expires_at"),
+    Index("jobs_of_owner", "owner", "created_at", "id"),
+    Index("jobs_updated", "updated_at"),
+)
+
+#: The journal, row for row.
+CHANGES: Final = Table(
+    "changes",
+    METADATA,
+    _job_id(),
+    Column("version", BigInteger, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", Text),
+    Column("error_code", Text),
+    # Since the job was created, milliseconds.
+    Column("elapsed_ms", BigInteger, nullable=False),
+    # Of the archive, where this change completed one.
+    Column("bytes", BigInteger),
+    _time("at", required=True),
+    Index("changes_at", "at"),
+)
+
+#: One row per claim: a job's fencing token names it, for attempts count anew after a retry by hand.
+ATTEMPTS: Final = Table(
+    "attempts",
+    METADATA,
+    _job_id(),
+    Column("fence", BigInteger, primary_key=True),
+    Column("attempt", Integer),
+    Column("worker", Text),
+    _time("started_at"),
+    _time("ended_at"),
+    # The version that ended it, and the state into which the job then went.
+    Column("ended_version", BigInteger),
+    Column("outcome", Text),
+    Column("error_code", Text),
+    Column("error", Text),
+)
+
+FILES: Final = Table(
+    "files",
+    METADATA,
+    _job_id(),
+    Column("file_id", BigInteger, primary_key=True),
+    # Of the job when this was read.
+    Column("version", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("size", BigInteger),
+    Column("name", Text),
+    Column("error_code", Text),
+)
+
+#: One row per attempt to deliver a webhook; ``version`` is that of the state it tells of.
+DELIVERIES: Final = Table(
+    "deliveries",
+    METADATA,
+    _job_id(),
+    Column("version", BigInteger, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    _time("at", required=True),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("http_status", Integer),
+    Column("error", Text),
+    Column("state", Text, nullable=False),
+)

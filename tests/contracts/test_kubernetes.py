@@ -1,0 +1,107 @@
+"""deploy/k8s as kustomize renders it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from api import gunicorn
+from api.schemas.answers import StatisticsSchema
+from common.settings import Settings
+from tests.contracts.deployment import BIN, nginx_seconds, run
+
+VERSION = "1.37"
+SCALED_OBJECT = Path(__file__).parent / "scaled_object.schema.yaml"
+
+
+@pytest.fixture(scope="module")
+def resources() -> list[dict[str, Any]]:
+    rendered = run(BIN / "kubectl", "kustomize", "deploy/k8s")
+    return list(yaml.safe_load_all(rendered))
+
+
+@pytest.fixture(scope="module")
+def deployments(resources: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {r["metadata"]["name"]: r for r in resources if r["kind"] == "Deployment"}
+
+
+def test_kubernetes_resources_fit_their_schemas(resources: list[dict[str, Any]]) -> None:
+    checked = [r for r in resources if r["kind"] != "ScaledObject"]
+    for resource in checked:
+        kubernetes_validate.validate(resource, VERSION, strict=True)
+    assert len(checked) > 10
+
+
+def test_the_scaled_object_fits_keda(resources: list[dict[str, Any]]) -> None:
+    (scaled,) = [r for r in resources if r["kind"] == "ScaledObject"]
+    schema = yaml.safe_load(SCALED_OBJECT.read_text())
+    jsonschema.Draft202012Validator(schema).validate(scaled)
+    formula = set(re.findall(r"[a-z_]+", scaled["spec"]["advanced"]["scalingModifiers"]["formula"]))
+    assert formula == {trigger["name"] for trigger in scaled["spec"]["triggers"]}
+
+
+def test_keda_reads_figures_that_the_api_gives(resources: list[dict[str, Any]]) -> None:
+    (scaled,) = [r for r in resources if r["kind"] == "ScaledObject"]
+    members = {field.data_key or name for name, field in StatisticsSchema().fields.items()}
+    for trigger in scaled["spec"]["triggers"]:
+        assert trigger["metadata"]["valueLocation"] in members
+
+
+def test_pods_are_locked_down(deployments: dict[str, dict[str, Any]]) -> None:
+    assert set(deployments) == {"nginx", "api", "worker", "beat"}
+    for deployment in deployments.values():
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert {"requests", "limits"} <= set(container["resources"])
+
+
+def test_probes_ask_what_they_should(deployments: dict[str, dict[str, Any]]) -> None:
+    (api,) = deployments["api"]["spec"]["template"]["spec"]["containers"]
+    assert api["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    assert api["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+
+
+def test_a_pod_has_longer_to_end_than_it_needs(deployments: dict[str, dict[str, Any]]) -> None:
+    def grace(name: str) -> int:
+        seconds: int = deployments[name]["spec"]["template"]["spec"][
+            "terminationGracePeriodSeconds"
+        ]
+        return seconds
+
+    assert grace("worker") > Settings().drain_grace
+    assert grace("api") > _pause(deployments["api"]) + gunicorn.graceful_timeout
+    assert grace("nginx") > _pause(deployments["nginx"]) + nginx_seconds(
+        "nginx.conf", "worker_shutdown_timeout"
+    )
+
+
+def _pause(deployment: dict[str, Any]) -> int:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    seconds: int = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    return seconds
+
+
+def test_every_deployment_that_scales_has_a_disruption_budget(
+    resources: list[dict[str, Any]],
+) -> None:
+    budgets = {r["metadata"]["name"] for r in resources if r["kind"] == "PodDisruptionBudget"}
+    assert budgets == {"nginx", "api", "worker"}
+
+
+def test_what_an_autoscaler_scales_says_no_number_itself(
+    resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
+) -> None:
+    scalers = [r for r in resources if r["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")]
+    scaled = {r["spec"]["scaleTargetRef"]["name"] for r in scalers}
+    assert scaled == {"api", "worker"}
+    assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]

@@ -1,0 +1,90 @@
+"""Many users at once, and no worker at all: the answer stays quick and no work is done twice."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import statistics
+import subprocess
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stack.catalogue import SMALL
+from stack.system import System
+
+USERS, JOBS = 50, 200
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    env = {"CREATE_PER_MINUTE_IP": "100000", "REQUESTS_PER_MINUTE_IP": "1000000"}
+    with System(tmp_path_factory.mktemp("load"), workers=0, files=SMALL, env=env) as running:
+        yield running
+
+
+def post(http: httpx.Client, number: int) -> tuple[str, float]:
+    """Post one of the jobs; its status URL, and the seconds until the answer."""
+    # Each job asks for files in an order of its own, so that none is the same as another.
+    ids = [sample.file_id for sample in SMALL]
+    turned = ids[number % len(ids) :] + ids[: number % len(ids)]
+    started = time.perf_counter()
+    answer = http.post(
+        "/v1/download/initiate",
+        json={"file_ids": turned, "metadata": {"number": number}},
+        headers={"X-User-Id": f"user-{number % USERS}"},
+    )
+    taken = time.perf_counter() - started
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["statusUrl"]), taken
+
+
+def finished(http: httpx.Client, url: str) -> dict[str, object]:
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline:
+        job: dict[str, object] = http.get(url, params={"wait": 20}).json()
+        if job["status"] not in {"queued", "processing"}:
+            return job
+    raise AssertionError(f"{url} was not finished in time: {job}")
+
+
+def verify(url: str, path: Path) -> None:
+    """``unzip -t``, or the library where there is no unzip; and the bytes are the sources'."""
+    path.write_bytes(httpx.get(url, timeout=60).content)
+    if shutil.which("unzip"):
+        subprocess.run(["unzip", "-tqq", path], check=True)
+    archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+    assert archive.testzip() is None
+    assert {info.filename: archive.read(info) for info in archive.infolist()} == {
+        sample.name: sample.make() for sample in SMALL
+    }
+
+
+@pytest.mark.timeout(300)
+def test_two_hundred_jobs_of_fifty_users_all_finish_and_none_is_done_twice(
+    system: System, tmp_path: Path
+) -> None:
+    with httpx.Client(base_url=system.base_url, timeout=40) as http:
+        with ThreadPoolExecutor(8) as posters:
+            waiting = list(posters.map(lambda n: post(http, n), range(JOBS // 2)))
+        # Nobody works yet, and still all were accepted. The rest comes to busy workers.
+        system.add_worker()
+        system.add_worker()
+        busy = [post(http, n) for n in range(JOBS // 2, JOBS)]
+        with ThreadPoolExecutor(8) as watchers:
+            done = list(watchers.map(lambda job: finished(http, job[0]), waiting + busy))
+        stats = http.get("/v1/download/queue/stats").json()
+        links = sorted({str(job["downloadUrl"]).split("?")[0]: job for job in done}.items())
+        for number, (_, job) in enumerate(links):
+            verify(str(job["downloadUrl"]), tmp_path / f"{number}.zip")
+    assert {job["status"] for job in done} == {"completed"}
+    assert {job["attempt"] for job in done} == {1}
+    assert stats["completed"] == JOBS
+    assert stats["totalWaiting"] == stats["processing"] == stats["failed"] == 0
+    times = sorted(taken for _, taken in busy)
+    assert statistics.quantiles(times, n=100)[98] < 0.1, times[-5:]

@@ -1,0 +1,73 @@
+"""The storage goes away in the middle of jobs and comes back: nobody but the clock notices."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from stack.catalogue import SMALL
+from stack.process import wait_until
+from stack.system import System
+from tests.tcp_proxy import TcpProxy
+
+JOBS = 20
+#: Seconds that the storage is away.
+OUTAGE = float(os.environ.get("OUTAGE_SECONDS", "10"))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, TcpProxy]]:
+    system = System(tmp_path_factory.mktemp("system"), files=SMALL, workers=0)
+    line = TcpProxy(int(system.s3_endpoint.rpartition(":")[2]))
+    system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{line.port}"
+    with line, system:
+        for _ in range(2):
+            system.add_worker()
+        yield system, line
+
+
+@pytest.mark.timeout(90 + 3 * OUTAGE)
+@pytest.mark.parametrize("fault", ["refuse", "hold"])
+def test_jobs_outlive_an_outage_of_the_storage_without_losing_their_attempts(
+    running: tuple[System, TcpProxy], fault: str
+) -> None:
+    system, line = running
+    file_ids = [sample.file_id for sample in SMALL][:3]
+    with httpx.Client(base_url=system.base_url, timeout=30) as http:
+        line.slow(200_000)
+        jobs = [_start(http, f"{fault}-{number}", file_ids) for number in range(JOBS)]
+        wait_until(lambda: _states(http, jobs).count("processing") >= 4, "jobs at work")
+        getattr(line, fault)()
+        time.sleep(OUTAGE)
+        states = _states(http, jobs)
+        assert "failed" not in states
+        assert states.count("completed") < JOBS
+        line.restore()
+        restored = time.monotonic()
+        wait_until(
+            lambda: all(state == "completed" for state in _states(http, jobs)), "all jobs", 60
+        )
+        print(f"\n{fault}: all of {JOBS} completed {time.monotonic() - restored:.1f} s afterwards")
+        attempts = [_status(http, job)["attempt"] for job in jobs]
+        assert max(attempts) <= 2, attempts
+
+
+def _start(http: httpx.Client, user: str, file_ids: list[int]) -> str:
+    answer = http.post(
+        "/v1/download/initiate", json={"file_ids": file_ids}, headers={"X-User-Id": user}
+    )
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["jobId"])
+
+
+def _status(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    return dict(http.get(f"/v1/download/status/{job_id}").json())
+
+
+def _states(http: httpx.Client, jobs: list[str]) -> list[str]:
+    return [_status(http, job)["status"] for job in jobs]

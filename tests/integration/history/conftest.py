@@ -1,0 +1,50 @@
+"""The journal on a real Valkey and its history on a real PostgreSQL, both emptied for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, delete
+
+from common.history import HistoryReader, HistoryWriter, migrate, open_engine
+from common.history.tables import JOBS
+from common.queue import Dispatcher, celery_app
+from common.store.jobs import JobStore
+from common.store.journal import Journal
+from common.store.queries import JobQueries
+from stack.postgres import Postgres
+from stack.services import Valkey
+from worker.recorder import Recorder
+
+
+@pytest.fixture
+def engine(postgres: Postgres) -> Iterator[Engine]:
+    engine = open_engine(postgres.url, patience=5, size=4)
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(delete(JOBS))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def jobs(valkey: Valkey, redis: Redis) -> JobStore:
+    return JobStore(redis, Dispatcher(celery_app(valkey.url), same_server=True))
+
+
+@pytest.fixture
+def reader(engine: Engine) -> HistoryReader:
+    return HistoryReader(engine)
+
+
+@pytest.fixture
+def recorder(redis: Redis, engine: Engine) -> Recorder:
+    return Recorder(
+        Journal(redis, "history", "one"),
+        HistoryWriter(engine),
+        JobQueries(redis),
+        migrate=lambda: migrate(engine),
+        retention=None,
+    )

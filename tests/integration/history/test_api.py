@@ -1,0 +1,124 @@
+"""The API on history: lists reach back further than the job store, operators look things up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+from sqlalchemy import Engine
+
+from api.app import create_app
+from common.bootstrap import assemble
+from common.history import open_engine
+from common.jobs.model import Job
+from common.settings import Settings
+from common.store import keys
+from common.store.jobs import JobStore
+from stack.postgres import Postgres
+from stack.process import free_port
+from tests.integration.history.test_recording import run
+from tests.unit.api.conftest import FakeStorage
+from worker.recorder import Recorder
+
+ALICE = {"X-User-Id": "alice"}
+
+
+def client_on(redis: Redis, engine: Engine | None) -> FlaskClient:
+    storage: Any = FakeStorage()
+    return create_app(assemble(Settings(), redis, storage, engine)).test_client()
+
+
+@pytest.fixture
+def client(redis: Redis, engine: Engine) -> FlaskClient:
+    return client_on(redis, engine)
+
+
+def forget(redis: Redis, job: Job) -> None:
+    redis.delete(keys.status(job.id))
+
+
+def listed(client: FlaskClient, **query: Any) -> tuple[list[str], str | None]:
+    answer = client.get("/v1/download/jobs", query_string=query, headers=ALICE)
+    assert answer.status_code == 200
+    return [job["jobId"] for job in answer.json["jobs"]], answer.json["nextCursor"]
+
+
+def test_a_list_of_jobs_goes_on_where_the_store_has_forgotten(
+    client: FlaskClient, jobs: JobStore, recorder: Recorder, redis: Redis
+) -> None:
+    finished = [run(jobs) for _ in range(5)]
+    recorder.step()
+    for job in finished[::2]:
+        forget(redis, job)
+    expected = [
+        job.id for job in sorted(finished, key=lambda j: (j.created_at, j.id), reverse=True)
+    ]
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page, cursor = listed(client, limit=2, **({"cursor": cursor} if cursor else {}))
+        found += page
+    assert found == expected
+    assert listed(client, status="completed")[0] == expected
+    assert listed(client, status="failed") == ([], None)
+
+
+def test_the_store_is_right_where_history_lags_behind(
+    client: FlaskClient, jobs: JobStore, recorder: Recorder, redis: Redis
+) -> None:
+    finished = run(jobs)
+    recorder.step()
+    redis.hset(keys.status(finished.id), mapping={"status": "expired"})
+    redis.delete(keys.user_jobs("alice"))
+    assert listed(client, status="completed") == ([], None)
+    assert listed(client)[0] == [finished.id]
+
+
+def test_a_list_does_without_history_that_is_away(
+    redis: Redis, jobs: JobStore, postgres: Postgres
+) -> None:
+    away = open_engine(f"postgresql://longhaul@127.0.0.1:{free_port()}/x", patience=1, size=1)
+    client = client_on(redis, away)
+    finished = run(jobs)
+    assert listed(client)[0] == [finished.id]
+    assert client.get("/v1/admin/analytics").status_code == 503
+    checks = client.get("/health").json["checks"]
+    assert checks["history"] == "unavailable"
+    away.dispose()
+
+
+def test_operators_see_the_whole_story_of_a_forgotten_job(
+    client: FlaskClient, jobs: JobStore, recorder: Recorder, redis: Redis
+) -> None:
+    finished = run(jobs)
+    recorder.step()
+    forget(redis, finished)
+    story = client.get(f"/v1/admin/jobs/{finished.id}").json
+    assert (story["job"]["jobId"], story["job"]["status"]) == (finished.id, "completed")
+    assert [change["status"] for change in story["changes"]][-1] == "completed"
+    assert [attempt["errorCode"] for attempt in story["attempts"]] == ["NETWORK_ERROR", None]
+    assert [file["file_id"] for file in story["files"]] == [1, 2]
+    assert story["changes"][0]["at"] == story["job"]["createdAt"]
+    unknown = client.get("/v1/admin/jobs/00000000-0000-4000-8000-000000000000")
+    assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
+
+
+def test_operators_see_the_hours(client: FlaskClient, jobs: JobStore, recorder: Recorder) -> None:
+    run(jobs)
+    recorder.step()
+    hours = client.get("/v1/admin/analytics?hours=2").json["hours"]
+    assert len(hours) == 2
+    assert sum(hour["completed"] for hour in hours) == 1
+    assert sum(hour["bytes"] for hour in hours) == 500
+    assert client.get("/v1/admin/analytics?hours=0").status_code == 400
+
+
+def test_without_a_database_history_is_off_and_says_so(redis: Redis) -> None:
+    client = client_on(redis, None)
+    answer = client.get("/v1/admin/analytics")
+    assert (answer.status_code, answer.json["code"]) == (404, "HISTORY_OFF")
+    assert "DATABASE_URL" in answer.json["detail"]
+    health = client.get("/health")
+    assert (health.status_code, health.json["checks"]["history"]) == (200, "off")

@@ -1,0 +1,59 @@
+"""One API for the tests that do no harm to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+from redis import Redis
+
+from common.jobs.model import Job, JobSpec
+from common.store.client import open_client
+from common.store.jobs import JobStore, Limits
+from stack.services import Valkey
+from tests.live_kit import Api, running
+
+
+class NoWakeUps:
+    """There are no workers."""
+
+    script_args = {"message": "", "queue": ""}  # noqa: RUF012
+
+    def send(self, hints: object) -> None:
+        """Nobody to tell."""
+
+
+@pytest.fixture(scope="module")
+def api(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    log = tmp_path_factory.mktemp("api") / "log"
+    with running(Api(valkey.url, log, HEARTBEAT_INTERVAL=1)) as started:
+        yield started
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    client = open_client(valkey.url, patience=5)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> JobStore:
+    return store(redis)
+
+
+def store(client: Redis) -> JobStore:
+    return JobStore(client, NoWakeUps(), Limits(max_active=1_000_000))
+
+
+@pytest.fixture
+def new_job(jobs: JobStore) -> Callable[[], Job]:
+    return lambda: make_job(jobs)
+
+
+_numbers = count(1)
+
+
+def make_job(jobs: JobStore) -> Job:
+    return jobs.create("alice", JobSpec(file_ids=(next(_numbers),))).job
