@@ -68,7 +68,7 @@ PATTERNS: Final = {
     "webhooks": "webhooks:due:{tag}",
 }
 
-#: Outside of the partitions: the names of workers, and what each says of itself.
+#: Outside of the partitions: the names of workers, and what each says of itself, in one slot.
 WORKERS: Final = "workers"
 #: What the object storage can do, as JSON, as the worker that started last found it.
 STORAGE: Final = "storage:capabilities"
@@ -80,7 +80,7 @@ def breaker(name: str) -> str:
 
 
 def worker(name: str) -> str:
-    return f"worker:{name}"
+    return f"worker:{{{WORKERS}}}:{name}"
 
 
 def new_job_id(user: str) -> str:
