@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.store.journal import trim
+from worker import metrics
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -70,6 +71,7 @@ class SweepThread:
         reclaim = not self._store_was_away()
         dead = self._workers.dead() if reclaim else []
         swept = self._sweeper.sweep(self._dispatcher.waiting(), dead=dead, reclaim=reclaim)
+        metrics.swept(swept)
         if swept.recovered or swept.failed or swept.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
         self._trim_journal()

@@ -23,6 +23,7 @@ from api.live.events import Form, Present
 from api.live.hub import Hub, Watcher
 from api.live.stream import Stream
 from api.live.waiter import Waiter
+from api.metrics import OPEN_STREAMS
 from common.errors import BackendUnavailable, JobNotFound
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class LiveUpdates:
             raise TooManyStreams(retry_after=RETRY_AFTER)
         stream = Stream(job_id, form, user, self._crowd.dirty)
         self._per_user[user] += 1
+        OPEN_STREAMS.labels(form.value).inc()
         try:
             job = self._join(job_id, stream)
         except BaseException:
@@ -125,6 +127,7 @@ class LiveUpdates:
         self._hub.leave(stream.job_id, stream)
         self._feed_soon()
         self._per_user[stream.user] -= 1
+        OPEN_STREAMS.labels(stream.form.value).dec()
         if not self._per_user[stream.user]:
             del self._per_user[stream.user]
 

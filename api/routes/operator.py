@@ -46,4 +46,4 @@ def queue_statistics() -> Response:
 )
 def prometheus() -> Response:
     """Figures for Prometheus."""
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    return Response(metrics.exposition(here().figures), content_type=metrics.CONTENT_TYPE)

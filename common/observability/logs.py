@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from collections.abc import Iterable
 
 import structlog
 from structlog.typing import Processor
 
+from common.observability.redaction import Redactor
 
-def configure_logging(level: str) -> None:
-    """Send structlog's and the standard library's records to stderr as JSON lines."""
+
+def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
+    """Send structlog's and the standard library's records to stderr as JSON lines.
+
+    ``secrets``: values that no line may show, wherever they come from.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -19,7 +25,11 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.ExtraAdder(),
     ]
     structlog.configure(
-        processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:-1],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -30,6 +40,7 @@ def configure_logging(level: str) -> None:
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            Redactor(secrets),
             structlog.processors.JSONRenderer(),
         ],
     }
