@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.config
+import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
 
 from common.observability.redaction import Redactor
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """The library's own handler shows a record that it cannot write as it is, secrets and all."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the library's name
+        kind = sys.exc_info()[0]
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"a line of {record.name} was not logged: {kind}\n")
 
 
 def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
@@ -49,7 +61,7 @@ def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": formatter},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "handlers": {"stderr": {"()": _Stderr, "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level},
             # Celery tells of each message; our own lines tell of each attempt.
             "loggers": {
