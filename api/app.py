@@ -39,7 +39,8 @@ from api.routes import (
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
-from common.store.feed import EventFeed
+from common.store.feed import open_feeds
+from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def live_updates(services: Services) -> LiveUpdates:
     """Streams and long polls for this process; gevent has to drive it."""
     settings = services.settings
     return LiveUpdates(
-        EventFeed(services.redis),
+        open_feeds(services.redis),
         JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
         Bounds(
             heartbeat=settings.heartbeat_interval,
@@ -125,6 +126,7 @@ def _context(services: Services, live: Live | None) -> Context:
                 "storage": lambda: services.storage.check(settings.archive_bucket),
             },
             {"history": history.check if history else None},
+            storage_findings=StorageFindings(services.redis).read,
         ),
         figures=QueueFigures(statistics, services.redis),
         remembered=Remembered(services.queries, history),

@@ -36,7 +36,10 @@ class Authenticator(Protocol):
 
 
 class TrustingAuthenticator:
-    """AUTH_MODE=none: the caller is whoever ``X-User-Id`` says, for limits and lists only."""
+    """AUTH_MODE=none: the caller is whoever ``X-User-Id`` says, for limits and lists only.
+
+    Nobody is an operator by a name that anybody may give; see ``api/operators.py``.
+    """
 
     owned = False
 

@@ -1,4 +1,4 @@
-"""What only operators may see and do; ``api/access.py`` sees to it."""
+"""What only operators may see and do; who is one: ``api/operators.py``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def requeue(job_id: str) -> Response:
 )
 def pause() -> Response:
     """Begin no more jobs: new ones are accepted and wait, those at work go on."""
-    here().pause.pause()
+    context = here()
+    context.pause.pause()
     return json_answer({"paused": True})
 
 
@@ -75,7 +76,8 @@ def pause() -> Response:
 )
 def resume() -> Response:
     """Begin jobs again, within seconds."""
-    here().pause.resume()
+    context = here()
+    context.pause.resume()
     return json_answer({"paused": False})
 
 

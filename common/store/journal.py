@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 from common.jobs import events
 from common.jobs.model import Job
 from common.store import keys
+from common.store.cluster import Cluster, pipe_at
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -62,12 +63,24 @@ class Journal:
                     raise
 
     def read(self, *, count: int, block: int | None = None) -> list[Entry]:
-        """Up to ``count`` new entries per partition, after at most ``block`` milliseconds."""
+        """Up to ``count`` new entries per partition, after at most ``block`` milliseconds.
+
+        On a cluster nothing waits: there is no command that listens to more than one slot.
+        """
+        if isinstance(self._client, Cluster):
+            return self._read_each(count)
         answer: Any = self._client.xreadgroup(
             self._group, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block
         )
-        streams = answer.items() if isinstance(answer, dict) else answer or []
-        return [entry for stream, found in streams for entry in _entries(stream, _flat(found))]
+        return _all_entries(answer)
+
+    def _read_each(self, count: int) -> list[Entry]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for stream in self._streams:
+                pipe_at(pipe, stream).xreadgroup(
+                    self._group, self._consumer, {stream: ">"}, count=count
+                )
+            return [entry for answer in pipe.execute() for entry in _all_entries(answer)]
 
     def take_over(self, *, idle: int, count: int) -> list[Entry]:
         """Entries that another consumer read over ``idle`` milliseconds ago and did not finish."""
@@ -133,6 +146,11 @@ def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
 def _order(entry_id: str) -> tuple[int, int]:
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def _all_entries(answer: Any) -> list[Entry]:
+    streams = answer.items() if isinstance(answer, dict) else answer or []
+    return [entry for stream, found in streams for entry in _entries(stream, _flat(found))]
 
 
 def _flat(found: Any) -> Any:

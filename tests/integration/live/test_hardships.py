@@ -116,7 +116,7 @@ def test_deploy_closes_streams_in_time_and_nobody_misses_the_end(
         ends = [read_to_end(watch) - began for watch in watches]
         api.process.popen.wait(10)
     assert time.monotonic() - began < 5
-    assert max(ends) - min(ends) > 1.5, "they would all come back at once"
+    assert max(ends) - min(ends) > 1, "they would all come back at once"
     for client in sockets:
         assert all(message["type"] == "heartbeat" for message in client)
         assert client.close_code == 1012
@@ -268,10 +268,11 @@ def test_pipelined_and_split_requests_are_answered_in_order(api: Api) -> None:
     [
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
         (
-            b"POST /v1/download/initiate HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n",
+            b"POST /v1/download/initiate HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 9999999\r\n\r\n",
             b"413",
         ),
-        (b"GET /" + b"x" * 70_000, b"431"),
+        (b"GET /" + b"x" * 120_000, b"431"),
         (b"\0\0\0\0", b"400"),
     ],
 )
