@@ -9,7 +9,7 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import edge, metrics, openapi, problems
+from api import edge, metrics, openapi, problems, telemetry
 from api.admission import Admission
 from api.answers import OrjsonProvider
 from api.auth import Authenticator, TrustingAuthenticator
@@ -22,6 +22,7 @@ from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
+from api.queue_figures import QueueFigures
 from api.quick_status import QuickStatus
 from api.remembered import Remembered
 from api.routes import (
@@ -37,8 +38,10 @@ from api.routes import (
     sockets,
 )
 from api.waiting import Live, Polling
+from common.observability import tracing
 from common.presenter import JobPresenter
 from common.settings import SettingError
+from common.store.archive_totals import ArchiveTotals
 from common.store.feed import open_feeds
 from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
@@ -63,6 +66,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = _context(services, live)
 
+    telemetry.install(app)
     metrics.install(app)
     edge.install(app)
     _allow_origins(app, settings)
@@ -83,9 +87,9 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
 
 def _answer_plain_polls_at_once(app: Flask, settings: Settings) -> None:
     context: Context = app.extensions[EXTENSION]
-    # With owners or origins to check, Flask decides.
+    # With owners or origins to check, or spans to measure, Flask decides.
     if isinstance(context.live, LiveUpdates) and not (
-        context.authenticator.owned or settings.cors_origins
+        context.authenticator.owned or settings.cors_origins or tracing.enabled()
     ):
         app.wsgi_app = QuickStatus(  # type: ignore[method-assign, assignment]
             app.wsgi_app, context, context.live.read
@@ -114,6 +118,7 @@ def _context(services: Services, live: Live | None) -> Context:
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
+        archive_totals=ArchiveTotals(services.redis),
         deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,
@@ -139,6 +144,7 @@ def _context(services: Services, live: Live | None) -> Context:
             {"history": history.check if history else None},
             storage_findings=StorageFindings(services.redis).read,
         ),
+        figures=QueueFigures(statistics, services.redis),
         remembered=Remembered(services.queries, history),
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files

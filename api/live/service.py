@@ -20,6 +20,7 @@ from api.live.hub import Hub
 from api.live.link import RETRY_AFTER, Link
 from api.live.stream import Stream
 from api.live.waiter import Waiter
+from api.metrics import OPEN_STREAMS
 from common.jobs.events import event_name
 from common.store.keys import partition_of_job
 
@@ -95,6 +96,7 @@ class LiveUpdates:
         stream = Stream(job_id, form, user, self._crowd.dirty)
         self._streams += 1
         self._per_user[user] += 1
+        OPEN_STREAMS.labels(form.value).inc()
         try:
             job = link.join(job_id, stream)
         except BaseException:
@@ -120,6 +122,7 @@ class LiveUpdates:
         self._link(stream.job_id).leave(stream.job_id, stream)
         self._streams -= 1
         self._per_user[stream.user] -= 1
+        OPEN_STREAMS.labels(stream.form.value).dec()
         if not self._per_user[stream.user]:
             del self._per_user[stream.user]
 

@@ -60,7 +60,7 @@ def clients(
     monkeypatch.setattr("time.time", lambda: NOW)
     monkeypatch.setattr("time.time_ns", lambda: int(NOW * 1e9))
     # Each counts for itself, so that both come to the same count.
-    monkeypatch.setattr("api.limits.Limiter.exchange", lambda self: None)
+    monkeypatch.setattr("api.limits.Limiter.exchange", lambda _: None)
     read: list[str] = []
 
     def reading(job_id: str) -> Job:
