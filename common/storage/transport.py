@@ -11,8 +11,10 @@ from urllib.parse import quote, urlsplit
 from common.errors import DownloadError, NetworkError, StorageError
 from common.storage import documents
 from common.storage.errors import error_for
+from common.storage.response import Response
 from common.storage.sigv4 import Credentials, Signer
-from common.storage.wire import Buffer, Response, Stop, Wire
+from common.storage.stop import Stop
+from common.storage.wire import Buffer, Wire
 
 ATTEMPTS = 5
 FIRST_DELAY = 0.1
