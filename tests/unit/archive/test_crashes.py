@@ -23,7 +23,7 @@ from worker.archive.build import Engine
 from worker.archive.layout import Geometry
 from worker.sources.s3 import S3Source
 
-EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "300"))
 SMALL = Geometry(least=100, write=150, copy=400)
 WIDTH = 2
 #: Calls made by the threads of a build, where an error may strike.
