@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.limits import Limiter
     from api.live.tickets import Tickets
     from api.operators import Operators
+    from api.queue_figures import QueueFigures
     from api.remembered import Remembered
     from api.waiting import Live
     from common.presenter import JobPresenter
@@ -57,6 +58,7 @@ class Context:
     admission: Admission
     catalogue: Catalogue
     health: Health
+    figures: QueueFigures
     remembered: Remembered
     file_ids: FileIdRules
     #: Callback URLs may name private hosts.

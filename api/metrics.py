@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -30,19 +30,28 @@ REQUESTED: Final = Counter(
 )
 
 
+OPEN_STREAMS: Final = Gauge(
+    "longhaul_open_streams", "Live streams, by form", ["form"], multiprocess_mode="livesum"
+)
+
+
 def install(app: Flask) -> None:
     app.before_request(_start)
     app.after_request(_observe)
 
 
-def exposition() -> bytes:
-    """All figures in the text format: of this process, or of all where they share files."""
+def exposition(queue: Collector) -> bytes:
+    """All figures in the text format: of this process, or of all where they share files.
+
+    ``queue`` tells those that are the same whichever process is asked.
+    """
+    shared = CollectorRegistry()
+    shared.register(queue)
     # The library decides by its own variable PROMETHEUS_MULTIPROC_DIR, once, on import.
     if not values.ValueClass._multiprocess:
-        return generate_latest(PROCESS_REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+        return generate_latest(PROCESS_REGISTRY) + generate_latest(shared)
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    return generate_latest(shared)
 
 
 def archives(totals: Mapping[str, int]) -> bytes:

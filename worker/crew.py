@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,11 @@ class Crew:
         of a step, of the items or of the control ends the others at once and is raised.
         """
         shift = _Shift(iter(items), step, self.stop)
-        threads = [threading.Thread(target=shift.work, daemon=True) for _ in range(max(1, width))]
+        # Each goes on with the caller's log and trace ids.
+        threads = [
+            threading.Thread(target=contextvars.copy_context().run, args=(shift.work,), daemon=True)
+            for _ in range(max(1, width))
+        ]
         try:
             for thread in threads:
                 thread.start()

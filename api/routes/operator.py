@@ -49,7 +49,7 @@ def queue_statistics() -> Response:
 )
 def prometheus() -> Response:
     """Figures for Prometheus."""
-    figures = metrics.exposition()
+    figures = metrics.exposition(here().figures)
     with suppress(RedisError):
         figures += metrics.archives(here().archive_totals.read())
     return Response(figures, content_type=metrics.CONTENT_TYPE)

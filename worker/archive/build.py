@@ -24,6 +24,7 @@ from worker.archive.turns import Alone, KeepingTurn, Turn, waiting_for
 from worker.archive.work import Stored, Tools
 from worker.control import Control
 from worker.crew import Crew
+from worker.metrics import ARCHIVE_BYTES
 from worker.sources import Missing, Source, SourceEntry
 
 #: Seconds that a finished archive is handed out again; the bucket's rules keep it a day longer
@@ -84,6 +85,7 @@ def build(
     if stored is None:
         stored = _streamed(members, noted, request, tools)
         engine.report({"streamed": 1, "through_worker": stored.size})
+        ARCHIVE_BYTES.labels("streamed").inc(stored.size)
     return Artifact(
         bucket=request.bucket,
         key=stored.key,
@@ -168,6 +170,7 @@ def _direct(entry: SourceEntry, location: tuple[str, str], control: Control) -> 
     name = names.safe_name(entry.name, fallback=f"file-{entry.file_id}")
     control.advance(entry.size or 0)
     control.file_done(entry.file_id, state="done", size=entry.size, name=name)
+    ARCHIVE_BYTES.labels("delivered_as_is").inc(entry.size or 0)
     return Artifact(
         bucket=location[0],
         key=location[1],
