@@ -9,7 +9,7 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import edge, metrics, openapi, problems
+from api import edge, metrics, openapi, problems, telemetry
 from api.admission import Admission
 from api.answers import OrjsonProvider
 from api.auth import Authenticator, TrustingAuthenticator
@@ -22,6 +22,7 @@ from api.limits import Limiter
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
+from api.queue_figures import QueueFigures
 from api.remembered import Remembered
 from api.routes import (
     admin,
@@ -38,7 +39,9 @@ from api.routes import (
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
-from common.store.feed import EventFeed
+from common.store.archive_totals import ArchiveTotals
+from common.store.feed import open_feeds
+from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = _context(services, live)
 
+    telemetry.install(app)
     metrics.install(app)
     edge.install(app)
     _allow_origins(app, settings)
@@ -82,7 +86,7 @@ def live_updates(services: Services) -> LiveUpdates:
     """Streams and long polls for this process; gevent has to drive it."""
     settings = services.settings
     return LiveUpdates(
-        EventFeed(services.redis),
+        open_feeds(services.redis),
         JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
         Bounds(
             heartbeat=settings.heartbeat_interval,
@@ -100,6 +104,7 @@ def _context(services: Services, live: Live | None) -> Context:
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
+        archive_totals=ArchiveTotals(services.redis),
         deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,
@@ -123,7 +128,9 @@ def _context(services: Services, live: Live | None) -> Context:
                 "storage": lambda: services.storage.check(settings.archive_bucket),
             },
             {"history": history.check if history else None},
+            storage_findings=StorageFindings(services.redis).read,
         ),
+        figures=QueueFigures(statistics, services.redis),
         remembered=Remembered(services.queries, history),
         file_ids=FileIdRules(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files

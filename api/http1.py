@@ -14,6 +14,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
+import orjson
 from httptools import (
     HttpParserCallbackError,
     HttpParserError,
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 #: Bytes of request line and headers, as long as they are not complete; and number of headers.
 MAX_HEAD: Final = 32_768
 MAX_HEADERS: Final = 100
-#: Bytes of a body that are kept; what is longer is refused by its declared length, or here.
+#: Bytes of a body that are read. Of a longer one the application sees the length and no byte, so
+#: that it can refuse it in its own words.
 MAX_BODY: Final = 1_048_576
 
 BAD_REQUEST: Final = "400 Bad Request"
-TOO_LARGE: Final = "413 Content Too Large"
 HEAD_TOO_LARGE: Final = "431 Request Header Fields Too Large"
 FAILED: Final = "500 Internal Server Error"
 
@@ -47,12 +48,17 @@ class Refused(Exception):
         self.status = status
 
 
+class _Enough(Exception):
+    """The rest of the body is not read."""
+
+
 class Request:
     """One request as it comes in."""
 
     __slots__ = (
         "begun",
         "body",
+        "cut_off",
         "environ",
         "expects",
         "fed",
@@ -73,6 +79,8 @@ class Request:
         #: The client waits for "100 Continue" before it sends the body.
         self.expects = False
         self.keep_alive = False
+        #: Bytes of it are still to come, which nobody reads.
+        self.cut_off = False
         self.upgrade = False
 
 
@@ -106,7 +114,8 @@ class Reader:
             # What follows is no HTTP any more, or nothing that is served here.
             self.ready[-1].upgrade = True
         except HttpParserCallbackError as error:
-            raise error.__context__ or error from None
+            if not isinstance(error.__context__, _Enough):
+                raise error.__context__ or error from None
         except HttpParserError:
             raise Refused(BAD_REQUEST) from None
         if self._request.fed > MAX_HEAD and not self._request.headed:
@@ -143,16 +152,28 @@ class Reader:
             raise Refused(BAD_REQUEST)
         self._request.expects = environ.get("HTTP_EXPECT", "").lower() == "100-continue"
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
+        if int(environ.get("CONTENT_LENGTH", 0)) > MAX_BODY:
+            self._cut_off()
 
     def on_body(self, data: bytes) -> None:
         body = self._request.body
-        if len(body) + len(data) > MAX_BODY:
-            raise Refused(TOO_LARGE)
         body += data
+        if len(body) > MAX_BODY:
+            self._cut_off()
 
     def on_message_complete(self) -> None:
+        self._request.keep_alive = self._parser.should_keep_alive()
+        self._complete()
+
+    def _cut_off(self) -> None:
+        request = self._request
+        request.cut_off = True
+        self._complete()
+        request.environ["wsgi.input"] = io.BytesIO()
+        raise _Enough
+
+    def _complete(self) -> None:
         request, parser = self._request, self._parser
-        request.keep_alive = parser.should_keep_alive()
         path, _, query = _origin_form(request.target).partition(b"?")
         environ = request.environ
         if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
@@ -197,6 +218,19 @@ def head(status: str, headers: Iterable[tuple[str, str]], more: Iterable[str]) -
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise ValueError("a header holds a line end")
     return f"{text}\r\n\r\n".encode("latin-1")
+
+
+def refusal(status: str) -> bytes:
+    """The whole answer to what is no request, as a problem (RFC 9457)."""
+    code, _, title = status.partition(" ")
+    problem = {"status": int(code), "title": title, "code": "MALFORMED_REQUEST", "retryable": False}
+    body = orjson.dumps({"type": "/docs/problems#MALFORMED_REQUEST", **problem})
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    return head(status, headers.items(), ()) + body
 
 
 def _key(name: bytes) -> str | None:

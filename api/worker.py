@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from api import http1
@@ -28,7 +29,7 @@ REQUEST_TIMEOUT: Final = 20.0
 #: Seconds for a client to take in an answer.
 ANSWER_TIMEOUT: Final = 60.0
 #: Seconds over which live streams are closed at the end.
-DRAIN: Final = 3.0
+DRAIN: Final = 1.5
 CHUNK: Final = 65_536
 
 
@@ -78,10 +79,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
             while self._await_request(client, reader):
                 if not self._answer(client, reader.ready.popleft()):
                     return
-        except Refused as refusal:
-            client.sendall(
-                http1.head(refusal.status, [], ["Content-Length: 0", "Connection: close"])
-            )
+        except Refused as refused:
+            client.sendall(http1.refusal(refused.status))
+            close_graceful(client)
         except OSError:
             self.log.debug("connection lost")
         finally:
@@ -121,6 +121,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 body.take(client, answer.head_of_handover())
                 return False
             answer.send(body)
+            if request.cut_off:
+                close_graceful(client)
         finally:
             if hasattr(body, "close"):
                 body.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
+from common import redis_url
 from common.queue import Dispatcher, celery_app
 from common.storage import ObjectStore
 from common.store.client import open_client
@@ -115,9 +115,9 @@ def _database(url: str, patience: float) -> Engine | None:
 
 def same_server(store: str, broker: str) -> bool:
     """Whether both URLs name the same database, so that one script can write to both."""
-    return _place(store) == _place(broker)
-
-
-def _place(url: str) -> tuple[str, str | None, int, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or 6379, parts.path.strip("/") or "0"
+    try:
+        places = redis_url.parse(store), redis_url.parse(broker)
+    except ValueError:
+        return False
+    same = [(place.kind, set(place.hosts), place.service, place.db) for place in places]
+    return places[0].kind != "cluster" and same[0] == same[1]

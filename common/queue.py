@@ -10,11 +10,14 @@ import json
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+
+from common import redis_url
 
 DOWNLOAD_TASK: Final = "longhaul.download"
 QUEUE_PREFIX: Final = "longhaul."
@@ -56,7 +59,8 @@ log = structlog.get_logger(__name__)
 
 def celery_app(broker: str) -> Celery:
     """The Celery app that the API, the workers and beat share; ``docs/decisions`` says why so."""
-    app = Celery("longhaul", broker=broker)
+    address, options = _broker(broker)
+    app = Celery("longhaul", broker=address)
     app.conf.update(
         # The messages are hints: a lost one is found by the sweeper, so nothing is acknowledged
         # late, and no broker failure makes Celery run a task a second time.
@@ -65,7 +69,7 @@ def celery_app(broker: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=QUEUE_PREFIX + "normal",
-        task_queues=[_queue(QUEUE_PREFIX + lane) for lane in LANES],
+        task_queues=[_queue(QUEUE_PREFIX + lane, broker) for lane in LANES],
         task_create_missing_queues=False,
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
@@ -73,14 +77,7 @@ def celery_app(broker: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "visibility_timeout": 86_400,
-            "socket_timeout": 5,
-            "socket_connect_timeout": 2,
-            "socket_keepalive": True,
-            "health_check_interval": 5,
-            "queue_order_strategy": "priority",
-        },
+        broker_transport_options=options,
         task_publish_retry_policy={
             "max_retries": 1,
             "interval_start": 0,
@@ -88,14 +85,58 @@ def celery_app(broker: str) -> Celery:
             "interval_max": 0.2,
         },
     )
-    if broker.startswith("rediss://"):
+    if broker.startswith("rediss"):
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return app
 
 
-def _queue(name: str) -> Queue:
+def _broker(url: str) -> tuple[str, dict[str, Any]]:
+    """The broker's address as kombu wants it, and the options of its transport."""
+    if _is_amqp(url):
+        # Publisher confirms: what RabbitMQ took is on a majority of its nodes.
+        return url, {"confirm_publish": True, "connect_timeout": 2, "read_timeout": 5}
+    place = redis_url.parse(url)
+    options = {
+        "visibility_timeout": 86_400,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "queue_order_strategy": "priority",
+    }
+    if place.kind == "single":
+        return url, options
+    if place.kind == "cluster":
+        raise ValueError("Celery knows no Redis cluster: BROKER_URL has to name another broker")
+    options |= {
+        "master_name": place.service,
+        "sentinel_kwargs": {
+            "password": place.sentinel_password,
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "ssl": place.tls,
+        },
+    }
+    user = f"{quote(place.username or '', '')}:{quote(place.password or '', '')}@"
+    user = user if place.password else ""
+    return ";".join(
+        f"sentinel://{user}{host}:{port}/{place.db}" for host, port in place.hosts
+    ), options
+
+
+def _is_amqp(url: str) -> bool:
+    return url.startswith(("amqp://", "amqps://", "pyamqp://"))
+
+
+def _queue(name: str, broker: str) -> Queue:
     # Bound under its own name: Celery's default would bind every queue under the default's.
-    return Queue(name, Exchange("longhaul", type="direct"), routing_key=name)
+    replicated = {"x-queue-type": "quorum"} if _is_amqp(broker) else None
+    return Queue(
+        name,
+        Exchange("longhaul", type="direct"),
+        routing_key=name,
+        queue_arguments=replicated,
+    )
 
 
 class Dispatcher:
@@ -123,6 +164,7 @@ class Dispatcher:
         """Messages in each lane's queue, or None when the broker does not answer."""
         try:
             with self._app.connection_or_acquire() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0)
                 return {lane: _messages(connection, QUEUE_PREFIX + lane) for lane in LANES}
         except (OperationalError, OSError, *self._app.connection_for_read().connection_errors):
             return None

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from redis import Redis
 from redis.exceptions import RedisError
 
+from common.store.client import open_client
 from common.store.presence import Workers
 from stack.postgres import launch_postgres
 from stack.process import Process, accepts_connections
@@ -98,8 +98,8 @@ def _answers(port: int, path: str) -> bool:
 
 
 def _is_present(process: Process, redis_url: str) -> bool:
-    with Redis.from_url(redis_url, decode_responses=True, socket_timeout=3) as client:
-        try:
+    try:
+        with open_client(redis_url, patience=3) as client:
             return any(f"-{process.pid}-" in state.name for state in Workers(client).known())
-        except RedisError:
-            return False
+    except RedisError:
+        return False

@@ -18,8 +18,8 @@ from common.store.presence import Workers
 
 
 def main() -> int:
-    client = open_client(Settings.from_env(os.environ).redis_url, patience=2.0)
     try:
+        client = open_client(Settings.from_env(os.environ).redis_url, patience=2.0)
         heard_of = [worker.name for worker in Workers(client).known()]
     except RedisError as error:
         print(f"the job store does not answer: {error}", file=sys.stderr)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import orjson
 import structlog
 from redis.exceptions import RedisError
 
 from common.errors import JobNotFound, SourceForbidden
 from common.jobs.transitions import TERMINAL
 from common.storage import ObjectMissing
-from common.store import keys
+from common.store.archive_totals import ArchiveTotals
 from common.store.checkpoints import Checkpoints
+from common.store.findings import StorageFindings
 from common.store.turns import Turn
 from worker.archive import ArchiveRequest, build
 from worker.archive.build import Engine
@@ -47,24 +48,25 @@ class ArchiveBuilder:
         self._services = services
         self._store = services.storage
         self._checkpoints = Checkpoints(services.redis)
+        self._totals = ArchiveTotals(services.redis)
         hosts = settings.source_redirect_hosts.split(",")
-        self._source: Source = source_from_template(
+        source = source_from_template(
             settings.source_url_template,
             store=services.storage,
             redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
             authorization=settings.source_authorization or None,
         )
-        self._source_host = urlsplit(settings.source_url_template).netloc
-        self._in_storage = settings.source_url_template.startswith("s3://")
-        if not self._in_storage:
-            self._source = BlamedSource(self._source)
+        place = urlsplit(settings.source_url_template)
+        #: Where the files come from, unless they lie in the storage themselves.
+        self._host = None if place.scheme == "s3" else place.netloc
+        self._source: Source = BlamedSource(source) if self._host else source
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
 
     def circuits(self, client: Redis) -> Circuits:
         """What tells whether the services that archives need are there; ``client`` gives bytes."""
         storage = Circuit("storage", client, check=self._check_storage)
-        return Circuits(storage, None if self._in_storage else Circuit(self._source_host, client))
+        return Circuits(storage, Circuit(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:
         with suppress(ObjectMissing, SourceForbidden):
@@ -100,6 +102,7 @@ class ArchiveBuilder:
             checkpoint=self._checkpoints.of(job_id),
             can_copy=capabilities.can_compose and self._settings.compose_archives,
             turn=partial(self._turn, job_id),
+            report=self._totals.add,
         )
         return build(
             request, source=self._source, store=self._store, control=control, engine=engine
@@ -136,6 +139,6 @@ class ArchiveBuilder:
 
     def _publish(self, capabilities: Capabilities) -> None:
         try:
-            self._services.redis.set(keys.STORAGE, orjson.dumps(capabilities))
+            StorageFindings(self._services.redis).publish(asdict(capabilities))
         except RedisError as error:
             log.warning("the storage's capabilities are not published", error=str(error))

@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import orjson
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, SQLAlchemyError
@@ -24,6 +25,7 @@ from common.history import Change, HistoryWriter, migrate
 from common.history.recording import FORGET_BATCH
 from common.jobs.transitions import TERMINAL, JobState
 from common.store.journal import Journal
+from worker import metrics
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -62,6 +64,7 @@ def recorder_for(services: Services, engine: Engine, name: str) -> Recorder:
         services.queries,
         migrate=partial(migrate, engine),
         retention=timedelta(seconds=ttl) if ttl else None,
+        recorded=metrics.HISTORY_ENTRIES.inc,
     )
 
 
@@ -143,7 +146,7 @@ class Recorder:
         return self._journal.read(count=BATCH, block=BLOCK)
 
     def _keep(self, entries: Sequence[Entry]) -> None:
-        changes = [Change(job=entry.job, files=self._files(entry.job)) for entry in entries]
+        changes = [self._change(entry) for entry in entries]
         try:
             self._writer.record(changes)
         except DataError:
@@ -157,6 +160,12 @@ class Recorder:
             except DataError:
                 job = change.job
                 log.exception("a change cannot be kept", job_id=job.id, version=job.version)
+
+    def _change(self, entry: Entry) -> Change:
+        if entry.delivery is None:
+            return Change(job=entry.job, files=self._files(entry.job))
+        attempt = orjson.loads(entry.delivery)
+        return Change(job=entry.job, delivery={**attempt, "state": entry.delivery_state})
 
     def _files(self, job: Job) -> Sequence[FileReport]:
         if job.status not in _WITH_FILES:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.exceptions import RedisError
 
+from common.store.cluster import uptime
 from common.store.journal import trim
+from worker import metrics
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from common.store.presence import Workers
     from common.store.sweeper import Sweeper
 
+#: An answer that took so long means that nobody could renew a lease meanwhile, seconds.
+HUNG: Final = 2.0
 #: Seconds between looks at what every reader of the journal has done with.
 TRIM_EVERY: Final = 60.0
 
@@ -70,6 +74,7 @@ class SweepThread:
         reclaim = not self._store_was_away()
         dead = self._workers.dead() if reclaim else []
         swept = self._sweeper.sweep(self._dispatcher.waiting(), dead=dead, reclaim=reclaim)
+        metrics.swept(swept)
         if swept.recovered or swept.failed or swept.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
         self._trim_journal()
@@ -80,5 +85,8 @@ class SweepThread:
             trim(self._client)
 
     def _store_was_away(self) -> bool:
-        server = cast("dict[str, int]", self._client.info("server"))
-        return server["uptime_in_seconds"] <= self._lease or time.monotonic() < self._believe_until
+        asked_at = time.monotonic()
+        just_started = uptime(self._client) <= self._lease
+        if time.monotonic() - asked_at > HUNG:
+            self._believe_until = time.monotonic() + self._lease
+        return just_started or time.monotonic() < self._believe_until

@@ -54,6 +54,11 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def writing(self) -> bool:
+        """Whether something is not yet written to somebody."""
+        return bool(self._dirty or self._stalled)
+
     def admit(self, stream: Stream, connection: _socket.socket) -> None:
         """Make the socket fit for a stream and listen to it."""
         connection.setblocking(False)

@@ -65,7 +65,7 @@ class Handover:
 class HandoverResponse(Response):
     """Flask's response around a ``Handover``, which reaches the WSGI server as it is."""
 
-    #: Werkzeug would count the empty body that it knows of, and clients would stop at byte 0.
+    # Flask sees an empty body, and would promise the client nothing but that.
     automatically_set_content_length = False
 
     def __init__(self, body: Handover, status: int, headers: Mapping[str, str]) -> None:

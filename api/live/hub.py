@@ -78,10 +78,6 @@ class Hub:
         """Jobs that are watched."""
         return len(self._topics)
 
-    def event(self, job: Job, name: str | None = None) -> Event:
-        """The event that tells of this snapshot, under its own or another name."""
-        return Event(job, name or event_name(job), self._present)
-
     def join(self, job_id: str, watcher: Watcher, opened: Opened, now: float) -> None:
         """Subscribe, then read: ``opened`` gets the job as it was after the subscription began.
 
@@ -131,9 +127,9 @@ class Hub:
         opening, topic.opening = topic.opening, None
         if newer:
             topic.version = job.version
-            self._tell(topic, self.event(job))
+            self._tell(topic, Event(job, event_name(job), self._present))
         elif topic.beating:
-            beat = self.event(job, "heartbeat")
+            beat = Event(job, "heartbeat", self._present)
             # A copy: a watcher that finds its client dead leaves.
             for watcher in list(topic.watchers):
                 watcher.beat(beat)

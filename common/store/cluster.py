@@ -7,7 +7,7 @@ touch many partitions: it is cut into one ordinary pipeline for each node, which
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from redis import Redis
 from redis.cluster import RedisCluster
@@ -16,6 +16,7 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     RedisClusterException,
+    RedisError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -83,6 +84,11 @@ class NodePipelines:
 
         return queue
 
+    def execute_command(self, *args: Any, **options: Any) -> object:
+        """What the cluster's client itself puts here, where a command has keys in many slots."""
+        options.pop("target_nodes", None)
+        return self.at(args[1]).execute_command(*args, **options)
+
     def at(self, key: str) -> Pipeline:
         """The pipeline to the node that holds ``key``, for the next command."""
         node = self._cluster.node_of(key)
@@ -109,8 +115,16 @@ def node_of(client: Redis, key: str) -> Redis:
     return client.node_of(key) if isinstance(client, Cluster) else client
 
 
-def primaries(client: Redis) -> list[Redis]:
-    """Every server that holds a part of the store. Raises ``RedisError``."""
+def uptime(client: Redis) -> int:
+    """Seconds since the last start of a server that holds a part of the store."""
     if not isinstance(client, Cluster):
-        return [client]
-    return [client.get_redis_connection(node) for node in client.get_primaries()]
+        return _uptime(client)
+    try:
+        return min(_uptime(client.get_redis_connection(node)) for node in client.get_primaries())
+    except RedisError:
+        client.refresh()
+        raise
+
+
+def _uptime(node: Redis) -> int:
+    return int(cast("dict[str, int]", node.info("server"))["uptime_in_seconds"])

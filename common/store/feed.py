@@ -18,6 +18,7 @@ import orjson
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.store import keys
+from common.store.cluster import Cluster, node_of
 
 if TYPE_CHECKING:
     import socket
@@ -40,6 +41,12 @@ class Change(NamedTuple):
     fields: dict[str, str] | None
 
 
+def open_feeds(client: Redis) -> list[EventFeed]:
+    """A feed for the whole store; of a cluster one for each partition, in order."""
+    tags = keys.all_tags() if isinstance(client, Cluster) else keys.all_tags()[:1]
+    return [EventFeed(client, tag) for tag in tags]
+
+
 class EventFeed:
     """Watches jobs on a connection of its own.
 
@@ -49,9 +56,10 @@ class EventFeed:
     forgotten.
     """
 
-    def __init__(self, client: Redis) -> None:
-        """``client``: where its pool connects to, with its time limits."""
-        self._pool = client.connection_pool
+    def __init__(self, client: Redis, tag: str) -> None:
+        """``client`` knows where to connect, and its time limits; ``tag``: of a partition."""
+        self._client = client
+        self._tag = tag
         self._connection: AbstractConnection | None = None
         self._socket: socket.socket | None = None
         self._forget()
@@ -63,7 +71,10 @@ class EventFeed:
     def connect(self) -> None:
         """Open the connection; may take as long as the client's own time limits allow."""
         self.close()
-        pool = self._pool
+        if isinstance(self._client, Cluster):
+            # The partition may have moved: that is one reason to be here again.
+            self._client.refresh()
+        pool = node_of(self._client, keys.of_partition("journal", self._tag)).connection_pool
         connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
         connection.connect()
         self._connection = connection

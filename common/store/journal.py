@@ -1,5 +1,7 @@
 """The stream of all changes of state, read by consumer groups: at least once, in order per job.
 
+In between are the attempts to tell of such a change by webhook.
+
 Readers make themselves idempotent by (job id, version). An entry stays until every group has
 acknowledged it; a bound on the whole keeps a reader that never comes back from filling the store.
 """
@@ -15,6 +17,7 @@ from redis.exceptions import ResponseError
 from common.jobs import events
 from common.jobs.model import Job
 from common.store import keys
+from common.store.cluster import Cluster, pipe_at
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -34,6 +37,10 @@ class Entry:
     #: The job as the script wrote it, for those who store it on.
     snapshot: str
     job: Job
+    #: An attempt to deliver the webhook for this state, as JSON, and what became of it by that
+    #: attempt; None where the job itself has changed.
+    delivery: str | None = None
+    delivery_state: str | None = None
 
 
 class Journal:
@@ -56,12 +63,24 @@ class Journal:
                     raise
 
     def read(self, *, count: int, block: int | None = None) -> list[Entry]:
-        """Up to ``count`` new entries per partition, after at most ``block`` milliseconds."""
+        """Up to ``count`` new entries per partition, after at most ``block`` milliseconds.
+
+        On a cluster nothing waits: there is no command that listens to more than one slot.
+        """
+        if isinstance(self._client, Cluster):
+            return self._read_each(count)
         answer: Any = self._client.xreadgroup(
             self._group, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block
         )
-        streams = answer.items() if isinstance(answer, dict) else answer or []
-        return [entry for stream, found in streams for entry in _entries(stream, _flat(found))]
+        return _all_entries(answer)
+
+    def _read_each(self, count: int) -> list[Entry]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for stream in self._streams:
+                pipe_at(pipe, stream).xreadgroup(
+                    self._group, self._consumer, {stream: ">"}, count=count
+                )
+            return [entry for answer in pipe.execute() for entry in _all_entries(answer)]
 
     def take_over(self, *, idle: int, count: int) -> list[Entry]:
         """Entries that another consumer read over ``idle`` milliseconds ago and did not finish."""
@@ -104,6 +123,21 @@ def trim(client: Redis) -> None:
         client.xtrim(stream, maxlen=BOUND, approximate=True)
 
 
+def backlog(client: Redis) -> dict[str, int]:
+    """Group -> entries that it has not acknowledged, over all partitions."""
+    with client.pipeline(transaction=False) as pipe:
+        for tag in keys.all_tags():
+            pipe.xinfo_groups(keys.of_partition("journal", tag))
+        # A partition without any entry has no stream yet, which is an error.
+        answers = pipe.execute(raise_on_error=False)
+    behind: dict[str, int] = {}
+    for groups in answers:
+        for group in groups if isinstance(groups, list) else ():
+            owed = group["pending"] + (group["lag"] or 0)
+            behind[group["name"]] = behind.get(group["name"], 0) + owed
+    return behind
+
+
 def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
     pending: Any = client.xpending(stream, group["name"])
     return str(pending["min"] or group["last-delivered-id"])
@@ -112,6 +146,11 @@ def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
 def _order(entry_id: str) -> tuple[int, int]:
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def _all_entries(answer: Any) -> list[Entry]:
+    streams = answer.items() if isinstance(answer, dict) else answer or []
+    return [entry for stream, found in streams for entry in _entries(stream, _flat(found))]
 
 
 def _flat(found: Any) -> Any:
@@ -126,6 +165,8 @@ def _entries(stream: str, found: Any) -> list[Entry]:
             id=entry_id,
             snapshot=values["job"],
             job=events.decode(values["job"]),
+            delivery=values.get("delivery"),
+            delivery_state=values.get("state"),
         )
         for entry_id, values in found
         if values

@@ -68,10 +68,12 @@ PATTERNS: Final = {
     "webhooks": "webhooks:due:{tag}",
 }
 
-#: Outside of the partitions: the names of workers, and what each says of itself.
+#: Outside of the partitions: the names of workers, and what each says of itself, in one slot.
 WORKERS: Final = "workers"
 #: What the object storage can do, as JSON, as the worker that started last found it.
 STORAGE: Final = "storage:capabilities"
+#: Hash: how many archives and bytes by how they came to be.
+ARCHIVE_TOTALS: Final = "archive:totals"
 
 
 def breaker(name: str) -> str:
@@ -80,7 +82,7 @@ def breaker(name: str) -> str:
 
 
 def worker(name: str) -> str:
-    return f"worker:{name}"
+    return f"worker:{{{WORKERS}}}:{name}"
 
 
 def new_job_id(user: str) -> str:
@@ -102,8 +104,12 @@ def tag_of_user(user: str) -> str:
     return tag_of_partition(partition_of_user(user))
 
 
+def partition_of_job(job_id: str) -> int:
+    return int(job_id[1], 16)
+
+
 def tag_of_job(job_id: str) -> str:
-    return tag_of_partition(int(job_id[1], 16))
+    return tag_of_partition(partition_of_job(job_id))
 
 
 def all_tags() -> list[str]:

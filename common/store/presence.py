@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 
 from common.store import keys
+from common.store.cluster import node_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -29,7 +30,8 @@ class WorkerState:
     """A worker process as it last described itself."""
 
     name: str
-    #: The store's number of the worker's own connection.
+    #: The server that knows the worker, and its number of the worker's own connection.
+    server: str
     connection: int
     slots: int
     #: Ids of the jobs that it runs.
@@ -47,12 +49,20 @@ class Presence:
         self._name = name
         self._slots = slots
         self._running = running
+        self._server = ""
+        self._connection: int | None = None
 
     def beat(self) -> None:
         """Say that this worker lives. Raises ``redis.exceptions.RedisError``."""
+        node = node_of(self._client, keys.WORKERS)
+        connection = node.client_id()
+        if connection != self._connection:
+            self._server = _run_id(node)
+            self._connection = connection
         state = WorkerState(
             name=self._name,
-            connection=self._client.client_id(),
+            server=self._server,
+            connection=connection,
             slots=self._slots,
             running=self._running(),
         )
@@ -80,8 +90,14 @@ class Workers:
         silent = [state for state, age in self._read() if age > DEAD_AFTER]
         if not silent:
             return []
+        node = node_of(self._client, keys.WORKERS)
+        server = _run_id(node)
+        # After a restart or a failover the workers' connections are on their way.
+        silent = [state for state in silent if state.server == server]
         connections: list[Any] = [state.connection for state in silent]
-        listed = self._client.client_list(client_id=connections)
+        if not connections:
+            return []
+        listed = node.client_list(client_id=connections)
         alive = {int(entry["id"]) for entry in listed}
         return [state.name for state in silent if state.connection not in alive]
 
@@ -98,6 +114,11 @@ class Workers:
         if gone:
             self._client.srem(keys.WORKERS, *gone)
         return [(_state(text), FORGET_AFTER - left) for _, text, left in pairs if text is not None]
+
+
+def _run_id(node: Redis) -> str:
+    """Names a server from its start to its end."""
+    return str(cast("dict[str, str]", node.info("server")).get("run_id"))
 
 
 def _state(text: str) -> WorkerState:

@@ -250,8 +250,7 @@ def test_a_user_may_have_five_unfinished_jobs(http: httpx.Client, line: TcpProxy
 
 
 def test_health_names_what_it_checked(http: httpx.Client) -> None:
-    assert http.get("/health").json() == {
-        "status": "healthy",
-        "checks": {"redis": "ok", "storage": "ok"},
-    }
+    health = http.get("/health").json()
+    assert health["status"] == "healthy"
+    assert health["checks"]["redis"] == health["checks"]["storage"] == "ok"
     assert http.get("/health/live").status_code == http.get("/health/ready").status_code == 200

@@ -111,19 +111,32 @@ def test_ambiguous_or_malformed_request_is_refused(request_: bytes) -> None:
             (b"GET / HTTP/1.1\r\nHost: h\r\n", *[b"A%d: b\r\n" % n for n in range(200)]),
             http1.HEAD_TOO_LARGE,
         ),
-        (
-            (
-                b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
-                *[b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 17,
-            ),
-            http1.TOO_LARGE,
-        ),
     ],
 )
 def test_nothing_grows_without_bound(pieces: tuple[bytes, ...], status: str) -> None:
     with pytest.raises(Refused) as refusal:
         environs(*pieces)
     assert refusal.value.status == status
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"Content-Length: 99999999\r\n\r\n", b"abc"),
+        (b"Transfer-Encoding: chunked\r\n\r\n", *[b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 17),
+    ],
+)
+def test_of_a_body_that_is_too_long_only_the_length_is_seen(pieces: tuple[bytes, ...]) -> None:
+    reader = Reader(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\n")
+    for piece in pieces:
+        if not reader.ready:
+            reader.feed(piece)
+    (request,) = reader.ready
+    assert request.cut_off
+    assert not request.keep_alive
+    assert int(request.environ["CONTENT_LENGTH"]) > http1.MAX_BODY
+    assert request.environ["wsgi.input"].read() == b""
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from worker import metrics
+
 if TYPE_CHECKING:
     from common.store.deliveries import Deliveries, Delivery
     from common.store.journal import Entry, Journal
@@ -76,7 +78,8 @@ class WebhookThread:
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[Entry]) -> None:
-        wanted = [entry for entry in entries if entry.job.terminal and entry.job.callback_url]
+        changes = [entry for entry in entries if entry.delivery is None]
+        wanted = [entry for entry in changes if entry.job.terminal and entry.job.callback_url]
         if wanted:
             self._deliveries.schedule(wanted)
         if entries:
@@ -93,6 +96,7 @@ class WebhookThread:
     def _deliver(self, delivery: Delivery) -> None:
         try:
             verdict = self._courier.deliver(delivery)
+            metrics.WEBHOOKS.labels(verdict.state).inc()
             self._deliveries.settle(delivery, verdict.state, verdict.entry, delay=verdict.delay)
         except RedisError as error:
             log.warning("webhook not settled, it will be posted again", error=str(error))

@@ -1,0 +1,183 @@
+"""The job store on a cluster of three primaries, one of which dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from common.jobs.model import Failure, JobSpec
+from common.store import keys
+from common.store.client import open_client
+from common.store.cluster import Cluster, uptime
+from common.store.dead_letters import DeadLetters
+from common.store.deliveries import Deliveries
+from common.store.feed import Change, EventFeed, open_feeds
+from common.store.jobs import JobStore, Limits
+from common.store.journal import Journal, trim
+from common.store.pause import Pause
+from common.store.presence import Presence, Workers
+from common.store.queries import JobQueries
+from common.store.stats import QueueStatistics
+from common.store.sweeper import Sweeper
+from stack.process import wait_until
+from tests.topologies import Node, cluster
+from tests.unit.conftest import RecordedWakeUps
+
+USERS = [f"user-{number}" for number in range(40)]
+BUSY = {"high": 1, "normal": 1, "low": 1}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sequence[Node]]]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
+@pytest.fixture
+def redis(running: tuple[str, Sequence[Node]]) -> Iterator[Redis]:
+    client = open_client(running[0], patience=5)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def wake_ups() -> RecordedWakeUps:
+    return RecordedWakeUps()
+
+
+@pytest.fixture
+def jobs(redis: Redis, wake_ups: RecordedWakeUps) -> JobStore:
+    return JobStore(redis, wake_ups, Limits(max_attempts=1))
+
+
+def create_all(jobs: JobStore) -> list[str]:
+    spec = JobSpec(file_ids=(1,), callback_url="https://example.com/")
+    return [jobs.create(user, spec).job.id for user in USERS]
+
+
+def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(
+    redis: Redis, jobs: JobStore, wake_ups: RecordedWakeUps
+) -> None:
+    assert isinstance(redis, Cluster)
+    ids = create_all(jobs)
+    assert len({redis.get_node_from_key(keys.status(job_id)).name for job_id in ids}) == 3
+    for job_id in ids[:10]:
+        assert jobs.claim(job_id, "worker")
+    figures = QueueStatistics(redis).read()
+    assert (sum(figures.waiting.values()), figures.processing) == (30, 10)
+    assert [job.id for job in JobQueries(redis).get_many(ids)] == ids
+    sweeper = Sweeper(redis, wake_ups, Limits(), max_wait=300)
+    assert sweeper.sweep(BUSY, dead=["worker"]).recovered == 0
+    assert QueueStatistics(redis).read().dead_letters == 10
+    assert uptime(redis) >= 0
+
+
+def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
+    redis: Redis, jobs: JobStore
+) -> None:
+    journal = Journal(redis, "group", "reader")
+    journal.join()
+    ids = create_all(jobs)
+    failure = Failure(code="NETWORK_ERROR", message="", retryable=True)
+    for job_id in ids:
+        claim = jobs.claim(job_id, "worker")
+        assert claim
+        jobs.fail(claim.lease, failure)
+    entries = journal.read(count=1000)
+    assert sorted(e.job.id for e in entries if e.job.terminal) == sorted(ids)
+    deliveries = Deliveries(redis)
+    deliveries.schedule([entry for entry in entries if entry.job.terminal])
+    journal.ack(entries)
+    trim(redis)
+    assert journal.read(count=1000) == journal.take_over(idle=0, count=10) == []
+    assert len(deliveries.take(limit=100, lease=60)) == len(ids)
+    letters = DeadLetters(redis, jobs)
+    page, more = letters.page(before=None, limit=15)
+    rest, _ = letters.page(before=(page[-1].since, page[-1].job.id), limit=100)
+    assert more
+    assert {letter.job.id for letter in (*page, *rest)} == set(ids)
+    Pause(redis).pause()
+    letters.requeue(ids[0])
+    assert Pause(redis).paused()
+    assert jobs.claim(ids[0], "worker") is None
+
+
+def test_a_worker_shows_itself_by_one_connection(running: tuple[str, Sequence[Node]]) -> None:
+    own = open_client(running[0], patience=2, own_connection=True)
+    watcher = open_client(running[0], patience=2)
+    Presence(own, "alice", slots=4, running=lambda: ()).beat()
+    assert [worker.name for worker in Workers(watcher).known()] == ["alice"]
+    time.sleep(1.6)
+    assert Workers(watcher).dead() == []
+    own.close()
+    time.sleep(0.1)
+    assert Workers(watcher).dead() == ["alice"]
+
+
+def test_the_feed_hears_of_jobs_on_every_node(redis: Redis, jobs: JobStore) -> None:
+    ids = create_all(jobs)
+    feeds = _watching(redis, ids)
+    seen = _receive(feeds, len(ids))
+    assert {job_id: fields["status"] for job_id, fields in seen} == dict.fromkeys(ids, "queued")
+    for job_id in ids:
+        jobs.cancel(job_id)
+    seen = _receive(feeds, len(ids))
+    assert {job_id: fields["status"] for job_id, fields in seen} == dict.fromkeys(ids, "cancelled")
+    for feed in feeds:
+        feed.close()
+
+
+def test_another_node_takes_over_and_nothing_that_was_accepted_is_lost(
+    running: tuple[str, Sequence[Node]], redis: Redis, jobs: JobStore
+) -> None:
+    ids = create_all(jobs)
+    # Replication is asynchronous: what is to survive has to have reached a replica.
+    time.sleep(0.5)
+    primary, *_ = running[1]
+    primary.process.kill()
+    killed = time.monotonic()
+    wait_until(lambda: _works(redis, jobs), "the cluster to go on", timeout=30)
+    print(f"\nthe cluster went on {time.monotonic() - killed:.1f} s after the death of a primary")
+    assert [job.id for job in JobQueries(redis).get_many(ids)] == ids
+    assert all(jobs.claim(job_id, "worker") for job_id in ids)
+    feeds = _watching(redis, ids)
+    assert len(_receive(feeds, len(ids))) == len(ids)
+    for feed in feeds:
+        feed.close()
+
+
+def _works(redis: Redis, jobs: JobStore) -> bool:
+    try:
+        QueueStatistics(redis).read()
+        for tag in keys.all_tags():
+            redis.set(f"probe:{tag}", "1")
+    except RedisError:
+        return False
+    return True
+
+
+def _watching(redis: Redis, ids: Sequence[str]) -> list[EventFeed]:
+    feeds = open_feeds(redis)
+    assert len(feeds) == 16
+    for number, feed in enumerate(feeds):
+        feed.connect()
+        feed.watch([job_id for job_id in ids if int(job_id[1], 16) == number])
+    return feeds
+
+
+def _receive(feeds: Sequence[EventFeed], count: int) -> list[Change]:
+    """The first ``count`` changes that the feeds bring."""
+    seen: list[Change] = []
+    deadline = time.monotonic() + 10
+    while len(seen) < count:
+        assert time.monotonic() < deadline, f"{len(seen)} of {count}"
+        for feed in feeds:
+            feed.flush()
+            seen += feed.receive()
+        time.sleep(0.01)
+    return seen

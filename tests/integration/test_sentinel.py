@@ -1,0 +1,76 @@
+"""The job store and the broker behind Sentinels that replace a dead primary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from common.bootstrap import same_server
+from common.jobs.model import JobSpec
+from common.queue import LANES, QUEUE_PREFIX, Dispatcher, celery_app
+from common.store.client import open_client
+from common.store.feed import open_feeds
+from common.store.jobs import JobStore
+from common.store.presence import Presence, Workers
+from stack.process import wait_until
+from tests.topologies import Node, sentinels
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sequence[Node]]]:
+    with sentinels(tmp_path_factory.mktemp("sentinel")) as made:
+        yield made
+
+
+def consume(url: str) -> list[str]:
+    """Ids of the jobs in the queues, read as a worker reads them."""
+    found = []
+    with celery_app(url).connection_for_read() as connection, connection.channel() as channel:
+        for lane in LANES:
+            while message := channel.basic_get(QUEUE_PREFIX + lane, no_ack=True):
+                found.append(message.decode()[0][0])
+    return found
+
+
+def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]]) -> None:
+    url, (primary, _) = running
+    redis = open_client(url, patience=5)
+    assert same_server(url, url)
+    jobs = JobStore(redis, Dispatcher(celery_app(url), same_server=True))
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    assert consume(url) == [job.id]
+    own = open_client(url, patience=2, own_connection=True)
+    presence = Presence(own, "worker", slots=1, running=lambda: ())
+    presence.beat()
+    (feed,) = open_feeds(redis)
+    feed.connect()
+    time.sleep(0.5)
+    primary.process.kill()
+    killed = time.monotonic()
+    wait_until(lambda: _works(redis), "the store to go on", timeout=30)
+    print(f"\nthe store went on {time.monotonic() - killed:.1f} s after the death of the primary")
+    time.sleep(1.6)
+    # The new primary never saw the worker's connection; that is no proof of death.
+    assert Workers(redis).dead() == []
+    presence.beat()
+    assert [worker.name for worker in Workers(redis).known()] == ["worker"]
+    claim = jobs.claim(job.id, "worker")
+    assert claim
+    jobs.hand_back(claim.lease)
+    assert consume(url) == [job.id]
+    feed.connect()
+    feed.watch([job.id])
+    feed.flush()
+    wait_until(lambda: any(seen.job_id == job.id for seen in feed.receive()), "the feed")
+    feed.close()
+
+
+def _works(redis: Redis) -> bool:
+    try:
+        return bool(redis.set("probe", "1"))
+    except RedisError:
+        return False
