@@ -21,8 +21,15 @@ from common import redis_url
 
 DOWNLOAD_TASK: Final = "longhaul.download"
 QUEUE_PREFIX: Final = "longhaul."
+UPKEEP_TASK: Final = "longhaul.upkeep"
+UPKEEP_QUEUE: Final = QUEUE_PREFIX + "upkeep"
+#: Seconds between two runs of the upkeep.
+UPKEEP_EVERY: Final = 300.0
 #: The order in which a worker looks for work.
 LANES: Final = ("high", "normal", "low")
+
+#: What a worker consumes, in its order of looking: the upkeep is rare, short and must not starve.
+QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + lane for lane in LANES))
 
 #: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
 #: The marks are filled in by common/store/lua/include/hint.lua.
@@ -69,7 +76,15 @@ def celery_app(broker: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=QUEUE_PREFIX + "normal",
-        task_queues=[_queue(QUEUE_PREFIX + lane, broker) for lane in LANES],
+        task_queues=[_queue(name, broker) for name in QUEUES],
+        beat_schedule={
+            "upkeep": {
+                "task": UPKEEP_TASK,
+                "schedule": UPKEEP_EVERY,
+                # One that nobody took in time is not worth more than the next one.
+                "options": {"queue": UPKEEP_QUEUE, "expires": UPKEEP_EVERY / 2},
+            }
+        },
         task_create_missing_queues=False,
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
