@@ -12,7 +12,7 @@ define compile
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-large faults check bench lock clean
+.PHONY: help demo up test test-large test-layouts faults check bench bench-archive lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,10 @@ test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
 test-large: $(INSTALLED)  ## A 5 GiB archive, composed and streamed: needs 12 GB of disk
 	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
 
+test-layouts: $(INSTALLED)  ## 20,000 random archive layouts with crashes at any call (LAYOUTS= of each kind)
+	@ARCHIVE_EXAMPLES=$(or $(LAYOUTS),5000) $(BIN)/python -m pytest \
+	  tests/unit/archive/test_crashes.py -o timeout=3600
+
 faults: $(INSTALLED)  ## Jobs under random faults, and a ledger at the end (JOBS=, FAULTS=, SEED=)
 	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \
 	  $(if $(SEED),--seed $(SEED))
@@ -44,6 +48,10 @@ check: $(INSTALLED)  ## Style, types and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with boto3 (SCALE=0.1 ROUNDS=3 SETS=small,mid,large)
+	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(SETS),--sets $(SETS))
 
 lock: $(INSTALLED)  ## Pin every version anew: all in requirements.lock, the images' share in the other
 	@$(call compile,requirements.lock,--extra dev)

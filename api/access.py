@@ -52,8 +52,8 @@ def _ticket_holder() -> Caller | None:
 
 def _check_operator() -> None:
     rule = request.url_rule
-    if rule is not None and rule.rule.startswith(ADMIN_PATHS) and not g.caller.admin:
-        raise Forbidden("This call is for operators only")
+    if rule is not None and rule.rule.startswith(ADMIN_PATHS):
+        here().operators.require()
 
 
 def _check_owner() -> None:

@@ -39,6 +39,7 @@ from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
 from common.store.feed import open_feeds
+from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _context(services: Services, live: Live | None) -> Context:
                 "storage": lambda: services.storage.check(settings.archive_bucket),
             },
             {"history": history.check if history else None},
+            storage_findings=StorageFindings(services.redis).read,
         ),
         remembered=Remembered(services.queries, history),
         file_ids=FileIdRules(

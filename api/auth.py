@@ -38,7 +38,7 @@ class Authenticator(Protocol):
 class TrustingAuthenticator:
     """AUTH_MODE=none: the caller is whoever ``X-User-Id`` says, for limits and lists only.
 
-    Everybody is an operator: who may reach those paths is the proxy's to decide.
+    Nobody is an operator by a name that anybody may give; see ``api/operators.py``.
     """
 
     owned = False
@@ -47,9 +47,9 @@ class TrustingAuthenticator:
         """Raises ``ValidationFailed`` for a name that is too long or has unusual characters."""
         user = headers.get("X-User-Id")
         if user is None:
-            return Caller(ANONYMOUS, admin=True)
+            return Caller(ANONYMOUS)
         if not _USER.match(user):
             raise ValidationFailed(
                 {"X-User-Id": ["1 to 128 letters, digits and any of . _ @ : + = / | ~ -"]}
             )
-        return Caller(user, admin=True)
+        return Caller(user)

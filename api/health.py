@@ -21,8 +21,14 @@ class Health:
         self,
         checks: Mapping[str, Callable[[], object]],
         extras: Mapping[str, Callable[[], object] | None],
+        *,
+        storage_findings: Callable[[], Mapping[str, bool] | None] = lambda: None,
     ) -> None:
-        """``extras``: what the service can do its work without; None for one that is off."""
+        """``extras``: what the service can do its work without; None for one that is off.
+
+        ``storage_findings``: what the workers saw the storage do, from the job store.
+        """
+        self.storage_findings = storage_findings
         self._needed = frozenset(checks)
         self._off = [name for name, check in extras.items() if check is None]
         checks = {**checks, **{name: check for name, check in extras.items() if check}}

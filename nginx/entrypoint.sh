@@ -31,7 +31,7 @@ nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null
 : "${RUN_DIR:=/tmp/nginx}" "${NGINX_BINARY:=nginx}"
 case $RESOLVER in *:*:*) RESOLVER="[$RESOLVER]" ;; esac
 
-script=
+script='' value=''
 for name in API_UPSTREAM HTTP_PORT HTTPS_PORT TLS_CERTIFICATE TLS_CERTIFICATE_KEY TRUSTED_PROXY \
     OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CONNECTIONS_PER_ADDRESS STREAMS_PER_ADDRESS \
     MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER ACCESS_LOG; do
@@ -52,5 +52,6 @@ else
 fi
 
 # As many open files as the host allows; the usual 1,024 would end at 500 streams.
+# shellcheck disable=SC3045  # Not in POSIX, but in dash and busybox.
 ulimit -n "$(ulimit -Hn)"
 exec "$NGINX_BINARY" -p "$RUN_DIR" -c "$RUN_DIR/nginx.conf" -g "daemon off; ${NGINX_GLOBALS:-}" "$@"

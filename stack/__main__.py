@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from stack.process import accepts_connections
 from stack.system import PartDied, StateInUse, System
 
@@ -52,7 +54,7 @@ def main() -> int:
     except StopRequested:
         say("everything is stopped")
         return 0
-    except (PartDied, StateInUse, TimeoutError, OSError) as failure:
+    except (PartDied, StateInUse, OSError, BotoCoreError, ClientError) as failure:
         say(f"stopped: {failure}")
         return 1
 

@@ -104,8 +104,9 @@ def s3_client(endpoint: str) -> S3Client:
         region_name="us-east-1",
         config=Config(
             connect_timeout=2,
-            read_timeout=30,
-            retries={"total_max_attempts": 3, "mode": "standard"},
+            # Also the longest time that 64 MiB may take to be sent, on a machine that is busy.
+            read_timeout=120,
+            retries={"total_max_attempts": 8, "mode": "standard"},
             request_checksum_calculation="when_required",
             s3={"addressing_style": "path", "payload_signing_enabled": False},
         ),

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
@@ -119,6 +120,9 @@ class Demo:
         self.console.print(table)
 
 
+_FAILURES = (DemoFailed, LonghaulClientError, PartDied, OSError, BotoCoreError, ClientError)
+
+
 def main() -> int:
     """Tell the story; 0 when everything was right."""
     console = Console(highlight=False)
@@ -130,7 +134,7 @@ def main() -> int:
         try:
             demo.run()
             return 0
-        except (DemoFailed, LonghaulClientError, PartDied, TimeoutError, OSError) as failure:
+        except _FAILURES as failure:
             console.print(f"\n[bold red]The demo failed:[/] {failure}", markup=True)
             _show_logs(console, demo.system)
         except StopRequested:
@@ -139,7 +143,7 @@ def main() -> int:
 
 
 def _show_logs(console: Console, system: System) -> None:
-    for name in ("api", "worker-1", "beat"):
+    for name in ("s3", "api", "worker-1", "beat"):
         if system.log(name).exists():
             console.rule(f"the end of the log of {name}")
             lines = system.log(name).read_text(errors="replace").splitlines()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import orjson
 import structlog
 from redis.exceptions import RedisError
 
 from common.errors import JobNotFound, SourceForbidden
 from common.jobs.transitions import TERMINAL
 from common.storage import ObjectMissing
-from common.store import keys
 from common.store.checkpoints import Checkpoints
+from common.store.findings import StorageFindings
 from common.store.turns import Turn
 from worker.archive import ArchiveRequest, build
 from worker.archive.build import Engine
@@ -136,6 +136,6 @@ class ArchiveBuilder:
 
     def _publish(self, capabilities: Capabilities) -> None:
         try:
-            self._services.redis.set(keys.STORAGE, orjson.dumps(capabilities))
+            StorageFindings(self._services.redis).publish(asdict(capabilities))
         except RedisError as error:
             log.warning("the storage's capabilities are not published", error=str(error))

@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import orjson
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, SQLAlchemyError
@@ -143,7 +144,7 @@ class Recorder:
         return self._journal.read(count=BATCH, block=BLOCK)
 
     def _keep(self, entries: Sequence[Entry]) -> None:
-        changes = [Change(job=entry.job, files=self._files(entry.job)) for entry in entries]
+        changes = [self._change(entry) for entry in entries]
         try:
             self._writer.record(changes)
         except DataError:
@@ -157,6 +158,12 @@ class Recorder:
             except DataError:
                 job = change.job
                 log.exception("a change cannot be kept", job_id=job.id, version=job.version)
+
+    def _change(self, entry: Entry) -> Change:
+        if entry.delivery is None:
+            return Change(job=entry.job, files=self._files(entry.job))
+        attempt = orjson.loads(entry.delivery)
+        return Change(job=entry.job, delivery={**attempt, "state": entry.delivery_state})
 
     def _files(self, job: Job) -> Sequence[FileReport]:
         if job.status not in _WITH_FILES:

@@ -65,10 +65,12 @@ class Handover:
 class HandoverResponse(Response):
     """Flask's response around a ``Handover``, which reaches the WSGI server as it is."""
 
+    # Flask sees an empty body, and would promise the client nothing but that.
+    automatically_set_content_length = False
+
     def __init__(self, body: Handover, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(status=status, headers=headers)
         self._body = body
-        self.headers.pop("Content-Length", None)
 
     def get_app_iter(self, environ: WSGIEnvironment) -> Handover:  # noqa: ARG002
         """The body also where Flask expects none, as after 101."""

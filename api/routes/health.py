@@ -27,7 +27,10 @@ def everything() -> Response:
     checks = health.report()
     well = health.is_well(checks)
     status = "healthy" if well else "unhealthy"
-    return json_answer({"status": status, "checks": checks}, 200 if well else 503)
+    body: dict[str, object] = {"status": status, "checks": checks}
+    if checks["redis"] == "ok" and (findings := health.storage_findings()):
+        body["storage"] = findings
+    return json_answer(body, 200 if well else 503)
 
 
 @blueprint.route("/health/live")

@@ -8,7 +8,7 @@ from api.schemas.job import JobSchema
 from api.schemas.members import AnswerSchema, count, member, string, time
 
 
-class DeadAttemptSchema(AnswerSchema):
+class FailedAttemptSchema(AnswerSchema):
     """An attempt that ended without an archive."""
 
     attempt = count("Begins anew at 1 when a dead letter is requeued", low=1)
@@ -25,7 +25,7 @@ class DeadLetterSchema(AnswerSchema):
     job = member(fields.Nested, nested=JobSchema)
     userId = string("Whose job it is")
     since = time(null=False)
-    attempts = member(fields.List, cls_or_instance=fields.Nested(DeadAttemptSchema))
+    attempts = member(fields.List, cls_or_instance=fields.Nested(FailedAttemptSchema))
 
 
 class DeadLettersSchema(AnswerSchema):

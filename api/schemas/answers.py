@@ -127,6 +127,7 @@ class StatisticsSchema(AnswerSchema):
     failed = count("Since the store began")
     cancelled = count("Since the store began")
     deadLetters = count()
+    paused = member(fields.Boolean, "Whether operators let no job begin")
     workers = count("Worker processes that showed a sign of life")
     durations = member(fields.Nested, nested=DurationsSchema)
     successRate = member(
@@ -144,7 +145,12 @@ class HealthSchema(AnswerSchema):
     checks = member(
         fields.Dict,
         keys=fields.String(),
-        values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout"])),
+        values=fields.String(validate=validate.OneOf(["ok", "unavailable", "timeout", "off"])),
+    )
+    storage = fields.Dict(
+        keys=fields.String(),
+        values=fields.Boolean(),
+        metadata={"description": "What the object storage can do, once a worker has tried"},
     )
 
 

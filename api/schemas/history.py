@@ -31,7 +31,7 @@ class ChangeSchema(AnswerSchema):
     at = time(null=False)
 
 
-class AttemptSchema(AnswerSchema):
+class RecordedAttemptSchema(AnswerSchema):
     """One worker's attempt."""
 
     attempt = count("Counts anew after a retry by hand", null=True)
@@ -71,7 +71,7 @@ class DossierSchema(AnswerSchema):
     job = member(fields.Nested, nested=JobSchema)
     user = string()
     changes = _list_of(ChangeSchema)
-    attempts = _list_of(AttemptSchema)
+    attempts = _list_of(RecordedAttemptSchema)
     files = _list_of(RecordedFileSchema)
     deliveries = _list_of(RecordedDeliverySchema)
 

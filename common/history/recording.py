@@ -6,7 +6,7 @@ come out of order: rows end up the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Table, case, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from common.history.rows import Row, attempt_rows, change_row, file_row, job_row
-from common.history.tables import ATTEMPTS, CHANGES, FILES, JOBS
+from common.history.rows import Row, attempt_rows, change_row, delivery_row, file_row, job_row
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
 from common.jobs.model import FileReport, Job
 from common.jobs.transitions import TERMINAL
 
@@ -32,6 +32,9 @@ class Change:
 
     job: Job
     files: Sequence[FileReport] = ()
+    #: An attempt to tell of this change by webhook: ``attempt``, ``at`` (ms since 1970),
+    #: ``duration_ms``, ``status``, ``error`` and the ``state`` that the webhook was in afterwards.
+    delivery: Mapping[str, Any] | None = None
 
 
 class HistoryWriter:
@@ -48,6 +51,7 @@ class HistoryWriter:
             _insert_new(connection, CHANGES, [change_row(job) for job in _in_order(jobs)])
             _upsert_attempts(connection, attempt_rows(jobs))
             _upsert_newest(connection, FILES, _file_rows(changes))
+            _insert_new(connection, DELIVERIES, _delivery_rows(changes))
 
     def forget(self, older_than: timedelta) -> int:
         """Delete finished jobs not touched for so long, at most a batch; how many there were."""
@@ -79,6 +83,15 @@ def _file_rows(changes: Sequence[Change]) -> list[Row]:
         for report in change.files
     }
     return [rows[key] for key in sorted(rows)]
+
+
+def _delivery_rows(changes: Sequence[Change]) -> list[Row]:
+    rows = [
+        delivery_row(change.job, change.delivery)
+        for change in changes
+        if change.delivery is not None
+    ]
+    return sorted(rows, key=lambda row: (row["job_id"], row["version"], row["attempt"]))
 
 
 def _insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -106,6 +106,19 @@ def file_row(job: Job, report: FileReport) -> Row:
         "job_id": job.id,
         "version": job.version,
         "name": storable(report.name) if report.name else None,
+    }
+
+
+def delivery_row(job: Job, delivery: Mapping[str, Any]) -> Row:
+    return {
+        "job_id": job.id,
+        "version": job.version,
+        "attempt": delivery["attempt"],
+        "at": moment(delivery["at"]),
+        "duration_ms": delivery["duration_ms"],
+        "http_status": delivery["status"],
+        "error": delivery["error"],
+        "state": delivery["state"],
     }
 
 

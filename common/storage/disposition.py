@@ -20,6 +20,7 @@ def attachment(filename: str) -> str:
     Old clients read the ASCII fallback, all others ``filename*``.
     """
     clean = "".join(c for c in filename if unicodedata.category(c) not in ("Cc", "Cs"))
+    clean = clean or "download"
     ascii_name = unicodedata.normalize("NFKD", clean).encode("ascii", "ignore").decode()
     fallback = re.sub(r'[\\"%/]', "_", ascii_name).strip() or "download"
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(clean, safe='-._~')}"

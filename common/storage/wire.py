@@ -261,16 +261,18 @@ def _read_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, 
     version, _, rest = line.partition(b" ")
     if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
         raise NetworkError("The storage does not speak HTTP/1.1")
+    lines = []
+    while (line := reader.readline(MAX_LINE)) not in (b"\r\n", b"\n"):
+        lines.append(line)
+        if not line or len(lines) > MAX_HEADERS:
+            raise NetworkError("The storage's answer cannot be read")
     headers: dict[str, str] = {}
-    for _ in range(MAX_HEADERS):
-        line = reader.readline(MAX_LINE)
-        if line in (b"\r\n", b"\n"):
-            return int(rest[:3]), headers
-        name, colon, value = line.decode("latin-1").partition(":")
+    for text in b"".join(lines).decode("latin-1").splitlines():
+        name, colon, value = text.partition(":")
         if not colon:
-            break
+            raise NetworkError("The storage's answer cannot be read")
         headers[name.lower()] = value.strip()
-    raise NetworkError("The storage's answer cannot be read")
+    return int(rest[:3]), headers
 
 
 def _number(text: str, base: int) -> int:

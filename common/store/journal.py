@@ -1,5 +1,7 @@
 """The stream of all changes of state, read by consumer groups: at least once, in order per job.
 
+In between are the attempts to tell of such a change by webhook.
+
 Readers make themselves idempotent by (job id, version). An entry stays until every group has
 acknowledged it; a bound on the whole keeps a reader that never comes back from filling the store.
 """
@@ -37,6 +39,10 @@ class Entry:
     #: The job as the script wrote it, for those who store it on.
     snapshot: str
     job: Job
+    #: An attempt to deliver the webhook for this state, as JSON, and what became of it by that
+    #: attempt; None where the job itself has changed.
+    delivery: str | None = None
+    delivery_state: str | None = None
 
 
 class Journal:
@@ -161,6 +167,8 @@ def _entries(stream: str, found: Any) -> list[Entry]:
             id=entry_id,
             snapshot=values["job"],
             job=events.decode(values["job"]),
+            delivery=values.get("delivery"),
+            delivery_state=values.get("state"),
         )
         for entry_id, values in found
         if values

@@ -56,7 +56,8 @@ class Ledger:
         """Read what is new in the journal."""
         while entries := self._journal.read(count=500):
             for entry in entries:
-                self.changes[entry.job.id].append(entry.job)
+                if entry.delivery is None:
+                    self.changes[entry.job.id].append(entry.job)
             self._journal.ack(entries)
 
     def settle(self, crowd: Crowd, timeout: float) -> float:

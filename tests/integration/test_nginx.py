@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.edge import PAGE_POLICY
 from stack.nginx import Nginx, start_nginx
 from stack.process import free_port, wait_until
 from tests.integration.edge_backend import Backend
@@ -266,7 +267,7 @@ def test_static_files_are_cached_and_guarded(http: httpx.Client) -> None:
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert script.headers["X-Content-Type-Options"] == "nosniff"
     assert script.headers["X-Frame-Options"] == "DENY"
-    assert "frame-ancestors 'none'" in script.headers["Content-Security-Policy"]
+    assert script.headers["Content-Security-Policy"] == PAGE_POLICY
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health", "/health/ready"])

@@ -39,8 +39,8 @@ def entry(number: int, status: int | None = 500) -> Attempt:
     return Attempt(attempt=number, at=1_000, duration_ms=5, status=status)
 
 
-def take_one(deliveries: Deliveries, lease: float = 60.0) -> Delivery:
-    (taken,) = deliveries.take(limit=10, lease=lease)
+def take_one(deliveries: Deliveries) -> Delivery:
+    (taken,) = deliveries.take(limit=10, lease=60)
     return taken
 
 
@@ -61,10 +61,11 @@ def test_a_terminal_state_told_twice_is_delivered_once(
 def test_a_taken_delivery_is_nobody_elses_until_its_lease_lapses(
     jobs: JobStore, redis: Redis, deliveries: Deliveries
 ) -> None:
-    deliveries.schedule([terminal(jobs, redis)])
-    lost = take_one(deliveries, lease=0.02)
+    told = terminal(jobs, redis)
+    deliveries.schedule([told])
+    lost = take_one(deliveries)
     assert deliveries.take(limit=10, lease=60) == []
-    time.sleep(0.03)
+    _fall_due(redis, told)
     again = take_one(deliveries)
     assert (again.id, again.attempt) == (lost.id, 1)
     assert not deliveries.settle(lost, "delivered", entry(1, 200))
@@ -74,11 +75,12 @@ def test_a_taken_delivery_is_nobody_elses_until_its_lease_lapses(
 def test_a_failed_attempt_is_made_again_after_its_delay_under_the_same_id(
     jobs: JobStore, redis: Redis, deliveries: Deliveries
 ) -> None:
-    deliveries.schedule([terminal(jobs, redis)])
+    told = terminal(jobs, redis)
+    deliveries.schedule([told])
     first = take_one(deliveries)
-    deliveries.settle(first, "pending", entry(1), delay=0.02)
+    deliveries.settle(first, "pending", entry(1), delay=3600)
     assert deliveries.take(limit=10, lease=60) == []
-    time.sleep(0.03)
+    _fall_due(redis, told)
     second = take_one(deliveries)
     assert (second.id, second.attempt) == (first.id, 2)
 
@@ -94,7 +96,7 @@ def test_the_log_tells_every_attempt_and_when_the_next_one_is_due(
     assert record.attempts == (entry(1),)
     assert record.next_at is not None
     assert record.next_at > time.time() * 1000 + 3_500_000
-    redis.zadd(keys.of_partition("webhooks", keys.tag_of_job(told.job.id)), {_member(told): 0})
+    _fall_due(redis, told)
     deliveries.settle(take_one(deliveries), "gone", entry(2, 410))
     (record,) = deliveries.of_job(told.job.id)
     assert (record.state, record.next_at) == ("gone", None)
@@ -132,3 +134,7 @@ def test_everything_kept_of_a_delivery_ends_some_day(
 
 def _member(told: Entry) -> str:
     return f"{told.job.id}:{told.job.version}"
+
+
+def _fall_due(redis: Redis, told: Entry) -> None:
+    redis.zadd(keys.of_partition("webhooks", keys.tag_of_job(told.job.id)), {_member(told): 0})

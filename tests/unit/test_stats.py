@@ -37,9 +37,7 @@ def test_an_empty_store_claims_nothing(statistics):
     assert statistics.waiting() == read.completed == read.workers == 0
 
 
-def test_figures_of_all_partitions_are_summed(
-    statistics, create, claim, jobs, redis, monkeypatch
-):
+def test_figures_of_all_partitions_are_summed(statistics, create, claim, jobs, redis, monkeypatch):
     # fakeredis has no INFO.
     monkeypatch.setattr("common.store.presence._run_id", lambda _: "server")
     users = [f"user-{number}" for number in range(40)]

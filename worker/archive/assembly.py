@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ class Assembly:
         for span in planned.written:
             self.slots.append(Slot(span, at))
             at += span.length
-        self.buffer = memoryview(bytearray(at))
+        # Pages of its own, given back at once: the heap would keep and splinter them.
+        self.buffer = memoryview(mmap.mmap(-1, at))
         #: Holds the directory or the manifest, which need every file's checksum.
         self.closing = any(s.piece is Piece.TAIL or s.item >= files for s in planned.written)
         self.reads_left = 0

@@ -20,7 +20,7 @@ from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Work
 
 #: Reads that wait for their answers at the same time.
-WIDTH = 32
+WIDTH = 64
 #: Bytes of parts in the making.
 MEMORY = 24 * 1024 * 1024
 

@@ -13,7 +13,7 @@ from worker.sources.entry import Described, Fill, Missing, SourceEntry
 from worker.sources.listing import Listing
 
 #: HEADs that wait for their answers at the same time.
-HEADS = 16
+HEADS = 64
 
 
 class S3Source:

@@ -76,7 +76,8 @@ class WebhookThread:
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[Entry]) -> None:
-        wanted = [entry for entry in entries if entry.job.terminal and entry.job.callback_url]
+        changes = [entry for entry in entries if entry.delivery is None]
+        wanted = [entry for entry in changes if entry.job.terminal and entry.job.callback_url]
         if wanted:
             self._deliveries.schedule(wanted)
         if entries:

@@ -2,6 +2,7 @@
 -- One attempt at a delivery has ended.
 -- Input: args.id, version, fence, state (pending, delivered, gone or failed), delay (ms, for
 --        pending), entry (JSON), keep (ms)
+-- Event: an entry in the journal, as every group hears of how it went.
 -- Output: {'SETTLED'}, {'LOST'} when the lease lapsed and another took the delivery over
 
 local name = key.delivery(args.id, args.version)
@@ -20,4 +21,6 @@ redis.call('HINCRBY', name, 'attempts', 1)
 redis.call('HINCRBY', name, 'fence', 1)
 redis.call('RPUSH', key.delivery_log(args.id, args.version), args.entry)
 redis.call('PEXPIRE', key.delivery_log(args.id, args.version), args.keep)
+redis.call('XADD', key.journal(), '*', 'id', args.id, 'version', args.version,
+  'job', redis.call('HGET', name, 'job'), 'delivery', args.entry, 'state', args.state)
 return {'SETTLED'}

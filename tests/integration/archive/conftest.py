@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -62,18 +62,19 @@ class Buckets:
         return open_uploads + strays
 
 
-@pytest.fixture
-def make_buckets(store: ObjectStore) -> Callable[[], Buckets]:
-    def make() -> Buckets:
-        mark = uuid.uuid4().hex[:8]
-        buckets = Buckets(store=store, sources=f"files-{mark}", archives=f"archives-{mark}")
-        store.ensure_bucket(buckets.sources)
-        store.ensure_bucket(buckets.archives)
-        return buckets
-
-    return make
+def _make(store: ObjectStore) -> Buckets:
+    mark = uuid.uuid4().hex[:8]
+    buckets = Buckets(store=store, sources=f"files-{mark}", archives=f"archives-{mark}")
+    store.ensure_bucket(buckets.sources)
+    store.ensure_bucket(buckets.archives)
+    return buckets
 
 
 @pytest.fixture
-def buckets(make_buckets: Callable[[], Buckets]) -> Buckets:
-    return make_buckets()
+def buckets(store: ObjectStore) -> Buckets:
+    return _make(store)
+
+
+@pytest.fixture(scope="module")
+def module_buckets(store: ObjectStore) -> Buckets:
+    return _make(store)

@@ -22,12 +22,13 @@ from tests.integration.history.test_recording import run
 from tests.unit.api.conftest import FakeStorage
 from worker.recorder import Recorder
 
+OPERATOR = {"Authorization": "Bearer t"}
 ALICE = {"X-User-Id": "alice"}
 
 
 def client_on(redis: Redis, engine: Engine | None) -> FlaskClient:
     storage: Any = FakeStorage()
-    return create_app(assemble(Settings(), redis, storage, engine)).test_client()
+    return create_app(assemble(Settings(admin_token="t"), redis, storage, engine)).test_client()
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_list_does_without_history_that_is_away(
     client = client_on(redis, away)
     finished = run(jobs)
     assert listed(client)[0] == [finished.id]
-    assert client.get("/v1/admin/analytics").status_code == 503
+    assert client.get("/v1/admin/analytics", headers=OPERATOR).status_code == 503
     checks = client.get("/health").json["checks"]
     assert checks["history"] == "unavailable"
     away.dispose()
@@ -95,29 +96,29 @@ def test_operators_see_the_whole_story_of_a_forgotten_job(
     finished = run(jobs)
     recorder.step()
     forget(redis, finished)
-    story = client.get(f"/v1/admin/jobs/{finished.id}").json
+    story = client.get(f"/v1/admin/jobs/{finished.id}", headers=OPERATOR).json
     assert (story["job"]["jobId"], story["job"]["status"]) == (finished.id, "completed")
     assert [change["status"] for change in story["changes"]][-1] == "completed"
     assert [attempt["errorCode"] for attempt in story["attempts"]] == ["NETWORK_ERROR", None]
     assert [file["file_id"] for file in story["files"]] == [1, 2]
     assert story["changes"][0]["at"] == story["job"]["createdAt"]
-    unknown = client.get("/v1/admin/jobs/00000000-0000-4000-8000-000000000000")
+    unknown = client.get("/v1/admin/jobs/00000000-0000-4000-8000-000000000000", headers=OPERATOR)
     assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
 def test_operators_see_the_hours(client: FlaskClient, jobs: JobStore, recorder: Recorder) -> None:
     run(jobs)
     recorder.step()
-    hours = client.get("/v1/admin/analytics?hours=2").json["hours"]
+    hours = client.get("/v1/admin/analytics?hours=2", headers=OPERATOR).json["hours"]
     assert len(hours) == 2
     assert sum(hour["completed"] for hour in hours) == 1
     assert sum(hour["bytes"] for hour in hours) == 500
-    assert client.get("/v1/admin/analytics?hours=0").status_code == 400
+    assert client.get("/v1/admin/analytics?hours=0", headers=OPERATOR).status_code == 400
 
 
 def test_without_a_database_history_is_off_and_says_so(redis: Redis) -> None:
     client = client_on(redis, None)
-    answer = client.get("/v1/admin/analytics")
+    answer = client.get("/v1/admin/analytics", headers=OPERATOR)
     assert (answer.status_code, answer.json["code"]) == (404, "HISTORY_OFF")
     assert "DATABASE_URL" in answer.json["detail"]
     health = client.get("/health")

@@ -16,6 +16,7 @@ from common.history import Change, HistoryReader, HistoryWriter, migrate
 from common.history.tables import ATTEMPTS, CHANGES, FILES, JOBS, METADATA
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
+from common.store.deliveries import Attempt, Deliveries
 from common.store.jobs import JobStore
 from common.store.journal import Journal
 from common.store.queries import JobQueries
@@ -173,6 +174,28 @@ def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
         (1, "w2", "failed"),
     ]
     assert dossier.job.status is JobState.FAILED
+
+
+def test_attempts_to_deliver_webhooks_are_kept(
+    jobs: JobStore, recorder: Recorder, reader: HistoryReader, redis: Redis
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/")).job
+    hooks, deliveries = Journal(redis, "webhooks", "one"), Deliveries(redis)
+    hooks.join()
+    jobs.cancel(job.id)
+    deliveries.schedule([entry for entry in hooks.read(count=9) if entry.job.terminal])
+    for attempt, (state, status) in enumerate([("pending", 500), ("delivered", 204)], 1):
+        (taken,) = deliveries.take(limit=1, lease=10)
+        entry = Attempt(attempt=attempt, at=1_700_000_000_000, duration_ms=5, status=status)
+        assert deliveries.settle(taken, state, entry)
+    recorder.step()
+    dossier = reader.dossier(job.id)
+    assert dossier is not None
+    assert [(row["attempt"], row["http_status"], row["state"]) for row in dossier.deliveries] == [
+        (1, 500, "pending"),
+        (2, 204, "delivered"),
+    ]
+    assert [change["version"] for change in dossier.changes] == [1, 2]
 
 
 def test_the_callback_url_is_not_kept(jobs: JobStore, recorder: Recorder, engine: Engine) -> None:

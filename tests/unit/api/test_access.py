@@ -19,6 +19,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 #: Whoever finds a path here may call it without a token: it tells nothing of anybody's jobs.
 PUBLIC = {
     "/",
+    "/assets/<path:name>",
     "/docs",
     "/docs/<path:name>",
     "/docs/problems",
@@ -27,6 +28,7 @@ PUBLIC = {
     "/health/ready",
     "/metrics",
     "/openapi.json",
+    "/operator",
 }
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

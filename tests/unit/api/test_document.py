@@ -6,7 +6,14 @@ import re
 
 import pytest
 
-UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/problems", "/docs/<path:name>"}
+UNDOCUMENTED = {
+    "/assets/<path:name>",
+    "/docs",
+    "/docs/<path:name>",
+    "/docs/problems",
+    "/openapi.json",
+    "/operator",
+}
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import threading
 import time
 
 from api.health import PATIENCE, Health
+from common.store.findings import StorageFindings
 
 
 def test_all_is_well(client):
     answer = client.get("/health")
     assert answer.status_code == 200
-    assert answer.json == {"status": "healthy", "checks": {"redis": "ok", "storage": "ok"}}
+    checks = {"redis": "ok", "storage": "ok", "history": "off"}
+    assert answer.json == {"status": "healthy", "checks": checks}
     assert client.get("/health/ready").status_code == 200
 
 
@@ -21,7 +23,7 @@ def test_a_storage_that_is_away_is_named(client, storage):
     assert answer.status_code == 503
     assert answer.json == {
         "status": "unhealthy",
-        "checks": {"redis": "ok", "storage": "unavailable"},
+        "checks": {"redis": "ok", "storage": "unavailable", "history": "off"},
     }
     assert client.get("/health/live").json == {"status": "alive"}
 
@@ -33,3 +35,9 @@ def test_checks_that_hang_are_asked_side_by_side_and_given_up():
     assert health.report() == {"one": "timeout", "two": "timeout"}
     assert time.monotonic() - begun < PATIENCE + 0.5
     done.set()
+
+
+def test_what_the_storage_can_do_is_shown_once_a_worker_has_tried(client, redis):
+    StorageFindings(redis).publish({"range_copy": True, "copy_checksum": False})
+    answer = client.get("/health")
+    assert answer.json["storage"] == {"range_copy": True, "copy_checksum": False}

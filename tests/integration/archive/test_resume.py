@@ -1,0 +1,158 @@
+"""Workers that die while they compose on the real S3 server."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from common.storage import ObjectStore
+from common.store import keys
+from common.store.checkpoints import Checkpoints
+from tests.archive_kit import RecordingControl, a_request, contents
+from tests.fake_s3 import Crash
+from worker.archive import build
+from worker.archive.build import Engine
+from worker.archive.plan import Geometry
+from worker.archive.probe import Capabilities, probe
+
+MIB = 1024 * 1024
+JOB = "10000000-0000-4000-8000-000000000001"
+#: Small ranges, so that a kill finds some done and some not.
+FINE = Geometry(copy=10 * MIB)
+
+WORKER = """
+import sys
+from redis import Redis
+from common.storage import ObjectStore
+from common.store.checkpoints import Checkpoints
+from tests.archive_kit import RecordingControl, a_request
+from tests.integration.archive.test_resume import FINE, JOB
+from worker.archive import build
+from worker.archive.build import Engine
+from worker.sources import source_from_template
+endpoint, key, secret, port, files, archives, count = sys.argv[1:]
+store = ObjectStore(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
+client = Redis(port=int(port), decode_responses=True)
+build(
+    a_request(list(range(int(count))), bucket=archives, job_id=JOB),
+    source=source_from_template(f"s3://{files}/{{file_id}}", store=store),
+    store=store,
+    control=RecordingControl(),
+    engine=Engine(checkpoint=Checkpoints(client).of(JOB), geometry=FINE),
+)
+"""
+
+
+class CrashingStore:
+    """The real store until the given call, which is made or not; from then on nothing."""
+
+    def __init__(self, store: ObjectStore, *, at: int, before: bool) -> None:
+        self._store, self._at, self._before = store, at, before
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._store, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._calls += 1
+            if self._calls > self._at or (self._calls == self._at and self._before):
+                raise Crash
+            result = real(*args, **kwargs)
+            if self._calls == self._at:
+                raise Crash
+            return result
+
+        return call
+
+
+@pytest.fixture
+def files(buckets: Any) -> dict[int, bytes]:
+    rng = random.Random(4)
+    files = {i: rng.randbytes(size) for i, size in enumerate([11 * MIB, 300, 6 * MIB, 40_000])}
+    for file_id, data in files.items():
+        buckets.put(file_id, data, name=f"{file_id}.bin")
+    return files
+
+
+@pytest.mark.timeout(300)
+def test_an_archive_survives_crashes_at_many_calls(
+    buckets: Any, redis: Redis, files: dict[int, bytes]
+) -> None:
+    at = 0
+    for at in (*range(7, 32, 4), 10_000):
+        buckets.store.put(buckets.sources, "1", os.urandom(300), metadata={"filename": "1.bin"})
+        files[1] = buckets.read("1", buckets.sources)
+        engine = Engine(checkpoint=Checkpoints(redis).of(JOB), geometry=FINE)
+        request = a_request(list(files), bucket=buckets.archives, job_id=JOB)
+        try:
+            artifact = build(
+                request, source=buckets.source(), control=RecordingControl(), engine=engine,
+                store=CrashingStore(buckets.store, at=at, before=bool(at % 2)),
+            )  # fmt: skip
+        except Crash:
+            artifact = build(
+                request, source=buckets.source(), control=RecordingControl(), engine=engine,
+                store=buckets.store,
+            )  # fmt: skip
+        expected = {f"{i}.bin": data for i, data in files.items()}
+        assert contents(buckets.read(artifact.key)) == expected, f"crash at call {at}"
+        assert buckets.leftovers() == []
+        assert list(Checkpoints(redis).unfinished()) == []
+    assert at == 10_000
+
+
+@pytest.mark.timeout(300)
+def test_after_kill_9_the_next_worker_redoes_only_what_was_in_flight(
+    buckets: Any, redis: Redis, s3: Any, valkey: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count, block = 10, os.urandom(16 * MIB)
+    for file_id in range(count):
+        buckets.put(file_id, block[file_id:], name=f"{file_id}.bin")
+    arguments = [
+        *(s3.endpoint, s3.access_key, s3.secret_key, str(valkey.port)),
+        *(buckets.sources, buckets.archives, str(count)),
+    ]
+    root = Path(__file__).parents[3]
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, *arguments], cwd=root)
+    deadline = time.monotonic() + 120
+    while redis.llen(keys.parts(JOB)) < 10 and time.monotonic() < deadline:
+        assert worker.poll() is None, "the build was over before it could be killed"
+        time.sleep(0.005)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    kept = redis.llen(keys.parts(JOB))
+
+    artifact = build(
+        a_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
+        source=buckets.source(), store=buckets.store, control=RecordingControl(),
+        engine=Engine(checkpoint=Checkpoints(redis).of(JOB), geometry=FINE),
+    )  # fmt: skip
+
+    held = contents(buckets.read(artifact.key))
+    assert held == {f"{i}.bin": block[i:] for i in range(count)}
+    assert kept >= 10
+    log = capsys.readouterr().out
+    resumed = int(log.rpartition("resumed=")[2].split()[0])
+    assert resumed >= 40 * MIB
+    assert buckets.leftovers() == []
+
+
+def test_the_store_is_probed_and_left_clean(buckets: Any) -> None:
+    assert probe(buckets.store, buckets.archives) == Capabilities(
+        range_copy=True,
+        copy_checksum=True,
+        copy_precondition=True,
+        part_checksum=True,
+        whole_checksum=True,
+    )
+    assert buckets.store.list_objects(buckets.archives) == []
+    assert buckets.leftovers() == []

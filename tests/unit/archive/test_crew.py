@@ -1,0 +1,99 @@
+"""Threads that work for a job, and what ends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from common.errors import CancelRequested, NetworkError
+from common.storage import Stopped
+from tests.archive_kit import RecordingControl
+from worker.archive.budget import Budget
+from worker.crew import Crew
+
+
+def test_every_item_is_done_once_and_no_more_than_the_width_at_a_time() -> None:
+    lock, now, most, done = threading.Lock(), 0, 0, []
+
+    def step(item: int) -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.002)
+        with lock:
+            now -= 1
+            done.append(item)
+
+    Crew(RecordingControl()).each(step, range(50), width=4)
+    assert sorted(done) == list(range(50))
+    assert most <= 4
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    Crew(RecordingControl()).each(lambda _: None, [], width=0)
+
+
+def test_the_first_error_ends_the_others_and_is_raised() -> None:
+    crew = Crew(RecordingControl())
+
+    def step(item: int) -> None:
+        if item == 3:
+            raise NetworkError("three")
+        crew.stop.wait(30)
+
+    started = time.monotonic()
+    with pytest.raises(NetworkError, match="three"):
+        crew.each(step, range(10), width=4)
+    assert time.monotonic() - started < 1
+
+
+def test_an_error_of_the_items_is_raised() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise NetworkError("no more")
+
+    with pytest.raises(NetworkError, match="no more"):
+        Crew(RecordingControl()).each(lambda _: None, items(), width=2)
+
+
+def test_a_stop_of_the_control_ends_the_steps() -> None:
+    control = RecordingControl()
+    crew = Crew(control)
+    ended = threading.Event()
+
+    def step(_: int) -> None:
+        control.stop_with = CancelRequested()
+        try:
+            crew.stop.wait(30)
+        except Stopped:
+            ended.set()
+            raise
+
+    with pytest.raises(CancelRequested):
+        crew.each(step, [1], width=1)
+    assert ended.is_set()
+
+
+def test_a_call_gives_its_answer() -> None:
+    assert Crew(RecordingControl()).call(lambda: 42) == 42
+
+
+def test_a_budget_makes_the_next_one_wait() -> None:
+    crew = Crew(RecordingControl())
+    budget = Budget(100, crew.stop)
+    budget.take(60)
+    threading.Timer(0.1, lambda: budget.give(60)).start()
+    started = time.monotonic()
+    budget.take(60)
+    assert time.monotonic() - started > 0.05
+    crew.stop.set()
+    with pytest.raises(Stopped):
+        budget.take(60)
+
+
+def test_more_than_the_whole_budget_is_given_to_one_alone() -> None:
+    Budget(100, Crew(RecordingControl()).stop).take(500)

@@ -1,0 +1,202 @@
+"""Archives of every awkward shape, put before the tools that people unpack with.
+
+The large ones are sparse files: their members are zeros, laid out by the real planner.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from worker.archive.crc import combine, crc32
+from worker.archive.names import safe_name, unique_names
+from worker.archive.plan import Geometry, Item, Piece, make_plan
+
+GIB = 1024**3
+
+#: Reads a ZIP as a stream, from its local headers on, and checks every checksum.
+JAVA = """
+import java.io.*; import java.util.zip.*;
+public class Check { public static void main(String[] a) throws Exception {
+  long n = 0; byte[] b = new byte[1 << 16];
+  try (ZipInputStream z = new ZipInputStream(new BufferedInputStream(new FileInputStream(a[0])))) {
+    while (z.getNextEntry() != null) { while (z.read(b) >= 0) {} z.closeEntry(); n++; }
+  }
+  System.out.println(n);
+} }
+"""
+
+
+def need(tool: str) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f"{tool} is not installed on this machine")
+    return path
+
+
+def run(*command: str | Path, stdin: Path | None = None) -> str:
+    with (stdin or Path(os.devnull)).open("rb") as source:
+        done = subprocess.run(command, stdin=source, capture_output=True, timeout=300, check=False)
+    output = (done.stdout + done.stderr).decode(errors="replace")
+    assert done.returncode == 0, output[-2000:]
+    return output
+
+
+def unzip(path: Path, count: int) -> None:
+    run(need("unzip"), "-tqq", path)
+    assert len(run(need("unzip"), "-Z1", path).splitlines()) == count
+
+
+def seven_zip(path: Path, count: int) -> None:
+    output = run(need("7z"), "t", path)
+    assert "Everything is Ok" in output
+    assert count == 1 or f"Files: {count}" in output
+
+
+def bsdtar_seeking(path: Path, count: int) -> None:
+    assert len(run(need("bsdtar"), "-tf", path).splitlines()) == count
+    run(need("bsdtar"), "-xOf", path)
+
+
+def bsdtar_streaming(path: Path, count: int) -> None:
+    assert len(run(need("bsdtar"), "-tf", "-", stdin=path).splitlines()) == count
+
+
+def python(path: Path, count: int) -> None:
+    with zipfile.ZipFile(path) as opened:
+        assert len(opened.infolist()) == count
+        assert opened.testzip() is None
+
+
+def java(path: Path, count: int) -> None:
+    program = path.parent / "Check.java"
+    program.write_text(JAVA)
+    assert run(need("java"), "-Xmx256m", program, path).strip() == str(count)
+
+
+TOOLS: list[Callable[[Path, int], None]] = [
+    unzip, seven_zip, bsdtar_seeking, bsdtar_streaming, python, java,
+]  # fmt: skip
+
+
+def crc_of_zeros(length: int) -> int:
+    """By doubling, so that gigabytes cost nothing."""
+    value, piece, size = 0, crc32(b"\0"), 1
+    while length:
+        if length & 1:
+            value = combine(value, piece, size)
+        piece, size, length = combine(piece, piece, size), size * 2, length >> 1
+    return value
+
+
+def write(path: Path, files: list[tuple[str, bytes | int]]) -> None:
+    """An archive of ``files``; a number stands for so many zeros, which stay holes."""
+    items = [
+        Item(
+            raw_name=name.encode(),
+            size=content if isinstance(content, int) else len(content),
+            time=1_767_323_045,
+            copyable=True,
+        )
+        for name, content in files
+    ]
+    plan = make_plan(items, Geometry())
+    crcs = [crc_of_zeros(c) if isinstance(c, int) else crc32(c) for _, c in files]
+    with path.open("wb") as archive:
+        archive.truncate(plan.size)
+        for part in plan.parts:
+            at = part.offset
+            for span in part.spans:
+                archive.seek(at)
+                at += span.length
+                content = files[span.item][1]
+                if span.piece is Piece.HEADER:
+                    archive.write(plan.header(span.item, crcs[span.item]))
+                elif span.piece is Piece.TAIL:
+                    archive.write(plan.tail(crcs)[span.start : span.start + span.length])
+                elif isinstance(content, bytes):
+                    archive.write(content[span.start : span.start + span.length])
+    assert path.stat().st_size == plan.size
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(5)
+    names = [
+        "../../etc/passwd", "/etc/passwd", "a\0b", "x" * 300 + ".txt", "\u202etxt.exe", "CON",
+        "same.txt", "same.txt", "SAME.txt", "שלום.txt", "空 文件.txt", "👩\u200d💻.png", "", "a\\b",
+    ]  # fmt: skip
+    safe = unique_names(safe_name(name, fallback=f"file-{i}") for i, name in enumerate(names))
+    path = tmp_path_factory.mktemp("zips") / "hostile.zip"
+    write(path, [(name, rng.randbytes(rng.choice([0, 1, 5000]))) for name in safe])
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_hostile_names_and_empty_files_are_accepted(
+    hostile: Path, tool: Callable[[Path, int], None]
+) -> None:
+    tool(hostile, 14)
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zips") / "crowded.zip"
+    write(path, [(f"file-{i}.txt", b"%d" % i) for i in range(70_000)])
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_seventy_thousand_entries_are_accepted(
+    crowded: Path, tool: Callable[[Path, int], None]
+) -> None:
+    tool(crowded, 70_000)
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zips") / "huge.zip"
+    write(path, [
+        ("first.txt", b"first"), ("five.bin", 5 * GIB), ("middle.txt", b"middle"),
+        ("four.bin", 4 * GIB), ("last.txt", b"last"),
+    ])  # fmt: skip
+    return path
+
+
+def test_nine_gibibytes_with_a_member_of_five_are_listed_and_read_at_both_ends(huge: Path) -> None:
+    with zipfile.ZipFile(huge) as opened:
+        assert [i.file_size for i in opened.infolist()] == [5, 5 * GIB, 6, 4 * GIB, 4]
+        assert opened.read("first.txt") == b"first"
+        assert opened.read("middle.txt") == b"middle"
+        assert opened.read("last.txt") == b"last"
+    assert "four.bin" in run(need("unzip"), "-Z1", huge)
+    assert run(need("unzip"), "-p", huge, "last.txt") == "last"
+
+
+@pytest.mark.skipif("LARGE" not in os.environ, reason="reads 9 GiB: set LARGE=1")
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+@pytest.mark.timeout(900)
+def test_nine_gibibytes_with_a_member_of_five_are_accepted(
+    huge: Path, tool: Callable[[Path, int], None]
+) -> None:
+    tool(huge, 5)
+
+
+def test_the_times_are_those_of_the_files() -> None:
+    buffer = io.BytesIO()
+    item = Item(raw_name=b"a", size=0, time=1_767_323_045, copyable=False)
+    plan = make_plan([item], Geometry())
+    buffer.write(plan.header(0, 0) + plan.tail([0]))
+    with zipfile.ZipFile(buffer) as opened:
+        assert opened.infolist()[0].date_time == (2026, 1, 2, 3, 4, 4)
+        assert opened.infolist()[0].extra == b"UT\x05\x00\x01" + (1_767_323_045).to_bytes(
+            4, "little"
+        )
