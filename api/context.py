@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from api.limits import Limiter
     from api.live.tickets import Tickets
     from api.operators import Operators
+    from api.queue_figures import QueueFigures
     from api.remembered import Remembered
     from api.waiting import Live
     from common.presenter import JobPresenter
+    from common.store.archive_totals import ArchiveTotals
     from common.store.dead_letters import DeadLetters
     from common.store.deliveries import Deliveries
     from common.store.jobs import JobStore
@@ -44,6 +46,7 @@ class Context:
     jobs: JobStore
     queries: JobQueries
     statistics: QueueStatistics
+    archive_totals: ArchiveTotals
     deliveries: Deliveries
     dead_letters: DeadLetters
     pause: Pause
@@ -55,6 +58,7 @@ class Context:
     admission: Admission
     catalogue: Catalogue
     health: Health
+    figures: QueueFigures
     remembered: Remembered
     file_ids: FileIdRules
     #: Callback URLs may name private hosts.

@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 
-from api import access
+from api import access, telemetry
 from api.auth import ANONYMOUS, Caller
 from api.context import here
 from api.limits import refuse_excess
@@ -43,6 +43,7 @@ def _receive() -> None:
     context = here()
     asked = request.headers.get("X-Request-ID", "")
     g.request_id = asked if _SANE_REQUEST_ID.match(asked) else str(uuid.uuid4())
+    telemetry.name_request(g.request_id)
     g.caller = Caller(ANONYMOUS)
     g.rate = context.limiter.any_request(client_address())
     if not request.path.startswith("/v1/"):

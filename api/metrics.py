@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from flask import Flask, Response, g, request
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MEDIA_TYPE: Final = CONTENT_TYPE.partition(";")[0]
@@ -27,19 +30,57 @@ REQUESTED: Final = Counter(
 )
 
 
+OPEN_STREAMS: Final = Gauge(
+    "longhaul_open_streams", "Live streams, by form", ["form"], multiprocess_mode="livesum"
+)
+
+
 def install(app: Flask) -> None:
     app.before_request(_start)
     app.after_request(_observe)
 
 
-def exposition() -> bytes:
-    """All figures in the text format: of this process, or of all where they share files."""
+def exposition(queue: Collector) -> bytes:
+    """All figures in the text format: of this process, or of all where they share files.
+
+    ``queue`` tells those that are the same whichever process is asked.
+    """
+    shared = CollectorRegistry()
+    shared.register(queue)
     # The library decides by its own variable PROMETHEUS_MULTIPROC_DIR, once, on import.
     if not values.ValueClass._multiprocess:
-        return generate_latest(PROCESS_REGISTRY)
+        return generate_latest(PROCESS_REGISTRY) + generate_latest(shared)
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    return generate_latest(shared)
+
+
+def archives(totals: Mapping[str, int]) -> bytes:
+    """What the workers counted of their archives, in the text format."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_Archives(totals))
     return generate_latest(registry)
+
+
+class _Archives(Collector):
+    def __init__(self, totals: Mapping[str, int]) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        made = CounterMetricFamily(
+            "longhaul_archives", "Archives by how they came to be", labels=["how"]
+        )
+        for how in ("composed", "found", "streamed"):
+            made.add_metric([how], self._totals.get(how, 0))
+        yield made
+        moved = CounterMetricFamily(
+            "longhaul_archive_bytes",
+            "Bytes of archives: copied by the storage, written by workers, reused from an older "
+            "archive, or there already when a later attempt resumed",
+            labels=["way"],
+        )
+        for way in ("copied", "through_worker", "reused", "resumed"):
+            moved.add_metric([way], self._totals.get(way, 0))
+        yield moved
 
 
 def _start() -> None:

@@ -6,11 +6,18 @@ import os
 
 from api.app import create_app, live_updates
 from common.bootstrap import connect
+from common.observability import tracing
+from common.observability.errors import report_errors
+from common.observability.logs import configure_logging
 from common.settings import Settings
 
 #: Seconds a call to the job store may take: a 503 has to be out within two.
 PATIENCE = 1.5
 
-services = connect(Settings.from_env(os.environ), patience=PATIENCE)
+settings = Settings.from_env(os.environ)
+configure_logging(settings.log_level, settings.secrets())
+report_errors(settings.sentry_dsn, service="api", secrets=settings.secrets())
+tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
+services = connect(settings, patience=PATIENCE)
 live = live_updates(services)
 app = create_app(services, live=live)

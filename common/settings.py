@@ -134,7 +134,15 @@ class Settings:
         False, "Let webhooks go to private addresses: for intranets and tests"
     )
 
-    # Logs
+    # Sight
+    metrics_port: int = _setting(0, "Port of a worker's metrics, at HOST; 0: none")
+    otlp_endpoint: str = _setting(
+        "", "Collector for traces, OTLP over HTTP, such as http://127.0.0.1:4318; empty: no traces"
+    )
+    trace_ratio: float = _setting(1.0, "Share of the traces begun here that are kept, 0 to 1")
+    sentry_dsn: str = _setting(
+        "", "Where unexpected errors are reported; empty: nowhere", secret=True
+    )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @classmethod

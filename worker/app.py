@@ -8,11 +8,15 @@ from typing import Any
 from celery import signals
 
 from common.bootstrap import connect
-from common.observability import configure_logging
+from common.observability import tracing
+from common.observability.errors import report_errors
+from common.observability.logs import configure_logging
 from common.settings import Settings
 from worker.process import WorkerProcess
 
 settings = Settings.from_env(os.environ)
+report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())
+tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
 services = connect(settings, patience=20.0)
 app = services.celery
 WorkerProcess(services).listen()
@@ -20,4 +24,4 @@ WorkerProcess(services).listen()
 
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.secrets())

@@ -7,6 +7,7 @@ import random
 import secrets
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -18,7 +19,7 @@ from common.errors import DownloadError
 from common.presenter import JobPresenter
 from common.store.journal import Journal
 from common.store.presence import Presence
-from worker import tasks
+from worker import metrics, tasks
 from worker.archives import ArchiveBuilder
 from worker.heartbeat import Heart
 from worker.runner import Backoff, Runner
@@ -57,6 +58,13 @@ class WorkerProcess:
         self._heart = Heart(
             services.jobs, interval=settings.worker_heartbeat, alive=self._presence.beat
         )
+        self._show_metrics = partial(
+            metrics.serve,
+            settings.host,
+            settings.metrics_port,
+            slots=settings.worker_concurrency,
+            running=self._heart.running,
+        )
         self._sweeping = SweepThread(
             services.sweeper,
             client=services.redis,
@@ -94,6 +102,7 @@ class WorkerProcess:
         signals.worker_shutdown.connect(self._ended, weak=False)
 
     def _started(self, **_: Any) -> None:
+        self._show_metrics()
         self._heart.start()
         self._sweeping.start()
         if self._recorder is not None:

@@ -25,6 +25,7 @@ from common.history import Change, HistoryWriter, migrate
 from common.history.recording import FORGET_BATCH
 from common.jobs.transitions import TERMINAL, JobState
 from common.store.journal import Journal
+from worker import metrics
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -63,6 +64,7 @@ def recorder_for(services: Services, engine: Engine, name: str) -> Recorder:
         services.queries,
         migrate=partial(migrate, engine),
         retention=timedelta(seconds=ttl) if ttl else None,
+        recorded=metrics.HISTORY_ENTRIES.inc,
     )
 
 

@@ -21,6 +21,7 @@ from common.errors import (
 )
 from common.jobs.model import Artifact, Failure
 from worker.control import Control, RunControl
+from worker.sight import watched
 
 if TYPE_CHECKING:
     from common.jobs.model import Job
@@ -85,12 +86,12 @@ class Runner:
         claim = self._jobs.claim(job_id, self._name)
         if claim is None:
             return
-        with structlog.contextvars.bound_contextvars(job_id=job_id, attempt=claim.job.attempt):
+        with watched(claim.job) as done:
             control = RunControl(deadline=self._deadline)
             log.info("attempt started", files=len(claim.spec.file_ids))
             with self._heart.beating(claim.lease, control):
                 last_word = self._attempt(claim, control)
-                self._tell(last_word)
+                done(self._tell(last_word))
 
     def _attempt(self, claim: Claim, control: RunControl) -> Callable[[], Job | None]:
         """Do the work; the answer tells the store how it ended."""
@@ -124,15 +125,18 @@ class Runner:
             return lambda: self._jobs.retry_later(claim.lease, failure, delay)
         return lambda: self._jobs.fail(claim.lease, failure, control.all_reports())
 
-    def _tell(self, last_word: Callable[[], Job | None]) -> None:
-        """Say it until the store has heard it: the work is done and must not be done again."""
+    def _tell(self, last_word: Callable[[], Job | None]) -> Job | None:
+        """Say it until the store has heard it: the work is done and must not be done again.
+
+        The job as it then is; None when it is not this worker's any more.
+        """
         give_up = time.monotonic() + LAST_WORD_TIMEOUT
         while True:
             try:
                 job = last_word()
             except LeaseLost as lost:
                 log.warning("attempt was superseded", reason=lost.message)
-                return
+                return None
             except RedisError:
                 if time.monotonic() > give_up:
                     raise
@@ -141,4 +145,4 @@ class Runner:
             else:
                 if job is not None:
                     log.info("attempt ended", status=job.status, version=job.version)
-                return
+                return job

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from common.store.cluster import uptime
 from common.store.journal import trim
+from worker import metrics
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -73,6 +74,7 @@ class SweepThread:
         reclaim = not self._store_was_away()
         dead = self._workers.dead() if reclaim else []
         swept = self._sweeper.sweep(self._dispatcher.waiting(), dead=dead, reclaim=reclaim)
+        metrics.swept(swept)
         if swept.recovered or swept.failed or swept.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
         self._trim_journal()

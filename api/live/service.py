@@ -20,6 +20,7 @@ from api.live.hub import Hub
 from api.live.link import RETRY_AFTER, Link
 from api.live.stream import Stream
 from api.live.waiter import Waiter
+from api.metrics import OPEN_STREAMS
 from common.jobs.events import event_name
 from common.store.keys import partition_of_job
 
@@ -91,6 +92,7 @@ class LiveUpdates:
         stream = Stream(job_id, form, user, self._crowd.dirty)
         self._streams += 1
         self._per_user[user] += 1
+        OPEN_STREAMS.labels(form.value).inc()
         try:
             job = link.join(job_id, stream)
         except BaseException:
@@ -116,6 +118,7 @@ class LiveUpdates:
         self._link(stream.job_id).leave(stream.job_id, stream)
         self._streams -= 1
         self._per_user[stream.user] -= 1
+        OPEN_STREAMS.labels(stream.form.value).dec()
         if not self._per_user[stream.user]:
             del self._per_user[stream.user]
 
@@ -131,7 +134,7 @@ class LiveUpdates:
         while streams:
             gevent.sleep(PAUSE)
             passed = (time.monotonic() - began) / within
-            while len(streams) > total * (1 - passed):
+            while streams and len(streams) > total * (1 - passed):
                 streams.pop().end()
         with gevent.Timeout(LAST_WORDS, False):
             while self._crowd.writing:

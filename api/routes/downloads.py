@@ -113,7 +113,9 @@ def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
     context = here()
     count_creation()
     context.admission.check()
-    accepted = context.jobs.create(g.caller.user, spec, idempotency_key=key)
+    accepted = context.jobs.create(
+        g.caller.user, spec, idempotency_key=key, traceparent=g.traceparent
+    )
     metrics.REQUESTED.labels(accepted.outcome).inc()
     if accepted.outcome == "created":
         context.admission.accepted()

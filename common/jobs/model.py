@@ -130,6 +130,8 @@ class Job:
     updated_at: int
     completed_at: int | None
     expires_at: int | None
+    #: W3C Trace Context of the request that made the job; None where it is not traced.
+    traceparent: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -169,6 +171,7 @@ class Job:
             updated_at=int(fields["updated_at"]),
             completed_at=_integer(fields, "completed_at"),
             expires_at=_integer(fields, "expires_at"),
+            traceparent=fields.get("traceparent") or None,
         )
 
 

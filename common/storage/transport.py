@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from common.errors import DownloadError, NetworkError, StorageError
+from common.observability import tracing
+from common.observability.metrics import STORAGE_SECONDS
 from common.storage import documents
 from common.storage.errors import error_for
 from common.storage.sigv4 import Credentials, Signer
@@ -60,6 +63,37 @@ def retrying(
             stop.wait(random.uniform(0, delay))  # noqa: S311
 
 
+def operation_of(
+    method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
+) -> str:
+    """What S3 calls such a request, as far as that tells requests of one cost from others."""
+    if "partNumber" in query:
+        return "UploadPartCopy" if "x-amz-copy-source" in headers else "UploadPart"
+    if "uploadId" in query or "uploads" in query:
+        return f"{method} upload"
+    return f"{method} object" if key else f"{method} bucket"
+
+
+@contextmanager
+def _watched(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
+    """Time a request until the status of its answer is told, and show it in the trace."""
+    began = time.perf_counter()
+    status: int | None = None
+
+    def answered(told: int) -> None:
+        nonlocal status
+        status = told
+        STORAGE_SECONDS.labels(operation, told).observe(time.perf_counter() - began)
+        span.set("http.response.status_code", told)
+
+    with tracing.span(f"S3 {operation}", kind="client", attributes={"bucket": bucket}) as span:
+        try:
+            yield answered
+        finally:
+            if status is None:
+                STORAGE_SECONDS.labels(operation, "none").observe(time.perf_counter() - began)
+
+
 class Transport:
     """One S3 endpoint, addressed by path. Thread safe."""
 
@@ -97,9 +131,13 @@ class Transport:
             method, path, query_string, {"host": self._wire.host, **(headers or {})}
         )
         target = f"{path}?{query_string}" if query_string else path
-        with self._wire.exchange(
-            method, target, signed, body, stop=stop, timeout=timeout
-        ) as response:
+        with (
+            _watched(operation_of(method, key, query or {}, headers or {}), bucket) as answered,
+            self._wire.exchange(
+                method, target, signed, body, stop=stop, timeout=timeout
+            ) as response,
+        ):
+            answered(response.status)
             if response.status >= 300:
                 code = documents.error_code(response.read_all())
                 refuse(response.status, code, f"{method} {bucket}/{key}")

@@ -78,8 +78,17 @@ class JobStore:
         self._wake_ups = wake_ups
         self.limits = limits or Limits()
 
-    def create(self, user: str, spec: JobSpec, *, idempotency_key: str | None = None) -> Accepted:
+    def create(
+        self,
+        user: str,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        traceparent: str | None = None,
+    ) -> Accepted:
         """Accept a job for ``user``, or find the one that the same request made already.
+
+        ``traceparent`` is that of the request, for the worker to go on with.
 
         Raises ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
@@ -96,7 +105,7 @@ class JobStore:
             "remembered": REMEMBERED,
             "spec": spec_json.decode(),
         }
-        fields = self._first_fields(job_id, user, spec, digest)
+        fields = {**self._first_fields(job_id, user, spec, digest), "traceparent": traceparent}
         code, snapshot, *hints = self._dispatching("create", keys.status(job_id), args, fields)
         self._send(hints)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))

@@ -140,6 +140,21 @@ def forget_consumers(client: Redis) -> int:
     return forgotten
 
 
+def backlog(client: Redis) -> dict[str, int]:
+    """Group -> entries that it has not acknowledged, over all partitions."""
+    with client.pipeline(transaction=False) as pipe:
+        for tag in keys.all_tags():
+            pipe.xinfo_groups(keys.of_partition("journal", tag))
+        # A partition without any entry has no stream yet, which is an error.
+        answers = pipe.execute(raise_on_error=False)
+    behind: dict[str, int] = {}
+    for groups in answers:
+        for group in groups if isinstance(groups, list) else ():
+            owed = group["pending"] + (group["lag"] or 0)
+            behind[group["name"]] = behind.get(group["name"], 0) + owed
+    return behind
+
+
 def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
     pending: Any = client.xpending(stream, group["name"])
     return str(pending["min"] or group["last-delivered-id"])

@@ -8,6 +8,7 @@ mean a refusal are mapped to errors here and nowhere else.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -21,6 +22,8 @@ from common.errors import (
     LonghaulError,
     TooManyActiveJobs,
 )
+from common.observability import tracing
+from common.observability.metrics import STORE_SECONDS
 from common.store.cluster import pipe_at
 from common.store.keys import PATTERNS
 
@@ -55,7 +58,11 @@ class Scripts:
         fields: Mapping[str, object] | None = None,
     ) -> list[Any]:
         """Run a verb now: ``[code, value…]``. Raises what a refusal's code stands for."""
-        return accept(self._script(verb)(keys=[key], args=_flatten(args, fields or {})))
+        began = time.perf_counter()
+        with tracing.span(f"store {verb}", kind="client"):
+            answer = self._script(verb)(keys=[key], args=_flatten(args, fields or {}))
+        STORE_SECONDS.labels(verb).observe(time.perf_counter() - began)
+        return accept(answer)
 
     def queue(self, pipe: Pipeline, verb: str, key: str, args: Mapping[str, object]) -> None:
         """Put a verb into a pipeline; give its result to ``accept``."""

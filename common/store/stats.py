@@ -23,8 +23,8 @@ class QueueState:
 
     #: Lane -> queued jobs that could run now.
     waiting: dict[str, int]
-    #: Seconds that the first of them has waited; None when none waits.
-    oldest_wait: float | None
+    #: Lane -> seconds that the first of them has waited; None when none waits.
+    oldest: dict[str, float | None]
     processing: int
     #: Queued, but not before their backoff is over.
     retrying: int
@@ -34,10 +34,18 @@ class QueueState:
     dead_letters: int
     #: No job is begun until an operator resumes the queue.
     paused: bool
-    #: Worker processes that lately showed a sign of life.
+    #: Worker processes that lately showed a sign of life, how many jobs they may run at once and
+    #: how many they do run.
     workers: int
+    slots: int
+    busy: int
     #: Milliseconds from creation to completion, ascending: the newest jobs of each partition.
     durations: Sequence[int]
+
+    @property
+    def oldest_wait(self) -> float | None:
+        """Seconds that the first of all waiting jobs has waited; None when none waits."""
+        return max((wait for wait in self.oldest.values() if wait is not None), default=None)
 
     def duration(self, percent: int) -> int | None:
         """The nearest-rank percentile of the durations, milliseconds; None when there are none."""
@@ -78,11 +86,13 @@ class QueueStatistics:
         # From here on each column is one question, answered by every partition.
         *lanes, processing, retrying, dead, paused, totals, durations = zip(*rows, strict=True)
         counts, oldest = lanes[: len(_LANES)], lanes[len(_LANES) :]
-        first = min((entry[0][1] for column in oldest for entry in column if entry), default=None)
         now = seconds * 1000 + micros // 1000
+        workers = Workers(self._client).known()
         return QueueState(
             waiting=dict(zip(_LANES, map(sum, counts), strict=True)),
-            oldest_wait=None if first is None else max(0, now - int(first)) / 1000,
+            oldest=dict(
+                zip(_LANES, (_longest_wait(column, now) for column in oldest), strict=True)
+            ),
             processing=sum(processing),
             retrying=sum(retrying),
             completed=_total(totals, "completed"),
@@ -90,7 +100,9 @@ class QueueStatistics:
             cancelled=_total(totals, "cancelled"),
             dead_letters=sum(dead),
             paused=any(paused),
-            workers=len(Workers(self._client).known()),
+            workers=len(workers),
+            slots=sum(worker.slots for worker in workers),
+            busy=sum(len(worker.running) for worker in workers),
             durations=sorted(int(text) for row in durations for text in row),
         )
 
@@ -106,6 +118,12 @@ def _ask(pipe: Pipeline, tag: str) -> None:
     pipe.exists(keys.of_partition("paused", tag))
     pipe.hgetall(keys.of_partition("totals", tag))
     pipe.lrange(keys.of_partition("durations", tag), 0, -1)
+
+
+def _longest_wait(firsts: Sequence[Any], now: int) -> float | None:
+    """``firsts``: of each partition the (job, since when in ms) that came first, or nothing."""
+    since = min((found[0][1] for found in firsts if found), default=None)
+    return None if since is None else max(0, now - int(since)) / 1000
 
 
 def _total(totals: Sequence[dict[str, Any]], state: str) -> int:

@@ -16,6 +16,7 @@ from worker.archive.previous import Previous
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Blueprint, Stored, Tools, Work
 from worker.archive.writing import write_parts
+from worker.metrics import ARCHIVE_BYTES
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ def compose(
         raise
     _tidy(lambda: clear_away(tools.store, journal) if resumed else _remove_temporaries(work))
     log.info("archive composed", plan=blueprint.plan_id, size=stored.size, **vars(work.tally))
+    for way in ("copied", "through_worker", "reused", "resumed"):
+        ARCHIVE_BYTES.labels(way).inc(getattr(work.tally, way))
     return stored, work
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from worker import metrics
+
 if TYPE_CHECKING:
     from common.store.deliveries import Deliveries, Delivery
     from common.store.journal import Entry, Journal
@@ -94,6 +96,7 @@ class WebhookThread:
     def _deliver(self, delivery: Delivery) -> None:
         try:
             verdict = self._courier.deliver(delivery)
+            metrics.WEBHOOKS.labels(verdict.state).inc()
             self._deliveries.settle(delivery, verdict.state, verdict.entry, delay=verdict.delay)
         except RedisError as error:
             log.warning("webhook not settled, it will be posted again", error=str(error))

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.config
+import sys
+from collections.abc import Iterable
+from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
 
+from common.observability.redaction import Redactor
 
-def configure_logging(level: str) -> None:
-    """Send structlog's and the standard library's records to stderr as JSON lines."""
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """The library's own handler shows a record that it cannot write as it is, secrets and all."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the library's name
+        kind = sys.exc_info()[0]
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"a line of {record.name} was not logged: {kind}\n")
+
+
+def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
+    """Send structlog's and the standard library's records to stderr as JSON lines.
+
+    ``secrets``: values that no line may show, wherever they come from.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -19,7 +37,11 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.ExtraAdder(),
     ]
     structlog.configure(
-        processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:-1],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -30,6 +52,7 @@ def configure_logging(level: str) -> None:
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            Redactor(secrets),
             structlog.processors.JSONRenderer(),
         ],
     }
@@ -38,7 +61,7 @@ def configure_logging(level: str) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": formatter},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "handlers": {"stderr": {"()": _Stderr, "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level},
             # Celery tells of each message; our own lines tell of each attempt.
             "loggers": {

@@ -1,0 +1,20 @@
+"""Metrics of what every kind of process does; docs/observability.md explains them all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Histogram
+
+STORE_SECONDS: Final = Histogram(
+    "longhaul_store_seconds",
+    "Round trips to the job store, by the script that they ran",
+    ["verb"],
+    buckets=(0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 3),
+)
+STORAGE_SECONDS: Final = Histogram(
+    "longhaul_storage_seconds",
+    "Requests to the object storage until their answer begins",
+    ["operation", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)

@@ -1,0 +1,139 @@
+"""Traces by OpenTelemetry, where a collector is set; else nothing of the library is loaded.
+
+A trace comes in by the caller's ``traceparent`` (W3C Trace Context), travels in the job's hash,
+since messages are hints only, and goes on in the worker that runs the job.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+Kind = Literal["internal", "server", "client", "consumer"]
+
+_TRACEPARENT: Final = re.compile(
+    r"00-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z"
+)
+#: Spans that wait to be sent; more are dropped rather than kept in memory.
+_QUEUE: Final = 4_096
+#: Seconds that sending a batch may take.
+_TIMEOUT: Final = 5
+
+_tracer: Tracer | None = None
+
+
+def trace(endpoint: str, *, service: str, ratio: float) -> None:
+    """Send spans of this process to a collector (OTLP over HTTP); does nothing without one.
+
+    ``ratio`` of the traces that begin here are kept; those that come in follow their caller.
+    """
+    if not endpoint:
+        return
+    # An extra, and worth 15 MB of memory.
+    from opentelemetry import trace as api
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
+    global _tracer
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_TIMEOUT)
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": service}),
+        sampler=ParentBasedTraceIdRatio(ratio),
+    )
+    provider.add_span_processor(
+        BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=1_000)
+    )
+    api.set_tracer_provider(provider)
+    _tracer = provider.get_tracer("longhaul")
+
+
+def enabled() -> bool:
+    """Whether spans go anywhere."""
+    return _tracer is not None
+
+
+def sane(traceparent: str | None) -> str | None:
+    """The header if it is one (version 00), else None."""
+    return traceparent if traceparent and _TRACEPARENT.match(traceparent) else None
+
+
+def trace_id(traceparent: str | None) -> str | None:
+    """The id of the whole trace, 32 hexadecimal digits."""
+    found = _TRACEPARENT.match(traceparent or "")
+    return found["trace"] if found else None
+
+
+class Span:
+    """A span that may be none."""
+
+    def __init__(self, span: Any = None) -> None:
+        self._span = span
+
+    def set(self, name: str, value: str | int | float | bool | None) -> None:
+        """Add an attribute; None is left out."""
+        if self._span is not None and value is not None:
+            self._span.set_attribute(name, value)
+
+    def fail(self, why: str) -> None:
+        """Mark it as failed."""
+        if self._span is not None:
+            from opentelemetry.trace import Status, StatusCode
+
+            self._span.set_status(Status(StatusCode.ERROR, why))
+
+
+@contextmanager
+def span(
+    name: str,
+    *,
+    kind: Kind = "internal",
+    parent: str | None = None,
+    start: int | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Iterator[Span]:
+    """A span around the block, below ``parent`` (a traceparent), else below the one around it.
+
+    Only a ``server`` span begins a trace: what nobody asked for, such as a heartbeat, has none.
+    ``start``: when it began, milliseconds since 1970, if not now.
+    """
+    if _tracer is None or not (parent or kind == "server" or current()):
+        yield Span()
+        return
+    from opentelemetry.trace import SpanKind
+
+    with _tracer.start_as_current_span(
+        name,
+        context=_context(parent) if parent else None,
+        kind=SpanKind[kind.upper()],
+        attributes=attributes,
+        start_time=None if start is None else start * 1_000_000,
+        # Messages of errors may hold what users sent.
+        record_exception=False,
+    ) as made:
+        yield Span(made)
+
+
+def current() -> str | None:
+    """The traceparent of the span around the caller; None outside of any."""
+    if _tracer is None:
+        return None
+    from opentelemetry import trace as api
+
+    context = api.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
+def _context(traceparent: str) -> Any:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    return TraceContextTextMapPropagator().extract({"traceparent": traceparent})

@@ -1,0 +1,115 @@
+"""What Prometheus is told: by one process or several, and with the store away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.jobs.model import JobSpec, Priority
+from common.store.jobs import JobStore
+from common.store.journal import Journal
+from common.store.presence import Presence
+
+
+def figures(text: str) -> dict[tuple[str, ...], float]:
+    """(name, label values…) -> value."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_queue_is_told_by_priority(
+    client: FlaskClient,
+    jobs: JobStore,
+    redis: Redis,
+    worker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # fakeredis has no INFO.
+    monkeypatch.setattr("common.store.presence._run_id", lambda _: "server")
+    for number, priority in enumerate([Priority.HIGH, Priority.NORMAL, Priority.NORMAL]):
+        jobs.create(f"user-{number}", JobSpec(file_ids=(1,), priority=priority))
+    worker.complete(jobs.create("alice", JobSpec(file_ids=(2,))).job.id)
+    worker.claim(jobs.create("alice", JobSpec(file_ids=(3,))).job.id)
+    Presence(redis, "w1", slots=4, running=lambda: ("one",)).beat()
+    Journal(redis, "history", "h").join()
+    found = figures(client.get("/metrics").text)
+    assert found["longhaul_store_up",] == 1
+    assert found["longhaul_jobs_waiting", "high"] == 1
+    assert found["longhaul_jobs_waiting", "normal"] == 2
+    assert found["longhaul_oldest_wait_seconds", "low"] == 0
+    assert found["longhaul_jobs_leased",] == 1
+    assert found["longhaul_jobs_ended_total", "completed"] == 1
+    assert found["longhaul_worker_slots",] == 4
+    assert found["longhaul_worker_slots_busy",] == 1
+    assert found["longhaul_journal_backlog", "history"] >= 1
+
+
+def test_metrics_are_told_while_the_store_is_away(
+    client: FlaskClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise RedisConnectionError
+
+    monkeypatch.setattr(redis, "pipeline", away)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    found = figures(answer.text)
+    assert found["longhaul_store_up",] == 0
+    assert ("longhaul_jobs_leased",) not in found
+
+
+def test_paths_do_not_make_series_of_their_own(client: FlaskClient) -> None:
+    for number in range(3):
+        client.get(f"/v1/download/status/00000000-0000-4000-8000-00000000000{number}")
+        client.get(f"/nowhere/{number}")
+    routes = {
+        labels[1]
+        for (name, *labels) in figures(client.get("/metrics").text)
+        if name == "longhaul_http_request_seconds_count"
+    }
+    assert "/v1/download/status/<job:job_id>" in routes
+    assert not any("nowhere" in route or "0000" in route for route in routes)
+
+
+SEVERAL = """
+import os, sys
+from api import metrics
+metrics.OPEN_STREAMS.labels("named").inc()
+metrics.REQUESTED.labels("created").inc(2)
+if os.environ.get("GONE"):
+    sys.exit()
+if os.environ.get("DEAD"):
+    from prometheus_client.multiprocess import mark_process_dead
+    mark_process_dead(int(os.environ["DEAD"]))
+from prometheus_client import CollectorRegistry
+print(metrics.exposition(CollectorRegistry()).decode())
+"""
+
+
+def test_several_processes_are_added_up_and_dead_ones_have_no_streams(tmp_path: Path) -> None:
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    gone = subprocess.Popen([sys.executable, "-c", SEVERAL], env={**env, "GONE": "1"})
+    assert gone.wait(30) == 0
+    told = subprocess.run(
+        [sys.executable, "-c", SEVERAL],
+        env={**env, "DEAD": str(gone.pid)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    found = figures(told.stdout)
+    assert found["longhaul_jobs_requested_total", "created"] == 4
+    assert found["longhaul_open_streams", "named"] == 1

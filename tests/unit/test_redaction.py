@@ -1,0 +1,120 @@
+"""No secret gets into the logs, whether by its name, its form or its value."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from common.observability.logs import configure_logging
+from common.observability.redaction import MASK, Redactor
+from common.settings import Settings
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("redis://:pa55word@valkey:6379/0 is away", f"redis://:{MASK}@valkey:6379/0 is away"),
+        ("postgresql://u:p%40ss@db/x", f"postgresql://u:{MASK}@db/x"),
+        ("Authorization: Bearer abc.def-1", f"Authorization: Bearer {MASK}"),
+        (f"token {TOKEN} is bad", f"token {MASK} is bad"),
+        ("/subscribe/1?ticket=WyJh.b-c&x=1", f"/subscribe/1?ticket={MASK}&x=1"),
+        (
+            "http://s3/a?X-Amz-Credential=k%2F1&X-Amz-Signature=0a1b&part=2",
+            f"http://s3/a?X-Amz-Credential={MASK}&X-Amz-Signature={MASK}&part=2",
+        ),
+        ("signed with whsec_MfKQ9r8GKYqr", f"signed with {MASK}"),
+        ("made at 10:20:30 by user@host", "made at 10:20:30 by user@host"),
+        ("http://host:8080/a@b?page=2", "http://host:8080/a@b?page=2"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked_and_nothing_else(said: str, shown: str) -> None:
+    assert Redactor().clean(said) == shown
+
+
+def test_a_known_value_is_masked_wherever_it_stands() -> None:
+    redactor = Redactor(["hunter22", "hunter22-longer", "ab"])
+    assert (
+        redactor.clean("is hunter22 or hunter22-longer; ab stays")
+        == f"is {MASK} or {MASK}; ab stays"
+    )
+
+
+def test_members_are_masked_by_their_names_however_deep() -> None:
+    event = {
+        "event": "request",
+        "headers": {"Authorization": "x", "Cookie": "y", "Accept": "z"},
+        "jobs": [{"callback_url": "https://h/?k=1", "size": 5, "ratio": 0.5, "done": True}],
+        "downloadUrl": "https://s3/…",
+        "error": ValueError("redis://:pa55@h"),
+    }
+    assert Redactor()(None, "info", event) == {
+        "event": "request",
+        "headers": {"Authorization": MASK, "Cookie": MASK, "Accept": "z"},
+        "jobs": [{"callback_url": MASK, "size": 5, "ratio": 0.5, "done": True}],
+        "downloadUrl": MASK,
+        "error": f"ValueError('redis://:{MASK}@h')",
+    }
+
+
+def test_something_nested_without_end_is_left_out() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    assert MASK in repr(Redactor().clean(endless))
+
+
+def test_logs_of_ours_and_of_libraries_are_json_without_secrets(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("INFO", ["hunter22"])
+    try:
+        with structlog.contextvars.bound_contextvars(job_id="j1", trace_id="t1"):
+            structlog.get_logger("ours").warning("mine", password="x", note="hunter22")
+            error = ConnectionError("redis://:pa55word@h is away")
+            logging.getLogger("celery").error("theirs %s", "hunter22", exc_info=error)
+    finally:
+        logging.getLogger().handlers.clear()
+        structlog.reset_defaults()
+    mine, theirs = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (mine["password"], mine["note"]) == (MASK, MASK)
+    assert (theirs["event"], theirs["logger"]) == (f"theirs {MASK}", "celery")
+    assert (mine["job_id"], theirs["trace_id"]) == ("j1", "t1")
+    assert "pa55word" not in json.dumps(theirs)
+    assert f"redis://:{MASK}@h is away" in theirs["exception"]
+
+
+def test_a_line_that_cannot_be_written_is_not_shown_in_another_way(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("hunter22")
+
+    configure_logging("INFO", ["hunter22"])
+    try:
+        monkeypatch.setattr(Redactor, "clean", broken)
+        structlog.get_logger("ours").warning("hunter22")
+    finally:
+        logging.getLogger().handlers.clear()
+        structlog.reset_defaults()
+    said = capfd.readouterr().err
+    assert "a line of ours was not logged" in said
+    assert "hunter22" not in said
+
+
+def test_settings_know_their_secrets_and_do_not_show_them() -> None:
+    settings = Settings(
+        redis_url="redis://:r3dis@h/0",
+        database_url="postgresql://u:p0stgres@h/x",
+        link_secret="l1nk",
+        webhook_secret="whsec_one whsec_two",
+        admin_token="adm1n",
+        jwt_secret="jwts3cret",
+        sentry_dsn="https://public@sentry.example/1",
+    )
+    secrets = {"r3dis", "p0stgres", "l1nk", "whsec_one", "whsec_two", "adm1n", "jwts3cret"}
+    assert settings.secrets() == secrets
+    assert not [secret for secret in secrets if secret in repr(settings)]
