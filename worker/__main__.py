@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from common.queue import LANES, QUEUE_PREFIX
+from common.queue import QUEUES
 from worker.app import app, settings
 
 
 def main() -> None:
-    queues = ",".join(QUEUE_PREFIX + lane for lane in LANES)
     app.worker_main(
         [
             "--quiet",
             "worker",
             *("--pool", "threads", "--concurrency", str(settings.worker_concurrency)),
-            *("--queues", queues, "--loglevel", settings.log_level),
+            *("--queues", ",".join(QUEUES), "--loglevel", settings.log_level),
             *("--without-gossip", "--without-mingle"),
         ]
     )
