@@ -11,8 +11,10 @@ define compile
     --no-header $(2) pyproject.toml; } > $(1).new && mv $(1).new $(1)
 endef
 
+NO_PAGE := test -f web/dist/index.html || echo "The web page is not built (make web); all else works without it."
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-large test-layouts faults check bench bench-api bench-archive soak-api lock clean
+.PHONY: help demo up web test test-web test-large test-layouts faults check bench bench-api bench-archive soak-api lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,12 +26,28 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)  ## The whole path before your eyes: five files, one archive, every byte checked
+	@$(NO_PAGE)
 	@$(BIN)/python -m stack.demo
 
 up: $(INSTALLED)  ## The whole system on http://127.0.0.1:8080 (PORT=, WORKERS=)
+	@$(NO_PAGE)
 	@$(BIN)/python -m stack
 
+web: web/node_modules/.package-lock.json  ## Build the web page, with the machine's Node or one from a wheel
+	@web/node.sh npm run --silent build
+
+web/node_modules/.package-lock.json: web/package-lock.json | $(INSTALLED)
+	@PYTHON=$(abspath $(BIN)/python) web/node.sh npm ci --loglevel error
+	@touch $@
+
+test-web: web  ## The web page and its client: unit tests, then the whole system in a real Chromium
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium; }
+	@web/node.sh npm run --silent check
+	@web/node.sh npm test --silent
+	@web/node.sh npm run --silent e2e
+
 test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
+	@$(NO_PAGE)
 	@$(BIN)/python -m pytest
 
 test-large: $(INSTALLED)  ## A 5 GiB archive, composed and streamed: needs 12 GB of disk
@@ -64,4 +82,4 @@ lock: $(INSTALLED)  ## Pin every version anew: all in requirements.lock, the ima
 	@$(call compile,requirements-runtime.lock,$(RUNTIME) --constraints requirements.lock)
 
 clean:  ## Remove what the targets above made
-	@rm -rf $(VENV) .state .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
