@@ -12,7 +12,7 @@ define compile
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-large test-layouts faults check bench bench-archive lock clean
+.PHONY: help demo up test test-large test-layouts faults check bench bench-api bench-archive lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ check: $(INSTALLED)  ## Style, types and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench-api: $(INSTALLED)  ## The API and 5,000 live streams against a Node server (ROUNDS=3 STREAMS=5000 PEER_DIR= PEER_NODE_DIR=)
+	@ulimit -n 20000; $(BIN)/python -m bench.api $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(STREAMS),--streams $(STREAMS))
 
 bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with boto3 (SCALE=0.1 ROUNDS=3 SETS=small,mid,large)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \

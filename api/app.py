@@ -39,6 +39,7 @@ from api.routes import (
 from api.waiting import Live, Polling
 from common.presenter import JobPresenter
 from common.settings import SettingError
+from common.store.archive_totals import ArchiveTotals
 from common.store.feed import open_feeds
 from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
@@ -103,6 +104,7 @@ def _context(services: Services, live: Live | None) -> Context:
         jobs=services.jobs,
         queries=services.queries,
         statistics=statistics,
+        archive_totals=ArchiveTotals(services.redis),
         deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from api.remembered import Remembered
     from api.waiting import Live
     from common.presenter import JobPresenter
+    from common.store.archive_totals import ArchiveTotals
     from common.store.dead_letters import DeadLetters
     from common.store.deliveries import Deliveries
     from common.store.jobs import JobStore
@@ -45,6 +46,7 @@ class Context:
     jobs: JobStore
     queries: JobQueries
     statistics: QueueStatistics
+    archive_totals: ArchiveTotals
     deliveries: Deliveries
     dead_letters: DeadLetters
     pause: Pause

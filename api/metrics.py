@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from flask import Flask, Response, g, request
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -50,6 +52,35 @@ def exposition(queue: Collector) -> bytes:
         return generate_latest(PROCESS_REGISTRY) + generate_latest(shared)
     MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
     return generate_latest(shared)
+
+
+def archives(totals: Mapping[str, int]) -> bytes:
+    """What the workers counted of their archives, in the text format."""
+    registry = CollectorRegistry()
+    registry.register(_Archives(totals))
+    return generate_latest(registry)
+
+
+class _Archives(Collector):
+    def __init__(self, totals: Mapping[str, int]) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        made = CounterMetricFamily(
+            "longhaul_archives", "Archives by how they came to be", labels=["how"]
+        )
+        for how in ("composed", "found", "streamed"):
+            made.add_metric([how], self._totals.get(how, 0))
+        yield made
+        moved = CounterMetricFamily(
+            "longhaul_archive_bytes",
+            "Bytes of archives: copied by the storage, written by workers, reused from an older "
+            "archive, or there already when a later attempt resumed",
+            labels=["way"],
+        )
+        for way in ("copied", "through_worker", "reused", "resumed"):
+            moved.add_metric([way], self._totals.get(way, 0))
+        yield moved
 
 
 def _start() -> None:

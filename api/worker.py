@@ -29,7 +29,7 @@ REQUEST_TIMEOUT: Final = 20.0
 #: Seconds for a client to take in an answer.
 ANSWER_TIMEOUT: Final = 60.0
 #: Seconds over which live streams are closed at the end.
-DRAIN: Final = 2.0
+DRAIN: Final = 1.5
 CHUNK: Final = 65_536
 
 

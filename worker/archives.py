@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from common.errors import JobNotFound, SourceForbidden
 from common.jobs.transitions import TERMINAL
 from common.storage import ObjectMissing
+from common.store.archive_totals import ArchiveTotals
 from common.store.checkpoints import Checkpoints
 from common.store.findings import StorageFindings
 from common.store.turns import Turn
@@ -47,6 +48,7 @@ class ArchiveBuilder:
         self._services = services
         self._store = services.storage
         self._checkpoints = Checkpoints(services.redis)
+        self._totals = ArchiveTotals(services.redis)
         hosts = settings.source_redirect_hosts.split(",")
         source = source_from_template(
             settings.source_url_template,
@@ -100,6 +102,7 @@ class ArchiveBuilder:
             checkpoint=self._checkpoints.of(job_id),
             can_copy=capabilities.can_compose and self._settings.compose_archives,
             turn=partial(self._turn, job_id),
+            report=self._totals.add,
         )
         return build(
             request, source=self._source, store=self._store, control=control, engine=engine

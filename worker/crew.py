@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from common.storage import Stop, Stopped
 
 #: Seconds between two looks at the control.
-LISTEN_EVERY = 0.1
+LISTEN_EVERY = 0.25
 #: Seconds that interrupted threads get to notice it.
 WIND_DOWN = 0.7
 
@@ -46,7 +46,7 @@ class Crew:
         try:
             for thread in threads:
                 thread.start()
-                if shift.idle.is_set():
+                if shift.over:
                     break
             while not shift.idle.wait(LISTEN_EVERY):
                 self._control.check()
@@ -74,7 +74,8 @@ class _Shift(Generic[T]):
         self._stop = stop
         self._lock = threading.Lock()
         self._busy = 0
-        self._over = False
+        #: No further step will begin.
+        self.over = False
         self.error: BaseException | None = None
         #: Set once no step runs and none will begin.
         self.idle = threading.Event()
@@ -102,13 +103,13 @@ class _Shift(Generic[T]):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self) -> tuple[T] | tuple[()]:
-        if self._over or self._stop.requested:
-            self._over = True
+        if self.over or self._stop.requested:
+            self.over = True
             return ()
         try:
             item = next(self._items)
         except StopIteration:
-            self._over = True
+            self.over = True
             return ()
         except BaseException as error:  # noqa: BLE001  raised again where the shift ends
             self._fail(error)
@@ -117,11 +118,11 @@ class _Shift(Generic[T]):
         return (item,)
 
     def _fail(self, error: BaseException) -> None:
-        self._over = True
+        self.over = True
         if self.error is None or isinstance(self.error, Stopped):
             self.error = error
         self._stop.set()
 
     def _settle(self) -> None:
-        if self._over and self._busy == 0:
+        if self.over and self._busy == 0:
             self.idle.set()

@@ -134,7 +134,7 @@ class LiveUpdates:
         while streams:
             gevent.sleep(PAUSE)
             passed = (time.monotonic() - began) / within
-            while len(streams) > total * (1 - passed):
+            while streams and len(streams) > total * (1 - passed):
                 streams.pop().end()
         with gevent.Timeout(LAST_WORDS, False):
             while self._crowd.writing:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flask import Response
 from flask_smorest import Blueprint
+from redis.exceptions import RedisError
 
 from api import metrics
 from api.answers import json_answer
@@ -46,4 +49,7 @@ def queue_statistics() -> Response:
 )
 def prometheus() -> Response:
     """Figures for Prometheus."""
-    return Response(metrics.exposition(here().figures), content_type=metrics.CONTENT_TYPE)
+    figures = metrics.exposition(here().figures)
+    with suppress(RedisError):
+        figures += metrics.archives(here().archive_totals.read())
+    return Response(figures, content_type=metrics.CONTENT_TYPE)

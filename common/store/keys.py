@@ -72,6 +72,8 @@ PATTERNS: Final = {
 WORKERS: Final = "workers"
 #: What the object storage can do, as JSON, as the worker that started last found it.
 STORAGE: Final = "storage:capabilities"
+#: Hash: how many archives and bytes by how they came to be.
+ARCHIVE_TOTALS: Final = "archive:totals"
 
 
 def breaker(name: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from common.jobs.model import Artifact, OnMissing
 from common.storage import ObjectStore
@@ -40,6 +41,8 @@ class Engine:
     can_copy: bool = True
     #: The turn at building the plan with the given id.
     turn: Callable[[str], Turn] = lambda _: Alone()
+    #: Told how an archive came to be: counts by name, those of ``work.Tally`` among them.
+    report: Callable[[Mapping[str, int]], None] = lambda _: None
 
 
 def build(
@@ -80,6 +83,7 @@ def build(
     stored = _composed(members, noted, request, tools, engine, previous)
     if stored is None:
         stored = _streamed(members, noted, request, tools)
+        engine.report({"streamed": 1, "through_worker": stored.size})
         ARCHIVE_BYTES.labels("streamed").inc(stored.size)
     return Artifact(
         bucket=request.bucket,
@@ -121,10 +125,14 @@ def _composed(
         if found is not None:
             clear_away(tools.store, Journal.load(engine.checkpoint))
             _all_done(members, tools.control)
+            engine.report({"found": 1})
             return found
         tools = replace(tools, crew=Crew(KeepingTurn(tools.pace, turn)))
+        if previous is not None and not tools.crew.call(partial(previous.exists, tools)):
+            previous = None
         stored, work = compose(blueprint, tools, engine.checkpoint, previous)
         remember(work, stored.etag, request.file_ids)
+        engine.report({"composed": 1, **vars(work.tally)})
         return stored
 
 

@@ -9,7 +9,7 @@ from common.errors import FileMissing
 from common.storage import BadChecksum, ObjectMissing, Part, UploadMissing
 from worker.archive.crc import combine, crc32
 from worker.archive.plan import Kind, Piece, PlannedPart, Span
-from worker.archive.previous import Previous
+from worker.archive.previous import Previous, still_there
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Work
 
@@ -57,11 +57,12 @@ class _Copier:
         """Copy a part of nothing but headers and files as the previous archive has it."""
         work, previous = self._work, self._work.previous
         assert previous is not None  # noqa: S101  only then a part has a place in it
-        part = work.tools.store.copy_part(
-            self._blueprint.bucket, self._blueprint.key, work.upload_id, planned.number,
-            source=(previous.bucket, previous.key), start=start, length=planned.size,
-            if_match=previous.etag, stop=work.stop,
-        )  # fmt: skip
+        with still_there():
+            part = work.tools.store.copy_part(
+                self._blueprint.bucket, self._blueprint.key, work.upload_id, planned.number,
+                source=(previous.bucket, previous.key), start=start, length=planned.size,
+                if_match=previous.etag, stop=work.stop,
+            )  # fmt: skip
         value = 0
         for span in planned.spans:
             crc = previous.crc32(self._blueprint.members[span.item]) or 0

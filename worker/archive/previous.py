@@ -9,7 +9,8 @@ one read, or whole parts by one copy.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from common.errors import DownloadError
-from common.storage import ObjectStore, Stop
+from common.errors import DownloadError, FileChanged, StorageError
+from common.storage import ObjectMissing, ObjectStore, Stop, UploadMissing
 from worker.archive.crc import crc32
 from worker.archive.members import Member
 from worker.archive.plan import Piece, Plan, PlannedPart, Span
 from worker.sources import SourceEntry
 
 if TYPE_CHECKING:
-    from worker.archive.work import Work
+    from worker.archive.work import Tools, Work
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,14 @@ class Previous:
 
     def entries(self) -> dict[int, SourceEntry]:
         return {file_id: held.entry for file_id, held in self.held.items()}
+
+    def exists(self, tools: Tools) -> bool:
+        """Whether the archive is still the one that the index was written for."""
+        try:
+            found = tools.store.head(self.bucket, self.key, stop=tools.crew.stop)
+        except ObjectMissing:
+            return False
+        return found.etag == self.etag
 
     def crc32(self, member: Member) -> int | None:
         """The checksum of the file, if the archive holds this version of it."""
@@ -85,6 +94,17 @@ class Previous:
         if held and held.name == member.name and same_version(held.entry, member.entry):
             return held
         return None
+
+
+@contextmanager
+def still_there() -> Iterator[None]:
+    """A previous archive that vanishes or changes while it is used is no fault of the files."""
+    try:
+        yield
+    except UploadMissing:
+        raise
+    except (ObjectMissing, FileChanged) as error:
+        raise StorageError("The previous archive is not there any more") from error
 
 
 def same_version(one: SourceEntry, other: SourceEntry) -> bool:

@@ -24,11 +24,13 @@ MIB = 1024 * 1024
 SLACK = 1024
 
 
+#: An upload has no more.
+MAX_PARTS = 10_000
+
+
 def part_size(number: int) -> int:
-    """Parts grow, so that 10,000 of them hold more than 800 GiB and small archives cost little."""
-    if number <= 1000:
-        return 8 * MIB
-    return 32 * MIB if number <= 4000 else 128 * MIB
+    """Small archives cost little, 10,000 parts hold 290 GiB, and four of them fit into memory."""
+    return 8 * MIB if number <= 1000 else 32 * MIB
 
 
 @dataclass
@@ -165,7 +167,10 @@ class Streamer:
         self._offset += len(data)
 
     def _next_part(self, first: StreamedPart | None) -> Iterator[StreamedPart]:
-        full, self._part = self._part, _empty(self._part.number + 1)
+        full = self._part
+        if full.number == MAX_PARTS:
+            raise FileTooLarge("Files of unknown size are too large together for one archive")
+        self._part = _empty(full.number + 1)
         if full is first:
             self._held = full
         else:

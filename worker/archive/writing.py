@@ -16,6 +16,7 @@ from worker.archive.budget import Budget
 from worker.archive.crc import crc32
 from worker.archive.ladder import climb
 from worker.archive.plan import Kind, Piece, PlannedPart, Span
+from worker.archive.previous import still_there
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Work
 
@@ -139,7 +140,7 @@ class _Writer:
     def _from_previous(self, start: int, read: Read) -> None:
         tools, previous = self._work.tools, self._work.previous
         assert previous is not None  # noqa: S101  only then a read has a place in it
-        with tools.pace.reading() as progress:
+        with tools.pace.reading() as progress, still_there():
             tools.store.read_into(
                 previous.bucket, previous.key, read.view,
                 start=start, if_match=previous.etag, stop=self._work.stop, progress=progress,

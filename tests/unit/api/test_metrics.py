@@ -30,8 +30,14 @@ def figures(text: str) -> dict[tuple[str, ...], float]:
 
 
 def test_the_queue_is_told_by_priority(
-    client: FlaskClient, jobs: JobStore, redis: Redis, worker: Any
+    client: FlaskClient,
+    jobs: JobStore,
+    redis: Redis,
+    worker: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # fakeredis has no INFO.
+    monkeypatch.setattr("common.store.presence._run_id", lambda _: "server")
     for number, priority in enumerate([Priority.HIGH, Priority.NORMAL, Priority.NORMAL]):
         jobs.create(f"user-{number}", JobSpec(file_ids=(1,), priority=priority))
     worker.complete(jobs.create("alice", JobSpec(file_ids=(2,))).job.id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -272,3 +273,25 @@ def test_a_retry_fetches_only_what_was_missing() -> None:
     assert second.missing_files == 0
     assert world.store.calls.count("read") < 10
     assert contents(world.archive(second))["29.bin"] == world.files[29]
+
+
+def test_an_index_whose_archive_is_gone_is_of_no_harm() -> None:
+    world = World([40] * 30)
+    first = world.run()
+    del world.store.objects["archives", first.key]
+    world.files[3] = b"new"
+    world.store.place("files", "3", b"new", metadata={"filename": "3.bin"})
+    world.assert_right(world.run())
+
+
+def test_an_archive_that_is_about_to_expire_is_made_anew() -> None:
+    world = World([40] * 30 + [2000])
+    first = world.run()
+    stored = world.store.objects["archives", first.key]
+    stored.modified -= timedelta(days=2)
+    world.store.revive()
+    second = world.run()
+    assert (second.key, second.etag) == (first.key, first.etag)
+    assert "copy_part" in world.store.calls
+    assert world.store.objects["archives", first.key].modified > stored.modified
+    world.assert_right(second)

@@ -76,7 +76,7 @@ def joined(row: list[Span]) -> list[tuple[Piece, int, int]]:
     return result
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(

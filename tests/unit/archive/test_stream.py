@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import CancelRequested
+from common.errors import CancelRequested, FileTooLarge
 from common.jobs.model import OnMissing
 from tests.archive_kit import RecordingControl, a_request, contents
 from tests.fake_s3 import FakeS3
@@ -80,6 +80,16 @@ def test_any_row_of_files_of_unknown_size_becomes_an_archive(sizes: list[int]) -
     rng = random.Random(1)
     files = {i: rng.randbytes(size) for i, size in enumerate([*sizes, 5])}
     assert run(world(files), list(files)) == {f"{i}.bin": data for i, data in files.items()}
+
+
+def test_a_row_of_files_that_needs_too_many_parts_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.archive.stream.MAX_PARTS", 3)
+    store = world({1: b"x" * 1900})
+    with pytest.raises(FileTooLarge):
+        run(store, [1])
+    assert store.open_uploads == {}
 
 
 def test_the_manifest_of_a_streamed_archive_knows_the_sizes() -> None:

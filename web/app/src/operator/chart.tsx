@@ -39,7 +39,7 @@ export function Chart({ title, kind, series, times, show, nothing }: ChartProps)
   return (
     <figure className="card chart" ref={frame}>
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <Legend series={series} column={column} show={show} />
       </figcaption>
       {empty ? (

@@ -35,7 +35,7 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
       {letters.length > 0 && (
         <ul className="rows">
           {letters.map((letter) => (
-            <Row key={letter.jobId} letter={letter} onRequeued={requeued} />
+            <Row key={letter.job.jobId} letter={letter} onRequeued={requeued} />
           ))}
         </ul>
       )}
@@ -43,7 +43,12 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
   );
 }
 
-function Row({ letter, onRequeued }: { letter: DeadLetter; onRequeued(): void }) {
+interface RowProps {
+  letter: DeadLetter;
+  onRequeued(): void;
+}
+
+function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
   const { operator } = useLonghaul();
   const [busy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState<string | null>(null);
@@ -51,7 +56,7 @@ function Row({ letter, onRequeued }: { letter: DeadLetter; onRequeued(): void })
     setBusy(true);
     setRefusal(null);
     try {
-      await operator.requeue(letter.jobId);
+      await operator.requeue(job.jobId);
       onRequeued();
     } catch (error) {
       setRefusal((error as Error).message);
@@ -61,11 +66,14 @@ function Row({ letter, onRequeued }: { letter: DeadLetter; onRequeued(): void })
   return (
     <li>
       <span className="row-main">
-        <code>{letter.jobId.slice(0, 8)}</code>
-        <span className="row-text">{refusal ?? letter.error ?? "Failed"}</span>
+        <code>{job.jobId.slice(0, 8)}</code>
+        <span className="row-text">{refusal ?? job.error ?? "Failed"}</span>
       </span>
-      <span className="code">{letter.errorCode}</span>
-      <span className="small muted row-age">{age(letter.completedAt ?? letter.updatedAt)}</span>
+      <span className="small muted">
+        {attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}
+      </span>
+      <span className="code">{job.errorCode}</span>
+      <span className="small muted row-age">{age(since)}</span>
       <button className="button" type="button" disabled={busy} onClick={() => void requeue()}>
         <Icon name="retry" />
         Requeue

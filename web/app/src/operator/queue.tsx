@@ -13,7 +13,7 @@ export function Queue({ statistics }: { statistics: QueueStatistics }) {
   const most = Math.max(1, ...Object.values(waiting));
   return (
     <section className="card queue" aria-labelledby="queue-title">
-      <h3 id="queue-title">Waiting by priority</h3>
+      <h2 id="queue-title">Waiting by priority</h2>
       <dl>
         {LANES.map(({ priority, name }) => (
           <div key={priority}>

@@ -12,16 +12,14 @@ export interface SwitchProps {
 /** Pause and resume the queue: jobs are accepted still, but none is begun. */
 export function Switch({ statistics, onChange }: SwitchProps) {
   const { operator } = useLonghaul();
-  const [said, setSaid] = useState<boolean | null>(null);
   const [busy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState<string | null>(null);
-  const paused = statistics?.paused ?? said ?? false;
+  const paused = statistics?.paused ?? false;
   const change = async () => {
     setBusy(true);
     setRefusal(null);
     try {
       await (paused ? operator.resume() : operator.pause());
-      setSaid(!paused);
       onChange();
     } catch (error) {
       const refused = isFinal(error) ? "Only operators may do that here" : (error as Error).message;

@@ -1,0 +1,157 @@
+"""The API and its live updates against the usual design in Node, in one run.
+
+One server process on one core; driver and store on the other; fresh servers for every round, ours
+and the peer's by turns; medians, and the median of the ratios of each round. Without the peer the
+table has our figures only, which then say little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.api_targets import DRIVER_CORE, DRIVERS, PEER, Server, has_peer, ours, peer
+
+WITH_IDS = Path(__file__).parent / "with_ids.py"
+
+#: Row: figure of which measurement, unit, target and moonshot of ours / peer.
+ROWS: dict[str, tuple[str, str, str]] = {
+    "accept, p50 at 200/s": ("ms", "≤ 1.0", "≤ 0.75"),
+    "accept, p99 at 200/s": ("ms", "≤ 1.0", ""),
+    "accept, at saturation": ("requests/s", "≥ 0.5", "≥ 1.0"),
+    "store CPU per accepted job": ("ms", "≤ 0.5", ""),
+    "status": ("requests/s", "≥ 0.75", "≥ 2.0"),
+    "status, unchanged (304)": ("requests/s", "", ""),
+    "stream opened, p50": ("ms", "", ""),
+    "stream opened, CPU": ("ms", "", ""),
+    "memory per open stream": ("KB", "≤ 11 KB", "≤ 1 KB"),
+    "memory of the process": ("MB", "≤ 150 MB", "≤ 100 MB"),
+    "event to client, p50": ("ms", "≤ 1.0", "≤ 0.75"),
+    "event to client, p99": ("ms", "≤ 0.5", "≤ 0.25"),
+    "CPU per event": ("ms", "≤ 0.6", "≤ 0.45"),
+}
+
+
+def drive(driver: str, server: Server, *arguments: str, ids: bool = False) -> dict[str, Any]:
+    """Run one of the load drivers; its figures."""
+    program = [sys.executable, *([str(WITH_IDS), str(server.ids)] if ids else [])]
+    done = subprocess.run(
+        [
+            *("taskset", "-c", DRIVER_CORE, *program, str(DRIVERS / driver)),
+            *("--base", server.base, "--pid", str(server.pid), *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{driver} failed: {done.stderr[-500:]}")
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def measure(server: Server, *, streams: int, seconds: int) -> dict[str, float]:
+    """All rows of one server that has just been started."""
+    duration = ("--duration", str(seconds))
+    fan = drive(
+        "sse_fanout.py",
+        server,
+        *("--streams", str(streams), "--rate", "1000", "--redis", server.redis_url),
+        *(*duration, *server.fan_out),
+        ids=server.ids is not None,
+    )
+    if fan["delivered"] < fan["events"]:
+        raise RuntimeError(f"{fan['events'] - fan['delivered']} events were not delivered")
+    rate = drive(
+        "post_load.py", server, "--mode", "rate", "--rate", "200", *duration, *server.accept
+    )
+    before = _cpu(server.store_pid)
+    full = drive("post_load.py", server, "--mode", "sat", *duration, *server.accept)
+    store = _cpu(server.store_pid) - before
+    listed = ("--ids", str(server.ids)) if server.ids else ()
+    poll = ("--jobs", "1000", "--connections", "64", *duration, *listed)
+    status = drive("status_poll.py", server, *poll)
+    found = {
+        "accept, p50 at 200/s": rate["p50_ms"],
+        "accept, p99 at 200/s": rate["p99_ms"],
+        "accept, at saturation": full["rps"],
+        # wrk also ran for a second before it counted.
+        "store CPU per accepted job": store * 1000 / (full["n"] * (seconds + 1) / seconds),
+        "status": status["rps"],
+        "stream opened, p50": fan["open_p50_ms"],
+        "stream opened, CPU": fan["open_cpu_ms_per_stream"],
+        "memory per open stream": fan["rss_kb_per_stream"],
+        "memory of the process": fan["rss1_mb"],
+        "event to client, p50": fan["ev_p50_ms"],
+        "event to client, p99": fan["ev_p99_ms"],
+        "CPU per event": fan["cpu_ms_per_event"],
+    }
+    if server.ids:
+        found["status, unchanged (304)"] = drive("status_poll.py", server, *poll, "--etag")["rps"]
+    return found
+
+
+def _cpu(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def table(rounds: dict[str, list[dict[str, float]]]) -> str:
+    """Medians, and the median ratio of the rounds, as Markdown."""
+    lines = [
+        "| row | ours | peer | ours / peer | target | moonshot |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row, (unit, target, moonshot) in ROWS.items():
+        cells = [_median(rounds[name], row) for name in ("ours", "peer")]
+        pairs = zip(rounds["ours"], rounds["peer"], strict=False)
+        ratios = [a[row] / b[row] for a, b in pairs if row in a and b.get(row)]
+        ratio = f"{statistics.median(ratios):.2f}" if ratios else ""
+        lines.append(
+            f"| {row}, {unit} | {cells[0]} | {cells[1]} | {ratio} | {target} | {moonshot} |"
+        )
+    return "\n".join(lines)
+
+
+def _median(found: list[dict[str, float]], row: str) -> str:
+    values = [figures[row] for figures in found if row in figures]
+    return f"{statistics.median(values):.4g}" if values else ""
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=5_000)
+    parser.add_argument("--seconds", type=int, default=3)
+    asked = parser.parse_args()
+    if not DRIVERS.is_dir():
+        print(f"No load drivers in {PEER}: set PEER_DIR", file=sys.stderr)
+        return 1
+    targets = [("ours", ours), ("peer", peer)] if has_peer() else [("ours", ours)]
+    if len(targets) == 1:
+        print("No peer: set PEER_NODE_DIR to its folder, node_modules installed", file=sys.stderr)
+    rounds: dict[str, list[dict[str, float]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(asked.rounds):
+            for name, target in targets:
+                with target(Path(folder) / f"{name}-{number}", asked.streams) as server:
+                    found = measure(server, streams=asked.streams, seconds=asked.seconds)
+                rounds[name].append(found)
+                print(f"round {number + 1}, {name}: {json.dumps(found)}", file=sys.stderr)
+    print(table(rounds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

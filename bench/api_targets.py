@@ -1,0 +1,162 @@
+"""The two servers that ``make bench-api`` measures side by side, each with a store of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.jobs.model import JobSpec
+from common.store import keys
+from common.store.client import open_client
+from common.store.jobs import JobStore, Limits
+from stack.process import Process, free_port, wait_until
+from stack.services import Valkey, start_valkey
+
+ROOT = Path(__file__).parent.parent
+#: Load drivers and the peer's server; the peer needs its node_modules beside server.mjs.
+PEER = Path(os.environ.get("PEER_DIR", ROOT.parent / "shared" / "peer"))
+PEER_NODE = Path(os.environ.get("PEER_NODE_DIR", PEER / "node"))
+DRIVERS = PEER / "drive"
+
+USER = "bench"
+SERVER_CORE, DRIVER_CORE = "0", "1"
+
+#: What a worker would publish, with the time of sending where the driver finds it.
+PAYLOAD = (
+    '{"id":"{id}","user":"bench","status":"processing","priority":"normal","lane":"normal",'
+    '"on_missing":"fail","attempt":"1","max_attempts":"4","fence":"1","progress":"42",'
+    '"total_files":"1000","processed_files":"{n}","callback_url":"",'
+    '"metadata":"{\\"t\\":\\"{t}\\"}","created_at":"1790000000000",'
+    '"started_at":"1790000000000","updated_at":"1790000001000","version":"1{n}",'
+    '"total_bytes":"123456","processed_bytes":"1234","seconds_remaining":"12.3","worker":"w"}'
+)
+
+#: Limits so high that none is met; they are counted all the same.
+ENV = {
+    "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "LINK_SECRET": "bench",
+    "LOG_LEVEL": "WARNING",
+    "MAX_ACTIVE_JOBS": "100000000",
+    "QUEUE_MAX": "100000000",
+    "CREATE_PER_MINUTE_USER": "100000000",
+    "CREATE_PER_MINUTE_IP": "100000000",
+    "REQUESTS_PER_MINUTE_IP": "100000000",
+    "MAX_STREAMS_PER_USER": "20000",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A fresh server on one core, its store on the driver's core."""
+
+    base: str
+    pid: int
+    store_pid: int
+    redis_url: str
+    #: Arguments that tell the drivers how this one is spoken to.
+    fan_out: tuple[str, ...]
+    accept: tuple[str, ...] = ()
+    #: File of job ids that exist, where the driver does not make them.
+    ids: Path | None = None
+
+
+@contextmanager
+def ours(state: Path, jobs: int) -> Iterator[Server]:
+    """This project's API with ``jobs`` jobs that wait."""
+    command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
+    with _server(state, command, ROOT, ENV, "/health/live") as (port, pid, store):
+        ids = state / "ids"
+        ids.write_text("\n".join(_make_jobs(store.url, jobs)))
+        tag = keys.tag_of_user(USER)
+        yield Server(
+            base=f"http://127.0.0.1:{port}",
+            pid=pid,
+            store_pid=store.process.pid,
+            redis_url=store.url,
+            ids=ids,
+            # Another user each time: identical requests of one would be folded into one job.
+            accept=("--header", "X-User-Id: u{n}"),
+            fan_out=(
+                *("--create", "none", "--channel", f"job:events:{tag}:{{id}}"),
+                *("--payload", PAYLOAD),
+            ),
+        )
+
+
+@contextmanager
+def peer(state: Path, jobs: int) -> Iterator[Server]:  # noqa: ARG001
+    """The Node server: Hono, BullMQ, ioredis, one subscriber per process."""
+    env = {"SSE_MODE": "shared"}
+    with _server(state, ["node", "server.mjs"], PEER_NODE, env, "/health") as (port, pid, store):
+        yield Server(
+            base=f"http://127.0.0.1:{port}",
+            pid=pid,
+            store_pid=store.process.pid,
+            redis_url=store.url,
+            fan_out=(),
+        )
+
+
+def has_peer() -> bool:
+    return shutil.which("node") is not None and (PEER_NODE / "node_modules").is_dir()
+
+
+@contextmanager
+def _server(
+    state: Path, command: list[str], cwd: Path, env: dict[str, str], health: str
+) -> Iterator[tuple[int, int, Valkey]]:
+    state.mkdir(parents=True)
+    store = start_valkey(state / "valkey")
+    port = free_port()
+    process = Process(
+        "server",
+        ["taskset", "-c", SERVER_CORE, *command],
+        env={**env, "REDIS_URL": store.url, "PORT": str(port)},
+        cwd=cwd,
+        output=state / "log",
+    )
+    try:
+        subprocess.run(
+            ["taskset", "-apc", DRIVER_CORE, str(store.process.pid)],
+            check=True,
+            capture_output=True,
+        )
+        wait_until(lambda: _answers(port, health), "the server", 60)
+        yield port, process.pid, store
+    finally:
+        process.stop(10)
+        store.process.stop()
+
+
+def _make_jobs(url: str, count: int) -> list[str]:
+    class Nobody:
+        script_args = {"message": "", "queue": ""}  # noqa: RUF012
+
+        def send(self, hints: object) -> None:
+            """No worker runs."""
+
+    client = open_client(url, patience=30)
+    store = JobStore(client, Nobody(), Limits(max_active=10**8))
+    made = [store.create(USER, JobSpec(file_ids=(n + 1,))).job.id for n in range(count)]
+    client.close()
+    return made
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,56 @@
+"""Streams on a cluster, and through a failover that Sentinels decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from common.jobs.model import JobSpec
+from common.store.client import open_client
+from common.store.jobs import JobStore
+from stack.process import wait_until
+from tests.integration.live.conftest import store
+from tests.live_kit import Api, running
+from tests.topologies import cluster, sentinels
+
+
+def test_streams_of_all_partitions_are_heard_on_a_cluster(tmp_path: Path) -> None:
+    with (
+        cluster(tmp_path / "nodes") as (url, _),
+        # Celery cannot use a cluster.
+        running(Api(url, tmp_path / "log", BROKER_URL="redis://127.0.0.1:1")) as api,
+    ):
+        jobs = store(open_client(url, patience=5))
+        made = [jobs.create(f"user-{n}", JobSpec(file_ids=(n + 1,))).job.id for n in range(40)]
+        assert len({job_id[1] for job_id in made}) > 8
+        watches = [api.watch(job_id) for job_id in made]
+        for watch in watches:
+            assert watch.next().name == "connected"
+        for job_id in made:
+            jobs.cancel(job_id)
+        for watch in watches:
+            assert [event.name for event in watch] == ["cancelled"]
+            watch.close()
+
+
+def cancelled(jobs: JobStore, job_id: str) -> bool:
+    try:
+        return jobs.cancel(job_id).terminal
+    except RedisError:
+        return False
+
+
+def test_stream_goes_on_after_a_failover(tmp_path: Path) -> None:
+    with (
+        sentinels(tmp_path / "nodes") as (url, (first, _)),
+        running(Api(url, tmp_path / "log", HEARTBEAT_INTERVAL=1)) as api,
+    ):
+        jobs = store(open_client(url, patience=20))
+        job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
+        first.client.execute_command("WAIT", 1, 2000)
+        with api.watch(job_id, timeout=40) as watch:
+            assert watch.next().name == "connected"
+            first.process.kill()
+            wait_until(lambda: cancelled(jobs, job_id), "the failover", 40)
+            assert list(watch)[-1].name == "cancelled"

@@ -1,0 +1,110 @@
+import { existsSync } from "node:fs";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+} from "playwright-core";
+import { expect } from "vitest";
+
+/** Where Debian and its like keep Chromium; CHROMIUM names another place. */
+const PLACES = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"];
+
+export function startBrowser(): Promise<Browser> {
+  const executablePath = PLACES.find((place) => place && existsSync(place));
+  if (!executablePath) throw new Error("There is no Chromium: apt-get install chromium");
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** A fresh browser profile whose pages report every error of their own. */
+export async function freshContext(
+  browser: Browser,
+  baseURL: string,
+  options: BrowserContextOptions = {},
+): Promise<BrowserContext> {
+  const context = await browser.newContext({ baseURL, locale: "en-GB", ...options });
+  context.setDefaultTimeout(20_000);
+  return context;
+}
+
+/** The page of downloads, as its users see it. */
+export class DownloadPage {
+  readonly errors: string[] = [];
+
+  constructor(readonly page: Page) {
+    page.on("pageerror", (error) => this.errors.push(String(error)));
+  }
+
+  static async open(context: BrowserContext): Promise<DownloadPage> {
+    const self = new DownloadPage(await context.newPage());
+    await self.page.goto("/");
+    return self;
+  }
+
+  async pick(ids: readonly number[]): Promise<void> {
+    await this.page.getByLabel("Files", { exact: true }).fill(ids.join(", "));
+    await this.page.getByRole("button", { name: "Add" }).click();
+  }
+
+  /** Returns the id of the job. */
+  async start(ids: readonly number[]): Promise<string> {
+    const before = await this.cards.count();
+    await this.pick(ids);
+    await this.page.getByRole("button", { name: /^Download / }).click();
+    await expect.poll(() => this.cards.count(), { timeout: 15_000 }).toBe(before + 1);
+    return (await this.cards.first().getAttribute("id")) ?? "";
+  }
+
+  get cards(): Locator {
+    return this.page.locator("article.download");
+  }
+
+  card(jobId: string): Locator {
+    return this.page.locator(`article[id="${jobId}"]`);
+  }
+
+  async expectPhase(jobId: string, phase: string, timeout = 30_000): Promise<void> {
+    await this.card(jobId)
+      .and(this.page.locator(`[data-phase="${phase}"]`))
+      .waitFor({ timeout });
+  }
+
+  /** The progress shown now, or null. */
+  async progress(jobId: string): Promise<number | null> {
+    const bar = this.card(jobId).getByRole("progressbar");
+    if (!(await bar.count())) return null;
+    const value = await bar.getAttribute("aria-valuenow", { timeout: 1_000 }).catch(() => null);
+    return value === null ? null : Number(value);
+  }
+
+  /** Every progress that is shown until the job is ready, in order. */
+  async progressUntilReady(jobId: string, timeout = 60_000): Promise<number[]> {
+    const seen: number[] = [];
+    const end = Date.now() + timeout;
+    while ((await this.card(jobId).getAttribute("data-phase")) !== "ready") {
+      if (Date.now() > end) throw new Error(`Not ready after ${timeout} ms; seen: ${seen}`);
+      const value = await this.progress(jobId);
+      if (value !== null && value !== seen.at(-1)) seen.push(value);
+      await this.page.waitForTimeout(100);
+    }
+    return seen;
+  }
+
+  async connection(jobId: string): Promise<string | null> {
+    const badge = this.card(jobId).locator(".badge");
+    return (await badge.count()) ? await badge.getAttribute("data-connection") : null;
+  }
+}

@@ -1,0 +1,185 @@
+import { execFileSync } from "node:child_process";
+import { statSync } from "node:fs";
+import type { Browser, BrowserContext } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { DownloadPage, freshContext, startBrowser } from "./browser.js";
+import { FILE } from "./origin.js";
+import { BadProxy, type Streams } from "./proxy.js";
+import { Stack } from "./stack.js";
+
+let stack: Stack;
+let proxy: BadProxy;
+let browser: Browser;
+let context: BrowserContext;
+let page: DownloadPage;
+
+beforeAll(async () => {
+  stack = await Stack.start();
+  proxy = await BadProxy.start(stack.url);
+  browser = await startBrowser();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await proxy?.stop();
+  await stack?.stop();
+});
+
+beforeEach(async () => {
+  proxy.reset();
+  stack.origin.ill = false;
+  context = await freshContext(browser, proxy.url);
+  page = await DownloadPage.open(context);
+});
+
+afterEach(async () => {
+  expect(page.errors).toEqual([]);
+  await context.close();
+});
+
+/** The most requests for the job within any ten seconds. */
+function busiest(jobId: string): number {
+  const times = proxy.about(jobId).map(({ at }) => at);
+  return Math.max(...times.map((at) => times.filter((t) => t >= at && t < at + 10_000).length));
+}
+
+function expectRising(progress: number[]): void {
+  expect(progress).toEqual(progress.toSorted((a, b) => a - b));
+}
+
+test("the whole path: pick, start, watch, save", async () => {
+  const jobId = await page.start([FILE.small(1), ...stack.origin.lasting(4)]);
+  const progress = await page.progressUntilReady(jobId);
+  expect(progress.length).toBeGreaterThan(2);
+  expectRising(progress);
+  const saving = page.page.waitForEvent("download");
+  await page.card(jobId).getByRole("link", { name: "Save file" }).click();
+  const file = await (await saving).path();
+  execFileSync("python3", ["-m", "zipfile", "-t", file]);
+  expect(statSync(file).size).toBeGreaterThan(4 * 4 * 16_384);
+  expect(proxy.log.filter(({ path }) => path.includes("/status/")).length).toBe(0);
+});
+
+test("a reload in the middle loses nothing and starts nothing anew", async () => {
+  const jobId = await page.start(stack.origin.lasting(6));
+  await expect
+    .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
+    .toBeGreaterThan(10);
+  const before = (await page.progress(jobId)) ?? 0;
+  await page.page.reload();
+  await expect.poll(async () => (await page.progress(jobId)) ?? -1).toBeGreaterThanOrEqual(before);
+  await page.expectPhase(jobId, "ready");
+  expect(proxy.log.filter(({ path }) => path.endsWith("/initiate"))).toHaveLength(1);
+});
+
+test("five seconds offline: the page says so, and goes on by itself", async () => {
+  const jobId = await page.start(stack.origin.lasting(14));
+  await expect.poll(() => page.connection(jobId)).toBe("live");
+  await context.setOffline(true);
+  proxy.streams = "block";
+  proxy.dropStreams();
+  await expect.poll(() => page.connection(jobId), { timeout: 5_000 }).toBe("reconnecting");
+  await page.page.waitForTimeout(5_000);
+  proxy.streams = "pass";
+  await context.setOffline(false);
+  await expect.poll(() => page.connection(jobId), { timeout: 5_000 }).not.toBe("reconnecting");
+  expectRising(await page.progressUntilReady(jobId));
+  expect(busiest(jobId)).toBeLessThan(10);
+});
+
+test("the API killed and started again in the middle", async () => {
+  const jobId = await page.start(stack.origin.lasting(14));
+  await expect
+    .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
+    .toBeGreaterThan(5);
+  await stack.kill("api");
+  await expect.poll(() => page.connection(jobId), { timeout: 15_000 }).toBe("reconnecting");
+  await stack.begin("api");
+  await page.expectPhase(jobId, "ready", 45_000);
+  expect(busiest(jobId)).toBeLessThan(10);
+});
+
+describe("progress is seen, and no storm of requests, with streams that are", () => {
+  const faults: Record<string, Streams> = {
+    "cut every three seconds": "cut",
+    buffered: "buffer",
+    blocked: "block",
+  };
+
+  test.each(Object.entries(faults))("%s", async (_name, fault) => {
+    proxy.streams = fault;
+    const jobId = await page.start(stack.origin.lasting(15));
+    const progress = await page.progressUntilReady(jobId);
+    expect(progress.length).toBeGreaterThan(4);
+    expectRising(progress);
+    expect(busiest(jobId)).toBeLessThan(10);
+  });
+});
+
+test("two tabs share one stream, and the second goes on when the first closes", async () => {
+  const jobId = await page.start(stack.origin.lasting(12));
+  await expect.poll(() => page.connection(jobId)).toBe("live");
+  const second = await DownloadPage.open(context);
+  await expect
+    .poll(async () => (await second.progress(jobId)) ?? -1, { timeout: 15_000 })
+    .toBeGreaterThan(5);
+  const subscribed = () => proxy.about(jobId).filter(({ path }) => path.includes("/subscribe/"));
+  expect(subscribed()).toHaveLength(1);
+  expect(await second.connection(jobId)).toBe("live");
+  await page.page.close();
+  expectRising(await second.progressUntilReady(jobId));
+  expect(subscribed()).toHaveLength(2);
+  expect(second.errors).toEqual([]);
+});
+
+test("a failure is explained, and trying again succeeds", async () => {
+  stack.origin.ill = true;
+  const jobId = await page.start([FILE.small(1), FILE.sometimes]);
+  await page.expectPhase(jobId, "failed", 45_000);
+  expect(await page.card(jobId).locator(".download-status").textContent()).toMatch(/\w+ \w+/);
+  stack.origin.ill = false;
+  await page.card(jobId).getByRole("button", { name: "Try again" }).click();
+  await page.expectPhase(jobId, "ready");
+});
+
+test("a file that does not exist can be left out", async () => {
+  const jobId = await page.start([FILE.small(3), FILE.missing]);
+  await page.expectPhase(jobId, "failed");
+  await page.card(jobId).getByRole("button", { name: "Go on without it" }).click();
+  await page.page.locator('[data-phase="ready"]').waitFor();
+  expect(await page.cards.count()).toBe(1);
+});
+
+test("a running download is cancelled within two seconds", async () => {
+  const jobId = await page.start(stack.origin.lasting(20));
+  await expect
+    .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
+    .toBeGreaterThan(0);
+  await page.card(jobId).getByRole("button", { name: "Cancel" }).click();
+  await page.expectPhase(jobId, "cancelled", 4_000);
+  await page.card(jobId).getByRole("button", { name: "Remove from this list" }).click();
+  expect(await page.cards.count()).toBe(0);
+});
+
+test("several downloads are watched at once", async () => {
+  const ids = [];
+  for (let number = 0; number < 6; number++) ids.push(await page.start(stack.origin.lasting(8)));
+  for (const jobId of ids) await page.expectPhase(jobId, "ready", 45_000);
+  expect(await page.page.title()).toBe("Longhaul");
+  for (const jobId of ids) expect(busiest(jobId)).toBeLessThan(10);
+});
+
+test("everything can be done by keyboard", async () => {
+  const { keyboard } = page.page;
+  await page.page.getByLabel("Files", { exact: true }).focus();
+  await keyboard.type(`${FILE.small(4)} ${FILE.small(5)}`);
+  await keyboard.press("Enter");
+  await page.page.getByRole("button", { name: /^Download 2 files/ }).focus();
+  await keyboard.press("Enter");
+  await page.page.locator('[data-phase="ready"]').waitFor();
+  const details = page.page.getByRole("button", { name: "Details" });
+  await details.focus();
+  await keyboard.press("Space");
+  expect(await details.getAttribute("aria-expanded")).toBe("true");
+  await page.page.getByText(`file-${FILE.small(4)}.txt`).waitFor();
+});

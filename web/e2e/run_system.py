@@ -1,0 +1,34 @@
+"""The whole system for the browser tests: obeys lines on its input, and ends with it.
+
+``kill NAME``, ``stop NAME`` and ``start NAME`` are for its parts; each is answered by a line.
+Settings come by the environment, as for ``make up``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from stack.system import System
+
+
+def main() -> None:
+    """Say the API's address when everything is ready, then obey."""
+    with tempfile.TemporaryDirectory(prefix="longhaul-web-") as state:
+        env = {name: value for name, value in os.environ.items() if name.isupper()}
+        with System(Path(state), files=(), env=env) as system:
+            print(system.base_url, flush=True)
+            for line in sys.stdin:
+                verb, name = line.split()
+                {
+                    "kill": system.kill_part,
+                    "stop": system.stop_part,
+                    "start": system.start_part,
+                }[verb](name)
+                print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { Origin } from "./origin.js";
+
+const ROOT = join(import.meta.dirname, "../..");
+const PYTHON = join(ROOT, ".venv/bin/python");
+
+/** The real system, with a catalogue whose files are as slow or as ill as a test wants. */
+export class Stack {
+  private constructor(
+    readonly url: string,
+    readonly origin: Origin,
+    private readonly child: ChildProcess,
+    private readonly lines: AsyncIterator<string>,
+  ) {}
+
+  static async start(env: Record<string, string> = {}): Promise<Stack> {
+    if (!existsSync(PYTHON)) throw new Error("The system is not installed: run `make test-web`");
+    const origin = await Origin.start();
+    const child = spawn(PYTHON, [join(import.meta.dirname, "run_system.py")], {
+      cwd: ROOT,
+      stdio: ["pipe", "pipe", "inherit"],
+      env: {
+        ...process.env,
+        PYTHONPATH: ROOT,
+        SOURCE_URL_TEMPLATE: origin.template,
+        MAX_ACTIVE_JOBS: "500",
+        CREATE_PER_MINUTE_USER: "6000",
+        CREATE_PER_MINUTE_IP: "6000",
+        RETRY_BASE_DELAY: "0.1",
+        WORKER_CONCURRENCY: "8",
+        ...env,
+      },
+    });
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+    const answers = lines[Symbol.asyncIterator]();
+    const { value, done } = await answers.next();
+    if (done) throw new Error("The system did not start; its reason is above");
+    return new Stack(value, origin, child, answers);
+  }
+
+  async kill(part: string): Promise<void> {
+    await this.#say(`kill ${part}`);
+  }
+
+  async begin(part: string): Promise<void> {
+    await this.#say(`start ${part}`);
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise((end) => this.child.once("exit", end));
+    this.child.stdin?.end();
+    await ended;
+    await this.origin.stop();
+  }
+
+  async #say(line: string): Promise<void> {
+    this.child.stdin?.write(`${line}\n`);
+    const { done } = await this.lines.next();
+    if (done) throw new Error(`The system ended at "${line}"`);
+  }
+}
