@@ -2,6 +2,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOAD := .venv-load
 INSTALLED := $(VENV)/.installed
 
 RUNTIME := --extra history --extra tracing --extra sentry
@@ -14,7 +15,7 @@ endef
 NO_PAGE := test -f web/dist/index.html || echo "The web page is not built (make web); all else works without it."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-large test-layouts faults check bench bench-api bench-archive soak-api lock clean
+.PHONY: help demo up web test test-web test-large test-layouts faults check bench bench-api bench-archive soak-api load lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,9 +78,22 @@ bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with bot
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SETS),--sets $(SETS))
 
+load: $(INSTALLED) $(LOAD)/.installed  ## 100 people post, watch and download; a verdict (USERS= RAMP= SECONDS= WORKERS= HOST=)
+	@$(BIN)/python -m bench.load
+
+# Locust brings a web server and much else that nothing here needs: it stays on its own.
+$(LOAD)/.installed: bench/load.lock
+	@test -d $(LOAD) || $(PYTHON) -m venv $(LOAD)
+	@$(LOAD)/bin/pip install --quiet --require-hashes -r bench/load.lock
+	@touch $@
+
 lock: $(INSTALLED)  ## Pin every version anew: all in requirements.lock, the images' share in the other
 	@$(call compile,requirements.lock,--extra dev)
 	@$(call compile,requirements-runtime.lock,$(RUNTIME) --constraints requirements.lock)
+	@{ echo '# Made by `make lock`. Install with: pip install --require-hashes -r bench/load.lock'; \
+	  echo locust | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header --python-version 3.11 -; } > bench/load.lock.new
+	@mv bench/load.lock.new bench/load.lock
 
 clean:  ## Remove what the targets above made
-	@rm -rf $(VENV) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(LOAD) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

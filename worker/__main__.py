@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from common.queue import QUEUES
 from worker.app import app, settings
 
@@ -13,6 +15,8 @@ def main() -> None:
             "worker",
             *("--pool", "threads", "--concurrency", str(settings.worker_concurrency)),
             *("--queues", ",".join(QUEUES), "--loglevel", settings.log_level),
+            # Two workers of one machine must not share a name, or Flower takes them for one.
+            *("--hostname", f"longhaul-{os.getpid()}@%h"),
             *("--without-gossip", "--without-mingle"),
         ]
     )
