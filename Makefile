@@ -49,7 +49,7 @@ test-web: web  ## The web page and its client: unit tests, then the whole system
 
 test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
 	@$(NO_PAGE)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-large: $(INSTALLED)  ## A 5 GiB archive, composed and streamed: needs 12 GB of disk
 	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
@@ -73,6 +73,8 @@ bench-api: $(INSTALLED)  ## The API and 5,000 live streams against a Node server
 
 soak-api: $(INSTALLED)  ## Thousands of streams while jobs end and API processes restart (STREAMS=5000 MINUTES=10)
 	@ulimit -n 20000; $(BIN)/python -m bench.api_soak $(if $(STREAMS),--streams $(STREAMS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+bench: bench-archive bench-api  ## All benchmarks, each beside its baseline
 
 bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with boto3 (SCALE=0.1 ROUNDS=3 SETS=small,mid,large)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
