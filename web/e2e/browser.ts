@@ -51,6 +51,7 @@ export class DownloadPage {
   static async open(context: BrowserContext): Promise<DownloadPage> {
     const self = new DownloadPage(await context.newPage());
     await self.page.goto("/");
+    await self.page.getByRole("heading", { level: 1 }).waitFor();
     return self;
   }
 

@@ -95,6 +95,8 @@ test("a dead letter is listed, and requeued it succeeds", async () => {
     .getByRole("listitem")
     .filter({ hasText: jobId.slice(0, 8) });
   await row.waitFor();
+  const overhang = "document.documentElement.scrollWidth - window.innerWidth";
+  expect(await page.evaluate(overhang)).toBeLessThanOrEqual(0);
   stack.origin.ill = false;
   await row.getByRole("button", { name: "Requeue" }).click();
   await row.waitFor({ state: "detached" });

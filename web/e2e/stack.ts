@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { Origin } from "./origin.js";
 
 const ROOT = join(import.meta.dirname, "../..");
-const PYTHON = join(ROOT, ".venv/bin/python");
+export const PYTHON = join(ROOT, ".venv/bin/python");
 
 /** The real system, with a catalogue whose files are as slow or as ill as a test wants. */
 export class Stack {

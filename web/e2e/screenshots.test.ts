@@ -1,0 +1,85 @@
+import { join } from "node:path";
+import type { Browser, BrowserContextOptions } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { DownloadPage, freshContext, startBrowser } from "./browser.js";
+import { FILE } from "./origin.js";
+import { Stack } from "./stack.js";
+
+/** Pictures for the documents are made on demand: SCREENSHOTS=1 (`npm run screenshots`). */
+const wanted = Boolean(process.env.SCREENSHOTS);
+const IMAGES = process.env.SCREENSHOTS_TO ?? join(import.meta.dirname, "../../docs/images");
+const GATHER_MINUTES = 2;
+
+let stack: Stack;
+let browser: Browser;
+
+beforeAll(async () => {
+  if (!wanted) return;
+  stack = await Stack.start({ WORKER_CONCURRENCY: "3", MAX_RETRIES: "0" });
+  browser = await startBrowser();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+const desktop: BrowserContextOptions = { viewport: { width: 1280, height: 800 } };
+const phone: BrowserContextOptions = { viewport: { width: 390, height: 844 }, isMobile: true };
+
+async function begin(fileIds: number[], priority = "normal"): Promise<void> {
+  await fetch(`${stack.url}/v1/download/initiate`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ file_ids: fileIds, priority }),
+  });
+}
+
+test.runIf(wanted)(
+  "pictures of the operator's page, after some minutes of load",
+  async () => {
+    const context = await freshContext(browser, stack.url, desktop);
+    const page = await context.newPage();
+    await page.goto("/operator");
+    stack.origin.ill = true;
+    const end = Date.now() + GATHER_MINUTES * 60_000;
+    for (let round = 0; Date.now() < end; round++) {
+      const lasts = 1 + Math.floor(4 * Math.random());
+      await begin(stack.origin.lasting(lasts), ["low", "normal", "normal", "high"][round % 4]);
+      if (round % 11 === 10) await begin([FILE.small(1), FILE.missing]);
+      if (round % 17 === 16) await begin([FILE.sometimes]);
+      await page.waitForTimeout(900);
+    }
+    for (let more = 0; more < 9; more++)
+      await begin(stack.origin.lasting(6), more % 3 ? "normal" : "low");
+    await page.waitForTimeout(4_500);
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      const name = colorScheme === "light" ? "operator-page.png" : "operator-page-dark.png";
+      await page.screenshot({ path: join(IMAGES, name), fullPage: true });
+    }
+    await page.setViewportSize(phone.viewport ?? { width: 390, height: 844 });
+    await page.waitForTimeout(500);
+    await page.screenshot({ path: join(IMAGES, "operator-page-phone.png"), fullPage: true });
+    await context.close();
+  },
+  300_000,
+);
+
+test.runIf(wanted).each([
+  ["download-page.png", desktop, "light"],
+  ["download-page-dark.png", desktop, "dark"],
+  ["download-page-phone.png", phone, "light"],
+] as const)("picture of the download page: %s", async (name, look, colorScheme) => {
+  const context = await freshContext(browser, stack.url, { ...look, colorScheme });
+  const page = await DownloadPage.open(context);
+  await page.expectPhase(await page.start([1, 2, 3].map(FILE.small)), "ready");
+  await page.expectPhase(await page.start([FILE.small(4), FILE.missing]), "failed");
+  const running = await page.start(stack.origin.lasting(9));
+  await page.start(stack.origin.lasting(12));
+  await expect.poll(() => page.progress(running), { timeout: 20_000 }).not.toBeNull();
+  await page.pick([5, 6, 7].map(FILE.small));
+  await page.page.waitForTimeout(4_000);
+  await page.page.screenshot({ path: join(IMAGES, name), fullPage: true });
+  await context.close();
+});
