@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData, TimestampSigner
+from itsdangerous.encoding import base64_decode, base64_encode
 
 #: Seconds: a job's life with all its retries, since a client that comes back uses the same URL.
 TICKET_TTL: Final = 3_600
@@ -16,17 +17,20 @@ class Tickets:
 
     def __init__(self, secret: str, *, ttl: int = TICKET_TTL) -> None:
         """``ttl``: seconds that a ticket is good for."""
-        self._serializer = URLSafeTimedSerializer(secret, salt="longhaul.live")
+        self._secret = secret
         self._ttl = ttl
 
     def issue(self, job_id: str, user: str) -> str:
         """A ticket for ``user`` to watch the job."""
-        return str(self._serializer.dumps([job_id, user]))
+        return self._signer(job_id).sign(base64_encode(user)).decode()
 
     def holder(self, ticket: str, job_id: str) -> str | None:
         """The user to whom it was issued; None when it is not good (any more) for this job."""
         try:
-            issued_for, user = self._serializer.loads(ticket, max_age=self._ttl)
+            user = self._signer(job_id).unsign(ticket, max_age=self._ttl)
+            return base64_decode(user).decode()
         except (BadData, ValueError):
             return None
-        return str(user) if issued_for == job_id else None
+
+    def _signer(self, job_id: str) -> TimestampSigner:
+        return TimestampSigner(self._secret, salt=f"longhaul.live.{job_id}")
