@@ -49,7 +49,8 @@ class Crowd:
         self._lingering: deque[tuple[float, Stream]] = deque()
         #: WebSockets to ping: (due time, stream).
         self._pings: deque[tuple[float, Stream]] = deque()
-        self._flushing = False
+        self._corked = False
+        self._scheduled = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -71,12 +72,20 @@ class Crowd:
         if stream.form is Form.WEBSOCKET:
             self._pings.append((time.monotonic() + PING_EVERY, stream))
 
+    def cork(self) -> None:
+        """Several streams are about to have something to write; ``uncork`` writes it."""
+        self._corked = True
+
+    def uncork(self) -> None:
+        """Write now. Coming back to it by the loop would cost a system call and more."""
+        self._corked = False
+        self._write_batch()
+
     def dirty(self, stream: Stream) -> None:
         """Something is to be written: it happens in this turn of the loop, for all together."""
         self._dirty.append(stream)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.run_callback(self._flush)
+        if not self._corked:
+            self._schedule()
 
     def tick(self, now: float) -> None:
         """Close those whose time is over, ping whose turn it is; ``now`` by the monotonic clock."""
@@ -99,14 +108,22 @@ class Crowd:
             stream.ping()
             self._pings.append((now + PING_EVERY, stream))
 
-    def _flush(self) -> None:
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.run_callback(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._scheduled = False
+        self._write_batch()
+
+    def _write_batch(self) -> None:
         for _ in range(min(BATCH, len(self._dirty))):
             stream = self._dirty.popleft()
             if stream in self._open and stream not in self._stalled:
                 self._write(stream)
-        self._flushing = bool(self._dirty)
-        if self._flushing:
-            self._loop.run_callback(self._flush)
+        if self._dirty:
+            self._schedule()
 
     def _write(self, stream: Stream) -> None:
         try:

@@ -14,7 +14,7 @@ from gevent.event import Event as Flag
 from gevent.hub import Waiter
 from redis.exceptions import RedisError
 
-from api.live.crowd import READ, WRITE
+from api.live.crowd import READ, WRITE, Crowd
 from api.live.hub import Hub, Watcher
 from common.errors import BackendUnavailable, JobNotFound
 from common.jobs.model import Job
@@ -34,10 +34,11 @@ log = structlog.get_logger(__name__)
 class Link:
     """Reads the feed into the hub; reconnects for as long as it takes, then reads all anew."""
 
-    def __init__(self, feed: EventFeed, hub: Hub, loop: Any) -> None:
-        """``loop`` is gevent's."""
+    def __init__(self, feed: EventFeed, hub: Hub, crowd: Crowd, loop: Any) -> None:
+        """``crowd`` has the streams that watch by ``hub``; ``loop`` is gevent's."""
         self.hub = hub
         self._feed = feed
+        self._crowd = crowd
         self._loop = loop
         self._lost = Flag()
         #: The loop's watchers of the feed's connection.
@@ -122,6 +123,7 @@ class Link:
 
     def _pump(self) -> None:
         """The feed has something to read."""
+        self._crowd.cork()
         try:
             for job_id, fields in self._feed.receive():
                 if job_id in self._readers:
@@ -130,7 +132,10 @@ class Link:
                 self.hub.change(job_id, fields)
         except (RedisError, OSError) as error:
             self._disconnect(error)
-        self._flush_soon()
+        finally:
+            self._crowd.uncork()
+        if self._feed.pending:
+            self._flush()
 
     def _give_up_reading(self) -> None:
         given_up, self._readers = self._readers, {}

@@ -154,7 +154,8 @@ class LiveUpdates:
         self._crowd = Crowd(loop, self.abandon)
         heartbeat = self.bounds.heartbeat
         self._links = [
-            Link(feed, Hub(feed, self._present, heartbeat=heartbeat), loop) for feed in self._feeds
+            Link(feed, Hub(feed, self._present, heartbeat=heartbeat), self._crowd, loop)
+            for feed in self._feeds
         ]
         self._ticker = loop.timer(TICK, TICK)
         self._ticker.start(self._tick)

@@ -115,6 +115,11 @@ class EventFeed:
         elif now - self._awaited[0][1] > PATIENCE:
             raise RedisConnectionError("the job store has gone silent")
 
+    @property
+    def pending(self) -> bool:
+        """Whether something is queued to be sent."""
+        return bool(self._output)
+
     def flush(self) -> bool:
         """Send what is queued; False when some of it has to wait until the socket is writable."""
         while self._output:
