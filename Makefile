@@ -2,6 +2,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOAD := .venv-load
 INSTALLED := $(VENV)/.installed
 
 RUNTIME := --extra history --extra tracing --extra sentry
@@ -14,7 +15,7 @@ endef
 NO_PAGE := test -f web/dist/index.html || echo "The web page is not built (make web); all else works without it."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test-web test test-large test-layouts faults check bench bench-api bench-archive lock clean
+.PHONY: help demo up web test test-web test-large test-layouts faults check bench bench-api bench-archive soak-api load lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +49,7 @@ test-web: web  ## The web page and its client: unit tests, then the whole system
 
 test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
 	@$(NO_PAGE)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-large: $(INSTALLED)  ## A 5 GiB archive, composed and streamed: needs 12 GB of disk
 	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
@@ -70,13 +71,31 @@ check: $(INSTALLED)  ## Style, types and who may import whom
 bench-api: $(INSTALLED)  ## The API and 5,000 live streams against a Node server (ROUNDS=3 STREAMS=5000 PEER_DIR= PEER_NODE_DIR=)
 	@ulimit -n 20000; $(BIN)/python -m bench.api $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(STREAMS),--streams $(STREAMS))
 
+soak-api: $(INSTALLED)  ## Thousands of streams while jobs end and API processes restart (STREAMS=5000 MINUTES=10)
+	@ulimit -n 20000; $(BIN)/python -m bench.api_soak $(if $(STREAMS),--streams $(STREAMS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+bench: bench-archive bench-api  ## All benchmarks, each beside its baseline
+
 bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with boto3 (SCALE=0.1 ROUNDS=3 SETS=small,mid,large)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SETS),--sets $(SETS))
 
+load: $(INSTALLED) $(LOAD)/.installed  ## 100 people post, watch and download; a verdict (USERS= RAMP= SECONDS= WORKERS= HOST=)
+	@$(BIN)/python -m bench.load
+
+# Locust brings a web server and much else that nothing here needs: it stays on its own.
+$(LOAD)/.installed: bench/load.lock
+	@test -d $(LOAD) || $(PYTHON) -m venv $(LOAD)
+	@$(LOAD)/bin/pip install --quiet --require-hashes -r bench/load.lock
+	@touch $@
+
 lock: $(INSTALLED)  ## Pin every version anew: all in requirements.lock, the images' share in the other
 	@$(call compile,requirements.lock,--extra dev)
 	@$(call compile,requirements-runtime.lock,$(RUNTIME) --constraints requirements.lock)
+	@{ echo '# Made by `make lock`. Install with: pip install --require-hashes -r bench/load.lock'; \
+	  echo locust | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header --python-version 3.11 -; } > bench/load.lock.new
+	@mv bench/load.lock.new bench/load.lock
 
 clean:  ## Remove what the targets above made
-	@rm -rf $(VENV) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(LOAD) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,7 +31,7 @@ def json_answer(
 
 def poll_after() -> str:
     """The advised pause between polls, as ``Retry-After`` wants it: whole seconds."""
-    return str(max(1, round(here().polling_interval_ms / 1000)))
+    return here().poll_after
 
 
 def addresses(job: Job) -> dict[str, str]:

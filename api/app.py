@@ -23,6 +23,7 @@ from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
 from api.queue_figures import QueueFigures
+from api.quick_status import QuickStatus
 from api.remembered import Remembered
 from api.routes import (
     admin,
@@ -37,6 +38,7 @@ from api.routes import (
     sockets,
 )
 from api.waiting import Live, Polling
+from common.observability import tracing
 from common.presenter import JobPresenter
 from common.settings import SettingError
 from common.store.archive_totals import ArchiveTotals
@@ -68,6 +70,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     metrics.install(app)
     edge.install(app)
     _allow_origins(app, settings)
+    _answer_plain_polls_at_once(app, settings)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
@@ -80,6 +83,17 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
         pages.publish(app, document)
     app.register_blueprint(sockets.blueprint)
     return app
+
+
+def _answer_plain_polls_at_once(app: Flask, settings: Settings) -> None:
+    context: Context = app.extensions[EXTENSION]
+    # With owners or origins to check, or spans to measure, Flask decides.
+    if isinstance(context.live, LiveUpdates) and not (
+        context.authenticator.owned or settings.cors_origins or tracing.enabled()
+    ):
+        app.wsgi_app = QuickStatus(  # type: ignore[method-assign, assignment]
+            app.wsgi_app, context, context.live.read
+        )
 
 
 def live_updates(services: Services) -> LiveUpdates:

@@ -72,6 +72,11 @@ class Context:
     #: What a live URL carries to prove the right to watch.
     tickets: Tickets
 
+    @property
+    def poll_after(self) -> str:
+        """The advised pause between polls, as ``Retry-After`` wants it: whole seconds."""
+        return str(max(1, round(self.polling_interval_ms / 1000)))
+
 
 def here() -> Context:
     return cast("Context", current_app.extensions[EXTENSION])

@@ -11,12 +11,13 @@ from flask import Flask, Response, g, request
 from api import access, telemetry
 from api.auth import ANONYMOUS, Caller
 from api.context import here
-from api.limits import refuse_excess
+from api.limits import Rate, refuse_excess
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 #: For JSON, which no browser has to render; a page sets its own policy.
-_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+POLICY: Final = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+TRANSPORT_SECURITY: Final = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -41,8 +42,7 @@ def install(app: Flask) -> None:
 
 def _receive() -> None:
     context = here()
-    asked = request.headers.get("X-Request-ID", "")
-    g.request_id = asked if _SANE_REQUEST_ID.match(asked) else str(uuid.uuid4())
+    g.request_id = request_id(request.headers.get("X-Request-ID", ""))
     telemetry.name_request(g.request_id)
     g.caller = Caller(ANONYMOUS)
     g.rate = context.limiter.any_request(client_address())
@@ -65,24 +65,31 @@ def client_address() -> str:
     return request.remote_addr or "unknown"
 
 
+def request_id(asked: str) -> str:
+    """The caller's own, if it is sane."""
+    return asked if _SANE_REQUEST_ID.match(asked) else str(uuid.uuid4())
+
+
+def common_headers(request_id: str, rate: Rate) -> list[tuple[str, str]]:
+    """What every answer carries."""
+    return [
+        ("X-Request-ID", request_id),
+        ("RateLimit-Limit", str(rate.limit)),
+        ("RateLimit-Remaining", str(max(0, rate.remaining))),
+        ("RateLimit-Reset", str(rate.reset)),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Referrer-Policy", "no-referrer"),
+    ]
+
+
 def _finish(response: Response) -> Response:
-    rate = g.rate
     headers = response.headers
-    headers.extend(
-        [
-            ("X-Request-ID", g.request_id),
-            ("RateLimit-Limit", str(rate.limit)),
-            ("RateLimit-Remaining", str(max(0, rate.remaining))),
-            ("RateLimit-Reset", str(rate.reset)),
-            ("X-Content-Type-Options", "nosniff"),
-            ("X-Frame-Options", "DENY"),
-            ("Referrer-Policy", "no-referrer"),
-        ]
-    )
-    if "Content-Security-Policy" not in headers:
-        headers.add("Content-Security-Policy", _POLICY)
+    headers.extend(common_headers(g.request_id, g.rate))
+    if POLICY[0] not in headers:
+        headers.add(*POLICY)
     if "Cache-Control" not in headers:
         headers.add("Cache-Control", "no-store")
     if request.is_secure:
-        headers.add("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+        headers.add(*TRANSPORT_SECURITY)
     return response

@@ -61,6 +61,11 @@ def archives(totals: Mapping[str, int]) -> bytes:
     return generate_latest(registry)
 
 
+def observe(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answered request."""
+    _REQUESTS.labels(method, route, status).observe(seconds)
+
+
 class _Archives(Collector):
     def __init__(self, totals: Mapping[str, int]) -> None:
         self._totals = totals
@@ -92,6 +97,5 @@ def _observe(response: Response) -> Response:
     # caller's word until a rule knows it.
     rule = request.url_rule
     method, route = (request.method, rule.rule) if rule else ("other", "unknown")
-    seconds = time.perf_counter() - g.started
-    _REQUESTS.labels(method, route, response.status_code).observe(seconds)
+    observe(method, route, response.status_code, time.perf_counter() - g.started)
     return response

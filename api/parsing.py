@@ -19,6 +19,7 @@ IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_VERSION = re.compile(r'"([0-9]{1,15})"')
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=,|;|$)", re.IGNORECASE)
 
 
@@ -60,6 +61,17 @@ def idempotency_key() -> str | None:
     if key is not None and not _IDEMPOTENCY_KEY.match(key):
         raise ValidationFailed({"Idempotency-Key": ["1 to 255 printable ASCII characters"]})
     return key
+
+
+def versions_held() -> list[int]:
+    """The versions that If-None-Match names; weak or not, since proxies that compress weaken it."""
+    header = request.headers.get("If-None-Match")
+    return [int(version) for version in _VERSION.findall(header)] if header else []
+
+
+def holds(version: int) -> bool:
+    """Whether If-None-Match says that the client has this version (RFC 9110, 13.1.2)."""
+    return version in versions_held() or request.headers.get("If-None-Match") == "*"
 
 
 def preferred_wait() -> int:

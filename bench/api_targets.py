@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from common.jobs.model import JobSpec
@@ -75,7 +76,7 @@ def ours(state: Path, jobs: int) -> Iterator[Server]:
     command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
     with _server(state, command, ROOT, ENV, "/health/live") as (port, pid, store):
         ids = state / "ids"
-        ids.write_text("\n".join(_make_jobs(store.url, jobs)))
+        ids.write_text("\n".join(make_jobs(store.url, jobs)))
         tag = keys.tag_of_user(USER)
         yield Server(
             base=f"http://127.0.0.1:{port}",
@@ -130,28 +131,37 @@ def _server(
             check=True,
             capture_output=True,
         )
-        wait_until(lambda: _answers(port, health), "the server", 60)
+        wait_until(lambda: answers(port, health), "the server", 60)
         yield port, process.pid, store
     finally:
         process.stop(10)
         store.process.stop()
 
 
-def _make_jobs(url: str, count: int) -> list[str]:
-    class Nobody:
-        script_args = {"message": "", "queue": ""}  # noqa: RUF012
+class Nobody:
+    """No worker runs, so there is none to wake."""
 
-        def send(self, hints: object) -> None:
-            """No worker runs."""
+    script_args = {"message": "", "queue": ""}  # noqa: RUF012
 
-    client = open_client(url, patience=30)
-    store = JobStore(client, Nobody(), Limits(max_active=10**8))
-    made = [store.create(USER, JobSpec(file_ids=(n + 1,))).job.id for n in range(count)]
-    client.close()
-    return made
+    def send(self, hints: object) -> None:
+        """Nobody to tell."""
 
 
-def _answers(port: int, path: str) -> bool:
+def store_of(url: str) -> JobStore:
+    """A job store where users may have any number of jobs."""
+    return JobStore(open_client(url, patience=30), Nobody(), Limits(max_active=10**8))
+
+
+_numbers = count(1)
+
+
+def make_jobs(url: str, number: int) -> list[str]:
+    """Ids of new jobs, each another request."""
+    store = store_of(url)
+    return [store.create(USER, JobSpec(file_ids=(next(_numbers),))).job.id for _ in range(number)]
+
+
+def answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
         connection.request("GET", path)

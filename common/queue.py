@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote
@@ -21,8 +22,15 @@ from common import redis_url
 
 DOWNLOAD_TASK: Final = "longhaul.download"
 QUEUE_PREFIX: Final = "longhaul."
+UPKEEP_TASK: Final = "longhaul.upkeep"
+UPKEEP_QUEUE: Final = QUEUE_PREFIX + "upkeep"
+#: Seconds between two runs of the upkeep.
+UPKEEP_EVERY: Final = 300.0
 #: The order in which a worker looks for work.
 LANES: Final = ("high", "normal", "low")
+
+#: What a worker consumes, in its order of looking: the upkeep is rare, short and must not starve.
+QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + lane for lane in LANES))
 
 #: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
 #: The marks are filled in by common/store/lua/include/hint.lua.
@@ -54,6 +62,9 @@ _MESSAGE: Final = {
     },
 }
 
+#: Seconds for which a broker that failed is left alone.
+SILENCE: Final = 3.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -69,7 +80,15 @@ def celery_app(broker: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=QUEUE_PREFIX + "normal",
-        task_queues=[_queue(QUEUE_PREFIX + lane, broker) for lane in LANES],
+        task_queues=[_queue(name, broker) for name in QUEUES],
+        beat_schedule={
+            "upkeep": {
+                "task": UPKEEP_TASK,
+                "schedule": UPKEEP_EVERY,
+                # One that nobody took in time is not worth more than the next one.
+                "options": {"queue": UPKEEP_QUEUE, "expires": UPKEEP_EVERY / 2},
+            }
+        },
         task_create_missing_queues=False,
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
@@ -94,7 +113,8 @@ def _broker(url: str) -> tuple[str, dict[str, Any]]:
     """The broker's address as kombu wants it, and the options of its transport."""
     if _is_amqp(url):
         # Publisher confirms: what RabbitMQ took is on a majority of its nodes.
-        return url, {"confirm_publish": True, "connect_timeout": 2, "read_timeout": 5}
+        limits = {"connect_timeout": 1, "read_timeout": 1, "write_timeout": 1}
+        return url, {"confirm_publish": True, **limits}
     place = redis_url.parse(url)
     options = {
         "visibility_timeout": 86_400,
@@ -150,23 +170,33 @@ class Dispatcher:
         self._app = app
         message = json.dumps(_MESSAGE) if same_server else ""
         self.script_args = {"message": message, "queue": QUEUE_PREFIX}
+        self._silent_until = 0.0
 
     def send(self, hints: Iterable[tuple[str, str]]) -> None:
-        """Send (job id, lane) pairs. A broker that is down is no error: the sweeper sends again."""
+        """Send (job id, lane) pairs. A broker that is down is no error: the sweeper sends again.
+
+        After a failure nothing is sent for some seconds, so that not every caller waits for a
+        broker that hangs.
+        """
         for job_id, lane in hints:
+            if time.monotonic() < self._silent_until:
+                return
             try:
                 self._app.send_task(DOWNLOAD_TASK, args=[job_id], queue=QUEUE_PREFIX + lane)
             except (OperationalError, OSError) as error:
                 log.warning("wake-up not sent, the sweeper will", job_id=job_id, error=str(error))
-                return
+                self._silent_until = time.monotonic() + SILENCE
 
     def waiting(self) -> dict[str, int] | None:
         """Messages in each lane's queue, or None when the broker does not answer."""
+        if time.monotonic() < self._silent_until:
+            return None
         try:
             with self._app.connection_or_acquire() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0)
                 return {lane: _messages(connection, QUEUE_PREFIX + lane) for lane in LANES}
         except (OperationalError, OSError, *self._app.connection_for_read().connection_errors):
+            self._silent_until = time.monotonic() + SILENCE
             return None
 
 

@@ -40,7 +40,7 @@ def rabbitmq(directory: Path) -> Iterator[str]:
     wait_until(lambda: accepts_connections(names), "epmd")
     server = Process("rabbitmq", [str(SERVER)], env=env, output=directory / "server.log")
     try:
-        wait_until(lambda: _speaks_amqp(port), "RabbitMQ", timeout=60)
+        wait_until(lambda: _speaks_amqp(port), "RabbitMQ", timeout=150)
         yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         server.kill()

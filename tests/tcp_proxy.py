@@ -91,7 +91,9 @@ class TcpProxy:
             return
         server.settimeout(None)
         for end in (client, server):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The client may have been cut off meanwhile; the pumps find out.
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open.add(server)
         back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
         back.start()

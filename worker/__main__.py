@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from common.queue import LANES, QUEUE_PREFIX
+import os
+
+from common.queue import QUEUES
 from worker.app import app, settings
 
 
 def main() -> None:
-    queues = ",".join(QUEUE_PREFIX + lane for lane in LANES)
     app.worker_main(
         [
             "--quiet",
             "worker",
             *("--pool", "threads", "--concurrency", str(settings.worker_concurrency)),
-            *("--queues", queues, "--loglevel", settings.log_level),
+            *("--queues", ",".join(QUEUES), "--loglevel", settings.log_level),
+            # Two workers of one machine must not share a name, or Flower takes them for one.
+            *("--hostname", f"longhaul-{os.getpid()}@%h"),
             *("--without-gossip", "--without-mingle"),
         ]
     )

@@ -24,6 +24,7 @@ from worker.archives import ArchiveBuilder
 from worker.heartbeat import Heart
 from worker.runner import Backoff, Runner
 from worker.sweeping import SweepThread
+from worker.upkeep import Upkeep
 from worker.webhooks import Courier, Poster, WebhookThread
 
 if TYPE_CHECKING:
@@ -84,7 +85,15 @@ class WorkerProcess:
             backoff=Backoff(base=settings.retry_base_delay, longest=settings.retry_max_delay),
             may_start=circuits.may_start,
         )
-        tasks.register(services.celery, runner)
+        upkeep = Upkeep(
+            services.redis,
+            services.queries,
+            services.dead_letters,
+            services.storage,
+            bucket=settings.archive_bucket,
+            job_ttl=settings.job_ttl,
+        )
+        tasks.register(services.celery, runner, upkeep)
 
     def listen(self) -> None:
         """Follow the life of Celery's worker."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from common.queue import DOWNLOAD_TASK
+import structlog
+from redis.exceptions import RedisError
+
+from common.errors import DownloadError
+from common.queue import DOWNLOAD_TASK, UPKEEP_TASK
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from worker.runner import Runner
+    from worker.upkeep import Upkeep
+
+log = structlog.get_logger(__name__)
 
 
-def register(app: Celery, runner: Runner) -> None:
-    """Give the app its tasks, bound to this process's runner."""
+def register(app: Celery, runner: Runner, upkeep: Upkeep) -> None:
+    """Give the app its tasks, bound to this process's runner and upkeep."""
 
     @app.task(name=DOWNLOAD_TASK)
     def download(job_id: str) -> None:
         runner.run_download(job_id)
+
+    @app.task(name=UPKEEP_TASK)
+    def tidy() -> None:
+        try:
+            upkeep.run()
+        except (DownloadError, RedisError) as error:
+            log.warning("the upkeep waits for its next turn", reason=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import chain
 from typing import Any, Final
 
 import gevent
@@ -21,6 +22,8 @@ from common.store.feed import EventFeed
 #: Seconds until a caller is told that the store does not answer, and until it may ask again.
 PATIENCE: Final = 1.5
 RETRY_AFTER: Final = 2.0
+#: Seconds for a mere reading: who gives up then can still ask by another way.
+READ_PATIENCE: Final = 0.4
 #: Longest pause between two attempts to reach the store, seconds.
 RECONNECT: Final = 0.5
 
@@ -40,6 +43,8 @@ class Link:
         self._readable: Any = None
         self._writable: Any = None
         self._flushing = False
+        #: Who waits for a job to be read.
+        self._readers: dict[str, list[AsyncResult]] = {}
         gevent.spawn(self._stay_connected)
 
     def join(self, job_id: str, watcher: Watcher) -> Job:
@@ -58,6 +63,27 @@ class Link:
         if job is None:
             raise JobNotFound
         return job
+
+    def read(self, job_id: str) -> Job:
+        """The job as it is now: together with whatever else is asked for in this turn.
+
+        Raises ``JobNotFound``, and ``BackendUnavailable`` when the store does not answer in time.
+        """
+        if not self._feed.connected:
+            raise BackendUnavailable(retry_after=RETRY_AFTER)
+        answer: AsyncResult = AsyncResult()
+        readers = self._readers.setdefault(job_id, [])
+        if not readers:
+            self._feed.read([job_id])
+            self._flush_soon()
+        readers.append(answer)
+        try:
+            fields: dict[str, str] | None = answer.get(timeout=READ_PATIENCE)
+        except gevent.Timeout:
+            raise BackendUnavailable(retry_after=RETRY_AFTER) from None
+        if fields is None:
+            raise JobNotFound
+        return Job.from_fields(fields)
 
     def leave(self, job_id: str, watcher: Watcher) -> None:
         """Watch no longer."""
@@ -93,6 +119,8 @@ class Link:
         """The feed has something to read."""
         try:
             for job_id, fields in self._feed.receive():
+                for answer in self._readers.pop(job_id, ()):
+                    answer.set(fields)
                 self.hub.change(job_id, fields)
         except (RedisError, OSError) as error:
             self._disconnect(error)
@@ -130,6 +158,9 @@ class Link:
                 _stop(watcher)
         self._readable = self._writable = None
         self._feed.close()
+        readers, self._readers = self._readers, {}
+        for answer in chain.from_iterable(readers.values()):
+            answer.set_exception(BackendUnavailable(retry_after=RETRY_AFTER))
         self._lost.set()
 
 

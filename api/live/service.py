@@ -78,6 +78,10 @@ class LiveUpdates:
             self._waiters.discard(waiter)
             link.leave(job_id, waiter)
 
+    def read(self, job_id: str) -> Job:
+        """The job as it is. Raises ``JobNotFound`` and ``BackendUnavailable``."""
+        return self._link(job_id).read(job_id)
+
     def open(self, job_id: str, form: Form, *, user: str) -> tuple[Stream, Job]:
         """A stream that hears of the job already, and the job as it is; it still needs ``start``.
 

@@ -58,15 +58,10 @@ def status(job_id: str) -> Response:
     if asked["wait"] and not job.terminal:
         since = asked["since"]
         if since is None:
-            since = _version_held(job)
+            since = max(parsing.versions_held(), default=job.version)
         if job.version <= since:
             job = context.live.wait_for(job_id, since, asked["wait"])
     return _snapshot(job)
-
-
-def _version_held(job: Job) -> int:
-    held = [int(tag) for tag in request.if_none_match if tag.isdecimal()]
-    return max(held, default=job.version)
 
 
 def _snapshot(job: Job) -> Response:
@@ -75,7 +70,7 @@ def _snapshot(job: Job) -> Response:
         return json_answer(here().presenter.present(job), 410, headers)
     if not job.terminal:
         headers["Retry-After"] = poll_after()
-    if request.if_none_match.contains_weak(str(job.version)):
+    if parsing.holds(job.version):
         return Response(status=304, headers=headers)
     return json_answer(here().presenter.present(job), 200, headers)
 

@@ -2,8 +2,8 @@
 
 from common.storage.documents import Listed, ObjectInfo, Part, Upload
 from common.storage.errors import BadChecksum, ObjectMissing, UploadMissing
+from common.storage.stop import Stop, Stopped
 from common.storage.store import ObjectStore
-from common.storage.wire import Stop, Stopped
 
 __all__ = [
     "BadChecksum",

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import botocore.session
 
 from common.storage.buckets import BucketCalls
+from common.storage.calls import Calls
 from common.storage.objects import ObjectCalls
 from common.storage.sigv4 import Credentials
 from common.storage.transport import Transport
+from common.storage.uploads import UploadCalls
 
 
-class ObjectStore(ObjectCalls, BucketCalls):
+class ObjectStore(ObjectCalls, UploadCalls, BucketCalls):
     """Objects by our own small client, buckets and links by boto3."""
 
     def __init__(
@@ -32,7 +34,7 @@ class ObjectStore(ObjectCalls, BucketCalls):
         self.endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
         keys = Credentials(access_key or "", secret_key or "", session_token)
         provider = (lambda: keys) if access_key else _machine_credentials()
-        ObjectCalls.__init__(self, Transport(self.endpoint, region, provider))
+        Calls.__init__(self, Transport(self.endpoint, region, provider))
         BucketCalls.__init__(
             self,
             endpoint=endpoint,

@@ -14,8 +14,10 @@ from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
 from common.storage import documents
 from common.storage.errors import error_for
+from common.storage.response import Response
 from common.storage.sigv4 import Credentials, Signer
-from common.storage.wire import Buffer, Response, Stop, Wire
+from common.storage.stop import Stop
+from common.storage.wire import Buffer, Wire
 
 ATTEMPTS = 5
 FIRST_DELAY = 0.1

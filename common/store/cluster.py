@@ -96,9 +96,10 @@ class NodePipelines:
         self._order.append((id(node), len(pipe)))
         return pipe
 
-    def execute(self) -> list[Any]:
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """The answers in order; without ``raise_on_error`` refusals stand among them."""
         try:
-            results = {node: pipe.execute() for node, pipe in self._pipes.items()}
+            results = {node: pipe.execute(raise_on_error) for node, pipe in self._pipes.items()}
         except _STALE as error:
             self._cluster.refresh()
             raise RedisConnectionError(f"the cluster has changed: {error}") from error

@@ -147,8 +147,12 @@ class EventFeed:
 
     def _published(self, job_id: str, message: str) -> Iterator[Change]:
         try:
-            yield Change(job_id, orjson.loads(message))
+            fields = orjson.loads(message)
         except orjson.JSONDecodeError:
+            fields = None
+        if isinstance(fields, dict) and fields.get("id") == job_id:
+            yield Change(job_id, fields)
+        else:
             # Whoever else published there: the hash knows.
             self._ask(job_id)
 

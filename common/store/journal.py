@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Entries kept per partition, however far behind a group is.
 BOUND: Final = 100_000
+#: A reader that asked for nothing so long is gone, milliseconds; it may come back as a new one.
+GONE_AFTER: Final = 3_600_000
 #: Entries kept per partition while no group reads.
 UNREAD: Final = 1_000
 
@@ -121,6 +123,21 @@ def trim(client: Redis) -> None:
         oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
         client.xtrim(stream, minid=oldest, approximate=True)
         client.xtrim(stream, maxlen=BOUND, approximate=True)
+
+
+def forget_consumers(client: Redis) -> int:
+    """Drop readers that are gone and owe nothing: every worker process has a name of its own."""
+    forgotten = 0
+    for tag in keys.all_tags():
+        stream = keys.of_partition("journal", tag)
+        if not client.exists(stream):
+            continue
+        for group in client.xinfo_groups(stream):
+            for consumer in client.xinfo_consumers(stream, group["name"]):
+                if not consumer["pending"] and consumer["idle"] > GONE_AFTER:
+                    client.xgroup_delconsumer(stream, group["name"], consumer["name"])
+                    forgotten += 1
+    return forgotten
 
 
 def backlog(client: Redis) -> dict[str, int]:

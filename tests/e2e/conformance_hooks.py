@@ -20,6 +20,7 @@ STATES = ("queued", "processing", "completed", "failed", "cancelled")
 #: What no call can change any more.
 FINISHED = ("completed", "cancelled")
 RENEW_EVERY = 100
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 ARTIFACT = Artifact(
     bucket="archives", key="a.zip", name="a.zip", size=22, content_type="application/zip"
 )
@@ -43,8 +44,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     parameters = case.path_parameters or {}
     if case.path.endswith(("/stream", "/subscribe/{job_id}")) and "job_id" in parameters:
         job_id = str(parameters["job_id"])
-        if re.fullmatch(r"[0-9a-fA-F-]{36}", job_id):
+        if UUID.fullmatch(job_id):
             parameters["job_id"] = known_jobs()[FINISHED[len(job_id) % len(FINISHED)]]
+    # With a made-up coding the bytes are no HTTP request, so none reaches the API.
+    for name in list(case.headers or {}):
+        if name.lower() == "transfer-encoding":
+            del case.headers[name]
     # A long poll of a minute proves no more than one of a second.
     wait = (case.query or {}).get("wait")
     if (isinstance(wait, int) and 1 < wait <= 60) or (isinstance(wait, str) and wait.isdecimal()):

@@ -18,8 +18,11 @@ from stack.services import S3, Valkey
 
 ROOT = Path(__file__).parents[2]
 #: Generated cases per operation; CONFORMANCE_CASES=1000 makes more than 10,000 requests in all.
-CASES = int(os.environ.get("CONFORMANCE_CASES", "5"))
-PHASES = "examples,coverage,fuzzing,stateful" if CASES > 5 else "examples,fuzzing"
+CASES = int(os.environ.get("CONFORMANCE_CASES", "3"))
+PHASES = "examples,coverage,fuzzing" + (",stateful" if CASES > 3 else "")
+#: A valid request may be refused for what no schema says (metadata's bytes, a private callback),
+#: and DELETE cancels a job, which is still shown afterwards.
+NOT_OURS = "positive_data_acceptance,use_after_free"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.timeout(60 if CASES <= 5 else 5400)
+@pytest.mark.timeout(240 if CASES <= 3 else 5400)
 def test_no_generated_request_gets_an_answer_outside_of_the_document(
     api: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -70,7 +73,7 @@ def test_no_generated_request_gets_an_answer_outside_of_the_document(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{api}/openapi.json"),
             *("--phases", PHASES, "--max-examples", str(CASES), "--max-redirects", "0"),
             *("--workers", "1", "--request-timeout", "20", "--continue-on-failure"),
-            *("--exclude-checks", "positive_data_acceptance"),
+            *("--exclude-checks", NOT_OURS),
             *("--suppress-health-check", "all", "--warnings", "off", "--no-color"),
         ],
         cwd=tmp_path,

@@ -17,7 +17,7 @@ from common.store.dead_letters import DeadLetters
 from common.store.deliveries import Deliveries
 from common.store.feed import Change, EventFeed, open_feeds
 from common.store.jobs import JobStore, Limits
-from common.store.journal import Journal, trim
+from common.store.journal import Journal, backlog, forget_consumers, trim
 from common.store.pause import Pause
 from common.store.presence import Presence, Workers
 from common.store.queries import JobQueries
@@ -92,8 +92,11 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     assert sorted(e.job.id for e in entries if e.job.terminal) == sorted(ids)
     deliveries = Deliveries(redis)
     deliveries.schedule([entry for entry in entries if entry.job.terminal])
+    assert backlog(redis) == {"group": len(entries)}
     journal.ack(entries)
     trim(redis)
+    assert backlog(redis) == {"group": 0}
+    assert forget_consumers(redis) == 0
     assert journal.read(count=1000) == journal.take_over(idle=0, count=10) == []
     assert len(deliveries.take(limit=100, lease=60)) == len(ids)
     letters = DeadLetters(redis, jobs)

@@ -234,7 +234,7 @@ def test_a_body_that_is_too_large_never_reaches_the_api(
 
 
 def test_a_flood_from_one_address_is_refused(start: Callable[..., Nginx]) -> None:
-    url = start(REQUEST_RATE="1r/s", REQUEST_BURST="2").url
+    url = start(REQUEST_RATE="1r/m", REQUEST_BURST="2").url
     answers = [httpx.get(f"{url}/v1/download/jobs") for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert answers[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"

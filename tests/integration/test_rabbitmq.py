@@ -16,9 +16,13 @@ from stack.services import Valkey
 from tests import rabbit
 from tests.tcp_proxy import TcpProxy
 
-pytestmark = pytest.mark.skipif(
-    not rabbit.installed(), reason="Debian's rabbitmq-server is not installed on this machine"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not rabbit.installed(), reason="Debian's rabbitmq-server is not installed on this machine"
+    ),
+    # Erlang starts slowly where others are busy.
+    pytest.mark.timeout(240),
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from worker.archive.plan import Piece, PlannedPart, Span
+from worker.archive.layout import Piece, PlannedPart, Span
 
 #: Where a header or file stands in the previous archive, or None.
 Position = Callable[[Span], int | None]

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import orjson
 
 from worker.archive import zipformat
+from worker.archive.layout import Geometry, Item
 from worker.archive.manifest import render
 from worker.archive.members import MANIFEST_NAME, Member
-from worker.archive.plan import Geometry, Item, make_plan
+from worker.archive.plan import make_plan
 from worker.archive.work import Blueprint
 from worker.sources import Missing
 

@@ -13,9 +13,10 @@ from worker.archive import names
 from worker.archive.blueprint import draw
 from worker.archive.compose import clear_away, compose, find
 from worker.archive.journal import Checkpoint, Forgetful, Journal
+from worker.archive.layout import Geometry
 from worker.archive.members import Member, accepted, members_of
 from worker.archive.pace import Pace
-from worker.archive.plan import Geometry, Unplannable
+from worker.archive.plan import Unplannable
 from worker.archive.previous import Previous, load_previous, remember
 from worker.archive.request import ZIP_TYPE, ArchiveRequest
 from worker.archive.streaming import stream_archive

@@ -11,7 +11,7 @@ from common.storage import BadChecksum, ObjectMissing, ObjectStore, Stop, Upload
 from worker.archive.copying import copy_parts
 from worker.archive.crc import join
 from worker.archive.journal import Checkpoint, Forgetful, Journal
-from worker.archive.plan import Kind
+from worker.archive.layout import Kind
 from worker.archive.previous import Previous
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Blueprint, Stored, Tools, Work

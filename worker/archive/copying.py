@@ -8,7 +8,7 @@ from functools import partial
 from common.errors import FileMissing
 from common.storage import BadChecksum, ObjectMissing, Part, UploadMissing
 from worker.archive.crc import combine, crc32
-from worker.archive.plan import Kind, Piece, PlannedPart, Span
+from worker.archive.layout import Kind, Piece, PlannedPart, Span
 from worker.archive.previous import Previous, still_there
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Work

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.errors import StorageError
 from common.storage import BadChecksum, ObjectMissing, Part, UploadMissing
 from worker.archive.crc import combine
-from worker.archive.plan import PlannedPart
+from worker.archive.layout import PlannedPart
 from worker.archive.work import Work
 
 

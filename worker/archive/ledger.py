@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from common.storage import BadChecksum
 from worker.archive.crc import join
-from worker.archive.plan import Piece, Plan, Span
+from worker.archive.layout import Piece, Span
+from worker.archive.plan import Plan
 
 
 class Ledger:

@@ -21,8 +21,9 @@ import structlog
 from common.errors import DownloadError, FileChanged, StorageError
 from common.storage import ObjectMissing, ObjectStore, Stop, UploadMissing
 from worker.archive.crc import crc32
+from worker.archive.layout import Piece, PlannedPart, Span
 from worker.archive.members import Member
-from worker.archive.plan import Piece, Plan, PlannedPart, Span
+from worker.archive.plan import Plan
 from worker.sources import SourceEntry
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from common.errors import DownloadError, FileChanged
 from common.storage import BadChecksum, ObjectStore, Part
 from worker.archive.crc import combine, crc32
-from worker.archive.plan import MIB
+from worker.archive.layout import MIB
 
 LEAST = 5 * MIB
 #: A source of a range must be larger than the least part.

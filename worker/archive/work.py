@@ -12,11 +12,12 @@ from functools import cached_property
 from common.storage import ObjectStore, Part, Stop
 from worker.archive.crc import crc32
 from worker.archive.journal import Journal
+from worker.archive.layout import Kind, Piece, PlannedPart, Span
 from worker.archive.ledger import Ledger
 from worker.archive.manifest import render
 from worker.archive.members import Member
 from worker.archive.pace import Pace
-from worker.archive.plan import Kind, Piece, Plan, PlannedPart, Span
+from worker.archive.plan import Plan
 from worker.archive.previous import Previous
 from worker.control import Control
 from worker.crew import Crew

@@ -15,7 +15,7 @@ from worker.archive.assembly import Assembly, Read
 from worker.archive.budget import Budget
 from worker.archive.crc import crc32
 from worker.archive.ladder import climb
-from worker.archive.plan import Kind, Piece, PlannedPart, Span
+from worker.archive.layout import Kind, Piece, PlannedPart, Span
 from worker.archive.previous import still_there
 from worker.archive.request import ZIP_TYPE
 from worker.archive.work import Work

@@ -12,27 +12,22 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from common.errors import (
-    DownloadError,
     FileChanged,
     FileMissing,
     NetworkError,
-    ProcessingError,
     SourceForbidden,
-    SourceRateLimited,
-    TemporaryUnavailable,
 )
 from common.storage import Stop
 from common.storage.disposition import filename_of
 from common.storage.transport import retrying
 from worker.crew import Crew
 from worker.sources.entry import Described, Fill, Missing, SourceEntry
+from worker.sources.resumed import PASSING, Resumed
 from worker.sources.web import Web
 
 BLOCK = 256 * 1024
 #: Questions that wait for their answers at the same time.
 QUESTIONS = 16
-#: What trying again may mend.
-PASSING = (NetworkError, TemporaryUnavailable, SourceRateLimited)
 
 
 class HttpSource:
@@ -118,7 +113,7 @@ class HttpSource:
         self, entry: SourceEntry, *, stop: Stop, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         """The file in one go; a connection that breaks is resumed if the source allows that."""
-        blocks = _Resumed(lambda start: self._range(entry, start, None, stop), entry, stop)
+        blocks = Resumed(lambda start: self._range(entry, start, None, stop), entry, stop)
 
         def fill(view: memoryview) -> int:
             done = 0
@@ -202,45 +197,6 @@ class HttpSource:
             else:
                 answer.close()
             return answer, final
-
-
-class _Resumed:
-    """Blocks of a whole file over as many connections as it takes."""
-
-    def __init__(
-        self, connect: Callable[[int], Iterator[bytes]], entry: SourceEntry, stop: Stop
-    ) -> None:
-        self._connect = connect
-        self._entry = entry
-        self._stop = stop
-        self._position = 0
-        self._blocks: Iterator[bytes] | None = None
-        self._rest = b""
-
-    def next(self, most: int) -> bytes:
-        """At most so many bytes; none at the end of the file."""
-        if not self._rest:
-            self._rest = retrying(
-                self._block, self._stop, progress=lambda: self._position, on=PASSING
-            )
-        block, self._rest = self._rest[:most], self._rest[most:]
-        return block
-
-    def _block(self) -> bytes:
-        if self._blocks is None:
-            if self._position and self._entry.etag is None:
-                raise ProcessingError("The connection broke, and the source cannot go on")
-            self._blocks = self._connect(self._position)
-        try:
-            block = next(self._blocks, b"")
-        except DownloadError:
-            self._blocks = None
-            raise
-        self._position += len(block)
-        if not block and self._entry.size not in (None, self._position):
-            self._blocks = None
-            raise NetworkError("The source sent less than it announced")
-        return block
 
 
 def _read(answer: BaseHTTPResponse, most: int) -> bytes:

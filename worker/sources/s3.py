@@ -75,10 +75,17 @@ class S3Source:
 
         yield fill
 
+    def _origin(self, file_id: int) -> str:
+        return f"s3://{self._bucket}/{self.key(file_id)}"
+
     def _unchanged(
         self, file_ids: Sequence[int], known: Mapping[int, SourceEntry], listing: Listing
     ) -> dict[int, SourceEntry]:
-        keys = {self.key(file_id): known[file_id] for file_id in file_ids if file_id in known}
+        keys = {
+            self.key(file_id): known[file_id]
+            for file_id in file_ids
+            if file_id in known and known[file_id].origin == self._origin(file_id)
+        }
         return {
             keys[found.key].file_id: keys[found.key]
             for found in listing.find(keys)
@@ -100,7 +107,7 @@ class S3Source:
             )
         return SourceEntry(
             file_id=file_id,
-            origin=f"s3://{self._bucket}/{key}",
+            origin=self._origin(file_id),
             name=object_name(info),
             size=info.size,
             etag=info.etag,

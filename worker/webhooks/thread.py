@@ -62,10 +62,10 @@ class WebhookThread:
                 self.deliver()
             except RedisError as error:
                 log.warning("webhooks wait for the job store", error=str(error))
-            except RuntimeError:
-                # The pool of posts was shut down between the look at the event and the taking.
+            except Exception:
+                # The pool of posts may have been shut down since the look at the event.
                 if not self._ended.is_set():
-                    raise
+                    log.exception("webhooks broke")
 
     def schedule(self) -> None:
         """Make a delivery of each terminal state that the journal tells of."""

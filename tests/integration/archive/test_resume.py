@@ -21,7 +21,7 @@ from tests.archive_kit import RecordingControl, a_request, contents
 from tests.fake_s3 import Crash
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.archive.plan import Geometry
+from worker.archive.layout import Geometry
 from worker.archive.probe import Capabilities, probe
 
 MIB = 1024 * 1024

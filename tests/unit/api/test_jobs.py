@@ -39,15 +39,23 @@ def test_a_job_id_may_be_written_in_capitals(client, job_id):
     assert client.get(f"/v1/download/status/{job_id.upper()}").json["jobId"] == job_id
 
 
-@pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"0", "1"', "*"])
+@pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"0", "1"', '"x",W/"1"', "*"])
 def test_a_version_that_the_client_has_is_not_sent_again(status, tag):
     answer = status(If_None_Match=tag)
     assert (answer.status_code, answer.data) == (304, b"")
     assert answer.headers["ETag"] == '"1"'
 
 
-def test_an_old_etag_gets_the_job(status):
-    assert status(If_None_Match='"0"').status_code == 200
+@pytest.mark.parametrize("tag", ['"0"', "", "1", 'W/"M", ""', '"²"', f'"{"9" * 5000}"'])
+def test_any_other_etag_gets_the_job(status, tag):
+    assert status(If_None_Match=tag).status_code == 200
+    assert status("?wait=1", If_None_Match=tag).status_code == 200
+
+
+def test_a_long_poll_takes_a_weakened_etag_for_what_it_is(status):
+    begun = time.monotonic()
+    assert status("?wait=30", If_None_Match='W/"0"').json["version"] == 1
+    assert time.monotonic() - begun < 1
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from tests.archive_kit import RecordingControl, a_request, contents
 from tests.fake_s3 import Crash, FakeS3, MemoryCheckpoint
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.archive.plan import Geometry
+from worker.archive.layout import Geometry
 from worker.sources.s3 import S3Source
 
-EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "300"))
 SMALL = Geometry(least=100, write=150, copy=400)
 WIDTH = 2
 #: Calls made by the threads of a build, where an error may strike.

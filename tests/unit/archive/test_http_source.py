@@ -24,7 +24,7 @@ from tests.fake_s3 import FakeS3
 from tests.origin import Origin, Page
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.archive.plan import Geometry
+from worker.archive.layout import Geometry
 from worker.crew import Crew
 from worker.sources import Missing, SourceEntry, source_from_template
 from worker.sources.http import HttpSource

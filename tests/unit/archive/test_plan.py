@@ -8,18 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.archive.plan import (
-    GIB,
-    MIB,
-    Geometry,
-    Item,
-    Kind,
-    Piece,
-    Plan,
-    Span,
-    Unplannable,
-    make_plan,
-)
+from worker.archive.layout import GIB, MIB, Geometry, Item, Kind, Piece, Span
+from worker.archive.plan import Plan, Unplannable, make_plan
 
 SMALL = Geometry(least=100, write=120, copy=400)
 

@@ -18,7 +18,7 @@ from tests.archive_kit import RecordingControl, a_request, contents
 from tests.fake_s3 import FakeS3
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.archive.plan import Geometry
+from worker.archive.layout import Geometry
 from worker.sources.s3 import S3Source
 
 PART = 500

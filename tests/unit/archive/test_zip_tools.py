@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from worker.archive.crc import combine, crc32
+from worker.archive.layout import Geometry, Item, Piece
 from worker.archive.names import safe_name, unique_names
-from worker.archive.plan import Geometry, Item, Piece, make_plan
+from worker.archive.plan import make_plan
 
 GIB = 1024**3
 

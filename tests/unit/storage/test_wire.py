@@ -13,8 +13,9 @@ from common.errors import FileChanged, NetworkError, SourceForbidden, StorageErr
 from common.storage import BadChecksum, ObjectMissing, UploadMissing
 from common.storage.documents import Part, complete_request, decode_crc32, parse
 from common.storage.sigv4 import Credentials
+from common.storage.stop import Stop, Stopped
 from common.storage.transport import Busy, Transport
-from common.storage.wire import Stop, Stopped, Wire
+from common.storage.wire import Wire
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

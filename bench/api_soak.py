@@ -1,0 +1,229 @@
+"""Thousands of streams for minutes, with jobs ending and API processes restarting under them.
+
+``python -m bench.api_soak --streams 5000 --minutes 10`` prints a line every ten seconds and a
+verdict: every watcher got the terminal event of every job it watched, no version came out of order,
+and the memory of the API is back to where it was. Its exit code is 1 when that is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from bench.api_targets import ENV, ROOT, answers, make_jobs, store_of
+from common.jobs.model import Artifact, Progress
+from stack.process import Process, free_port, wait_until
+from stack.services import start_valkey
+
+ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
+TERMINAL = {"completed", "failed", "cancelled", "expired"}
+#: Seconds between two restarts, and what is done by turns.
+RESTART_EVERY = 45.0
+#: Seconds after which all have to know the end of their last job.
+SETTLE = 60.0
+
+
+class Watcher:
+    """Watches one job after the other; comes back as an EventSource does."""
+
+    def __init__(self, soak: Soak) -> None:
+        self.soak = soak
+        self.job_id = ""
+        self.version = 0
+        self.done = True
+
+    def watch(self, job_id: str) -> None:
+        self.job_id, self.version, self.done = job_id, 0, False
+        self.come_back(0)
+
+    def come_back(self, after: float) -> None:
+        self.soak.loop.call_later(after, lambda: self.soak.loop.create_task(self._connect()))
+
+    async def _connect(self) -> None:
+        try:
+            await self.soak.loop.create_connection(
+                lambda: Connection(self), "127.0.0.1", self.soak.port
+            )
+        except OSError:
+            self.come_back(random.uniform(0.5, 2))
+
+    def take(self, version: int, name: str) -> None:
+        self.soak.counts[name] += 1
+        if version < self.version:
+            self.soak.counts["out of order"] += 1
+        self.version = version
+        if name in TERMINAL and not self.done:
+            self.done = True
+            self.soak.ended(self)
+
+
+class Connection(asyncio.Protocol):
+    """One stream of a watcher's job."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._job_id = watcher.job_id
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._watcher.soak.counts["connections"] += 1
+        version = self._watcher.version
+        known = f"Last-Event-ID: {version}\r\n" if version else ""
+        path = f"/v1/download/subscribe/{self._job_id}"
+        transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{known}\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        *events, self._buffer = (self._buffer + data).split(b"\n\n")
+        for event in events:
+            fields = dict(line.partition(b": ")[::2] for line in event.split(b"\n"))
+            if b"id" in fields and self._job_id == self._watcher.job_id:
+                self._watcher.take(int(fields[b"id"]), fields[b"event"].decode())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        watcher = self._watcher
+        if self._job_id == watcher.job_id and not watcher.done:
+            watcher.soak.counts["returns"] += 1
+            watcher.come_back(random.uniform(1.5, 2.5))
+
+
+class Soak:
+    """The watchers, the jobs they watch, and who ends and restarts things."""
+
+    def __init__(self, api: Process, port: int, redis_url: str, streams: int, rate: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.port = port
+        self.counts: Counter[str] = Counter()
+        self._api = psutil.Process(api.pid)
+        self._url = redis_url
+        self._store = store_of(redis_url)
+        self._rate = rate
+        self._over = False
+        self._watchers = [Watcher(self) for _ in range(streams)]
+        self._spare: list[str] = []
+
+    async def run(self, seconds: float) -> bool:
+        """Soak; whether all went well."""
+        before = self._memory()
+        for watcher, job_id in zip(
+            self._watchers, await self._make(len(self._watchers)), strict=True
+        ):
+            watcher.watch(job_id)
+            await asyncio.sleep(0.001)
+        tasks = [
+            asyncio.create_task(work()) for work in (self._end_jobs, self._restart, self._tell)
+        ]
+        await asyncio.sleep(seconds)
+        self._over = True
+        tasks[1].cancel()
+        await tasks[0]
+        waiting = await self._settle()
+        tasks[2].cancel()
+        await asyncio.sleep(8)
+        after = self._memory()
+        print(f"memory before {before:.0f} MB, after {after:.0f} MB; {dict(self.counts)}")
+        print(f"watchers without their terminal event: {waiting}")
+        return not waiting and not self.counts["out of order"] and after < before * 1.25 + 10
+
+    def ended(self, watcher: Watcher) -> None:
+        """A watcher knows the end of its job; it goes on with another."""
+        if not self._over and self._spare:
+            watcher.watch(self._spare.pop())
+
+    async def _end_jobs(self) -> None:
+        while not self._over:
+            began = time.monotonic()
+            if len(self._spare) < 200:
+                self._spare += await self._make(200)
+            for watcher in random.sample(self._watchers, max(1, round(self._rate))):
+                if not watcher.done:
+                    await asyncio.to_thread(self._live_on, watcher.job_id)
+            await asyncio.sleep(max(0, 1 - (time.monotonic() - began)))
+
+    def _live_on(self, job_id: str) -> None:
+        """The next step in the life of a job, mostly its end."""
+        claim = self._store.claim(job_id, "w")
+        if claim is None:
+            return
+        self._store.heartbeat(claim.lease, {"progress": 50})
+        if random.random() < 0.2:
+            self._store.hand_back(claim.lease)
+        else:
+            self._store.complete(claim.lease, ARTIFACT, Progress())
+
+    async def _restart(self) -> None:
+        while True:
+            for how in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+                await asyncio.sleep(RESTART_EVERY)
+                victim = self._api if how == signal.SIGHUP else self._api.children()[0]
+                print(f"{how.name} for {'the master' if victim is self._api else 'a worker'}")
+                os.kill(victim.pid, how)
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(10)
+            live = sum(not watcher.done for watcher in self._watchers)
+            print(f"{live} watching, {self._memory():.0f} MB, {dict(self.counts)}", flush=True)
+
+    async def _settle(self) -> int:
+        """End every job; how many watchers have not heard of it in time."""
+        deadline = time.monotonic() + SETTLE
+        while waiting := [watcher for watcher in self._watchers if not watcher.done]:
+            if time.monotonic() > deadline:
+                break
+            for watcher in waiting:
+                await asyncio.to_thread(self._live_on, watcher.job_id)
+            await asyncio.sleep(2)
+        return len(waiting)
+
+    async def _make(self, count: int) -> list[str]:
+        return await asyncio.to_thread(make_jobs, self._url, count)
+
+    def _memory(self) -> float:
+        """MB of resident memory of the API's processes."""
+        total = 0
+        for process in (self._api, *self._api.children()):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+        return total / 1e6
+
+
+async def main() -> bool:
+    """Start everything, soak, judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=5_000)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=20, help="jobs that end in a second")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        valkey = start_valkey(Path(folder) / "valkey")
+        port = free_port()
+        env = {**ENV, "REDIS_URL": valkey.url, "PORT": str(port), "WEB_CONCURRENCY": "2"}
+        command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
+        api = Process("api", command, env=env, cwd=ROOT, output=Path(folder) / "log")
+        try:
+            wait_until(lambda: answers(port, "/health/live"), "the API", 60)
+            await asyncio.sleep(10)
+            soak = Soak(api, port, valkey.url, asked.streams, asked.rate)
+            good = await soak.run(asked.minutes * 60)
+        finally:
+            api.stop(20)
+            valkey.process.stop()
+    print(json.dumps({"good": good}))
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(0 if asyncio.run(main()) else 1)

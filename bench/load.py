@@ -1,0 +1,52 @@
+"""``make load``: the whole system under the load of ``bench/locustfile.py``, and a verdict.
+
+USERS people come within RAMP seconds; all stay until SECONDS are over. HOST names a system that
+runs already; else one is started for it, with WORKERS worker processes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from stack.catalogue import SMALL
+from stack.system import System
+
+LOCUST = Path(__file__).parent.parent / ".venv-load" / "bin" / "locust"
+#: All people come from one address here, and there are as many jobs as people.
+UNLIMITED = {"CREATE_PER_MINUTE_IP": "1000000", "REQUESTS_PER_MINUTE_IP": "1000000"}
+
+
+def main() -> int:
+    """Exit code 0 when the verdict is good."""
+    users = int(os.environ.get("USERS") or 100)
+    ramp = float(os.environ.get("RAMP") or 20)
+    seconds = float(os.environ.get("SECONDS") or 60)
+    with ExitStack() as running:
+        host = os.environ.get("HOST") or _started(running).base_url
+        command = [
+            *(str(LOCUST), "--locustfile", "bench/locustfile.py", "--host", host),
+            *("--headless", "--only-summary"),
+            *("--users", str(users), "--spawn-rate", f"{users / ramp:g}"),
+            *("--run-time", f"{seconds:g}s", "--stop-timeout", "30"),
+        ]
+        files = ",".join(str(sample.file_id) for sample in SMALL)
+        env = {"FILE_IDS": files, **os.environ}
+        return subprocess.run(command, env=env, check=False, timeout=seconds + 120).returncode
+
+
+def _started(running: ExitStack) -> System:
+    state = running.enter_context(tempfile.TemporaryDirectory(prefix="longhaul-load-"))
+    workers = int(os.environ.get("WORKERS") or 2)
+    system = System(
+        Path(state), workers=workers, files=SMALL, env=UNLIMITED, tell=lambda line: print(line)
+    )
+    return running.enter_context(system)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

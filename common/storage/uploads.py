@@ -1,0 +1,139 @@
+"""The S3 calls of multipart uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from common.errors import StorageError
+from common.storage import documents
+from common.storage.calls import LONG_CALL, Calls, metadata_headers
+from common.storage.documents import Part, Upload
+from common.storage.errors import BadChecksum, ObjectMissing
+from common.storage.stop import Stop
+from common.storage.wire import Buffer
+
+CREATE_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
+
+
+class UploadCalls(Calls):
+    """Calls on uploads; errors and ``stop`` as with the calls on objects."""
+
+    def create_upload(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        stop: Stop | None = None,
+    ) -> str:
+        """Begin a multipart upload whose parts all get a CRC32; returns its id."""
+        headers = {"content-type": content_type, **metadata_headers(metadata), **CREATE_HEADERS}
+        _, body = self._transport.call(
+            "POST", bucket, key, query={"uploads": ""}, headers=headers, stop=stop or Stop()
+        )
+        upload_id = documents.parse(body).findtext("UploadId")
+        if not upload_id:
+            raise StorageError("The storage began no upload")
+        return upload_id
+
+    def put_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        body: Buffer,
+        *,
+        crc32: int,
+        stop: Stop | None = None,
+    ) -> Part:
+        """Upload one part; the store refuses it (BadChecksum) unless its CRC32 is ``crc32``."""
+        headers, _ = self._transport.call(
+            "PUT", bucket, key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers={"x-amz-checksum-crc32": documents.encode_crc32(crc32)},
+            body=body, stop=stop or Stop(), timeout=LONG_CALL,
+        )  # fmt: skip
+        return Part(number=number, etag=headers.get("etag", ""), crc32=crc32)
+
+    def copy_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        source: tuple[str, str],
+        start: int,
+        length: int,
+        if_match: str | None,
+        stop: Stop | None = None,
+    ) -> Part:
+        """Let the store copy ``length`` bytes of ``source`` (bucket, key) as one part.
+
+        The part's ``crc32`` is what the store computed while copying; None where it does not.
+        """
+        headers = {
+            "x-amz-copy-source": quote("/".join(source), "/-_.~"),
+            "x-amz-copy-source-range": f"bytes={start}-{start + length - 1}",
+        }
+        if if_match is not None:
+            headers["x-amz-copy-source-if-match"] = if_match
+        _, body = self._transport.call(
+            "PUT", bucket, key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers=headers, stop=stop or Stop(), timeout=LONG_CALL,
+        )  # fmt: skip
+        root = documents.parse(body)
+        crc32 = documents.decode_crc32(root.findtext("ChecksumCRC32"))
+        return Part(number=number, etag=root.findtext("ETag") or "", crc32=crc32)
+
+    def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        *,
+        crc32: int | None = None,
+        size: int | None = None,
+        stop: Stop | None = None,
+    ) -> str:
+        """Make the object of its parts; returns its ETag. ``crc32`` is that of the whole object.
+
+        Raises UploadMissing if the upload is gone: it may have been completed before.
+        """
+        headers = {"content-type": "application/xml"}
+        if crc32 is not None:
+            headers["x-amz-checksum-crc32"] = documents.encode_crc32(crc32)
+            headers["x-amz-checksum-type"] = "FULL_OBJECT"
+        if size is not None:
+            headers["x-amz-mp-object-size"] = str(size)
+        _, body = self._transport.call(
+            "POST", bucket, key,
+            query={"uploadId": upload_id}, headers=headers,
+            body=documents.complete_request(parts), stop=stop or Stop(), timeout=LONG_CALL,
+        )  # fmt: skip
+        root = documents.parse(body)
+        stored = documents.decode_crc32(root.findtext("ChecksumCRC32"))
+        if crc32 is not None and stored is not None and stored != crc32:
+            raise BadChecksum("The stored object is not what was uploaded")
+        return root.findtext("ETag") or ""
+
+    def abort(self, bucket: str, key: str, upload_id: str, *, stop: Stop | None = None) -> None:
+        """Throw an upload and its parts away; one that is gone already is no error."""
+        try:
+            self._transport.call(
+                "DELETE", bucket, key, query={"uploadId": upload_id}, stop=stop or Stop()
+            )
+        except ObjectMissing:
+            return
+
+    def uploads(self, bucket: str, prefix: str, *, stop: Stop | None = None) -> list[Upload]:
+        """The unfinished uploads whose keys begin with ``prefix``, at most 1,000."""
+        _, body = self._transport.call(
+            "GET", bucket, query={"uploads": "", "prefix": prefix}, stop=stop or Stop()
+        )
+        return list(documents.uploads(documents.parse(body)))

@@ -1,0 +1,160 @@
+"""docs/observability.md, the alert rules and the dashboard speak of the metrics that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from api import metrics as of_the_api
+from api.queue_figures import QueueFigures
+from common.observability import metrics as of_all
+from common.store.journal import Journal
+from common.store.stats import QueueStatistics
+from worker import metrics as of_workers
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "observability.md").read_text()
+ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "longhaul.json"
+PROMTOOL = shutil.which("promtool")
+SUFFIXES = {
+    "counter": {"_total"},
+    "gauge": {""},
+    "histogram": {"_bucket", "_count", "_sum"},
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+    @property
+    def series(self) -> set[str]:
+        return {self.name + suffix for suffix in SUFFIXES[self.kind]}
+
+    @property
+    def row(self) -> str:
+        name = self.name + "_total" if self.kind == "counter" else self.name
+        labels = ", ".join(f"`{label}`" for label in self.labels) or "-"
+        return f"| `{name}` | {self.kind} | {labels} | {self.meaning} |"
+
+
+def metrics() -> list[Metric]:
+    found = [
+        Metric(wrapper._name, wrapper._type, tuple(wrapper._labelnames), wrapper._documentation)
+        for module in (of_the_api, of_workers, of_all)
+        for wrapper in vars(module).values()
+        if isinstance(wrapper, MetricWrapperBase)
+    ]
+    redis = fakeredis.FakeRedis(decode_responses=True)
+    Journal(redis, "history", "h").join()
+    for family in QueueFigures(QueueStatistics(redis), redis).collect():
+        labels = tuple(family.samples[0].labels)
+        found.append(Metric(family.name, family.type, labels, family.documentation))
+    return found
+
+
+METRICS = metrics()
+SERIES = {series: metric for metric in METRICS for series in metric.series}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [
+        rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
+    ]
+
+
+def expressions() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    return [rule["expr"] for rule in rules()] + queries
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_is_explained(metric: Metric) -> None:
+    assert metric.row in PAGE
+
+
+def test_no_metric_is_explained_that_does_not_exist() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `longhaul_")]
+    assert sorted(rows) == sorted(metric.row for metric in METRICS)
+
+
+def test_rules_and_dashboard_ask_for_series_that_exist_by_labels_that_they_have() -> None:
+    asked = expressions()
+    assert len(asked) > 40
+    for expression in asked:
+        names = set(re.findall(r"\blonghaul_\w+", re.sub(r'"[^"]*"', "", expression)))
+        assert names <= SERIES.keys(), expression
+        for name, matchers in re.findall(r"\b(longhaul_\w+){([^}]*)}", expression):
+            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
+            assert labels <= set(SERIES[name].labels), expression
+        by = {
+            label
+            for found in re.findall(r"by \(([^)]*)\)", expression)
+            for label in found.split(", ")
+        }
+        known = {label for name in names for label in SERIES[name].labels} | {"le"}
+        assert by <= known, expression
+
+
+def test_every_metric_can_be_seen_on_the_dashboard_or_warned_of() -> None:
+    asked = " ".join(expressions())
+    unseen = {metric.name for metric in METRICS if not any(s in asked for s in metric.series)}
+    assert unseen == set()
+
+
+def test_every_alert_says_what_happens_and_what_to_do() -> None:
+    for rule in rules():
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert re.fullmatch(r"Longhaul[A-Za-z]+", rule["alert"])
+        assert re.fullmatch(r"\d+[smh]", rule.get("for", "1m"))
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert set(rule["annotations"]) == {"summary", "description"}
+        assert f"| `{rule['alert']}` |" in PAGE
+    assert {"LonghaulBacklog", "LonghaulLowSuccessRate", "LonghaulNoWorkers"} <= {
+        rule["alert"] for rule in rules()
+    }
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool comes with Prometheus")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "config", "deploy/prometheus/prometheus.yml"),
+        ("test", "rules", "tests/contracts/alerts.test.yml"),
+    ],
+)
+def test_promtool_agrees(command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [str(PROMTOOL), *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_panels_have_units_and_do_not_overlap() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not taken & cells, panel["title"]
+        taken |= cells
+        assert panel["type"] == "row" or panel["fieldConfig"]["defaults"]["unit"]

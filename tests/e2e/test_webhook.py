@@ -1,0 +1,42 @@
+"""A webhook from the running system: signed, with a link that works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import orjson
+from standardwebhooks import Webhook
+
+from stack.catalogue import SMALL
+from stack.process import wait_until
+from stack.system import System
+from tests.receiver import running
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_a_finished_job_is_told_to_its_callback_url(tmp_path: Path) -> None:
+    env = {"WEBHOOK_SECRET": SECRET, "WEBHOOK_ALLOW_PRIVATE": "true"}
+    system = System(tmp_path, files=SMALL, env=env)
+    with running() as receiver, system, httpx.Client(base_url=system.base_url) as http:
+        receiver.answers = [(500, {}), (204, {})]
+        body = {
+            "file_ids": [sample.file_id for sample in SMALL[:2]],
+            "callbackUrl": receiver.url(),
+            "metadata": {"order": 7},
+        }
+        job = http.post("/v1/download/initiate", json=body).json()
+        first, second = receiver.wait_for(2)
+        for post in (first, second):
+            Webhook(SECRET).verify(post.body, post.headers)
+        assert first.headers["webhook-id"] == second.headers["webhook-id"]
+        told = orjson.loads(second.body)
+        assert (told["type"], told["data"]["jobId"]) == ("download.completed", job["jobId"])
+        assert told["data"]["metadata"] == {"order": 7}
+        archive = httpx.get(told["data"]["downloadUrl"])
+        assert len(archive.content) == told["data"]["fileSize"]
+        log = f"/v1/download/{job['jobId']}/deliveries"
+        wait_until(lambda: http.get(log).json()["deliveries"][0]["state"] == "delivered", "the log")
+        (delivery,) = http.get(log).json()["deliveries"]
+        assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 204]

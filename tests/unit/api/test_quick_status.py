@@ -1,0 +1,172 @@
+"""The quick way of answering a poll says what Flask would say, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from redis import Redis
+from werkzeug.test import Client
+
+from api.context import EXTENSION
+from api.quick_status import QuickStatus
+from common.errors import BackendUnavailable
+from common.jobs.model import Failure, Job, JobSpec
+from common.store.jobs import JobStore
+from common.store.queries import JobQueries
+from tests.unit.api.conftest import ARTIFACT
+
+NOW = 1_790_000_000.5
+FAILURE = Failure(code="NETWORK_ERROR", message="It broke", retryable=True)
+
+
+def queued(jobs: JobStore) -> Job:
+    spec = JobSpec(file_ids=(1, 2), metadata={"name": "Überfahrt", "deep": [1, None]})
+    return jobs.create("alice", spec).job
+
+
+def running(jobs: JobStore) -> Job:
+    claim = jobs.claim(queued(jobs).id, "w")
+    assert claim
+    jobs.heartbeat(claim.lease, {"progress": 40, "seconds_remaining": "2.5", "total_bytes": 9})
+    return claim.job
+
+
+def completed(jobs: JobStore) -> Job:
+    from common.jobs.model import Progress
+
+    claim = jobs.claim(queued(jobs).id, "w")
+    assert claim
+    return jobs.complete(claim.lease, ARTIFACT, Progress(processed_files=2))
+
+
+def failed(jobs: JobStore) -> Job:
+    claim = jobs.claim(queued(jobs).id, "w")
+    assert claim
+    return jobs.fail(claim.lease, FAILURE)
+
+
+def cancelled(jobs: JobStore) -> Job:
+    return jobs.cancel(queued(jobs).id)
+
+
+@pytest.fixture
+def clients(
+    make_app: Callable[..., Flask], queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Client, Client, list[str]]:
+    """The quick way, Flask's own, and the ids of the jobs that were answered quickly."""
+    monkeypatch.setattr("time.time", lambda: NOW)
+    monkeypatch.setattr("time.time_ns", lambda: int(NOW * 1e9))
+    # Each counts for itself, so that both come to the same count.
+    monkeypatch.setattr("api.limits.Limiter.exchange", lambda _: None)
+    read: list[str] = []
+
+    def reading(job_id: str) -> Job:
+        read.append(job_id)
+        return queries.get(job_id)
+
+    slow, behind = make_app(), make_app()
+    quick = QuickStatus(behind.wsgi_app, behind.extensions[EXTENSION], reading)
+    return Client(quick), Client(slow), read
+
+
+def told(client: Client, path: str, **options: Any) -> tuple[str, list[tuple[str, str]], bytes]:
+    answer = client.get(path, **options)
+    return answer.status, list(answer.headers), answer.data
+
+
+REQUEST_ID = {"X-Request-ID": "the-same"}
+
+
+@pytest.mark.parametrize("state", [queued, running, completed, failed, cancelled])
+def test_quick_answer_is_the_slow_one(
+    clients: tuple[Client, Client, list[str]], jobs: JobStore, state: Callable[[JobStore], Job]
+) -> None:
+    quick, slow, read = clients
+    path = f"/v1/download/status/{state(jobs).id}"
+    for headers in (
+        {},
+        {"If-None-Match": '"1"'},
+        {"If-None-Match": '"2"'},
+        {"If-None-Match": 'W/"3"'},
+        {"X-User-Id": "bob", "Accept": "text/html"},
+    ):
+        for base_url in ("http://localhost", "https://localhost"):
+            options = {"headers": {**REQUEST_ID, **headers}, "base_url": base_url}
+            assert told(quick, path, **options) == told(slow, path, **options)
+    assert len(read) == 10
+
+
+LEFT_TO_FLASK: list[tuple[str, dict[str, Any]]] = [
+    ("?wait=0", {}),
+    ("?nonsense", {}),
+    ("/files", {}),
+    ("", {"headers": {**REQUEST_ID, "If-None-Match": '"1", "2"'}}),
+    ("", {"headers": {**REQUEST_ID, "If-None-Match": "*"}}),
+    ("", {"headers": {**REQUEST_ID, "X-User-Id": "no\tname"}}),
+    ("", {"method": "HEAD", "headers": REQUEST_ID}),
+    ("", {"method": "POST", "headers": REQUEST_ID}),
+]
+
+
+def test_anything_else_is_left_to_flask(
+    clients: tuple[Client, Client, list[str]], jobs: JobStore
+) -> None:
+    quick, slow, read = clients
+    job_id = queued(jobs).id
+    for tail, options in LEFT_TO_FLASK:
+        path = f"/v1/download/status/{job_id}{tail}"
+        arguments: dict[str, Any] = {"headers": REQUEST_ID, **options}
+        answers = [client.open(path, **arguments) for client in (quick, slow)]
+        assert answers[0].status == answers[1].status
+        assert list(answers[0].headers) == list(answers[1].headers)
+        assert answers[0].data == answers[1].data
+    assert read == []
+
+
+def test_unknown_job_is_the_same_problem(clients: tuple[Client, Client, list[str]]) -> None:
+    quick, slow, _ = clients
+    for job_id in ("nonsense", "0" * 36, "00000000-0000-4000-8000-000000000000"):
+        path = f"/v1/download/status/{job_id}"
+        assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+
+
+def test_upper_case_id_names_the_same_job(
+    clients: tuple[Client, Client, list[str]], jobs: JobStore
+) -> None:
+    quick, slow, _ = clients
+    path = f"/v1/download/status/{queued(jobs).id.upper()}"
+    assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+
+
+def test_quick_polls_count_against_the_limit_of_all_requests(
+    make_app: Callable[..., Flask], queries: JobQueries, jobs: JobStore
+) -> None:
+    app = make_app(requests_per_minute_ip=3)
+    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], queries.get))
+    path = f"/v1/download/status/{queued(jobs).id}"
+    answers = [client.get(path) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers[:3]] == ["2", "1", "0"]
+
+
+def test_store_that_is_away_is_left_to_flask(
+    make_app: Callable[..., Flask], jobs: JobStore, redis: Redis
+) -> None:
+    def unavailable(job_id: str) -> Job:
+        raise BackendUnavailable
+
+    app = make_app()
+    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], unavailable))
+    assert client.get(f"/v1/download/status/{queued(jobs).id}").status_code == 200
+
+
+def test_each_poll_has_an_id_of_its_own(
+    clients: tuple[Client, Client, list[str]], jobs: JobStore
+) -> None:
+    quick, _, _ = clients
+    path = f"/v1/download/status/{queued(jobs).id}"
+    ids = {quick.get(path).headers["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3

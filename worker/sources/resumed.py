@@ -1,0 +1,58 @@
+"""A whole file over as many connections as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from common.errors import (
+    DownloadError,
+    NetworkError,
+    ProcessingError,
+    SourceRateLimited,
+    TemporaryUnavailable,
+)
+from common.storage import Stop
+from common.storage.transport import retrying
+from worker.sources.entry import SourceEntry
+
+#: What trying again may mend.
+PASSING = (NetworkError, TemporaryUnavailable, SourceRateLimited)
+
+
+class Resumed:
+    """Blocks of a whole file over as many connections as it takes."""
+
+    def __init__(
+        self, connect: Callable[[int], Iterator[bytes]], entry: SourceEntry, stop: Stop
+    ) -> None:
+        self._connect = connect
+        self._entry = entry
+        self._stop = stop
+        self._position = 0
+        self._blocks: Iterator[bytes] | None = None
+        self._rest = b""
+
+    def next(self, most: int) -> bytes:
+        """At most so many bytes; none at the end of the file."""
+        if not self._rest:
+            self._rest = retrying(
+                self._block, self._stop, progress=lambda: self._position, on=PASSING
+            )
+        block, self._rest = self._rest[:most], self._rest[most:]
+        return block
+
+    def _block(self) -> bytes:
+        if self._blocks is None:
+            if self._position and self._entry.etag is None:
+                raise ProcessingError("The connection broke, and the source cannot go on")
+            self._blocks = self._connect(self._position)
+        try:
+            block = next(self._blocks, b"")
+        except DownloadError:
+            self._blocks = None
+            raise
+        self._position += len(block)
+        if not block and self._entry.size not in (None, self._position):
+            self._blocks = None
+            raise NetworkError("The source sent less than it announced")
+        return block
