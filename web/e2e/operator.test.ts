@@ -122,12 +122,25 @@ test("an unhealthy part is named", async () => {
   await page.getByText("storage timeout").waitFor();
 });
 
-test("where the operator's calls are refused the page says so and shows the rest", async () => {
+test("where the operator's calls are refused a token opens them, and the rest is shown", async () => {
   const refusal = { status: 403, json: { code: "FORBIDDEN", detail: "Not yours" } };
-  await page.route("**/v1/admin/**", (route) => route.fulfill(refusal));
+  await page.route("**/v1/admin/**", (route) =>
+    route.request().headers().authorization === "Bearer open sesame"
+      ? route.continue()
+      : route.fulfill(refusal),
+  );
   await page.goto("/operator");
-  await section("Dead letters").getByText("Not offered to you").waitFor();
+  await tile("Workers").waitFor();
   await page.getByRole("button", { name: "Pause queue" }).click();
   await page.getByRole("alert").getByText("Only operators may do that here").waitFor();
-  await tile("Workers").waitFor();
+  const token = page.getByLabel("The operator's token:");
+  await token.fill("open sesame");
+  await token.press("Enter");
+  await section("Dead letters").getByText("None.").waitFor();
+});
+
+test("where the operator's calls do not exist the page says so", async () => {
+  await page.route("**/v1/admin/**", (route) => route.fulfill({ status: 404, json: {} }));
+  await page.goto("/operator");
+  await section("Dead letters").getByText("Not offered by this service.").waitFor();
 });

@@ -2,6 +2,7 @@ import { Longhaul } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { lazy, StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
+import { authorization } from "./operator/token.js";
 import { Shell } from "./ui/shell.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
 import "./styles/tokens.css";
@@ -20,7 +21,7 @@ if (!root) throw new Error("The page has no #root");
 
 createRoot(root).render(
   <StrictMode>
-    <LonghaulProvider client={new Longhaul()}>
+    <LonghaulProvider client={new Longhaul(isOperator ? { headers: authorization } : {})}>
       <Shell page={isOperator ? "operator" : "downloads"}>
         <Suspense fallback={null}>{isOperator ? <OperatorPage /> : <DownloadPage />}</Suspense>
       </Shell>
