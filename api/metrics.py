@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 from flask import Flask, Response, g, request
@@ -63,7 +64,13 @@ def archives(totals: Mapping[str, int]) -> bytes:
 
 def observe(method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request."""
-    _REQUESTS.labels(method, route, status).observe(seconds)
+    _series(method, route, status).observe(seconds)
+
+
+# Methods, routes and statuses are few; the library's own look-up takes a lock.
+@cache
+def _series(method: str, route: str, status: int) -> Histogram:
+    return _REQUESTS.labels(method, route, status)
 
 
 class _Archives(Collector):

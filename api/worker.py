@@ -156,9 +156,9 @@ class Answer:
         """Send head and body, framed by the length where it is known."""
         bodiless = not self.may_stream or self._status.startswith(http1.BODILESS)
         if bodiless:
-            self._client.sendall(self._head([]))
+            self._send(self._head([]))
         elif any(name.lower() == "content-length" for name, _ in self._headers):
-            self._client.sendall(self._head([]) + b"".join(body))
+            self._send(self._head([]) + b"".join(body))
         elif self._environ["SERVER_PROTOCOL"] == "HTTP/1.0":
             self.keep_alive = False
             self._client.sendall(self._head([]))
@@ -169,6 +169,12 @@ class Answer:
             for part in filter(None, body):
                 self._client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
             self._client.sendall(b"0\r\n\r\n")
+
+    def _send(self, data: bytes) -> None:
+        # Mostly one call takes it all; gevent's sendall costs several.
+        sent = self._client.send(data)
+        if sent < len(data):
+            self._client.sendall(data[sent:])
 
     def _head(self, more: list[str]) -> bytes:
         if not self.keep_alive:
