@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -21,14 +21,16 @@ from api import edge, metrics, parsing
 from api.auth import is_user
 from api.routes.jobs import GONE
 from common.errors import LonghaulError
+from common.jobs.model import Job
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from api.context import Context
-    from common.jobs.model import Job
 
 PREFIX: Final = "/v1/download/status/"
+#: Jobs whose JSON is kept until their next version: 3 KB each.
+REMEMBERED: Final = 4_096
 RULE: Final = "/v1/download/status/<job:job_id>"
 
 _TAG: Final = re.compile(r'(?:W/)?"(\d{1,15})"\Z')
@@ -38,12 +40,17 @@ class QuickStatus:
     """WSGI middleware around Flask's application."""
 
     def __init__(
-        self, application: WSGIApplication, context: Context, read: Callable[[str], Job]
+        self,
+        application: WSGIApplication,
+        context: Context,
+        read: Callable[[str], Mapping[str, str]],
     ) -> None:
-        """``read`` gives a job as it is now; whatever it raises leaves the answer to Flask."""
+        """``read`` gives a job's fields as they are now; if it refuses, Flask answers."""
         self._application = application
         self._context = context
         self._read = read
+        #: Jobs as they were last told, and how.
+        self._known: dict[str, tuple[Job, bytes]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
@@ -61,7 +68,7 @@ class QuickStatus:
         started = time.perf_counter()
         context = self._context
         try:
-            job = self._read(parsing.job_id(job_id))
+            job, shown = self._job(parsing.job_id(job_id))
             rate = context.limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
             context.limiter.exchange()
         except (LonghaulError, RedisError):
@@ -77,7 +84,7 @@ class QuickStatus:
         if status == "200 OK" and _held(environ) == job.version:
             status = "304 NOT MODIFIED"
         else:
-            body = orjson.dumps(context.presenter.present(job))
+            body = shown
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         headers += edge.common_headers(edge.request_id(environ.get("HTTP_X_REQUEST_ID", "")), rate)
         headers.append(edge.POLICY)
@@ -85,6 +92,21 @@ class QuickStatus:
             headers.append(edge.TRANSPORT_SECURITY)
         metrics.observe("GET", RULE, int(status[:3]), time.perf_counter() - started)
         return status, headers, body
+
+    def _job(self, job_id: str) -> tuple[Job, bytes]:
+        """The job as it is, and as its client sees it."""
+        fields = self._read(job_id)
+        known = self._known.get(job_id)
+        if known is not None and str(known[0].version) == fields["version"]:
+            return known
+        job = Job.from_fields(fields)
+        shown = orjson.dumps(self._context.presenter.present(job))
+        # A link is signed anew each time, and told to nobody else.
+        if job.artifact is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[job_id] = (job, shown)
+        return job, shown
 
 
 def is_plain(environ: WSGIEnvironment) -> bool:

@@ -76,9 +76,11 @@ class Connection(asyncio.Protocol):
         self._watcher = watcher
         self._job_id = watcher.job_id
         self._buffer = b""
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         self._watcher.soak.counts["connections"] += 1
         version = self._watcher.version
         known = f"Last-Event-ID: {version}\r\n" if version else ""
@@ -86,6 +88,11 @@ class Connection(asyncio.Protocol):
         transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{known}\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
+            # 503 while the server is full or the store is slow: come back later.
+            self._watcher.soak.counts[f"refused with {data[9:12].decode()}"] += 1
+            self._transport.close()
+            return
         *events, self._buffer = (self._buffer + data).split(b"\n\n")
         for event in events:
             fields = dict(line.partition(b": ")[::2] for line in event.split(b"\n"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any, Final
 
 import gevent
 import structlog
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
+from gevent.hub import Waiter
 from redis.exceptions import RedisError
 
 from api.live.crowd import READ, WRITE
@@ -22,8 +23,8 @@ from common.store.feed import EventFeed
 #: Seconds until a caller is told that the store does not answer, and until it may ask again.
 PATIENCE: Final = 1.5
 RETRY_AFTER: Final = 2.0
-#: Seconds for a mere reading: who gives up then can still ask by another way.
-READ_PATIENCE: Final = 0.4
+#: Seconds for a mere reading, as far as ticks tell them: who gives up can ask by another way.
+READ_PATIENCE: Final = 0.25
 #: Longest pause between two attempts to reach the store, seconds.
 RECONNECT: Final = 0.5
 
@@ -43,8 +44,9 @@ class Link:
         self._readable: Any = None
         self._writable: Any = None
         self._flushing = False
-        #: Who waits for a job to be read.
-        self._readers: dict[str, list[AsyncResult]] = {}
+        #: Who waits for a job to be read, and since when, in the order of asking. Not AsyncResults:
+        #: their timeouts would cost as much as the rest of a poll's way to the store and back.
+        self._readers: dict[str, tuple[float, list[Any]]] = {}
         gevent.spawn(self._stay_connected)
 
     def join(self, job_id: str, watcher: Watcher) -> Job:
@@ -64,26 +66,24 @@ class Link:
             raise JobNotFound
         return job
 
-    def read(self, job_id: str) -> Job:
-        """The job as it is now: together with whatever else is asked for in this turn.
+    def read(self, job_id: str) -> Mapping[str, str]:
+        """The job's fields as they are now: together with whatever else is asked for in this turn.
 
         Raises ``JobNotFound``, and ``BackendUnavailable`` when the store does not answer in time.
         """
         if not self._feed.connected:
             raise BackendUnavailable(retry_after=RETRY_AFTER)
-        answer: AsyncResult = AsyncResult()
-        readers = self._readers.setdefault(job_id, [])
-        if not readers:
+        reader = Waiter()
+        if job_id in self._readers:
+            self._readers[job_id][1].append(reader)
+        else:
+            self._readers[job_id] = (time.monotonic(), [reader])
             self._feed.read([job_id])
             self._flush_soon()
-        readers.append(answer)
-        try:
-            fields: dict[str, str] | None = answer.get(timeout=READ_PATIENCE)
-        except gevent.Timeout:
-            raise BackendUnavailable(retry_after=RETRY_AFTER) from None
+        fields: Mapping[str, str] | None = reader.get()
         if fields is None:
             raise JobNotFound
-        return Job.from_fields(fields)
+        return fields
 
     def leave(self, job_id: str, watcher: Watcher) -> None:
         """Watch no longer."""
@@ -93,6 +93,11 @@ class Link:
     def tick(self, now: float) -> None:
         """Start heartbeats that are due, and see whether the store is still there."""
         self.hub.tick(now)
+        for since, _ in self._readers.values():
+            if now - since > READ_PATIENCE:
+                self._give_up_reading()
+            # They are in the order of asking.
+            break
         if self._feed.connected:
             try:
                 self._feed.check()
@@ -119,12 +124,19 @@ class Link:
         """The feed has something to read."""
         try:
             for job_id, fields in self._feed.receive():
-                for answer in self._readers.pop(job_id, ()):
-                    answer.set(fields)
+                if job_id in self._readers:
+                    for reader in self._readers.pop(job_id)[1]:
+                        reader.switch(fields)
                 self.hub.change(job_id, fields)
         except (RedisError, OSError) as error:
             self._disconnect(error)
         self._flush_soon()
+
+    def _give_up_reading(self) -> None:
+        given_up, self._readers = self._readers, {}
+        for _, readers in given_up.values():
+            for reader in readers:
+                reader.throw(BackendUnavailable(retry_after=RETRY_AFTER))
 
     def _flush_soon(self) -> None:
         """Send what the feed has queued, in this turn of the loop, all of it together."""
@@ -158,9 +170,7 @@ class Link:
                 _stop(watcher)
         self._readable = self._writable = None
         self._feed.close()
-        readers, self._readers = self._readers, {}
-        for answer in chain.from_iterable(readers.values()):
-            answer.set_exception(BackendUnavailable(retry_after=RETRY_AFTER))
+        self._give_up_reading()
         self._lost.set()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,8 +78,8 @@ class LiveUpdates:
             self._waiters.discard(waiter)
             link.leave(job_id, waiter)
 
-    def read(self, job_id: str) -> Job:
-        """The job as it is. Raises ``JobNotFound`` and ``BackendUnavailable``."""
+    def read(self, job_id: str) -> Mapping[str, str]:
+        """The job's fields as they are. Raises ``JobNotFound`` and ``BackendUnavailable``."""
         return self._link(job_id).read(job_id)
 
     def open(self, job_id: str, form: Form, *, user: str) -> tuple[Stream, Job]:

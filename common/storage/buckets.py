@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 DAY = 86_400
-CHECK_SECONDS = 2
+#: Whether the storage answers has to be known soon; setting a bucket up may take its time.
+CHECK_SECONDS = 2.0
+SETUP_SECONDS = 20.0
 
 
 class BucketCalls:
@@ -31,15 +33,14 @@ class BucketCalls:
         credentials: Credentials | None,
         public_endpoint: str | None,
     ) -> None:
-        config = Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path" if endpoint else "auto"},
-            connect_timeout=CHECK_SECONDS / 2,
-            read_timeout=CHECK_SECONDS / 2,
-            retries={"total_max_attempts": 1},
-        )
-
-        def client(url: str | None) -> S3Client:
+        def client(url: str | None, patience: float = CHECK_SECONDS, tries: int = 1) -> S3Client:
+            config = Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path" if endpoint else "auto"},
+                connect_timeout=patience / 2,
+                read_timeout=patience / 2,
+                retries={"total_max_attempts": tries},
+            )
             made: S3Client = boto3.client(
                 "s3",
                 endpoint_url=url,
@@ -52,6 +53,7 @@ class BucketCalls:
             return made
 
         self._client = client(endpoint)
+        self._setup = client(endpoint, SETUP_SECONDS, tries=3)
         self._public = client(public_endpoint) if public_endpoint else self._client
 
     def presign_get(
@@ -96,18 +98,18 @@ class BucketCalls:
 
     def _create(self, bucket: str) -> None:
         try:
-            self._client.head_bucket(Bucket=bucket)
+            self._setup.head_bucket(Bucket=bucket)
         except ClientError as error:
             if _status(error) != 404:
                 raise
         else:
             return
-        region = self._client.meta.region_name
+        region = self._setup.meta.region_name
         try:
             if region == "us-east-1":
-                self._client.create_bucket(Bucket=bucket)
+                self._setup.create_bucket(Bucket=bucket)
             else:
-                self._client.create_bucket(
+                self._setup.create_bucket(
                     Bucket=bucket,
                     CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
                 )
@@ -119,7 +121,7 @@ class BucketCalls:
                 raise
 
     def _expire(self, bucket: str, days: int) -> None:
-        self._client.put_bucket_lifecycle_configuration(
+        self._setup.put_bucket_lifecycle_configuration(
             Bucket=bucket,
             LifecycleConfiguration={
                 "Rules": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from werkzeug.test import Client
 
 from api.context import EXTENSION
 from api.quick_status import QuickStatus
-from common.errors import BackendUnavailable
+from common.errors import BackendUnavailable, JobNotFound
 from common.jobs.model import Failure, Job, JobSpec
+from common.store import keys
 from common.store.jobs import JobStore
-from common.store.queries import JobQueries
 from tests.unit.api.conftest import ARTIFACT
 
 NOW = 1_790_000_000.5
@@ -52,9 +53,16 @@ def cancelled(jobs: JobStore) -> Job:
     return jobs.cancel(queued(jobs).id)
 
 
+def fields_of(redis: Redis, job_id: str) -> dict[str, str]:
+    fields: dict[str, str] = redis.hgetall(keys.status(job_id))  # type: ignore[assignment]
+    if not fields:
+        raise JobNotFound
+    return fields
+
+
 @pytest.fixture
 def clients(
-    make_app: Callable[..., Flask], queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Flask], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Client, Client, list[str]]:
     """The quick way, Flask's own, and the ids of the jobs that were answered quickly."""
     monkeypatch.setattr("time.time", lambda: NOW)
@@ -63,11 +71,13 @@ def clients(
     monkeypatch.setattr("api.limits.Limiter.exchange", lambda _: None)
     read: list[str] = []
 
-    def reading(job_id: str) -> Job:
+    def reading(job_id: str) -> dict[str, str]:
         read.append(job_id)
-        return queries.get(job_id)
+        return fields_of(redis, job_id)
 
     slow, behind = make_app(), make_app()
+    for app in (slow, behind):
+        monkeypatch.setattr(app.extensions[EXTENSION].limiter, "_clock", lambda: NOW)
     quick = QuickStatus(behind.wsgi_app, behind.extensions[EXTENSION], reading)
     return Client(quick), Client(slow), read
 
@@ -142,10 +152,11 @@ def test_upper_case_id_names_the_same_job(
 
 
 def test_quick_polls_count_against_the_limit_of_all_requests(
-    make_app: Callable[..., Flask], queries: JobQueries, jobs: JobStore
+    make_app: Callable[..., Flask], redis: Redis, jobs: JobStore
 ) -> None:
     app = make_app(requests_per_minute_ip=3)
-    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], queries.get))
+    read = partial(fields_of, redis)
+    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], read))
     path = f"/v1/download/status/{queued(jobs).id}"
     answers = [client.get(path) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
@@ -153,14 +164,37 @@ def test_quick_polls_count_against_the_limit_of_all_requests(
 
 
 def test_store_that_is_away_is_left_to_flask(
-    make_app: Callable[..., Flask], jobs: JobStore, redis: Redis
+    make_app: Callable[..., Flask], jobs: JobStore
 ) -> None:
-    def unavailable(job_id: str) -> Job:
+    def unavailable(job_id: str) -> dict[str, str]:
         raise BackendUnavailable
 
     app = make_app()
     client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], unavailable))
     assert client.get(f"/v1/download/status/{queued(jobs).id}").status_code == 200
+
+
+def test_change_is_seen_by_the_next_poll(
+    clients: tuple[Client, Client, list[str]], jobs: JobStore
+) -> None:
+    quick, slow, _ = clients
+    job = queued(jobs)
+    path = f"/v1/download/status/{job.id}"
+    for change in (lambda: None, lambda: jobs.claim(job.id, "w"), lambda: jobs.cancel(job.id)):
+        change()
+        for _ in range(2):
+            assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+
+
+def test_link_is_signed_anew_for_each_poll(
+    clients: tuple[Client, Client, list[str]], jobs: JobStore, storage: Any, monkeypatch: Any
+) -> None:
+    quick, _, _ = clients
+    path = f"/v1/download/status/{completed(jobs).id}"
+    links = iter(("https://first", "https://second"))
+    monkeypatch.setattr(storage, "presign_get", lambda *_, **__: next(links))
+    seen = [quick.get(path).get_json()["downloadUrl"] for _ in range(2)]
+    assert seen == ["https://first", "https://second"]
 
 
 def test_each_poll_has_an_id_of_its_own(
