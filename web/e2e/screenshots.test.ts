@@ -55,12 +55,10 @@ test.runIf(wanted)(
     await page.waitForTimeout(4_500);
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
+      await page.waitForTimeout(500);
       const name = colorScheme === "light" ? "operator-page.png" : "operator-page-dark.png";
       await page.screenshot({ path: join(IMAGES, name), fullPage: true });
     }
-    await page.setViewportSize(phone.viewport ?? { width: 390, height: 844 });
-    await page.waitForTimeout(500);
-    await page.screenshot({ path: join(IMAGES, "operator-page-phone.png"), fullPage: true });
     await context.close();
   },
   300_000,
