@@ -33,7 +33,11 @@ from stack.system import System
 OUTAGE = float(os.environ.get("OUTAGE") or 5)
 #: Seconds between two jobs of one poster.
 PAUSE = 0.1
-LIMITS = {"CREATE_PER_MINUTE_IP": "1000000", "CREATE_PER_MINUTE_USER": "1000000"}
+LIMITS = {
+    "CREATE_PER_MINUTE_IP": "1000000",
+    "CREATE_PER_MINUTE_USER": "1000000",
+    "MAX_ACTIVE_JOBS": "1000000",
+}
 
 
 class Posters:
