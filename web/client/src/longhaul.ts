@@ -35,11 +35,7 @@ export class Longhaul {
     const locks = globalThis.navigator?.locks;
     const name = NAME + http.base;
     const isPage = typeof window !== "undefined";
-    const slots = new Slots(
-      name,
-      options.connections ?? CONNECTIONS,
-      isPage ? locks : undefined,
-    );
+    const slots = new Slots(name, options.connections ?? CONNECTIONS, isPage ? locks : undefined);
     this.operator = new Operator(http, slots);
     this.#memory = new Memory(options.storage ?? (isPage ? pageStorage() : undefined));
     this.#tools = {

@@ -42,8 +42,9 @@ export class Operator {
     }
   }
 
-  deadLetters(signal?: AbortSignal): Promise<DeadLettersPage> {
-    return this.http.json("/v1/admin/dead-letters", { ...(signal && { signal }) });
+  /** The newest `limit` of them, at most 100. */
+  deadLetters(limit: number, signal?: AbortSignal): Promise<DeadLettersPage> {
+    return this.http.json(`/v1/admin/dead-letters?limit=${limit}`, { ...(signal && { signal }) });
   }
 
   requeue(jobId: string): Promise<unknown> {

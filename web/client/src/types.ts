@@ -9,7 +9,6 @@ export type Priority = Job["priority"];
 
 export type FileReport = Schemas["FileReport"];
 export type FilesPage = Schemas["Files"];
-export type JobsPage = Schemas["Jobs"];
 export type Result = Schemas["Result"];
 export type CheckedFile = Schemas["Check"];
 export type QueueStatistics = Schemas["Statistics"];
