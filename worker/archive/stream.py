@@ -36,6 +36,11 @@ def part_size(number: int, *, equal: bool) -> int:
     return 8 * MIB if number <= 1000 else 24 * MIB
 
 
+def capacity(*, equal: bool) -> int:
+    """The bytes of the largest archive that can be streamed."""
+    return sum(part_size(number, equal=equal) for number in range(1, MAX_PARTS + 1))
+
+
 @dataclass
 class StreamedPart:
     """A part of the upload in the making."""
