@@ -23,6 +23,7 @@ from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
 from api.queue_figures import QueueFigures
+from api.quick_initiate import QuickInitiate
 from api.quick_status import QuickStatus
 from api.remembered import Remembered
 from api.routes import (
@@ -47,6 +48,8 @@ from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
@@ -70,7 +73,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     metrics.install(app)
     edge.install(app)
     _allow_origins(app, settings)
-    _answer_plain_polls_at_once(app, settings)
+    _answer_plain_requests_at_once(app, settings)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
@@ -85,15 +88,18 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     return app
 
 
-def _answer_plain_polls_at_once(app: Flask, settings: Settings) -> None:
+def _answer_plain_requests_at_once(app: Flask, settings: Settings) -> None:
     context: Context = app.extensions[EXTENSION]
-    # With owners or origins to check, or spans to measure, Flask decides.
-    if isinstance(context.live, LiveUpdates) and not (
-        context.authenticator.owned or settings.cors_origins or tracing.enabled()
-    ):
-        app.wsgi_app = QuickStatus(  # type: ignore[method-assign, assignment]
-            app.wsgi_app, context, context.live.read
-        )
+    # With origins to check, or spans to measure, Flask decides.
+    if not isinstance(context.live, LiveUpdates) or settings.cors_origins or tracing.enabled():
+        return
+    quick: WSGIApplication = QuickInitiate(
+        app.wsgi_app, context, most_bytes=settings.max_body_bytes
+    )
+    # With owners to check too.
+    if not context.authenticator.owned:
+        quick = QuickStatus(quick, context, context.live.read)
+    app.wsgi_app = quick  # type: ignore[method-assign, assignment]
 
 
 def live_updates(services: Services) -> LiveUpdates:
@@ -115,7 +121,7 @@ def _context(services: Services, live: Live | None) -> Context:
     statistics = QueueStatistics(services.redis)
     history = _history(services)
     return Context(
-        jobs=services.jobs,
+        jobs=services.jobs.by(live.run) if isinstance(live, LiveUpdates) else services.jobs,
         queries=services.queries,
         statistics=statistics,
         archive_totals=ArchiveTotals(services.redis),

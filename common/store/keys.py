@@ -54,6 +54,8 @@ PATTERNS: Final = {
     "user_active": "user:active:{tag}:{user}",
     # Hash: digest of a request -> id of the unfinished job that it made.
     "user_inflight": "user:inflight:{tag}:{user}",
+    # How many jobs the user asked for in a minute; kept for two.
+    "user_rate": "user:rate:{tag}:{user}:{minute}",
     # Hash: lane -> the one job of the user whose hint is out; the others stand in line.
     "user_turn": "user:turn:{tag}:{user}",
     "user_line": "user:line:{tag}:{user}:{lane}",
@@ -108,6 +110,12 @@ def partition_of_job(job_id: str) -> int:
     return int(job_id[1], 16)
 
 
+def partition_of_key(key: str) -> int:
+    """Of a key that begins with a job's or a partition's own name, not a user's."""
+    start = key.index("{p") + 2
+    return int(key[start : start + 2])
+
+
 def tag_of_job(job_id: str) -> str:
     return tag_of_partition(partition_of_job(job_id))
 
@@ -159,6 +167,10 @@ def delivery_log(job_id: str, version: int) -> str:
 
 def user_jobs(user: str) -> str:
     return PATTERNS["user_jobs"].format(tag=tag_of_user(user), user=user)
+
+
+def user_rate(user: str, minute: int) -> str:
+    return PATTERNS["user_rate"].format(tag=tag_of_user(user), user=user, minute=minute)
 
 
 def user_active(user: str) -> str:

@@ -15,10 +15,10 @@ local hints = {}
 local function send(id, lane)
   redis.call('ZADD', key.hinted(lane), text(now), id)
   if (args.message or '') ~= '' then
+    local queue = args.queue .. lane
     local unique = id .. '.' .. text(now) .. '.' .. redis.call('HGET', key.status(id), 'version')
-    local message = string.gsub(string.gsub(args.message, '@JOB@', id), '@TAG@', unique)
-    message = string.gsub(message, '@QUEUE@', args.queue .. lane)
-    redis.call('LPUSH', args.queue .. lane, message)
+    local marks = {JOB = id, TAG = unique, QUEUE = queue}
+    redis.call('LPUSH', queue, (string.gsub(args.message, '@(%u+)@', marks)))
   else
     hints[#hints + 1] = id
     hints[#hints + 1] = lane
