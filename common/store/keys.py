@@ -103,7 +103,7 @@ def tag_of_partition(number: int) -> str:
 
 
 def tag_of_user(user: str) -> str:
-    return tag_of_partition(partition_of_user(user))
+    return _TAGS[partition_of_user(user)]
 
 
 def partition_of_job(job_id: str) -> int:
@@ -117,11 +117,14 @@ def partition_of_key(key: str) -> int:
 
 
 def tag_of_job(job_id: str) -> str:
-    return tag_of_partition(partition_of_job(job_id))
+    return _TAGS[partition_of_job(job_id)]
 
 
 def all_tags() -> list[str]:
-    return [tag_of_partition(number) for number in range(PARTITIONS)]
+    return list(_TAGS)
+
+
+_TAGS: Final = tuple(tag_of_partition(number) for number in range(PARTITIONS))
 
 
 def status(job_id: str) -> str:

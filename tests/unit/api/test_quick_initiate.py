@@ -97,7 +97,7 @@ PLAIN: list[dict[str, Any]] = [
 @pytest.mark.parametrize("request_", PLAIN)
 def test_quick_answer_is_the_slow_one(twins: Twins, request_: dict[str, Any]) -> None:
     if "X-Request-ID" in request_.get("headers", {}):
-        twins._patch.setattr("uuid.uuid4", lambda: "drawn")
+        twins._patch.setattr("random.getrandbits", lambda _: 7)
     quick, slow = twins.tell(request_)
     assert quick == slow
     assert quick[0][0] == "202 ACCEPTED"
