@@ -151,7 +151,9 @@ class EventFeed:
         while (reply := self._reader.gets()) is not _NOTHING:
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == "message":
-                    yield from self._published(_job_id(reply[1]), reply[2])
+                    change = self._published(_job_id(reply[1]), reply[2])
+                    if change is not None:
+                        yield change
                 continue
             asked, _ = self._awaited.popleft()
             if callable(asked):
@@ -161,16 +163,16 @@ class EventFeed:
             elif asked is not None:
                 yield Change(asked, reply or None)
 
-    def _published(self, job_id: str, message: str) -> Iterator[Change]:
+    def _published(self, job_id: str, message: str) -> Change | None:
         try:
             fields = orjson.loads(message)
         except orjson.JSONDecodeError:
             fields = None
         if isinstance(fields, dict) and fields.get("id") == job_id:
-            yield Change(job_id, fields)
-        else:
-            # Whoever else published there: the hash knows.
-            self._ask(job_id)
+            return Change(job_id, fields)
+        # Whoever else published there: the hash knows.
+        self._ask(job_id)
+        return None
 
     def _ask(self, job_id: str) -> None:
         self._queue("HGETALL", keys.status(job_id))
