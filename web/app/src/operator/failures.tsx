@@ -25,11 +25,14 @@ export function Failures({ failures, refusal }: FailuresProps) {
               <span className="row-main">
                 <code>{jobId.slice(0, 8)}</code>
                 <span className="row-text">
-                  {error ?? "Failed"} <span className="small muted">{who(userId)}</span>
+                  {error ?? "Failed"}
+                  <span className="row-note small muted">
+                    <span className="code">{errorCode}</span>
+                    {who(userId)}
+                    <span className="row-age">{age(completedAt)}</span>
+                  </span>
                 </span>
               </span>
-              <span className="code">{errorCode}</span>
-              <span className="small muted row-age">{age(completedAt)}</span>
             </li>
           ))}
         </ul>

@@ -3,7 +3,6 @@ import { useCallback } from "react";
 import "../styles/operator.css";
 import "../styles/charts.css";
 import "../styles/tables.css";
-import { ConnectionBadge } from "../ui/connection-badge.js";
 import { Charts } from "./charts.js";
 import { DeadLetters } from "./dead-letters.js";
 import { Failures } from "./failures.js";
@@ -28,8 +27,7 @@ export default function OperatorPage() {
     <div className="operator">
       <div className="operator-head">
         <h1>Operations</h1>
-        <ConnectionBadge connection={overview.connection} />
-        <HealthStrip health={health} trouble={overview.trouble} />
+        <HealthStrip health={health} connection={overview.connection} trouble={overview.trouble} />
         <Switch statistics={statistics} onChange={refresh} />
       </div>
       {statistics && (

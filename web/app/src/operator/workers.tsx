@@ -71,7 +71,7 @@ function JobRow({ job }: { job: Worker["jobs"][number] }) {
         <span className="lane">
           <span style={{ width: `${progress}%` }} />
         </span>
-        {progress} %
+        <span className="row-percent">{progress} %</span>
       </span>
     </li>
   );
