@@ -86,13 +86,15 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
     <li>
       <span className="row-main">
         <code>{id}</code>
-        <span className="row-text">{refusal ?? job.error ?? "Failed"}</span>
+        <span className="row-text">
+          {refusal ?? job.error ?? "Failed"}
+          <span className="row-note small muted">
+            <span className="code">{job.errorCode}</span>
+            <span>{attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}</span>
+            <span>{age(since)}</span>
+          </span>
+        </span>
       </span>
-      <span className="small muted">
-        {attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}
-      </span>
-      <span className="code">{job.errorCode}</span>
-      <span className="small muted row-age">{age(since)}</span>
       <button
         className="button small"
         type="button"
