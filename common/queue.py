@@ -19,6 +19,7 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from common import redis_url
+from common.jobs.model import WakeUp
 
 DOWNLOAD_TASK: Final = "longhaul.download"
 QUEUE_PREFIX: Final = "longhaul."
@@ -35,7 +36,7 @@ QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + lane for lane in LANES))
 #: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
 #: The marks are filled in by common/store/lua/include/hint.lua.
 _MESSAGE: Final = {
-    "body": json.dumps([["@JOB@"], {}, {}]),
+    "body": json.dumps([["@JOB@", "@LANE@", "@SENT@"], {}, {}]),
     "content-encoding": "utf-8",
     "content-type": "application/json",
     "headers": {
@@ -45,7 +46,7 @@ _MESSAGE: Final = {
         "root_id": "@TAG@",
         "parent_id": None,
         "group": None,
-        "argsrepr": "('@JOB@',)",
+        "argsrepr": "('@JOB@', '@LANE@', '@SENT@')",
         "kwargsrepr": "{}",
         "retries": 0,
         "timelimit": [None, None],
@@ -172,19 +173,25 @@ class Dispatcher:
         self.script_args = {"message": message, "queue": QUEUE_PREFIX}
         self._silent_until = 0.0
 
-    def send(self, hints: Iterable[tuple[str, str]]) -> None:
-        """Send (job id, lane) pairs. A broker that is down is no error: the sweeper sends again.
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send what no script could push. That a broker is down is no error: sweepers send again.
 
         After a failure nothing is sent for some seconds, so that not every caller waits for a
         broker that hangs.
         """
-        for job_id, lane in hints:
+        for wake_up in wake_ups:
             if time.monotonic() < self._silent_until:
                 return
             try:
-                self._app.send_task(DOWNLOAD_TASK, args=[job_id], queue=QUEUE_PREFIX + lane)
+                self._app.send_task(
+                    DOWNLOAD_TASK,
+                    args=[wake_up.job_id, wake_up.lane, wake_up.sent],
+                    queue=QUEUE_PREFIX + wake_up.lane,
+                )
             except (OperationalError, OSError) as error:
-                log.warning("wake-up not sent, the sweeper will", job_id=job_id, error=str(error))
+                log.warning(
+                    "wake-up not sent, the sweeper will", job_id=wake_up.job_id, error=str(error)
+                )
                 self._silent_until = time.monotonic() + SILENCE
 
     def waiting(self) -> dict[str, int] | None:

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError, CircuitRedisStorage
-from redis.cluster import RedisCluster
+from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 from redis.exceptions import RedisError
 
 from common.errors import (
@@ -29,6 +28,7 @@ from common.errors import (
 from common.jobs.model import Artifact
 from common.storage import BadChecksum
 from common.store import keys
+from worker.breaker_storage import BreakerStorage
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -69,7 +69,7 @@ class Circuit:
         self._client = client
         self._check = check
         self._reset = reset
-        self._storage: CircuitRedisStorage | None = None
+        self._storage: BreakerStorage | None = None
         self._breaker: CircuitBreaker | None = None
         self._healthy_until = 0.0
 
@@ -110,11 +110,8 @@ class Circuit:
     def _shared(self) -> CircuitBreaker | None:
         if self._breaker is None:
             try:
-                self._storage = CircuitRedisStorage(
-                    STATE_CLOSED,
-                    self._client,
-                    namespace=keys.breaker(self.name),
-                    cluster_mode=isinstance(self._client, RedisCluster),
+                self._storage = BreakerStorage(
+                    self._client, namespace=keys.breaker(self.name), reset=self._reset
                 )
             except RedisError as error:
                 log.warning("circuit is not known", service=self.name, error=str(error))
@@ -137,8 +134,7 @@ class Circuit:
 
     def _left(self) -> float:
         """Seconds until an open circuit may be tried."""
-        opened_at = self._storage.opened_at if self._storage else None
-        return 0.0 if opened_at is None else opened_at.timestamp() + self._reset - time.time()
+        return self._storage.left() if self._storage else 0.0
 
     def _passes_check(self, breaker: CircuitBreaker) -> bool:
         if self._check is None:

@@ -24,7 +24,7 @@ from worker.control import Control, RunControl
 from worker.sight import watched
 
 if TYPE_CHECKING:
-    from common.jobs.model import Job
+    from common.jobs.model import Job, WakeUp
     from common.store.jobs import Claim, JobStore
     from worker.heartbeat import Heart
 
@@ -77,13 +77,13 @@ class Runner:
         self._backoff = backoff
         self._may_start = may_start
 
-    def run_download(self, job_id: str) -> None:
+    def run_download(self, wake_up: WakeUp) -> None:
         """Take the job if it waits to be run, do it, and report how it ended."""
         if not self._may_start():
             # A slow no: the other wake-ups stay in the broker, where the sweeper sees them wait.
             time.sleep(SLOW_NO)
             return
-        claim = self._jobs.claim(job_id, self._name)
+        claim = self._jobs.claim(wake_up.job_id, self._name, wake_up)
         if claim is None:
             return
         with watched(claim.job) as done:

@@ -8,6 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.errors import DownloadError
+from common.jobs.model import WakeUp
 from common.queue import DOWNLOAD_TASK, UPKEEP_TASK
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def register(app: Celery, runner: Runner, upkeep: Upkeep) -> None:
     """Give the app its tasks, bound to this process's runner and upkeep."""
 
     @app.task(name=DOWNLOAD_TASK)
-    def download(job_id: str) -> None:
-        runner.run_download(job_id)
+    def download(job_id: str, lane: str, sent: str) -> None:
+        runner.run_download(WakeUp(job_id=job_id, lane=lane, sent=int(sent)))
 
     @app.task(name=UPKEEP_TASK)
     def tidy() -> None:

@@ -86,6 +86,17 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WakeUp:
+    """A message that tells the workers of a job that is ready."""
+
+    job_id: str
+    #: The broker's queue that it goes through.
+    lane: str
+    #: When, in milliseconds by the store's clock.
+    sent: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileReport:
     """One file of a job as its worker reported it."""
 

@@ -11,10 +11,25 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import orjson
 
 from common.jobs import events
-from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Lease, Progress
+from common.jobs.model import (
+    Artifact,
+    Failure,
+    FileReport,
+    Job,
+    JobSpec,
+    Lease,
+    Progress,
+    WakeUp,
+)
 from common.jobs.transitions import RESTARTABLE, JobState, sources_of
 from common.store import keys
-from common.store.records import decode_spec, failure_fields, progress_fields, reports_json
+from common.store.records import (
+    decode_spec,
+    decode_wake_ups,
+    failure_fields,
+    progress_fields,
+    reports_json,
+)
 from common.store.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -44,8 +59,8 @@ class WakeUps(Protocol):
     def script_args(self) -> Mapping[str, str]:
         """What a script needs to push the messages itself; no ``message``, if it cannot."""
 
-    def send(self, hints: Iterable[tuple[str, str]]) -> None:
-        """Send (job id, lane) pairs that a script could not push."""
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send those that a script could not push."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +146,19 @@ class JobStore:
             "digest": digest,
         }
 
-    def claim(self, job_id: str, worker: str) -> Claim | None:
-        """Take the job for one attempt, or None when it is not waiting to be run."""
+    def claim(self, job_id: str, worker: str, wake_up: WakeUp | None = None) -> Claim | None:
+        """Take the job for one attempt, or None when it is not waiting to be run.
+
+        ``wake_up``: the message that led here. It tells the sweeper how far its queue is read.
+        """
         args = {
             "id": job_id,
             "worker": worker,
             "claim": secrets.token_hex(8),
             "lease": _ms(self.limits.lease),
             "allowed": _sources(JobState.PROCESSING),
+            "lane": wake_up and wake_up.lane,
+            "sent": wake_up and wake_up.sent,
         }
         code, *values = self._dispatching("claim", keys.status(job_id), args)
         if code != "CLAIMED":
@@ -252,7 +272,7 @@ class JobStore:
         return self._scripts.call(verb, key, {**args, **self._wake_ups.script_args}, fields)
 
     def _send(self, hints: Sequence[str]) -> None:
-        self._wake_ups.send(zip(hints[::2], hints[1::2], strict=True))
+        self._wake_ups.send(decode_wake_ups(hints))
 
 
 def _sources(target: JobState) -> str:

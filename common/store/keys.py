@@ -38,7 +38,7 @@ PATTERNS: Final = {
     "dead": "jobs:dead:{tag}",  # dead letters; since when
     "failures": "jobs:failures:{tag}",  # the newest that failed; when
     "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
-    # Hash: lane -> when the newest hint that was claimed had been sent, milliseconds.
+    # Hash: lane -> when the newest hint that was read from the queue had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",
     # Exists while no job of the partition may be begun.
     "paused": "jobs:paused:{tag}",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import orjson
 
-from common.jobs.model import Failure, FileReport, JobSpec, OnMissing, Priority, Progress
+from common.jobs.model import Failure, FileReport, JobSpec, OnMissing, Priority, Progress, WakeUp
 
 
 def progress_fields(progress: Progress, *, percent: int) -> dict[str, object]:
@@ -42,3 +42,11 @@ def decode_spec(text: str) -> JobSpec:
         "on_missing": OnMissing(fields["on_missing"]),
     }
     return JobSpec(**{**fields, **typed})
+
+
+def decode_wake_ups(hints: Sequence[str]) -> list[WakeUp]:
+    """What a script hands out for others to send: id, lane and time, again and again."""
+    return [
+        WakeUp(job_id=job_id, lane=lane, sent=int(sent))
+        for job_id, lane, sent in zip(hints[::3], hints[1::3], hints[2::3], strict=True)
+    ]

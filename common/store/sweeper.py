@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from common.errors import WorkerLost
 from common.jobs.transitions import JobState, sources_of
 from common.store import keys
+from common.store.cluster import node_of
+from common.store.records import decode_wake_ups
 from common.store.scripts import Scripts, accept
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Jobs of each kind and partition in one sweep; the rest waits for the next.
 BATCH: Final = 100
-#: Milliseconds by which a wake-up must have been overtaken before it counts as lost.
+#: Milliseconds by which a wake-up must have been overtaken before it counts as lost: the time from
+#: reading a message to the claim, and from a script to the broker where that is another server.
 LOST_AFTER: Final = 5_000
 _LANES: Final = ("high", "normal", "low")
 
@@ -60,22 +63,23 @@ class Sweeper:
 
     def sweep(
         self,
-        waiting: Mapping[str, int] | None,
+        waiting: Callable[[], Mapping[str, int] | None],
         *,
         dead: Sequence[str] = (),
         reclaim: bool = True,
     ) -> Swept:
         """One look at all partitions.
 
-        ``waiting``: messages in the broker's queues, None when unknown. ``dead``: workers whose
-        jobs are taken before their leases lapse. ``reclaim=False`` believes every lease: after
-        the store was away, its workers must first have had the time to renew them.
+        ``waiting`` counts the messages in the broker's queues, None when unknown. ``dead``: workers
+        whose jobs are taken before their leases lapse. ``reclaim=False`` believes every lease:
+        after the store was away, its workers must first have had the time to renew them.
 
         Raises ``redis.exceptions.RedisError`` when the store cannot be reached.
         """
+        self._look_for_empty_queues(waiting)
         args = {
             **self._args,
-            **self._reached_args(waiting),
+            **{f"reached_{lane}": at for lane, at in self._reached.items()},
             "lost_after": LOST_AFTER,
             "dead": ",".join(dead),
             "reclaim": int(reclaim),
@@ -91,12 +95,15 @@ class Sweeper:
             totals = [total + int(count) for total, count in zip(totals, counts, strict=True)]
             for lane, at in zip(_LANES, reached, strict=True):
                 self._reached[lane] = max(self._reached[lane], int(at))
-            self._wake_ups.send(zip(hints[::2], hints[1::2], strict=True))
+            self._wake_ups.send(decode_wake_ups(hints))
         return Swept(*totals)
 
-    def _reached_args(self, waiting: Mapping[str, int] | None) -> dict[str, object]:
-        """Up to when each lane's queue has been read; empty where it is read to its end."""
-        return {
-            f"reached_{lane}": "" if waiting is not None and not waiting[lane] else at
-            for lane, at in self._reached.items()
-        }
+    def _look_for_empty_queues(self, waiting: Callable[[], Mapping[str, int] | None]) -> None:
+        """An empty queue has been read up to now."""
+        # The time first: what is sent while the messages are counted may not be among them, and
+        # this process may be held up for any time before it acts on what it saw.
+        clock: Any = node_of(self._client, keys.WORKERS).time()
+        now = clock[0] * 1000 + clock[1] // 1000
+        for lane, messages in (waiting() or {}).items():
+            if not messages:
+                self._reached[lane] = max(self._reached[lane], now)

@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.jobs.model import Failure, JobSpec
+from common.queue import LANES
 from common.store import keys
 from common.store.client import open_client
 from common.store.cluster import Cluster, uptime
@@ -28,7 +29,10 @@ from tests.topologies import Node, cluster
 from tests.unit.conftest import RecordedWakeUps
 
 USERS = [f"user-{number}" for number in range(40)]
-BUSY = {"high": 1, "normal": 1, "low": 1}
+
+
+def busy() -> dict[str, int]:
+    return dict.fromkeys(LANES, 7)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(
     assert (sum(figures.waiting.values()), figures.processing) == (30, 10)
     assert [job.id for job in JobQueries(redis).get_many(ids)] == ids
     sweeper = Sweeper(redis, wake_ups, Limits(), max_wait=300)
-    assert sweeper.sweep(BUSY, dead=["worker"]).recovered == 0
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
     assert QueueStatistics(redis).read().dead_letters == 10
     assert uptime(redis) >= 0
 

@@ -8,6 +8,7 @@ import fakeredis
 import pytest
 from redis import Redis
 
+from common.jobs.model import WakeUp
 from common.store.jobs import JobStore, Limits
 from common.store.queries import JobQueries
 from common.store.sweeper import Sweeper
@@ -18,10 +19,14 @@ class RecordedWakeUps:
 
     def __init__(self) -> None:
         self.script_args: Mapping[str, str] = {"message": "", "queue": "longhaul."}
-        self.sent: list[tuple[str, str]] = []
+        self.wake_ups: list[WakeUp] = []
 
-    def send(self, hints: Iterable[tuple[str, str]]) -> None:
-        self.sent += hints
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        self.wake_ups += wake_ups
+
+    @property
+    def sent(self) -> list[tuple[str, str]]:
+        return [(wake_up.job_id, wake_up.lane) for wake_up in self.wake_ups]
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta, tzinfo
 from types import SimpleNamespace
 from typing import Any
 
 import fakeredis
+import pybreaker
 import pytest
 
 from common.errors import (
@@ -142,6 +144,39 @@ def test_every_worker_knows_of_an_outage_and_of_its_end(
     service.away = False
     _soon(there.may_start)
     run(there, None)
+    assert here.may_start()
+    assert here.may_start()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_an_outage_ends_on_time_for_workers_whose_clocks_differ(
+    server: fakeredis.FakeServer,
+    circuit: Circuit,
+    service: Service,
+    hours: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Circuits(circuit)
+    there = Circuits(
+        Circuit("storage", fakeredis.FakeRedis(server=server), check=service.check, reset=1.2)
+    )
+
+    class ElsewhereNow(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    service.away = True
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(pybreaker, "datetime", ElsewhereNow)
+        with pytest.raises(ServiceAway) as away:
+            run(there, NetworkError())
+    assert away.value.retry_after is not None
+    assert 1 < away.value.retry_after < 2
+    assert not here.may_start()
+    service.away = False
+    _soon(here.may_start)
+    run(here, None)
     assert here.may_start()
     assert here.may_start()
 

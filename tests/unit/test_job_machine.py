@@ -11,6 +11,7 @@ from common.errors import JobConflict, LeaseLost, TooManyActiveJobs
 from common.jobs import events
 from common.jobs.model import Artifact, Failure, Job, JobSpec, Lease, Priority, Progress
 from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
+from common.queue import LANES
 from common.store import keys
 from common.store.jobs import JobStore, Limits
 from common.store.queries import JobQueries
@@ -18,8 +19,10 @@ from common.store.sweeper import Sweeper
 from tests.unit.conftest import RecordedWakeUps
 
 USERS = st.sampled_from(["alice", "bob"])
-LANES = ("high", "normal", "low")
-BUSY = dict.fromkeys(LANES, 1)
+
+
+def busy() -> dict[str, int]:
+    return dict.fromkeys(LANES, 7)
 
 
 class Jobs(RuleBasedStateMachine):
@@ -113,13 +116,19 @@ class Jobs(RuleBasedStateMachine):
     def retry_falls_due(self, job_id: str) -> None:
         name = keys.of_partition("retries", keys.tag_of_job(job_id))
         self.redis.zadd(name, {job_id: 0}, xx=True)
-        self.expired_leases.sweep(BUSY)
+        self.expired_leases.sweep(busy)
+
+    @rule(job_id=job_ids, lane=st.sampled_from(["normal", "low"]))
+    def waits_too_long(self, job_id: str, lane: str) -> None:
+        name = keys.of_partition("waiting", keys.tag_of_job(job_id), lane)
+        self.redis.zadd(name, {job_id: 1}, xx=True)
+        self.expired_leases.sweep(busy)
 
     @rule(lease=consumes(leases))
     def worker_dies(self, lease: Lease) -> None:
         name = keys.of_partition("leases", keys.tag_of_job(lease.job_id))
         self.redis.zadd(name, {lease.job_id: 0}, xx=True)
-        self.expired_leases.sweep(BUSY)
+        self.expired_leases.sweep(busy)
 
     def _is_live(self, lease: Lease) -> bool:
         job = self.queries.get(lease.job_id)
@@ -161,7 +170,8 @@ class Jobs(RuleBasedStateMachine):
         assert members["waiting"] == queued - members["retries"]
         assert members["hinted"] <= members["waiting"]
         # Whoever waits has exactly one wake-up out in each lane.
-        turns = {(now[i].user, now[i].priority) for i in members["waiting"]}
+        lanes = {i: self.redis.hget(keys.status(i), "lane") for i in members["waiting"]}
+        turns = {(now[i].user, lane) for i, lane in lanes.items()}
         assert len(members["hinted"]) == len(turns)
 
     def _members(self, name: str, tag: str) -> list[str]:

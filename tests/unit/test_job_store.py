@@ -189,9 +189,9 @@ def test_a_retry_waits_its_backoff_and_counts(
     waiting = jobs.retry_later(claimed(jobs, job.id).lease, BROKEN, delay=0.05)
     assert waiting.retry_at is not None
     assert waiting.failure == BROKEN
-    assert sweeper.sweep(None).promoted == 0
+    assert sweeper.sweep(lambda: None).promoted == 0
     time.sleep(0.06)
-    assert sweeper.sweep(None).promoted == 1
+    assert sweeper.sweep(lambda: None).promoted == 1
     assert wake_ups.sent == [(job.id, "normal")] * 2
     assert claimed(jobs, job.id).job.attempt == 2
 

@@ -6,6 +6,7 @@ import pytest
 from redis import Redis
 
 from common.jobs.model import Failure, JobSpec
+from common.queue import LANES
 from common.store import keys
 from common.store import sweeper as sweeper_module
 from common.store.jobs import JobStore
@@ -13,7 +14,9 @@ from common.store.pause import Pause
 from common.store.sweeper import Sweeper
 from tests.unit.conftest import RecordedWakeUps
 
-EMPTY = {"high": 0, "normal": 0, "low": 0}
+
+def empty() -> dict[str, int]:
+    return dict.fromkeys(LANES, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +32,11 @@ def test_wake_ups_that_came_to_nothing_are_sent_again_after_the_pause(
     pause.pause()
     assert pause.paused()
     assert all(jobs.claim(job_id, "worker") is None for job_id in ids)
-    assert sweeper.sweep(EMPTY).resent == 0
+    assert sweeper.sweep(empty).resent == 0
     pause.resume()
     assert not pause.paused()
-    wake_ups.sent.clear()
-    assert sweeper.sweep(EMPTY).resent == 20
+    wake_ups.wake_ups.clear()
+    assert sweeper.sweep(empty).resent == 20
     assert sorted(job_id for job_id, _ in wake_ups.sent) == sorted(ids)
     assert all(jobs.claim(job_id, "worker") for job_id in ids)
 
@@ -49,9 +52,9 @@ def test_a_retry_that_falls_due_waits_for_the_end_of_the_pause(
     redis.zadd(keys.of_partition("retries", keys.tag_of_job(job_id)), {job_id: 0})
     pause = Pause(redis)
     pause.pause()
-    assert sweeper.sweep(EMPTY).promoted == 0
+    assert sweeper.sweep(empty).promoted == 0
     pause.resume()
-    assert sweeper.sweep(EMPTY).promoted == 1
+    assert sweeper.sweep(empty).promoted == 1
     assert jobs.claim(job_id, "worker")
 
 

@@ -1,10 +1,19 @@
 -- @include change
 -- @include hint
 -- queued → processing: a new attempt under a new fencing token and a lease.
--- Input: args.id, worker, claim (unique to this call), lease (ms), allowed
+-- Input: args.id, worker, claim (unique to this call), lease (ms), allowed; lane and sent (ms) of
+--        the wake-up that led here, empty when there was none
 -- Output: {'CLAIMED', snapshot, spec, hints…}, {'REFUSED'} when the job is not waiting to be run
 --         or the queue is paused: its hint is sent again after the pause
 -- Event: version + 1, journal; the user's next job in line is hinted.
+
+-- Read is read, even if it comes to nothing: what was sent before this wake-up has been read too.
+if args.sent ~= '' then
+  local reached = redis.call('HGET', key.reached(), args.lane) or '0'
+  if tonumber(args.sent) > tonumber(reached) then
+    redis.call('HSET', key.reached(), args.lane, args.sent)
+  end
+end
 
 local job = load(args.id)
 -- The client library sends again when an answer is lost: the lease is this caller's already.
@@ -15,10 +24,6 @@ if not job or not among(job.status, args.allowed) then return {'REFUSED'} end
 if redis.call('ZSCORE', key.retries(), args.id) then return {'REFUSED'} end
 if redis.call('EXISTS', key.paused()) == 1 then return {'REFUSED'} end
 
-local sent = redis.call('ZSCORE', key.hinted(job.lane), args.id)
-if sent and tonumber(sent) > tonumber(redis.call('HGET', key.reached(), job.lane) or 0) then
-  redis.call('HSET', key.reached(), job.lane, sent)
-end
 redis.call('ZADD', key.leases(), text(now + tonumber(args.lease)), args.id)
 local snapshot = change(args.id, {
   status = 'processing',

@@ -4,8 +4,8 @@
 --        job_ttl (ms), error (message for a lost worker), reclaim ('0': believe every lease, for
 --        the store itself was away), dead (workers that died, by commas), max_wait (ms in one lane),
 --        lost_after (ms by which a hint must have been overtaken to count as lost),
---        reached_high, reached_normal, reached_low (ms: when the newest hint that any partition has
---        seen claimed was sent; empty when the broker's queue is empty)
+--        reached_high, reached_normal, reached_low (ms: what was sent before has been read from
+--        the broker's queue)
 -- Output: {'SWEPT', recovered, failed, promoted, expired, resent,
 --          this partition's reached_high, reached_normal, reached_low, hints…}
 -- Event: whatever each job's change brings.
@@ -37,7 +37,7 @@ local function promote(id)
   redis.call('ZREM', key.retries(), id)
   local job = load(id)
   if job and job.status == 'queued' then
-    hint(id, job.user, job.priority)
+    hint(id, job.user, job.lane)
     promoted = promoted + 1
   end
 end
@@ -52,11 +52,10 @@ local function expire(id)
   end
 end
 
--- The broker's queues are first in, first out: a hint that is older than one already claimed was
--- overtaken, so its message is gone. With the queue empty every hint still out is gone.
+-- The broker's queues are first in, first out: a hint that is older than one already read was
+-- overtaken, so its message is gone.
 local function resend(lane)
-  local reached = tonumber(args['reached_' .. lane]) or math.huge
-  local latest = math.min(now, reached) - tonumber(args.lost_after)
+  local latest = tonumber(args['reached_' .. lane]) - tonumber(args.lost_after)
   for _, id in ipairs(due(key.hinted(lane), text(latest))) do
     send(id, lane)
     resent = resent + 1
@@ -67,6 +66,7 @@ end
 local function age(lane, better)
   for _, id in ipairs(due(key.waiting(lane), text(now - tonumber(args.max_wait)))) do
     local user = redis.call('HGET', key.status(id), 'user')
+    retract(id, lane)
     step_back(id, user, lane)
     redis.call('HSET', key.status(id), 'lane', better)
     hint(id, user, better)

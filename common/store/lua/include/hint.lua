@@ -7,21 +7,35 @@
 -- hint(id, user, lane): the job is ready to run: send its wake-up message, or put it in line.
 -- step_back(id, user, lane): it is no longer waiting; the next in line steps forward.
 --
+-- retract(id, lane): takes the job's message back, where it can be reached and is not read yet.
+--
 -- Event: a Celery message on the queue's list where the broker is this server (args.message);
--- elsewhere the caller gets `hints`, pairs of id and lane, and sends them itself.
+-- elsewhere the caller gets `hints`, triples of id, lane and time, and sends them itself.
 
 local hints = {}
+
+local function message(id, lane, sent)
+  local marks = {
+    JOB = id, LANE = lane, SENT = sent, QUEUE = args.queue .. lane,
+    TAG = id .. '.' .. sent .. '.' .. redis.call('HGET', key.status(id), 'version'),
+  }
+  return (string.gsub(args.message, '@(%u+)@', marks))
+end
 
 local function send(id, lane)
   redis.call('ZADD', key.hinted(lane), text(now), id)
   if (args.message or '') ~= '' then
-    local unique = id .. '.' .. text(now) .. '.' .. redis.call('HGET', key.status(id), 'version')
-    local message = string.gsub(string.gsub(args.message, '@JOB@', id), '@TAG@', unique)
-    message = string.gsub(message, '@QUEUE@', args.queue .. lane)
-    redis.call('LPUSH', args.queue .. lane, message)
+    redis.call('LPUSH', args.queue .. lane, message(id, lane, text(now)))
   else
-    hints[#hints + 1] = id
-    hints[#hints + 1] = lane
+    for _, value in ipairs({id, lane, text(now)}) do hints[#hints + 1] = value end
+  end
+end
+
+local function retract(id, lane)
+  local sent = redis.call('ZSCORE', key.hinted(lane), id)
+  if sent and (args.message or '') ~= '' then
+    -- From the tail, where the oldest are.
+    redis.call('LREM', args.queue .. lane, -1, message(id, lane, text(sent)))
   end
 end
 
