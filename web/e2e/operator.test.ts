@@ -30,6 +30,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await fetch(`${stack.url}/v1/admin/queue/resume`, { method: "POST" });
   expect(errors).toEqual([]);
   await context.close();
 });
@@ -164,8 +165,8 @@ test("a dead letter is listed, and requeued it succeeds", async () => {
 });
 
 test("a paused queue begins nothing until it is resumed, and what runs goes on", async () => {
-  const running = [await start(stack.origin.lasting(5)), await start(stack.origin.lasting(5))];
   await page.goto("/operator");
+  const running = [await start(stack.origin.lasting(12)), await start(stack.origin.lasting(12))];
   await section("Workers").getByText("2 of 2 busy").waitFor();
   const waiting = await Promise.all(
     Array.from({ length: 5 }, () => start(stack.origin.lasting(1))),
