@@ -82,7 +82,7 @@ describe.each(Object.entries(looks))("%s", (_name, look) => {
     await page.getByText(/[1-9] of 8 busy/).waitFor();
     expect(await faults(page)).toEqual([]);
     await page.getByText("24 hours").click();
-    await page.getByRole("img", { name: /Finished an hour/ }).waitFor();
+    await page.getByRole("img", { name: /Finished per hour/ }).waitFor();
     expect(await faults(page)).toEqual([]);
     expect(await overhang(page)).toBeLessThanOrEqual(0);
     await context.close();

@@ -40,6 +40,7 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
         Dead letters {count > 0 && <span className="count">{count.toLocaleString("en")}</span>}
       </h2>
       {!data && error && <Unavailable error={error} asks={false} />}
+      {!data && !error && <p className="muted">Not known yet.</p>}
       {data && !letters.length && <p className="muted">None.</p>}
       {letters.length > 0 && (
         <ul className="rows">

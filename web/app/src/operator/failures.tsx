@@ -17,6 +17,7 @@ export function Failures({ failures, refusal }: FailuresProps) {
     <section className="card table-card" aria-labelledby="failures-title">
       <h2 id="failures-title">Recent failures</h2>
       {refusal && <Unavailable error={refusal} asks={false} />}
+      {!failures && !refusal && <p className="muted">Not known yet.</p>}
       {failures && !failures.length && <p className="muted">No job has failed.</p>}
       {failures && failures.length > 0 && (
         <ul className="rows">

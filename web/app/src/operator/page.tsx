@@ -1,5 +1,5 @@
 import { useLonghaul } from "@longhaul/react";
-import { useCallback } from "react";
+import { useCallback, useEffect } from "react";
 import "../styles/operator.css";
 import "../styles/charts.css";
 import "../styles/tables.css";
@@ -23,6 +23,9 @@ export default function OperatorPage() {
   const { statistics, workers, failures, at, refusal, refresh } = overview;
   const askHealth = useCallback((stop: AbortSignal) => operator.health(stop), [operator]);
   const health = usePolled(askHealth, HEALTH_EVERY);
+  useEffect(() => {
+    document.title = "Operations · Longhaul";
+  }, []);
   return (
     <div className="operator">
       <div className="operator-head">
