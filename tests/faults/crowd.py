@@ -27,13 +27,11 @@ class Posted:
 
 
 class Crowd:
-    """Posts ``jobs`` requests from many users, some seconds apart; each is repeated until taken."""
+    """Posts requests from many users when they are let in; each is repeated until it is taken."""
 
-    def __init__(self, arena: Arena, *, jobs: int, users: int, seed: int, pause: float) -> None:
-        """``pause``: seconds between two jobs of one poster."""
+    def __init__(self, arena: Arena, *, jobs: int, users: int, seed: int) -> None:
         self._arena = arena
-        self._pause = pause
-        self._ended = threading.Event()
+        self._let_in = threading.Semaphore(0)
         self.posted = list(_requests(jobs, users, random.Random(seed)))
         self._queue = iter(self.posted)
         self._lock = threading.Lock()
@@ -48,15 +46,18 @@ class Crowd:
         """Whether every request has been accepted."""
         return not any(thread.is_alive() for thread in self._threads)
 
+    def let_in(self, jobs: int) -> None:
+        """So many more may post now."""
+        self._let_in.release(jobs)
+
     def accepted(self) -> list[Posted]:
         return [posted for posted in self.posted if posted.job_ids]
 
     def _post_all(self) -> None:
         with httpx.Client(base_url=self._arena.system.base_url, timeout=10) as http:
-            while (posted := self._next()) is not None:
+            while self._let_in.acquire() and (posted := self._next()) is not None:
                 while not self._post(http, posted):
                     time.sleep(0.3)
-                time.sleep(self._pause)
 
     def _next(self) -> Posted | None:
         with self._lock:
