@@ -51,7 +51,7 @@ test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
 	@$(NO_PAGE)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-large: $(INSTALLED)  ## A 5 GiB archive, composed and streamed: needs 12 GB of disk
+test-large: $(INSTALLED)  ## Archives of 2, 5 and 9 GiB, kill -9 and every tool: needs 30 GB of disk
 	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
 
 test-layouts: $(INSTALLED)  ## 20,000 random archive layouts with crashes at any call (LAYOUTS= of each kind)

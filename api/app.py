@@ -19,9 +19,11 @@ from api.context import EXTENSION, Context, FileIdRules
 from api.health import Health
 from api.jwks import RemoteKeys
 from api.limits import Limiter
+from api.live.board import Board
 from api.live.service import Bounds, LiveUpdates
 from api.live.tickets import Tickets
 from api.operators import Operators
+from api.overview import Overview
 from api.queue_figures import QueueFigures
 from api.quick_status import QuickStatus
 from api.remembered import Remembered
@@ -34,6 +36,7 @@ from api.routes import (
     history,
     jobs,
     operator,
+    overview,
     pages,
     sockets,
 )
@@ -42,6 +45,7 @@ from common.observability import tracing
 from common.presenter import JobPresenter
 from common.settings import SettingError
 from common.store.archive_totals import ArchiveTotals
+from common.store.failures import Failures
 from common.store.feed import open_feeds
 from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
@@ -53,10 +57,15 @@ if TYPE_CHECKING:
 
 
 #: What the OpenAPI document describes.
-_DOCUMENTED = (downloads, events, jobs, deliveries, operator, history, admin, health, pages)
+_DOCUMENTED = (
+    *(downloads, events, jobs, deliveries),
+    *(operator, overview, history, admin, health, pages),
+)
 
 
-def create_app(services: Services, *, live: Live | None = None) -> Flask:
+def create_app(
+    services: Services, *, live: Live | None = None, board: Board | None = None
+) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
     app = Flask("api", static_folder=None)
@@ -64,7 +73,7 @@ def create_app(services: Services, *, live: Live | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
     app.url_map.merge_slashes = False
-    app.extensions[EXTENSION] = _context(services, live)
+    app.extensions[EXTENSION] = _context(services, live, board)
 
     telemetry.install(app)
     metrics.install(app)
@@ -110,14 +119,28 @@ def live_updates(services: Services) -> LiveUpdates:
     )
 
 
-def _context(services: Services, live: Live | None) -> Context:
+def operators_board(services: Services) -> Board:
+    """The operators' streams of this process; gevent has to drive them."""
+    return Board(_overview(services).read, heartbeat=services.settings.heartbeat_interval)
+
+
+def _overview(services: Services) -> Overview:
+    return Overview(
+        queue=QueueStatistics(services.redis),
+        fleet=services.workers,
+        queries=services.queries,
+        failed=Failures(services.redis),
+        presenter=JobPresenter(services.storage, link_ttl=services.settings.link_ttl),
+    )
+
+
+def _context(services: Services, live: Live | None, board: Board | None) -> Context:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
     history = _history(services)
     return Context(
         jobs=services.jobs,
         queries=services.queries,
-        statistics=statistics,
         archive_totals=ArchiveTotals(services.redis),
         deliveries=services.deliveries,
         dead_letters=services.dead_letters,
@@ -125,7 +148,9 @@ def _context(services: Services, live: Live | None) -> Context:
         operators=Operators(
             token=settings.admin_token, trust_this_machine=settings.auth_mode == "none"
         ),
+        overview=_overview(services),
         live=live or Polling(services.queries),
+        board=board,
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=_authenticator(settings),
         limiter=Limiter(

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from api.catalogue import Catalogue
     from api.health import Health
     from api.limits import Limiter
+    from api.live.board import Board
     from api.live.tickets import Tickets
     from api.operators import Operators
+    from api.overview import Overview
     from api.queue_figures import QueueFigures
     from api.remembered import Remembered
     from api.waiting import Live
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from common.store.jobs import JobStore
     from common.store.pause import Pause
     from common.store.queries import JobQueries
-    from common.store.stats import QueueStatistics
 
 EXTENSION = "longhaul"
 
@@ -45,13 +46,15 @@ class Context:
 
     jobs: JobStore
     queries: JobQueries
-    statistics: QueueStatistics
     archive_totals: ArchiveTotals
     deliveries: Deliveries
     dead_letters: DeadLetters
     pause: Pause
     operators: Operators
+    overview: Overview
     live: Live
+    #: The operators' streams; None where no event loop drives them.
+    board: Board | None
     presenter: JobPresenter
     authenticator: Authenticator
     limiter: Limiter

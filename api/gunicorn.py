@@ -58,9 +58,13 @@ def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001  gunico
 
 def post_worker_init(worker: Worker) -> None:
     """The application is loaded: let the worker end its streams when it stops."""
-    from api.wsgi import live
+    from api.wsgi import board, live
 
-    worker.drain = live.drain
+    def drain(within: float) -> None:
+        board.end()
+        live.drain(within)
+
+    worker.drain = drain
     # What is loaded now stays: the collector need not look at it again with every full collection,
     # which would hold up all streams for tens of milliseconds.
     gc.collect()

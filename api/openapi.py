@@ -216,10 +216,11 @@ def complete(spec: APISpec) -> dict[str, Any]:
         {"required": ["file_ids"]},
         {"required": ["file_id"]},
     ]
-    made["components"]["schemas"]["Event"]["properties"]["data"] |= {
-        "contentMediaType": "application/json",
-        "contentSchema": {"$ref": "#/components/schemas/JobEvent"},
-    }
+    for event, content in (("Event", "JobEvent"), ("OverviewEvent", "Overview")):
+        made["components"]["schemas"][event]["properties"]["data"] |= {
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": f"#/components/schemas/{content}"},
+        }
     for path, item in made["paths"].items():
         for method, described in item.items():
             if isinstance(described, dict):

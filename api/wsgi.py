@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from api.app import create_app, live_updates
+from api.app import create_app, live_updates, operators_board
 from common.bootstrap import connect
 from common.observability import tracing
 from common.observability.errors import report_errors
@@ -20,4 +20,5 @@ report_errors(settings.sentry_dsn, service="api", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
 services = connect(settings, patience=PATIENCE)
 live = live_updates(services)
-app = create_app(services, live=live)
+board = operators_board(services)
+app = create_app(services, live=live, board=board)

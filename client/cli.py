@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from rich.console import Console
 
 from client.api import DEFAULT_URL, Longhaul, completed
-from client.display import details, fetching, follow
+from client.display import details, fetching, follow, given_up
 from client.errors import (
     ApiProblem,
     JobUnsuccessful,
@@ -71,7 +71,9 @@ class _Main(click.Group):
 def _complete_job(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
     options = ctx.find_root().params
     try:
-        with Longhaul(options["url"] or DEFAULT_URL, user=options["user"], timeout=1) as api:
+        with Longhaul(
+            options["url"] or DEFAULT_URL, token=options["token"], user=options["user"], timeout=1
+        ) as api:
             return [
                 CompletionItem(job.job_id, help=job.status)
                 for job in api.jobs(most=20)
@@ -224,12 +226,12 @@ def stats(session: Session) -> None:
 @click.option("--most", default=20, show_default=True, help="How many to show.")
 @click.pass_obj
 def dead_letters(session: Session, most: int) -> None:
-    """List jobs whose last attempt failed (operators only)."""
+    """List jobs that were given up, newest first (operators only)."""
     for letter in session.api.dead_letters(most=most):
         if session.as_json:
             session.json(letter)
         else:
-            click.echo("  ".join(str(letter.get(name)) for name in ("jobId", "errorCode", "error")))
+            click.echo(given_up(letter))
 
 
 def _target(job: Job, output: Path | None) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -56,6 +57,13 @@ def details(job: Job) -> str:
         case "processing":
             return " · ".join(_amounts(job))
     return ""
+
+
+def given_up(letter: Mapping[str, Any]) -> str:
+    """A dead letter on a line: the job, how often it was tried, why it failed."""
+    job, tries = letter["job"], len(letter["attempts"])
+    times = "once" if tries == 1 else f"{tries} times"
+    return f"{job['jobId']}  tried {times:<8}  {job['error']} ({job['errorCode']})"
 
 
 def size_text(size: int) -> str:

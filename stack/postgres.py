@@ -23,13 +23,18 @@ from stack.process import Process, accepts_connections, free_port, wait_until
 UNPRIVILEGED = "nobody"
 
 #: $1: the programs' folder, $2: where the data go, $3: the port. Made aside and moved into place,
-#: so that a start that was interrupted leaves nothing that looks like a database.
+#: so that a start that was interrupted leaves nothing that looks like a database. A server that was
+#: killed holds its lock for as long as nobody reaps it: the lock is given to the one that begins,
+#: which PostgreSQL accepts once no process uses the old one's memory any more.
 _RUN = """
 set -e
 if [ ! -f "$2/PG_VERSION" ]; then
   rm -rf "$2.new"
   "$1/initdb" -D "$2.new" -U longhaul -A trust -E UTF8 --locale=C --no-sync --no-instructions
   mv "$2.new" "$2"
+fi
+if grep -qs "^State:.Z" "/proc/$(head -n 1 "$2/postmaster.pid" 2>&1)/status"; then
+  sed -i "1s/.*/$$/" "$2/postmaster.pid"
 fi
 exec "$1/postgres" -D "$2" -h 127.0.0.1 -p "$3" -k "" \
   -c shared_buffers=32MB -c max_connections=60 -c timezone=UTC

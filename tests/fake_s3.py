@@ -1,40 +1,20 @@
 """An object store in memory that keeps the rules of S3 that archives run into, and can crash.
 
-It stands where ``ObjectStore`` stands. ``crash_at`` counts calls: that one raises ``Crash``, before
-or after it took effect, and so does every call after it, as if the worker had been killed.
+It stands where ``ObjectStore`` stands.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 from zlib_ng.zlib_ng import crc32
 
-from common.errors import FileChanged, StorageError
-from common.storage import BadChecksum, Listed, ObjectMissing, Part, Upload, UploadMissing
-from common.storage.documents import ObjectInfo
-
-BORN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-class Crash(BaseException):
-    """The worker is gone."""
-
-
-@dataclass
-class Stored:
-    data: bytes
-    etag: str
-    metadata: dict[str, str]
-    crc32: int | None
-    modified: datetime = BORN
+from common.errors import StorageError
+from common.storage import BadChecksum, Part, Upload, UploadMissing
+from tests.fake_objects import BORN, FakeObjects, now
 
 
 @dataclass
@@ -45,132 +25,29 @@ class OpenUpload:
     parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)
 
 
-class FakeS3:
+class FakeS3(FakeObjects):
     """Thread safe. Parts but the last have ``least`` bytes, sources of copies more than that."""
 
-    def __init__(self, *, least: int = 100, keeps_checksums: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        least: int = 100,
+        keeps_checksums: bool = True,
+        copies: bool = True,
+        heeds_if_match: bool = True,
+        equal_parts: bool = False,
+    ) -> None:
+        """``equal_parts``: all parts but the last must have one size, as with Cloudflare R2."""
+        super().__init__(keeps_checksums=keeps_checksums)
         self.least = least
-        self.keeps_checksums = keeps_checksums
+        self.copies = copies
+        self.heeds_if_match = heeds_if_match
+        self.equal_parts = equal_parts
         #: AWS forgets an upload once it is completed; SeaweedFS answers the same again.
         self.forgets_completed = True
-        self.objects: dict[tuple[str, str], Stored] = {}
         self.open_uploads: dict[str, OpenUpload] = {}
         self.completed: dict[str, str] = {}
-        self.calls: list[str] = []
-        self.crash_at: int | None = None
-        self.crash_before = True
-        self.hook: Any = lambda _: None
-        self._dead = False
         self._ids = itertools.count(1)
-        self._lock = threading.RLock()
-
-    def revive(self, *, crash_at: int | None = None, before: bool = True) -> None:
-        """A new worker meets the same store."""
-        with self._lock:
-            self._dead = False
-            self.calls = []
-            self.crash_at, self.crash_before = crash_at, before
-
-    @contextmanager
-    def step(self, name: str) -> Any:
-        with self._lock:
-            if self._dead:
-                raise Crash
-            self.calls.append(name)
-            self.hook(name)
-            crashes = self.crash_at == len(self.calls)
-            if crashes and self.crash_before:
-                self._dead = True
-                raise Crash
-            yield
-            if crashes:
-                self._dead = True
-                raise Crash
-
-    def head(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
-        with self.step("head"):
-            found = self._get(bucket, key)
-            return ObjectInfo(
-                key=key,
-                size=len(found.data),
-                etag=found.etag,
-                modified=found.modified,
-                content_type="application/octet-stream",
-                metadata=found.metadata,
-                content_disposition=None,
-                crc32=found.crc32,
-            )
-
-    def list_objects(
-        self, bucket: str, *, prefix: str = "", start_after: str = "", limit: int = 1000, **_: Any
-    ) -> list[Listed]:
-        with self.step("list"):
-            keys = sorted(
-                k
-                for b, k in self.objects
-                if b == bucket and k.startswith(prefix) and k > start_after
-            )
-            found = [(key, self.objects[bucket, key]) for key in keys[:limit]]
-            return [
-                Listed(key=key, size=len(o.data), etag=o.etag, modified=o.modified)
-                for key, o in found
-            ]
-
-    def read_into(
-        self,
-        bucket: str,
-        key: str,
-        view: memoryview,
-        *,
-        start: int = 0,
-        if_match: str | None = None,
-        progress: Any = lambda _: None,
-        **_: Any,
-    ) -> None:
-        with self.step("read"):
-            data = self._get(bucket, key, if_match).data[start : start + len(view)]
-            assert len(data) == len(view), "read beyond the object"
-            view[:] = data
-            progress(len(view))
-
-    @contextmanager
-    def open(self, bucket: str, key: str, **_: Any) -> Any:
-        with self.step("open"):
-            data = self._get(bucket, key).data
-        yield SimpleNamespace(read_all=lambda: data)
-
-    def put(
-        self,
-        bucket: str,
-        key: str,
-        body: Any,
-        *,
-        metadata: dict[str, str] | None = None,
-        crc32: int | None = None,
-        **_: Any,
-    ) -> str:
-        with self.step("put"):
-            return self.place(
-                bucket, key, bytes(body), metadata=metadata, announced=crc32, modified=_now()
-            )  # fmt: skip
-
-    def place(
-        self,
-        bucket: str,
-        key: str,
-        data: bytes,
-        *,
-        metadata: dict[str, str] | None = None,
-        announced: int | None = None,
-        modified: datetime = BORN,
-    ) -> str:
-        """Store an object without its being a call."""
-        if announced not in (None, crc32(data)):
-            raise BadChecksum("BadDigest")
-        etag = f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
-        kept = crc32(data) if self.keeps_checksums else None
-        self.objects[bucket, key] = Stored(data, etag, dict(metadata or {}), kept, modified)
-        return etag
 
     def create_upload(
         self, bucket: str, key: str, *, metadata: dict[str, str] | None = None, **_: Any
@@ -200,7 +77,9 @@ class FakeS3:
         **_: Any,
     ) -> Part:
         with self.step("copy_part"):
-            data = self._get(*source, if_match).data
+            if not self.copies:
+                raise StorageError("NotImplemented")
+            data = self._get(*source, if_match if self.heeds_if_match else None).data
             assert len(data) > self.least, "a range of too small an object"
             assert start + length <= len(data), "copied beyond the object"
             return self._part(bucket, key, upload_id, number, data[start : start + length])
@@ -226,10 +105,14 @@ class FakeS3:
                 assert etag == part.etag
                 held.append(data)
             assert all(len(data) >= self.least for data in held[:-1]), "EntityTooSmall"
+            if self.equal_parts and len({len(data) for data in held[:-1]}) > 1:
+                raise BadChecksum("InvalidPart: All non-trailing parts must have the same length.")
+            if self.equal_parts and len(held[-1]) > len(held[0]):
+                raise BadChecksum("InvalidPart: the last part is the longest")
             whole = b"".join(held)
             assert size in (None, len(whole))
             self.place(
-                bucket, key, whole, metadata=upload.metadata, announced=crc32, modified=_now()
+                bucket, key, whole, metadata=upload.metadata, announced=crc32, modified=now()
             )  # fmt: skip
             digests = b"".join(hashlib.md5(data).digest() for data in held)  # noqa: S324
             etag = f'"{hashlib.md5(digests).hexdigest()}-{len(held)}"'  # noqa: S324
@@ -249,19 +132,6 @@ class FakeS3:
                 for upload_id, upload in self.open_uploads.items()
                 if upload.bucket == bucket and upload.key.startswith(prefix)
             ]
-
-    def delete_many(self, bucket: str, keys: list[str], **_: Any) -> None:
-        with self.step("delete_many"):
-            for key in keys:
-                self.objects.pop((bucket, key), None)
-
-    def _get(self, bucket: str, key: str, if_match: str | None = None) -> Stored:
-        found = self.objects.get((bucket, key))
-        if found is None:
-            raise ObjectMissing(key)
-        if if_match not in (None, found.etag):
-            raise FileChanged
-        return found
 
     def _upload(self, bucket: str, key: str, upload_id: str) -> OpenUpload:
         upload = self.open_uploads.get(upload_id)
@@ -286,26 +156,3 @@ class FakeS3:
         self._upload(bucket, key, upload_id).parts[number] = (data, etag)
         known = self.keeps_checksums or announced is not None
         return Part(number=number, etag=etag, crc32=crc32(data) if known else None)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass
-class MemoryCheckpoint:
-    """Keeps records beyond the life of a worker; its calls count among those of the store."""
-
-    store: FakeS3
-    records: list[bytes] = field(default_factory=list)
-
-    def load(self) -> list[bytes]:
-        return list(self.records)
-
-    def append(self, record: bytes) -> None:
-        with self.store.step("journal"):
-            self.records.append(record)
-
-    def clear(self) -> None:
-        with self.store.step("forget"):
-            self.records.clear()

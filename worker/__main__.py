@@ -9,11 +9,13 @@ from worker.app import app, settings
 
 
 def main() -> None:
+    # The command line knows Celery's own pools by name, others only by this setting.
+    app.conf.worker_pool = "worker.pool:PromptThreads"
     app.worker_main(
         [
             "--quiet",
             "worker",
-            *("--pool", "threads", "--concurrency", str(settings.worker_concurrency)),
+            *("--concurrency", str(settings.worker_concurrency)),
             *("--queues", ",".join(QUEUES), "--loglevel", settings.log_level),
             # Two workers of one machine must not share a name, or Flower takes them for one.
             *("--hostname", f"longhaul-{os.getpid()}@%h"),

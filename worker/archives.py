@@ -23,12 +23,15 @@ from worker.archive import ArchiveRequest, build
 from worker.archive.build import Engine
 from worker.archive.compose import clear_away
 from worker.archive.journal import Journal
+from worker.archive.layout import Geometry
 from worker.archive.probe import Capabilities, probe
 from worker.blame import BlamedSource
 from worker.breakers import Circuit, Circuits
 from worker.sources import Source, source_from_template
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redis import Redis
 
     from common.bootstrap import Services
@@ -78,9 +81,14 @@ class ArchiveBuilder:
             if self._capabilities is None:
                 bucket = self._settings.archive_bucket
                 self._store.ensure_bucket(bucket, ttl=self._settings.archive_ttl)
-                self._capabilities = probe(self._store, bucket)
-                log.info("storage probed", capabilities=self._capabilities)
-                self._publish(self._capabilities)
+                if self._settings.compose_archives:
+                    self._capabilities = probe(self._store, bucket)
+                    log.info("storage probed", capabilities=self._capabilities)
+                    self._publish(asdict(self._capabilities))
+                else:
+                    # What is not asked of the storage need not be known of it: nothing is assumed.
+                    self._capabilities = Capabilities()
+                    self._publish({})
             return self._capabilities
 
     def build(self, claim: Claim, control: Control) -> Artifact:
@@ -100,7 +108,8 @@ class ArchiveBuilder:
         )
         engine = Engine(
             checkpoint=self._checkpoints.of(job_id),
-            can_copy=capabilities.can_compose and self._settings.compose_archives,
+            can_copy=capabilities.can_compose,
+            geometry=Geometry(equal=not capabilities.mixed_parts),
             turn=partial(self._turn, job_id),
             report=self._totals.add,
         )
@@ -137,8 +146,8 @@ class ArchiveBuilder:
         except JobNotFound:
             return True
 
-    def _publish(self, capabilities: Capabilities) -> None:
+    def _publish(self, findings: Mapping[str, bool]) -> None:
         try:
-            StorageFindings(self._services.redis).publish(asdict(capabilities))
+            StorageFindings(self._services.redis).publish(findings)
         except RedisError as error:
             log.warning("the storage's capabilities are not published", error=str(error))

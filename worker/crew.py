@@ -92,6 +92,8 @@ class _Shift(Generic[T]):
             except BaseException as error:  # noqa: BLE001  raised again where the shift ends
                 with self._lock:
                     self._fail(error)
+            # Waiting for the next item must not keep what belongs to this one in memory.
+            taken = ()
             with self._lock:
                 self._busy -= 1
                 self._settle()

@@ -45,7 +45,8 @@ class WorkerProcess:
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        host = socket.gethostname()
+        self.name = f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
         self._grace = settings.drain_grace
         self._over = threading.Event()
         self._archives = ArchiveBuilder(services)
@@ -54,6 +55,7 @@ class WorkerProcess:
             self.name,
             slots=settings.worker_concurrency,
             running=lambda: self._heart.running(),
+            host=host,
         )
         self._heart = Heart(
             services.jobs, interval=settings.worker_heartbeat, alive=self._presence.beat

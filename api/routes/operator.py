@@ -23,24 +23,7 @@ blueprint = Blueprint("operator", __name__, description="How the service fares")
 )
 def queue_statistics() -> Response:
     """How many jobs wait, run and have ended, and how long they take."""
-    read = here().statistics.read()
-    return json_answer(
-        {
-            "waiting": read.waiting,
-            "totalWaiting": sum(read.waiting.values()),
-            "oldestWaitSeconds": read.oldest_wait,
-            "processing": read.processing,
-            "retrying": read.retrying,
-            "completed": read.completed,
-            "failed": read.failed,
-            "cancelled": read.cancelled,
-            "deadLetters": read.dead_letters,
-            "paused": read.paused,
-            "workers": read.workers,
-            "durations": {f"p{percent}": read.duration(percent) for percent in (50, 95, 99)},
-            "successRate": read.success_rate,
-        }
-    )
+    return json_answer(here().overview.statistics())
 
 
 @blueprint.route("/metrics")

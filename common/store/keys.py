@@ -36,6 +36,7 @@ PATTERNS: Final = {
     "leases": "jobs:leases:{tag}",  # processing; until when the worker is believed
     "expiring": "jobs:expiring:{tag}",  # completed; until when the archive exists
     "dead": "jobs:dead:{tag}",  # dead letters; since when
+    "failures": "jobs:failures:{tag}",  # the newest that failed; when
     "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
     # Hash: lane -> when the newest hint that was read from the queue had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",

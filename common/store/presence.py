@@ -8,7 +8,7 @@ Silence alone is no death: a stopped or starved process still has its connection
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -30,6 +30,10 @@ class WorkerState:
     """A worker process as it last described itself."""
 
     name: str
+    #: The machine's name.
+    host: str = ""
+    #: Milliseconds since 1970, by the store's clock, of its first beat; None where it did not say.
+    since: int | None = None
     #: The server that knows the worker, and its number of the worker's own connection.
     server: str
     connection: int
@@ -42,11 +46,19 @@ class Presence:
     """Shows one worker to the others and to the operator."""
 
     def __init__(
-        self, client: Redis, name: str, *, slots: int, running: Callable[[], tuple[str, ...]]
+        self,
+        client: Redis,
+        name: str,
+        *,
+        slots: int,
+        running: Callable[[], tuple[str, ...]],
+        host: str = "",
     ) -> None:
         """``client`` must be this worker's alone, with a single connection."""
         self._client = client
         self._name = name
+        self._host = host
+        self._since: int | None = None
         self._slots = slots
         self._running = running
         self._server = ""
@@ -59,8 +71,13 @@ class Presence:
         if connection != self._connection:
             self._server = _run_id(node)
             self._connection = connection
+        if self._since is None:
+            seconds, micros = node.time()
+            self._since = seconds * 1000 + micros // 1000
         state = WorkerState(
             name=self._name,
+            host=self._host,
+            since=self._since,
             server=self._server,
             connection=connection,
             slots=self._slots,
@@ -122,5 +139,10 @@ def _run_id(node: Redis) -> str:
 
 
 def _state(text: str) -> WorkerState:
-    fields = orjson.loads(text)
-    return WorkerState(**{**fields, "running": tuple(fields["running"])})
+    said = orjson.loads(text)
+    # While a deploy is under way, a newer worker may say more than is understood here.
+    known = {name: said[name] for name in _MEMBERS if name in said}
+    return WorkerState(**{**known, "running": tuple(said["running"])})
+
+
+_MEMBERS: Final = tuple(member.name for member in fields(WorkerState))

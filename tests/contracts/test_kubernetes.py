@@ -105,3 +105,18 @@ def test_what_an_autoscaler_scales_says_no_number_itself(
     scaled = {r["spec"]["scaleTargetRef"]["name"] for r in scalers}
     assert scaled == {"api", "worker"}
     assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]
+
+
+def test_metrics_are_where_the_annotations_say(
+    resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
+) -> None:
+    policies = {r["metadata"]["name"]: r for r in resources if r["kind"] == "NetworkPolicy"}
+    for name in ("api", "worker"):
+        template = deployments[name]["spec"]["template"]
+        port = int(template["metadata"]["annotations"]["prometheus.io/port"])
+        (container,) = template["spec"]["containers"]
+        assert port in [named["containerPort"] for named in container["ports"]]
+        (ingress,) = policies[name]["spec"]["ingress"]
+        assert {"protocol": "TCP", "port": port} in ingress["ports"]
+    (worker,) = deployments["worker"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "METRICS_PORT", "value": "9100"} in worker["env"]

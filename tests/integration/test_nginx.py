@@ -21,6 +21,7 @@ CLOSED = [
     "/metrics",
     "/metrics/",
     "/v1/admin/dead-letters",
+    "/v1/admin/stream",
     "/v1/admin",
     "/v1//admin/dead-letters",
     "/v1/%61dmin/dead-letters",
@@ -76,12 +77,12 @@ def _log_lines(nginx: Nginx, count: int) -> list[dict[str, object]]:
     return [json.loads(line) for line in nginx.access_log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("path", STREAMS)
+@pytest.mark.parametrize("path", [*STREAMS, "/v1/admin/stream"])
 def test_an_event_passes_before_the_next_one_exists(
-    http: httpx.Client, backend: Backend, path: str
+    start: Callable[..., Nginx], backend: Backend, path: str
 ) -> None:
-    headers = {"Accept-Encoding": "gzip"}
-    with http.stream("GET", path, headers=headers) as answer:
+    url = start(OPERATOR_NETWORK="127.0.0.0/8").url + path
+    with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}, timeout=5) as answer:
         chunks = answer.iter_raw()
         assert next(chunks) == b"event: connected\ndata: {}\n\n"
         backend.go_on.set()

@@ -145,10 +145,38 @@ def test_jobs_are_listed_a_line_each(longhaul: Run) -> None:
     assert "3 ahead" in result.stdout
 
 
-def test_dead_letters_in_json_are_a_line_each(longhaul: Run) -> None:
-    page = httpx.Response(200, json={"deadLetters": [{"jobId": "a"}, {"jobId": "b"}]})
-    result = longhaul("--json", "dead-letters", answers={"GET /v1/admin/dead-letters": page})
-    assert [json.loads(line)["jobId"] for line in result.stdout.splitlines()] == ["a", "b"]
+@pytest.fixture
+def dead_letters() -> dict[str, httpx.Response | Exception]:
+    letters = [
+        {
+            "job": job_json("failed", 4, error="no answer", errorCode="NETWORK_ERROR"),
+            "userId": "ada",
+            "since": "2026-01-02T03:04:05.000Z",
+            "attempts": [{"attempt": number + 1} for number in range(tries)],
+        }
+        for tries in (3, 1)
+    ]
+    page = httpx.Response(200, json={"deadLetters": letters, "nextCursor": None})
+    return {"GET /v1/admin/dead-letters": page}
+
+
+def test_dead_letters_in_json_are_a_line_each(
+    longhaul: Run, dead_letters: dict[str, httpx.Response | Exception]
+) -> None:
+    result = longhaul("--json", "dead-letters", answers=dead_letters)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["job"]["jobId"], len(line["attempts"])) for line in lines] == [
+        (JOB_ID, 3),
+        (JOB_ID, 1),
+    ]
+
+
+def test_dead_letters_say_how_often_they_were_tried_and_why_they_failed(
+    longhaul: Run, dead_letters: dict[str, httpx.Response | Exception]
+) -> None:
+    first, second = longhaul("dead-letters", answers=dead_letters).stdout.splitlines()
+    assert first == f"{JOB_ID}  tried 3 times   no answer (NETWORK_ERROR)"
+    assert "tried once" in second
 
 
 def test_the_shell_completes_job_ids(longhaul: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,11 @@ from stack.process import Process, wait_until
 
 SUPERVISOR = textwrap.dedent(
     """
-    import sys, threading, time
+    import signal, sys, threading, time
     from stack.process import Process
 
+    # A shell without job control has its background commands ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     family = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
     thread = threading.Thread(target=lambda: Process("family", [sys.executable, "-c", family]))
     thread.start()

@@ -11,6 +11,7 @@ import type { AddressInfo } from "node:net";
 export type Streams = "pass" | "cut" | "buffer" | "block";
 
 const CUT_AFTER = 3_000;
+const STREAMS = ["/v1/download/subscribe/", "/v1/admin/stream"];
 
 /** A proxy between the browser and the API that does to streams what bad proxies do. */
 export class BadProxy {
@@ -59,7 +60,7 @@ export class BadProxy {
     const path = request.url ?? "/";
     if (path.startsWith("/v1/"))
       this.log.push({ at: Date.now(), method: `${request.method}`, path });
-    const isStream = path.startsWith("/v1/download/subscribe/");
+    const isStream = STREAMS.some((start) => path.startsWith(start));
     if (isStream && this.streams === "block") return void response.writeHead(502).end();
     const onward = forward(
       {

@@ -59,6 +59,7 @@ def draw(
         missing=missing,
         bucket=bucket,
         prefix=f"archives/{plan_id}/",
+        can_copy=can_copy,
     )
 
 

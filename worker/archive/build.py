@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from common.errors import FileMissing, ProcessingError
 from common.jobs.model import Artifact, OnMissing
 from common.storage import ObjectStore
 from worker.archive import names
@@ -21,7 +22,7 @@ from worker.archive.previous import Previous, load_previous, remember
 from worker.archive.request import ZIP_TYPE, ArchiveRequest
 from worker.archive.streaming import stream_archive
 from worker.archive.turns import Alone, KeepingTurn, Turn, waiting_for
-from worker.archive.work import Stored, Tools
+from worker.archive.work import Blueprint, Stored, Tools
 from worker.control import Control
 from worker.crew import Crew
 from worker.metrics import ARCHIVE_BYTES
@@ -81,11 +82,16 @@ def build(
         return _direct(entries[0], at, control)
     members = members_of(entries)
     noted = missing if request.on_missing is OnMissing.SKIP else None
-    stored = _composed(members, noted, request, tools, engine, previous)
-    if stored is None:
-        stored = _streamed(members, noted, request, tools)
-        engine.report({"streamed": 1, "through_worker": stored.size})
-        ARCHIVE_BYTES.labels("streamed").inc(stored.size)
+    try:
+        stored = _composed(members, noted, request, tools, engine, previous)
+        if stored is None:
+            stored = _streamed(members, noted, request, tools, engine)
+            engine.report({"streamed": 1, "through_worker": stored.size})
+            ARCHIVE_BYTES.labels("streamed").inc(stored.size)
+    except FileMissing as error:
+        if request.on_missing is OnMissing.SKIP:
+            raise ProcessingError("A file went away; the next attempt goes without it") from error
+        raise
     return Artifact(
         bucket=request.bucket,
         key=stored.key,
@@ -109,12 +115,8 @@ def _composed(
     """The archive, found or composed; None if its files do not allow that."""
     if not all(m.entry.ranged and m.entry.etag and m.entry.size is not None for m in members):
         return None
-    try:
-        blueprint = draw(
-            members, missing,
-            bucket=request.bucket, geometry=engine.geometry, can_copy=engine.can_copy,
-        )  # fmt: skip
-    except Unplannable:
+    blueprint = _drawn(members, missing, request.bucket, engine)
+    if blueprint is None:
         return None
 
     def look() -> Stored | None:
@@ -137,14 +139,31 @@ def _composed(
         return stored
 
 
+def _drawn(
+    members: Sequence[Member], missing: Sequence[Missing] | None, bucket: str, engine: Engine
+) -> Blueprint | None:
+    """A blueprint with copies; one without where those would be too many; None: none fits."""
+    for can_copy in (True, False) if engine.can_copy else (False,):
+        try:
+            return draw(
+                members, missing, bucket=bucket, geometry=engine.geometry, can_copy=can_copy
+            )
+        except Unplannable:
+            continue
+    return None
+
+
 def _streamed(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
     request: ArchiveRequest,
     tools: Tools,
+    engine: Engine,
 ) -> Stored:
     key = f"jobs/{request.job_id}/{request.attempt_token}/{archive_name(request)}"
-    return stream_archive(members, missing, key=key, request=request, tools=tools)
+    return stream_archive(
+        members, missing, key=key, request=request, tools=tools, equal=engine.geometry.equal
+    )
 
 
 def _fresh(stored: Stored) -> bool:

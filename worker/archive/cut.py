@@ -31,11 +31,11 @@ class Cutter:
         self._add(Span(Piece.TAIL, -1, 0, tail_size))
         if large is not None:
             yield from self._copies(large)
-        yield from self._writes(last=True)
+        yield from self._equals() if self._g.equal else self._writes(last=True)
 
     def _copyable(self, item: Item) -> bool:
         # Ranges can be copied from objects larger than the least part only.
-        return item.copyable and item.size > self._g.least
+        return item.copyable and item.size > self._g.least and not self._g.equal
 
     def _add(self, span: Span) -> None:
         if span.length:
@@ -95,6 +95,22 @@ class Cutter:
             yield Kind.WRITE, part
             part, length = [], 0
         self._run, self._length = part, length
+
+    def _equals(self) -> Iterator[Cut]:
+        """Parts of exactly ``write`` bytes and a last one of the rest; headers are cut as well."""
+        part: list[Span] = []
+        room = self._g.write
+        for span in self._run:
+            while span.length:
+                piece = _slice(span, 0, min(room, span.length))
+                span = _slice(span, piece.length, span.length - piece.length)
+                part.append(piece)
+                room -= piece.length
+                if room == 0:
+                    yield Kind.WRITE, part
+                    part, room = [], self._g.write
+        if part:
+            yield Kind.WRITE, part
 
 
 def _slice(span: Span, start: int, length: int) -> Span:

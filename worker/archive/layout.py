@@ -23,6 +23,8 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 #: The store takes no larger part.
 LARGEST_PART = 5 * GIB
+#: A part that the worker writes stands in its memory as a whole.
+LARGEST_WRITTEN = 24 * MIB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +106,14 @@ class Geometry:
     #: Ranges are copied in pieces of at most this, for progress and for resuming.
     copy: int = 64 * MIB
     max_parts: int = 10_000
+    #: Every part but the last has exactly ``write`` bytes, as some stores want it (Cloudflare R2);
+    #: nothing is copied then.
+    equal: bool = False
 
     def doubled(self) -> Geometry:
-        return replace(self, write=self.write * 2, copy=min(self.copy * 2, LARGEST_PART))
+        """Parts twice as large, as far as the store and the worker's memory allow that."""
+        return replace(
+            self,
+            write=min(self.write * 2, max(self.write, LARGEST_WRITTEN)),
+            copy=min(self.copy * 2, LARGEST_PART),
+        )

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from worker.archive import zipformat
 from worker.archive.cut import Cutter
-from worker.archive.layout import GIB, LARGEST_PART, Cut, Geometry, Item, PlannedPart
+from worker.archive.layout import Cut, Geometry, Item, PlannedPart
 
 
 class Unplannable(Exception):
@@ -65,9 +65,10 @@ def make_plan(items: Sequence[Item], geometry: Geometry) -> Plan:
         parts = tuple(_numbered(Cutter(items, geometry).cut(tail_size)))
         if len(parts) <= geometry.max_parts:
             break
-        if geometry.copy >= LARGEST_PART or geometry.write > GIB:
+        larger = geometry.doubled()
+        if larger == geometry:
             raise Unplannable
-        geometry = geometry.doubled()
+        geometry = larger
     return Plan(
         items=tuple(items),
         parts=parts,

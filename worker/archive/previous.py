@@ -77,7 +77,7 @@ class Previous:
         if held is None:
             return None
         if span.piece is Piece.HEADER:
-            return held.offset
+            return held.offset + span.start
         return held.offset + item.header_size if span.length == item.size else None
 
     def range_of(self, plan: Plan, members: Sequence[Member], part: PlannedPart) -> int | None:

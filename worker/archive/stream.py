@@ -1,13 +1,15 @@
 """An archive whose bytes all pass the worker: for sources of unknown size or without ranges.
 
-The parts of the upload may be sent in any order. So only the part with the header of the file
-that is being read is held back until the file's size and checksum are known, and no member needs
-a data descriptor. Memory: the part held back, the one being filled, and those on their way.
+The parts of the upload may be sent in any order. So only what holds the header of the file that
+is being read is held back until the file's size and checksum are known, and no member needs a
+data descriptor. Memory: the part held back (two where a header lies across their border), the one
+being filled, and those on their way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from common.errors import FileTooLarge
@@ -17,37 +19,45 @@ from worker.archive.crc import crc32
 from worker.archive.manifest import render
 from worker.archive.members import MANIFEST_NAME, Member
 from worker.archive.pace import Pace
-from worker.sources import Missing, Source
+from worker.sources import Missing, Source, SourceEntry
+from worker.sources.entry import Fill
 
 MIB = 1024 * 1024
-#: A header and its name: what a part may be longer than planned, so that no header is cut in two.
-SLACK = 1024
-
-
 #: An upload has no more.
 MAX_PARTS = 10_000
+#: More than a header and an entry of the directory take, bytes.
+OVERHEAD = 1024
 
 
-def part_size(number: int) -> int:
-    """Small archives cost little, 10,000 parts hold 290 GiB, and four of them fit into memory."""
-    return 8 * MIB if number <= 1000 else 32 * MIB
+def part_size(number: int, *, equal: bool) -> int:
+    """Small archives cost little, 10,000 parts hold 219 GiB (156 if all have to be of one size)."""
+    if equal:
+        return 16 * MIB
+    return 8 * MIB if number <= 1000 else 24 * MIB
 
 
 @dataclass
 class StreamedPart:
-    """A part of the upload and the files that are complete once it and all before it are sent."""
+    """A part of the upload in the making."""
 
     number: int
-    buffer: bytearray
+    buffer: memoryview
     filled: int = 0
+    #: Holds a header, or some of one, that is not known yet.
+    pending: bool = False
 
     @property
     def content(self) -> memoryview:
-        return memoryview(self.buffer)[: self.filled]
+        return self.buffer[: self.filled]
 
     @property
-    def free(self) -> int:
-        return max(0, part_size(self.number) - self.filled)
+    def rest(self) -> memoryview:
+        return self.buffer[self.filled :]
+
+    def take(self, count: int) -> memoryview:
+        """The next ``count`` free bytes, counted as filled."""
+        self.filled += count
+        return self.buffer[self.filled - count : self.filled]
 
 
 @dataclass
@@ -70,6 +80,8 @@ class Streamer:
     #: None: without a manifest.
     missing: Sequence[Missing] | None
     max_bytes: int | None
+    #: The store wants parts of one size.
+    equal: bool
     pace: Pace
     stop: Stop
     progress: Callable[[int], None]
@@ -77,11 +89,12 @@ class Streamer:
     stored: list[Stored] = field(default_factory=list)
     _offset: int = 0
     _part: StreamedPart = field(init=False)
-    _held: StreamedPart | None = None
+    #: Full parts that wait for a header.
+    _held: list[StreamedPart] = field(default_factory=list)
 
     def parts(self) -> Iterator[StreamedPart]:
         """The parts, each once, in the order in which they are ready."""
-        self._part = _empty(1)
+        self._part = self._empty(1)
         for member in self.members:
             yield from self._member(member)
         if self.missing is not None:
@@ -104,35 +117,38 @@ class Streamer:
         entry = member.entry
         stored = Stored(member.raw_name, member.time, self._offset)
         zip64 = entry.size is None or zipformat.needs_zip64(entry.size)
-        header_at = self._part.filled
-        first = self._part
-        self._append(_header(stored, zip64))
-        with (
-            self.pace.reading() as advance,
-            self.source.open(entry, stop=self.stop, progress=advance) as fill,
-        ):
+        header: list[memoryview] = []
+        yield from self._room_for(len(_header(stored, zip64)), header)
+        with self._reading(entry) as fill:
             while True:
-                if self._part.free == 0:
-                    yield from self._next_part(first)
-                view = memoryview(self._part.buffer)[self._part.filled :][: self._part.free]
+                yield from self._next_if_full()
+                view = self._part.rest
                 count = fill(view)
-                stored.crc32 = crc32(view[:count], stored.crc32)
+                stored.crc32 = crc32(self._part.take(count), stored.crc32)
                 stored.size += count
-                self._part.filled += count
                 self._offset += count
                 self._within_limit()
-                self.progress(count)
                 if count < len(view):
                     break
         if entry.crc32 is not None and entry.crc32 != stored.crc32:
             raise BadChecksum(f"File {entry.file_id} is not what its stored checksum says")
-        header = _header(stored, zip64)
-        first.buffer[header_at : header_at + len(header)] = header
+        _spread(_header(stored, zip64), header)
         self.stored.append(stored)
-        if self._held is not None:
-            yield self._held
-            self._held = None
+        self._part.pending = False
+        yield from self._held
+        self._held.clear()
         self.finished(member, stored.size)
+
+    @contextmanager
+    def _reading(self, entry: SourceEntry) -> Iterator[Fill]:
+        with self.pace.reading() as advance:
+
+            def progress(count: int) -> None:
+                advance(count)
+                self.progress(count)
+
+            with self.source.open(entry, stop=self.stop, progress=progress) as fill:
+                yield fill
 
     def _manifest(self, missing: Sequence[Missing]) -> Iterator[StreamedPart]:
         document = render(
@@ -154,30 +170,39 @@ class Streamer:
     def _write(self, data: bytes) -> Iterator[StreamedPart]:
         rest = memoryview(data)
         while rest:
-            if self._part.free == 0:
-                yield from self._next_part(None)
-            piece = rest[: self._part.free]
-            self._append(piece)
-            rest = rest[len(piece) :]
+            yield from self._next_if_full()
+            place = self._part.take(min(len(rest), len(self._part.rest)))
+            place[:] = rest[: len(place)]
+            rest = rest[len(place) :]
+            self._offset += len(place)
 
-    def _append(self, data: bytes | memoryview) -> None:
-        part = self._part
-        part.buffer[part.filled : part.filled + len(data)] = data
-        part.filled += len(data)
-        self._offset += len(data)
+    def _room_for(self, size: int, places: list[memoryview]) -> Iterator[StreamedPart]:
+        """Append to ``places`` where a header will stand that is known later."""
+        while size:
+            yield from self._next_if_full()
+            places.append(self._part.take(min(size, len(self._part.rest))))
+            self._part.pending = True
+            size -= len(places[-1])
+            self._offset += len(places[-1])
 
-    def _next_part(self, first: StreamedPart | None) -> Iterator[StreamedPart]:
+    def _next_if_full(self) -> Iterator[StreamedPart]:
         full = self._part
+        if full.rest:
+            return
         if full.number == MAX_PARTS:
-            raise FileTooLarge("Files of unknown size are too large together for one archive")
-        self._part = _empty(full.number + 1)
-        if full is first:
-            self._held = full
+            raise FileTooLarge("The files are too large together for one archive")
+        self._part = self._empty(full.number + 1)
+        if full.pending:
+            self._held.append(full)
         else:
             yield full
 
+    def _empty(self, number: int) -> StreamedPart:
+        return StreamedPart(number, memoryview(bytearray(part_size(number, equal=self.equal))))
+
     def _within_limit(self) -> None:
-        if self.max_bytes is not None and self._offset > self.max_bytes + SLACK * len(self.members):
+        allowed = None if self.max_bytes is None else self.max_bytes + OVERHEAD * len(self.members)
+        if allowed is not None and self._offset > allowed:
             raise FileTooLarge(f"The files have more than {self.max_bytes} bytes")
 
 
@@ -187,5 +212,9 @@ def _header(stored: Stored, zip64: bool) -> bytes:
     )
 
 
-def _empty(number: int) -> StreamedPart:
-    return StreamedPart(number, bytearray(part_size(number) + SLACK))
+def _spread(data: bytes, places: Sequence[memoryview]) -> None:
+    """Write ``data`` over the places in their order."""
+    start = 0
+    for place in places:
+        place[:] = data[start : start + len(place)]
+        start += len(place)

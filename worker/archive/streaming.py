@@ -23,14 +23,19 @@ def stream_archive(
     key: str,
     request: ArchiveRequest,
     tools: Tools,
+    equal: bool,
 ) -> Stored:
-    """Write the archive to ``key``. On every way out but success the upload is aborted."""
+    """Write the archive to ``key``, in parts of one size if they have to be ``equal``.
+
+    On every way out but success the upload is aborted.
+    """
     crew, store, control = tools.crew, tools.store, tools.control
     streamer = Streamer(
         source=tools.source,
         members=members,
         missing=missing,
         max_bytes=request.max_bytes,
+        equal=equal,
         pace=tools.pace,
         stop=crew.stop,
         progress=control.advance,

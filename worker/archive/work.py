@@ -37,6 +37,8 @@ class Blueprint:
     bucket: str
     #: Everything that belongs to the plan has keys that begin so.
     prefix: str
+    #: The store copies ranges of objects by itself.
+    can_copy: bool
 
     @property
     def key(self) -> str:
@@ -149,7 +151,9 @@ class Work:
 
     def range_in_previous(self, part: PlannedPart) -> int | None:
         """Where the store could copy a whole written part from, or None."""
-        if self.previous is None or self.is_one_object or part is self.plan.parts[-1]:
+        if self.previous is None or not self.blueprint.can_copy:
+            return None
+        if self.is_one_object or part is self.plan.parts[-1]:
             return None
         return self.previous.range_of(self.plan, self.blueprint.members, part)
 

@@ -95,7 +95,8 @@ class _Writer:
         for slot in assembly.slots:
             span, view = slot.span, assembly.view(slot)
             if span.piece is Piece.HEADER:
-                view[:] = work.plan.header(span.item, work.ledger.crc32(span.item) or 0)
+                header = work.plan.header(span.item, work.ledger.crc32(span.item) or 0)
+                view[:] = header[span.start : span.start + span.length]
             elif span.piece is Piece.TAIL:
                 view[:] = work.tail[span.start : span.start + span.length]
             elif span.item >= self._files:

@@ -18,7 +18,7 @@ from common.storage import ObjectStore
 from common.store import keys
 from common.store.checkpoints import Checkpoints
 from tests.archive_kit import RecordingControl, a_request, contents
-from tests.fake_s3 import Crash
+from tests.crashes import Crash
 from worker.archive import build
 from worker.archive.build import Engine
 from worker.archive.layout import Geometry
@@ -153,6 +153,7 @@ def test_the_store_is_probed_and_left_clean(buckets: Any) -> None:
         copy_precondition=True,
         part_checksum=True,
         whole_checksum=True,
+        mixed_parts=True,
     )
     assert buckets.store.list_objects(buckets.archives) == []
     assert buckets.leftovers() == []

@@ -18,6 +18,9 @@ CALLS = (
     ("POST", "/v1/admin/dead-letters/00000000-0000-4000-8000-000000000000/requeue"),
     ("POST", "/v1/admin/queue/pause"),
     ("POST", "/v1/admin/queue/resume"),
+    ("GET", "/v1/admin/workers"),
+    ("GET", "/v1/admin/overview"),
+    ("GET", "/v1/admin/stream"),
 )
 HERE: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
 
@@ -114,4 +117,8 @@ def test_with_a_token_only_who_has_it_is_an_operator(
         headers={"Authorization": "Bearer open sesame"},
         environ_base={"REMOTE_ADDR": "192.0.2.7"},
     )
-    assert answer.status_code in (200, 404)
+    # The stream needs an event loop, which is not here.
+    assert answer.status_code == {
+        "/v1/admin/stream": 503,
+        CALLS[1][1]: 404,
+    }.get(path, 200)

@@ -76,9 +76,9 @@ def test_a_good_token_names_its_user() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"exp": time.time() - 5},
+        {"exp": time.time() - 3_600},
         {"exp": None},
-        {"nbf": time.time() + 60},
+        {"nbf": time.time() + 3_600},
         {"aud": "others"},
         {"aud": None},
         {"iss": "https://evil.example"},

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import CancelRequested, DownloadError, FileChanged
+from common.errors import CancelRequested, DownloadError, FileChanged, FileMissing, ProcessingError
 from common.jobs.model import OnMissing
 from tests.archive_kit import RecordingControl, a_request, contents
-from tests.fake_s3 import Crash, FakeS3, MemoryCheckpoint
+from tests.crashes import Crash, MemoryCheckpoint
+from tests.fake_s3 import FakeS3
 from worker.archive import build
 from worker.archive.build import Engine
 from worker.archive.layout import Geometry
@@ -201,6 +202,40 @@ def test_an_overwritten_source_is_noticed_while_the_archive_is_built() -> None:
 
     world.store.hook = overwrite
     with pytest.raises(FileChanged):
+        world.run()
+    world.assert_nothing_left()
+
+
+@pytest.mark.parametrize("file_sizes", [[50, 60, 70], [3000, 3000, 3000]])
+def test_a_file_deleted_after_it_was_described_is_skipped_by_the_next_attempt(
+    file_sizes: list[int],
+) -> None:
+    world = World(file_sizes)
+
+    def delete(name: str) -> None:
+        if name in ("copy_part", "read"):
+            world.store.objects.pop(("files", "1"), None)
+
+    world.store.hook = delete
+    with pytest.raises(ProcessingError) as failure:
+        world.run(on_missing=OnMissing.SKIP)
+    assert failure.value.retryable
+    world.store.hook = lambda _: None
+    artifact = world.run(on_missing=OnMissing.SKIP)
+    assert artifact.missing_files == 1
+    assert set(contents(world.archive(artifact))) == {"0.bin", "2.bin", "MANIFEST.json"}
+    world.assert_nothing_left()
+
+
+def test_a_file_deleted_after_it_was_described_fails_a_job_that_wants_all() -> None:
+    world = World([3000, 3000])
+
+    def delete(name: str) -> None:
+        if name == "copy_part":
+            world.store.objects.pop(("files", "1"), None)
+
+    world.store.hook = delete
+    with pytest.raises(FileMissing):
         world.run()
     world.assert_nothing_left()
 

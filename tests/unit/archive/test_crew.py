@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,28 @@ def test_every_item_is_done_once_and_no_more_than_the_width_at_a_time() -> None:
     Crew(RecordingControl()).each(step, range(50), width=4)
     assert sorted(done) == list(range(50))
     assert most <= 4
+
+
+def test_who_waits_for_the_next_item_keeps_nothing_of_the_last() -> None:
+    class Item:
+        pass
+
+    alive: weakref.WeakSet[Item] = weakref.WeakSet()
+
+    def made() -> Item:
+        item = Item()
+        alive.add(item)
+        return item
+
+    def items() -> Iterator[Item]:
+        for _ in range(4):
+            yield made()
+        deadline = time.monotonic() + 5
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert not alive
+
+    Crew(RecordingControl()).each(lambda _: time.sleep(0.01), items(), width=4)
 
 
 def test_nothing_to_do_is_done_at_once() -> None:

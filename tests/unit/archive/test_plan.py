@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.archive.layout import GIB, MIB, Geometry, Item, Kind, Piece, Span
+from worker.archive.layout import GIB, LARGEST_WRITTEN, MIB, Geometry, Item, Kind, Piece, Span
 from worker.archive.plan import Plan, Unplannable, make_plan
 
 SMALL = Geometry(least=100, write=120, copy=400)
@@ -118,6 +118,37 @@ def test_parts_grow_until_their_number_fits() -> None:
 def test_more_large_files_than_parts_cannot_be_planned() -> None:
     with pytest.raises(Unplannable):
         make_plan(items([1000] * 50), Geometry(least=100, write=120, copy=400, max_parts=40))
+
+
+@given(st.lists(st.integers(0, 900), max_size=30))
+def test_equal_parts_are_equal_and_hold_everything(sizes: list[int]) -> None:
+    geometry = Geometry(least=100, write=120, copy=400, equal=True)
+    plan = make_plan(items(sizes), geometry)
+    assert {part.kind for part in plan.parts} == {Kind.WRITE}
+    assert {part.size for part in plan.parts[:-1]} <= {geometry.write}
+    assert 0 < plan.parts[-1].size <= geometry.write
+    assert sum(part.size for part in plan.parts) == plan.size
+    assert joined(spans(plan)) == joined(spans(make_plan(items(sizes, copyable=False), SMALL)))
+
+
+def test_six_thousand_large_files_fit_by_copies() -> None:
+    plan = make_plan(items([6 * MIB] * 6_000), Geometry())
+    assert len(plan.parts) <= 10_000
+    assert Kind.LADDER in {part.kind for part in plan.parts}
+
+
+def test_more_large_files_than_parts_are_written_instead_within_the_workers_memory() -> None:
+    sizes = [6 * MIB] * 12_000
+    with pytest.raises(Unplannable):
+        make_plan(items(sizes), Geometry())
+    plan = make_plan(items(sizes, copyable=False), Geometry())
+    assert len(plan.parts) <= 10_000
+    assert max(part.size for part in plan.parts) <= LARGEST_WRITTEN + 2 * Geometry().least
+
+
+def test_what_would_need_larger_parts_than_memory_allows_cannot_be_planned() -> None:
+    with pytest.raises(Unplannable):
+        make_plan(items([GIB] * 300, copyable=False), Geometry())
 
 
 def test_an_archive_of_five_tebibytes_fits_into_one_upload() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.archive_kit import RecordingControl
-from tests.fake_s3 import BORN, FakeS3
+from tests.fake_objects import BORN
+from tests.fake_s3 import FakeS3
 from worker.crew import Crew
 from worker.sources import Missing, SourceEntry
 from worker.sources.s3 import S3Source

@@ -26,7 +26,10 @@ PART = 500
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.archive.stream.part_size", lambda _: PART)
+    def part_size(number: int, *, equal: bool) -> int:
+        return PART if equal or number < 4 else 2 * PART
+
+    monkeypatch.setattr("worker.archive.stream.part_size", part_size)
 
 
 class Unsized(S3Source):
@@ -49,19 +52,21 @@ class Unsized(S3Source):
             yield fill
 
 
-def world(files: dict[int, bytes]) -> FakeS3:
-    store = FakeS3(least=PART)
+def world(files: dict[int, bytes], **rules: Any) -> FakeS3:
+    store = FakeS3(least=PART, **rules)
     for file_id, data in files.items():
         store.place("files", str(file_id), data, metadata={"filename": f"{file_id}.bin"})
     return store
 
 
 def run(store: FakeS3, ids: list[int], control: Any = None, **request: Any) -> dict[str, bytes]:
+    """The contents of the archive of files of unknown size."""
     artifact = build(
         a_request(ids, **request),
         source=Unsized(store, bucket="files", key_template="{file_id}"),
         store=store,
         control=control or RecordingControl(),
+        engine=Engine(geometry=Geometry(equal=store.equal_parts)),
     )
     assert store.open_uploads == {}
     data = store.objects["archives", artifact.key].data
@@ -74,12 +79,41 @@ def run(store: FakeS3, ids: list[int], control: Any = None, **request: Any) -> d
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(
-    st.lists(st.one_of(st.integers(0, 50), st.integers(400, 600), st.integers(0, 3000)), max_size=9)
+    st.lists(
+        st.one_of(st.integers(0, 50), st.integers(400, 600), st.integers(0, 3000)), max_size=9
+    ),
+    st.booleans(),
 )
-def test_any_row_of_files_of_unknown_size_becomes_an_archive(sizes: list[int]) -> None:
+def test_any_row_of_files_of_unknown_size_becomes_an_archive(
+    sizes: list[int], equal_parts: bool
+) -> None:
     rng = random.Random(1)
     files = {i: rng.randbytes(size) for i, size in enumerate([*sizes, 5])}
-    assert run(world(files), list(files)) == {f"{i}.bin": data for i, data in files.items()}
+    store, control = world(files, equal_parts=equal_parts), RecordingControl()
+    assert run(store, list(files), control) == {f"{i}.bin": data for i, data in files.items()}
+    assert control.done == sum(map(len, files.values()))
+
+
+def test_progress_is_told_as_the_bytes_arrive() -> None:
+    class Trickling(Unsized):
+        def read_into(self, entry: Any, view: memoryview, *, start: int, **rest: Any) -> None:
+            for at in range(0, len(view), 10):
+                super().read_into(entry, view[at : at + 10], start=start + at, **rest)
+
+    steps = []
+
+    class Watching(RecordingControl):
+        def advance(self, bytes: int) -> None:
+            steps.append(bytes)
+
+    store = world({1: b"x" * 195})
+    build(
+        a_request([1]),
+        source=Trickling(store, bucket="files", key_template="{file_id}"),
+        store=store,
+        control=Watching(),
+    )
+    assert steps == [10] * 19 + [5]
 
 
 def test_a_row_of_files_that_needs_too_many_parts_is_refused(

@@ -7,6 +7,7 @@ import { Shell } from "./ui/shell.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
 import "./styles/tokens.css";
 import "./styles/base.css";
+import "./styles/controls.css";
 import "./styles/shell.css";
 
 const DownloadPage = lazy(() => import("./download/page.js"));

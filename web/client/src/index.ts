@@ -5,5 +5,6 @@ export { isFinished } from "./job.js";
 export { Longhaul, type LonghaulOptions } from "./longhaul.js";
 export type { Remembered } from "./memory.js";
 export { Operator } from "./operator.js";
+export type { OverviewListener } from "./overview-watch.js";
 export type * from "./types.js";
 export type { Connection } from "./watch.js";

@@ -35,11 +35,12 @@ export class Longhaul {
     const locks = globalThis.navigator?.locks;
     const name = NAME + http.base;
     const isPage = typeof window !== "undefined";
-    this.operator = new Operator(http);
+    const slots = new Slots(name, options.connections ?? CONNECTIONS, isPage ? locks : undefined);
+    this.operator = new Operator(http, slots);
     this.#memory = new Memory(options.storage ?? (isPage ? pageStorage() : undefined));
     this.#tools = {
       http,
-      slots: new Slots(name, options.connections ?? CONNECTIONS, isPage ? locks : undefined),
+      slots,
       tabs: new Tabs(name, isPage ? locks : undefined, globalThis.BroadcastChannel),
     };
     if (isPage) window.addEventListener("online", () => this.nudge());

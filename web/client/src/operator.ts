@@ -1,10 +1,30 @@
 import { ApiProblem } from "./errors.js";
 import type { Http } from "./http.js";
-import type { DeadLettersPage, Health, JobStatus, JobsPage, QueueStatistics } from "./types.js";
+import { type OverviewListener, OverviewWatch } from "./overview-watch.js";
+import type { Slots } from "./slots.js";
+import type { Analytics, DeadLettersPage, Health, Overview, QueueStatistics } from "./types.js";
 
-/** What operators see and do. The dead letters and the queue's switch need the admin scope. */
+/** What operators see and do. All but the queue's figures and the health is for them alone. */
 export class Operator {
-  constructor(private readonly http: Http) {}
+  constructor(
+    private readonly http: Http,
+    private readonly slots: Slots,
+  ) {}
+
+  /** The queue's figures, the workers with their jobs, the newest failures of all users. */
+  overview(signal?: AbortSignal): Promise<Overview> {
+    return this.http.json("/v1/admin/overview", { ...(signal && { signal }) });
+  }
+
+  /** The same, live, until `signal` ends it. Throws `ApiProblem` when the API refuses for good. */
+  watch(listener: OverviewListener, signal: AbortSignal): Promise<never> {
+    return new OverviewWatch(this.http, this.slots, listener).run(signal);
+  }
+
+  /** What happened in each of the last hours. Throws `ApiProblem` (404) where nothing is kept. */
+  analytics(hours: number, signal?: AbortSignal): Promise<Analytics> {
+    return this.http.json(`/v1/admin/analytics?hours=${hours}`, { ...(signal && { signal }) });
+  }
 
   statistics(signal?: AbortSignal): Promise<QueueStatistics> {
     return this.http.json("/v1/download/queue/stats", { ...(signal && { signal }) });
@@ -22,14 +42,9 @@ export class Operator {
     }
   }
 
-  /** The caller's jobs, newest first. */
-  jobs(status: JobStatus | null = null, signal?: AbortSignal): Promise<JobsPage> {
-    const query = status ? `?status=${status}` : "";
-    return this.http.json(`/v1/download/jobs${query}`, { ...(signal && { signal }) });
-  }
-
-  deadLetters(signal?: AbortSignal): Promise<DeadLettersPage> {
-    return this.http.json("/v1/admin/dead-letters", { ...(signal && { signal }) });
+  /** The newest `limit` of them, at most 100. */
+  deadLetters(limit: number, signal?: AbortSignal): Promise<DeadLettersPage> {
+    return this.http.json(`/v1/admin/dead-letters?limit=${limit}`, { ...(signal && { signal }) });
   }
 
   requeue(jobId: string): Promise<unknown> {

@@ -353,6 +353,76 @@ export interface components {
             /** @description completed / (completed + failed) */
             successRate: number | null;
         };
+        WorkerJob: {
+            /** Format: uuid */
+            jobId: string;
+            /** @description Whose job it is */
+            userId: string;
+            /** @enum {string} */
+            priority: "high" | "normal" | "low";
+            attempt: number;
+            progress: number;
+            totalFiles: number;
+            processedFiles: number;
+            totalBytes: number | null;
+            processedBytes: number | null;
+            /** @description As of the job's last change */
+            estimatedSecondsRemaining: number | null;
+            /** Format: date-time */
+            startedAt: string | null;
+        };
+        Worker: {
+            /** @description The same in logs and in the attempts of a job */
+            workerId: string;
+            /** @description The machine's name */
+            host: string;
+            /**
+             * Format: date-time
+             * @description Its first sign of life
+             */
+            since: string | null;
+            /** @description Jobs that it may run at once */
+            slots: number;
+            jobs: components["schemas"]["WorkerJob"][];
+        };
+        Workers: {
+            workers: components["schemas"]["Worker"][];
+        };
+        FailedJob: {
+            /** Format: uuid */
+            jobId: string;
+            /** @description Whose job it is */
+            userId: string;
+            error: string | null;
+            errorCode: string | null;
+            /** @description A further attempt might help */
+            retryable: boolean | null;
+            attempt: number;
+            /**
+             * Format: date-time
+             * @description When it failed
+             */
+            completedAt: string | null;
+        };
+        Overview: {
+            workers: components["schemas"]["Worker"][];
+            statistics: components["schemas"]["Statistics"];
+            /** @description Of all users, newest first */
+            failures: components["schemas"]["FailedJob"][];
+            /**
+             * Format: date-time
+             * @description When it was read
+             */
+            timestamp: string;
+        };
+        OverviewEvent: {
+            /** @description Counts the readings of this process */
+            id: string;
+            /** @enum {string} */
+            event: "overview";
+            /** @description An overview as JSON */
+            data: string;
+        };
         HourDurations: {
             p50: number | null;
             p95: number | null;

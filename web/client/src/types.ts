@@ -9,13 +9,16 @@ export type Priority = Job["priority"];
 
 export type FileReport = Schemas["FileReport"];
 export type FilesPage = Schemas["Files"];
-export type JobsPage = Schemas["Jobs"];
 export type Result = Schemas["Result"];
 export type CheckedFile = Schemas["Check"];
 export type QueueStatistics = Schemas["Statistics"];
 export type Health = Schemas["Health"];
 export type DeadLetter = Schemas["DeadLetter"];
 export type DeadLettersPage = Schemas["DeadLetters"];
+export type Overview = Schemas["Overview"];
+export type Worker = Schemas["Worker"];
+export type FailedJob = Schemas["FailedJob"];
+export type Analytics = Schemas["Analytics"];
 
 /** Problem details (RFC 9457). */
 export type Problem = Schemas["Problem"];

@@ -14,6 +14,10 @@ local function settle(job, set)
     redis.call('HDEL', key.user_inflight(user), job.digest)
   end
   redis.call('HINCRBY', key.totals(), state, 1)
+  if state == 'failed' then
+    redis.call('ZADD', key.failures(), text(now), id)
+    redis.call('ZREMRANGEBYRANK', key.failures(), 0, -51)
+  end
   local keep = tonumber(args.job_ttl)
   if state == 'completed' then
     set.expires_at = text(now + tonumber(args.archive_ttl))

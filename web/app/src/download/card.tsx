@@ -10,8 +10,9 @@ import {
   useDownload,
 } from "@longhaul/react";
 import { type ReactNode, useEffect, useId, useState } from "react";
+import { ConnectionBadge } from "../ui/connection-badge.js";
 import { Icon } from "../ui/icons.js";
-import { ConnectionBadge } from "./connection-badge.js";
+import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { Details } from "./details.js";
 import { showIds } from "./parse-ids.js";
 import type { ReportProgress } from "./use-title.js";
@@ -39,6 +40,7 @@ export function DownloadCard({
   const titleId = useId();
   const detailsId = useId();
   const [open, setOpen] = useState(false);
+  const { target, within } = useKeptFocus<HTMLHeadingElement>();
   const underWay = isUnderWay(view.phase);
   const progress = view.job?.progress ?? 0;
   useEffect(() => {
@@ -54,13 +56,21 @@ export function DownloadCard({
         className="card download"
         data-phase={view.phase}
         aria-labelledby={titleId}
+        {...within}
       >
         <div className="download-head">
           <div className="download-what">
-            <h3 id={titleId}>{nameOf(view) ?? filesOf(fileIds)}</h3>
+            <h3 id={titleId} ref={target} tabIndex={-1}>
+              {nameOf(view) ?? filesOf(fileIds)}
+            </h3>
             <p className="small muted">{subtitle(view, fileIds, startedAt)}</p>
           </div>
-          {underWay && <ConnectionBadge connection={view.connection} />}
+          {underWay && (
+            <ConnectionBadge
+              connection={view.connection}
+              meanwhile="The download goes on meanwhile"
+            />
+          )}
         </div>
         {underWay && (
           <Progress

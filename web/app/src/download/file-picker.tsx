@@ -1,6 +1,7 @@
 import { formatBytes } from "@longhaul/react";
 import { type KeyboardEvent, useId, useState } from "react";
 import { Icon } from "../ui/icons.js";
+import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { MOST_FILES, parseIds, tooMany } from "./parse-ids.js";
 import { type Checks, LOOKED_UP } from "./use-checks.js";
 import { useSamples } from "./use-samples.js";
@@ -17,6 +18,7 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
   const [mistake, setMistake] = useState<string | null>(null);
   const inputId = useId();
   const helpId = useId();
+  const { target, within } = useKeptFocus<HTMLInputElement>();
 
   const add = (words: string) => {
     const parsed = parseIds(words);
@@ -36,13 +38,14 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
   };
 
   return (
-    <div className="picker">
+    <div className="picker" {...within}>
       <label className="picker-label" htmlFor={inputId}>
         Files
       </label>
       <div className="picker-row">
         <input
           id={inputId}
+          ref={target}
           className="input"
           inputMode="text"
           autoComplete="off"

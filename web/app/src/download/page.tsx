@@ -1,6 +1,9 @@
 import { useDownloads } from "@longhaul/react";
 import { useCallback } from "react";
+import "../styles/cards.css";
+import "../styles/composer.css";
 import "../styles/downloads.css";
+import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { DownloadCard, type DownloadCardProps } from "./card.js";
 import { Composer } from "./composer.js";
 import { useTitle } from "./use-title.js";
@@ -9,6 +12,7 @@ import { useTitle } from "./use-title.js";
 export default function DownloadPage() {
   const { downloads, start, forget } = useDownloads();
   const report = useTitle();
+  const { target, within } = useKeptFocus<HTMLHeadingElement>();
   const begin = useCallback<typeof start>(
     async (fileIds, options) => {
       const jobId = await start(fileIds, options);
@@ -35,8 +39,10 @@ export default function DownloadPage() {
         </p>
         <Composer start={begin} />
       </section>
-      <section className="list" aria-labelledby="list-title">
-        <h2 id="list-title">Your downloads</h2>
+      <section className="list" aria-labelledby="list-title" {...within}>
+        <h2 id="list-title" ref={target} tabIndex={-1}>
+          Your downloads
+        </h2>
         {downloads.length ? (
           <ul>
             {downloads.map(({ jobId, fileIds, startedAt }) => (

@@ -37,9 +37,9 @@ export function Chart({ title, kind, series, times, show, nothing }: ChartProps)
     setPointed(index >= 0 && index < times.length ? index : null);
   };
   return (
-    <figure className="card chart" ref={frame}>
+    <figure className="chart" ref={frame}>
       <figcaption>
-        <h2>{title}</h2>
+        <h3>{title}</h3>
         <Legend series={series} column={column} show={show} />
       </figcaption>
       {empty ? (
@@ -153,7 +153,7 @@ interface AxisProps {
 function Axis({ scale, show, width, times }: AxisProps) {
   const clock = (time: number) =>
     new Date(time).toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
-  const every = width < 480 ? 20 : 10;
+  const every = Math.ceil(times.length / (width < 480 ? 2 : 4));
   return (
     <g className="chart-axis">
       {[0, scale.top / 2, scale.top].map((value) => (

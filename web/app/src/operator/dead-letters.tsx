@@ -2,6 +2,7 @@ import type { DeadLetter } from "@longhaul/client";
 import { useLonghaul } from "@longhaul/react";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/icons.js";
+import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { age } from "./age.js";
 import { Unavailable } from "./unavailable.js";
 import { usePolled } from "./use-polled.js";
@@ -12,25 +13,33 @@ export interface DeadLettersProps {
   onChange(): void;
 }
 
-const EVERY = 10_000;
+const EVERY = 30_000;
+const FEW = 8;
+/** The most that the API gives at once. */
+const MANY = 100;
 
 /** Jobs that failed for good although another attempt might help, and the way back. */
 export function DeadLetters({ count, onChange }: DeadLettersProps) {
   const { operator } = useLonghaul();
-  const ask = useCallback((stop: AbortSignal) => operator.deadLetters(stop), [operator]);
+  const [limit, setLimit] = useState(FEW);
+  const ask = useCallback(
+    (stop: AbortSignal) => operator.deadLetters(limit, stop),
+    [operator, limit],
+  );
   const { data, error, refresh } = usePolled(ask, EVERY);
   useWhenChanged(count, refresh);
+  const { target, within } = useKeptFocus<HTMLHeadingElement>();
   const letters = data?.deadLetters ?? [];
   const requeued = () => {
     refresh();
     onChange();
   };
   return (
-    <section className="card table-card" aria-labelledby="dead-title">
-      <h2 id="dead-title">
+    <section className="card table-card" aria-labelledby="dead-title" {...within}>
+      <h2 id="dead-title" ref={target} tabIndex={-1}>
         Dead letters {count > 0 && <span className="count">{count.toLocaleString("en")}</span>}
       </h2>
-      {!data && error && <Unavailable error={error} />}
+      {!data && error && <Unavailable error={error} asks={false} />}
       {data && !letters.length && <p className="muted">None.</p>}
       {letters.length > 0 && (
         <ul className="rows">
@@ -38,6 +47,14 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
             <Row key={letter.job.jobId} letter={letter} onRequeued={requeued} />
           ))}
         </ul>
+      )}
+      {data?.nextCursor && limit === FEW && (
+        <button className="link" type="button" onClick={() => setLimit(MANY)}>
+          Show more
+        </button>
+      )}
+      {data?.nextCursor && limit === MANY && (
+        <p className="small muted">The newest {MANY}. Further ones follow as these are requeued.</p>
       )}
     </section>
   );
@@ -53,6 +70,7 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
   const [busy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState<string | null>(null);
   const requeue = async () => {
+    if (busy) return;
     setBusy(true);
     setRefusal(null);
     try {
@@ -63,10 +81,11 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
       setBusy(false);
     }
   };
+  const id = job.jobId.slice(0, 8);
   return (
     <li>
       <span className="row-main">
-        <code>{job.jobId.slice(0, 8)}</code>
+        <code>{id}</code>
         <span className="row-text">{refusal ?? job.error ?? "Failed"}</span>
       </span>
       <span className="small muted">
@@ -74,7 +93,13 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
       </span>
       <span className="code">{job.errorCode}</span>
       <span className="small muted row-age">{age(since)}</span>
-      <button className="button" type="button" disabled={busy} onClick={() => void requeue()}>
+      <button
+        className="button small"
+        type="button"
+        aria-disabled={busy}
+        aria-label={`Requeue ${id}`}
+        onClick={() => void requeue()}
+      >
         <Icon name="retry" />
         Requeue
       </button>

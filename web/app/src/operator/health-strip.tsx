@@ -1,31 +1,36 @@
-import type { Health, QueueStatistics } from "@longhaul/client";
+import type { Health } from "@longhaul/client";
 import { Icon } from "../ui/icons.js";
 import type { Polled } from "./use-polled.js";
 
 export interface HealthStripProps {
   health: Polled<Health>;
-  statistics: Polled<QueueStatistics>;
+  /** Why the page shows nothing new. */
+  trouble: Error | null;
 }
 
-/** Each part of the service, and how fresh what the page shows is. */
-export function HealthStrip({ health, statistics }: HealthStripProps) {
-  const lost = statistics.error ?? health.error;
+/** Each part of the service, and whether what the page shows is fresh. */
+export function HealthStrip({ health, trouble }: HealthStripProps) {
+  const lost = trouble ?? health.error;
   return (
     <div className="health" role="status">
       {health.data &&
         Object.entries(health.data.checks).map(([part, state]) => (
-          <span className="part" key={part} data-ok={state === "ok"}>
-            <Icon name={state === "ok" ? "check" : "alert"} />
+          <span className="part" key={part} data-state={state === "ok" ? "ok" : stateOf(state)}>
+            <Icon name={state === "ok" ? "check" : state === "off" ? "minus" : "alert"} />
             {part}
             {state !== "ok" && ` ${state}`}
           </span>
         ))}
       {lost && (
-        <span className="part" data-ok={false}>
+        <span className="part" data-state="ill">
           <Icon name="alert" />
           {lost.message}
         </span>
       )}
     </div>
   );
+}
+
+function stateOf(state: string): "off" | "ill" {
+  return state === "off" ? "off" : "ill";
 }

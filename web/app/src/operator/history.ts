@@ -1,4 +1,4 @@
-import type { QueueStatistics } from "@longhaul/client";
+import type { Analytics, QueueStatistics } from "@longhaul/client";
 
 /** The counters at one moment; `at` in milliseconds since 1970. */
 export interface Sample {
@@ -10,13 +10,13 @@ export interface Sample {
   p99: number | null;
 }
 
-/** One column of a chart: what happened from `at` on, for `BUCKET` milliseconds. */
+/** One column of a chart: what happened from `at` on, for `BUCKET` milliseconds or an hour. */
 export interface Bucket {
   at: number;
-  /** Jobs a minute; null where nobody was looking. */
+  /** Jobs a minute, or an hour; null where nobody was looking. */
   completed: number | null;
   failed: number | null;
-  /** Milliseconds, at the end of the bucket. */
+  /** Milliseconds. */
   p50: number | null;
   p95: number | null;
   p99: number | null;
@@ -48,6 +48,16 @@ export function bucketsOf(samples: readonly Sample[], now: number): Bucket[] {
     const at = last - (BUCKETS - 1 - index) * BUCKET;
     return bucketOf(samples, at);
   });
+}
+
+/** A column for each hour that the service has recorded. */
+export function columnsOf({ hours }: Analytics): Bucket[] {
+  return hours.map(({ start, completed, failed, durations }) => ({
+    at: Date.parse(start),
+    completed,
+    failed,
+    ...durations,
+  }));
 }
 
 function bucketOf(samples: readonly Sample[], at: number): Bucket {

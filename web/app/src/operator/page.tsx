@@ -1,48 +1,51 @@
 import { useLonghaul } from "@longhaul/react";
 import { useCallback } from "react";
 import "../styles/operator.css";
+import "../styles/charts.css";
+import "../styles/tables.css";
+import { ConnectionBadge } from "../ui/connection-badge.js";
 import { Charts } from "./charts.js";
 import { DeadLetters } from "./dead-letters.js";
+import { Failures } from "./failures.js";
 import { HealthStrip } from "./health-strip.js";
-import { Jobs } from "./jobs.js";
 import { Queue } from "./queue.js";
 import { Switch } from "./switch.js";
 import { Tiles } from "./tiles.js";
-import { useHistory } from "./use-history.js";
+import { useOverview } from "./use-overview.js";
 import { usePolled } from "./use-polled.js";
+import { Workers } from "./workers.js";
 
-const STATISTICS_EVERY = 2_000;
 const HEALTH_EVERY = 10_000;
 
 /** How the service fares, and what can be done about it. */
 export default function OperatorPage() {
   const { operator } = useLonghaul();
-  const askStatistics = useCallback((stop: AbortSignal) => operator.statistics(stop), [operator]);
+  const overview = useOverview();
+  const { statistics, workers, failures, at, refusal, refresh } = overview;
   const askHealth = useCallback((stop: AbortSignal) => operator.health(stop), [operator]);
-  const statistics = usePolled(askStatistics, STATISTICS_EVERY);
   const health = usePolled(askHealth, HEALTH_EVERY);
-  const history = useHistory(statistics.data, statistics.at);
   return (
     <div className="operator">
       <div className="operator-head">
         <h1>Operations</h1>
-        <HealthStrip health={health} statistics={statistics} />
-        <Switch statistics={statistics.data} onChange={statistics.refresh} />
+        <ConnectionBadge connection={overview.connection} />
+        <HealthStrip health={health} trouble={overview.trouble} />
+        <Switch statistics={statistics} onChange={refresh} />
       </div>
-      {statistics.data && (
+      {statistics && (
         <>
-          <Tiles statistics={statistics.data} />
+          <Tiles statistics={statistics} />
           <div className="operator-row">
-            <Queue statistics={statistics.data} />
-            <Charts history={history} now={statistics.at ?? 0} />
+            <Queue statistics={statistics} />
+            <Charts statistics={statistics} at={at ?? 0} />
           </div>
         </>
       )}
       <div className="operator-tables">
-        <Jobs title="In progress" status="processing" nothing="No job runs at the moment." />
-        <Jobs title="Recent failures" status="failed" nothing="No job has failed." />
+        <Workers workers={workers} refusal={refusal} />
+        <Failures failures={failures} refusal={refusal} />
       </div>
-      <DeadLetters count={statistics.data?.deadLetters ?? 0} onChange={statistics.refresh} />
+      <DeadLetters count={statistics?.deadLetters ?? 0} onChange={refresh} />
     </div>
   );
 }

@@ -16,6 +16,7 @@ export function Switch({ statistics, onChange }: SwitchProps) {
   const [refusal, setRefusal] = useState<string | null>(null);
   const paused = statistics?.paused ?? false;
   const change = async () => {
+    if (busy) return;
     setBusy(true);
     setRefusal(null);
     try {
@@ -36,7 +37,7 @@ export function Switch({ statistics, onChange }: SwitchProps) {
         </span>
       )}
       {paused && <span className="badge paused">Paused</span>}
-      <button className="button" type="button" disabled={busy} onClick={() => void change()}>
+      <button className="button" type="button" aria-disabled={busy} onClick={() => void change()}>
         <Icon name={paused ? "play" : "pause"} />
         {paused ? "Resume queue" : "Pause queue"}
       </button>

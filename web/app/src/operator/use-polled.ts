@@ -1,5 +1,6 @@
 import { ApiProblem } from "@longhaul/client";
 import { useCallback, useEffect, useState } from "react";
+import { whileVisible } from "../ui/while-visible.js";
 
 export interface Polled<T> {
   /** The newest answer, kept while later ones fail. */
@@ -13,8 +14,14 @@ export interface Polled<T> {
 
 const LONGEST = 30_000;
 
-/** Asks every `every` milliseconds while the page is seen; less often while answers fail. */
-export function usePolled<T>(ask: (signal: AbortSignal) => Promise<T>, every: number): Polled<T> {
+/**
+ * Asks every `every` milliseconds while the page is seen, less often while answers fail; null: not
+ * at all.
+ */
+export function usePolled<T>(
+  ask: (signal: AbortSignal) => Promise<T>,
+  every: number | null,
+): Polled<T> {
   const [state, setState] = useState<Omit<Polled<T>, "refresh">>({
     data: null,
     error: null,
@@ -23,34 +30,26 @@ export function usePolled<T>(ask: (signal: AbortSignal) => Promise<T>, every: nu
   const [round, setRound] = useState(0);
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new round begins anew.
   useEffect(() => {
-    const gone = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let wait = every;
-    const look = async () => {
-      if (document.hidden) return;
-      try {
-        const data = await ask(gone.signal);
-        wait = every;
-        setState({ data, error: null, at: Date.now() });
-      } catch (error) {
-        if (gone.signal.aborted) return;
-        wait = Math.min(LONGEST, wait * 2);
-        setState((known) => ({ ...known, error: error as Error }));
-        if (isFinal(error)) return;
-      }
-      if (!gone.signal.aborted) timer = setTimeout(look, wait);
-    };
-    const seen = () => {
-      clearTimeout(timer);
-      if (!document.hidden) void look();
-    };
-    document.addEventListener("visibilitychange", seen);
-    void look();
-    return () => {
-      gone.abort();
-      clearTimeout(timer);
-      document.removeEventListener("visibilitychange", seen);
-    };
+    if (every === null) return;
+    return whileVisible((signal) => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      let wait = every;
+      const look = async () => {
+        try {
+          const data = await ask(signal);
+          wait = every;
+          setState({ data, error: null, at: Date.now() });
+        } catch (error) {
+          if (signal.aborted) return;
+          wait = Math.min(LONGEST, wait * 2);
+          setState((known) => ({ ...known, error: error as Error }));
+          if (isFinal(error)) return;
+        }
+        if (!signal.aborted) timer = setTimeout(look, wait);
+      };
+      signal.addEventListener("abort", () => clearTimeout(timer));
+      void look();
+    });
   }, [ask, every, round]);
   const refresh = useCallback(() => setRound((number) => number + 1), []);
   return { ...state, refresh };

@@ -7,15 +7,25 @@ const WORDS: Record<Connection, { label: string; title: string }> = {
     label: "Updating",
     title: "Live news does not come through here, so the page asks every few seconds",
   },
-  reconnecting: { label: "No connection", title: "The download goes on meanwhile" },
+  reconnecting: { label: "No connection", title: "The page tries again and again" },
   closed: { label: "Connecting", title: "Waiting for the first news" },
 };
 
-/** How the news of a download comes. */
-export function ConnectionBadge({ connection }: { connection: Connection }) {
+export interface ConnectionBadgeProps {
+  connection: Connection;
+  /** What there is to know while nothing answers. */
+  meanwhile?: string;
+}
+
+/** How the news comes. */
+export function ConnectionBadge({ connection, meanwhile }: ConnectionBadgeProps) {
   const { label, title } = WORDS[connection];
   return (
-    <span className="badge" data-connection={connection} title={title}>
+    <span
+      className="badge"
+      data-connection={connection}
+      title={connection === "reconnecting" ? (meanwhile ?? title) : title}
+    >
       {label}
     </span>
   );

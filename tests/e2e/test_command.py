@@ -1,0 +1,170 @@
+"""Every command of ``longhaul`` against the whole system: what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Longhaul, cli
+from stack.parts import ROOT
+from stack.process import free_port, wait_until
+from stack.system import System
+from tests.origin import Origin, Page
+
+GOOD, SLOW, ILL, MISSING = 10_001, 10_002, 10_003, 10_404
+USER = "terminal"
+
+Done = subprocess.CompletedProcess[str]
+Command = Callable[..., Done]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    origin = Origin()
+    origin.pages[f"/{GOOD}"] = Page(b"good " * 1000)
+    origin.pages[f"/{SLOW}"] = Page(b"slow " * 20_000, delay=0.3)
+    origin.pages[f"/{ILL}"] = Page(b"ill")
+    yield origin
+    origin.close()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[System]:
+    """A system that gives a job up at once."""
+    env = {
+        "SOURCE_URL_TEMPLATE": f"{origin.url}/{{file_id}}",
+        "MAX_RETRIES": "0",
+        "MAX_ACTIVE_JOBS": "50",
+    }
+    with System(tmp_path_factory.mktemp("command"), files=(), env=env) as running:
+        yield running
+
+
+@pytest.fixture
+def run(own: System, tmp_path: Path) -> Command:
+    def start(*arguments: str, **environ: str) -> Done:
+        return subprocess.run(
+            [sys.executable, "-m", "client", *arguments],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "LONGHAUL_URL": own.base_url,
+                "LONGHAUL_USER": USER,
+                "PYTHONPATH": str(ROOT),
+                **environ,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture
+def api(own: System) -> Iterator[Longhaul]:
+    with Longhaul(own.base_url, user=USER) as client:
+        yield client
+
+
+@pytest.fixture
+def given_up(origin: Origin, api: Longhaul) -> str:
+    """A job that failed although a further attempt might help."""
+    origin.pages[f"/{ILL}"].refusals = [503] * 1000
+    job_id = api.start([ILL]).job_id
+    wait_until(lambda: api.status(job_id).status == "failed", "the failure")
+    origin.pages[f"/{ILL}"].refusals = []
+    return job_id
+
+
+def test_these_are_all_the_commands() -> None:
+    assert set(cli.main.commands) == {
+        "get",
+        "status",
+        "watch",
+        "cancel",
+        "retry",
+        "jobs",
+        "stats",
+        "dead-letters",
+    }
+
+
+def test_get_fetches_the_archive_again_by_its_job(run: Command, tmp_path: Path) -> None:
+    started = run("--json", "get", str(GOOD), str(SLOW), "-o", "first.zip")
+    assert started.returncode == 0, started.stderr
+    job_id = json.loads(started.stdout)["jobId"]
+    again = run("get", "--job", job_id, "-o", "second.zip")
+    assert (again.returncode, again.stdout) == (0, "second.zip\n"), again.stderr
+    assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
+
+
+def test_get_can_leave_out_what_does_not_exist(run: Command) -> None:
+    done = run("get", str(GOOD), str(MISSING), "--skip-missing", "-o", "rest.zip")
+    assert (done.returncode, done.stdout) == (0, "rest.zip\n"), done.stderr
+
+
+def test_watch_follows_a_job_to_its_end(run: Command, api: Longhaul) -> None:
+    job_id = api.start([SLOW, GOOD]).job_id
+    done = run("--json", "watch", job_id)
+    seen = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert seen[-1]["status"] == "completed"
+    assert [job["version"] for job in seen] == sorted({job["version"] for job in seen})
+
+
+def test_cancel_ends_a_job_and_status_then_exits_with_1(run: Command, api: Longhaul) -> None:
+    job_id = api.start([SLOW]).job_id
+    done = run("cancel", job_id)
+    assert (done.returncode, done.stdout.split()[:2]) == (0, [job_id, "cancelled"]), done.stderr
+    assert run("status", job_id).returncode == 1
+    assert run("cancel", job_id).returncode == 0
+
+
+def test_retry_runs_a_failed_job_again(run: Command, given_up: str) -> None:
+    done = run("retry", given_up)
+    assert (done.returncode, done.stdout.split()[1]) == (0, "queued"), done.stderr
+    assert run("watch", given_up).returncode == 0
+    assert run("retry", given_up).returncode == 3
+
+
+def test_dead_letters_are_listed_for_operators(run: Command, given_up: str) -> None:
+    done = run("dead-letters")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith(given_up)]
+    assert "tried once" in line
+    assert line.endswith("(TEMPORARY_UNAVAILABLE)")
+    told = [json.loads(line) for line in run("--json", "dead-letters").stdout.splitlines()]
+    assert given_up in [letter["job"]["jobId"] for letter in told]
+
+
+def test_jobs_and_stats_tell_what_there_is(run: Command, api: Longhaul) -> None:
+    job_id = api.wait(api.start([GOOD]).job_id).job_id
+    assert run("jobs", "--most", "1").stdout.split()[:2] == [job_id, "completed"]
+    assert json.loads(run("--json", "stats").stdout)["completed"] >= 1
+
+
+def test_wrong_usage_refusals_and_silence_have_exit_codes_of_their_own(run: Command) -> None:
+    assert run("get").returncode == 2
+    assert run("status", "00000000-0000-4000-8000-000000000000").returncode == 3
+    assert run("stats", LONGHAUL_URL=f"http://127.0.0.1:{free_port()}").returncode == 4
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_is_told_commands_and_job_ids(run: Command, api: Longhaul, shell: str) -> None:
+    script = run(_LONGHAUL_COMPLETE=f"{shell}_source")
+    assert (script.returncode, "longhaul" in script.stdout) == (0, True)
+    job_id = api.start([GOOD]).job_id
+    words = {"COMP_WORDS": f"longhaul status {job_id[:6]}", "COMP_CWORD": "2"}
+    if shell == "fish":
+        words["COMP_CWORD"] = job_id[:6]
+    told = run(_LONGHAUL_COMPLETE=f"{shell}_complete", **words)
+    assert job_id in told.stdout

@@ -1,0 +1,117 @@
+"""What operators look at: workers with their jobs, and failures of all users."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+
+from common.store.failures import Failures
+from common.store.jobs import JobStore
+from common.store.presence import Presence, Workers
+from tests.unit.api.conftest import Worker
+
+HERE: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
+
+
+@pytest.fixture(autouse=True)
+def _no_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    # fakeredis has no INFO.
+    monkeypatch.setattr("common.store.presence._run_id", lambda _: "server")
+
+
+def show(redis: Redis, name: str, *running: str) -> None:
+    Presence(redis, name, slots=4, running=lambda: running, host="east").beat()
+
+
+def test_workers_are_told_with_the_progress_of_their_jobs(
+    client: FlaskClient, post: Callable[..., Any], jobs: JobStore, redis: Redis
+) -> None:
+    job_id = post(headers={"X-User-Id": "ada"}, file_ids=[1, 2]).json["jobId"]
+    claim = jobs.claim(job_id, "worker-1")
+    assert claim is not None
+    jobs.heartbeat(claim.lease, {"progress": 50, "processed_files": 1})
+    show(redis, "worker-1", job_id)
+    show(redis, "worker-2")
+    first, second = client.get("/v1/admin/workers", **HERE).json["workers"]
+    assert (first["workerId"], first["host"], first["slots"]) == ("worker-1", "east", 4)
+    assert first["since"].startswith(time.strftime("%Y-%m-%d", time.gmtime()))
+    (job,) = first["jobs"]
+    assert (job["jobId"], job["userId"], job["progress"]) == (job_id, "ada", 50)
+    assert (job["processedFiles"], job["totalFiles"]) == (1, 2)
+    assert second["jobs"] == []
+
+
+def test_a_job_that_ended_or_went_to_another_is_not_at_hand_any_more(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker, jobs: JobStore, redis: Redis
+) -> None:
+    ended, moved = (post(file_ids=[number]).json["jobId"] for number in (1, 2))
+    worker.complete(ended)
+    jobs.claim(moved, "worker-2")
+    show(redis, "worker-1", ended, moved)
+    (told,) = client.get("/v1/admin/workers", **HERE).json["workers"]
+    assert told["jobs"] == []
+
+
+def test_a_worker_of_another_release_is_understood(redis: Redis) -> None:
+    redis.sadd("workers", "older", "newer")
+    said = '"server":"s","connection":1,"slots":2,"running":[]'
+    redis.set("worker:{workers}:older", f'{{"name":"older",{said}}}', px=9_000)
+    redis.set("worker:{workers}:newer", f'{{"name":"newer","mood":"good",{said}}}', px=9_000)
+    assert [(w.name, w.since) for w in Workers(redis).known()] == [("newer", None), ("older", None)]
+
+
+def test_failures_of_all_users_are_told_newest_first(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker
+) -> None:
+    failed = []
+    for number in range(1, 6):
+        job_id = post(headers={"X-User-Id": f"user-{number}"}, file_ids=[number]).json["jobId"]
+        worker.fail(job_id)
+        failed.append(job_id)
+        time.sleep(0.002)
+    told = client.get("/v1/admin/overview", **HERE).json["failures"]
+    assert [failure["jobId"] for failure in told] == failed[::-1]
+    assert {failure["errorCode"] for failure in told} == {"FILE_NOT_FOUND"}
+    assert told[0]["userId"] == "user-5"
+    assert told[0]["completedAt"]
+
+
+def test_a_failed_job_that_runs_again_is_no_failure(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker
+) -> None:
+    job_id = post(file_ids=[1]).json["jobId"]
+    worker.fail(job_id)
+    assert client.post(f"/v1/download/{job_id}/retry").status_code == 202
+    assert client.get("/v1/admin/overview", **HERE).json["failures"] == []
+
+
+def test_of_each_partition_fifty_failures_are_kept(
+    post: Callable[..., Any], worker: Worker, redis: Redis
+) -> None:
+    for number in range(1, 54):
+        worker.fail(post(file_ids=[number]).json["jobId"])
+    (key,) = redis.keys("jobs:failures:*")
+    assert redis.zcard(key) == 50
+    assert len(Failures(redis).newest(100)) == 50
+
+
+def test_the_overview_tells_the_figures_of_the_queue(
+    client: FlaskClient, post: Callable[..., Any]
+) -> None:
+    post(file_ids=[1])
+    told = client.get("/v1/admin/overview", **HERE).json
+    assert told["statistics"] == client.get("/v1/download/queue/stats").json | {
+        "oldestWaitSeconds": told["statistics"]["oldestWaitSeconds"]
+    }
+    assert told["statistics"]["totalWaiting"] == 1
+    assert told["timestamp"]
+
+
+def test_without_an_event_loop_there_is_no_stream_but_the_overview(client: FlaskClient) -> None:
+    answer = client.get("/v1/admin/stream", **HERE)
+    assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
