@@ -43,10 +43,11 @@ _FAKE_CLOCK: Final = Path(libfaketime.__file__).with_name("vendor") / (
 class Arena:
     """One system; API and workers reach Valkey and S3 by ``valkey_line`` and ``s3_line`` only."""
 
-    def __init__(self, state: Path, *, workers: int, seed: int) -> None:
+    def __init__(self, state: Path, *, workers: int, seed: int, **env: str) -> None:
+        """``env``: settings on top of those that every arena has."""
         self._count = workers
         self._state = state
-        self.system = System(state, workers=0, files=FILES, env=_SETTINGS)
+        self.system = System(state, workers=0, files=FILES, env={**_SETTINGS, **env})
         self.receiver = Receiver()
         self.s3_faults = S3Proxy(_port(self.system.s3_endpoint), seed=seed)
         self.s3_line = TcpProxy(self.s3_faults.port)
