@@ -45,10 +45,9 @@ def worker_killed(house: House) -> None:
         house.arena.system.start_part(worker)
         house.wait_for_end(jobs)
     p50, p99 = percentile(seconds, 50), percentile(seconds, 99)
-    print(
-        f"killed worker: {len(seconds)} jobs ran elsewhere after p50 {p50:.2f} s, p99 {p99:.2f} s"
-    )
-    assert (p50, p99) < (3, 12)
+    print(f"worker killed: {len(seconds)} jobs at work elsewhere, p50 {p50:.2f} s, p99 {p99:.2f} s")
+    assert p50 < 3
+    assert p99 < 12
 
 
 def valkey_away(house: House, outage: float) -> None:
@@ -123,9 +122,7 @@ def rolling_restart(house: House) -> None:
     house.arena.heal()
     house.wait_for_end(jobs)
     lost = sum(house.arena.redis.llen(keys.attempts(job_id)) for job_id in jobs)
-    print(
-        f"rolling restart of 3 workers in {took:.0f} s under {len(jobs)} jobs: {lost} attempts lost"
-    )
+    print(f"3 workers restarted in {took:.0f} s under {len(jobs)} jobs: {lost} attempts lost")
     assert lost == 0
 
 

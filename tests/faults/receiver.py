@@ -38,7 +38,7 @@ class Receiver:
         """Note a post; False for one that was held and whose sender is gone by now."""
         if not self._answers.is_set():
             self.first_tries[job["jobId"]].add(webhook_id)
-            self._answers.wait()
+            self._answers.wait(120)
             return False
         self.ids[job["jobId"], job["status"]].add(webhook_id)
         return True
