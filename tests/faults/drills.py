@@ -190,9 +190,10 @@ def main() -> int:
         with (
             tempfile.TemporaryDirectory() as state,
             Arena(Path(state), workers=3, seed=1, MAX_ACTIVE_JOBS="2000") as arena,
+            House(arena) as house,
         ):
             try:
-                DRILLS[name](House(arena))
+                DRILLS[name](house)
             except (AssertionError, httpx.HTTPError) as failure:
                 failed = 1
                 print(f"{name}: {failure or type(failure).__name__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Self
 
 import httpx
 
@@ -21,6 +22,12 @@ class House:
         self._queries = JobQueries(arena.redis)
         self._orders = itertools.permutations([sample.file_id for sample in FILES[:8]])
         self._http = httpx.Client(base_url=arena.system.base_url, timeout=15)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def try_to_post(self, user: str, **members: object) -> httpx.Response:
         return self._http.post(

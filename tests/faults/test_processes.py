@@ -18,8 +18,9 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with Arena(tmp_path_factory.mktemp("arena"), workers=2, seed=1) as arena:
-        yield House(arena)
+    state = tmp_path_factory.mktemp("arena")
+    with Arena(state, workers=2, seed=1) as arena, House(arena) as house:
+        yield house
 
 
 @pytest.fixture
