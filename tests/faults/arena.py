@@ -21,7 +21,7 @@ from tests.tcp_proxy import TcpProxy
 #: Small enough for thousands of archives; the largest is copied by the storage itself.
 FILES: Final = CATALOGUE[:10]
 #: Seconds that each piece of S3 traffic is held back, so that work is in flight when faults strike.
-S3_DELAY: Final = 0.03
+S3_DELAY: Final = 0.02
 
 _SETTINGS: Final = {
     "WEBHOOK_SECRET": "whsec_bG9uZ2hhdWwtZmF1bHRzLXNlY3JldC0wMTIzNDU2Nzg5",

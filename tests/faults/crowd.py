@@ -85,5 +85,5 @@ def _requests(jobs: int, users: int, rng: random.Random) -> Iterator[Posted]:
         yield Posted(
             key=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             user=f"user-{number % users}",
-            file_ids=tuple(rng.sample(ids, rng.randint(2, 5))),
+            file_ids=tuple(rng.sample(ids, rng.randint(2, 4))),
         )

@@ -27,7 +27,7 @@ SETTLE = 180.0
 #: So long a fault's jobs are waited for before the next one strikes, seconds.
 RECOVERY = 60.0
 #: One strike in so many is two at once: a process and a line.
-DOUBLE = 4
+DOUBLE = 3
 
 
 class Soak:
@@ -127,7 +127,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two faults")
+    parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between two faults")
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
     began = time.monotonic()
