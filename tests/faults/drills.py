@@ -24,14 +24,17 @@ from tests.faults.arena import Arena, wait_for
 from tests.faults.figures import percentile
 from tests.faults.house import House
 
+#: Jobs whose worker is killed.
+KILLED: Final = 60
+
 
 def worker_killed(house: House) -> None:
     """kill -9 in the middle of jobs: seconds until each runs elsewhere."""
     seconds: list[float] = []
-    while len(seconds) < 100:
+    while len(seconds) < KILLED:
         house.arena.s3_line.hold()
-        jobs = [house.post(f"killed-{number}") for number in range(4)]
-        wait_for(lambda: house.at_work(jobs) == 4, "all at work", 30)  # noqa: B023
+        jobs = [house.post(f"killed-{number}") for number in range(6)]
+        wait_for(lambda: house.at_work(jobs) == 6, "all at work", 30)  # noqa: B023
         worker = house.worker_of(jobs[0])
         struck = [job_id for job_id in jobs if house.worker_of(job_id) == worker]
         house.arena.system.kill_part(worker)
@@ -183,9 +186,9 @@ DRILLS: Final[dict[str, Callable[[House], None]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*DRILLS, []], help="all, when none is named")
+    parser.add_argument("names", nargs="*", default=list(DRILLS), help=", ".join(DRILLS))
     failed = 0
-    for name in parser.parse_args().names or DRILLS:
+    for name in parser.parse_args().names:
         load = os.getloadavg()[0]
         with (
             tempfile.TemporaryDirectory() as state,
