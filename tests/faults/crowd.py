@@ -22,6 +22,8 @@ class Posted:
     user: str
     file_ids: tuple[int, ...]
     job_ids: set[str] = field(default_factory=set)
+    #: An answer that nobody expects.
+    never_to_be_seen: str = ""
     #: Seconds that the slowest refusal took.
     slowest_refusal: float = 0.0
 
@@ -41,17 +43,13 @@ class Crowd:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def done(self) -> bool:
-        """Whether every request has been accepted."""
-        return not any(thread.is_alive() for thread in self._threads)
-
     def let_in(self, jobs: int) -> None:
         """So many more may post now."""
         self._let_in.release(jobs)
 
-    def accepted(self) -> list[Posted]:
-        return [posted for posted in self.posted if posted.job_ids]
+    def close(self) -> None:
+        """Nobody comes any more."""
+        self.let_in(len(self._threads))
 
     def _post_all(self) -> None:
         with httpx.Client(base_url=self._arena.system.base_url, timeout=10) as http:
@@ -74,8 +72,10 @@ class Crowd:
         if answer.status_code in {429, 503}:
             posted.slowest_refusal = max(posted.slowest_refusal, time.monotonic() - started)
             return False
-        assert answer.status_code == 202, answer.text
-        posted.job_ids.add(answer.json()["jobId"])
+        if answer.status_code == 202:
+            posted.job_ids.add(answer.json()["jobId"])
+        else:
+            posted.never_to_be_seen = answer.text
         return True
 
 

@@ -143,7 +143,7 @@ class Ledger:
     ) -> None:
         verdict.jobs += 1
         if not posted.job_ids:
-            verdict.lost.append(f"{posted.key}: never accepted")
+            verdict.lost.append(f"{posted.key}: never accepted {posted.never_to_be_seen}")
             return
         if len(posted.job_ids) > 1:
             verdict.twice.append(f"{posted.key}: jobs {posted.job_ids}")

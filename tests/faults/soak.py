@@ -7,13 +7,13 @@ gives the same requests and the same faults. Its exit code is 1 when an invarian
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.arena import Arena
@@ -28,6 +28,10 @@ SETTLE = 180.0
 RECOVERY = 60.0
 #: One strike in so many is two at once: a process and a line.
 DOUBLE = 3
+#: One round for so many faults is without any, to tell how long the jobs last by themselves.
+CONTROL = 25
+
+Strike = tuple[Inject, ...]
 
 
 class Soak:
@@ -35,11 +39,14 @@ class Soak:
 
     def __init__(self, arena: Arena, *, jobs: int, faults: int, seed: int) -> None:
         self._arena = arena
-        self._jobs = jobs
         self._faults = faults
         self._random = random.Random(seed)
+        self._strikes = plan(faults, self._random)
+        #: Jobs that are let in for each fault, and for each round without one.
+        self._share = math.ceil(jobs / faults)
+        rounds = faults + self._strikes.count(())
         self.ledger = Ledger(arena)
-        self.crowd = Crowd(arena, jobs=jobs, users=40, seed=seed)
+        self.crowd = Crowd(arena, jobs=self._share * rounds, users=40, seed=seed)
         #: Fault -> seconds from its mending until every job let in before had ended.
         self.recovered: dict[str, list[float]] = defaultdict(list)
         self._let_in = 0
@@ -48,37 +55,30 @@ class Soak:
         """``pause``: mean seconds of rest between two strikes."""
         self.crowd.start()
         done = 0
-        while done < self._faults:
-            chosen = self._choose(self._faults - done)
-            done += len(chosen)
-            self._admit(self._jobs * done // self._faults)
+        for strike in self._strikes:
+            done += len(strike)
+            self._admit(self._share * max(1, len(strike)))
             # They are accepted and begun meanwhile.
             time.sleep(self._random.uniform(0.3, 1.5))
             started = time.monotonic()
-            self._strike(chosen)
+            self._strike(strike)
             mended = time.monotonic()
             recovery = self._wait_for_the_struck(mended)
-            name = chosen[0].__name__ if len(chosen) == 1 else "two at once"
-            self.recovered[name].append(recovery)
+            self.recovered[_name(strike)].append(recovery)
             print(
-                f"{done:4}/{self._faults}  {' + '.join(each.__name__ for each in chosen):46} "
+                f"{done:4}/{self._faults}  {' + '.join(each.__name__ for each in strike):46} "
                 f"broken {mended - started:5.1f} s, back after {recovery:5.1f} s",
                 flush=True,
             )
             time.sleep(self._random.uniform(0, pause * 2))
         self._arena.heal()
-        self.crowd.let_in(len(self.crowd.posted))
+        self.crowd.close()
 
-    def _choose(self, left: int) -> Sequence[Inject]:
-        if left > 1 and self._random.randrange(DOUBLE) == 0:
-            return self._random.choice(PROCESSES), self._random.choice(LINES)
-        return (self._random.choice(PROCESSES + LINES),)
+    def _admit(self, jobs: int) -> None:
+        self.crowd.let_in(jobs)
+        self._let_in += jobs
 
-    def _admit(self, total: int) -> None:
-        self.crowd.let_in(total - self._let_in)
-        self._let_in = total
-
-    def _strike(self, chosen: Sequence[Inject]) -> None:
+    def _strike(self, chosen: Strike) -> None:
         """All at once, each with its own chance, so that a seed gives the same whoever is first."""
         seeds = [self._random.random() for _ in chosen]
         threads = [
@@ -95,6 +95,28 @@ class Soak:
         while time.monotonic() - mended < RECOVERY and not self.ledger.all_ended(struck):
             time.sleep(0.05)
         return time.monotonic() - mended
+
+
+def plan(faults: int, rng: random.Random) -> list[Strike]:
+    """Strikes of so many faults in all, with some rounds without any among them."""
+    strikes: list[Strike] = []
+    left = faults
+    while left:
+        strike: Strike = (rng.choice(PROCESSES + LINES),)
+        if left > 1 and rng.randrange(DOUBLE) == 0:
+            strike = (rng.choice(PROCESSES), rng.choice(LINES))
+        strikes.append(strike)
+        left -= len(strike)
+    controls = math.ceil(faults / CONTROL)
+    for number in range(controls):
+        strikes.insert(number * len(strikes) // controls, ())
+    return strikes
+
+
+def _name(strike: Strike) -> str:
+    if len(strike) > 1:
+        return "two at once"
+    return strike[0].__name__ if strike else "(no fault)"
 
 
 def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> Verdict:
