@@ -150,7 +150,7 @@ test("a file that does not exist can be left out", async () => {
   expect(await page.cards.count()).toBe(1);
 });
 
-test("a running download is cancelled within two seconds", async () => {
+test("a running download is cancelled within four seconds, and can be removed", async () => {
   const jobId = await page.start(stack.origin.lasting(20));
   await expect
     .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
