@@ -1,4 +1,4 @@
-"""Answers that several routes give: JSON, and the job with its addresses."""
+"""What several routes answer with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from flask import Response, request
 from flask.json.provider import JSONProvider
 
 from api.context import here
-from common.jobs.model import Job
 
 
 class OrjsonProvider(JSONProvider):
@@ -34,17 +33,6 @@ def poll_after() -> str:
     return here().poll_after
 
 
-def addresses(job: Job) -> dict[str, str]:
-    """Where to go on from an accepted job."""
-    context = here()
-    base = context.public_url or request.host_url.rstrip("/")
-    ticket = context.tickets.issue(job.id, job.user)
-    live = f"{base}/v1/download/subscribe/{job.id}?ticket={ticket}"
-    return {
-        "statusUrl": f"{base}/v1/download/status/{job.id}",
-        "subscribeUrl": live,
-        # http -> ws, https -> wss
-        "webSocketUrl": "ws" + live.removeprefix("http"),
-        "resultUrl": f"{base}/v1/download/{job.id}",
-        "cancelUrl": f"{base}/v1/download/cancel/{job.id}",
-    }
+def base_url() -> str:
+    """What the URLs in answers begin with, without a slash at the end."""
+    return here().public_url or request.host_url.rstrip("/")

@@ -25,6 +25,7 @@ from api.live.tickets import Tickets
 from api.operators import Operators
 from api.overview import Overview
 from api.queue_figures import QueueFigures
+from api.quick_initiate import QuickInitiate
 from api.quick_status import QuickStatus
 from api.remembered import Remembered
 from api.routes import (
@@ -51,6 +52,8 @@ from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
@@ -79,7 +82,7 @@ def create_app(
     metrics.install(app)
     edge.install(app)
     _allow_origins(app, settings)
-    _answer_plain_polls_at_once(app, settings)
+    _answer_plain_requests_at_once(app, settings)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
@@ -94,15 +97,18 @@ def create_app(
     return app
 
 
-def _answer_plain_polls_at_once(app: Flask, settings: Settings) -> None:
+def _answer_plain_requests_at_once(app: Flask, settings: Settings) -> None:
     context: Context = app.extensions[EXTENSION]
-    # With owners or origins to check, or spans to measure, Flask decides.
-    if isinstance(context.live, LiveUpdates) and not (
-        context.authenticator.owned or settings.cors_origins or tracing.enabled()
-    ):
-        app.wsgi_app = QuickStatus(  # type: ignore[method-assign, assignment]
-            app.wsgi_app, context, context.live.read
-        )
+    # With origins to check, or spans to measure, Flask decides.
+    if not isinstance(context.live, LiveUpdates) or settings.cors_origins or tracing.enabled():
+        return
+    quick: WSGIApplication = QuickInitiate(
+        app.wsgi_app, context, most_bytes=settings.max_body_bytes
+    )
+    # With owners to check too.
+    if not context.authenticator.owned:
+        quick = QuickStatus(quick, context, context.live.read)
+    app.wsgi_app = quick  # type: ignore[method-assign, assignment]
 
 
 def live_updates(services: Services) -> LiveUpdates:
@@ -139,7 +145,7 @@ def _context(services: Services, live: Live | None, board: Board | None) -> Cont
     statistics = QueueStatistics(services.redis)
     history = _history(services)
     return Context(
-        jobs=services.jobs,
+        jobs=services.jobs.by(live.run) if isinstance(live, LiveUpdates) else services.jobs,
         queries=services.queries,
         archive_totals=ArchiveTotals(services.redis),
         deliveries=services.deliveries,

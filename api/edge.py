@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
-import uuid
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, request
 
@@ -12,6 +13,9 @@ from api import access, telemetry
 from api.auth import ANONYMOUS, Caller
 from api.context import here
 from api.limits import Rate, refuse_excess
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
@@ -35,6 +39,18 @@ EXPOSED_HEADERS: Final = (
 )
 
 
+#: Where a ``Refusal`` stands in the WSGI environment.
+REFUSAL: Final = "longhaul.refusal"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request was counted and refused ahead of Flask, which has to say so."""
+
+    error: Exception
+    rate: Rate
+
+
 def install(app: Flask) -> None:
     app.before_request(_receive)
     app.after_request(_finish)
@@ -45,6 +61,10 @@ def _receive() -> None:
     g.request_id = request_id(request.headers.get("X-Request-ID", ""))
     telemetry.name_request(g.request_id)
     g.caller = Caller(ANONYMOUS)
+    refusal: Refusal | None = request.environ.get(REFUSAL)
+    if refusal is not None:
+        g.rate = refusal.rate
+        raise refusal.error
     g.rate = context.limiter.any_request(client_address())
     if not request.path.startswith("/v1/"):
         return
@@ -57,7 +77,10 @@ def _receive() -> None:
 
 def count_creation() -> None:
     """Count this request against the limits for new jobs. Raises ``RateLimited``."""
-    g.rate = here().limiter.creating(g.caller.user, client_address())
+    limiter = here().limiter
+    creation = limiter.creating(client_address())
+    limiter.count(g.caller.user, creation)
+    g.rate = creation.rate
     refuse_excess(g.rate)
 
 
@@ -66,8 +89,12 @@ def client_address() -> str:
 
 
 def request_id(asked: str) -> str:
-    """The caller's own, if it is sane."""
-    return asked if _SANE_REQUEST_ID.match(asked) else str(uuid.uuid4())
+    """The caller's own, if it is sane; else a UUID, which need not be hard to guess."""
+    if _SANE_REQUEST_ID.match(asked):
+        return asked
+    # 4 µs less than uuid4(), which asks the kernel.
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def common_headers(request_id: str, rate: Rate) -> list[tuple[str, str]]:
@@ -81,6 +108,15 @@ def common_headers(request_id: str, rate: Rate) -> list[tuple[str, str]]:
         ("X-Frame-Options", "DENY"),
         ("Referrer-Policy", "no-referrer"),
     ]
+
+
+def plain_headers(environ: WSGIEnvironment, rate: Rate) -> list[tuple[str, str]]:
+    """As ``_finish`` adds them to an answer that says nothing of its own about caching."""
+    headers = common_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), rate)
+    headers += [POLICY, ("Cache-Control", "no-store")]
+    if environ["wsgi.url_scheme"] == "https":
+        headers.append(TRANSPORT_SECURITY)
+    return headers
 
 
 def _finish(response: Response) -> Response:

@@ -60,13 +60,6 @@ class UnsupportedMediaType(RequestError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
-class RateLimited(RequestError):
-    """Too many requests in this minute."""
-
-    code = "RATE_LIMIT_EXCEEDED"
-    retryable = True
-
-
 class JobAnswer(LonghaulError):
     """The job's state forbids this answer; the problem shows the job."""
 

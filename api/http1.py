@@ -68,8 +68,8 @@ class Request:
         "upgrade",
     )
 
-    def __init__(self, *, begun: bool = False) -> None:
-        self.begun = begun
+    def __init__(self) -> None:
+        self.begun = False
         #: Bytes that came in since it began, and whether its head is complete.
         self.fed = 0
         self.headed = False
@@ -124,7 +124,7 @@ class Reader:
     # What follows is called by the parser.
 
     def on_message_begin(self) -> None:
-        self._request = Request(begun=True)
+        self._request.begun = True
 
     def on_url(self, url: bytes) -> None:
         self._request.target += url
@@ -181,7 +181,7 @@ class Reader:
         environ.update(
             self._base,
             REQUEST_METHOD=parser.get_method().decode("latin-1"),
-            PATH_INFO=unquote_to_bytes(path).decode("latin-1"),
+            PATH_INFO=(unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
             QUERY_STRING=query.decode("latin-1"),
         )
         environ["wsgi.input"] = io.BytesIO(request.body)

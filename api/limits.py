@@ -1,8 +1,8 @@
 """How often: fixed windows of one minute, shared by all processes through the job store.
 
-Jobs are counted exactly, in one round trip for both the user and the address. All other requests
-are counted in the process, which exchanges its counts with the others once a second: an answer to
-a poll waits for one round trip, not two, and a store that is away limits nobody by mistake.
+What a user asks for is counted exactly, by the script that makes the job. What comes from an
+address is counted in the process, which exchanges its counts with the others once a second: no
+answer waits for a round trip because of it, and a store that is away limits nobody by mistake.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from api.errors import RateLimited
+from common.errors import RateLimited
+from common.store import keys
+from common.store.jobs import Quota
 
 if TYPE_CHECKING:
     from redis import Redis
 
 WINDOW: Final = 60
-#: Seconds between exchanges of counts; by so much the general limit may be overrun.
+#: Seconds between exchanges of counts; by so much the limits of addresses may be overrun.
 EXCHANGE_EVERY: Final = 1.0
 #: Addresses that a process counts within one minute; more are not told apart.
 MOST_ADDRESSES: Final = 50_000
@@ -48,8 +50,25 @@ class _Count:
     untold: int = 0
 
 
+class Creation:
+    """A request for a new job on its way: where its caller stands is known once it is counted."""
+
+    def __init__(self, quota: Quota, by_address: Rate) -> None:
+        #: For ``JobStore.create``, which counts the request against its user.
+        self.quota = quota
+        self._by_address = by_address
+
+    @property
+    def rate(self) -> Rate:
+        """The tighter of the limits of the user and of the address."""
+        address, left = self._by_address, self.quota.most - self.quota.hits
+        if address.remaining < left:
+            return address
+        return Rate(self.quota.most, left, address.reset)
+
+
 class Limiter:
-    """Counts requests. Exchanging and ``creating`` raise ``RedisError`` when the store is away."""
+    """Counts requests. ``exchange`` and ``count`` raise ``RedisError`` when the store is away."""
 
     def __init__(
         self,
@@ -66,20 +85,26 @@ class Limiter:
         self._rest_ip = rest_ip
         self._clock = clock
         self._minute = 0
-        self._counts: dict[str, _Count] = {}
+        #: By kind of request and by address.
+        self._counts: dict[str, dict[str, _Count]] = {}
         self._next_exchange = 0.0
 
     def any_request(self, address: str) -> Rate:
         """Count a request of any kind, without I/O."""
-        now = self._clock()
-        self._begin_minute(now)
-        address = network(address)
-        if address not in self._counts and len(self._counts) >= MOST_ADDRESSES:
-            address = _OVERFLOW
-        count = self._counts.setdefault(address, _Count())
-        count.total += 1
-        count.untold += 1
-        return _rate(self._rest_ip, count.total, now)
+        return self._hit("rest", address, self._rest_ip)
+
+    def creating(self, address: str) -> Creation:
+        """Count a request for a new job against the address, without I/O."""
+        by_address = self._hit("address", address, self._create_ip)
+        return Creation(Quota(minute=self._minute, most=self._create_user), by_address)
+
+    def count(self, user: str, creation: Creation) -> None:
+        """Count it against its user, where nobody else does."""
+        key = keys.user_rate(user, creation.quota.minute)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.incr(key)
+            pipe.expire(key, WINDOW * 2)
+            creation.quota.hits = int(pipe.execute()[0])
 
     def exchange(self) -> None:
         """Tell the other processes of this one's hits and learn of theirs, once a second."""
@@ -88,11 +113,14 @@ class Limiter:
         if now < self._next_exchange:
             return
         self._next_exchange = now + EXCHANGE_EVERY
-        told = [(address, count, count.untold) for address, count in self._counts.items()]
-        told = [entry for entry in told if entry[2]]
+        told = [
+            (f"limit:{kind}:{address}:{self._minute}", count, count.untold)
+            for kind, counts in self._counts.items()
+            for address, count in counts.items()
+            if count.untold
+        ]
         with self._client.pipeline(transaction=False) as pipe:
-            for address, _, hits in told:
-                key = self._key("rest", address)
+            for key, _, hits in told:
                 pipe.incrby(key, hits)
                 pipe.expire(key, WINDOW * 2)
             totals = pipe.execute()[::2]
@@ -100,41 +128,31 @@ class Limiter:
             count.untold -= hits
             count.total = int(total) + count.untold
 
-    def creating(self, user: str, address: str) -> Rate:
-        """Count a new job against the user and the address; the tighter of the two."""
+    def _hit(self, kind: str, address: str, limit: int) -> Rate:
         now = self._clock()
         self._begin_minute(now)
-        by_user = self._key("user", user)
-        by_address = self._key("address", network(address))
-        with self._client.pipeline(transaction=False) as pipe:
-            for key in (by_user, by_address):
-                pipe.incr(key)
-                pipe.expire(key, WINDOW * 2)
-            users, _, addresses, _ = pipe.execute()
-        return min(
-            _rate(self._create_user, users, now),
-            _rate(self._create_ip, addresses, now),
-            key=lambda rate: rate.remaining,
-        )
+        counts = self._counts[kind]
+        address = network(address)
+        if address not in counts and len(counts) >= MOST_ADDRESSES:
+            address = _OVERFLOW
+        count = counts.get(address)
+        if count is None:
+            count = counts[address] = _Count()
+        count.total += 1
+        count.untold += 1
+        return Rate(limit, limit - count.total, max(1, math.ceil(WINDOW - now % WINDOW)))
 
     def _begin_minute(self, now: float) -> None:
         minute = int(now // WINDOW)
         if minute != self._minute:
             self._minute = minute
-            self._counts = {}
-
-    def _key(self, kind: str, who: str) -> str:
-        return f"limit:{kind}:{who}:{self._minute}"
+            self._counts = {"rest": {}, "address": {}}
 
 
 def refuse_excess(rate: Rate) -> None:
     """Raises ``RateLimited`` when nothing is left."""
     if rate.remaining < 0:
         raise RateLimited(retry_after=rate.reset)
-
-
-def _rate(limit: int, hits: int, now: float) -> Rate:
-    return Rate(limit, limit - hits, max(1, math.ceil(WINDOW - now % WINDOW)))
 
 
 @lru_cache(maxsize=4096)

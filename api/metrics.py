@@ -24,7 +24,7 @@ _REQUESTS: Final = Histogram(
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60),
 )
-REQUESTED: Final = Counter(
+_REQUESTED: Final = Counter(
     "longhaul_jobs_requested_total",
     "Requests for a job by what became of them",
     ["outcome"],
@@ -62,12 +62,22 @@ def archives(totals: Mapping[str, int]) -> bytes:
     return generate_latest(registry)
 
 
+def requested(outcome: str) -> None:
+    """Count one request for a job by what became of it."""
+    _requested(outcome).inc()
+
+
 def observe(method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request."""
     _series(method, route, status).observe(seconds)
 
 
-# Methods, routes and statuses are few; the library's own look-up takes a lock.
+# Outcomes, methods, routes and statuses are few; the library's own look-up takes a lock.
+@cache
+def _requested(outcome: str) -> Counter:
+    return _REQUESTED.labels(outcome)
+
+
 @cache
 def _series(method: str, route: str, status: int) -> Histogram:
     return _REQUESTS.labels(method, route, status)

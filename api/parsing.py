@@ -58,9 +58,14 @@ def job_id(text: str) -> str:
 def idempotency_key() -> str | None:
     """Raises ``ValidationFailed`` for a key that is empty, too long or not printable."""
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.match(key):
+    if key is not None and not is_idempotency_key(key):
         raise ValidationFailed({"Idempotency-Key": ["1 to 255 printable ASCII characters"]})
     return key
+
+
+def is_idempotency_key(text: str) -> bool:
+    """Whether this may be a key."""
+    return _IDEMPOTENCY_KEY.match(text) is not None
 
 
 def versions_held() -> list[int]:

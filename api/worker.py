@@ -7,6 +7,7 @@ gunicorn's own gevent worker spends 0.13 ms on a request before the application 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from api import http1
+from api.connection import Connection
 from api.http1 import Reader, Refused, Request
 from api.live.handover import Handover
 
@@ -30,7 +32,6 @@ REQUEST_TIMEOUT: Final = 20.0
 ANSWER_TIMEOUT: Final = 60.0
 #: Seconds over which live streams are closed at the end.
 DRAIN: Final = 1.5
-CHUNK: Final = 65_536
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -40,12 +41,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         #: Called at the end with the seconds it may take.
         self.drain: Callable[[float], None] = gevent.sleep
-        #: Connections between two requests.
-        self._idle: set[socket.socket] = set()
+        self._connections: set[Connection] = set()
 
     def run(self) -> None:
         """Serve until told to stop; then let requests finish and close the rest."""
         servers = []
+        deadlines = gevent.get_hub().loop.timer(1.0, 1.0)
+        deadlines.start(self._expire)
         pool = Pool(self.worker_connections)
         for listener in self.sockets:
             listener.setblocking(1)
@@ -63,21 +65,30 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _stop(self, pool: Pool) -> None:
         draining = gevent.spawn(self.drain, DRAIN)
-        for connection in list(self._idle):
-            connection.shutdown(socket.SHUT_RD)
+        for connection in self._connections:
+            if connection.idle:
+                connection.socket.shutdown(socket.SHUT_RD)
         with gevent.Timeout(self.cfg.graceful_timeout, False):
             while len(pool) or not draining.ready():
                 self.notify()
                 gevent.sleep(0.1)
         pool.kill(timeout=1)
 
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections):
+            connection.expire(now)
+
     def _serve(self, listener: Any, client: socket.socket, address: tuple[str, int]) -> None:
         """One connection, request by request."""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.settimeout(ANSWER_TIMEOUT)
+        connection = Connection(client, gevent.get_hub().loop)
+        self._connections.add(connection)
         reader = Reader(http1.base_environ(address, listener.getsockname()))
         try:
-            while self._await_request(client, reader):
-                if not self._answer(client, reader.ready.popleft()):
+            while self._await_request(connection, reader):
+                if not self._answer(connection, reader.ready.popleft()):
                     return
         except Refused as refused:
             client.sendall(http1.refusal(refused.status))
@@ -85,32 +96,29 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except OSError:
             self.log.debug("connection lost")
         finally:
-            self._idle.discard(client)
+            self._connections.discard(connection)
+            connection.release()
             client.close()
 
-    def _await_request(self, client: socket.socket, reader: Reader) -> bool:
+    def _await_request(self, connection: Connection, reader: Reader) -> bool:
         """Read until a whole request is there; False when the client has gone or waits too long."""
         while not reader.ready:
-            if reader.begun:
-                client.settimeout(REQUEST_TIMEOUT)
-            elif self.alive:
-                client.settimeout(self.cfg.keepalive)
-                self._idle.add(client)
-            else:
+            if not reader.begun and not self.alive:
                 return False
-            data = client.recv(CHUNK)
-            self._idle.discard(client)
+            connection.idle = not reader.begun
+            data = connection.receive(REQUEST_TIMEOUT if reader.begun else self.cfg.keepalive)
+            connection.idle = False
             if not data:
                 return False
             reader.feed(data)
             if reader.waits:
-                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                connection.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
 
-    def _answer(self, client: socket.socket, request: Request) -> bool:
+    def _answer(self, connection: Connection, request: Request) -> bool:
         """Run the application; True when the connection may be used again."""
+        client = connection.socket
         answer = Answer(client, request, keep=self.alive)
-        client.settimeout(ANSWER_TIMEOUT)
         try:
             body = self.wsgi(request.environ, answer.start)
         except Exception:
@@ -118,6 +126,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             raise Refused(http1.FAILED) from None
         try:
             if isinstance(body, Handover) and answer.may_stream:
+                connection.release()
                 body.take(client, answer.head_of_handover())
                 return False
             answer.send(body)

@@ -167,6 +167,13 @@ class TooManyActiveJobs(LonghaulError):
     retryable = True
 
 
+class RateLimited(LonghaulError):
+    """Too many requests in this minute."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    retryable = True
+
+
 class QueueFull(LonghaulError):
     """The queue holds as many jobs as it may."""
 

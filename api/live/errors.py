@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from api.errors import RateLimited
-from common.errors import BackendUnavailable
+from common.errors import BackendUnavailable, RateLimited
 
 
 class TooManyStreams(RateLimited):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -13,8 +13,8 @@ from api.live import websocket, wire
 from common.jobs.model import Job
 from common.presenter import iso
 
-#: A job as its client sees it.
-Present = Callable[[Job], Mapping[str, Any]]
+#: A job as its client sees it, made anew each time.
+Present = Callable[[Job], dict[str, Any]]
 
 
 class Form(Enum):
@@ -34,7 +34,7 @@ class Event:
         self.job = job
         self.name = name
         self._present = present
-        self._data: Mapping[str, Any] | None = None
+        self._data: dict[str, Any] | None = None
         self._made: dict[Form, bytes] = {}
 
     @property
@@ -49,7 +49,8 @@ class Event:
 
     def _make(self, form: Form) -> bytes:
         if self._data is None:
-            self._data = {**self._present(self.job), "timestamp": iso(time.time_ns() // 1_000_000)}
+            self._data = self._present(self.job)
+            self._data["timestamp"] = iso(time.time_ns() // 1_000_000)
         if form is Form.WEBSOCKET:
             return websocket.text(orjson.dumps({"type": self.name, **self._data}))
         name = self.name if form is Form.NAMED else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -33,12 +32,12 @@ class Handover:
         self._relay: socket.socket | None = None
 
     def take(self, connection: socket.socket, head: bytes) -> None:
-        """Give away the connection: its file descriptor is copied, the caller closes its own."""
-        # The plain C class: a stream must not carry the event loop's part of a patched socket.
-        copy = _socket.socket(
-            connection.family, connection.type, connection.proto, os.dup(connection.fileno())
-        )
-        self._begin(copy, head)
+        """Give away the connection: it is no longer the caller's, who need not close it."""
+        family, kind, protocol = connection.family, connection.type, connection.proto
+        # The plain C class: a stream must not carry the event loop's part of a patched socket. And
+        # no copy of the file descriptor: closing only the original would leave it in the kernel's
+        # list of what the loop listens to.
+        self._begin(_socket.socket(family, kind, protocol, connection.detach()), head)
 
     def __iter__(self) -> Iterator[bytes]:
         ours, theirs = socket.socketpair()

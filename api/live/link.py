@@ -12,6 +12,7 @@ import structlog
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 from gevent.hub import Waiter
+from hiredis import ReplyError
 from redis.exceptions import RedisError
 
 from api.live.crowd import READ, WRITE, Crowd
@@ -23,6 +24,8 @@ from common.store.feed import EventFeed
 #: Seconds until a caller is told that the store does not answer, and until it may ask again.
 PATIENCE: Final = 1.5
 RETRY_AFTER: Final = 2.0
+#: Seconds that a command may take, as far as ticks tell them.
+CALL_PATIENCE: Final = 1.25
 #: Seconds for a mere reading, as far as ticks tell them: who gives up can ask by another way.
 READ_PATIENCE: Final = 0.25
 #: Longest pause between two attempts to reach the store, seconds.
@@ -48,6 +51,8 @@ class Link:
         #: Who waits for a job to be read, and since when, in the order of asking. Not AsyncResults:
         #: their timeouts would cost as much as the rest of a poll's way to the store and back.
         self._readers: dict[str, tuple[float, list[Any]]] = {}
+        #: Who waits for a command's answer, and since when, in the order of asking.
+        self._callers: dict[Any, float] = {}
         gevent.spawn(self._stay_connected)
 
     def join(self, job_id: str, watcher: Watcher) -> Job:
@@ -86,6 +91,29 @@ class Link:
             raise JobNotFound
         return fields
 
+    def call(self, *command: str) -> Any:
+        """The store's answer to a command, or None when there is no connection to send it by.
+
+        Raises ``ReplyError`` as hiredis does, and ``BackendUnavailable`` when the answer is lost or
+        late: whether the command was carried out is unknown then.
+        """
+        if not self._feed.connected:
+            return None
+        caller = Waiter()
+
+        def answered(reply: Any) -> None:
+            # Nobody may be waiting any more.
+            if self._callers.pop(caller, None) is not None:
+                caller.switch(reply)
+
+        self._callers[caller] = time.monotonic()
+        self._feed.call(command, answered)
+        self._flush_soon()
+        reply = caller.get()
+        if isinstance(reply, ReplyError):
+            raise reply
+        return reply
+
     def leave(self, job_id: str, watcher: Watcher) -> None:
         """Watch no longer."""
         self.hub.leave(job_id, watcher)
@@ -94,11 +122,12 @@ class Link:
     def tick(self, now: float) -> None:
         """Start heartbeats that are due, and see whether the store is still there."""
         self.hub.tick(now)
-        for since, _ in self._readers.values():
-            if now - since > READ_PATIENCE:
-                self._give_up_reading()
-            # They are in the order of asking.
-            break
+        # Both are in the order of asking.
+        since, _ = next(iter(self._readers.values()), (now, []))
+        if now - since > READ_PATIENCE:
+            self._give_up_reading()
+        if now - next(iter(self._callers.values()), now) > CALL_PATIENCE:
+            self._give_up_calls()
         if self._feed.connected:
             try:
                 self._feed.check()
@@ -143,6 +172,11 @@ class Link:
             for reader in readers:
                 reader.throw(BackendUnavailable(retry_after=RETRY_AFTER))
 
+    def _give_up_calls(self) -> None:
+        given_up, self._callers = self._callers, {}
+        for caller in given_up:
+            caller.throw(BackendUnavailable(retry_after=RETRY_AFTER))
+
     def _flush_soon(self) -> None:
         """Send what the feed has queued, in this turn of the loop, all of it together."""
         if not self._flushing:
@@ -176,6 +210,7 @@ class Link:
         self._readable = self._writable = None
         self._feed.close()
         self._give_up_reading()
+        self._give_up_calls()
         self._lost.set()
 
 

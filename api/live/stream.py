@@ -136,7 +136,7 @@ class Stream:
 
     def flush(self) -> bool:
         """Write what is there; False when the client has to read first. Raises ``OSError``."""
-        while self.waiting:
+        while self._rest or self._slot is not None:
             if not self._rest:
                 slot, self._slot = self._slot, None
                 if isinstance(slot, Event):

@@ -6,6 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 #: Milliseconds after which a client that lost its stream comes back.
@@ -52,6 +53,8 @@ def last_event_id(*sources: str | None) -> int | None:
     return None
 
 
+# Few names, met in every event.
+@cache
 def _field(text: str) -> bytes:
     if any(mark in text for mark in "\r\n\0"):
         raise ValueError("a field of an event must not hold CR, LF or NUL")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response, g
 from flask_smorest import Blueprint
 
-from api import metrics, parsing
-from api.answers import addresses, json_answer, poll_after
+from api import accepting, parsing
+from api.answers import base_url, json_answer, poll_after
 from api.context import here
-from api.edge import count_creation
+from api.edge import client_address, count_creation
 from api.openapi import Answer, operation
 from api.schemas.answers import CheckSchema
 from api.schemas.job import AcceptedSchema
@@ -111,20 +109,19 @@ def check() -> Response:
 
 def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]) -> Response:
     context = here()
-    count_creation()
-    context.admission.check()
-    accepted = context.jobs.create(
-        g.caller.user, spec, idempotency_key=key, traceparent=g.traceparent
-    )
-    metrics.REQUESTED.labels(accepted.outcome).inc()
-    if accepted.outcome == "created":
-        context.admission.accepted()
+    creation = context.limiter.creating(client_address())
+    try:
+        accepted = accepting.accept(
+            context, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
+        )
+    finally:
+        g.rate = creation.rate
     if accepted.outcome == "replayed":
         headers["Idempotent-Replayed"] = "true"
-    deduplicated = accepted.outcome == "deduplicated"
     job = wait_for_end(context.live, accepted.job, wait)
-    message = "This request is in flight already" if deduplicated else "The job is accepted"
     finished = bool(wait) and job.terminal
+    message = "The job is finished" if finished else accepting.message(accepted)
+    deduplicated = accepted.outcome == "deduplicated"
     return _accepted(job, message, headers, deduplicated=deduplicated, finished=finished)
 
 
@@ -136,17 +133,8 @@ def _accepted(
     deduplicated: bool = False,
     finished: bool = False,
 ) -> Response:
-    context = here()
-    urls = addresses(job)
-    body: dict[str, Any] = {
-        **context.presenter.present(job),
-        "message": "The job is finished" if finished else message,
-        "totalFileIds": job.total_files,
-        "deduplicated": deduplicated,
-        **urls,
-        "pollingInterval": context.polling_interval_ms,
-    }
-    headers["Location"] = urls["statusUrl"]
+    body = accepting.description(here(), job, base_url(), message, deduplicated=deduplicated)
+    headers["Location"] = body["statusUrl"]
     if finished:
         return json_answer(body, 200, headers)
     headers["Retry-After"] = poll_after()

@@ -1,9 +1,11 @@
-"""Setting up buckets and signing links: rare calls, by boto3."""
+"""Setting up buckets, by boto3, and signing links."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 import boto3
 from botocore.config import Config
@@ -11,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import BackendUnavailable, StorageError
 from common.storage.disposition import attachment
-from common.storage.sigv4 import Credentials
+from common.storage.sigv4 import Credentials, Signer
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -31,8 +33,11 @@ class BucketCalls:
         endpoint: str | None,
         region: str,
         credentials: Credentials | None,
+        provider: Callable[[], Credentials | None],
         public_endpoint: str | None,
     ) -> None:
+        """``provider``: of what links are signed by; boto3 has the same or looks for itself."""
+
         def client(url: str | None, patience: float = CHECK_SECONDS, tries: int = 1) -> S3Client:
             config = Config(
                 signature_version="s3v4",
@@ -55,21 +60,35 @@ class BucketCalls:
         self._client = client(endpoint)
         self._setup = client(endpoint, SETUP_SECONDS, tries=3)
         self._public = client(public_endpoint) if public_endpoint else self._client
+        self._signer = Signer(provider, region)
+        #: Bucket -> scheme and host, and path, that its links begin with.
+        self._places: dict[str, tuple[str, str]] = {}
 
     def presign_get(
         self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
     ) -> str:
         """A link that anybody may read the object by for ``expires_in`` s (≤ 7 days)."""
-        return self._public.generate_presigned_url(
-            "get_object",
-            Params={
-                "Bucket": bucket,
-                "Key": key,
-                "ResponseContentDisposition": attachment(filename),
-                "ResponseContentType": content_type,
-            },
-            ExpiresIn=expires_in,
-        )
+        base, prefix = self._place(bucket)
+        query = {
+            "response-content-disposition": attachment(filename),
+            "response-content-type": content_type,
+        }
+        path = prefix + quote(key, safe="/-_.~")
+        link = self._signer.presign(base, path, query, expires_in=expires_in)
+        if link is None:
+            raise StorageError("There are no credentials to sign links by")
+        return link
+
+    def _place(self, bucket: str) -> tuple[str, str]:
+        """Where boto3 would send a link to: its rules for regions and bucket names are many."""
+        place = self._places.get(bucket)
+        if place is None:
+            link = urlsplit(
+                self._public.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
+            )
+            place = (f"{link.scheme}://{link.netloc}", link.path.removesuffix("k"))
+            self._places[bucket] = place
+        return place
 
     def check(self, bucket: str) -> None:
         """Raise BackendUnavailable unless the storage answers for the bucket, within 2 s.

@@ -40,6 +40,7 @@ class ObjectStore(ObjectCalls, UploadCalls, BucketCalls):
             endpoint=endpoint,
             region=region,
             credentials=keys if access_key else None,
+            provider=provider,
             public_endpoint=public_endpoint,
         )
 

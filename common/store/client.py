@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from redis import BlockingConnectionPool, ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
@@ -17,6 +18,10 @@ from common.redis_url import RedisPlace
 from common.store.cluster import Cluster
 
 Options = dict[str, Any]
+
+# Left alone, each connection finds its library's version out anew from the files of its package:
+# half of the time that opening one takes.
+_DRIVER: Final = DriverInfo()
 
 
 def open_client(
@@ -49,6 +54,7 @@ def open_client(
         options["max_connections"] = 1
     if place.kind == "cluster":
         return cast("Redis", _cluster(place, options))
+    options["driver_info"] = _DRIVER
     if place.kind == "sentinel":
         return _by_sentinels(place, limits, options)
     if own_connection:

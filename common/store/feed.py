@@ -1,8 +1,9 @@
-"""The pub/sub reader: hears of every change of the jobs it watches, and reads them whole.
+"""The pub/sub reader: hears of every change of the jobs it watches, reads them whole, runs scripts.
 
-One RESP3 connection does both, because there a connection that listens may also ask
+One RESP3 connection does all of it, because there a connection that listens may also ask
 (https://valkey.io/topics/protocol/#pushes). Subscription and snapshot travel together and come
-back in order: no change can slip in between, and no second connection is needed.
+back in order: no change can slip in between, and no second connection is needed. What many ask for
+at the same time goes out and comes back together, for the price of a single round trip.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import hiredis
 import orjson
@@ -32,6 +33,9 @@ CHUNK: Final = 65_536
 PATIENCE: Final = 3.0
 
 _NOTHING: Final = object()
+
+#: Gets what the server says to a command; an error is a ``hiredis.ReplyError``.
+Answered = Callable[[Any], None]
 
 
 class Change(NamedTuple):
@@ -106,6 +110,11 @@ class EventFeed:
         for job_id in job_ids:
             self._queue("UNSUBSCRIBE", keys.events(job_id))
 
+    def call(self, command: Iterable[str], answered: Answered) -> None:
+        """Send any other command. It is never answered when the connection is lost before."""
+        self._queue(*command)
+        self._awaited.append((answered, time.monotonic()))
+
     def check(self) -> None:
         """Make sure that an answer is due; raises ``RedisError`` when one is overdue."""
         now = time.monotonic()
@@ -142,24 +151,28 @@ class EventFeed:
         while (reply := self._reader.gets()) is not _NOTHING:
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == "message":
-                    yield from self._published(_job_id(reply[1]), reply[2])
+                    change = self._published(_job_id(reply[1]), reply[2])
+                    if change is not None:
+                        yield change
                 continue
-            if isinstance(reply, hiredis.ReplyError):
+            asked, _ = self._awaited.popleft()
+            if callable(asked):
+                asked(reply)
+            elif isinstance(reply, hiredis.ReplyError):
                 raise RedisConnectionError(f"the job store refused to be read: {reply}")
-            job_id, _ = self._awaited.popleft()
-            if job_id is not None:
-                yield Change(job_id, reply or None)
+            elif asked is not None:
+                yield Change(asked, reply or None)
 
-    def _published(self, job_id: str, message: str) -> Iterator[Change]:
+    def _published(self, job_id: str, message: str) -> Change | None:
         try:
             fields = orjson.loads(message)
         except orjson.JSONDecodeError:
             fields = None
         if isinstance(fields, dict) and fields.get("id") == job_id:
-            yield Change(job_id, fields)
-        else:
-            # Whoever else published there: the hash knows.
-            self._ask(job_id)
+            return Change(job_id, fields)
+        # Whoever else published there: the hash knows.
+        self._ask(job_id)
+        return None
 
     def _ask(self, job_id: str) -> None:
         self._queue("HGETALL", keys.status(job_id))
@@ -176,8 +189,9 @@ class EventFeed:
     def _forget(self) -> None:
         self._reader = hiredis.Reader(encoding="utf-8", notEnoughData=_NOTHING)
         self._output = bytearray()
-        #: What was asked for, in order, and since when: a job, or None for a mere sign of life.
-        self._awaited: deque[tuple[str | None, float]] = deque()
+        #: What was asked for, in order, and since when: a job, a command by who gets its answer, or
+        #: None for a mere sign of life.
+        self._awaited: deque[tuple[str | Answered | None, float]] = deque()
 
 
 def _job_id(channel: str) -> str:

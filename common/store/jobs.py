@@ -27,10 +27,11 @@ from common.store.records import (
     decode_spec,
     decode_wake_ups,
     failure_fields,
+    first_fields,
     progress_fields,
     reports_json,
 )
-from common.store.scripts import Scripts
+from common.store.scripts import Scripts, Shortcut, accept
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -71,6 +72,16 @@ class Accepted:
     job: Job
 
 
+@dataclass(kw_only=True)
+class Quota:
+    """How often a user may ask for jobs within a minute; ``hits`` tells how often it was done."""
+
+    #: Minutes since 1970.
+    minute: int
+    most: int
+    hits: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """The right to run one attempt of a job."""
@@ -87,11 +98,22 @@ class JobStore:
     refused raises one of ``common.errors``.
     """
 
-    def __init__(self, client: Redis, wake_ups: WakeUps, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        wake_ups: WakeUps,
+        limits: Limits | None = None,
+        *,
+        shortcut: Shortcut | None = None,
+    ) -> None:
         self._client = client
-        self._scripts = Scripts(client)
+        self._scripts = Scripts(client, shortcut)
         self._wake_ups = wake_ups
         self.limits = limits or Limits()
+
+    def by(self, shortcut: Shortcut) -> JobStore:
+        """The same store, by a shorter way to the server."""
+        return JobStore(self._client, self._wake_ups, self.limits, shortcut=shortcut)
 
     def create(
         self,
@@ -100,51 +122,47 @@ class JobStore:
         *,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
+        quota: Quota | None = None,
     ) -> Accepted:
         """Accept a job for ``user``, or find the one that the same request made already.
 
-        ``traceparent`` is that of the request, for the worker to go on with.
+        ``traceparent`` is that of the request, for the worker to go on with. ``quota`` counts this
+        request, whatever becomes of it.
 
-        Raises ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
+        Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
         job_id = keys.new_job_id(user)
         spec_json = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
         digest = hashlib.sha256(spec_json).hexdigest()
+        fields = first_fields(
+            job_id,
+            user,
+            spec,
+            digest=digest,
+            max_attempts=self.limits.max_attempts,
+            traceparent=traceparent,
+        )
         args = {
             "id": job_id,
             "user": user,
+            "lane": spec.priority,
             "digest": digest,
             "idempotency": idempotency_key,
             "idempotency_ttl": _ms(IDEMPOTENCY_TTL),
             "max_active": self.limits.max_active,
             "remembered": REMEMBERED,
             "spec": spec_json.decode(),
+            "snapshot": orjson.dumps(fields).decode(),
+            "minute": quota.minute if quota else None,
+            "quota": quota.most if quota else None,
+            **self._wake_ups.script_args,
         }
-        fields = {**self._first_fields(job_id, user, spec, digest), "traceparent": traceparent}
-        code, snapshot, *hints = self._dispatching("create", keys.status(job_id), args, fields)
+        answer = self._scripts.run("create", keys.status(job_id), args, fields)
+        if quota:
+            quota.hits = int(answer[1])
+        code, _, snapshot, *hints = accept(answer)
         self._send(hints)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))
-
-    def _first_fields(
-        self, job_id: str, user: str, spec: JobSpec, digest: str
-    ) -> Mapping[str, object]:
-        return {
-            "id": job_id,
-            "user": user,
-            "status": JobState.QUEUED,
-            "priority": spec.priority,
-            "lane": spec.priority,
-            "on_missing": spec.on_missing,
-            "attempt": 0,
-            "max_attempts": self.limits.max_attempts,
-            "fence": 0,
-            "progress": 0,
-            "total_files": len(spec.file_ids),
-            "processed_files": 0,
-            "callback_url": spec.callback_url,
-            "metadata": orjson.dumps(spec.metadata).decode(),
-            "digest": digest,
-        }
 
     def claim(self, job_id: str, worker: str, wake_up: WakeUp | None = None) -> Claim | None:
         """Take the job for one attempt, or None when it is not waiting to be run.

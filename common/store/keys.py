@@ -55,6 +55,8 @@ PATTERNS: Final = {
     "user_active": "user:active:{tag}:{user}",
     # Hash: digest of a request -> id of the unfinished job that it made.
     "user_inflight": "user:inflight:{tag}:{user}",
+    # How many jobs the user asked for in a minute; kept for two.
+    "user_rate": "user:rate:{tag}:{user}:{minute}",
     # Hash: lane -> the one job of the user whose hint is out; the others stand in line.
     "user_turn": "user:turn:{tag}:{user}",
     "user_line": "user:line:{tag}:{user}:{lane}",
@@ -102,19 +104,28 @@ def tag_of_partition(number: int) -> str:
 
 
 def tag_of_user(user: str) -> str:
-    return tag_of_partition(partition_of_user(user))
+    return _TAGS[partition_of_user(user)]
 
 
 def partition_of_job(job_id: str) -> int:
     return int(job_id[1], 16)
 
 
+def partition_of_key(key: str) -> int:
+    """Of a key that begins with a job's or a partition's own name, not a user's."""
+    start = key.index("{p") + 2
+    return int(key[start : start + 2])
+
+
 def tag_of_job(job_id: str) -> str:
-    return tag_of_partition(partition_of_job(job_id))
+    return _TAGS[partition_of_job(job_id)]
 
 
 def all_tags() -> list[str]:
-    return [tag_of_partition(number) for number in range(PARTITIONS)]
+    return list(_TAGS)
+
+
+_TAGS: Final = tuple(tag_of_partition(number) for number in range(PARTITIONS))
 
 
 def status(job_id: str) -> str:
@@ -160,6 +171,10 @@ def delivery_log(job_id: str, version: int) -> str:
 
 def user_jobs(user: str) -> str:
     return PATTERNS["user_jobs"].format(tag=tag_of_user(user), user=user)
+
+
+def user_rate(user: str, minute: int) -> str:
+    return PATTERNS["user_rate"].format(tag=tag_of_user(user), user=user, minute=minute)
 
 
 def user_active(user: str) -> str:

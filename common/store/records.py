@@ -7,6 +7,40 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from common.jobs.model import Failure, FileReport, JobSpec, OnMissing, Priority, Progress, WakeUp
+from common.jobs.transitions import JobState
+
+
+def first_fields(
+    job_id: str,
+    user: str,
+    spec: JobSpec,
+    *,
+    digest: str,
+    max_attempts: int,
+    traceparent: str | None,
+) -> dict[str, str]:
+    """A new job's hash, but for its version and times; ``digest``: of the request."""
+    fields: dict[str, str] = {
+        "id": job_id,
+        "user": user,
+        "status": JobState.QUEUED,
+        "priority": spec.priority,
+        "lane": spec.priority,
+        "on_missing": spec.on_missing,
+        "attempt": "0",
+        "max_attempts": str(max_attempts),
+        "fence": "0",
+        "progress": "0",
+        "total_files": str(len(spec.file_ids)),
+        "processed_files": "0",
+        "metadata": orjson.dumps(spec.metadata).decode(),
+        "digest": digest,
+    }
+    if spec.callback_url:
+        fields["callback_url"] = spec.callback_url
+    if traceparent:
+        fields["traceparent"] = traceparent
+    return fields
 
 
 def progress_fields(progress: Progress, *, percent: int) -> dict[str, object]:

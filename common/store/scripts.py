@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from common.errors import (
     JobNotFound,
     LeaseLost,
     LonghaulError,
+    RateLimited,
     TooManyActiveJobs,
 )
 from common.observability import tracing
@@ -28,9 +29,14 @@ from common.store.cluster import pipe_at
 from common.store.keys import PATTERNS
 
 if TYPE_CHECKING:
+    from prometheus_client import Histogram
     from redis import Redis
     from redis.client import Pipeline
     from redis.commands.core import Script
+
+#: Runs the script with this digest on the server that holds ``key``: key, digest, arguments. None
+#: when the script has certainly not run and the ordinary way has to be gone. Raises ``RedisError``.
+Shortcut = Callable[[str, str, list[str]], "list[Any] | None"]
 
 REFUSALS: Final[dict[str, type[LonghaulError]]] = {
     "NOT_FOUND": JobNotFound,
@@ -38,16 +44,19 @@ REFUSALS: Final[dict[str, type[LonghaulError]]] = {
     "LOST": LeaseLost,
     "KEY_REUSED": IdempotencyKeyReused,
     "TOO_MANY": TooManyActiveJobs,
+    "TOO_OFTEN": RateLimited,
 }
 
+_KEY = re.compile(r"\bkey\.(\w+)\(")
 _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
 class Scripts:
-    """The store's verbs on one connection pool."""
+    """The store's verbs on one connection pool, or by a shorter way where there is one."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, shortcut: Shortcut | None = None) -> None:
         self._client = client
+        self._shortcut = shortcut
         self._loaded: dict[str, Script] = {}
 
     def call(
@@ -58,11 +67,26 @@ class Scripts:
         fields: Mapping[str, object] | None = None,
     ) -> list[Any]:
         """Run a verb now: ``[code, value…]``. Raises what a refusal's code stands for."""
+        return accept(self.run(verb, key, args, fields))
+
+    def run(
+        self,
+        verb: str,
+        key: str,
+        args: Mapping[str, object],
+        fields: Mapping[str, object] | None = None,
+    ) -> list[Any]:
+        """As ``call``, but a refusal comes back like any answer; give it to ``accept``."""
         began = time.perf_counter()
         with tracing.span(f"store {verb}", kind="client"):
-            answer = self._script(verb)(keys=[key], args=_flatten(args, fields or {}))
-        STORE_SECONDS.labels(verb).observe(time.perf_counter() - began)
-        return accept(answer)
+            answer = self._send(self._script(verb), key, _flatten(args, fields or {}))
+        _series(verb).observe(time.perf_counter() - began)
+        return answer
+
+    def _send(self, script: Script, key: str, flat: list[str]) -> list[Any]:
+        answer = self._shortcut(key, script.sha, flat) if self._shortcut else None
+        # It may have refused because the script has to be loaded, or lies on another server by now.
+        return script(keys=[key], args=flat) if answer is None else answer
 
     def queue(self, pipe: Pipeline, verb: str, key: str, args: Mapping[str, object]) -> None:
         """Put a verb into a pipeline; give its result to ``accept``."""
@@ -72,6 +96,11 @@ class Scripts:
         if verb not in self._loaded:
             self._loaded[verb] = self._client.register_script(source(verb))
         return self._loaded[verb]
+
+
+@cache
+def _series(verb: str) -> Histogram:
+    return STORE_SECONDS.labels(verb)
 
 
 def accept(result: list[Any]) -> list[Any]:
@@ -97,13 +126,18 @@ def source(verb: str) -> str:
 
     body = expand((folder / f"{verb}.lua").read_text())
     parts = [(folder / "include" / f"{name}.lua").read_text() for name in included]
-    return "\n".join([_key_functions(), *parts, body])
+    text = "\n".join([*parts, body])
+    return f"{_key_functions(set(_KEY.findall(text)))}\n{text}"
 
 
-def _key_functions() -> str:
-    """A Lua table ``key`` with one function per pattern, so that no script spells out a key."""
+def _key_functions(used: set[str]) -> str:
+    """A Lua table ``key`` with a function per pattern, so that no script spells out a key.
+
+    Only those that are used: a script makes its functions anew each time that it runs.
+    """
     lines = ["local tag = string.match(KEYS[1], '{p%d%d}')", "local key = {}"]
-    for name, pattern in PATTERNS.items():
+    for name in sorted(used):
+        pattern = PATTERNS[name]
         holes = re.findall(r"{(\w+)}", pattern)
         arguments = ", ".join(hole for hole in holes if hole != "tag")
         parts = [part for part in re.split(r"({\w+})", pattern) if part]

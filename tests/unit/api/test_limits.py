@@ -26,23 +26,29 @@ def make_limiter(redis, clock):
     return lambda: Limiter(redis, create_user=3, create_ip=5, rest_ip=10, clock=clock)
 
 
+def create(limiter, user, address):
+    creation = limiter.creating(address)
+    limiter.count(user, creation)
+    return creation.rate
+
+
 def test_the_count_begins_anew_every_minute(make_limiter, clock):
     limiter = make_limiter()
     for _ in range(4):
-        limiter.creating("ann", "1.1.1.1")
+        create(limiter, "ann", "1.1.1.1")
     clock.now += 59
-    assert limiter.creating("ann", "1.1.1.1").remaining < 0
-    assert limiter.creating("ann", "1.1.1.1").reset == 1
+    assert create(limiter, "ann", "1.1.1.1").remaining < 0
+    assert create(limiter, "ann", "1.1.1.1").reset == 1
     clock.now += 1
-    assert limiter.creating("ann", "1.1.1.1").remaining == 2
+    assert create(limiter, "ann", "1.1.1.1").remaining == 2
 
 
 def test_the_tighter_of_both_limits_is_told(make_limiter):
     limiter = make_limiter()
-    assert limiter.creating("ann", "1.1.1.1").limit == 3
+    assert create(limiter, "ann", "1.1.1.1").limit == 3
     for user in ("b", "c", "d"):
-        limiter.creating(user, "1.1.1.1")
-    rate = limiter.creating("e", "1.1.1.1")
+        create(limiter, user, "1.1.1.1")
+    rate = create(limiter, "e", "1.1.1.1")
     assert (rate.limit, rate.remaining) == (5, 0)
 
 
@@ -60,6 +66,18 @@ def test_processes_learn_of_each_others_requests_within_a_second(make_limiter, c
     assert one.any_request("1.1.1.1").remaining == 10 - 8 - 2
 
 
+def test_processes_learn_of_each_others_new_jobs_within_a_second(make_limiter, clock):
+    one, other = make_limiter(), make_limiter()
+    for _ in range(2):
+        one.creating("1.1.1.1")
+    other.any_request("1.1.1.1")
+    one.exchange()
+    other.creating("1.1.1.1")
+    other.exchange()
+    rate = other.creating("1.1.1.1").rate
+    assert (rate.limit, rate.remaining) == (5, 5 - 2 - 1 - 1)
+
+
 def test_no_request_is_told_twice(make_limiter, clock):
     limiter = make_limiter()
     limiter.any_request("1.1.1.1")
@@ -73,8 +91,10 @@ def test_counts_are_forgotten_by_the_store(make_limiter, redis):
     limiter = make_limiter()
     limiter.any_request("1.1.1.1")
     limiter.exchange()
-    limiter.creating("ann", "1.1.1.1")
-    assert all(0 < redis.ttl(key) <= 2 * limits.WINDOW for key in redis.scan_iter("limit:*"))
+    create(limiter, "ann", "1.1.1.1")
+    counters = [*redis.scan_iter("limit:*"), *redis.scan_iter("user:rate:*")]
+    assert len(counters) == 2
+    assert all(0 < redis.ttl(key) <= 2 * limits.WINDOW for key in counters)
 
 
 def test_a_flood_of_addresses_costs_bounded_memory(make_limiter, monkeypatch):

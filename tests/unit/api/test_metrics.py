@@ -87,7 +87,8 @@ SEVERAL = """
 import os, sys
 from api import metrics
 metrics.OPEN_STREAMS.labels("named").inc()
-metrics.REQUESTED.labels("created").inc(2)
+metrics.requested("created")
+metrics.requested("created")
 if os.environ.get("GONE"):
     sys.exit()
 if os.environ.get("DEAD"):

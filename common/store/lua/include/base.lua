@@ -3,14 +3,9 @@
 -- Output: {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
 
 local args, fields = {}, {}
-local named = tonumber(ARGV[1])
-for i = 2, #ARGV, 2 do
-  if i <= named * 2 + 1 then
-    args[ARGV[i]] = ARGV[i + 1]
-  else
-    fields[ARGV[i]] = ARGV[i + 1]
-  end
-end
+local first_field = ARGV[1] * 2 + 2
+for i = 2, first_field - 1, 2 do args[ARGV[i]] = ARGV[i + 1] end
+for i = first_field, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
 
 local function text(number)
   return string.format('%.0f', number)

@@ -1,7 +1,15 @@
 -- @include base
--- change(id, fields): the only way to write a job's hash.
+-- change(id, fields): the only way to write a job's hash once it is there.
+-- announce(id, version, snapshot, entered): tells of what was written; entered: a new state.
 -- Event: version + 1 and the whole snapshot on the job's channel; an entry in the journal when the
 -- state changed. Returns the snapshot.
+
+local function announce(id, version, snapshot, entered)
+  redis.call('PUBLISH', key.events(id), snapshot)
+  if entered then
+    redis.call('XADD', key.journal(), '*', 'id', id, 'version', version, 'job', snapshot)
+  end
+end
 
 local function change(id, set)
   local name = key.status(id)
@@ -14,9 +22,6 @@ local function change(id, set)
   redis.call('HINCRBY', name, 'version', 1)
   local job = load(id)
   local snapshot = cjson.encode(job)
-  redis.call('PUBLISH', key.events(id), snapshot)
-  if set.status then
-    redis.call('XADD', key.journal(), '*', 'id', id, 'version', job.version, 'job', snapshot)
-  end
+  announce(id, job.version, snapshot, set.status)
   return snapshot
 end
