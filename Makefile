@@ -15,7 +15,7 @@ endef
 NO_PAGE := test -f web/dist/index.html || echo "The web page is not built (make web); all else works without it."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-large test-layouts faults check bench bench-api bench-archive soak-api load lock clean
+.PHONY: help demo up web test test-web test-large test-layouts faults drills check bench bench-api bench-archive soak-api load lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ test-layouts: $(INSTALLED)  ## 20,000 random archive layouts with crashes at any
 faults: $(INSTALLED)  ## Jobs under random faults, and a ledger at the end (JOBS=, FAULTS=, SEED=)
 	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \
 	  $(if $(SEED),--seed $(SEED))
+
+drills: $(INSTALLED)  ## One fault at a time, with a clock: how long until all goes on (DRILLS="worker valkey-5 …")
+	@$(BIN)/python -m tests.faults.drills $(DRILLS)
 
 check: $(INSTALLED)  ## Style, types and who may import whom
 	@$(BIN)/ruff format --check .

@@ -27,6 +27,8 @@ from common.storage import ObjectStore
 from stack.services import S3, start_s3
 
 MB = 1_000_000
+#: Ways of our engine in which every byte passes the worker.
+STREAMING = {"written": "longhaul, no copies", "unsized": "longhaul, sizes unknown"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,10 @@ def one_round(bench: Bench, sets: dict[str, FileSet]) -> None:
         else:
             bench.forget()
             bench.run("copy", files, "bare copy")
+        if name == "large":
+            for contender, label in STREAMING.items():
+                bench.forget()
+                bench.run(contender, files, label)
         bench.forget()
         bench.run("zipstream", files, "zipstream-ng + boto3")
 

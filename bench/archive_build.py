@@ -11,6 +11,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ def status(name: str) -> int:
 
 
 def longhaul(options: argparse.Namespace) -> Callable[[], int]:
+    """Our engine; as ``written`` without copies, as ``unsized`` with files of unknown size."""
     from common.jobs.model import OnMissing
     from common.storage import ObjectStore
     from worker.archive import ArchiveRequest, build
+    from worker.archive.build import Engine
     from worker.control import RunControl
     from worker.sources import source_from_template
 
@@ -50,6 +53,8 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         secret_key=options.secret,
     )
     source = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
+    if options.contender == "unsized":
+        source = Unsized(source, options.size)
     request = ArchiveRequest(
         job_id=str(uuid.uuid4()),
         attempt_token=1,
@@ -62,10 +67,32 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
     )
 
     def run() -> int:
-        build(request, source=source, store=store, control=RunControl(deadline=3600))
-        return through
+        artifact = build(
+            request,
+            source=source,
+            store=store,
+            control=RunControl(deadline=3600),
+            engine=Engine(can_copy=options.contender != "written"),
+        )
+        return artifact.size if options.contender == "unsized" else through
 
     return run
+
+
+class Unsized:
+    """Files of another source whose sizes and versions are not told, as some HTTP origins do."""
+
+    def __init__(self, source: Any, size: int) -> None:
+        self._source, self._size = source, size
+
+    def describe(self, *args: Any, **kwargs: Any) -> list[Any]:
+        return [
+            replace(entry, size=None, etag=None, ranged=False, location=None)
+            for entry in self._source.describe(*args, **kwargs)
+        ]
+
+    def open(self, entry: Any, **kwargs: Any) -> Any:
+        return self._source.open(replace(entry, size=self._size), **kwargs)
 
 
 def boto(options: argparse.Namespace) -> Any:
@@ -154,9 +181,18 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
     return run
 
 
+CONTENDERS = {
+    "longhaul": longhaul,
+    "written": longhaul,
+    "unsized": longhaul,
+    "zipstream": zipstream,
+    "copy": copy,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("contender", choices=["longhaul", "zipstream", "copy"])
+    parser.add_argument("contender", choices=list(CONTENDERS))
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--secret", required=True)
@@ -165,7 +201,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--width", type=int, default=6)
     options = parser.parse_args()
-    run = {"longhaul": longhaul, "zipstream": zipstream, "copy": copy}[options.contender](options)
+    run = CONTENDERS[options.contender](options)
     idle, started, cpu = status("VmRSS"), time.perf_counter(), time.process_time()
     through = run()
     print(

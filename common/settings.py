@@ -97,7 +97,9 @@ class Settings:
     max_archive_bytes: int = _setting(1_099_511_627_776, "Largest sum of file sizes, bytes")
     direct_single_file: bool = _setting(True, "Deliver a single file as itself, without a ZIP")
     compose_archives: bool = _setting(
-        True, "Let the storage copy files into archives itself, where it can; false: stream them"
+        True,
+        "Let the storage copy files into archives itself, where it can; "
+        "false: all bytes pass the worker",
     )
     archive_ttl: int = _setting(86_400, "How long an archive can be fetched, seconds")
     job_ttl: int = _setting(86_400, "How long a finished job is remembered, seconds")

@@ -10,12 +10,14 @@ import threading
 from collections import Counter
 from typing import BinaryIO, Final, Literal, Self, cast
 
-Fault = Literal["500", "503", "truncate", "flip", "reset"]
-FAULTS: Final[tuple[Fault, ...]] = ("500", "503", "truncate", "flip", "reset")
+Fault = Literal["500", "503", "507", "truncate", "flip", "reset"]
+#: Those that may strike any request; 507 is for what writes.
+ANY_REQUEST: Final[tuple[Fault, ...]] = ("500", "503", "truncate", "flip", "reset")
 
 _ERRORS: Final = {
     "500": (b"500 Internal Server Error", b"InternalError"),
     "503": (b"503 Slow Down", b"SlowDown"),
+    "507": (b"507 Insufficient Storage", b"InsufficientStorage"),
 }
 _CHUNK: Final = 65_536
 
@@ -50,10 +52,12 @@ class S3Proxy:
     def heal(self) -> None:
         self.faults, self.share = (), 0.0
 
-    def choose(self) -> Fault | None:
+    def choose(self, method: bytes) -> Fault | None:
         if not self.faults or self._random.random() >= self.share:
             return None
         fault = self._random.choice(self.faults)
+        if fault == "507" and method not in {b"PUT", b"POST"}:
+            return None
         self.injected[fault] += 1
         return fault
 
@@ -91,7 +95,7 @@ class _Connection(socketserver.StreamRequestHandler):
             head = b"".join(
                 line for line in head.splitlines(True) if not line.lower().startswith(b"expect:")
             )
-        fault = proxy.choose()
+        fault = proxy.choose(head.split(b" ", 1)[0])
         length = int(headers.get(b"content-length", b"0"))
         if fault in _ERRORS:
             self.rfile.read(length)

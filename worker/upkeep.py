@@ -2,8 +2,9 @@
 
 An attempt that streams its archive writes below ``jobs/<job id>/<fencing token>/``, so the job
 tells whether an upload or object there is still somebody's. Composed archives have a journal and
-are tidied by ``ArchiveBuilder.clear_leftovers``. What belongs to no known job may be another
-installation's: it is left to the bucket's lifecycle rule.
+are tidied by ``ArchiveBuilder.clear_leftovers``, but for uploads that nobody knows of
+(worker/forgotten.py). What belongs to no known job may be another installation's: it is left to the
+bucket's lifecycle rule.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 
 from common.jobs.transitions import JobState
 from common.store import journal
+from worker.forgotten import abort_forgotten
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -67,7 +69,8 @@ class Upkeep:
     def run(self) -> Tidied:
         """Everything once. Raises ``RedisError`` and ``DownloadError`` when a service is away."""
         tidied = Tidied(
-            uploads=self._abort_uploads(),
+            uploads=self._abort_uploads()
+            + abort_forgotten(self._client, self._store, self._bucket),
             archives=self._delete_archives(),
             dead_letters=self._dead_letters.forget(self._job_ttl),
             consumers=journal.forget_consumers(self._client),

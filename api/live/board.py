@@ -15,6 +15,7 @@ from api.live.crowd import Crowd
 from api.live.errors import ServerFull
 from api.live.events import Form
 from api.live.stream import Stream
+from api.metrics import OPEN_STREAMS
 from api.overview import stamped
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ MOST: Final = 50
 #: Seconds of a stream; whoever comes back has to show again that they are an operator.
 LIFETIME: Final = 900.0
 RETRY_AFTER: Final = 5.0
+#: How the figures name such streams.
+FORM: Final = "operator"
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +76,7 @@ class Board:
             self._crowd = Crowd(gevent.get_hub().loop, self._left)
         stream = OperatorStream(time.monotonic() + LIFETIME, self._crowd.dirty)
         self._streams.add(stream)
+        OPEN_STREAMS.labels(FORM).inc()
         self._crowd.admit(stream, connection)
         stream.start(connection, opening, 0, last=self._ended)
         if not self._reader:
@@ -117,3 +121,4 @@ class Board:
     def _left(self, stream: Stream) -> None:
         if isinstance(stream, OperatorStream):
             self._streams.discard(stream)
+            OPEN_STREAMS.labels(FORM).dec()

@@ -12,12 +12,19 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
+import structlog
+
 UNSIGNED = "UNSIGNED-PAYLOAD"
 ALGORITHM = "AWS4-HMAC-SHA256"
+#: Seconds by which a clock may differ from the storage's without being the reason for a refusal.
+TOLERANCE = 300.0
+
+log = structlog.get_logger(__name__)
 
 
 class Credentials(NamedTuple):
@@ -42,6 +49,23 @@ class Signer:
     def __init__(self, credentials: Callable[[], Credentials | None], region: str) -> None:
         self._credentials = credentials
         self._region = region
+        #: By how much the storage's clock is ahead of this machine's, seconds, where that matters.
+        self._ahead = 0.0
+
+    def follow(self, date: str | None) -> bool:
+        """Sign by the clock that this Date header (RFC 9110, 6.6.1) shows, if it is far off ours.
+
+        True if so: S3 refuses what was signed more than 15 minutes from its own time.
+        """
+        try:
+            ahead = parsedate_to_datetime(date or "").timestamp() - time.time()
+        except ValueError:
+            return False
+        if abs(ahead - self._ahead) < TOLERANCE:
+            return False
+        log.warning("this machine's clock is wrong: signing by the storage's", ahead=round(ahead))
+        self._ahead = ahead
+        return True
 
     def sign(
         self,
@@ -60,7 +84,7 @@ class Signer:
         credentials = self._credentials()
         if credentials is None:
             return dict(headers)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        stamp = self._stamp(now)
         signed = {**headers, "x-amz-content-sha256": UNSIGNED, "x-amz-date": stamp}
         if credentials.token:
             signed["x-amz-security-token"] = credentials.token
@@ -101,7 +125,7 @@ class Signer:
         credentials = self._credentials()
         if credentials is None:
             return None
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        stamp = self._stamp(now)
         parameters = {
             **query,
             "X-Amz-Algorithm": ALGORITHM,
@@ -128,3 +152,7 @@ class Signer:
         key = _signing_key(credentials.secret_key, stamp[:8], self._region)
         text = f"{ALGORITHM}\n{stamp}\n{self._scope(stamp)}\n{digest}"
         return hmac.digest(key, text.encode(), "sha256").hex()
+
+    def _stamp(self, now: float | None) -> str:
+        seconds = time.time() + self._ahead if now is None else now
+        return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))

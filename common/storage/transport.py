@@ -142,6 +142,8 @@ class Transport:
             answered(response.status)
             if response.status >= 300:
                 code = documents.error_code(response.read_all())
+                if response.status == 403 and self._signer.follow(response.headers.get("date")):
+                    raise Busy("The storage's clock shows another time: signing by that")
                 refuse(response.status, code, f"{method} {bucket}/{key}")
             yield response
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: A delivery and its log are kept so long after its last change, milliseconds: longer than the
 #: longest pause between two attempts, and than the three days that all of them take.
 KEEP: Final = 4 * 86_400_000
+#: When those of a user who has enough under way are looked at again, milliseconds.
+LATER: Final = 1_000
 
 #: ``gone``: the receiver answered 410; ``failed``: all attempts are used up.
 DeliveryState = Literal["pending", "delivered", "gone", "failed"]
@@ -106,9 +108,17 @@ class Deliveries:
                 self._scripts.queue(pipe, "webhook_schedule", keys.deliveries(job.id), args)
             pipe.execute()
 
-    def take(self, *, limit: int, lease: float) -> list[Delivery]:
-        """Up to ``limit`` deliveries of each partition, nobody else's for ``lease`` seconds."""
-        args = {"limit": limit, "lease": round(lease * 1000)}
+    def take(self, *, limit: int, lease: float, busy: Sequence[str] = ()) -> list[Delivery]:
+        """Up to ``limit`` deliveries of each partition, nobody else's for ``lease`` seconds.
+
+        Those of ``busy`` users are put off for ``LATER``.
+        """
+        args = {
+            "limit": limit,
+            "lease": round(lease * 1000),
+            "busy": orjson.dumps(busy).decode(),
+            "later": LATER,
+        }
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 self._scripts.queue(pipe, "webhook_take", keys.of_partition("webhooks", tag), args)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import libfaketime
 from redis import Redis
 
 from common.store.client import open_client
@@ -17,10 +18,10 @@ from tests.faults.receiver import Receiver
 from tests.s3_proxy import S3Proxy
 from tests.tcp_proxy import TcpProxy
 
-#: The first fifteen files: small enough for thousands of archives.
-FILES: Final = CATALOGUE[:12]
+#: Small enough for thousands of archives; the largest is copied by the storage itself.
+FILES: Final = CATALOGUE[:10]
 #: Seconds that each piece of S3 traffic is held back, so that work is in flight when faults strike.
-S3_DELAY: Final = 0.03
+S3_DELAY: Final = 0.02
 
 _SETTINGS: Final = {
     "WEBHOOK_SECRET": "whsec_bG9uZ2hhdWwtZmF1bHRzLXNlY3JldC0wMTIzNDU2Nzg5",
@@ -33,14 +34,20 @@ _SETTINGS: Final = {
     # A soak kills workers every few seconds: the same job may be struck many times.
     "MAX_RETRIES": "20",
 }
+#: Shifts the clock of the day of one process while it runs, and leaves the others alone.
+_FAKE_CLOCK: Final = Path(libfaketime.__file__).with_name("vendor") / (
+    "libfaketime/src/libfaketime.so.1"
+)
 
 
 class Arena:
     """One system; API and workers reach Valkey and S3 by ``valkey_line`` and ``s3_line`` only."""
 
-    def __init__(self, state: Path, *, workers: int, seed: int) -> None:
+    def __init__(self, state: Path, *, workers: int, seed: int, **env: str) -> None:
+        """``env``: settings on top of those that every arena has."""
         self._count = workers
-        self.system = System(state, workers=0, files=FILES, env=_SETTINGS)
+        self._state = state
+        self.system = System(state, workers=0, files=FILES, env={**_SETTINGS, **env})
         self.receiver = Receiver()
         self.s3_faults = S3Proxy(_port(self.system.s3_endpoint), seed=seed)
         self.s3_line = TcpProxy(self.s3_faults.port)
@@ -52,10 +59,26 @@ class Arena:
 
     def __enter__(self) -> Self:
         self.system.start()
-        for _ in range(self._count):
-            self.system.add_worker()
+        for number in range(1, self._count + 1):
+            self._add_worker(f"worker-{number}")
         self.s3_line.delay(S3_DELAY)
         return self
+
+    def _add_worker(self, name: str) -> None:
+        self.shift_clock(name, 0)
+        self.system.add_worker(
+            LD_PRELOAD=str(_FAKE_CLOCK),
+            FAKETIME_TIMESTAMP_FILE=str(self._clock(name)),
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+            FAKETIME_CACHE_DURATION="1",
+        )
+
+    def shift_clock(self, worker: str, seconds: int) -> None:
+        """Within a second the worker's clock of the day is so far off, also after a restart."""
+        self._clock(worker).write_text(f"{seconds:+d}s\n")
+
+    def _clock(self, worker: str) -> Path:
+        return self._state / f"clock-of-{worker}"
 
     def __exit__(
         self,
@@ -81,12 +104,12 @@ class Arena:
         self.system.start_part(name)
 
 
-def wait_for(true: Callable[[], bool], what: str, timeout: float) -> float:
+def wait_for(true: Callable[[], bool], what: str, timeout: float, *, every: float = 0.05) -> float:
     """Seconds until ``true()``; AssertionError naming ``what`` after ``timeout``."""
     started = time.monotonic()
     while not true():
         assert time.monotonic() - started < timeout, f"{what}: not within {timeout:.0f} s"
-        time.sleep(0.05)
+        time.sleep(every)
     return time.monotonic() - started
 
 

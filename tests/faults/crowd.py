@@ -22,18 +22,18 @@ class Posted:
     user: str
     file_ids: tuple[int, ...]
     job_ids: set[str] = field(default_factory=set)
+    #: An answer that nobody expects.
+    never_to_be_seen: str = ""
     #: Seconds that the slowest refusal took.
     slowest_refusal: float = 0.0
 
 
 class Crowd:
-    """Posts ``jobs`` requests from many users, some seconds apart; each is repeated until taken."""
+    """Posts requests from many users when they are let in; each is repeated until it is taken."""
 
-    def __init__(self, arena: Arena, *, jobs: int, users: int, seed: int, pause: float) -> None:
-        """``pause``: seconds between two jobs of one poster."""
+    def __init__(self, arena: Arena, *, jobs: int, users: int, seed: int) -> None:
         self._arena = arena
-        self._pause = pause
-        self._ended = threading.Event()
+        self._let_in = threading.Semaphore(0)
         self.posted = list(_requests(jobs, users, random.Random(seed)))
         self._queue = iter(self.posted)
         self._lock = threading.Lock()
@@ -43,20 +43,19 @@ class Crowd:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def done(self) -> bool:
-        """Whether every request has been accepted."""
-        return not any(thread.is_alive() for thread in self._threads)
+    def let_in(self, jobs: int) -> None:
+        """So many more may post now."""
+        self._let_in.release(jobs)
 
-    def accepted(self) -> list[Posted]:
-        return [posted for posted in self.posted if posted.job_ids]
+    def close(self) -> None:
+        """Nobody comes any more."""
+        self.let_in(len(self._threads))
 
     def _post_all(self) -> None:
         with httpx.Client(base_url=self._arena.system.base_url, timeout=10) as http:
-            while (posted := self._next()) is not None:
+            while self._let_in.acquire() and (posted := self._next()) is not None:
                 while not self._post(http, posted):
                     time.sleep(0.3)
-                time.sleep(self._pause)
 
     def _next(self) -> Posted | None:
         with self._lock:
@@ -73,8 +72,10 @@ class Crowd:
         if answer.status_code in {429, 503}:
             posted.slowest_refusal = max(posted.slowest_refusal, time.monotonic() - started)
             return False
-        assert answer.status_code == 202, answer.text
-        posted.job_ids.add(answer.json()["jobId"])
+        if answer.status_code == 202:
+            posted.job_ids.add(answer.json()["jobId"])
+        else:
+            posted.never_to_be_seen = answer.text
         return True
 
 
@@ -84,5 +85,5 @@ def _requests(jobs: int, users: int, rng: random.Random) -> Iterator[Posted]:
         yield Posted(
             key=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             user=f"user-{number % users}",
-            file_ids=tuple(rng.sample(ids, rng.randint(2, 5))),
+            file_ids=tuple(rng.sample(ids, rng.randint(2, 4))),
         )

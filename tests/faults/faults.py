@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.faults.arena import Arena
-from tests.s3_proxy import FAULTS, Fault
+from tests.s3_proxy import ANY_REQUEST
 
 #: A fault gets the arena and a source of chance; it returns when all is mended again.
 Inject = Callable[[Arena, random.Random], None]
@@ -21,10 +21,7 @@ def kill_worker(arena: Arena, rng: random.Random) -> None:
 
 def stop_and_continue_worker(arena: Arena, rng: random.Random) -> None:
     """SIGSTOP for longer or shorter than a lease; afterwards it is a zombie or a late riser."""
-    process = arena.system.processes[rng.choice(arena.system.workers)]
-    process.signal(signal.SIGSTOP)
-    time.sleep(rng.uniform(1, 14))
-    process.signal(signal.SIGCONT)
+    _stop_and_continue(arena, rng.choice(arena.system.workers), rng.uniform(1, 14))
 
 
 def roll_worker(arena: Arena, rng: random.Random) -> None:
@@ -32,6 +29,15 @@ def roll_worker(arena: Arena, rng: random.Random) -> None:
     name = rng.choice(arena.system.workers)
     arena.system.stop_part(name)
     arena.system.start_part(name)
+
+
+def jump_clock(arena: Arena, rng: random.Random) -> None:
+    """Up to ten minutes to and fro; more than fifteen no S3 takes a signature from."""
+    worker = rng.choice(arena.system.workers)
+    arena.shift_clock(worker, rng.randint(-600, 600))
+    time.sleep(rng.uniform(1, 4))
+    # The next jump: it goes on with another wrong time, as the others may.
+    arena.shift_clock(worker, rng.randint(-600, 600))
 
 
 def kill_api(arena: Arena, _: random.Random) -> None:
@@ -42,19 +48,35 @@ def kill_beat(arena: Arena, _: random.Random) -> None:
     arena.restart("beat")
 
 
+def stop_and_continue_api(arena: Arena, rng: random.Random) -> None:
+    _stop_and_continue(arena, "api", rng.uniform(0.5, 6))
+
+
+def stop_and_continue_beat(arena: Arena, rng: random.Random) -> None:
+    _stop_and_continue(arena, "beat", rng.uniform(0.5, 6))
+
+
 def kill_valkey(arena: Arena, rng: random.Random) -> None:
     arena.restart("valkey", after=rng.choice([0, 0, 1, 5]))
 
 
 def stop_and_continue_valkey(arena: Arena, rng: random.Random) -> None:
-    process = arena.system.processes["valkey"]
-    process.signal(signal.SIGSTOP)
-    time.sleep(rng.uniform(0.5, 8))
-    process.signal(signal.SIGCONT)
+    _stop_and_continue(arena, "valkey", rng.uniform(0.5, 8))
 
 
 def kill_s3(arena: Arena, rng: random.Random) -> None:
     arena.restart("s3", after=rng.choice([0, 1, 3]))
+
+
+def stop_and_continue_s3(arena: Arena, rng: random.Random) -> None:
+    _stop_and_continue(arena, "s3", rng.uniform(0.5, 8))
+
+
+def _stop_and_continue(arena: Arena, part: str, seconds: float) -> None:
+    process = arena.system.processes[part]
+    process.signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    process.signal(signal.SIGCONT)
 
 
 def reset_valkey_line(arena: Arena, _: random.Random) -> None:
@@ -92,23 +114,37 @@ def slow_s3_line(arena: Arena, rng: random.Random) -> None:
 
 def fail_s3(arena: Arena, rng: random.Random) -> None:
     """Errors, truncated and falsified bodies, for a share of the requests."""
-    chosen: list[Fault] = rng.sample(FAULTS, rng.randint(1, 3))
+    chosen = rng.sample(ANY_REQUEST, rng.randint(1, 3))
     arena.s3_faults.fail(*chosen, share=rng.uniform(0.05, 0.3))
     time.sleep(rng.uniform(1, 5))
     arena.heal()
 
 
-ALL: Final[tuple[Inject, ...]] = (
+def fill_s3_disk(arena: Arena, rng: random.Random) -> None:
+    """Reads go on, every write is refused, as by a store whose disk is full."""
+    arena.s3_faults.fail("507", share=1.0)
+    time.sleep(rng.uniform(1, 6))
+    arena.heal()
+
+
+#: What strikes a process, three times as often a worker; what strikes a line or the storage.
+PROCESSES: Final[tuple[Inject, ...]] = (
     kill_worker,
     kill_worker,
     kill_worker,
     stop_and_continue_worker,
     roll_worker,
+    jump_clock,
     kill_api,
+    stop_and_continue_api,
     kill_beat,
+    stop_and_continue_beat,
     kill_valkey,
     stop_and_continue_valkey,
     kill_s3,
+    stop_and_continue_s3,
+)
+LINES: Final[tuple[Inject, ...]] = (
     reset_valkey_line,
     hold_valkey_line,
     slow_valkey_line,
@@ -117,4 +153,5 @@ ALL: Final[tuple[Inject, ...]] = (
     slow_s3_line,
     fail_s3,
     fail_s3,
+    fill_s3_disk,
 )

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-import boto3
 import httpx
-from botocore.config import Config
 
 from common.jobs.model import Job
 from common.jobs.transitions import TERMINAL
+from common.queue import LANES, UPKEEP_QUEUE, UPKEEP_TASK, celery_app
 from common.store import keys
-from common.store.journal import Journal
-from stack.services import ACCESS_KEY, SECRET_KEY
+from common.store.journal import Entry, Journal
+from stack.catalogue import s3_client
 from tests.faults.arena import FILES, Arena, wait_for
 from tests.faults.crowd import Crowd, Posted
+from tests.faults.witness import Witness
 
 #: Partition-wide sets that only hold jobs in flight.
 _IN_FLIGHT = ("leases", "retries")
-_LANES = ("high", "normal", "low")
+#: Seconds until the webhook of a worker that died is posted by another, and until what it left in
+#: the storage is looked for.
+WEBHOOKS = 120.0
+CLEANED = 120.0
 
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What was found; everything but ``jobs`` and ``outcomes`` has to be empty."""
+    """What was found; everything but ``jobs``, ``outcomes`` and ``events`` has to be empty."""
 
     jobs: int = 0
+    #: Events heard, whose versions were compared.
+    events: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
@@ -40,6 +49,13 @@ class Verdict:
     def clean(self) -> bool:
         return not (self.lost or self.twice or self.stuck or self.wrong or self.left_behind)
 
+    def __str__(self) -> str:
+        lines = [f"jobs {self.jobs}: {dict(self.outcomes)}; {self.events} events heard"]
+        for name in ("lost", "twice", "stuck", "wrong", "left_behind"):
+            found = getattr(self, name)
+            lines.append(f"{name:12} {len(found):4}  {'; '.join(found[:5])}")
+        return "\n".join(lines)
+
 
 class Ledger:
     """Follows the journal during the soak, and judges at its end."""
@@ -49,39 +65,72 @@ class Ledger:
         # A group of its own, so that nothing is trimmed before it was read.
         self._journal = Journal(arena.redis, "referee", "referee")
         self._journal.join()
+        self._take_over_at = 0.0
+        self._witness = Witness(arena.system.redis_url)
         #: Every change of state, by job, in the journal's order.
         self.changes: dict[str, list[Job]] = defaultdict(list)
 
     def follow(self) -> None:
         """Read what is new in the journal."""
-        while entries := self._journal.read(count=500):
+        while entries := self._read():
             for entry in entries:
                 if entry.delivery is None:
                     self.changes[entry.job.id].append(entry.job)
             self._journal.ack(entries)
 
+    def _read(self) -> list[Entry]:
+        entries = self._journal.read(count=500)
+        if not entries and time.monotonic() > self._take_over_at:
+            # An answer that was lost on its way stays this reader's to finish.
+            self._take_over_at = time.monotonic() + 2
+            entries = self._journal.take_over(idle=2_000, count=500)
+        return entries
+
+    def all_ended(self, posted: Iterable[Posted]) -> bool:
+        """Whether each of these requests was taken and its job has ended."""
+        self.follow()
+        return all(self._has_ended(each) for each in posted)
+
+    def _has_ended(self, posted: Posted) -> bool:
+        changes = [self.changes[job_id] for job_id in posted.job_ids]
+        return bool(changes) and all(each and each[-1].terminal for each in changes)
+
     def settle(self, crowd: Crowd, timeout: float) -> float:
-        """Wait until every accepted job is finished; the seconds that it took."""
+        """Wait until every job is finished and told of; the seconds until all were finished."""
+        took = wait_for(lambda: self.all_ended(crowd.posted), "all jobs finished", timeout)
+        with suppress(AssertionError):
+            wait_for(lambda: not self._untold(crowd), "all webhooks", WEBHOOKS)
+        with suppress(AssertionError):
+            wait_for(lambda: not self._uploads(), "no upload left", CLEANED, every=2.0)
+        return took
 
-        def finished() -> bool:
-            self.follow()
-            posted = crowd.accepted()
-            return crowd.done and all(self._terminal(p) for p in posted)
-
-        return wait_for(finished, "all jobs finished", timeout)
-
-    def _terminal(self, posted: Posted) -> bool:
-        changes = self.changes[next(iter(posted.job_ids))]
-        return bool(changes) and changes[-1].terminal
+    def _untold(self, crowd: Crowd) -> list[str]:
+        return [
+            job_id
+            for posted in crowd.posted
+            for job_id in posted.job_ids
+            if not self._arena.receiver.ids[job_id, self.changes[job_id][-1].status.value]
+        ]
 
     def judge(self, crowd: Crowd) -> Verdict:
         """Check every invariant; archives are fetched and compared byte by byte."""
         self.follow()
-        verdict = Verdict()
+        self._witness.close()
+        verdict = Verdict(events=self._witness.heard)
+        verdict.wrong += self._witness.gaps
         contents = {sample.file_id: (sample.name, sample.make()) for sample in FILES}
-        with httpx.Client(base_url=self._arena.system.base_url, timeout=30) as http:
-            for posted in crowd.posted:
-                self._judge_job(http, posted, contents, verdict)
+        # The links lead through the line, which nothing has to hold back any more.
+        self._arena.s3_line.restore()
+        with (
+            httpx.Client(base_url=self._arena.system.base_url, timeout=30) as http,
+            ThreadPoolExecutor(4) as hands,
+        ):
+            judged = [
+                hands.submit(self._judge_job, http, posted, contents, verdict)
+                for posted in crowd.posted
+            ]
+            for each in judged:
+                each.result()
         self._judge_remains(verdict)
         return verdict
 
@@ -93,14 +142,20 @@ class Ledger:
         verdict: Verdict,
     ) -> None:
         verdict.jobs += 1
-        if len(posted.job_ids) != 1:
-            (verdict.twice if posted.job_ids else verdict.lost).append(f"{posted.key}: two jobs")
+        if not posted.job_ids:
+            verdict.lost.append(f"{posted.key}: never accepted {posted.never_to_be_seen}")
+            return
+        if len(posted.job_ids) > 1:
+            verdict.twice.append(f"{posted.key}: jobs {posted.job_ids}")
             return
         job_id = next(iter(posted.job_ids))
         changes = self.changes[job_id]
         ends = [job for job in changes if job.status in TERMINAL]
+        if not changes:
+            verdict.lost.append(f"{job_id}: accepted, and never heard of again")
+            return
         if not ends:
-            verdict.stuck.append(f"{job_id}: {changes[-1].status if changes else 'unknown'}")
+            verdict.stuck.append(f"{job_id}: {changes[-1].status}")
             return
         if len(ends) > 1:
             verdict.twice.append(f"{job_id}: {[job.status.value for job in ends]}")
@@ -108,8 +163,9 @@ class Ledger:
         versions = [job.version for job in changes]
         if versions != sorted(set(versions)) or versions[0] != 1:
             verdict.wrong.append(f"{job_id}: versions {versions}")
-        if len(self._arena.receiver.ids[job_id, ends[0].status.value]) != 1:
-            verdict.wrong.append(f"{job_id}: webhook ids for {ends[0].status.value}")
+        told = self._arena.receiver.ids[job_id, ends[0].status.value]
+        if len(told) != 1:
+            verdict.wrong.append(f"{job_id}: {len(told)} webhook ids for {ends[0].status.value}")
         if ends[0].status.value == "completed":
             self._judge_archive(http, posted, job_id, contents, verdict)
         else:
@@ -125,9 +181,11 @@ class Ledger:
     ) -> None:
         link = http.get(f"/v1/download/status/{job_id}").json()["downloadUrl"]
         with zipfile.ZipFile(io.BytesIO(httpx.get(link, timeout=60).content)) as archive:
-            found = {info.filename: archive.read(info) for info in archive.infolist()}
-        if found != dict(contents[file_id] for file_id in posted.file_ids):
-            verdict.wrong.append(f"{job_id}: the archive's bytes differ")
+            found = [(info.filename, archive.read(info)) for info in archive.infolist()]
+        wanted = [contents[file_id][1] for file_id in posted.file_ids]
+        if [content for _, content in found] != wanted:
+            names = [name for name, _ in found]
+            verdict.wrong.append(f"{job_id}: the archive's bytes differ: {names}")
 
     def _judge_remains(self, verdict: Verdict) -> None:
         redis = self._arena.redis
@@ -136,18 +194,16 @@ class Ledger:
             keys.of_partition(n, tag, lane)
             for n in ("waiting", "hinted")
             for tag in keys.all_tags()
-            for lane in _LANES
+            for lane in LANES
         ]
         for pattern in ("user:active:*", "user:inflight:*", "user:turn:*", "user:line:*"):
             names += redis.scan_iter(pattern, count=1000)
         verdict.left_behind += [name for name in names if redis.exists(name)]
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=self._arena.system.s3_endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(retries={"max_attempts": 5}),
-        )
+        verdict.left_behind += [f"upload {name}" for name in self._uploads()]
+
+    def _uploads(self) -> list[str]:
+        """Multipart uploads in the storage; what finds those of the dead is sent for meanwhile."""
+        celery_app(self._arena.system.redis_url).send_task(UPKEEP_TASK, queue=UPKEEP_QUEUE)
+        s3 = s3_client(self._arena.system.s3_endpoint)
         uploads = s3.list_multipart_uploads(Bucket="archives").get("Uploads", [])
-        verdict.left_behind += [f"upload {upload['Key']}" for upload in uploads]
+        return [upload["Key"] for upload in uploads]

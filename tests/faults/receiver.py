@@ -14,15 +14,18 @@ class Receiver:
 
     def __init__(self) -> None:
         self.ids: dict[tuple[str, str], set[str]] = defaultdict(set)
+        #: The same by job, of posts that came while answers were held back.
+        self.first_tries: dict[str, set[str]] = defaultdict(set)
+        self._answers = threading.Event()
+        self._answers.set()
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                job: dict[str, Any] = body["data"]
-                receiver.ids[job["jobId"], job["status"]].add(self.headers["webhook-id"])
-                self.send_response(204)
-                self.end_headers()
+                if receiver.take(body["data"], self.headers["webhook-id"]):
+                    self.send_response(204)
+                    self.end_headers()
 
             def log_message(self, *_: object) -> None:
                 """Quiet: a soak makes thousands of calls."""
@@ -30,6 +33,28 @@ class Receiver:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def take(self, job: dict[str, Any], webhook_id: str) -> bool:
+        """Note a post; False for one that was held and whose sender is gone by now."""
+        if not self._answers.is_set():
+            self.first_tries[job["jobId"]].add(webhook_id)
+            self._answers.wait(120)
+            return False
+        self.ids[job["jobId"], job["status"]].add(webhook_id)
+        return True
+
+    @property
+    def held(self) -> int:
+        """How many posts came that have no answer yet."""
+        return len(self.first_tries)
+
+    def hold(self) -> None:
+        """Take posts from now on, but answer none."""
+        self._answers.clear()
+
+    def let_go(self) -> None:
+        """Answer what comes; what was held gets no answer any more."""
+        self._answers.set()
 
     def close(self) -> None:
         self._server.shutdown()

@@ -7,7 +7,7 @@ from typing import Any
 from kombu import Connection
 from redis import Redis
 
-from common.jobs.model import JobSpec
+from common.jobs.model import JobSpec, WakeUp
 from common.queue import DOWNLOAD_TASK, LANES, Dispatcher, celery_app
 from common.store.jobs import JobStore
 from stack.services import Valkey
@@ -29,10 +29,13 @@ def test_the_scripts_message_is_read_like_one_that_celery_sent(
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     ours = received(valkey.url, "longhaul.normal")
 
-    Dispatcher(app, same_server=False).send([(job.id, "normal")])
+    sent = WakeUp(job_id=job.id, lane="normal", sent=job.created_at)
+    Dispatcher(app, same_server=False).send([sent])
     celerys = received(valkey.url, "longhaul.normal")
 
-    assert ours.payload[0] == celerys.payload[0] == [job.id]
+    assert celerys.payload[0] == [job.id, "normal", job.created_at]
+    # In the script's it is text, which the task takes as well.
+    assert ours.payload[0] == [job.id, "normal", str(job.created_at)]
     assert ours.headers["task"] == celerys.headers["task"] == DOWNLOAD_TASK
     assert ours.content_type == celerys.content_type
     assert ours.content_encoding == celerys.content_encoding
@@ -45,7 +48,7 @@ def test_the_scripts_message_is_read_like_one_that_celery_sent(
 
 def test_a_message_that_celery_sends_goes_to_its_lane_only(valkey: Valkey, redis: Redis) -> None:
     dispatcher = Dispatcher(celery_app(valkey.url), same_server=False)
-    dispatcher.send([("some-job", "high")])
+    dispatcher.send([WakeUp(job_id="some-job", lane="high", sent=0)])
     assert dispatcher.waiting() == {"high": 1, "normal": 0, "low": 0}
 
 

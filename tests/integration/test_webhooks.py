@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_a_job_without_callback_url_and_one_still_running_send_nothing(
     jobs.cancel(other.id)
     webhooks(redis).schedule()
     assert Deliveries(redis).take(limit=100, lease=60) == []
+
+
+def test_a_user_whose_receiver_hangs_holds_up_nobody_elses_webhooks(
+    jobs: JobStore, redis: Redis, receiver: Receiver
+) -> None:
+    # Of one partition, so that all stand in one line.
+    partition = keys.partition_of_user("hangs")
+    other = next(
+        name
+        for name in map("user-{}".format, range(1000))
+        if keys.partition_of_user(name) == partition
+    )
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        for _ in range(30):
+            cancelled(jobs, url, user="hangs")
+        cancelled(jobs, receiver.url(), user=other)
+        thread = webhooks(redis)
+        thread.start()
+        receiver.wait_for(1)
+        thread.stop()
 
 
 def test_a_worker_killed_between_reading_and_scheduling_loses_nothing(

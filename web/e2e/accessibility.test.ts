@@ -12,7 +12,7 @@ let stack: Stack;
 let browser: Browser;
 
 beforeAll(async () => {
-  stack = await Stack.start();
+  stack = await Stack.start({ MAX_RETRIES: "0" });
   browser = await startBrowser();
 });
 
@@ -70,13 +70,33 @@ describe.each(Object.entries(looks))("%s", (_name, look) => {
 
   test("the operator's page has no fault", async () => {
     const context = await freshContext(browser, stack.url, options);
+    stack.origin.ill = true;
+    const download = await DownloadPage.open(context);
+    await download.expectPhase(await download.start([FILE.sometimes]), "failed");
+    await download.start(stack.origin.lasting(9));
     const page = await context.newPage();
     await page.goto("/operator");
-    await page
-      .getByRole("region", { name: "Recent failures" })
-      .getByRole("listitem")
-      .first()
-      .waitFor();
+    const first = (name: string) =>
+      page.getByRole("region", { name }).getByRole("listitem").first().waitFor();
+    for (const name of ["Workers", "Recent failures", "Dead letters"]) await first(name);
+    await page.getByText(/[1-9] of 8 busy/).waitFor();
+    expect(await faults(page)).toEqual([]);
+    await page.getByText("24 hours").click();
+    await page.getByRole("img", { name: /Finished per hour/ }).waitFor();
+    expect(await faults(page)).toEqual([]);
+    expect(await overhang(page)).toBeLessThanOrEqual(0);
+    await context.close();
+  });
+
+  test("the operator's page has no fault where it asks for the token", async () => {
+    const context = await freshContext(browser, stack.url, options);
+    const page = await context.newPage();
+    const refusal = { status: 403, json: { code: "FORBIDDEN", detail: "Not yours" } };
+    await page.route("**/v1/admin/**", (route) => route.fulfill(refusal));
+    await page.goto("/operator");
+    await page.getByLabel("The operator's token:").waitFor();
+    await page.getByRole("button", { name: "Pause queue" }).click();
+    await page.getByRole("alert").waitFor();
     expect(await faults(page)).toEqual([]);
     expect(await overhang(page)).toBeLessThanOrEqual(0);
     await context.close();

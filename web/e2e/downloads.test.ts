@@ -183,3 +183,25 @@ test("everything can be done by keyboard", async () => {
   expect(await details.getAttribute("aria-expanded")).toBe("true");
   await page.page.getByText(`file-${FILE.small(4)}.txt`).waitFor();
 });
+
+test("the keyboard's focus is never lost, whatever control goes away", async () => {
+  const { keyboard } = page.page;
+  const focused = () => page.page.evaluate<string>("document.activeElement?.id ?? ''");
+  const press = async (name: string) => {
+    await page.page.getByRole("button", { name }).focus();
+    await keyboard.press("Enter");
+  };
+  await page.pick([FILE.small(6), FILE.small(7)]);
+  await press(`Remove file ${FILE.small(6)}`);
+  const input = page.page.getByLabel("Files", { exact: true });
+  await expect.poll(focused).toBe(await input.getAttribute("id"));
+  await press("Clear");
+  await expect.poll(focused).toBe(await input.getAttribute("id"));
+  const jobId = await page.start(stack.origin.lasting(20));
+  await press("Cancel");
+  await page.expectPhase(jobId, "cancelled", 10_000);
+  const title = page.card(jobId).getByRole("heading");
+  await expect.poll(focused).toBe(await title.getAttribute("id"));
+  await press("Remove from this list");
+  await expect.poll(focused).toBe("list-title");
+});

@@ -30,6 +30,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await fetch(`${stack.url}/v1/admin/queue/resume`, { method: "POST" });
   expect(errors).toEqual([]);
   await context.close();
 });
@@ -83,7 +84,7 @@ test("under load the page shows what the service says, live and by one request",
   await expect.poll(() => tile("Completed").textContent(), { timeout: 10_000 }).toBe("12");
   await expect.poll(() => tile("Waiting").textContent(), { timeout: 10_000 }).toBe("0");
   await section("Workers").getByText("0 of 2 busy").waitFor();
-  const chart = page.getByRole("img", { name: /Finished a minute/ });
+  const chart = page.getByRole("img", { name: /Finished per minute/ });
   await expect
     .poll(() => chart.locator("rect.bar").count(), { timeout: 20_000 })
     .toBeGreaterThan(0);
@@ -95,7 +96,7 @@ test("what the service has recorded is charted by the hour", async () => {
   expect(await finished(await start([FILE.small(1)]))).toBe("completed");
   await page.goto("/operator");
   await page.getByText("24 hours").click();
-  const chart = page.getByRole("img", { name: /Finished an hour, newest: completed \d+/ });
+  const chart = page.getByRole("img", { name: /Finished per hour, newest: completed \d+/ });
   await expect
     .poll(() => chart.locator("rect.bar").count(), { timeout: 10_000 })
     .toBeGreaterThan(0);
@@ -164,8 +165,8 @@ test("a dead letter is listed, and requeued it succeeds", async () => {
 });
 
 test("a paused queue begins nothing until it is resumed, and what runs goes on", async () => {
-  const running = [await start(stack.origin.lasting(5)), await start(stack.origin.lasting(5))];
   await page.goto("/operator");
+  const running = [await start(stack.origin.lasting(12)), await start(stack.origin.lasting(12))];
   await section("Workers").getByText("2 of 2 busy").waitFor();
   const waiting = await Promise.all(
     Array.from({ length: 5 }, () => start(stack.origin.lasting(1))),
@@ -196,7 +197,7 @@ test("everything can be done by keyboard, and the focus is never lost", async ()
   await expect.poll(focused).toBe("Pause queue");
   await page.getByRole("radio", { name: "10 minutes" }).focus();
   await page.keyboard.press("ArrowRight");
-  await page.getByRole("img", { name: /Finished an hour/ }).waitFor();
+  await page.getByRole("img", { name: /Finished per hour/ }).waitFor();
   await page.getByRole("button", { name: `Requeue ${jobId.slice(0, 8)}` }).focus();
   await page.keyboard.press("Enter");
   await expect.poll(focused, { timeout: 10_000 }).toMatch(/^Dead letters/);

@@ -15,7 +15,7 @@ let browser: Browser;
 
 beforeAll(async () => {
   if (!wanted) return;
-  stack = await Stack.start({ WORKER_CONCURRENCY: "3", MAX_RETRIES: "0" });
+  stack = await Stack.start({ WORKERS: "2", WORKER_CONCURRENCY: "2", MAX_RETRIES: "0" });
   browser = await startBrowser();
 });
 
@@ -27,10 +27,14 @@ afterAll(async () => {
 const desktop: BrowserContextOptions = { viewport: { width: 1280, height: 800 } };
 const phone: BrowserContextOptions = { viewport: { width: 390, height: 844 }, isMobile: true };
 
+const USERS = ["ada", "grace", "edsger"];
+let begun = 0;
+
 async function begin(fileIds: number[], priority = "normal"): Promise<void> {
+  const user = USERS[begun++ % USERS.length] ?? "";
   await fetch(`${stack.url}/v1/download/initiate`, {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", "X-User-Id": user },
     body: JSON.stringify({ file_ids: fileIds, priority }),
   });
 }
@@ -51,8 +55,8 @@ test.runIf(wanted)(
       await page.waitForTimeout(900);
     }
     for (let more = 0; more < 9; more++)
-      await begin(stack.origin.lasting(6), more % 3 ? "normal" : "low");
-    await page.waitForTimeout(4_500);
+      await begin(stack.origin.lasting(8 + more), more % 3 ? "normal" : "low");
+    await page.waitForTimeout(7_000);
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
       await page.waitForTimeout(500);

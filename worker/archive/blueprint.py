@@ -15,6 +15,8 @@ from worker.archive.plan import make_plan
 from worker.archive.work import Blueprint
 from worker.sources import Missing
 
+#: Below it, by plan, lies all that is composed.
+PREFIX = "archives/"
 #: Changes whenever the same members would come out as other bytes or other parts.
 FORMAT = 1
 
@@ -58,7 +60,7 @@ def draw(
         members=members,
         missing=missing,
         bucket=bucket,
-        prefix=f"archives/{plan_id}/",
+        prefix=f"{PREFIX}{plan_id}/",
         can_copy=can_copy,
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from common.errors import FileTooLarge
 from common.storage import Part
 from worker.archive.crc import crc32, join
 from worker.archive.members import Member
 from worker.archive.request import ZIP_TYPE, ArchiveRequest
-from worker.archive.stream import StreamedPart, Streamer
+from worker.archive.stream import StreamedPart, Streamer, capacity
 from worker.archive.work import Stored, Tools
 from worker.sources import Missing
 
@@ -30,6 +31,8 @@ def stream_archive(
     On every way out but success the upload is aborted.
     """
     crew, store, control = tools.crew, tools.store, tools.control
+    if sum(member.entry.size or 0 for member in members) > capacity(equal=equal):
+        raise FileTooLarge("The files are too large together for one archive")
     streamer = Streamer(
         source=tools.source,
         members=members,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 INTERVAL: Final = 0.5
 #: Posts of this process at the same time; each may last 15 s.
 WIDTH: Final = 8
+#: Posts for one user at the same time: a receiver that hangs leaves hands free for the others.
+PER_USER: Final = 2
 #: Deliveries taken at once of each of the 16 partitions: at most three rounds of posts.
 PER_PARTITION: Final = 1
 #: Seconds that a taken delivery is nobody else's: longer than three rounds of posts.
@@ -41,7 +44,8 @@ class WebhookThread:
         self._deliveries = deliveries
         self._courier = courier
         self._posts = ThreadPoolExecutor(WIDTH, thread_name_prefix="webhook")
-        self._under_way: set[Future[None]] = set()
+        #: Posts that were begun, and whose they are.
+        self._under_way: dict[Future[None], str] = {}
         self._joined = False
         self._take_over_at = 0.0
         self._ended = threading.Event()
@@ -87,11 +91,14 @@ class WebhookThread:
 
     def deliver(self) -> None:
         """Start posting what is due, unless all hands are busy."""
-        self._under_way = {post for post in self._under_way if not post.done()}
+        self._under_way = {post: user for post, user in self._under_way.items() if not post.done()}
         if len(self._under_way) >= WIDTH:
             return
-        for delivery in self._deliveries.take(limit=PER_PARTITION, lease=LEASE):
-            self._under_way.add(self._posts.submit(self._deliver, delivery))
+        posts = Counter(self._under_way.values())
+        busy = [user for user, count in posts.items() if count >= PER_USER]
+        for delivery in self._deliveries.take(limit=PER_PARTITION, lease=LEASE, busy=busy):
+            post = self._posts.submit(self._deliver, delivery)
+            self._under_way[post] = delivery.job.user
 
     def _deliver(self, delivery: Delivery) -> None:
         try:

@@ -10,10 +10,13 @@
 --          this partition's reached_high, reached_normal, reached_low, hints…}
 -- Event: whatever each job's change brings.
 
+-- Taking a message back may look at the whole queue: a millisecond where ten thousand wait.
+local AGED_AT_ONCE = 10
+
 local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
 
-local function due(name, latest)
-  return redis.call('ZRANGE', name, '-inf', latest, 'BYSCORE', 'LIMIT', 0, args.limit)
+local function due(name, latest, limit)
+  return redis.call('ZRANGE', name, '-inf', latest, 'BYSCORE', 'LIMIT', 0, limit or args.limit)
 end
 
 local function reclaim(id)
@@ -64,7 +67,7 @@ end
 
 -- Jobs that waited long enough move on to the next better lane, so that none starves for ever.
 local function age(lane, better)
-  for _, id in ipairs(due(key.waiting(lane), text(now - tonumber(args.max_wait)))) do
+  for _, id in ipairs(due(key.waiting(lane), text(now - tonumber(args.max_wait)), AGED_AT_ONCE)) do
     local user = redis.call('HGET', key.status(id), 'user')
     retract(id, lane)
     step_back(id, user, lane)

@@ -73,6 +73,22 @@ def test_a_resume_of_another_version_gives_the_whole_file(finished: Any) -> None
         assert (answer.status, len(body)) in [(200, len(archive)), (206, len(archive) - 1000)]
 
 
+def test_a_link_gives_the_same_bytes_after_the_files_changed(
+    finished: Any, module_buckets: Any
+) -> None:
+    url, archive, artifact = finished
+    module_buckets.put(2, b"newer", name="small.txt")
+    newer = build(
+        a_request([1, 2], bucket=module_buckets.archives, file_name=NAME),
+        source=module_buckets.source(), store=module_buckets.store, control=RecordingControl(),
+    )  # fmt: skip
+    assert newer.key != artifact.key
+    assert newer.etag != artifact.etag
+    with fetch(url, Range="bytes=1000-", If_Range=artifact.etag) as answer:
+        assert answer.status == 206
+        assert answer.read() == archive[1000:]
+
+
 def test_curl_goes_on_where_it_stopped(finished: Any, tmp_path: Path) -> None:
     curl = shutil.which("curl")
     if curl is None:

@@ -10,14 +10,17 @@ from redis import Redis
 from common.jobs.model import Artifact, Failure, Job, JobSpec, Lease, Progress
 from common.store import journal as journal_module
 from common.store import keys
+from common.store.checkpoints import Checkpoints
 from common.store.client import open_client
 from common.store.dead_letters import DeadLetters
 from common.store.jobs import JobStore
 from common.store.journal import Journal
 from common.store.queries import JobQueries
+from common.store.turns import Turn
 from stack.services import Valkey
 from tests.integration.archive.conftest import Buckets
 from tests.unit.conftest import RecordedWakeUps
+from worker.archive.journal import Journal as ArchiveJournal
 from worker.upkeep import Upkeep
 
 BROKEN = Failure(code="NETWORK_ERROR", message="", retryable=True)
@@ -83,6 +86,22 @@ def test_only_uploads_of_running_attempts_stay(
     left = {upload.key for upload in buckets.store.uploads(buckets.archives, "")}
     assert left == {place(live), place(superseded), stranger}
     assert upkeep.run().uploads == 0
+
+
+def test_an_upload_whose_id_was_lost_goes_unless_its_archive_is_being_built(
+    redis: Redis, upkeep: Upkeep, buckets: Buckets
+) -> None:
+    lost, building, to_be_resumed = (f"archives/{n}/archive.zip" for n in ("one", "two", "three"))
+    for key in (lost, building, to_be_resumed):
+        buckets.store.create_upload(buckets.archives, key)
+    assert Turn(redis, "two", "somebody").take()
+    checkpoint = Checkpoints(redis).of(str(uuid.uuid4()))
+    ArchiveJournal(checkpoint).begin("three", buckets.archives, to_be_resumed)
+    assert upkeep.run().uploads == 1
+    left = {upload.key for upload in buckets.store.uploads(buckets.archives, "")}
+    assert left == {building, to_be_resumed}
+    # The place is free for whoever wants to build there.
+    assert Turn(redis, "one", "somebody").take()
 
 
 def test_only_archives_that_a_job_points_at_or_may_yet_stay(

@@ -94,6 +94,7 @@ def test_streams_are_bounded_and_a_place_is_free_again_when_one_leaves(api: Api)
         assert {answer.status_code for answer in opened} == {200}
         refused = httpx.get(url)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert b'longhaul_open_streams{form="operator"} 50.0' in api.get("/metrics")[2]
         for answer in opened:
             answer.close()
     with look(api) as answer:

@@ -25,6 +25,7 @@ from tests.origin import Origin, Page
 from worker.archive import build
 from worker.archive.build import Engine
 from worker.archive.layout import Geometry
+from worker.control import RunControl
 from worker.crew import Crew
 from worker.sources import Missing, SourceEntry, source_from_template
 from worker.sources.http import HttpSource
@@ -191,6 +192,16 @@ def test_a_trickling_origin_cannot_hold_the_worker(origin: Origin, source: HttpS
     with pytest.raises(DownloadTimeout):
         archived(source, 1, min_rate=50_000, rate_window=0.5)
     assert time.monotonic() - started < 4
+
+
+def test_an_origin_fast_enough_for_the_rate_cannot_outlast_the_deadline(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, delay=0.2)
+    started = time.monotonic()
+    with pytest.raises(DownloadTimeout):
+        archived(source, 1, control=RunControl(deadline=1.0), min_rate=1, rate_window=0.5)
+    assert 0.9 < time.monotonic() - started < 2.5
 
 
 def test_a_cancel_is_obeyed_while_the_origin_hangs(origin: Origin, source: HttpSource) -> None:

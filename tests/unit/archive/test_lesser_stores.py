@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
+from common.errors import FileTooLarge
 from common.store.findings import StorageFindings
 from tests.archive_kit import RecordingControl, a_request, contents
 from tests.fake_s3 import FakeS3
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.archive.layout import MIB, Geometry
+from worker.archive.layout import GIB, MIB, Geometry
 from worker.archive.probe import Capabilities, probe
 from worker.archives import ArchiveBuilder
 from worker.sources.s3 import S3Source
@@ -119,6 +120,15 @@ def test_too_many_large_files_are_written_and_more_than_that_are_streamed() -> N
     few = Geometry(least=100, write=150, copy=400, max_parts=20)
     assert built(store, 30, geometry=few, can_copy=True) == files
     assert "copy_part" not in store.calls
+
+
+def test_what_no_upload_can_hold_is_refused_before_anything_is_read() -> None:
+    store, _ = catalogue([1] * 30)
+    for number in range(30):
+        store.objects["files", str(number)].data = range(10 * GIB)  # type: ignore[assignment]
+    with pytest.raises(FileTooLarge):
+        built(store, 30, geometry=Geometry(), can_copy=False)
+    assert set(store.calls) == {"open", "head"}
 
 
 def builder(redis: Redis, store: FakeS3, *, compose: bool) -> ArchiveBuilder:

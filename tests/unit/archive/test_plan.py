@@ -137,8 +137,10 @@ def test_six_thousand_large_files_fit_by_copies() -> None:
     assert Kind.LADDER in {part.kind for part in plan.parts}
 
 
-def test_more_large_files_than_parts_are_written_instead_within_the_workers_memory() -> None:
-    sizes = [6 * MIB] * 12_000
+@pytest.mark.parametrize("sizes", [[6 * MIB] * 12_000, [12 * MIB] * 6_000], ids=len)
+def test_more_large_files_than_parts_are_written_instead_within_the_workers_memory(
+    sizes: list[int],
+) -> None:
     with pytest.raises(Unplannable):
         make_plan(items(sizes), Geometry())
     plan = make_plan(items(sizes, copyable=False), Geometry())

@@ -1,5 +1,12 @@
 import { expect, test } from "vitest";
-import { BUCKET, BUCKETS, bucketsOf, extended, type Sample } from "../src/operator/history.js";
+import {
+  BUCKET,
+  BUCKETS,
+  bucketsOf,
+  columnsOf,
+  extended,
+  type Sample,
+} from "../src/operator/history.js";
 
 const NONE = { p50: null, p95: null, p99: null };
 const START = 1_800_000_000_000 - (1_800_000_000_000 % BUCKET);
@@ -37,4 +44,20 @@ test("old samples are let go", () => {
   }
   expect(samples.length).toBeLessThan(400);
   expect(samples.at(-1)?.completed).toBe(3_598);
+});
+
+test("each recorded hour is a column, also one in which nothing was completed", () => {
+  const hour = { created: 5, cancelled: 0, retried: 1, bytes: 10, successRate: null };
+  const unknown = { p50: null, p95: null, p99: null };
+  const columns = columnsOf({
+    hours: [
+      { ...hour, start: "2026-03-01T12:00:00.000Z", completed: 4, failed: 1, durations: unknown },
+      { ...hour, start: "2026-03-01T13:00:00.000Z", completed: 0, failed: 0, durations: unknown },
+    ],
+  });
+  const noon = Date.UTC(2026, 2, 1, 12);
+  expect(columns).toEqual([
+    { at: noon, completed: 4, failed: 1, ...unknown },
+    { at: noon + 3_600_000, completed: 0, failed: 0, ...unknown },
+  ]);
 });

@@ -77,6 +77,7 @@ export function DownloadCard({
             value={view.phase === "processing" ? progress : null}
             label={`Progress of ${filesOf(fileIds)}`}
             text={status}
+            phase={view.phase}
           />
         )}
         <div className="download-foot">

@@ -23,6 +23,8 @@ const HEIGHT = 168;
 const LEFT = 52;
 const BOTTOM = 22;
 const TOP = 8;
+/** Half the length of a value that stands alone. */
+const DOT = 2.5;
 
 /** A small chart over time. Its values are also in its legend: the newest, or those pointed at. */
 export function Chart({ title, kind, series, times, show, nothing }: ChartProps) {
@@ -153,7 +155,7 @@ interface AxisProps {
 function Axis({ scale, show, width, times }: AxisProps) {
   const clock = (time: number) =>
     new Date(time).toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
-  const every = Math.ceil(times.length / (width < 480 ? 2 : 4));
+  const every = Math.ceil(times.length / Math.max(2, Math.floor(width / 96)));
   return (
     <g className="chart-axis">
       {[0, scale.top / 2, scale.top].map((value) => (
@@ -204,19 +206,16 @@ function Bars({ series, scale }: MarksProps) {
 
 function Lines({ series, scale }: MarksProps) {
   return series.map(({ name, tone, values }) => {
-    let pen = "M";
-    const path = values.map((value, column) => {
-      if (value === null) {
-        pen = "M";
-        return "";
-      }
-      // The hair's breadth makes a dot of a value without neighbours.
-      const dot = pen === "M" ? "h.01" : "";
-      const piece = `${pen}${scale.x(column) + scale.step / 2} ${scale.y(value)}${dot}`;
-      pen = "L";
-      return piece;
+    const known = (column: number) => values[column] != null;
+    const pieces = values.map((value, column) => {
+      if (value === null) return "";
+      const x = scale.x(column) + scale.step / 2;
+      const begins = !known(column - 1);
+      const isAlone = begins && !known(column + 1);
+      const y = scale.y(value);
+      return isAlone ? `M${x - DOT} ${y}h${2 * DOT}` : `${begins ? "M" : "L"}${x} ${y}`;
     });
-    return <path key={name} className="line" data-tone={tone} d={path.join("")} />;
+    return <path key={name} className="line" data-tone={tone} d={pieces.join("")} />;
   });
 }
 

@@ -49,7 +49,7 @@ export function Charts({ statistics, at }: ChartsProps) {
         />
       )}
       <Chart
-        title={hourly ? "Finished an hour" : "Finished a minute"}
+        title={hourly ? "Finished per hour" : "Finished per minute"}
         kind="bars"
         times={times}
         show={showRate}

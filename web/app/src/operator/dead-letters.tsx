@@ -40,6 +40,7 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
         Dead letters {count > 0 && <span className="count">{count.toLocaleString("en")}</span>}
       </h2>
       {!data && error && <Unavailable error={error} asks={false} />}
+      {!data && !error && <p className="muted">Not known yet.</p>}
       {data && !letters.length && <p className="muted">None.</p>}
       {letters.length > 0 && (
         <ul className="rows">
@@ -86,13 +87,15 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
     <li>
       <span className="row-main">
         <code>{id}</code>
-        <span className="row-text">{refusal ?? job.error ?? "Failed"}</span>
+        <span className="row-text">
+          {refusal ?? job.error ?? "Failed"}
+          <span className="row-note small muted">
+            <span className="code">{job.errorCode}</span>
+            <span>{attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}</span>
+            <span>{age(since)}</span>
+          </span>
+        </span>
       </span>
-      <span className="small muted">
-        {attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}
-      </span>
-      <span className="code">{job.errorCode}</span>
-      <span className="small muted row-age">{age(since)}</span>
       <button
         className="button small"
         type="button"

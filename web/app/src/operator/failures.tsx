@@ -17,6 +17,7 @@ export function Failures({ failures, refusal }: FailuresProps) {
     <section className="card table-card" aria-labelledby="failures-title">
       <h2 id="failures-title">Recent failures</h2>
       {refusal && <Unavailable error={refusal} asks={false} />}
+      {!failures && !refusal && <p className="muted">Not known yet.</p>}
       {failures && !failures.length && <p className="muted">No job has failed.</p>}
       {failures && failures.length > 0 && (
         <ul className="rows">
@@ -25,11 +26,14 @@ export function Failures({ failures, refusal }: FailuresProps) {
               <span className="row-main">
                 <code>{jobId.slice(0, 8)}</code>
                 <span className="row-text">
-                  {error ?? "Failed"} <span className="small muted">{who(userId)}</span>
+                  {error ?? "Failed"}
+                  <span className="row-note small muted">
+                    <span className="code">{errorCode}</span>
+                    {who(userId)}
+                    <span className="row-age">{age(completedAt)}</span>
+                  </span>
                 </span>
               </span>
-              <span className="code">{errorCode}</span>
-              <span className="small muted row-age">{age(completedAt)}</span>
             </li>
           ))}
         </ul>

@@ -1,9 +1,8 @@
 import { useLonghaul } from "@longhaul/react";
-import { useCallback } from "react";
+import { useCallback, useEffect } from "react";
 import "../styles/operator.css";
 import "../styles/charts.css";
 import "../styles/tables.css";
-import { ConnectionBadge } from "../ui/connection-badge.js";
 import { Charts } from "./charts.js";
 import { DeadLetters } from "./dead-letters.js";
 import { Failures } from "./failures.js";
@@ -24,12 +23,14 @@ export default function OperatorPage() {
   const { statistics, workers, failures, at, refusal, refresh } = overview;
   const askHealth = useCallback((stop: AbortSignal) => operator.health(stop), [operator]);
   const health = usePolled(askHealth, HEALTH_EVERY);
+  useEffect(() => {
+    document.title = "Operations · Longhaul";
+  }, []);
   return (
     <div className="operator">
       <div className="operator-head">
         <h1>Operations</h1>
-        <ConnectionBadge connection={overview.connection} />
-        <HealthStrip health={health} trouble={overview.trouble} />
+        <HealthStrip health={health} connection={overview.connection} trouble={overview.trouble} />
         <Switch statistics={statistics} onChange={refresh} />
       </div>
       {statistics && (

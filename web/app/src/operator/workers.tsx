@@ -19,6 +19,7 @@ export function Workers({ workers, refusal }: WorkersProps) {
     <section className="card table-card" aria-labelledby="workers-title">
       <h2 id="workers-title">Workers</h2>
       {refusal && <Unavailable error={refusal} />}
+      {!workers && !refusal && <p className="muted">Not known yet.</p>}
       {workers && !workers.length && (
         <p className="muted">No worker shows a sign of life, so nothing is worked on.</p>
       )}
@@ -71,7 +72,7 @@ function JobRow({ job }: { job: Worker["jobs"][number] }) {
         <span className="lane">
           <span style={{ width: `${progress}%` }} />
         </span>
-        {progress} %
+        <span className="row-percent">{progress} %</span>
       </span>
     </li>
   );

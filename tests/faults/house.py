@@ -1,0 +1,77 @@
+"""What a test does with a running system: post jobs, see who works at them, wait for their end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Self
+
+import httpx
+
+from common.jobs.model import Job
+from common.jobs.transitions import JobState
+from common.store.queries import JobQueries
+from tests.faults.arena import FILES, Arena, wait_for
+
+
+class House:
+    """Every job asks for other files, or for the same in another order: no archive is found."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self._queries = JobQueries(arena.redis)
+        self._orders = itertools.permutations([sample.file_id for sample in FILES[:8]])
+        self._http = httpx.Client(base_url=arena.system.base_url, timeout=15)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def try_to_post(self, user: str, **members: object) -> httpx.Response:
+        return self._http.post(
+            "/v1/download/initiate",
+            json={"file_ids": next(self._orders), **members},
+            headers={"X-User-Id": user},
+        )
+
+    def post(self, user: str, **members: object) -> str:
+        answer = self.try_to_post(user, **members)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["jobId"])
+
+    def post_until_taken(self, user: str) -> str:
+        """Try about ten times a second, for half a minute."""
+        taken: list[str] = []
+
+        def accepted() -> bool:
+            answer = self.try_to_post(user)
+            if answer.status_code == 202:
+                taken.append(str(answer.json()["jobId"]))
+            return bool(taken)
+
+        wait_for(accepted, "a job to be accepted", 30, every=0.1)
+        return taken[0]
+
+    def job(self, job_id: str) -> Job:
+        return self._queries.get(job_id)
+
+    def at_work(self, jobs: Sequence[str]) -> int:
+        return sum(self.job(job_id).status is JobState.PROCESSING for job_id in jobs)
+
+    def worker_of(self, job_id: str) -> str:
+        """The name of the process that runs the job."""
+        worker = self.job(job_id).worker
+        assert worker is not None
+        pid = int(worker.split("-")[-2])
+        processes = self.arena.system.processes
+        return next(name for name in self.arena.system.workers if processes[name].pid == pid)
+
+    def wait_for_end(self, jobs: Sequence[str], timeout: float = 120) -> list[Job]:
+        """All of them, completed."""
+        wait_for(lambda: all(self.job(i).terminal for i in jobs), "the end of all jobs", timeout)
+        ended = [self.job(job_id) for job_id in jobs]
+        failures = [job.failure for job in ended if job.status is not JobState.COMPLETED]
+        assert not failures, failures
+        return ended

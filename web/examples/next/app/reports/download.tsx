@@ -1,0 +1,16 @@
+// app/reports/download.tsx
+"use client";
+
+import { Longhaul } from "@longhaul/client";
+import { DownloadButton, LonghaulProvider } from "@longhaul/react";
+import "@longhaul/react/button.css";
+
+const client = new Longhaul();
+
+export function Download({ fileIds }: { fileIds: number[] }) {
+  return (
+    <LonghaulProvider client={client}>
+      <DownloadButton fileIds={fileIds} options={{ onMissing: "skip" }} />
+    </LonghaulProvider>
+  );
+}
