@@ -52,8 +52,6 @@ from common.store.findings import StorageFindings
 from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
@@ -102,13 +100,8 @@ def _answer_plain_requests_at_once(app: Flask, settings: Settings) -> None:
     # With origins to check, or spans to measure, Flask decides.
     if not isinstance(context.live, LiveUpdates) or settings.cors_origins or tracing.enabled():
         return
-    quick: WSGIApplication = QuickInitiate(
-        app.wsgi_app, context, most_bytes=settings.max_body_bytes
-    )
-    # With owners to check too.
-    if not context.authenticator.owned:
-        quick = QuickStatus(quick, context, context.live.read)
-    app.wsgi_app = quick  # type: ignore[method-assign, assignment]
+    quick = QuickInitiate(app.wsgi_app, context, most_bytes=settings.max_body_bytes)
+    app.wsgi_app = QuickStatus(quick, context, context.live.read)  # type: ignore[method-assign, assignment]
 
 
 def live_updates(services: Services) -> LiveUpdates:

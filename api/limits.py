@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from common.errors import RateLimited
 from common.store import keys
-from common.store.jobs import Quota
+from common.store.quota import Quota
 
 if TYPE_CHECKING:
     from redis import Redis

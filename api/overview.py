@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from common.jobs.transitions import JobState
 from common.presenter import iso
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Failures that are shown.
 FAILURES: Final = 20
+#: Jobs at hand that are read of each partition.
+MOST: Final = 100
 
 _AT_HAND: Final = (
     "jobId",
@@ -75,20 +77,19 @@ class Overview:
     def workers(self) -> list[dict[str, Any]]:
         """Each worker with the jobs that it has at hand."""
         fleet = self.fleet.known()
-        named = self.queries.get_many([job_id for worker in fleet for job_id in worker.running])
-        # Since a worker last spoke, a job may have ended or gone to another one.
-        at_hand = {job.id: job for job in named if job.status is JobState.PROCESSING}
+        # What a worker says of itself is up to a heartbeat old; the leases are of now.
+        at_hand: defaultdict[str | None, list[Job]] = defaultdict(list)
+        for job in sorted(
+            self.queries.at_work(MOST), key=lambda job: (job.started_at or 0, job.id)
+        ):
+            at_hand[job.worker].append(job)
         return [
             {
                 "workerId": worker.name,
                 "host": worker.host,
                 "since": iso(worker.since),
                 "slots": worker.slots,
-                "jobs": [
-                    self._part(at_hand[job_id], _AT_HAND)
-                    for job_id in worker.running
-                    if job_id in at_hand and at_hand[job_id].worker == worker.name
-                ],
+                "jobs": [self._part(job, _AT_HAND) for job in at_hand[worker.name]],
             }
             for worker in fleet
         ]

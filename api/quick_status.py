@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 from redis.exceptions import RedisError
+from werkzeug.datastructures import EnvironHeaders
 
 from api import edge, metrics, parsing
 from api.auth import is_user
@@ -69,6 +70,8 @@ class QuickStatus:
         context = self._context
         try:
             job, shown = self._job(parsing.job_id(job_id))
+            if not self._is_allowed(job, environ):
+                return None
             rate = context.limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
             context.limiter.exchange()
         except (LonghaulError, RedisError):
@@ -92,6 +95,13 @@ class QuickStatus:
             headers.append(edge.TRANSPORT_SECURITY)
         metrics.observe("GET", RULE, int(status[:3]), time.perf_counter() - started)
         return status, headers, body
+
+    def _is_allowed(self, job: Job, environ: WSGIEnvironment) -> bool:
+        authenticator = self._context.authenticator
+        if not authenticator.owned:
+            return True
+        caller = authenticator.identify(EnvironHeaders(environ))
+        return caller.admin or caller.user == job.user
 
     def _job(self, job_id: str) -> tuple[Job, bytes]:
         """The job as it is, and as its client sees it."""

@@ -3,10 +3,12 @@ to watch one job."""
 
 from __future__ import annotations
 
+import hmac
 from typing import Final
 
 from itsdangerous import BadData, TimestampSigner
 from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.signer import SigningAlgorithm
 
 #: Seconds: a job's life with all its retries, since a client that comes back uses the same URL.
 TICKET_TTL: Final = 3_600
@@ -33,4 +35,15 @@ class Tickets:
             return None
 
     def _signer(self, job_id: str) -> TimestampSigner:
-        return TimestampSigner(self._secret, salt=f"longhaul.live.{job_id}")
+        salt = f"longhaul.live.{job_id}"
+        return TimestampSigner(self._secret, salt=salt, algorithm=_ONE_CALL)
+
+
+class _Hmac(SigningAlgorithm):
+    """The library's own algorithm by one call into OpenSSL: half of a ticket's time."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha1")
+
+
+_ONE_CALL: Final = _Hmac()

@@ -23,6 +23,7 @@ from common.jobs.model import (
 )
 from common.jobs.transitions import RESTARTABLE, JobState, sources_of
 from common.store import keys
+from common.store.quota import Quota
 from common.store.records import (
     decode_spec,
     decode_wake_ups,
@@ -70,16 +71,6 @@ class Accepted:
 
     outcome: str
     job: Job
-
-
-@dataclass(kw_only=True)
-class Quota:
-    """How often a user may ask for jobs within a minute; ``hits`` tells how often it was done."""
-
-    #: Minutes since 1970.
-    minute: int
-    most: int
-    hits: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

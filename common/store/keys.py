@@ -10,7 +10,7 @@ The patterns below are the single definition: the Lua scripts get a function for
 
 from __future__ import annotations
 
-import uuid
+import secrets
 import zlib
 from typing import Final
 
@@ -90,9 +90,12 @@ def worker(name: str) -> str:
 
 def new_job_id(user: str) -> str:
     """A random UUID (version 4, 118 random bits) that falls into the user's partition."""
-    digits = list(str(uuid.uuid4()))
-    digits[1] = format(partition_of_user(user), "x")
-    return "".join(digits)
+    digits = secrets.token_hex(16)
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return (
+        f"{digits[0]}{partition_of_user(user):x}{digits[2:8]}-{digits[8:12]}-4{digits[13:16]}"
+        f"-{variant}{digits[17:20]}-{digits[20:]}"
+    )
 
 
 def partition_of_user(user: str) -> int:

@@ -45,6 +45,14 @@ class JobQueries:
                 pipe.hgetall(keys.status(job_id))
             return [Job.from_fields(fields) for fields in pipe.execute() if fields]
 
+    def at_work(self, most: int) -> list[Job]:
+        """Jobs that a worker has at hand, by the leases; ``most`` of each partition."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag in keys.all_tags():
+                pipe.zrange(keys.of_partition("leases", tag), 0, most - 1)
+            leased = [job_id for ids in pipe.execute() for job_id in ids]
+        return [job for job in self.get_many(leased) if job.status is JobState.PROCESSING]
+
     def list_ids(self, user: str, *, before: tuple[int, str] | None, limit: int) -> list[str]:
         """Ids of the user's jobs, newest first.
 

@@ -151,5 +151,7 @@ def _flatten(args: Mapping[str, object], fields: Mapping[str, object]) -> list[s
     flat = [str(len(args))]
     for mapping in (args, fields):
         for name, value in mapping.items():
-            flat += [name, "" if value is None else str(value)]
+            flat.append(name)
+            # By far the most are strings already.
+            flat.append(value if type(value) is str else "" if value is None else str(value))
     return flat

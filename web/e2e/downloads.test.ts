@@ -150,7 +150,7 @@ test("a file that does not exist can be left out", async () => {
   expect(await page.cards.count()).toBe(1);
 });
 
-test("a running download is cancelled within two seconds", async () => {
+test("a running download is cancelled within four seconds, and can be removed", async () => {
   const jobId = await page.start(stack.origin.lasting(20));
   await expect
     .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
@@ -197,6 +197,11 @@ test("the keyboard's focus is never lost, whatever control goes away", async () 
   await expect.poll(focused).toBe(await input.getAttribute("id"));
   await press("Clear");
   await expect.poll(focused).toBe(await input.getAttribute("id"));
+  await keyboard.type(`${FILE.small(8)}`);
+  await keyboard.press("Tab");
+  await page.page.getByText(`file-${FILE.small(8)}.txt`).waitFor();
+  expect(await page.page.evaluate("document.activeElement?.textContent")).toBe("Add");
+  await press("Clear");
   const jobId = await page.start(stack.origin.lasting(20));
   await press("Cancel");
   await page.expectPhase(jobId, "cancelled", 10_000);

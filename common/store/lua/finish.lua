@@ -1,4 +1,5 @@
 -- @include attempt
+-- @include fields
 -- The worker's last word on an attempt: completed, or failed for good.
 -- Input: args.id, fence, allowed, job_ttl, archive_ttl (ms), files (as for heartbeat);
 --        fields: status and what belongs to it

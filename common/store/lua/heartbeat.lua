@@ -1,4 +1,5 @@
 -- @include change
+-- @include fields
 -- Store progress, extend the lease, and learn whether to go on: one round trip.
 -- Input: args.id, fence, lease (ms), files (JSON object: file id -> report); fields: progress,
 --        empty when nothing moved

@@ -1,4 +1,5 @@
 -- @include attempt
+-- @include fields
 -- processing → queued: after a retryable failure, or because the worker shuts down.
 -- Input: args.id, fence, allowed, delay (ms), counts ('1': the attempt counts, '0': it does not);
 --        fields: error, error_code, retryable

@@ -19,6 +19,7 @@ from api.context import EXTENSION, FileIdRules
 from api.quick_initiate import QuickInitiate, plain_spec
 from api.schemas.requests import INITIATE
 from common.jobs.model import JobSpec
+from tests.unit.api.test_access import SECRET, bearer
 
 NOW = 1_790_000_000.5
 INITIATE_PATH = "/v1/download/initiate"
@@ -117,6 +118,22 @@ def test_repeated_requests_get_the_same_answers(twins: Twins) -> None:
     assert dict(quick[1][1])["Idempotent-Replayed"] == "true"
     assert b'"deduplicated":true' in quick[2][2]
     assert twins.left == 0
+
+
+def test_the_caller_is_the_tokens_subject_in_both(twins: Twins) -> None:
+    token = {"auth_mode": "jwt", "jwt_secret": SECRET, "jwt_audience": "longhaul"}
+    late = 9_000_000_000
+    callers = [
+        bearer("alice", exp=late),
+        bearer("bob", exp=late),
+        bearer("alice", exp=1),
+        {},
+        {"X-User-Id": "alice"},
+    ]
+    quick, slow = twins.tell(*({**ONE, "headers": caller} for caller in callers), **token)
+    assert quick == slow
+    assert [status[:3] for status, _, _ in quick] == ["202", "202", "401", "401", "401"]
+    assert twins.left == 3
 
 
 OTHER = [{"json": {"file_ids": [number]}} for number in range(1, 9)]

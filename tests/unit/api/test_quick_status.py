@@ -18,8 +18,11 @@ from common.jobs.model import Failure, Job, JobSpec
 from common.store import keys
 from common.store.jobs import JobStore
 from tests.unit.api.conftest import ARTIFACT
+from tests.unit.api.test_access import SECRET, bearer
 
 NOW = 1_790_000_000.5
+#: Of tokens: the library that checks them has a clock of its own.
+LATE = 9_000_000_000
 FAILURE = Failure(code="NETWORK_ERROR", message="It broke", retryable=True)
 
 
@@ -134,6 +137,42 @@ def test_anything_else_is_left_to_flask(
         assert list(answers[0].headers) == list(answers[1].headers)
         assert answers[0].data == answers[1].data
     assert read == []
+
+
+def test_where_jobs_have_owners_both_tell_them_to_the_same_callers(
+    clients: tuple[Client, Client, list[str]],
+    make_app: Callable[..., Flask],
+    jobs: JobStore,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = {"auth_mode": "jwt", "jwt_secret": SECRET, "jwt_audience": "longhaul"}
+    slow, behind = make_app(**changes), make_app(**changes)
+    for app in (slow, behind):
+        monkeypatch.setattr(app.extensions[EXTENSION].limiter, "_clock", lambda: NOW)
+    left: list[str] = []
+
+    def flask(environ: Any, start: Any) -> Any:
+        left.append(environ["PATH_INFO"])
+        return behind.wsgi_app(environ, start)
+
+    context = behind.extensions[EXTENSION]
+    quick = Client(QuickStatus(flask, context, partial(fields_of, redis)))
+    path = f"/v1/download/status/{queued(jobs).id}"
+    for caller, status, asks_flask in (
+        (bearer("alice", exp=LATE), 200, False),
+        (bearer("root", exp=LATE, scope="downloads:admin"), 200, False),
+        (bearer("bob", exp=LATE), 403, True),
+        (bearer("alice", exp=1), 401, True),
+        ({}, 401, True),
+        ({"Authorization": "Bearer of.bad.news"}, 401, True),
+        ({"X-User-Id": "alice"}, 401, True),
+    ):
+        left.clear()
+        answers = [told(each, path, headers=REQUEST_ID | caller) for each in (quick, Client(slow))]
+        assert answers[0] == answers[1]
+        assert answers[0][0].startswith(str(status))
+        assert bool(left) is asks_flask
 
 
 def test_unknown_job_is_the_same_problem(clients: tuple[Client, Client, list[str]]) -> None:

@@ -6,7 +6,6 @@ The large ones are sparse files: their members are zeros, laid out by the real p
 from __future__ import annotations
 
 import io
-import os
 import random
 import zipfile
 from collections.abc import Callable
@@ -115,15 +114,6 @@ def test_nine_gibibytes_with_a_member_of_five_are_listed_and_read_at_both_ends(h
         assert opened.read("last.txt") == b"last"
     assert "four.bin" in run(need("unzip"), "-Z1", huge)
     assert run(need("unzip"), "-p", huge, "last.txt") == "last"
-
-
-@pytest.mark.skipif("LARGE" not in os.environ, reason="reads 9 GiB: set LARGE=1")
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-@pytest.mark.timeout(900)
-def test_nine_gibibytes_with_a_member_of_five_are_accepted(
-    huge: Path, tool: Callable[[Path, int], None]
-) -> None:
-    tool(huge, 5)
 
 
 def test_the_times_are_those_of_the_files() -> None:

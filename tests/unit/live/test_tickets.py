@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from itsdangerous import TimestampSigner
 
 from api.live.tickets import Tickets
 
@@ -47,3 +48,8 @@ def test_changed_ticket_is_refused() -> None:
     for place in range(len(ticket) - 1):
         changed = ticket[:place] + ("A" if ticket[place] != "A" else "B") + ticket[place + 1 :]
         assert tickets.holder(changed, JOB) is None
+
+
+def test_ticket_is_signed_as_the_library_signs_it() -> None:
+    ticket = Tickets("secret").issue(JOB, "alice")
+    assert TimestampSigner("secret", salt=f"longhaul.live.{JOB}").unsign(ticket) == b"YWxpY2U"

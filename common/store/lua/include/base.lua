@@ -2,10 +2,9 @@
 -- ARGV: the number of named arguments, their names and values, then fields to write and values.
 -- Output: {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
 
-local args, fields = {}, {}
+local args = {}
 local first_field = ARGV[1] * 2 + 2
 for i = 2, first_field - 1, 2 do args[ARGV[i]] = ARGV[i + 1] end
-for i = first_field, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
 
 local function text(number)
   return string.format('%.0f', number)

@@ -23,6 +23,8 @@ const HEIGHT = 168;
 const LEFT = 52;
 const BOTTOM = 22;
 const TOP = 8;
+/** Columns from one time to the next on the axis. */
+const STEPS = [1, 2, 4, 8, 12, 20];
 /** Half the length of a value that stands alone. */
 const DOT = 2.5;
 
@@ -155,7 +157,8 @@ interface AxisProps {
 function Axis({ scale, show, width, times }: AxisProps) {
   const clock = (time: number) =>
     new Date(time).toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
-  const every = Math.ceil(times.length / Math.max(2, Math.floor(width / 96)));
+  const apart = times.length / Math.max(2, Math.floor(width / 96));
+  const every = STEPS.find((step) => step >= apart) ?? times.length;
   return (
     <g className="chart-axis">
       {[0, scale.top / 2, scale.top].map((value) => (

@@ -1,4 +1,4 @@
-import { type FocusEvent, useEffect, useRef } from "react";
+import { useEffect, useRef } from "react";
 
 /**
  * Where the keyboard's focus goes when the control that has it disappears: to `target` instead of
@@ -15,9 +15,9 @@ export function useKeptFocus<T extends HTMLElement>() {
     onFocus: () => {
       hasFocus.current = true;
     },
-    // React tells nothing of the focus that a removed element had, only of one that moved on.
-    onBlur: ({ currentTarget, relatedTarget }: FocusEvent<HTMLElement>) => {
-      hasFocus.current = currentTarget.contains(relatedTarget);
+    // Comes when the focus moves on, and not when React removes the element that has it.
+    onBlur: () => {
+      hasFocus.current = false;
     },
   };
   return { target, within };

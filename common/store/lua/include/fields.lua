@@ -1,0 +1,5 @@
+-- @include base
+-- fields: what the caller wants written into the hash, by name.
+
+local fields = {}
+for i = first_field, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
