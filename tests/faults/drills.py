@@ -110,7 +110,7 @@ def rolling_restart(house: House) -> None:
     over = threading.Event()
 
     def load() -> None:
-        while not over.wait(0.2):
+        while not over.wait(0.5):
             jobs.append(house.post(f"rolling-{len(jobs)}"))
 
     client = threading.Thread(target=load)
@@ -123,7 +123,7 @@ def rolling_restart(house: House) -> None:
     over.set()
     client.join()
     house.arena.heal()
-    house.wait_for_end(jobs)
+    house.wait_for_end(jobs, timeout=300)
     lost = sum(house.arena.redis.llen(keys.attempts(job_id)) for job_id in jobs)
     print(f"3 workers restarted in {took:.0f} s under {len(jobs)} jobs: {lost} attempts lost")
     assert lost == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import zipfile
 from collections.abc import Sequence
 from typing import Self
 
@@ -11,6 +13,7 @@ import httpx
 from common.jobs.model import Job
 from common.jobs.transitions import JobState
 from common.store.queries import JobQueries
+from stack.catalogue import Sample
 from tests.faults.arena import FILES, Arena, wait_for
 
 
@@ -20,7 +23,9 @@ class House:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
         self._queries = JobQueries(arena.redis)
-        self._orders = itertools.permutations([sample.file_id for sample in FILES[:8]])
+        self._orders = itertools.permutations(FILES[:8])
+        #: The files of each job, in the order in which they were asked for.
+        self.wanted: dict[str, list[Sample]] = {}
         self._http = httpx.Client(base_url=arena.system.base_url, timeout=15)
 
     def __enter__(self) -> Self:
@@ -30,11 +35,15 @@ class House:
         self._http.close()
 
     def try_to_post(self, user: str, **members: object) -> httpx.Response:
-        return self._http.post(
+        order = next(self._orders)
+        answer = self._http.post(
             "/v1/download/initiate",
-            json={"file_ids": next(self._orders), **members},
+            json={"file_ids": [sample.file_id for sample in order], **members},
             headers={"X-User-Id": user},
         )
+        if answer.status_code == 202:
+            self.wanted[answer.json()["jobId"]] = list(order)
+        return answer
 
     def post(self, user: str, **members: object) -> str:
         answer = self.try_to_post(user, **members)
@@ -56,6 +65,12 @@ class House:
 
     def job(self, job_id: str) -> Job:
         return self._queries.get(job_id)
+
+    def archive(self, job_id: str) -> list[bytes]:
+        """What the job's link gives, file by file."""
+        link = self._http.get(f"/v1/download/status/{job_id}").json()["downloadUrl"]
+        with zipfile.ZipFile(io.BytesIO(httpx.get(link, timeout=60).content)) as archive:
+            return [archive.read(info) for info in archive.infolist()]
 
     def at_work(self, jobs: Sequence[str]) -> int:
         return sum(self.job(job_id).status is JobState.PROCESSING for job_id in jobs)

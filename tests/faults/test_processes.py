@@ -111,6 +111,16 @@ def test_clocks_that_jump_apart_take_no_job_from_a_worker_that_lives(house: Hous
     assert 0 < done.completed_at - done.created_at < 60_000
 
 
+def test_falsified_bytes_of_a_file_reach_no_archive(house: House) -> None:
+    house.arena.s3_faults.fail("flip", share=0.04)
+    jobs = [house.post(f"flip-{number}") for number in range(8)]
+    house.wait_for_end(jobs)
+    assert house.arena.s3_faults.injected["flip"] > 2
+    house.arena.heal()
+    for job_id in jobs:
+        assert house.archive(job_id) == [sample.make() for sample in house.wanted[job_id]]
+
+
 def test_a_webhook_outlives_the_worker_that_was_posting_it(house: House) -> None:
     receiver, system = house.arena.receiver, house.arena.system
     receiver.hold()
