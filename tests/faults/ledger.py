@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
+from redis.exceptions import RedisError
 
 from common.jobs.model import Job
 from common.jobs.transitions import TERMINAL
@@ -66,17 +67,25 @@ class Ledger:
         self._journal = Journal(arena.redis, "referee", "referee")
         self._journal.join()
         self._take_over_at = 0.0
+        self._seen: set[tuple[str, str]] = set()
         self._witness = Witness(arena.system.redis_url)
         #: Every change of state, by job, in the journal's order.
         self.changes: dict[str, list[Job]] = defaultdict(list)
 
     def follow(self) -> None:
-        """Read what is new in the journal."""
-        while entries := self._read():
-            for entry in entries:
-                if entry.delivery is None:
-                    self.changes[entry.job.id].append(entry.job)
-            self._journal.ack(entries)
+        """Read what is new in the journal; while the store is down or loads its file, nothing."""
+        with suppress(RedisError):
+            while entries := self._read():
+                for entry in entries:
+                    self._note(entry)
+                self._journal.ack(entries)
+
+    def _note(self, entry: Entry) -> None:
+        # An entry comes again where its acknowledgement was lost; ids are unique in a stream only.
+        name = (entry.stream, entry.id)
+        if entry.delivery is None and name not in self._seen:
+            self._seen.add(name)
+            self.changes[entry.job.id].append(entry.job)
 
     def _read(self) -> list[Entry]:
         entries = self._journal.read(count=500)
