@@ -47,7 +47,7 @@ test-web: web  ## The web page and its client: unit tests, then the whole system
 	@web/node.sh npm test --silent
 	@web/node.sh npm run --silent e2e
 
-test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
+test: $(INSTALLED)  ## Every test, on real Valkey, S3, PostgreSQL and nginx
 	@$(NO_PAGE)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
