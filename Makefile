@@ -15,7 +15,7 @@ endef
 NO_PAGE := test -f web/dist/index.html || echo "The web page is not built (make web); all else works without it."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-large test-layouts faults drills check bench bench-api bench-archive soak-api load lock clean
+.PHONY: help demo up web test test-web test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api load lock clean
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,7 +47,7 @@ test-web: web  ## The web page and its client: unit tests, then the whole system
 	@web/node.sh npm test --silent
 	@web/node.sh npm run --silent e2e
 
-test: $(INSTALLED)  ## Every test, on real Valkey and a real S3 server
+test: $(INSTALLED)  ## Every test, on real Valkey, S3, PostgreSQL and nginx
 	@$(NO_PAGE)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -77,7 +77,10 @@ bench-api: $(INSTALLED)  ## The API and 5,000 live streams against a Node server
 soak-api: $(INSTALLED)  ## Thousands of streams while jobs end and API processes restart (STREAMS=5000 MINUTES=10)
 	@ulimit -n 20000; $(BIN)/python -m bench.api_soak $(if $(STREAMS),--streams $(STREAMS)) $(if $(MINUTES),--minutes $(MINUTES))
 
-bench: bench-archive bench-api  ## All benchmarks, each beside its baseline
+bench-jobs: $(INSTALLED)  ## What a job costs besides its archive, against BullMQ (ROUNDS=3 PEER_DIR= PEER_NODE_DIR=)
+	@$(BIN)/python -m bench.jobs $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench: bench-archive bench-api bench-jobs  ## All benchmarks, each beside its baseline
 
 bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with boto3 (SCALE=0.1 ROUNDS=3 SETS=small,mid,large)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \

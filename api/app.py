@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Flask, Response
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -224,3 +224,11 @@ def _allow_origins(app: Flask, settings: Settings) -> None:
         expose_headers=list(edge.EXPOSED_HEADERS),
         max_age=600,
     )
+    if "*" not in origins:
+        app.after_request(_vary_by_origin)
+
+
+def _vary_by_origin(response: Response) -> Response:
+    # With a single origin the library leaves it out: a cache would give another's answer to it.
+    response.vary.add("Origin")
+    return response

@@ -15,7 +15,7 @@ class RequestError(LonghaulError):
 
 
 class ValidationFailed(RequestError):
-    """The request does not have the form that the document asks for."""
+    """The request is not as the document of this API describes it: see `errors`."""
 
     code = "VALIDATION_ERROR"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterable
 from email.utils import formatdate
@@ -222,12 +223,27 @@ def head(status: str, headers: Iterable[tuple[str, str]], more: Iterable[str]) -
 
 def refusal(status: str) -> bytes:
     """The whole answer to what is no request, as a problem (RFC 9457)."""
+    request_id = str(uuid.uuid4())
     code, _, title = status.partition(" ")
-    problem = {"status": int(code), "title": title, "code": "MALFORMED_REQUEST", "retryable": False}
-    body = orjson.dumps({"type": "/docs/problems#MALFORMED_REQUEST", **problem})
+    body = orjson.dumps(
+        {
+            "type": "/docs/problems#MALFORMED_REQUEST",
+            "title": title,
+            "status": int(code),
+            "detail": "The bytes are no HTTP request that is served here.",
+            # What was asked for is not known.
+            "instance": "/",
+            "code": "MALFORMED_REQUEST",
+            "retryable": False,
+            "requestId": request_id,
+        }
+    )
     headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
+        "X-Request-ID": request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
         "Connection": "close",
     }
     return head(status, headers.items(), ()) + body

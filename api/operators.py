@@ -48,7 +48,13 @@ class Operators:
             and not any(name in request.headers for name in _TRACES_OF_PROXIES)
             and request.host.rpartition(":")[0].lower() in _NAMES_OF_THIS_MACHINE
             and request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+            # Older browsers name only where a request comes from.
+            and request.headers.get("Origin", _own_origin()) == _own_origin()
         )
+
+
+def _own_origin() -> str:
+    return request.host_url.rstrip("/")
 
 
 def _is_loopback(address: str) -> bool:

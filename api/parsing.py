@@ -39,6 +39,9 @@ def body(schema: Schema) -> dict[str, Any]:
 
 def query(schema: Schema) -> dict[str, Any]:
     """The query parameters as ``schema`` wants them. Raises ``ValidationFailed``."""
+    if "" in request.args:
+        # An unknown name may be a cache's or a later version's; none at all is a mistake.
+        raise ValidationFailed({"query": ["A parameter has no name"]})
     given = {
         # A repeated parameter stays a list, which no field takes for a single value.
         name: values[0] if len(values) == 1 else values

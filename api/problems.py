@@ -36,15 +36,27 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.Forbidden: 403,
     http_errors.HistoryOff: 404,
     http_errors.UnsupportedMediaType: 415,
-    http_errors.Forbidden: 403,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,
     http_errors.JobCancelled: 410,
     http_errors.JobExpired: 410,
 }
 
-#: Codes of what the web framework refuses by itself.
-_FRAMEWORK_CODES: Final = {413: "BODY_TOO_LARGE"}
+#: What the web server and the framework refuse by themselves: status, code, meaning.
+_BEFORE_US: Final = (
+    (400, "MALFORMED_REQUEST", "The bytes are no HTTP request that is served here."),
+    (404, "NOT_FOUND", "There is nothing under this address."),
+    (
+        405,
+        "METHOD_NOT_ALLOWED",
+        "The address does not know this method; `Allow` names those it does.",
+    ),
+    (413, "BODY_TOO_LARGE", "The body is longer than what is read."),
+)
+_FRAMEWORK_CODES: Final = {status: code for status, code, _ in _BEFORE_US if status > 400}
+_TITLES: Final = {"MALFORMED_JSON": "Malformed JSON"}
+
+UNEXPECTED: Final = "Something went wrong on our side."
 
 log = structlog.get_logger(__name__)
 
@@ -58,21 +70,26 @@ def install(app: Flask) -> None:
 
 def catalogue() -> list[dict[str, Any]]:
     """Every code with its status and meaning, for people."""
+    kinds: list[type[errors.LonghaulError]] = [
+        *STATUS,
+        http_errors.ValidationFailed,
+        http_errors.MalformedJson,
+    ]
     raised = [
         {
             "code": kind.code,
-            "status": status,
+            "status": status_of(kind),
             "meaning": (kind.__doc__ or "").splitlines()[0],
             "retryable": kind.retryable,
         }
-        for kind, status in STATUS.items()
-        if kind is not errors.DownloadError
+        for kind in kinds
+        if kind not in (errors.LonghaulError, errors.DownloadError, http_errors.RequestError)
     ]
-    framework = [
-        {"code": _framework_code(status), "status": status, "meaning": HTTPStatus(status).phrase}
-        for status in (404, 405, 413)
+    others = [
+        {"code": code, "status": status, "meaning": meaning}
+        for status, code, meaning in (*_BEFORE_US, (500, errors.LonghaulError.code, UNEXPECTED))
     ]
-    return sorted(raised + framework, key=lambda problem: (problem["status"], problem["code"]))
+    return sorted(raised + others, key=lambda problem: (problem["status"], problem["code"]))
 
 
 def _framework_code(status: int) -> str:
@@ -122,7 +139,7 @@ def _from_framework(error: HTTPException) -> Response | HTTPException:
 
 def _from_the_unexpected(error: Exception) -> Response:
     log.exception("unexpected error", request_id=g.get("request_id"), exc_info=error)
-    return from_error(errors.LonghaulError("Something went wrong on our side"))
+    return from_error(errors.LonghaulError(UNEXPECTED))
 
 
 def _problem(
@@ -130,7 +147,7 @@ def _problem(
 ) -> Response:
     body = {
         "type": f"/docs/problems#{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": _TITLES.get(code, code.replace("_", " ").capitalize()),
         "status": status,
         "detail": detail,
         "instance": quote(request.path),

@@ -26,8 +26,6 @@ def name_request(request_id: str) -> None:
 
 
 def _begin() -> None:
-    # One greenlet serves one connection, and so request after request.
-    structlog.contextvars.clear_contextvars()
     g.traceparent = tracing.sane(request.headers.get("traceparent"))
     if not tracing.enabled() or not request.path.startswith("/v1/"):
         return
@@ -56,3 +54,5 @@ def _end(error: BaseException | None) -> None:  # noqa: ARG001  Flask's signatur
     around: Any = g.pop("span_around", None)
     if around is not None:
         around.__exit__(None, None, None)
+    # One greenlet serves one connection, and so request after request, some of them without Flask.
+    structlog.contextvars.clear_contextvars()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,13 @@ from typing import Any
 import psutil
 
 from bench.api_targets import DRIVER_CORE, DRIVERS, PEER, Server, has_peer, ours, peer
+from bench.table import Rounds, Rows, table
 
 WITH_IDS = Path(__file__).parent / "with_ids.py"
 LONG_POLL = Path(__file__).parent / "long_poll.py"
 
 #: Row: figure of which measurement, unit, target and moonshot of ours / peer.
-ROWS: dict[str, tuple[str, str, str]] = {
+ROWS: Rows = {
     "accept, p50 at 200/s": ("ms", "≤ 1.0", "≤ 0.75"),
     "accept, p99 at 200/s": ("ms", "≤ 1.0", ""),
     "accept, at saturation": ("requests/s", "≥ 0.5", "≥ 1.0"),
@@ -135,28 +135,6 @@ def _cpu(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def table(rounds: dict[str, list[dict[str, float]]]) -> str:
-    """Medians, and the median ratio of the rounds, as Markdown."""
-    lines = [
-        "| row | ours | peer | ours / peer | target | moonshot |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row, (unit, target, moonshot) in ROWS.items():
-        cells = [_median(rounds[name], row) for name in ("ours", "peer")]
-        pairs = zip(rounds["ours"], rounds["peer"], strict=False)
-        ratios = [a[row] / b[row] for a, b in pairs if row in a and b.get(row)]
-        ratio = f"{statistics.median(ratios):.2f}" if ratios else ""
-        lines.append(
-            f"| {row}, {unit} | {cells[0]} | {cells[1]} | {ratio} | {target} | {moonshot} |"
-        )
-    return "\n".join(lines)
-
-
-def _median(found: list[dict[str, float]], row: str) -> str:
-    values = [figures[row] for figures in found if row in figures]
-    return f"{statistics.median(values):.4g}" if values else ""
-
-
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -170,7 +148,7 @@ def main() -> int:
     targets = [("ours", ours), ("peer", peer)] if has_peer() else [("ours", ours)]
     if len(targets) == 1:
         print("No peer: set PEER_NODE_DIR to its folder, node_modules installed", file=sys.stderr)
-    rounds: dict[str, list[dict[str, float]]] = defaultdict(list)
+    rounds: Rounds = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(asked.rounds):
             for name, target in targets:
@@ -180,7 +158,7 @@ def main() -> int:
                     found |= crowd(server)
                 rounds[name].append(found)
                 print(f"round {number + 1}, {name}: {json.dumps(found)}", file=sys.stderr)
-    print(table(rounds))
+    print(table(ROWS, rounds))
     return 0
 
 

@@ -22,7 +22,7 @@ from stack.services import Valkey, start_valkey
 
 ROOT = Path(__file__).parent.parent
 #: Load drivers and the peer's server; the peer needs its node_modules beside server.mjs.
-PEER = Path(os.environ.get("PEER_DIR", ROOT.parent / "shared" / "peer"))
+PEER = Path(os.environ.get("PEER_DIR", ROOT / "peer"))
 PEER_NODE = Path(os.environ.get("PEER_NODE_DIR", PEER / "node"))
 DRIVERS = PEER / "drive"
 

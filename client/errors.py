@@ -35,7 +35,7 @@ class JobUnsuccessful(LonghaulClientError):
     def __init__(self, job: Job) -> None:
         self.job = job
         reason = f": {job.error} ({job.error_code})" if job.error else ""
-        super().__init__(f"job {job.job_id} is {job.status}{reason}")
+        super().__init__(f"job {job.job_id}: {job.status}{reason}")
 
 
 class TransferFailed(LonghaulClientError):

@@ -48,13 +48,13 @@ class NetworkError(DownloadError):
 
 
 class TemporaryUnavailable(DownloadError):
-    """A source answered that it is unavailable for the moment."""
+    """A source is unavailable for the moment."""
 
     code = "TEMPORARY_UNAVAILABLE"
 
 
 class SourceRateLimited(DownloadError):
-    """A source answered that it gets too many requests."""
+    """A source gets too many requests at the moment."""
 
     code = "RATE_LIMIT"
 

@@ -21,7 +21,7 @@ class LinkSigner(Protocol):
 
 
 class JobPresenter:
-    """Turns snapshots into the members that the contract names."""
+    """Turns snapshots into the members that clients see."""
 
     def __init__(self, signer: LinkSigner, *, link_ttl: int) -> None:
         """``link_ttl``: seconds that a link is good for, at most; never past the archive's end."""

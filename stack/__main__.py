@@ -23,6 +23,9 @@ from stack.system import PartDied, StateInUse, System
 LOOK = 0.25
 
 
+#: Made anew at each start, unless they are given.
+SECRETS = ("LINK_SECRET", "WEBHOOK_SECRET")
+
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -40,6 +43,7 @@ def main() -> int:
         Path(os.environ.get("STATE_DIR") or ".state"),
         port=port,
         workers=int(os.environ.get("WORKERS") or 1),
+        env={name: os.environ[name] for name in SECRETS if os.environ.get(name)},
         output=sys.stdout,
         tell=say,
     )

@@ -33,7 +33,10 @@ class JobSchema(AnswerSchema):
     processedFiles = count(null=True)
     totalBytes = count(null=True)
     processedBytes = count(null=True)
-    queuePosition = count("Null where it is not known", null=True)
+    queuePosition = count(
+        "Null: the jobs of all users take turns, so no number of jobs in front would be true",
+        null=True,
+    )
     estimatedSecondsRemaining = count("As of updatedAt", null=True)
     estimatedCompletion = time()
     downloadUrl = string("Signed for this answer: a credential", null=True, format="uri")

@@ -15,6 +15,7 @@ LONGEST_NAME: Final = 200
 LONGEST_URL: Final = 2048
 #: Names a file, so no path, no control characters and not dots alone.
 NAME_PATTERN: Final = r"^[^/\\\x00-\x1f\x7f]*[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
+NAME_RULE: Final = "A file's name: without slashes and control characters, and not dots alone."
 
 
 class _Request(Schema):
@@ -37,8 +38,8 @@ class InitiateSchema(_Request):
     fileName = fields.String(
         load_default=None,
         allow_none=True,
-        validate=[validate.Length(1, LONGEST_NAME), validate.Regexp(NAME_PATTERN)],
-        metadata={"description": "Name of the archive"},
+        validate=[validate.Length(1, LONGEST_NAME), validate.Regexp(NAME_PATTERN, error=NAME_RULE)],
+        metadata={"description": "Name of the archive; a single file keeps its own"},
     )
     callbackUrl = CallbackUrl(
         load_default=None,
@@ -51,7 +52,7 @@ class InitiateSchema(_Request):
     @validates_schema
     def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
         if ("file_ids" in data) == ("file_id" in data):
-            raise ValidationError("Either file_ids or file_id is needed", "file_ids")
+            raise ValidationError("Exactly one of file_ids and file_id is needed", "file_ids")
 
 
 class FileSchema(_Request):

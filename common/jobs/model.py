@@ -150,6 +150,9 @@ class Job:
 
     @property
     def retries_remaining(self) -> int:
+        """Attempts that are left; none after a failure that no attempt can mend."""
+        if self.failure is not None and not self.failure.retryable:
+            return 0
         return max(0, self.max_attempts - self.attempt)
 
     @classmethod

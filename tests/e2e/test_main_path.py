@@ -1,4 +1,4 @@
-"""The contract as a stranger's client meets it: plain HTTP against the running system."""
+"""The promises of the API as a stranger's client meets it: plain HTTP, the running system."""
 
 from __future__ import annotations
 

@@ -147,5 +147,5 @@ def test_an_empty_file_is_fetched_without_asking_for_a_range_of_it(target: Path)
 
 def test_a_job_without_an_archive_is_refused_before_any_request(target: Path) -> None:
     failed = Job.from_json(job_json("failed", 2, error="no", errorCode="FILE_NOT_FOUND"))
-    with pytest.raises(JobUnsuccessful, match=f"job {JOB_ID} is failed: no"):
+    with pytest.raises(JobUnsuccessful, match=f"job {JOB_ID}: failed: no"):
         Storage().client.download(failed, target)

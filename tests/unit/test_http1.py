@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from api import http1
@@ -143,3 +144,12 @@ def test_of_a_body_that_is_too_long_only_the_length_is_seen(pieces: tuple[bytes,
 def test_answer_header_with_a_line_end_is_not_sent(value: str) -> None:
     with pytest.raises(ValueError, match="line end"):
         http1.head("200 OK", [("X", value)], [])
+
+
+def test_a_refusal_of_what_is_no_request_is_a_whole_problem() -> None:
+    head, _, body = http1.refusal(http1.BAD_REQUEST).partition(b"\r\n\r\n")
+    problem = orjson.loads(body)
+    assert set(problem) == {
+        *("type", "title", "status", "detail", "instance", "code", "retryable", "requestId"),
+    }
+    assert f"X-Request-ID: {problem['requestId']}".encode() in head

@@ -94,6 +94,8 @@ def test_a_paused_queue_accepts_jobs_and_says_that_it_is_paused(
         {"headers": {"X-Forwarded-For": "127.0.0.1"}},
         {"headers": {"Via": "1.1 proxy"}},
         {"headers": {"Sec-Fetch-Site": "cross-site"}},
+        {"headers": {"Origin": "http://evil.example"}},
+        {"headers": {"Origin": "null"}},
         {"base_url": "http://rebound.example:8080"},
     ],
 )

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from api import problems
+
 UNDOCUMENTED = {
     "/assets/<path:name>",
     "/docs",
@@ -90,3 +92,11 @@ def test_prometheus_gets_routes_not_paths(client):
     assert 'method="other",route="unknown"' in text
     assert "00000000-0000" not in text
     assert "BREW" not in text
+
+
+def test_every_code_that_a_problem_points_to_has_a_meaning(client):
+    page = client.get("/docs/problems").text
+    told = set(re.findall(r'id="([A-Z_]+)"', page))
+    assert {kind.code for kind in problems.STATUS} - told <= {"BAD_REQUEST", "PROCESSING_ERROR"}
+    assert {"VALIDATION_ERROR", "MALFORMED_JSON", "MALFORMED_REQUEST", "INTERNAL_ERROR"} <= told
+    assert "on purpose" not in page

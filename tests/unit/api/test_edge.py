@@ -58,6 +58,12 @@ def test_a_named_origin_may_call_and_read_the_headers(make_app):
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
+def test_a_cache_is_told_that_answers_differ_by_origin(make_app):
+    client = make_app(cors_origins="http://a.example").test_client()
+    for headers in ({}, {"Origin": "http://a.example"}, {"Origin": "http://b.example"}):
+        assert "Origin" in client.get("/health/live", headers=headers).vary
+
+
 def test_a_browser_may_ask_before_it_posts(make_app):
     client = make_app(cors_origins="https://app.example").test_client()
     answer = client.options(

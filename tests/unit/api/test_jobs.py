@@ -139,6 +139,14 @@ def test_a_wait_that_cannot_be_granted_is_refused(status, query):
     assert status(query).json["code"] == "VALIDATION_ERROR"
 
 
+def test_a_query_parameter_without_a_name_is_refused(status):
+    answer = status("?since=0&=1")
+    assert (answer.status_code, answer.json["errors"]) == (
+        400,
+        {"query": ["A parameter has no name"]},
+    )
+
+
 def test_unknown_query_parameters_are_let_pass(status):
     assert status("?_=1700000000").status_code == 200
 

@@ -142,25 +142,34 @@ interface ActionsProps {
 function Actions({ view, onForget, onSkip, children }: ActionsProps) {
   const { phase, pending, cancel, job } = view;
   const busy = pending !== null;
+  // Not `disabled`: that would take the focus away.
+  const unlessBusy = (act: () => unknown) => () => {
+    if (!busy) void act();
+  };
   return (
     <div className="actions">
       {isUnderWay(phase) && (
         <button
           className="button quiet"
           type="button"
-          disabled={busy}
-          onClick={() => void cancel()}
+          aria-disabled={busy}
+          onClick={unlessBusy(cancel)}
         >
           Cancel
         </button>
       )}
       {phase === "failed" && job?.errorCode === "FILE_NOT_FOUND" && view.fileIds.length > 1 && (
-        <button className="button" type="button" disabled={busy} onClick={onSkip}>
+        <button className="button" type="button" aria-disabled={busy} onClick={unlessBusy(onSkip)}>
           Go on without it
         </button>
       )}
       {phase === "failed" && (
-        <button className="button" type="button" disabled={busy} onClick={() => void view.retry()}>
+        <button
+          className="button"
+          type="button"
+          aria-disabled={busy}
+          onClick={unlessBusy(view.retry)}
+        >
           <Icon name="retry" />
           Try again
         </button>

@@ -1,0 +1,67 @@
+"""Jobs whose archives cost nothing: what is left is what a job costs besides.
+
+``worker`` runs a real worker that notes for each job when it was accepted and when it started, in
+the list ``bench:lat`` (nanoseconds of CLOCK_MONOTONIC). ``enqueue N RATE`` accepts N jobs of a
+thousand users as the API does, RATE a second; 0: as fast as it can.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from common.jobs.model import Artifact, JobSpec
+from common.queue import Dispatcher, celery_app
+from common.store.client import open_client
+from common.store.jobs import JobStore, Limits
+
+if TYPE_CHECKING:
+    from common.store.jobs import Claim
+    from worker.archives import ArchiveBuilder
+    from worker.control import Control
+
+ARTIFACT = Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
+USERS = 1_000
+
+
+def work() -> None:
+    """Run a worker until it is stopped."""
+    from worker import archives, process
+
+    notes = open_client(os.environ["REDIS_URL"], patience=10)
+
+    class NoArchives(archives.ArchiveBuilder):
+        def prepare(self) -> None:  # type: ignore[override]
+            return
+
+        def build(self: ArchiveBuilder, claim: Claim, control: Control) -> Artifact:  # noqa: ARG002
+            started = time.monotonic_ns()
+            notes.rpush("bench:lat", f"{claim.job.metadata['t']} {started}")
+            return ARTIFACT
+
+    process.ArchiveBuilder = NoArchives  # type: ignore[misc]
+    from worker.__main__ import main
+
+    main()
+
+
+def enqueue(number: int, rate: float) -> None:
+    """Accept ``number`` jobs, each another request."""
+    url = os.environ["REDIS_URL"]
+    dispatcher = Dispatcher(celery_app(url), same_server=True)
+    jobs = JobStore(open_client(url, patience=10), dispatcher, Limits(max_active=10**6))
+    began = time.monotonic()
+    for turn in range(number):
+        if rate:
+            time.sleep(max(0.0, began + turn / rate - time.monotonic()))
+        spec = JobSpec(file_ids=(turn + 1,), metadata={"t": str(time.monotonic_ns())})
+        jobs.create(f"user-{turn % USERS}", spec)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "worker":
+        work()
+    else:
+        enqueue(int(sys.argv[2]), float(sys.argv[3]))
