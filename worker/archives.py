@@ -107,7 +107,7 @@ class ArchiveBuilder:
             rate_window=self._settings.min_rate_window,
         )
         engine = Engine(
-            checkpoint=self._checkpoints.of(job_id),
+            checkpoint=self._checkpoints.at_work(job_id),
             can_copy=capabilities.can_compose,
             geometry=Geometry(equal=not capabilities.mixed_parts),
             turn=partial(self._turn, job_id),

@@ -109,6 +109,9 @@ class Runner:
             return lambda: self._jobs.hand_back(lease, delay)
         except DownloadError as error:
             return self._failed(claim, control, error)
+        except RedisError as away:
+            log.warning("attempt stopped, the job store is away", reason=str(away))
+            return lambda: self._jobs.hand_back(lease)
         except Exception:
             log.exception("attempt broke")
             return self._failed(claim, control, ProcessingError())

@@ -29,6 +29,9 @@ class Checkpoints:
     def of(self, job_id: str) -> JobCheckpoint:
         return JobCheckpoint(self._client, job_id)
 
+    def at_work(self, job_id: str) -> WorkingCheckpoint:
+        return WorkingCheckpoint(self._client, job_id)
+
     def unfinished(self) -> Iterator[str]:
         """The ids of jobs that have records: they run, wait, or ended without tidying up."""
         for tag in keys.all_tags():
@@ -73,3 +76,22 @@ class JobCheckpoint:
             pipe.zrem(self._unfinished, self._job_id)
             pipe.execute()
         self._listed = False
+
+
+class WorkingCheckpoint(JobCheckpoint):
+    """That of a job at work, which goes on without its records while the store is away."""
+
+    def load(self) -> list[bytes]:
+        """All records in their order; none while the store is away."""
+        try:
+            return super().load()
+        except RedisError as error:
+            log.warning("a job begins without its records", error=str(error))
+            return []
+
+    def clear(self) -> None:
+        """Forget all records; while the store is away they stay for ``unfinished`` to tell."""
+        try:
+            super().clear()
+        except RedisError as error:
+            log.warning("a job's records stay behind", error=str(error))

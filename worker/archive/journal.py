@@ -115,8 +115,11 @@ class Journal:
 
     def _take(self, kind: str, plan: str, values: list[Any]) -> None:
         if kind == "plan":
-            self.plan_id = plan
+            # A second beginning: whoever made it could not read the first.
+            self.plan_id, self.upload_id = plan, None
             self.bucket, self.key = values
+            self.parts.clear()
+            self.rungs.clear()
         elif self.plan_id is not None and self.plan_id[:PLAN_MARK] == plan:
             self._take_step(kind, values)
 

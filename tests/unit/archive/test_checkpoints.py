@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fakeredis
 from redis import Redis
 
 from common.storage import Part
@@ -54,6 +55,25 @@ def test_torn_and_foreign_records_are_not_there(redis: Redis) -> None:
     checkpoint.append(b'{"no": "record"}')
     again = Journal.load(checkpoint)
     assert (again.upload_id, again.parts) == ("u", {})
+
+
+def test_a_job_at_work_goes_on_without_its_records_while_the_store_is_away() -> None:
+    server = fakeredis.FakeServer()
+    redis = fakeredis.FakeRedis(decode_responses=True, server=server)
+    first = Journal.load(Checkpoints(redis).at_work(JOB))
+    first.begin(PLAN, "archives", "k")
+    first.started("upload-1")
+    first.sent(a_part(1), [])
+    server.connected = False
+    second = Journal.load(Checkpoints(redis).at_work(JOB))
+    assert second.plan_id is None
+    second.clear()
+    server.connected = True
+    second.begin(PLAN, "archives", "k")
+    second.started("upload-2")
+    again = Journal.load(Checkpoints(redis).at_work(JOB))
+    assert (again.upload_id, again.parts) == ("upload-2", {})
+    redis.close()
 
 
 def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> None:
