@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import structlog
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
@@ -69,10 +71,26 @@ SILENCE: Final = 3.0
 log = structlog.get_logger(__name__)
 
 
+class _Connection(Connection):
+    """Looks for a broker that is away every two seconds.
+
+    Celery's workers take kombu's own pauses, which grow to half a minute: after an outage of some
+    minutes no job would be begun for so long.
+    """
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        pauses = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2}
+        return super().ensure_connection(*args, **{**pauses, **kwargs})
+
+
+class _Amqp(AMQP):  # type: ignore[misc]
+    Connection = _Connection
+
+
 def celery_app(broker: str) -> Celery:
     """The Celery app that the API, the workers and beat share; ``docs/decisions`` says why so."""
     address, options = _broker(broker)
-    app = Celery("longhaul", broker=address)
+    app = Celery("longhaul", broker=address, amqp=_Amqp)
     app.conf.update(
         # The messages are hints: a lost one is found by the sweeper, so nothing is acknowledged
         # late, and no broker failure makes Celery run a task a second time.

@@ -105,7 +105,7 @@ def storage_away(house: House) -> None:
 
 def rolling_restart(house: House) -> None:
     """SIGTERM and a new process for each worker in turn, while jobs keep coming."""
-    house.arena.s3_line.delay(0.1)
+    house.arena.s3_line.delay(0.05)
     jobs: list[str] = []
     over = threading.Event()
 
@@ -152,7 +152,7 @@ def webhook_of_a_killed_worker(house: House) -> None:
 
 def fair_share(house: House) -> None:
     """One user has a thousand jobs; others come with their first."""
-    house.arena.s3_line.delay(0.2)
+    house.arena.s3_line.delay(0.04)
     crowd = [house.post("hog") for _ in range(1_000)]
     waits, lengths = [], []
     for number in range(10):
