@@ -45,7 +45,7 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null where it is not known */
+            /** @description Null: the jobs of all users take turns, so no number of jobs in front would be true */
             queuePosition: number | null;
             /** @description As of updatedAt */
             estimatedSecondsRemaining: number | null;
@@ -132,7 +132,7 @@ export interface components {
              */
             onMissing: "fail" | "skip";
             /**
-             * @description Name of the archive
+             * @description Name of the archive; a single file keeps its own
              * @default null
              */
             fileName: string | null;
@@ -158,7 +158,7 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null where it is not known */
+            /** @description Null: the jobs of all users take turns, so no number of jobs in front would be true */
             queuePosition: number | null;
             /** @description As of updatedAt */
             estimatedSecondsRemaining: number | null;
@@ -562,7 +562,7 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null where it is not known */
+            /** @description Null: the jobs of all users take turns, so no number of jobs in front would be true */
             queuePosition: number | null;
             /** @description As of updatedAt */
             estimatedSecondsRemaining: number | null;
