@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -18,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from bench.api_targets import DRIVER_CORE, DRIVERS, PEER, Server, has_peer, ours, peer
+from bench.api_targets import DRIVER_CORE, DRIVERS, PEER, Server, figures, has_peer, ours, peer
 from bench.table import Rounds, Rows, table
 
 WITH_IDS = Path(__file__).parent / "with_ids.py"
@@ -49,20 +48,12 @@ CROWD = 10_000
 def drive(driver: str, server: Server, *arguments: str, ids: bool = False) -> dict[str, Any]:
     """Run one of the load drivers; its figures."""
     program = [sys.executable, *([str(WITH_IDS), str(server.ids)] if ids else [])]
-    done = subprocess.run(
+    return figures(
         [
             *("taskset", "-c", DRIVER_CORE, *program, str(DRIVERS / driver)),
             *("--base", server.base, "--pid", str(server.pid), *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
+        ]
     )
-    if done.returncode:
-        raise RuntimeError(f"{driver} failed: {done.stderr[-500:]}")
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures
 
 
 def measure(server: Server, *, streams: int, seconds: int) -> dict[str, float]:

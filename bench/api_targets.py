@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from common.jobs.model import JobSpec
 from common.store import keys
@@ -105,6 +107,17 @@ def peer(state: Path, jobs: int) -> Iterator[Server]:  # noqa: ARG001
             redis_url=store.url,
             fan_out=(),
         )
+
+
+def figures(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a load driver prints. Raises ``RuntimeError`` with the end of its complaint."""
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def has_peer() -> bool:

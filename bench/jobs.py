@@ -7,7 +7,6 @@ median of the ratios of each round. Without the peer the table has our figures o
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.api_targets import DRIVER_CORE, DRIVERS, ENV, PEER, PEER_NODE, ROOT, has_peer
+from bench.api_targets import DRIVER_CORE, DRIVERS, ENV, PEER, PEER_NODE, ROOT, figures, has_peer
 from bench.table import Rounds, Rows, table
 from stack.services import start_valkey
 
@@ -36,7 +35,7 @@ CONTENDERS = {
 def drive(contender: str, redis_url: str, number: int, rate: float) -> dict[str, Any]:
     """Run the queue driver; its figures."""
     folder, worker, enqueue = CONTENDERS[contender]
-    done = subprocess.run(
+    return figures(
         [
             *(sys.executable, str(DRIVERS / "queue_bench.py"), "--redis", redis_url),
             *("--cwd", str(folder), "--worker", worker, "--enqueue", enqueue),
@@ -44,15 +43,7 @@ def drive(contender: str, redis_url: str, number: int, rate: float) -> dict[str,
         ],
         # As many at a time as the peer's worker runs.
         env={**os.environ, **ENV, "WORKER_CONCURRENCY": "5"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"{contender} failed: {done.stderr[-500:]}")
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures
 
 
 def measure(contender: str, folder: Path, jobs: int) -> dict[str, float]:
