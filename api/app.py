@@ -101,7 +101,7 @@ def _answer_plain_requests_at_once(app: Flask, settings: Settings) -> None:
     if not isinstance(context.live, LiveUpdates) or settings.cors_origins or tracing.enabled():
         return
     quick = QuickInitiate(app.wsgi_app, context, most_bytes=settings.max_body_bytes)
-    app.wsgi_app = QuickStatus(quick, context, context.live.read)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = QuickStatus(quick, context, context.live)  # type: ignore[method-assign, assignment]
 
 
 def live_updates(services: Services) -> LiveUpdates:

@@ -39,6 +39,14 @@ EXPOSED_HEADERS: Final = (
 )
 
 
+_SAME: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+)
+_SAME_LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in (*_SAME, POLICY))
+_SECURE_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
+
 #: Where a ``Refusal`` stands in the WSGI environment.
 REFUSAL: Final = "longhaul.refusal"
 
@@ -104,19 +112,19 @@ def common_headers(request_id: str, rate: Rate) -> list[tuple[str, str]]:
         ("RateLimit-Limit", str(rate.limit)),
         ("RateLimit-Remaining", str(max(0, rate.remaining))),
         ("RateLimit-Reset", str(rate.reset)),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Frame-Options", "DENY"),
-        ("Referrer-Policy", "no-referrer"),
+        *_SAME,
     ]
 
 
-def plain_headers(environ: WSGIEnvironment, rate: Rate) -> list[tuple[str, str]]:
-    """As ``_finish`` adds them to an answer that says nothing of its own about caching."""
-    headers = common_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), rate)
-    headers += [POLICY, ("Cache-Control", "no-store")]
-    if environ["wsgi.url_scheme"] == "https":
-        headers.append(TRANSPORT_SECURITY)
-    return headers
+def common_lines(environ: WSGIEnvironment, rate: Rate, *, caching: str = "") -> str:
+    """The same as ``_finish`` adds them, for a ``Prepared``; ``caching``: one more line."""
+    asked = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+    secure = _SECURE_LINE if environ["wsgi.url_scheme"] == "https" else ""
+    return (
+        f"X-Request-ID: {asked}\r\nRateLimit-Limit: {rate.limit}\r\n"
+        f"RateLimit-Remaining: {max(0, rate.remaining)}\r\nRateLimit-Reset: {rate.reset}\r\n"
+        f"{_SAME_LINES}{caching}{secure}"
+    )
 
 
 def _finish(response: Response) -> Response:

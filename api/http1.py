@@ -23,8 +23,12 @@ from httptools import (
     HttpRequestParser,
 )
 
+from api.prepared import TAKEN
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+    from api.prepared import Prepared
 
 #: Bytes of request line and headers, as long as they are not complete; and number of headers.
 MAX_HEAD: Final = 32_768
@@ -69,13 +73,13 @@ class Request:
         "upgrade",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, base: WSGIEnvironment) -> None:
         self.begun = False
         #: Bytes that came in since it began, and whether its head is complete.
         self.fed = 0
         self.headed = False
         self.target = b""
-        self.environ: WSGIEnvironment = {}
+        self.environ = base.copy()
         self.body = bytearray()
         #: The client waits for "100 Continue" before it sends the body.
         self.expects = False
@@ -91,8 +95,9 @@ class Reader:
     def __init__(self, base: WSGIEnvironment) -> None:
         """``base``: the variables that are the same for all requests of the connection."""
         self._base = base
+        self._most = len(base) + MAX_HEADERS
         self._parser = HttpRequestParser(self)
-        self._request = Request()
+        self._request = Request(base)
         self.ready: deque[Request] = deque()
 
     @property
@@ -132,7 +137,7 @@ class Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         environ = self._request.environ
-        if len(environ) > MAX_HEADERS:
+        if len(environ) > self._most:
             raise Refused(HEAD_TOO_LARGE)
         key = _key(name)
         if key is None:
@@ -179,15 +184,12 @@ class Reader:
         environ = request.environ
         if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
             environ["CONTENT_LENGTH"] = str(len(request.body))
-        environ.update(
-            self._base,
-            REQUEST_METHOD=parser.get_method().decode("latin-1"),
-            PATH_INFO=(unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
-            QUERY_STRING=query.decode("latin-1"),
-        )
+        environ["REQUEST_METHOD"] = parser.get_method().decode("latin-1")
+        environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+        environ["QUERY_STRING"] = query.decode("latin-1")
         environ["wsgi.input"] = io.BytesIO(request.body)
         self.ready.append(request)
-        self._request = Request()
+        self._request = Request(self._base)
 
 
 def base_environ(client: tuple[str, int], server: tuple[str, int]) -> WSGIEnvironment:
@@ -205,20 +207,26 @@ def base_environ(client: tuple[str, int], server: tuple[str, int]) -> WSGIEnviro
         "SERVER_PORT": str(server[1]),
         "REMOTE_ADDR": client[0],
         "REMOTE_PORT": str(client[1]),
+        TAKEN: True,
     }
     return base
 
 
-def head(status: str, headers: Iterable[tuple[str, str]], more: Iterable[str]) -> bytes:
-    """Status line and headers; ``more`` are whole header lines. Raises ``ValueError`` for CR or LF
-    in any of them, which would let content become headers."""
+def prepared(answer: Prepared, connection: str) -> bytes:
+    """A prepared answer as bytes; ``connection``: a header line with its end, or nothing."""
+    head = f"HTTP/1.1 {answer.status}\r\nDate: {_date()}\r\n{answer.lines}{connection}\r\n"
+    return head.encode("latin-1") + answer.body
+
+
+def head(status: str, headers: Iterable[tuple[str, str]], more: str) -> bytes:
+    """Status line and headers; ``more``: header lines, each with its end. Raises ``ValueError`` for
+    CR or LF in any of the others, which would let content become headers."""
     lines = [f"HTTP/1.1 {status}", f"Date: {_date()}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    lines += more
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise ValueError("a header holds a line end")
-    return f"{text}\r\n\r\n".encode("latin-1")
+    return f"{text}\r\n{more}\r\n".encode("latin-1")
 
 
 def refusal(status: str) -> bytes:
@@ -246,7 +254,7 @@ def refusal(status: str) -> bytes:
         "Cache-Control": "no-store",
         "Connection": "close",
     }
-    return head(status, headers.items(), ()) + body
+    return head(status, headers.items(), "") + body
 
 
 def _key(name: bytes) -> str | None:

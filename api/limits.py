@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from common.errors import RateLimited
 from common.store import keys
@@ -30,8 +30,7 @@ MOST_ADDRESSES: Final = 50_000
 _OVERFLOW: Final = "others"
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """Where a caller stands: requests a minute, how many are left, seconds until it starts anew.
 
     Below zero are left when the request is one too many.

@@ -22,6 +22,7 @@ from werkzeug.sansio.utils import get_current_url, get_host
 
 from api import accepting, edge, metrics, parsing
 from api.limits import refuse_excess
+from api.prepared import Prepared
 from api.schemas.fields import METADATA_BYTES
 from common.errors import LonghaulError
 from common.jobs.model import JobSpec, Priority
@@ -42,8 +43,6 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _PRIORITIES: Final = {priority.value: priority for priority in Priority}
 _HOST: Final = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?\Z")
 
-Answer = tuple[str, list[tuple[str, str]], bytes]
-
 
 class QuickInitiate:
     """WSGI middleware around Flask's application."""
@@ -58,9 +57,7 @@ class QuickInitiate:
         if environ["PATH_INFO"] in RULES and self._is_plain(environ):
             answer = self._answer(environ)
             if answer is not None:
-                status, headers, body = answer
-                start(status, headers)
-                return [body]
+                return answer.give(environ, start)
         return self._application(environ, start)
 
     def _is_plain(self, environ: WSGIEnvironment) -> bool:
@@ -75,7 +72,7 @@ class QuickInitiate:
             and _HOST.match(environ.get("HTTP_HOST", "")) is not None
         )
 
-    def _answer(self, environ: WSGIEnvironment) -> Answer | None:
+    def _answer(self, environ: WSGIEnvironment) -> Prepared | None:
         began = time.perf_counter()
         context = self._context
         spec = _spec(environ, context.file_ids)
@@ -105,12 +102,13 @@ class QuickInitiate:
             environ[edge.REFUSAL] = edge.Refusal(error, creation.rate if creation else rate)
             return None
         base = context.public_url or _host_url(environ["wsgi.url_scheme"], environ["HTTP_HOST"])
-        answer = self._accepted(accepted, base)
-        answer[1].extend(edge.plain_headers(environ, creation.rate))
+        lines, body = self._accepted(accepted, base)
+        lines += edge.common_lines(environ, creation.rate, caching="Cache-Control: no-store\r\n")
         metrics.observe("POST", environ["PATH_INFO"], 202, time.perf_counter() - began)
-        return answer
+        return Prepared("202 ACCEPTED", lines, body)
 
-    def _accepted(self, accepted: Accepted, base: str) -> Answer:
+    def _accepted(self, accepted: Accepted, base: str) -> tuple[str, bytes]:
+        """The headers of its own, and the body."""
         described = accepting.description(
             self._context,
             accepted.job,
@@ -119,15 +117,13 @@ class QuickInitiate:
             deduplicated=accepted.outcome == "deduplicated",
         )
         body = orjson.dumps(described)
-        headers = [
-            ("Location", described["statusUrl"]),
-            ("Retry-After", self._context.poll_after),
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-        ]
-        if accepted.outcome == "replayed":
-            headers.insert(0, ("Idempotent-Replayed", "true"))
-        return "202 ACCEPTED", headers, body
+        replayed = "Idempotent-Replayed: true\r\n" if accepted.outcome == "replayed" else ""
+        lines = (
+            f"{replayed}Location: {described['statusUrl']}\r\n"
+            f"Retry-After: {self._context.poll_after}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        )
+        return lines, body
 
 
 def _spec(environ: WSGIEnvironment, rules: FileIdRules) -> JobSpec | None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import orjson
 from redis.exceptions import RedisError
@@ -20,6 +20,7 @@ from werkzeug.datastructures import EnvironHeaders
 
 from api import edge, metrics, parsing
 from api.auth import is_user
+from api.prepared import Prepared
 from api.routes.jobs import GONE
 from common.errors import LonghaulError
 from common.jobs.model import Job
@@ -30,93 +31,111 @@ if TYPE_CHECKING:
     from api.context import Context
 
 PREFIX: Final = "/v1/download/status/"
-#: Jobs whose JSON is kept until their next version: 3 KB each.
+#: Jobs whose answer is kept until their next version: 2 KB each.
 REMEMBERED: Final = 4_096
 RULE: Final = "/v1/download/status/<job:job_id>"
 
 _TAG: Final = re.compile(r'(?:W/)?"(\d{1,15})"\Z')
 
 
+class Jobs(Protocol):
+    """Reads jobs as they are now; if it refuses, Flask answers."""
+
+    def read(self, job_id: str) -> Mapping[str, str]:
+        """All of a job's fields."""
+
+    def stamp(self, job_id: str) -> list[str]:
+        """Its version and ``updated_at`` alone: after a store's loss of its last second a version
+        may come a second time, with something else in it."""
+
+
+class Known(NamedTuple):
+    """A job as it was last told."""
+
+    stamp: list[str]
+    version: int
+    user: str
+    status: str
+    #: Headers that come with 304 too, and those that only come with the body.
+    lines: str
+    more_lines: str
+    body: bytes
+
+
 class QuickStatus:
     """WSGI middleware around Flask's application."""
 
-    def __init__(
-        self,
-        application: WSGIApplication,
-        context: Context,
-        read: Callable[[str], Mapping[str, str]],
-    ) -> None:
-        """``read`` gives a job's fields as they are now; if it refuses, Flask answers."""
+    def __init__(self, application: WSGIApplication, context: Context, jobs: Jobs) -> None:
         self._application = application
         self._context = context
-        self._read = read
-        #: Jobs as they were last told, and how.
-        self._known: dict[str, tuple[Job, bytes]] = {}
+        self._jobs = jobs
+        self._known: dict[str, Known] = {}
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
         if path.startswith(PREFIX) and is_plain(environ):
             answer = self._answer(path[len(PREFIX) :], environ)
             if answer is not None:
-                status, headers, body = answer
-                start(status, headers)
-                return [body]
+                return answer.give(environ, start)
         return self._application(environ, start)
 
-    def _answer(
-        self, job_id: str, environ: WSGIEnvironment
-    ) -> tuple[str, list[tuple[str, str]], bytes] | None:
+    def _answer(self, job_id: str, environ: WSGIEnvironment) -> Prepared | None:
         started = time.perf_counter()
-        context = self._context
+        limiter = self._context.limiter
         try:
-            job, shown = self._job(parsing.job_id(job_id))
-            if not self._is_allowed(job, environ):
+            job = self._job(parsing.job_id(job_id))
+            if not self._is_allowed(job.user, environ):
                 return None
-            rate = context.limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
-            context.limiter.exchange()
+            rate = limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
+            limiter.exchange()
         except (LonghaulError, RedisError):
             return None
         if rate.remaining < 0:
             return None
-        headers = [("ETag", f'"{job.version}"'), ("Cache-Control", "private, no-cache")]
-        status, body = "200 OK", b""
-        if job.status in GONE:
-            status = "410 GONE"
-        elif not job.terminal:
-            headers.append(("Retry-After", context.poll_after))
+        status, lines, body = job.status, job.lines, job.body
         if status == "200 OK" and _held(environ) == job.version:
-            status = "304 NOT MODIFIED"
+            status, body = "304 NOT MODIFIED", b""
         else:
-            body = shown
-            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        headers += edge.common_headers(edge.request_id(environ.get("HTTP_X_REQUEST_ID", "")), rate)
-        headers.append(edge.POLICY)
-        if environ["wsgi.url_scheme"] == "https":
-            headers.append(edge.TRANSPORT_SECURITY)
+            lines += job.more_lines
+        lines += edge.common_lines(environ, rate)
         metrics.observe("GET", RULE, int(status[:3]), time.perf_counter() - started)
-        return status, headers, body
+        return Prepared(status, lines, body)
 
-    def _is_allowed(self, job: Job, environ: WSGIEnvironment) -> bool:
+    def _is_allowed(self, user: str, environ: WSGIEnvironment) -> bool:
         authenticator = self._context.authenticator
         if not authenticator.owned:
             return True
         caller = authenticator.identify(EnvironHeaders(environ))
-        return caller.admin or caller.user == job.user
+        return caller.admin or caller.user == user
 
-    def _job(self, job_id: str) -> tuple[Job, bytes]:
-        """The job as it is, and as its client sees it."""
-        fields = self._read(job_id)
+    def _job(self, job_id: str) -> Known:
+        """The job as it is."""
         known = self._known.get(job_id)
-        if known is not None and str(known[0].version) == fields["version"]:
+        if known is not None and known.stamp == self._jobs.stamp(job_id):
             return known
-        job = Job.from_fields(fields)
-        shown = orjson.dumps(self._context.presenter.present(job))
+        job = Job.from_fields(self._jobs.read(job_id))
+        known = self._described(job)
         # A link is signed anew each time, and told to nobody else.
         if job.artifact is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[job_id] = (job, shown)
-        return job, shown
+            self._known[job_id] = known
+        return known
+
+    def _described(self, job: Job) -> Known:
+        body = orjson.dumps(self._context.presenter.present(job))
+        gone = job.status in GONE
+        waits = not (gone or job.terminal)
+        return Known(
+            stamp=[str(job.version), str(job.updated_at)],
+            version=job.version,
+            user=job.user,
+            status="410 GONE" if gone else "200 OK",
+            lines=f'ETag: "{job.version}"\r\nCache-Control: private, no-cache\r\n'
+            + (f"Retry-After: {self._context.poll_after}\r\n" if waits else ""),
+            more_lines=f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n",
+            body=body,
+        )
 
 
 def is_plain(environ: WSGIEnvironment) -> bool:

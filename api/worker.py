@@ -22,6 +22,7 @@ from api import http1
 from api.connection import Connection
 from api.http1 import Reader, Refused, Request
 from api.live.handover import Handover
+from api.prepared import Prepared
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -124,6 +125,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except Exception:
             self.log.exception("the application failed")
             raise Refused(http1.FAILED) from None
+        if type(body) is Prepared:
+            answer.send_prepared(body)
+            return answer.keep_alive
         try:
             if isinstance(body, Handover) and answer.may_stream:
                 connection.release()
@@ -154,27 +158,36 @@ class Answer:
         self._headers = headers
 
     @property
+    def _is_old(self) -> bool:
+        """Without chunks, and closed unless it says otherwise (RFC 9112, 9.3)."""
+        return bool(self._environ["SERVER_PROTOCOL"] == "HTTP/1.0")
+
+    @property
     def may_stream(self) -> bool:
         return bool(self._environ["REQUEST_METHOD"] != "HEAD")
 
     def head_of_handover(self) -> bytes:
         upgraded = self._status.startswith("101")
-        return http1.head(self._status, self._headers, () if upgraded else ["Connection: close"])
+        more = "" if upgraded else "Connection: close\r\n"
+        return http1.head(self._status, self._headers, more)
+
+    def send_prepared(self, prepared: Prepared) -> None:
+        self._send(http1.prepared(prepared, self._connection()))
 
     def send(self, body: Iterable[bytes]) -> None:
         """Send head and body, framed by the length where it is known."""
         bodiless = not self.may_stream or self._status.startswith(http1.BODILESS)
         if bodiless:
-            self._send(self._head([]))
+            self._send(self._head())
         elif any(name.lower() == "content-length" for name, _ in self._headers):
-            self._send(self._head([]) + b"".join(body))
-        elif self._environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+            self._send(self._head() + b"".join(body))
+        elif self._is_old:
             self.keep_alive = False
-            self._client.sendall(self._head([]))
+            self._client.sendall(self._head())
             for part in body:
                 self._client.sendall(part)
         else:
-            self._client.sendall(self._head(["Transfer-Encoding: chunked"]))
+            self._client.sendall(self._head("Transfer-Encoding: chunked\r\n"))
             for part in filter(None, body):
                 self._client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
             self._client.sendall(b"0\r\n\r\n")
@@ -185,9 +198,10 @@ class Answer:
         if sent < len(data):
             self._client.sendall(data[sent:])
 
-    def _head(self, more: list[str]) -> bytes:
+    def _head(self, more: str = "") -> bytes:
+        return http1.head(self._status, self._headers, more + self._connection())
+
+    def _connection(self) -> str:
         if not self.keep_alive:
-            more = [*more, "Connection: close"]
-        elif self._environ["SERVER_PROTOCOL"] == "HTTP/1.0":
-            more = [*more, "Connection: keep-alive"]
-        return http1.head(self._status, self._headers, more)
+            return "Connection: close\r\n"
+        return "Connection: keep-alive\r\n" if self._is_old else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import gevent
@@ -19,6 +19,7 @@ from api.live.crowd import READ, WRITE, Crowd
 from api.live.hub import Hub, Watcher
 from common.errors import BackendUnavailable, JobNotFound
 from common.jobs.model import Job
+from common.store import keys
 from common.store.feed import EventFeed
 
 #: Seconds until a caller is told that the store does not answer, and until it may ask again.
@@ -48,10 +49,8 @@ class Link:
         self._readable: Any = None
         self._writable: Any = None
         self._flushing = False
-        #: Who waits for a job to be read, and since when, in the order of asking. Not AsyncResults:
-        #: their timeouts would cost as much as the rest of a poll's way to the store and back.
-        self._readers: dict[str, tuple[float, list[Any]]] = {}
-        #: Who waits for a command's answer, and since when, in the order of asking.
+        #: Who waits for an answer, and until when. Not AsyncResults: their timeouts would cost as
+        #: much as the rest of a poll's way to the store and back.
         self._callers: dict[Any, float] = {}
         gevent.spawn(self._stay_connected)
 
@@ -73,23 +72,19 @@ class Link:
         return job
 
     def read(self, job_id: str) -> Mapping[str, str]:
-        """The job's fields as they are now: together with whatever else is asked for in this turn.
+        """The job's fields as they are now.
 
         Raises ``JobNotFound``, and ``BackendUnavailable`` when the store does not answer in time.
         """
-        if not self._feed.connected:
-            raise BackendUnavailable(retry_after=RETRY_AFTER)
-        reader = Waiter()
-        if job_id in self._readers:
-            self._readers[job_id][1].append(reader)
-        else:
-            self._readers[job_id] = (time.monotonic(), [reader])
-            self._feed.read([job_id])
-            self._flush_soon()
-        fields: Mapping[str, str] | None = reader.get()
-        if fields is None:
+        fields: Mapping[str, str] = self._read("HGETALL", keys.status(job_id))
+        if not fields:
             raise JobNotFound
         return fields
+
+    def stamp(self, job_id: str) -> list[str]:
+        """Version and ``updated_at``, Nones where there is no such job. Raises as ``read``."""
+        found: list[str] = self._read("HMGET", keys.status(job_id), "version", "updated_at")
+        return found
 
     def call(self, *command: str) -> Any:
         """The store's answer to a command, or None when there is no connection to send it by.
@@ -97,22 +92,7 @@ class Link:
         Raises ``ReplyError`` as hiredis does, and ``BackendUnavailable`` when the answer is lost or
         late: whether the command was carried out is unknown then.
         """
-        if not self._feed.connected:
-            return None
-        caller = Waiter()
-
-        def answered(reply: Any) -> None:
-            # Nobody may be waiting any more.
-            if self._callers.pop(caller, None) is not None:
-                caller.switch(reply)
-
-        self._callers[caller] = time.monotonic()
-        self._feed.call(command, answered)
-        self._flush_soon()
-        reply = caller.get()
-        if isinstance(reply, ReplyError):
-            raise reply
-        return reply
+        return self._ask(command, CALL_PATIENCE) if self._feed.connected else None
 
     def leave(self, job_id: str, watcher: Watcher) -> None:
         """Watch no longer."""
@@ -122,12 +102,7 @@ class Link:
     def tick(self, now: float) -> None:
         """Start heartbeats that are due, and see whether the store is still there."""
         self.hub.tick(now)
-        # Both are in the order of asking.
-        since, _ = next(iter(self._readers.values()), (now, []))
-        if now - since > READ_PATIENCE:
-            self._give_up_reading()
-        if now - next(iter(self._callers.values()), now) > CALL_PATIENCE:
-            self._give_up_calls()
+        self._give_up_calls([caller for caller, until in self._callers.items() if until < now])
         if self._feed.connected:
             try:
                 self._feed.check()
@@ -155,9 +130,6 @@ class Link:
         self._crowd.cork()
         try:
             for job_id, fields in self._feed.receive():
-                if job_id in self._readers:
-                    for reader in self._readers.pop(job_id)[1]:
-                        reader.switch(fields)
                 self.hub.change(job_id, fields)
         except (RedisError, OSError) as error:
             self._disconnect(error)
@@ -166,15 +138,32 @@ class Link:
         if self._feed.pending:
             self._flush()
 
-    def _give_up_reading(self) -> None:
-        given_up, self._readers = self._readers, {}
-        for _, readers in given_up.values():
-            for reader in readers:
-                reader.throw(BackendUnavailable(retry_after=RETRY_AFTER))
+    def _read(self, *command: str) -> Any:
+        if not self._feed.connected:
+            raise BackendUnavailable(retry_after=RETRY_AFTER)
+        try:
+            return self._ask(command, READ_PATIENCE)
+        except ReplyError:
+            # It is loading, or no longer the one to ask: the ordinary client knows what to do.
+            raise BackendUnavailable(retry_after=RETRY_AFTER) from None
 
-    def _give_up_calls(self) -> None:
-        given_up, self._callers = self._callers, {}
-        for caller in given_up:
+    def _ask(self, command: Iterable[str], patience: float) -> Any:
+        """The answer: together with whatever else is asked for in this turn of the loop."""
+        caller = Waiter()
+        self._callers[caller] = time.monotonic() + patience
+        self._feed.call(command, caller.switch)
+        self._flush_soon()
+        try:
+            reply = caller.get()
+        finally:
+            # An answer that comes later still finds a waiter for whom nobody waits.
+            del self._callers[caller]
+        if isinstance(reply, ReplyError):
+            raise reply
+        return reply
+
+    def _give_up_calls(self, callers: Iterable[Any]) -> None:
+        for caller in callers:
             caller.throw(BackendUnavailable(retry_after=RETRY_AFTER))
 
     def _flush_soon(self) -> None:
@@ -209,8 +198,7 @@ class Link:
                 _stop(watcher)
         self._readable = self._writable = None
         self._feed.close()
-        self._give_up_reading()
-        self._give_up_calls()
+        self._give_up_calls(list(self._callers))
         self._lost.set()
 
 

@@ -83,6 +83,10 @@ class LiveUpdates:
         """The job's fields as they are. Raises ``JobNotFound`` and ``BackendUnavailable``."""
         return self._link(partition_of_job(job_id)).read(job_id)
 
+    def stamp(self, job_id: str) -> list[str]:
+        """The job's version and ``updated_at``, Nones if there is none. Raises as ``read``."""
+        return self._link(partition_of_job(job_id)).stamp(job_id)
+
     def run(self, key: str, digest: str, arguments: list[str]) -> list[Any] | None:
         """A ``Shortcut`` for scripts: on the connection that all of the process share.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -56,32 +55,41 @@ def cancelled(jobs: JobStore) -> Job:
     return jobs.cancel(queued(jobs).id)
 
 
-def fields_of(redis: Redis, job_id: str) -> dict[str, str]:
-    fields: dict[str, str] = redis.hgetall(keys.status(job_id))  # type: ignore[assignment]
-    if not fields:
-        raise JobNotFound
-    return fields
+class Jobs:
+    """What ``LiveUpdates`` reads, by the ordinary client; notes what was asked for."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.read_of: list[str] = []
+        self.stamp_of: list[str] = []
+
+    def read(self, job_id: str) -> dict[str, str]:
+        self.read_of.append(job_id)
+        fields: dict[str, str] = self._redis.hgetall(keys.status(job_id))  # type: ignore[assignment]
+        if not fields:
+            raise JobNotFound
+        return fields
+
+    def stamp(self, job_id: str) -> list[str]:
+        self.stamp_of.append(job_id)
+        found: Any = self._redis.hmget(keys.status(job_id), "version", "updated_at")
+        return list(found)
 
 
 @pytest.fixture
 def clients(
     make_app: Callable[..., Flask], redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Client, Client, list[str]]:
-    """The quick way, Flask's own, and the ids of the jobs that were answered quickly."""
+) -> tuple[Client, Client, Jobs]:
+    """The quick way, Flask's own, and what the quick way reads."""
     monkeypatch.setattr("time.time", lambda: NOW)
     monkeypatch.setattr("time.time_ns", lambda: int(NOW * 1e9))
     # Each counts for itself, so that both come to the same count.
     monkeypatch.setattr("api.limits.Limiter.exchange", lambda _: None)
-    read: list[str] = []
-
-    def reading(job_id: str) -> dict[str, str]:
-        read.append(job_id)
-        return fields_of(redis, job_id)
-
+    read = Jobs(redis)
     slow, behind = make_app(), make_app()
     for app in (slow, behind):
         monkeypatch.setattr(app.extensions[EXTENSION].limiter, "_clock", lambda: NOW)
-    quick = QuickStatus(behind.wsgi_app, behind.extensions[EXTENSION], reading)
+    quick = QuickStatus(behind.wsgi_app, behind.extensions[EXTENSION], read)
     return Client(quick), Client(slow), read
 
 
@@ -95,7 +103,7 @@ REQUEST_ID = {"X-Request-ID": "the-same"}
 
 @pytest.mark.parametrize("state", [queued, running, completed, failed, cancelled])
 def test_quick_answer_is_the_slow_one(
-    clients: tuple[Client, Client, list[str]], jobs: JobStore, state: Callable[[JobStore], Job]
+    clients: tuple[Client, Client, Jobs], jobs: JobStore, state: Callable[[JobStore], Job]
 ) -> None:
     quick, slow, read = clients
     path = f"/v1/download/status/{state(jobs).id}"
@@ -109,7 +117,9 @@ def test_quick_answer_is_the_slow_one(
         for base_url in ("http://localhost", "https://localhost"):
             options = {"headers": {**REQUEST_ID, **headers}, "base_url": base_url}
             assert told(quick, path, **options) == told(slow, path, **options)
-    assert len(read) == 10
+    # Once it is known, and no link has to be signed, its version is enough.
+    assert len(read.read_of) == (10 if state is completed else 1)
+    assert len(read.stamp_of) == (0 if state is completed else 9)
 
 
 LEFT_TO_FLASK: list[tuple[str, dict[str, Any]]] = [
@@ -125,7 +135,7 @@ LEFT_TO_FLASK: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_anything_else_is_left_to_flask(
-    clients: tuple[Client, Client, list[str]], jobs: JobStore
+    clients: tuple[Client, Client, Jobs], jobs: JobStore
 ) -> None:
     quick, slow, read = clients
     job_id = queued(jobs).id
@@ -136,11 +146,11 @@ def test_anything_else_is_left_to_flask(
         assert answers[0].status == answers[1].status
         assert list(answers[0].headers) == list(answers[1].headers)
         assert answers[0].data == answers[1].data
-    assert read == []
+    assert read.read_of == read.stamp_of == []
 
 
 def test_where_jobs_have_owners_both_tell_them_to_the_same_callers(
-    clients: tuple[Client, Client, list[str]],
+    clients: tuple[Client, Client, Jobs],
     make_app: Callable[..., Flask],
     jobs: JobStore,
     redis: Redis,
@@ -157,7 +167,7 @@ def test_where_jobs_have_owners_both_tell_them_to_the_same_callers(
         return behind.wsgi_app(environ, start)
 
     context = behind.extensions[EXTENSION]
-    quick = Client(QuickStatus(flask, context, partial(fields_of, redis)))
+    quick = Client(QuickStatus(flask, context, Jobs(redis)))
     path = f"/v1/download/status/{queued(jobs).id}"
     for caller, status, asks_flask in (
         (bearer("alice", exp=LATE), 200, False),
@@ -175,7 +185,7 @@ def test_where_jobs_have_owners_both_tell_them_to_the_same_callers(
         assert bool(left) is asks_flask
 
 
-def test_unknown_job_is_the_same_problem(clients: tuple[Client, Client, list[str]]) -> None:
+def test_unknown_job_is_the_same_problem(clients: tuple[Client, Client, Jobs]) -> None:
     quick, slow, _ = clients
     for job_id in ("nonsense", "0" * 36, "00000000-0000-4000-8000-000000000000"):
         path = f"/v1/download/status/{job_id}"
@@ -183,7 +193,7 @@ def test_unknown_job_is_the_same_problem(clients: tuple[Client, Client, list[str
 
 
 def test_upper_case_id_names_the_same_job(
-    clients: tuple[Client, Client, list[str]], jobs: JobStore
+    clients: tuple[Client, Client, Jobs], jobs: JobStore
 ) -> None:
     quick, slow, _ = clients
     path = f"/v1/download/status/{queued(jobs).id.upper()}"
@@ -194,8 +204,7 @@ def test_quick_polls_count_against_the_limit_of_all_requests(
     make_app: Callable[..., Flask], redis: Redis, jobs: JobStore
 ) -> None:
     app = make_app(requests_per_minute_ip=3)
-    read = partial(fields_of, redis)
-    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], read))
+    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], Jobs(redis)))
     path = f"/v1/download/status/{queued(jobs).id}"
     answers = [client.get(path) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
@@ -203,18 +212,26 @@ def test_quick_polls_count_against_the_limit_of_all_requests(
 
 
 def test_store_that_is_away_is_left_to_flask(
-    make_app: Callable[..., Flask], jobs: JobStore
+    make_app: Callable[..., Flask],
+    redis: Redis,
+    jobs: JobStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def unavailable(job_id: str) -> dict[str, str]:
+    def away(job_id: str) -> Any:
         raise BackendUnavailable
 
-    app = make_app()
-    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], unavailable))
-    assert client.get(f"/v1/download/status/{queued(jobs).id}").status_code == 200
+    app, reading = make_app(), Jobs(redis)
+    client = Client(QuickStatus(app.wsgi_app, app.extensions[EXTENSION], reading))
+    path = f"/v1/download/status/{queued(jobs).id}"
+    for method in ("read", "stamp"):
+        assert client.get(path).status_code == 200
+        with monkeypatch.context() as patch:
+            patch.setattr(reading, method, away)
+            assert client.get(path).status_code == 200
 
 
 def test_change_is_seen_by_the_next_poll(
-    clients: tuple[Client, Client, list[str]], jobs: JobStore
+    clients: tuple[Client, Client, Jobs], jobs: JobStore
 ) -> None:
     quick, slow, _ = clients
     job = queued(jobs)
@@ -225,8 +242,20 @@ def test_change_is_seen_by_the_next_poll(
             assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
 
 
+def test_version_that_came_twice_is_told_as_it_is(
+    clients: tuple[Client, Client, Jobs], jobs: JobStore, redis: Redis
+) -> None:
+    """A store that lost its last second counts on from where it was."""
+    quick, slow, _ = clients
+    job = queued(jobs)
+    path = f"/v1/download/status/{job.id}"
+    for progress in ("1", "2"):
+        redis.hset(keys.status(job.id), mapping={"progress": progress, "updated_at": progress})
+        assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+
+
 def test_link_is_signed_anew_for_each_poll(
-    clients: tuple[Client, Client, list[str]], jobs: JobStore, storage: Any, monkeypatch: Any
+    clients: tuple[Client, Client, Jobs], jobs: JobStore, storage: Any, monkeypatch: Any
 ) -> None:
     quick, _, _ = clients
     path = f"/v1/download/status/{completed(jobs).id}"
@@ -237,7 +266,7 @@ def test_link_is_signed_anew_for_each_poll(
 
 
 def test_each_poll_has_an_id_of_its_own(
-    clients: tuple[Client, Client, list[str]], jobs: JobStore
+    clients: tuple[Client, Client, Jobs], jobs: JobStore
 ) -> None:
     quick, _, _ = clients
     path = f"/v1/download/status/{queued(jobs).id}"
