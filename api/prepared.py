@@ -5,7 +5,7 @@ A list of headers would only be made into this text again, and that took a tenth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
     def give(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         """The body for WSGI: this itself where the server knows it, else as PEP 3333 has it."""
         if TAKEN in environ:
-            return self
+            return cast("Iterable[bytes]", self)
         names_and_values = (line.partition(": ") for line in self.lines.split("\r\n")[:-1])
         start(self.status, [(name, value) for name, _, value in names_and_values])
         return [self.body]

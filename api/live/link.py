@@ -129,8 +129,7 @@ class Link:
         """The feed has something to read."""
         self._crowd.cork()
         try:
-            for job_id, fields in self._feed.receive():
-                self.hub.change(job_id, fields)
+            self._feed.receive(self.hub.change)
         except (RedisError, OSError) as error:
             self._disconnect(error)
         finally:

@@ -14,6 +14,9 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
+    # An enumeration's own hash is computed in Python, and states are looked up for every event.
+    __hash__ = str.__hash__
+
 
 #: What happens by itself: ``processing → queued`` is a retry or a job handed back.
 ALLOWED: Final = {

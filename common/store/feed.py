@@ -11,8 +11,8 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
 import orjson
@@ -38,11 +38,9 @@ _NOTHING: Final = object()
 Answered = Callable[[Any], None]
 
 
-class Change(NamedTuple):
-    """A job as it is now: published, or read because it was asked for; None: no such job."""
-
-    job_id: str
-    fields: dict[str, str] | None
+#: Gets a job's id and its fields as they are now: published, or read because they were asked for;
+#: None: no such job.
+Changed = Callable[[str, "dict[str, str] | None"], None]
 
 
 def open_feeds(client: Redis) -> list[EventFeed]:
@@ -139,8 +137,8 @@ class EventFeed:
             del self._output[:sent]
         return True
 
-    def receive(self) -> Iterator[Change]:
-        """What has come in by now, as far as one chunk holds it."""
+    def receive(self, changed: Changed) -> None:
+        """Hand over what has come in by now, as far as one chunk holds it."""
         try:
             data = self._open_socket().recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -151,9 +149,7 @@ class EventFeed:
         while (reply := self._reader.gets()) is not _NOTHING:
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == "message":
-                    change = self._published(_job_id(reply[1]), reply[2])
-                    if change is not None:
-                        yield change
+                    self._published(_job_id(reply[1]), reply[2], changed)
                 continue
             asked, _ = self._awaited.popleft()
             if callable(asked):
@@ -161,18 +157,18 @@ class EventFeed:
             elif isinstance(reply, hiredis.ReplyError):
                 raise RedisConnectionError(f"the job store refused to be read: {reply}")
             elif asked is not None:
-                yield Change(asked, reply or None)
+                changed(asked, reply or None)
 
-    def _published(self, job_id: str, message: str) -> Change | None:
+    def _published(self, job_id: str, message: str, changed: Changed) -> None:
         try:
             fields = orjson.loads(message)
         except orjson.JSONDecodeError:
             fields = None
         if isinstance(fields, dict) and fields.get("id") == job_id:
-            return Change(job_id, fields)
-        # Whoever else published there: the hash knows.
-        self._ask(job_id)
-        return None
+            changed(job_id, fields)
+        else:
+            # Whoever else published there: the hash knows.
+            self._ask(job_id)
 
     def _ask(self, job_id: str) -> None:
         self._queue("HGETALL", keys.status(job_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -16,7 +17,7 @@ from common.store.client import open_client
 from common.store.cluster import Cluster, uptime
 from common.store.dead_letters import DeadLetters
 from common.store.deliveries import Deliveries
-from common.store.feed import Change, EventFeed, open_feeds
+from common.store.feed import EventFeed, open_feeds
 from common.store.jobs import JobStore, Limits
 from common.store.journal import Journal, backlog, forget_consumers, trim
 from common.store.pause import Pause
@@ -177,14 +178,14 @@ def _watching(redis: Redis, ids: Sequence[str]) -> list[EventFeed]:
     return feeds
 
 
-def _receive(feeds: Sequence[EventFeed], count: int) -> list[Change]:
-    """The first ``count`` changes that the feeds bring."""
-    seen: list[Change] = []
+def _receive(feeds: Sequence[EventFeed], count: int) -> list[Any]:
+    """The first ``count`` changes that the feeds bring: job id and fields."""
+    seen: list[Any] = []
     deadline = time.monotonic() + 10
     while len(seen) < count:
         assert time.monotonic() < deadline, f"{len(seen)} of {count}"
         for feed in feeds:
             feed.flush()
-            seen += feed.receive()
+            feed.receive(lambda *change: seen.append(change))
         time.sleep(0.01)
     return seen

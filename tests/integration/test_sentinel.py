@@ -65,7 +65,13 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     feed.connect()
     feed.watch([job.id])
     feed.flush()
-    wait_until(lambda: any(seen.job_id == job.id for seen in feed.receive()), "the feed")
+    seen: list[str] = []
+
+    def came() -> bool:
+        feed.receive(lambda job_id, _: seen.append(job_id))
+        return job.id in seen
+
+    wait_until(came, "the feed")
     feed.close()
 
 
