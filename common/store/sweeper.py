@@ -23,6 +23,8 @@ BATCH: Final = 100
 #: Milliseconds by which a wake-up must have been overtaken before it counts as lost: the time from
 #: reading a message to the claim, and from a script to the broker where that is another server.
 LOST_AFTER: Final = 5_000
+#: The same when a worker has just died: most likely it had read what is missing.
+LOST_WITH_A_WORKER: Final = 1_000
 _LANES: Final = ("high", "normal", "low")
 
 
@@ -80,7 +82,7 @@ class Sweeper:
         args = {
             **self._args,
             **{f"reached_{lane}": at for lane, at in self._reached.items()},
-            "lost_after": LOST_AFTER,
+            "lost_after": LOST_WITH_A_WORKER if dead else LOST_AFTER,
             "dead": ",".join(dead),
             "reclaim": int(reclaim),
         }

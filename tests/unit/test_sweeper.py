@@ -125,6 +125,17 @@ def test_with_an_empty_queue_every_wake_up_still_out_is_lost(
     assert sweeper.sweep(empty).resent == 0
 
 
+def test_a_wake_up_that_a_dead_worker_read_is_sent_again_sooner(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    hinted = keys.of_partition("hinted", keys.tag_of_job(job_id), "normal")
+    redis.zincrby(hinted, -2_000, job_id)
+    assert sweeper.sweep(empty).resent == 0
+    assert sweeper.sweep(empty, dead=["worker"]).resent == 1
+    assert sweeper.sweep(empty, dead=["worker"]).resent == 0
+
+
 def test_an_overtaken_wake_up_is_lost_even_while_the_queue_is_busy(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
