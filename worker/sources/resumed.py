@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from common.errors import (
     DownloadError,
     NetworkError,
-    ProcessingError,
     SourceRateLimited,
     TemporaryUnavailable,
 )
@@ -17,6 +16,10 @@ from worker.sources.entry import SourceEntry
 
 #: What trying again may mend.
 PASSING = (NetworkError, TemporaryUnavailable, SourceRateLimited)
+
+
+class _CannotGoOn(Exception):
+    """The source has to be read from its beginning, and what was read is on its way already."""
 
 
 class Resumed:
@@ -35,16 +38,19 @@ class Resumed:
     def next(self, most: int) -> bytes:
         """At most so many bytes; none at the end of the file."""
         if not self._rest:
-            self._rest = retrying(
-                self._block, self._stop, progress=lambda: self._position, on=PASSING
-            )
+            try:
+                self._rest = retrying(
+                    self._block, self._stop, progress=lambda: self._position, on=PASSING
+                )
+            except _CannotGoOn:
+                raise NetworkError("The connection broke, and the source cannot go on") from None
         block, self._rest = self._rest[:most], self._rest[most:]
         return block
 
     def _block(self) -> bytes:
         if self._blocks is None:
             if self._position and self._entry.etag is None:
-                raise ProcessingError("The connection broke, and the source cannot go on")
+                raise _CannotGoOn
             self._blocks = self._connect(self._position)
         try:
             block = next(self._blocks, b"")

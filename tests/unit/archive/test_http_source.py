@@ -14,7 +14,7 @@ from common.errors import (
     CancelRequested,
     DownloadTimeout,
     FileChanged,
-    ProcessingError,
+    NetworkError,
     SourceForbidden,
     TemporaryUnavailable,
 )
@@ -174,7 +174,7 @@ def test_an_archive_survives_broken_connections(
 
 def test_a_file_without_a_version_cannot_be_resumed(origin: Origin, source: HttpSource) -> None:
     origin.pages["/files/1"] = Page(DATA, strong_etag=False, breaks=[30_000])
-    with pytest.raises(ProcessingError):
+    with pytest.raises(NetworkError):
         archived(source, 1)
 
 
