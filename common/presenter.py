@@ -101,10 +101,11 @@ def iso(ms: int | None) -> str | None:
     if ms is None:
         return None
     seconds, rest = divmod(ms, 1000)
-    return f"{_second(seconds)}.{rest:03d}Z"
+    return f"{second(seconds)}.{rest:03d}Z"
 
 
 # A job's times hardly differ from one event to the next, nor those of jobs at the same time.
 @lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
+def second(seconds: int) -> str:
+    """The same without milliseconds and ``Z``."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

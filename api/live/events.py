@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
 import orjson
 
+from api import quick_present
 from api.live import websocket, wire
+from common.jobs.events import event_name
 from common.jobs.model import Job
+from common.jobs.transitions import JobState
 from common.presenter import iso
 
 #: A job as its client sees it, made anew each time.
@@ -26,20 +29,25 @@ class Form(Enum):
 
 
 class Event:
-    """One snapshot under one name. ``bytes_for`` makes its JSON when the first client needs it."""
+    """One snapshot under one name. Its JSON is made when the first client needs it."""
 
-    __slots__ = ("_data", "_made", "_present", "job", "name")
+    __slots__ = ("_data", "_fields", "_job", "_made", "_present", "name", "terminal", "version")
 
     def __init__(self, job: Job, name: str, present: Present) -> None:
-        self.job = job
         self.name = name
+        self.version = job.version
+        self.terminal = job.terminal
+        self._job: Job | None = job
+        self._fields: Mapping[str, str] = {}
         self._present = present
-        self._data: dict[str, Any] | None = None
+        self._data = b""
         self._made: dict[Form, bytes] = {}
 
     @property
-    def version(self) -> int:
-        return self.job.version
+    def job(self) -> Job:
+        if self._job is None:
+            self._job = Job.from_fields(self._fields)
+        return self._job
 
     def bytes_for(self, form: Form) -> bytes:
         made = self._made.get(form)
@@ -48,10 +56,43 @@ class Event:
         return made
 
     def _make(self, form: Form) -> bytes:
-        if self._data is None:
-            self._data = self._present(self.job)
-            self._data["timestamp"] = iso(time.time_ns() // 1_000_000)
+        if not self._data:
+            self._data = (
+                f'{self._members()},"timestamp":"{iso(time.time_ns() // 1_000_000)}"}}'.encode()
+            )
         if form is Form.WEBSOCKET:
-            return websocket.text(orjson.dumps({"type": self.name, **self._data}))
+            return websocket.text(b'{"type":"%b",%b' % (self.name.encode(), self._data[1:]))
         name = self.name if form is Form.NAMED else None
-        return wire.message(orjson.dumps(self._data), event=name, version=self.job.version)
+        return wire.message(self._data, event=name, version=self.version)
+
+    def _members(self) -> str:
+        """The job as a JSON object without its closing brace."""
+        return orjson.dumps(self._present(self.job)).decode()[:-1]
+
+
+class Running(Event):
+    """An event of a waiting or running job, of the store's strings."""
+
+    __slots__ = ()
+
+    def __init__(self, fields: Mapping[str, str], name: str) -> None:
+        """``fields`` have to be fit for ``quick_present.members``."""
+        self.name = name
+        self.version = int(fields["version"])
+        self.terminal = False
+        self._job = None
+        self._fields = fields
+        self._data = b""
+        self._made = {}
+
+    def _members(self) -> str:
+        return quick_present.members(self._fields)
+
+
+def heard(fields: Mapping[str, str], name: str | None, present: Present) -> Event:
+    """An event of the store's strings; ``name``: if it is not that of the job's state."""
+    if quick_present.suits(fields):
+        retried = fields["status"] == JobState.QUEUED and fields.get("retry_at")
+        return Running(fields, name or ("retrying" if retried else "progress"))
+    job = Job.from_fields(fields)
+    return Event(job, name or event_name(job), present)

@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from api.live.events import Event, Present
-from common.jobs.events import event_name
+from api.live.events import Event, Present, heard
 from common.jobs.model import Job
 
 #: Gets the job as it was read after the subscription; None when there is no such job.
@@ -123,20 +122,20 @@ class Hub:
         newer = int(fields["version"]) > topic.version
         if not (newer or topic.opening or topic.beating):
             return
-        job = Job.from_fields(fields)
+        event = heard(fields, None if newer else "heartbeat", self._present)
         opening, topic.opening = topic.opening, None
         if newer:
-            topic.version = job.version
-            self._tell(topic, Event(job, event_name(job), self._present))
+            topic.version = event.version
+            for watcher in topic.watchers:
+                watcher.offer(event)
         elif topic.beating:
-            beat = Event(job, "heartbeat", self._present)
             # A copy: a watcher that finds its client dead leaves.
             for watcher in list(topic.watchers):
-                watcher.beat(beat)
+                watcher.beat(event)
         topic.beating = False
         for opened in opening or ():
-            opened(job)
-        if job.terminal:
+            opened(event.job)
+        if event.terminal:
             self._drop(topic)
 
     def resubscribe(self) -> None:
@@ -163,10 +162,6 @@ class Hub:
             topic = self._due.popleft()[1]
             if self._topics.get(topic.job_id) is topic:
                 yield topic
-
-    def _tell(self, topic: Topic, event: Event) -> None:
-        for watcher in topic.watchers:
-            watcher.offer(event)
 
     def _gone(self, topic: Topic) -> None:
         opening, topic.opening = topic.opening, None

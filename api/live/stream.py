@@ -169,7 +169,7 @@ class Stream:
         self._slot = None
         self._rest += event.bytes_for(self.form)
         self._version = event.version
-        if event.job.terminal:
+        if event.terminal:
             self.ended = True
             if self.form is Form.WEBSOCKET:
                 self._rest += websocket.close(websocket.DONE)
