@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -20,8 +20,11 @@ from common.presenter import iso
 Present = Callable[[Job], dict[str, Any]]
 
 
-class Form(Enum):
+class Form(StrEnum):
     """How a client wants its events."""
+
+    # An enumeration's own hash is computed in Python, and a form is looked up for every event.
+    __hash__ = str.__hash__
 
     NAMED = "named"
     UNNAMED = "unnamed"

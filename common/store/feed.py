@@ -64,6 +64,7 @@ class EventFeed:
         self._tag = tag
         self._connection: AbstractConnection | None = None
         self._socket: socket.socket | None = None
+        self._input = bytearray(CHUNK)
         self._forget()
 
     @property
@@ -140,16 +141,16 @@ class EventFeed:
     def receive(self, changed: Changed) -> None:
         """Hand over what has come in by now, as far as one chunk holds it."""
         try:
-            data = self._open_socket().recv(CHUNK)
+            size = self._open_socket().recv_into(self._input)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
-        if not data:
+        if not size:
             raise RedisConnectionError("the job store closed the connection")
-        self._reader.feed(data)
+        self._reader.feed(self._input, 0, size)  # type: ignore[arg-type]
         while (reply := self._reader.gets()) is not _NOTHING:
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == "message":
-                    self._published(_job_id(reply[1]), reply[2], changed)
+                    self._published(reply[1].rpartition(":")[2], reply[2], changed)
                 continue
             asked, _ = self._awaited.popleft()
             if callable(asked):
@@ -188,7 +189,3 @@ class EventFeed:
         #: What was asked for, in order, and since when: a job, a command by who gets its answer, or
         #: None for a mere sign of life.
         self._awaited: deque[tuple[str | Answered | None, float]] = deque()
-
-
-def _job_id(channel: str) -> str:
-    return channel.rpartition(":")[2]
