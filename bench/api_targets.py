@@ -154,7 +154,7 @@ def _server(
 class Nobody:
     """No worker runs, so there is none to wake."""
 
-    script_args = {"message": "", "queue": ""}  # noqa: RUF012
+    messages = None
 
     def send(self, hints: object) -> None:
         """Nobody to tell."""

@@ -21,7 +21,7 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from common import redis_url
-from common.jobs.model import WakeUp
+from common.jobs.model import Messages, WakeUp
 
 DOWNLOAD_TASK: Final = "longhaul.download"
 QUEUE_PREFIX: Final = "longhaul."
@@ -36,7 +36,7 @@ LANES: Final = ("high", "normal", "low")
 QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + lane for lane in LANES))
 
 #: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
-#: The marks are filled in by common/store/lua/include/hint.lua.
+#: The marks are filled in by the job store's scripts.
 _MESSAGE: Final = {
     "body": json.dumps([["@JOB@", "@LANE@", "@SENT@"], {}, {}]),
     "content-encoding": "utf-8",
@@ -182,13 +182,14 @@ class Dispatcher:
     """Sends wake-ups for jobs that became ready.
 
     Where the broker is the job store's own server, the script that makes a job ready pushes the
-    message itself, out of ``script_args``. Elsewhere ``send`` does it through Celery.
+    message itself, out of ``messages``. Elsewhere ``send`` does it through Celery.
     """
 
     def __init__(self, app: Celery, *, same_server: bool) -> None:
         self._app = app
-        message = json.dumps(_MESSAGE) if same_server else ""
-        self.script_args = {"message": message, "queue": QUEUE_PREFIX}
+        self.messages = (
+            Messages(template=json.dumps(_MESSAGE), queue=QUEUE_PREFIX) if same_server else None
+        )
         self._silent_until = 0.0
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:

@@ -97,6 +97,16 @@ class WakeUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Messages:
+    """How the store itself tells the workers: what it pushes, and where."""
+
+    #: A wake-up, with the marks @JOB@, @LANE@, @SENT@, @QUEUE@ and @TAG@.
+    template: str
+    #: What the names of the broker's lists begin with; a lane is behind it.
+    queue: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileReport:
     """One file of a job as its worker reported it."""
 

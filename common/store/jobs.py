@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
@@ -18,6 +18,7 @@ from common.jobs.model import (
     Job,
     JobSpec,
     Lease,
+    Messages,
     Progress,
     WakeUp,
 )
@@ -58,8 +59,8 @@ class WakeUps(Protocol):
     """Tells the workers of jobs that became ready (``common.queue.Dispatcher``)."""
 
     @property
-    def script_args(self) -> Mapping[str, str]:
-        """What a script needs to push the messages itself; no ``message``, if it cannot."""
+    def messages(self) -> Messages | None:
+        """What a script needs to push them itself; None, if it cannot."""
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send those that a script could not push."""
@@ -98,7 +99,7 @@ class JobStore:
         shortcut: Shortcut | None = None,
     ) -> None:
         self._client = client
-        self._scripts = Scripts(client, shortcut)
+        self._scripts = Scripts(client, shortcut, messages=wake_ups.messages)
         self._wake_ups = wake_ups
         self.limits = limits or Limits()
 
@@ -146,7 +147,6 @@ class JobStore:
             "snapshot": orjson.dumps(fields).decode(),
             "minute": quota.minute if quota else None,
             "quota": quota.most if quota else None,
-            **self._wake_ups.script_args,
         }
         answer = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:
@@ -169,7 +169,7 @@ class JobStore:
             "lane": wake_up and wake_up.lane,
             "sent": wake_up and wake_up.sent,
         }
-        code, *values = self._dispatching("claim", keys.status(job_id), args)
+        code, *values = self._scripts.call("claim", keys.status(job_id), args)
         if code != "CLAIMED":
             return None
         snapshot, spec, *hints = values
@@ -223,7 +223,7 @@ class JobStore:
             "allowed": _sources(JobState.CANCELLED),
             "job_ttl": _ms(self.limits.job_ttl),
         }
-        _, snapshot, *hints = self._dispatching("cancel", keys.status(job_id), args)
+        _, snapshot, *hints = self._scripts.call("cancel", keys.status(job_id), args)
         self._send(hints)
         return events.decode(snapshot)
 
@@ -239,7 +239,7 @@ class JobStore:
             "allowed": ",".join(RESTARTABLE),
             "max_active": self.limits.max_active if limited else UNLIMITED,
         }
-        _, snapshot, *hints = self._dispatching("restart", keys.status(job_id), args)
+        _, snapshot, *hints = self._scripts.call("restart", keys.status(job_id), args)
         self._send(hints)
         return events.decode(snapshot)
 
@@ -267,18 +267,9 @@ class JobStore:
             "delay": _ms(delay),
             "counts": int(counts),
         }
-        _, snapshot, *hints = self._dispatching("release", keys.status(lease.job_id), args, fields)
+        _, snapshot, *hints = self._scripts.call("release", keys.status(lease.job_id), args, fields)
         self._send(hints)
         return events.decode(snapshot)
-
-    def _dispatching(
-        self,
-        verb: str,
-        key: str,
-        args: Mapping[str, object],
-        fields: Mapping[str, object] | None = None,
-    ) -> list[Any]:
-        return self._scripts.call(verb, key, {**args, **self._wake_ups.script_args}, fields)
 
     def _send(self, hints: Sequence[str]) -> None:
         self._wake_ups.send(decode_wake_ups(hints))

@@ -23,6 +23,7 @@ from common.errors import (
     RateLimited,
     TooManyActiveJobs,
 )
+from common.jobs.model import Messages
 from common.observability import tracing
 from common.observability.metrics import STORE_SECONDS
 from common.store.cluster import pipe_at
@@ -54,9 +55,17 @@ _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 class Scripts:
     """The store's verbs on one connection pool, or by a shorter way where there is one."""
 
-    def __init__(self, client: Redis, shortcut: Shortcut | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        shortcut: Shortcut | None = None,
+        *,
+        messages: Messages | None = None,
+    ) -> None:
+        """``messages``: where the scripts can reach the broker."""
         self._client = client
         self._shortcut = shortcut
+        self._messages = messages
         self._loaded: dict[str, Script] = {}
 
     def call(
@@ -94,7 +103,7 @@ class Scripts:
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:
-            self._loaded[verb] = self._client.register_script(source(verb))
+            self._loaded[verb] = self._client.register_script(source(verb, self._messages))
         return self._loaded[verb]
 
 
@@ -112,7 +121,7 @@ def accept(result: list[Any]) -> list[Any]:
 
 
 @cache
-def source(verb: str) -> str:
+def source(verb: str, messages: Messages | None) -> str:
     """The whole text of a verb's script: prelude, includes, the verb itself."""
     folder = files("common.store") / "lua"
     included: list[str] = []
@@ -127,7 +136,8 @@ def source(verb: str) -> str:
     body = expand((folder / f"{verb}.lua").read_text())
     parts = [(folder / "include" / f"{name}.lua").read_text() for name in included]
     text = "\n".join([*parts, body])
-    return f"{_key_functions(set(_KEY.findall(text)))}\n{text}"
+    prelude = _key_functions(set(_KEY.findall(text)))
+    return f"{prelude}\n{_message_function(messages)}\n{text}"
 
 
 def _key_functions(used: set[str]) -> str:
@@ -146,12 +156,28 @@ def _key_functions(used: set[str]) -> str:
     return "\n".join(lines)
 
 
+def _message_function(messages: Messages | None) -> str:
+    """``queue`` and ``message``: constants of the script, so that no call has to carry them."""
+    if messages is None:
+        return "local queue, message"
+    marks = ("JOB", "LANE", "SENT", "QUEUE", "TAG")
+    parts = re.split(f"@({'|'.join(marks)})@", messages.template)
+    # Every other one is a mark, which is the name of its value.
+    joined = " .. ".join(
+        part if number % 2 else f"[==[{part}]==]" for number, part in enumerate(parts)
+    )
+    return (
+        f"local queue = '{messages.queue}'\n"
+        f"local function message({', '.join(marks)}) return {joined} end"
+    )
+
+
 def _flatten(args: Mapping[str, object], fields: Mapping[str, object]) -> list[str]:
     """``[number of args, name, value, …, field, value, …]``; None becomes the empty string."""
-    flat = [str(len(args))]
-    for mapping in (args, fields):
-        for name, value in mapping.items():
-            flat.append(name)
-            # By far the most are strings already.
-            flat.append(value if type(value) is str else "" if value is None else str(value))
-    return flat
+    both = [*args.items(), *fields.items()]
+    # By far the most are strings already.
+    return [str(len(args))] + [
+        text if type(text) is str else "" if text is None else str(text)
+        for pair in both
+        for text in pair
+    ]

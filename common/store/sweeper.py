@@ -51,7 +51,7 @@ class Sweeper:
         self, client: Redis, wake_ups: WakeUps, limits: Limits, *, max_wait: float
     ) -> None:
         self._client = client
-        self._scripts = Scripts(client)
+        self._scripts = Scripts(client, messages=wake_ups.messages)
         self._wake_ups = wake_ups
         self._args: Mapping[str, object] = {
             "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
@@ -59,7 +59,6 @@ class Sweeper:
             "job_ttl": round(limits.job_ttl * 1000),
             "error": WorkerLost().message,
             "max_wait": round(max_wait * 1000),
-            **wake_ups.script_args,
         }
         self._reached = dict.fromkeys(_LANES, 0)
 

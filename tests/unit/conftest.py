@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import fakeredis
 import pytest
@@ -18,7 +18,7 @@ class RecordedWakeUps:
     """Keeps the hints that the scripts hand out, as where the broker is another server."""
 
     def __init__(self) -> None:
-        self.script_args: Mapping[str, str] = {"message": "", "queue": "longhaul."}
+        self.messages = None
         self.wake_ups: list[WakeUp] = []
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:

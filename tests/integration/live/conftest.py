@@ -18,7 +18,7 @@ from tests.live_kit import Api, running
 class NoWakeUps:
     """There are no workers."""
 
-    script_args = {"message": "", "queue": ""}  # noqa: RUF012
+    messages = None
 
     def send(self, hints: object) -> None:
         """Nobody to tell."""

@@ -9,23 +9,21 @@
 --
 -- retract(id, lane): takes the job's message back, where it can be reached and is not read yet.
 --
--- Event: a Celery message on the queue's list where the broker is this server (args.message);
--- elsewhere the caller gets `hints`, triples of id, lane and time, and sends them itself.
+-- Event: a Celery message on the queue's list where the broker is this server (then there are
+-- `queue` and `message`); elsewhere the caller gets `hints`, triples of id, lane and time, and sends
+-- them itself.
 
 local hints = {}
 
-local function message(id, lane, sent)
-  local marks = {
-    JOB = id, LANE = lane, SENT = sent, QUEUE = args.queue .. lane,
-    TAG = id .. '.' .. sent .. '.' .. redis.call('HGET', key.status(id), 'version'),
-  }
-  return (string.gsub(args.message, '@(%u+)@', marks))
+local function wake_up(id, lane, sent)
+  local tag = id .. '.' .. sent .. '.' .. redis.call('HGET', key.status(id), 'version')
+  return message(id, lane, sent, queue .. lane, tag)
 end
 
 local function send(id, lane)
   redis.call('ZADD', key.hinted(lane), text(now), id)
-  if (args.message or '') ~= '' then
-    redis.call('LPUSH', args.queue .. lane, message(id, lane, text(now)))
+  if message then
+    redis.call('LPUSH', queue .. lane, wake_up(id, lane, text(now)))
   else
     for _, value in ipairs({id, lane, text(now)}) do hints[#hints + 1] = value end
   end
@@ -33,9 +31,9 @@ end
 
 local function retract(id, lane)
   local sent = redis.call('ZSCORE', key.hinted(lane), id)
-  if sent and (args.message or '') ~= '' then
+  if sent and message then
     -- From the tail, where the oldest are.
-    redis.call('LREM', args.queue .. lane, -1, message(id, lane, text(sent)))
+    redis.call('LREM', queue .. lane, -1, wake_up(id, lane, text(sent)))
   end
 end
 
