@@ -124,9 +124,9 @@ class EventFeed:
             raise RedisConnectionError("the job store has gone silent")
 
     @property
-    def pending(self) -> bool:
-        """Whether something is queued to be sent."""
-        return bool(self._output)
+    def pending(self) -> int:
+        """Bytes that are queued to be sent."""
+        return len(self._output)
 
     def flush(self) -> bool:
         """Send what is queued; False when some of it has to wait until the socket is writable."""
