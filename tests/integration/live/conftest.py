@@ -1,9 +1,11 @@
-"""One API for the tests that do no harm to it."""
+"""One API for the tests that do no harm to it, and a store for those that do harm to that."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -11,7 +13,7 @@ from redis import Redis
 from common.jobs.model import Job, JobSpec
 from common.store.client import open_client
 from common.store.jobs import JobStore, Limits
-from stack.services import Valkey
+from stack.services import Valkey, start_valkey
 from tests.live_kit import Api, running
 
 
@@ -57,3 +59,12 @@ _numbers = count(1)
 
 def make_job(jobs: JobStore) -> Job:
     return jobs.create("alice", JobSpec(file_ids=(next(_numbers),))).job
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A store of the test's own, which it may stop or kill."""
+    server = start_valkey(tmp_path / "valkey")
+    yield server
+    server.process.signal(signal.SIGCONT)
+    server.process.stop()

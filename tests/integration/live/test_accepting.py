@@ -40,14 +40,6 @@ def ask(api: Api, *file_ids: int, **headers: str) -> Answer:
 
 
 @pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    server = start_valkey(tmp_path / "valkey")
-    yield server
-    server.process.signal(signal.SIGCONT)
-    server.process.stop()
-
-
-@pytest.fixture
 def own_api(own_valkey: Valkey, tmp_path: Path) -> Iterator[Api]:
     api = Api(own_valkey.url, tmp_path / "log", CREATE_PER_MINUTE_USER=5)
     with running(api):

@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,15 +22,6 @@ from tests.integration.live.conftest import make_job, store
 from tests.live_kit import Api, Watch, WebSocketClient, running
 
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A store that the test may kill."""
-    server = start_valkey(tmp_path / "valkey")
-    yield server
-    server.process.signal(signal.SIGCONT)
-    server.process.stop()
 
 
 def restart(server: Valkey, directory: Path) -> Valkey:
