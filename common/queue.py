@@ -35,6 +35,8 @@ LANES: Final = ("high", "normal", "low")
 #: What a worker consumes, in its order of looking: the upkeep is rare, short and must not starve.
 QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + lane for lane in LANES))
 
+#: A job is not sent twice within a millisecond.
+_TAG: Final = "@JOB@.@SENT@"
 #: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
 #: The marks are filled in by the job store's scripts.
 _MESSAGE: Final = {
@@ -44,23 +46,16 @@ _MESSAGE: Final = {
     "headers": {
         "lang": "py",
         "task": DOWNLOAD_TASK,
-        "id": "@TAG@",
-        "root_id": "@TAG@",
-        "parent_id": None,
-        "group": None,
+        "id": _TAG,
+        "root_id": _TAG,
         "argsrepr": "('@JOB@', '@LANE@', '@SENT@')",
-        "kwargsrepr": "{}",
-        "retries": 0,
-        "timelimit": [None, None],
-        "eta": None,
-        "expires": None,
         "ignore_result": True,
     },
     "properties": {
-        "correlation_id": "@TAG@",
+        "correlation_id": _TAG,
         "delivery_mode": 2,
-        "delivery_tag": "@TAG@",
-        "delivery_info": {"exchange": "", "routing_key": "@QUEUE@"},
+        "delivery_tag": _TAG,
+        "delivery_info": {"exchange": "", "routing_key": QUEUE_PREFIX + "@LANE@"},
         "priority": 0,
     },
 }

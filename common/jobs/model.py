@@ -100,7 +100,7 @@ class WakeUp:
 class Messages:
     """How the store itself tells the workers: what it pushes, and where."""
 
-    #: A wake-up, with the marks @JOB@, @LANE@, @SENT@, @QUEUE@ and @TAG@.
+    #: A wake-up, with the marks @JOB@, @LANE@ and @SENT@.
     template: str
     #: What the names of the broker's lists begin with; a lane is behind it.
     queue: str

@@ -38,8 +38,6 @@ from common.store.scripts import Scripts, Shortcut, accept
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Jobs that a user's list remembers.
-REMEMBERED: Final = 1_000
 UNLIMITED: Final = 2**31
 IDEMPOTENCY_TTL: Final = 86_400.0
 
@@ -135,18 +133,13 @@ class JobStore:
             traceparent=traceparent,
         )
         args = {
-            "id": job_id,
-            "user": user,
-            "lane": spec.priority,
-            "digest": digest,
-            "idempotency": idempotency_key,
-            "idempotency_ttl": _ms(IDEMPOTENCY_TTL),
-            "max_active": self.limits.max_active,
-            "remembered": REMEMBERED,
             "spec": spec_json.decode(),
             "snapshot": orjson.dumps(fields).decode(),
-            "minute": quota.minute if quota else None,
-            "quota": quota.most if quota else None,
+            "max_active": self.limits.max_active,
+            "idempotency": idempotency_key,
+            "idempotency_ttl": idempotency_key and _ms(IDEMPOTENCY_TTL),
+            "minute": quota and quota.minute,
+            "quota": quota and quota.most,
         }
         answer = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:

@@ -50,11 +50,10 @@ PATTERNS: Final = {
     "unfinished": "jobs:unfinished:{tag}",
     # Stream of all changes of state.
     "journal": "jobs:journal:{tag}",
-    # Sorted sets of the user's jobs: all that are remembered and those not finished; by creation.
+    # Sorted set of the user's jobs that are remembered, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",
-    "user_active": "user:active:{tag}:{user}",
     # Hash: digest of a request -> id of the unfinished job that it made.
-    "user_inflight": "user:inflight:{tag}:{user}",
+    "user_active": "user:active:{tag}:{user}",
     # How many jobs the user asked for in a minute; kept for two.
     "user_rate": "user:rate:{tag}:{user}:{minute}",
     # Hash: lane -> the one job of the user whose hint is out; the others stand in line.

@@ -11,7 +11,6 @@ from common.errors import JobNotFound
 from common.jobs.model import FileReport, Job, JobSpec
 from common.jobs.transitions import JobState
 from common.store import keys
-from common.store.jobs import REMEMBERED
 from common.store.records import decode_spec
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class JobQueries:
             leased = [job_id for ids in pipe.execute() for job_id in ids]
         return [job for job in self.get_many(leased) if job.status is JobState.PROCESSING]
 
-    def list_ids(self, user: str, *, before: tuple[int, str] | None, limit: int) -> list[str]:
+    def list_ids(self, user: str, *, before: tuple[int, str] | None = None) -> list[str]:
         """Ids of the user's jobs, newest first.
 
         ``before`` is the (createdAt in ms, id) of the last job on the page before; None: the first.
@@ -64,7 +63,7 @@ class JobQueries:
         )
         if before is not None:
             found = [(job_id, score) for job_id, score in found if (int(score), job_id) < before]
-        return [job_id for job_id, _ in found[:limit]]
+        return [job_id for job_id, _ in found]
 
     def page(
         self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
@@ -73,7 +72,7 @@ class JobQueries:
 
         ``before`` as for ``list_ids``; ``status`` None: in any state.
         """
-        ids = self.list_ids(user, before=before, limit=REMEMBERED)
+        ids = self.list_ids(user, before=before)
         found: list[Job] = []
         for start in range(0, len(ids), limit + 1):
             jobs = self.get_many(ids[start : start + limit + 1])

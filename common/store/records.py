@@ -62,10 +62,10 @@ def failure_fields(failure: Failure) -> dict[str, object]:
     }
 
 
-def reports_json(files: Iterable[FileReport]) -> str:
-    """A JSON object, file id -> report as JSON text; empty when there is nothing to report."""
+def reports_json(files: Iterable[FileReport]) -> str | None:
+    """A JSON object, file id -> report as JSON text; None when there is nothing to report."""
     reports = {str(report.file_id): orjson.dumps(report).decode() for report in files}
-    return orjson.dumps(reports).decode() if reports else ""
+    return orjson.dumps(reports).decode() if reports else None
 
 
 def decode_spec(text: str) -> JobSpec:

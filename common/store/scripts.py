@@ -1,4 +1,4 @@
-"""Loads the Lua scripts: one file per verb, with a shared prelude made from the key patterns.
+"""Loads the Lua scripts: one file per verb, the key patterns and the message filled in.
 
 A script is called with the key that routes it to its partition and two maps of strings: ``args``
 by name, and ``fields`` to write into the job's hash. It answers ``{code, value…}``; the codes that
@@ -48,7 +48,7 @@ REFUSALS: Final[dict[str, type[LonghaulError]]] = {
     "TOO_OFTEN": RateLimited,
 }
 
-_KEY = re.compile(r"\bkey\.(\w+)\(")
+_KEY = re.compile(r"\bkey\.(\w+)\(([^()]*)\)")
 _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
@@ -122,7 +122,7 @@ def accept(result: list[Any]) -> list[Any]:
 
 @cache
 def source(verb: str, messages: Messages | None) -> str:
-    """The whole text of a verb's script: prelude, includes, the verb itself."""
+    """The whole text of a verb's script: the message, includes, the verb itself, keys spelt out."""
     folder = files("common.store") / "lua"
     included: list[str] = []
 
@@ -136,31 +136,26 @@ def source(verb: str, messages: Messages | None) -> str:
     body = expand((folder / f"{verb}.lua").read_text())
     parts = [(folder / "include" / f"{name}.lua").read_text() for name in included]
     text = "\n".join([*parts, body])
-    prelude = _key_functions(set(_KEY.findall(text)))
-    return f"{prelude}\n{_message_function(messages)}\n{text}"
+    return f"{_message_function(messages)}\n{_KEY.sub(_key, text)}"
 
 
-def _key_functions(used: set[str]) -> str:
-    """A Lua table ``key`` with a function per pattern, so that no script spells out a key.
+def _key(call: re.Match[str]) -> str:
+    """The expression for ``key.name(value, …)``, so that no script spells out a key.
 
-    Only those that are used: a script makes its functions anew each time that it runs.
+    Not functions: a script makes its functions anew each time that it runs.
     """
-    lines = ["local tag = string.match(KEYS[1], '{p%d%d}')", "local key = {}"]
-    for name in sorted(used):
-        pattern = PATTERNS[name]
-        holes = re.findall(r"{(\w+)}", pattern)
-        arguments = ", ".join(hole for hole in holes if hole != "tag")
-        parts = [part for part in re.split(r"({\w+})", pattern) if part]
-        joined = " .. ".join(part[1:-1] if part[0] == "{" else f"'{part}'" for part in parts)
-        lines.append(f"function key.{name}({arguments}) return {joined} end")
-    return "\n".join(lines)
+    values = iter(["tag", *filter(None, map(str.strip, call[2].split(",")))])
+    # Every other part is a hole; the tag is the first in each pattern.
+    parts = re.split(r"{(\w+)}", PATTERNS[call[1]])
+    texts = [next(values) if number % 2 else f"'{part}'" for number, part in enumerate(parts)]
+    return f"({' .. '.join(text for text in texts if text != repr(''))})"
 
 
 def _message_function(messages: Messages | None) -> str:
     """``queue`` and ``message``: constants of the script, so that no call has to carry them."""
     if messages is None:
         return "local queue, message"
-    marks = ("JOB", "LANE", "SENT", "QUEUE", "TAG")
+    marks = ("JOB", "LANE", "SENT")
     parts = re.split(f"@({'|'.join(marks)})@", messages.template)
     # Every other one is a mark, which is the name of its value.
     joined = " .. ".join(
@@ -173,11 +168,14 @@ def _message_function(messages: Messages | None) -> str:
 
 
 def _flatten(args: Mapping[str, object], fields: Mapping[str, object]) -> list[str]:
-    """``[number of args, name, value, …, field, value, …]``; None becomes the empty string."""
-    both = [*args.items(), *fields.items()]
+    """``[number of args, name, value, …, field, value, …]``.
+
+    An argument that is None is left out, a field that is None becomes the empty string.
+    """
+    given = [pair for pair in args.items() if pair[1] is not None]
     # By far the most are strings already.
-    return [str(len(args))] + [
+    return [str(len(given))] + [
         text if type(text) is str else "" if text is None else str(text)
-        for pair in both
+        for pair in (*given, *fields.items())
         for text in pair
     ]

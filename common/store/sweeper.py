@@ -82,7 +82,7 @@ class Sweeper:
             **self._args,
             **{f"reached_{lane}": at for lane, at in self._reached.items()},
             "lost_after": LOST_WITH_A_WORKER if dead else LOST_AFTER,
-            "dead": ",".join(dead),
+            "dead": ",".join(dead) or None,
             "reclaim": int(reclaim),
         }
         with self._client.pipeline(transaction=False) as pipe:

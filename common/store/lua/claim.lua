@@ -2,13 +2,13 @@
 -- @include hint
 -- queued → processing: a new attempt under a new fencing token and a lease.
 -- Input: args.id, worker, claim (unique to this call), lease (ms), allowed; lane and sent (ms) of
---        the wake-up that led here, empty when there was none
+--        the wake-up that led here, where there was one
 -- Output: {'CLAIMED', snapshot, spec, hints…}, {'REFUSED'} when the job is not waiting to be run
 --         or the queue is paused: its hint is sent again after the pause
 -- Event: version + 1, journal; the user's next job in line is hinted.
 
 -- Read is read, even if it comes to nothing: what was sent before this wake-up has been read too.
-if args.sent ~= '' then
+if args.sent then
   local reached = redis.call('HGET', key.reached(), args.lane) or '0'
   if tonumber(args.sent) > tonumber(reached) then
     redis.call('HSET', key.reached(), args.lane, args.sent)

@@ -12,7 +12,7 @@ if job and job.status == fields.status and job.fence == args.fence then
   return {'FINISHED', cjson.encode(job)}
 end
 if not job or not among(job.status, args.allowed) or job.fence ~= args.fence then return {'LOST'} end
-if args.files ~= '' then
+if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do
     redis.call('HSET', key.files(args.id), file_id, report)
   end

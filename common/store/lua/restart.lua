@@ -12,13 +12,15 @@ if not among(job.status, args.allowed) then return {'CONFLICT'} end
 if job.status == 'completed' and cjson.decode(job.artifact).missing_files == 0 then
   return {'CONFLICT'}
 end
-if redis.call('ZCARD', key.user_active(job.user)) >= tonumber(args.max_active) then
+if redis.call('HLEN', key.user_active(job.user)) >= tonumber(args.max_active) then
   return {'TOO_MANY'}
 end
 redis.call('ZREM', key.dead(), id)
 redis.call('ZREM', key.expiring(), id)
-redis.call('ZADD', key.user_active(job.user), job.created_at, id)
-redis.call('HSETNX', key.user_inflight(job.user), job.digest, id)
+-- The same request may have made another job since: then this one stands under its own id.
+if redis.call('HSETNX', key.user_active(job.user), job.digest, id) == 0 then
+  redis.call('HSET', key.user_active(job.user), id, id)
+end
 for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do
   redis.call('PERSIST', name)
 end

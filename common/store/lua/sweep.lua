@@ -84,7 +84,7 @@ local function reclaim_from_the_dead()
 end
 
 if args.reclaim == '1' then
-  if args.dead ~= '' then reclaim_from_the_dead() end
+  if args.dead then reclaim_from_the_dead() end
   for _, id in ipairs(due(key.leases(), text(now))) do reclaim(id) end
 end
 for _, id in ipairs(due(key.expiring(), text(now))) do expire(id) end

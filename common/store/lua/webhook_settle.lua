@@ -21,6 +21,6 @@ redis.call('HINCRBY', name, 'attempts', 1)
 redis.call('HINCRBY', name, 'fence', 1)
 redis.call('RPUSH', key.delivery_log(args.id, args.version), args.entry)
 redis.call('PEXPIRE', key.delivery_log(args.id, args.version), args.keep)
-redis.call('XADD', key.journal(), '*', 'id', args.id, 'version', args.version,
-  'job', redis.call('HGET', name, 'job'), 'delivery', args.entry, 'state', args.state)
+redis.call('XADD', key.journal(), '*', 'job', redis.call('HGET', name, 'job'),
+  'delivery', args.entry, 'state', args.state)
 return {'SETTLED'}

@@ -175,7 +175,7 @@ def test_a_preferred_wait_that_sees_the_end_is_answered_with_200(client, worker,
     def work() -> None:
         job_ids: list[str] = []
         while not job_ids:
-            job_ids = queries.list_ids("anonymous", before=None, limit=1)
+            job_ids = queries.list_ids("anonymous")
         worker.complete(job_ids[0])
 
     thread = threading.Thread(target=work)

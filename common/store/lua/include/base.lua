@@ -2,6 +2,7 @@
 -- ARGV: the number of named arguments, their names and values, then fields to write and values.
 -- Output: {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
 
+local tag = string.match(KEYS[1], '{p%d%d}')
 local args = {}
 local first_field = ARGV[1] * 2 + 2
 for i = 2, first_field - 1, 2 do args[ARGV[i]] = ARGV[i + 1] end

@@ -1,15 +1,7 @@
 -- @include base
 -- change(id, fields): the only way to write a job's hash once it is there.
--- announce(id, version, snapshot, entered): tells of what was written; entered: a new state.
 -- Event: version + 1 and the whole snapshot on the job's channel; an entry in the journal when the
 -- state changed. Returns the snapshot.
-
-local function announce(id, version, snapshot, entered)
-  redis.call('PUBLISH', key.events(id), snapshot)
-  if entered then
-    redis.call('XADD', key.journal(), '*', 'id', id, 'version', version, 'job', snapshot)
-  end
-end
 
 local function change(id, set)
   local name = key.status(id)
@@ -20,8 +12,8 @@ local function change(id, set)
   end
   redis.call('HSET', name, unpack(flat))
   redis.call('HINCRBY', name, 'version', 1)
-  local job = load(id)
-  local snapshot = cjson.encode(job)
-  announce(id, job.version, snapshot, set.status)
+  local snapshot = cjson.encode(load(id))
+  redis.call('PUBLISH', key.events(id), snapshot)
+  if set.status then redis.call('XADD', key.journal(), '*', 'job', snapshot) end
   return snapshot
 end

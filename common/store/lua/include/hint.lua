@@ -15,17 +15,13 @@
 
 local hints = {}
 
-local function wake_up(id, lane, sent)
-  local tag = id .. '.' .. sent .. '.' .. redis.call('HGET', key.status(id), 'version')
-  return message(id, lane, sent, queue .. lane, tag)
-end
-
 local function send(id, lane)
-  redis.call('ZADD', key.hinted(lane), text(now), id)
+  local sent = text(now)
+  redis.call('ZADD', key.hinted(lane), sent, id)
   if message then
-    redis.call('LPUSH', queue .. lane, wake_up(id, lane, text(now)))
+    redis.call('LPUSH', queue .. lane, message(id, lane, sent))
   else
-    for _, value in ipairs({id, lane, text(now)}) do hints[#hints + 1] = value end
+    for _, value in ipairs({id, lane, sent}) do hints[#hints + 1] = value end
   end
 end
 
@@ -33,7 +29,7 @@ local function retract(id, lane)
   local sent = redis.call('ZSCORE', key.hinted(lane), id)
   if sent and message then
     -- From the tail, where the oldest are.
-    redis.call('LREM', queue .. lane, -1, wake_up(id, lane, text(sent)))
+    redis.call('LREM', queue .. lane, -1, message(id, lane, text(sent)))
   end
 end
 

@@ -2,6 +2,9 @@
 -- settle(job, fields): enter a terminal state: every trace of a job in flight goes, what is kept
 -- gets its end. `fields.status` is the state; args.job_ttl and args.archive_ttl are milliseconds.
 
+-- Jobs that a user's list remembers.
+local REMEMBERED = 1000
+
 local function settle(job, set)
   local id, user, state = job.id, job.user, set.status
   set.completed_at = text(now)
@@ -9,10 +12,9 @@ local function settle(job, set)
   set.seconds_remaining = ''
   redis.call('ZREM', key.leases(), id)
   redis.call('ZREM', key.retries(), id)
-  redis.call('ZREM', key.user_active(user), id)
-  if redis.call('HGET', key.user_inflight(user), job.digest) == id then
-    redis.call('HDEL', key.user_inflight(user), job.digest)
-  end
+  local mine = redis.call('HGET', key.user_active(user), job.digest) == id
+  redis.call('HDEL', key.user_active(user), mine and job.digest or id)
+  redis.call('ZREMRANGEBYRANK', key.user_jobs(user), 0, -1 - REMEMBERED)
   redis.call('HINCRBY', key.totals(), state, 1)
   if state == 'failed' then
     redis.call('ZADD', key.failures(), text(now), id)
