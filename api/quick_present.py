@@ -27,13 +27,13 @@ def members(fields: Mapping[str, str]) -> str:
     seconds, completion = _rest(get("seconds_remaining"), updated)
     return (
         f'{{"jobId":"{fields["id"]}","status":"{fields["status"]}","version":{fields["version"]},'
-        f'"progress":{fields["progress"]},"totalFiles":{fields["total_files"]},'
-        f'"processedFiles":{fields["processed_files"]},"totalBytes":{get("total_bytes") or "null"},'
+        f'"progress":{get("progress") or 0},"totalFiles":{fields["total_files"]},'
+        f'"processedFiles":{get("processed_files") or 0},"totalBytes":{get("total_bytes") or "null"},'
         f'"processedBytes":{get("processed_bytes") or "null"},"queuePosition":null,'
         f'"estimatedSecondsRemaining":{seconds},"estimatedCompletion":{completion},'
         '"downloadUrl":null,"expiresAt":null,"fileName":null,"fileSize":null,"contentType":null,'
         '"checksum":null,"error":null,"errorCode":null,"retryable":null,"retriesRemaining":null,'
-        f'"attempt":{fields["attempt"]},"maxAttempts":{fields["max_attempts"]},'
+        f'"attempt":{get("attempt") or 0},"maxAttempts":{fields["max_attempts"]},'
         f'"retryAt":{_time(get("retry_at"))},"priority":"{fields["priority"]}",'
         f'"metadata":{get("metadata") or "{}"},"createdAt":{_time(fields["created_at"])},'
         f'"startedAt":{_time(get("started_at"))},"updatedAt":{_time(updated)},'

@@ -47,16 +47,10 @@ _MESSAGE: Final = {
         "lang": "py",
         "task": DOWNLOAD_TASK,
         "id": _TAG,
-        "root_id": _TAG,
-        "argsrepr": "('@JOB@', '@LANE@', '@SENT@')",
-        "ignore_result": True,
     },
     "properties": {
-        "correlation_id": _TAG,
-        "delivery_mode": 2,
         "delivery_tag": _TAG,
         "delivery_info": {"exchange": "", "routing_key": QUEUE_PREFIX + "@LANE@"},
-        "priority": 0,
     },
 }
 

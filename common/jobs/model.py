@@ -167,7 +167,7 @@ class Job:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> Self:
-        """A job from the store's flat strings; an absent or empty field is None."""
+        """A job from the store's flat strings; an absent or empty field is None or 0."""
         get = fields.get
         job = cls.__new__(cls)
         # All at once: a frozen class's own way, member by member, takes twice as long, and this is
@@ -179,12 +179,12 @@ class Job:
             version=int(fields["version"]),
             priority=_PRIORITIES[fields["priority"]],
             on_missing=_ON_MISSING[fields["on_missing"]],
-            attempt=int(fields["attempt"]),
+            attempt=int(get("attempt") or 0),
             max_attempts=int(fields["max_attempts"]),
-            fence=int(fields["fence"]),
-            progress=int(fields["progress"]),
+            fence=int(get("fence") or 0),
+            progress=int(get("progress") or 0),
             total_files=int(fields["total_files"]),
-            processed_files=int(fields["processed_files"]),
+            processed_files=int(get("processed_files") or 0),
             total_bytes=_integer(get("total_bytes")),
             processed_bytes=_integer(get("processed_bytes")),
             seconds_remaining=float(text) if (text := get("seconds_remaining")) else None,

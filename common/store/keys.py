@@ -56,8 +56,7 @@ PATTERNS: Final = {
     "user_active": "user:active:{tag}:{user}",
     # How many jobs the user asked for in a minute; kept for two.
     "user_rate": "user:rate:{tag}:{user}:{minute}",
-    # Hash: lane -> the one job of the user whose hint is out; the others stand in line.
-    "user_turn": "user:turn:{tag}:{user}",
+    # List of the user's jobs that wait in a lane; only the first one's hint is out.
     "user_line": "user:line:{tag}:{user}:{lane}",
     # The answer to an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",

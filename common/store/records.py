@@ -19,7 +19,10 @@ def first_fields(
     max_attempts: int,
     traceparent: str | None,
 ) -> dict[str, str]:
-    """A new job's hash, but for its version and times; ``digest``: of the request."""
+    """A new job's hash, but for its version and times, and for what is nought yet or empty.
+
+    ``digest``: of the request.
+    """
     fields: dict[str, str] = {
         "id": job_id,
         "user": user,
@@ -27,15 +30,12 @@ def first_fields(
         "priority": spec.priority,
         "lane": spec.priority,
         "on_missing": spec.on_missing,
-        "attempt": "0",
         "max_attempts": str(max_attempts),
-        "fence": "0",
-        "progress": "0",
         "total_files": str(len(spec.file_ids)),
-        "processed_files": "0",
-        "metadata": orjson.dumps(spec.metadata).decode(),
         "digest": digest,
     }
+    if spec.metadata:
+        fields["metadata"] = orjson.dumps(spec.metadata).decode()
     if spec.callback_url:
         fields["callback_url"] = spec.callback_url
     if traceparent:

@@ -27,10 +27,10 @@ if redis.call('EXISTS', key.paused()) == 1 then return {'REFUSED'} end
 redis.call('ZADD', key.leases(), text(now + tonumber(args.lease)), args.id)
 local snapshot = change(args.id, {
   status = 'processing',
-  attempt = text(job.attempt + 1),
-  fence = text(job.fence + 1),
-  attempt_at = text(now),
-  started_at = (job.started_at or '') ~= '' and job.started_at or text(now),
+  attempt = text((job.attempt or 0) + 1),
+  fence = text((job.fence or 0) + 1),
+  attempt_at = moment,
+  started_at = (job.started_at or '') ~= '' and job.started_at or moment,
   worker = args.worker,
   claim = args.claim,
   retry_at = '', error = '', error_code = '', retryable = '',

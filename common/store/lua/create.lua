@@ -14,8 +14,7 @@ local hits = 0
 
 if args.quota then
   local counter = key.user_rate(user, args.minute)
-  hits = redis.call('INCR', counter)
-  if hits == 1 then redis.call('EXPIRE', counter, 120) end
+  hits = redis.call('SET', counter, 1, 'EX', 120, 'NX') and 1 or redis.call('INCR', counter)
   if hits > tonumber(args.quota) then return {'TOO_OFTEN', hits} end
 end
 
@@ -35,30 +34,31 @@ if args.idempotency then
   end
 end
 
-local running = redis.call('HGET', key.user_active(user), digest)
-if running then
+local active = key.user_active(user)
+if redis.call('HSETNX', active, digest, id) == 0 then
+  local running = redis.call('HGET', active, digest)
   local job = load(running)
   if job then
     remember(running)
     -- The client library sends again when an answer is lost: that is the same call, not another.
     return {running == id and 'CREATED' or 'DEDUPLICATED', hits, cjson.encode(job)}
   end
+  redis.call('HSET', active, digest, id)
 end
 
-if redis.call('HLEN', key.user_active(user)) >= tonumber(args.max_active) then
+if redis.call('HLEN', active) > tonumber(args.max_active) then
+  redis.call('HDEL', active, digest)
   return {'TOO_MANY', hits}
 end
 
 remember(id)
-local created = text(now)
 redis.call('SET', key.spec(id), args.spec)
-redis.call('HSET', key.user_active(user), digest, id)
-redis.call('ZADD', key.user_jobs(user), created, id)
+redis.call('ZADD', key.user_jobs(user), moment, id)
 -- Not by change(): reading the hash back and making JSON of it would cost a third of all this.
-redis.call('HSET', key.status(id), 'version', '1', 'created_at', created, 'updated_at', created,
+redis.call('HSET', key.status(id), 'version', '1', 'created_at', moment, 'updated_at', moment,
   unpack(ARGV, first_field))
-local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. created
-  .. '","updated_at":"' .. created .. '"}'
+local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. moment
+  .. '","updated_at":"' .. moment .. '"}'
 redis.call('XADD', key.journal(), '*', 'job', snapshot)
 hint(id, user, fields.lane)
 return {'CREATED', hits, snapshot, unpack(hints)}

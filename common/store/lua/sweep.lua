@@ -85,12 +85,12 @@ end
 
 if args.reclaim == '1' then
   if args.dead then reclaim_from_the_dead() end
-  for _, id in ipairs(due(key.leases(), text(now))) do reclaim(id) end
+  for _, id in ipairs(due(key.leases(), moment)) do reclaim(id) end
 end
-for _, id in ipairs(due(key.expiring(), text(now))) do expire(id) end
+for _, id in ipairs(due(key.expiring(), moment)) do expire(id) end
 -- Nobody may begin a job of a paused queue, so nobody is woken either.
 if redis.call('EXISTS', key.paused()) == 0 then
-  for _, id in ipairs(due(key.retries(), text(now))) do promote(id) end
+  for _, id in ipairs(due(key.retries(), moment)) do promote(id) end
   for _, lane in ipairs({'high', 'normal', 'low'}) do resend(lane) end
   age('normal', 'high')
   age('low', 'normal')

@@ -19,7 +19,7 @@ local function take(member, snapshot, name, attempts)
   taken = taken + 1
 end
 
-local due = redis.call('ZRANGE', key.webhooks(), '-inf', text(now), 'BYSCORE', 'LIMIT', 0, LOOKED_AT)
+local due = redis.call('ZRANGE', key.webhooks(), '-inf', moment, 'BYSCORE', 'LIMIT', 0, LOOKED_AT)
 for _, member in ipairs(due) do
   if taken == tonumber(args.limit) then break end
   local id, version = string.match(member, '^(.+):(%d+)$')

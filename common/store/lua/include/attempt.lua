@@ -10,7 +10,7 @@ local MAX_NOTED = 50
 local function note_attempt(job, set)
   redis.call('RPUSH', key.attempts(job.id), cjson.encode({
     attempt = job.attempt, worker = job.worker or '', startedAt = job.attempt_at or '',
-    endedAt = text(now), errorCode = set.error_code or '', error = set.error or '',
+    endedAt = moment, errorCode = set.error_code or '', error = set.error or '',
   }))
   redis.call('LTRIM', key.attempts(job.id), -MAX_NOTED, -1)
 end
@@ -32,6 +32,6 @@ end
 
 local function fail_for_good(job, set)
   set.status = 'failed'
-  if set.retryable == '1' then redis.call('ZADD', key.dead(), text(now), job.id) end
+  if set.retryable == '1' then redis.call('ZADD', key.dead(), moment, job.id) end
   return settle(job, set)
 end

@@ -13,6 +13,7 @@ end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local moment = text(now)
 
 local function load(id)
   local flat = redis.call('HGETALL', key.status(id))

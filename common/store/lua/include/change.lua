@@ -5,7 +5,7 @@
 
 local function change(id, set)
   local name = key.status(id)
-  local flat = {'updated_at', text(now)}
+  local flat = {'updated_at', moment}
   for field, value in pairs(set) do
     flat[#flat + 1] = field
     flat[#flat + 1] = value

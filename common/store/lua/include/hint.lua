@@ -1,6 +1,6 @@
 -- @include base
--- Fair turns: of each user and lane one queued job at a time is known to the broker; the others
--- stand in the user's line and step forward as jobs are claimed. So whoever queues a thousand jobs
+-- Fair turns: a user's queued jobs of a lane stand in line, and only the first of them is known to
+-- the broker; the next steps forward as it is claimed. So whoever queues a thousand jobs
 -- is one among equals for everybody else. A lane is a queue of the broker: a job's priority, until
 -- it has waited so long that it moves on to the next better one.
 --
@@ -16,12 +16,11 @@
 local hints = {}
 
 local function send(id, lane)
-  local sent = text(now)
-  redis.call('ZADD', key.hinted(lane), sent, id)
+  redis.call('ZADD', key.hinted(lane), moment, id)
   if message then
-    redis.call('LPUSH', queue .. lane, message(id, lane, sent))
+    redis.call('LPUSH', queue .. lane, message(id, lane, moment))
   else
-    for _, value in ipairs({id, lane, sent}) do hints[#hints + 1] = value end
+    for _, value in ipairs({id, lane, moment}) do hints[#hints + 1] = value end
   end
 end
 
@@ -34,24 +33,16 @@ local function retract(id, lane)
 end
 
 local function hint(id, user, lane)
-  redis.call('ZADD', key.waiting(lane), 'NX', text(now), id)
-  if redis.call('HSETNX', key.user_turn(user), lane, id) == 1 then
-    send(id, lane)
-  else
-    redis.call('RPUSH', key.user_line(user, lane), id)
-  end
+  redis.call('ZADD', key.waiting(lane), 'NX', moment, id)
+  if redis.call('RPUSH', key.user_line(user, lane), id) == 1 then send(id, lane) end
 end
 
 local function step_back(id, user, lane)
   redis.call('ZREM', key.waiting(lane), id)
   redis.call('ZREM', key.hinted(lane), id)
-  redis.call('LREM', key.user_line(user, lane), 1, id)
-  if redis.call('HGET', key.user_turn(user), lane) ~= id then return end
-  local next_in_line = redis.call('LPOP', key.user_line(user, lane))
-  if next_in_line then
-    redis.call('HSET', key.user_turn(user), lane, next_in_line)
-    send(next_in_line, lane)
-  else
-    redis.call('HDEL', key.user_turn(user), lane)
-  end
+  local line = key.user_line(user, lane)
+  local was_first = redis.call('LINDEX', line, 0) == id
+  redis.call('LREM', line, 1, id)
+  local first = was_first and redis.call('LINDEX', line, 0)
+  if first then send(first, lane) end
 end

@@ -7,7 +7,7 @@ local REMEMBERED = 1000
 
 local function settle(job, set)
   local id, user, state = job.id, job.user, set.status
-  set.completed_at = text(now)
+  set.completed_at = moment
   set.retry_at = ''
   set.seconds_remaining = ''
   redis.call('ZREM', key.leases(), id)
@@ -17,7 +17,7 @@ local function settle(job, set)
   redis.call('ZREMRANGEBYRANK', key.user_jobs(user), 0, -1 - REMEMBERED)
   redis.call('HINCRBY', key.totals(), state, 1)
   if state == 'failed' then
-    redis.call('ZADD', key.failures(), text(now), id)
+    redis.call('ZADD', key.failures(), moment, id)
     redis.call('ZREMRANGEBYRANK', key.failures(), 0, -51)
   end
   local keep = tonumber(args.job_ttl)
