@@ -28,7 +28,8 @@ def members(fields: Mapping[str, str]) -> str:
     return (
         f'{{"jobId":"{fields["id"]}","status":"{fields["status"]}","version":{fields["version"]},'
         f'"progress":{get("progress") or 0},"totalFiles":{fields["total_files"]},'
-        f'"processedFiles":{get("processed_files") or 0},"totalBytes":{get("total_bytes") or "null"},'
+        f'"processedFiles":{get("processed_files") or 0},'
+        f'"totalBytes":{get("total_bytes") or "null"},'
         f'"processedBytes":{get("processed_bytes") or "null"},"queuePosition":null,'
         f'"estimatedSecondsRemaining":{seconds},"estimatedCompletion":{completion},'
         '"downloadUrl":null,"expiresAt":null,"fileName":null,"fileSize":null,"contentType":null,'

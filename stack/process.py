@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
+import fcntl
 import os
 import pwd
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,18 +23,29 @@ from stack.loglines import readable
 #: Below the range that the kernel gives to outgoing connections (from 32768 on), so that none of
 #: those takes a port before its server does, or while its server is restarted.
 _PORTS = range(20_000, 32_768)
-#: Every process begins elsewhere: two that start at the same moment do not pick the same ports.
-_turn = itertools.count(os.getpid() * 61)
+#: Counts the ports that were given out, by any of this user's processes.
+_GIVEN_OUT = Path(tempfile.gettempdir()) / f"longhaul-ports-{os.getuid()}"
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody uses, and that was not given out before."""
-    for turn in itertools.islice(_turn, len(_PORTS)):
-        port = _PORTS[turn % len(_PORTS)]
+    """A TCP port on the loopback interface that nobody uses, and that was not given out lately."""
+    for _ in _PORTS:
+        port = _PORTS[_turn() % len(_PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
     raise OSError(errno.EADDRINUSE, "no free port")
+
+
+def _turn() -> int:
+    """The next number: no two processes get the same, so a server that restarts keeps its port."""
+    with _GIVEN_OUT.open("a+") as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)
+        counter.seek(0)
+        number = int(counter.read() or 0)
+        counter.truncate(0)
+        counter.write(str(number + 1))
+    return number
 
 
 def accepts_connections(port: int) -> bool:
