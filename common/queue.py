@@ -125,7 +125,9 @@ def _broker(url: str) -> tuple[str, dict[str, Any]]:
         return url, {"confirm_publish": True, **limits}
     place = redis_url.parse(url)
     options = {
-        "visibility_timeout": 86_400,
+        # Else kombu notes each message in Redis until it is acknowledged: two more round trips, in
+        # the worker's one loop, for a hint that may be lost.
+        "ack_emulation": False,
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,

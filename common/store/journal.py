@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
@@ -36,13 +37,16 @@ class Entry:
 
     stream: str
     id: str
-    #: The job as the script wrote it, for those who store it on.
+    #: The job as the script wrote it.
     snapshot: str
-    job: Job
     #: An attempt to deliver the webhook for this state, as JSON, and what became of it by that
     #: attempt; None where the job itself has changed.
     delivery: str | None = None
     delivery_state: str | None = None
+
+    @cached_property
+    def job(self) -> Job:
+        return events.decode(self.snapshot)
 
 
 class Journal:
@@ -181,7 +185,6 @@ def _entries(stream: str, found: Any) -> list[Entry]:
             stream=stream,
             id=entry_id,
             snapshot=values["job"],
-            job=events.decode(values["job"]),
             delivery=values.get("delivery"),
             delivery_state=values.get("state"),
         )
