@@ -46,6 +46,18 @@ def test_the_scripts_message_is_read_like_one_that_celery_sent(
     assert ours.properties["delivery_tag"]
 
 
+def test_nothing_is_noted_of_a_message_that_a_worker_has_in_hand(
+    valkey: Valkey, redis: Redis
+) -> None:
+    app = celery_app(valkey.url)
+    JobStore(redis, Dispatcher(app, same_server=True)).create("alice", JobSpec(file_ids=(1,)))
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue("longhaul.normal").get(timeout=2)
+        assert not redis.keys("unacked*")
+        message.ack()
+    assert redis.llen("longhaul.normal") == 0
+
+
 def test_a_message_that_celery_sends_goes_to_its_lane_only(valkey: Valkey, redis: Redis) -> None:
     dispatcher = Dispatcher(celery_app(valkey.url), same_server=False)
     dispatcher.send([WakeUp(job_id="some-job", lane="high", sent=0)])
