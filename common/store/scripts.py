@@ -148,7 +148,8 @@ def _key(call: re.Match[str]) -> str:
     # Every other part is a hole; the tag is the first in each pattern.
     parts = re.split(r"{(\w+)}", PATTERNS[call[1]])
     texts = [next(values) if number % 2 else f"'{part}'" for number, part in enumerate(parts)]
-    return f"({' .. '.join(text for text in texts if text != repr(''))})"
+    joined = " .. ".join(text for text in texts if text != "''")
+    return f"({joined})"
 
 
 def _message_function(messages: Messages | None) -> str:

@@ -1,8 +1,8 @@
 -- @include base
 -- Fair turns: a user's queued jobs of a lane stand in line, and only the first of them is known to
--- the broker; the next steps forward as it is claimed. So whoever queues a thousand jobs
--- is one among equals for everybody else. A lane is a queue of the broker: a job's priority, until
--- it has waited so long that it moves on to the next better one.
+-- the broker; the next steps forward as it is claimed. So whoever queues a thousand jobs is one among
+-- equals for everybody else. A lane is a queue of the broker: a job's priority, until it has waited so
+-- long that it moves on to the next better one.
 --
 -- hint(id, user, lane): the job is ready to run: send its wake-up message, or put it in line.
 -- step_back(id, user, lane): it is no longer waiting; the next in line steps forward.
