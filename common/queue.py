@@ -35,7 +35,7 @@ LANES: Final = ("high", "normal", "low")
 #: What a worker consumes, in its order of looking: the upkeep is rare, short and must not starve.
 QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + lane for lane in LANES))
 
-#: A job is not sent twice within a millisecond.
+#: Unique, for a job is not sent twice within a millisecond.
 _TAG: Final = "@JOB@.@SENT@"
 #: A wake-up as Celery's protocol 2 wants it, inside the envelope of kombu's virtual transports.
 #: The marks are filled in by the job store's scripts.

@@ -83,9 +83,8 @@ class Heart:
             run.control.stop(Draining())
 
     def _beat_for_ever(self) -> None:
-        over = False
         # The first one at once: of a worker that was never seen alive nobody sees that it died.
-        while not over:
+        while True:
             with self._lock:
                 runs = list(self._runs.values())
             try:
@@ -95,7 +94,8 @@ class Heart:
             except RedisError as error:
                 # Leases may lapse meanwhile; the fence then refuses what these attempts write.
                 log.warning("heartbeat failed", error=str(error))
-            over = self._ended.wait(self._interval)
+            if self._ended.wait(self._interval):
+                return
 
     def _beat(self, run: _Run) -> None:
         fields: dict[str, object] = {}

@@ -52,7 +52,8 @@ PATTERNS: Final = {
     "journal": "jobs:journal:{tag}",
     # Sorted set of the user's jobs that are remembered, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",
-    # Hash: digest of a request -> id of the unfinished job that it made.
+    # Hash of the user's unfinished jobs: digest of the request -> id. A restarted job stands under
+    # its own id, where the same request has made another since.
     "user_active": "user:active:{tag}:{user}",
     # How many jobs the user asked for in a minute; kept for two.
     "user_rate": "user:rate:{tag}:{user}:{minute}",

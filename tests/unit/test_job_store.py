@@ -22,12 +22,11 @@ from common.jobs.model import (
     JobSpec,
     Lease,
     OnMissing,
-    Priority,
     Progress,
 )
 from common.jobs.transitions import JobState
 from common.store import keys
-from common.store.jobs import Claim, JobStore, Limits
+from common.store.jobs import Claim, JobStore
 from common.store.queries import JobQueries
 from common.store.records import progress_fields
 from common.store.sweeper import Sweeper
@@ -40,8 +39,8 @@ BROKEN = Failure(code="NETWORK_ERROR", message="The connection broke.", retryabl
 GONE = Failure(code="FILE_NOT_FOUND", message="No such file.", retryable=False)
 
 
-def spec(*file_ids: int, priority: Priority = Priority.NORMAL) -> JobSpec:
-    return JobSpec(file_ids=file_ids or (1, 2), priority=priority)
+def spec(*file_ids: int) -> JobSpec:
+    return JobSpec(file_ids=file_ids or (1, 2))
 
 
 def claimed(jobs: JobStore, job_id: str) -> Claim:
@@ -249,31 +248,6 @@ def test_restart_refuses_a_complete_archive(jobs: JobStore) -> None:
     jobs.complete(claimed(jobs, job.id).lease, ARCHIVE, Progress())
     with pytest.raises(JobConflict):
         jobs.restart(job.id)
-
-
-def test_users_take_turns(jobs: JobStore, wake_ups: RecordedWakeUps, limits: Limits) -> None:
-    many = [jobs.create("alice", spec(number)).job.id for number in range(4)]
-    one = jobs.create("bob", spec()).job.id
-    assert wake_ups.sent == [(many[0], "normal"), (one, "normal")]
-    claimed(jobs, many[0])
-    assert wake_ups.sent[-1] == (many[1], "normal")
-
-
-def test_the_next_in_line_steps_forward_when_a_queued_job_is_cancelled(
-    jobs: JobStore, wake_ups: RecordedWakeUps
-) -> None:
-    first, second, third = (jobs.create("alice", spec(number)).job.id for number in range(3))
-    jobs.cancel(second)
-    jobs.cancel(first)
-    assert wake_ups.sent == [(first, "normal"), (third, "normal")]
-
-
-def test_a_high_job_does_not_stand_in_line_behind_normal_ones(
-    jobs: JobStore, wake_ups: RecordedWakeUps
-) -> None:
-    jobs.create("alice", spec(1))
-    urgent = jobs.create("alice", spec(2, priority=Priority.HIGH)).job
-    assert (urgent.id, "high") in wake_ups.sent
 
 
 def test_a_users_jobs_are_listed_newest_first_page_by_page(

@@ -82,9 +82,10 @@ class WebhookThread:
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[Entry]) -> None:
+        changes = [entry for entry in entries if entry.delivery is None]
         # Most jobs have no webhook: their text says so without being read.
-        changes = [e for e in entries if e.delivery is None and "callback_url" in e.snapshot]
-        wanted = [entry for entry in changes if entry.job.terminal and entry.job.callback_url]
+        likely = [entry for entry in changes if "callback_url" in entry.snapshot]
+        wanted = [entry for entry in likely if entry.job.terminal and entry.job.callback_url]
         if wanted:
             self._deliveries.schedule(wanted)
         if entries:
