@@ -66,7 +66,6 @@ class TcpProxy:
         for end in sockets:
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                end.shutdown(socket.SHUT_RDWR)
             self._close(end)
 
     def _accept(self) -> None:
@@ -121,5 +120,7 @@ class TcpProxy:
     def _close(self, end: socket.socket) -> None:
         with self._lock:
             self._open.discard(end)
+        # While another thread reads from it, closing alone tells neither that thread nor the peer.
         with contextlib.suppress(OSError):
-            end.close()
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()

@@ -1,0 +1,21 @@
+"""The line of the fault tests ends where a process is killed, as a real one would."""
+
+from __future__ import annotations
+
+import socket
+
+from tests.tcp_proxy import TcpProxy
+
+
+def test_the_server_sees_at_once_that_a_client_died_with_unread_data() -> None:
+    """The kernel of a killed process then sends RST, not FIN."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, TcpProxy(listener.getsockname()[1]) as line:
+        client = socket.create_connection(("127.0.0.1", line.port), timeout=3)
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(3)
+            server.sendall(b"never read")
+            assert client.recv(1, socket.MSG_PEEK) == b"n"
+            client.close()
+            assert server.recv(1) == b""
