@@ -128,6 +128,9 @@ def _broker(url: str) -> tuple[str, dict[str, Any]]:
         # Else kombu notes each message in Redis until it is acknowledged: two more round trips, in
         # the worker's one loop, for a hint that may be lost.
         "ack_emulation": False,
+        # The lanes are queues of their own. With kombu's four priorities within each of them, every
+        # look for work would name sixteen lists.
+        "priority_steps": [0],
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
