@@ -25,7 +25,7 @@ RUN python -m compileall -q /srv/longhaul
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 EXPOSE 8080
-CMD ["gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
+CMD ["gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
 
 FROM ${NODE_IMAGE} AS page
 WORKDIR /web

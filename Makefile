@@ -56,7 +56,7 @@ test-large: $(INSTALLED)  ## Archives of 2, 5 and 9 GiB, kill -9 and every tool:
 
 test-layouts: $(INSTALLED)  ## 20,000 random archive layouts with crashes at any call (LAYOUTS= of each kind)
 	@ARCHIVE_EXAMPLES=$(or $(LAYOUTS),5000) $(BIN)/python -m pytest \
-	  tests/unit/archive/test_crashes.py -o timeout=3600
+	  tests/unit/worker/archive/test_crashes.py -o timeout=3600
 
 faults: $(INSTALLED)  ## Jobs under random faults, and a ledger at the end (JOBS=, FAULTS=, SEED=)
 	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \

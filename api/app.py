@@ -9,30 +9,29 @@ from flask import Flask, Response
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import edge, metrics, openapi, problems, telemetry
-from api.admission import Admission
-from api.answers import OrjsonProvider
-from api.auth import Authenticator, TrustingAuthenticator
-from api.bearer import SharedSecret, TokenAuthenticator
+from api import metrics, openapi, problems, request_hooks, telemetry
+from api.auth.callers import Authenticator, HeaderAuthenticator
+from api.auth.jwks import RemoteKeys
+from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
+from api.auth.operators import Operators
+from api.auth.stream_tickets import StreamTickets
 from api.catalogue import Catalogue
-from api.context import EXTENSION, Context, FileIdRules
+from api.dependencies import EXTENSION, Dependencies, FileIdLimits
+from api.fast_path.initiate import InitiateFastPath
+from api.fast_path.status import StatusFastPath
 from api.health import Health
-from api.jwks import RemoteKeys
-from api.limits import Limiter
-from api.live.board import Board
-from api.live.service import Bounds, LiveUpdates
-from api.live.tickets import Tickets
-from api.operators import Operators
+from api.job_history import JobHistory
+from api.live.operator_streams import OperatorStreams
+from api.live.service import LiveUpdates, StreamLimits
 from api.overview import Overview
-from api.queue_figures import QueueFigures
-from api.quick_initiate import QuickInitiate
-from api.quick_status import QuickStatus
-from api.remembered import Remembered
+from api.queue_limit import QueueLimit
+from api.queue_metrics import QueueMetrics
+from api.rate_limits import Limiter
+from api.responses import OrjsonProvider
 from api.routes import (
     admin,
     deliveries,
     downloads,
-    events,
     health,
     history,
     jobs,
@@ -40,16 +39,17 @@ from api.routes import (
     overview,
     pages,
     sockets,
+    streams,
 )
 from api.waiting import Live, Polling
+from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.failed_jobs import Failures
+from common.job_store.stats import QueueStatistics
+from common.job_store.storage_capabilities import StorageCapabilities
+from common.job_store.subscription import open_feeds
+from common.jobs.presenter import JobPresenter
 from common.observability import tracing
-from common.presenter import JobPresenter
 from common.settings import SettingError
-from common.store.archive_totals import ArchiveTotals
-from common.store.failures import Failures
-from common.store.feed import open_feeds
-from common.store.findings import StorageFindings
-from common.store.stats import QueueStatistics
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
@@ -59,13 +59,13 @@ if TYPE_CHECKING:
 
 #: What the OpenAPI document describes.
 _DOCUMENTED = (
-    *(downloads, events, jobs, deliveries),
+    *(downloads, streams, jobs, deliveries),
     *(operator, overview, history, admin, health, pages),
 )
 
 
 def create_app(
-    services: Services, *, live: Live | None = None, board: Board | None = None
+    services: Services, *, live: Live | None = None, board: OperatorStreams | None = None
 ) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
@@ -78,7 +78,7 @@ def create_app(
 
     telemetry.install(app)
     metrics.install(app)
-    edge.install(app)
+    request_hooks.install(app)
     _allow_origins(app, settings)
     _answer_plain_requests_at_once(app, settings)
     if settings.trusted_proxies:
@@ -96,12 +96,12 @@ def create_app(
 
 
 def _answer_plain_requests_at_once(app: Flask, settings: Settings) -> None:
-    context: Context = app.extensions[EXTENSION]
+    context: Dependencies = app.extensions[EXTENSION]
     # With origins to check, or spans to measure, Flask decides.
     if not isinstance(context.live, LiveUpdates) or settings.cors_origins or tracing.enabled():
         return
-    quick = QuickInitiate(app.wsgi_app, context, most_bytes=settings.max_body_bytes)
-    app.wsgi_app = QuickStatus(quick, context, context.live)  # type: ignore[method-assign, assignment]
+    quick = InitiateFastPath(app.wsgi_app, context, most_bytes=settings.max_body_bytes)
+    app.wsgi_app = StatusFastPath(quick, context, context.live)  # type: ignore[method-assign, assignment]
 
 
 def live_updates(services: Services) -> LiveUpdates:
@@ -110,7 +110,7 @@ def live_updates(services: Services) -> LiveUpdates:
     return LiveUpdates(
         open_feeds(services.redis),
         JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
-        Bounds(
+        StreamLimits(
             heartbeat=settings.heartbeat_interval,
             streams=settings.max_streams,
             streams_per_user=settings.max_streams_per_user,
@@ -118,9 +118,9 @@ def live_updates(services: Services) -> LiveUpdates:
     )
 
 
-def operators_board(services: Services) -> Board:
+def operators_board(services: Services) -> OperatorStreams:
     """The operators' streams of this process; gevent has to drive them."""
-    return Board(_overview(services).read, heartbeat=services.settings.heartbeat_interval)
+    return OperatorStreams(_overview(services).read, heartbeat=services.settings.heartbeat_interval)
 
 
 def _overview(services: Services) -> Overview:
@@ -133,11 +133,11 @@ def _overview(services: Services) -> Overview:
     )
 
 
-def _context(services: Services, live: Live | None, board: Board | None) -> Context:
+def _context(services: Services, live: Live | None, board: OperatorStreams | None) -> Dependencies:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
     history = _history(services)
-    return Context(
+    return Dependencies(
         jobs=services.jobs.by(live.run) if isinstance(live, LiveUpdates) else services.jobs,
         queries=services.queries,
         archive_totals=ArchiveTotals(services.redis),
@@ -158,7 +158,7 @@ def _context(services: Services, live: Live | None, board: Board | None) -> Cont
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
-        admission=Admission(statistics, most=settings.queue_max),
+        admission=QueueLimit(statistics, most=settings.queue_max),
         catalogue=Catalogue(services.storage, settings.source_url_template),
         health=Health(
             {
@@ -166,18 +166,18 @@ def _context(services: Services, live: Live | None, board: Board | None) -> Cont
                 "storage": lambda: services.storage.check(settings.archive_bucket),
             },
             {"history": history.check if history else None},
-            storage_findings=StorageFindings(services.redis).read,
+            storage_findings=StorageCapabilities(services.redis).read,
         ),
-        figures=QueueFigures(statistics, services.redis),
-        remembered=Remembered(services.queries, history),
-        file_ids=FileIdRules(
+        figures=QueueMetrics(statistics, services.redis),
+        remembered=JobHistory(services.queries, history),
+        file_ids=FileIdLimits(
             smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
         ),
         private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
-        tickets=Tickets(settings.link_secret or secrets.token_urlsafe(32)),
+        tickets=StreamTickets(settings.link_secret or secrets.token_urlsafe(32)),
     )
 
 
@@ -192,7 +192,7 @@ def _history(services: Services) -> HistoryReader | None:
 def _authenticator(settings: Settings) -> Authenticator:
     """Raises ``SettingError``: a gap in these settings must not open the door."""
     if settings.auth_mode == "none":
-        return TrustingAuthenticator()
+        return HeaderAuthenticator()
     if settings.auth_mode != "jwt":
         raise SettingError("AUTH_MODE has to be none or jwt")
     if bool(settings.jwt_secret) == bool(settings.jwt_jwks_url):
@@ -205,7 +205,7 @@ def _authenticator(settings: Settings) -> Authenticator:
         keys = RemoteKeys(url) if url else SharedSecret(secret)
     except ValueError as error:
         raise SettingError(str(error)) from None
-    return TokenAuthenticator(
+    return JwtAuthenticator(
         keys,
         audience=settings.jwt_audience or None,
         issuer=settings.jwt_issuer or None,
@@ -221,7 +221,7 @@ def _allow_origins(app: Flask, settings: Settings) -> None:
         app,
         origins="*" if "*" in origins else origins,
         send_wildcard="*" in origins,
-        expose_headers=list(edge.EXPOSED_HEADERS),
+        expose_headers=list(request_hooks.EXPOSED_HEADERS),
         max_age=600,
     )
     if "*" not in origins:

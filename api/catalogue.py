@@ -10,11 +10,11 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from common.errors import BackendUnavailable, SourceForbidden
-from common.storage import ObjectMissing
-from common.storage.disposition import filename_of, object_name
+from common.object_storage import NoSuchKey
+from common.object_storage.content_disposition import filename_of, object_name
 
 if TYPE_CHECKING:
-    from common.storage import ObjectStore
+    from common.object_storage import ObjectStore
 
 #: Seconds to wait for a source.
 TIMEOUT: Final = 1.5
@@ -52,7 +52,7 @@ class Catalogue:
     def _in_storage(self, bucket: str, key: str) -> Found | None:
         try:
             info = self._storage.head(bucket, key, timeout=TIMEOUT)
-        except (ObjectMissing, SourceForbidden):
+        except (NoSuchKey, SourceForbidden):
             return None
         return Found(size=info.size, name=object_name(info))
 

@@ -42,7 +42,7 @@ class Forbidden(RequestError):
     code = "FORBIDDEN"
 
 
-class HistoryOff(RequestError):
+class HistoryDisabled(RequestError):
     """No history is kept here: DATABASE_URL is not set."""
 
     code = "HISTORY_OFF"

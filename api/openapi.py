@@ -14,12 +14,12 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from api import problems
-from api.auth import USER_PATTERN
-from api.context import here
+from api.auth.callers import USER_PATTERN
+from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
-from api.schemas.answers import ProblemSchema
 from api.schemas.fields import FileId, FileIds, Metadata
 from api.schemas.job import JobEventSchema
+from api.schemas.responses import ProblemSchema
 
 VERSION: Final = "0.1.0"
 
@@ -80,7 +80,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ResponseSpec:
     """One way in which a call may be answered."""
 
     status: int
@@ -116,7 +116,7 @@ _TOKEN: Final = {
 
 
 def operation(
-    *answers: Answer,
+    *answers: ResponseSpec,
     body: Schema | None = None,
     query: Schema | None = None,
     headers: Iterable[str] = (),
@@ -202,7 +202,7 @@ def _add_components(components: Components) -> None:
 
 def complete(spec: APISpec) -> dict[str, Any]:
     """The whole document, with what marshmallow cannot say and what every call has."""
-    if here().authenticator.owned:
+    if deps().authenticator.owned:
         spec.components.security_scheme("token", _TOKEN)
         every_call = _EveryCall(refusals=(*_ALWAYS, *_WITH_TOKEN), security=[{"token": []}])
     else:
@@ -254,7 +254,7 @@ def _own_fields(
     field: fields.Field[Any],
     **kwargs: Any,  # noqa: ARG001
 ) -> dict[str, Any]:
-    rules = here().file_ids
+    rules = deps().file_ids
     one = {"type": "integer", "minimum": rules.smallest, "maximum": rules.largest}
     if isinstance(field, FileId):
         return one

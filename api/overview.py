@@ -7,15 +7,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from common.presenter import iso
+from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
+    from common.job_store.failed_jobs import Failures
+    from common.job_store.queries import JobQueries
+    from common.job_store.stats import QueueStatistics
+    from common.job_store.worker_registry import WorkerRegistry
     from common.jobs.model import Job
-    from common.presenter import JobPresenter
-    from common.store.failures import Failures
-    from common.store.presence import Workers
-    from common.store.queries import JobQueries
-    from common.store.stats import QueueStatistics
+    from common.jobs.presenter import JobPresenter
 
 #: Failures that are shown.
 FAILURES: Final = 20
@@ -42,7 +42,7 @@ class Overview:
     """Reads and presents it. Raises ``redis.exceptions.RedisError`` when the store is away."""
 
     queue: QueueStatistics
-    fleet: Workers
+    fleet: WorkerRegistry
     queries: JobQueries
     failed: Failures
     presenter: JobPresenter

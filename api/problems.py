@@ -34,7 +34,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.RequestError: 400,
     http_errors.Unauthorized: 401,
     http_errors.Forbidden: 403,
-    http_errors.HistoryOff: 404,
+    http_errors.HistoryDisabled: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,

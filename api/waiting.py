@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from common.job_store.queries import JobQueries
     from common.jobs.model import Job
-    from common.store.queries import JobQueries
 
 #: Seconds between looks: short at first, since most waits are for something about to happen.
 SHORTEST_PAUSE: Final = 0.05

@@ -7,8 +7,8 @@ import os
 from api.app import create_app, live_updates, operators_board
 from common.bootstrap import connect
 from common.observability import tracing
-from common.observability.errors import report_errors
 from common.observability.logs import configure_logging
+from common.observability.sentry import report_errors
 from common.settings import Settings
 
 #: Seconds a call to the job store may take: a 503 has to be out within two.

@@ -218,7 +218,7 @@ async def main() -> bool:
         valkey = start_valkey(Path(folder) / "valkey")
         port = free_port()
         env = {**ENV, "REDIS_URL": valkey.url, "PORT": str(port), "WEB_CONCURRENCY": "2"}
-        command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
         api = Process("api", command, env=env, cwd=ROOT, output=Path(folder) / "log")
         try:
             wait_until(lambda: answers(port, "/health/live"), "the API", 60)

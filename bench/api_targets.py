@@ -15,10 +15,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from common.job_store import keys
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore, Limits
 from common.jobs.model import JobSpec
-from common.store import keys
-from common.store.client import open_client
-from common.store.jobs import JobStore, Limits
 from stack.process import Process, free_port, wait_until
 from stack.services import Valkey, start_valkey
 
@@ -75,7 +75,7 @@ class Server:
 @contextmanager
 def ours(state: Path, jobs: int) -> Iterator[Server]:
     """This project's API with ``jobs`` jobs that wait."""
-    command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
     with _server(state, command, ROOT, ENV, "/health/live") as (port, pid, store):
         ids = state / "ids"
         ids.write_text("\n".join(make_jobs(store.url, jobs)))

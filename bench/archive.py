@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.delay import DelayProxy
 from common.errors import LonghaulError
-from common.storage import ObjectStore
+from common.object_storage import ObjectStore
 from stack.services import S3, start_s3
 
 MB = 1_000_000

@@ -32,11 +32,11 @@ def status(name: str) -> int:
 def longhaul(options: argparse.Namespace) -> Callable[[], int]:
     """Our engine; as ``written`` without copies, as ``unsized`` with files of unknown size."""
     from common.jobs.model import OnMissing
-    from common.storage import ObjectStore
-    from worker.archive import ArchiveRequest, build
+    from common.object_storage import ObjectStore
+    from common.sources import source_from_template
+    from worker.archive import BuildRequest, build
     from worker.archive.build import Engine
-    from worker.control import RunControl
-    from worker.sources import source_from_template
+    from worker.attempt.control import AttemptControl
 
     through = 0
 
@@ -55,7 +55,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
     source = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
     if options.contender == "unsized":
         source = Unsized(source, options.size)
-    request = ArchiveRequest(
+    request = BuildRequest(
         job_id=str(uuid.uuid4()),
         attempt_token=1,
         file_ids=tuple(range(options.first, options.first + options.count)),
@@ -71,7 +71,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
             request,
             source=source,
             store=store,
-            control=RunControl(deadline=3600),
+            control=AttemptControl(deadline=3600),
             engine=Engine(can_copy=options.contender != "written"),
         )
         return artifact.size if options.contender == "unsized" else through
@@ -149,7 +149,7 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
     """Bare server-side copies of the same bytes; no archive comes of it."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from common.storage import ObjectStore
+    from common.object_storage import ObjectStore
 
     store = ObjectStore(
         endpoint=options.endpoint,

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from stack.catalogue import SMALL
+from stack.sample_catalog import SMALL
 from stack.system import System
 
 LOCUST = Path(__file__).parent.parent / ".venv-load" / "bin" / "locust"

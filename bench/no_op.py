@@ -12,15 +12,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from common.celery_app import Dispatcher, celery_app
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore, Limits
 from common.jobs.model import Artifact, JobSpec
-from common.queue import Dispatcher, celery_app
-from common.store.client import open_client
-from common.store.jobs import JobStore, Limits
 
 if TYPE_CHECKING:
-    from common.store.jobs import Claim
-    from worker.archives import ArchiveBuilder
-    from worker.control import Control
+    from common.job_store.jobs import Claim
+    from worker.archive_builder import ArchiveBuilder
+    from worker.attempt.control import Control
 
 ARTIFACT = Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
 USERS = 1_000
@@ -28,11 +28,11 @@ USERS = 1_000
 
 def work() -> None:
     """Run a worker until it is stopped."""
-    from worker import archives, process
+    from worker import archive_builder, lifecycle
 
     notes = open_client(os.environ["REDIS_URL"], patience=10)
 
-    class NoArchives(archives.ArchiveBuilder):
+    class NoArchives(archive_builder.ArchiveBuilder):
         def prepare(self) -> None:  # type: ignore[override]
             return
 
@@ -41,7 +41,7 @@ def work() -> None:
             notes.rpush("bench:lat", f"{claim.job.metadata['t']} {started}")
             return ARTIFACT
 
-    process.ArchiveBuilder = NoArchives  # type: ignore[misc]
+    lifecycle.ArchiveBuilder = NoArchives  # type: ignore[misc]
     from worker.__main__ import main
 
     main()

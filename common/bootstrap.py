@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from common import redis_url
-from common.queue import Dispatcher, celery_app
-from common.storage import ObjectStore
-from common.store.client import open_client
-from common.store.dead_letters import DeadLetters
-from common.store.deliveries import Deliveries
-from common.store.jobs import JobStore, Limits
-from common.store.pause import Pause
-from common.store.presence import Workers
-from common.store.queries import JobQueries
-from common.store.sweeper import Sweeper
+from common.celery_app import Dispatcher, celery_app
+from common.job_store.client import open_client
+from common.job_store.dead_letters import DeadLetters
+from common.job_store.jobs import JobStore, Limits
+from common.job_store.pause import Pause
+from common.job_store.queries import JobQueries
+from common.job_store.sweeper import Sweeper
+from common.job_store.webhook_deliveries import WebhookDeliveries
+from common.job_store.worker_registry import WorkerRegistry
+from common.object_storage import ObjectStore
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -40,10 +40,10 @@ class Services:
     jobs: JobStore
     queries: JobQueries
     sweeper: Sweeper
-    deliveries: Deliveries
+    deliveries: WebhookDeliveries
     dead_letters: DeadLetters
     pause: Pause
-    workers: Workers
+    workers: WorkerRegistry
     storage: ObjectStore
     #: PostgreSQL; None where no history is kept.
     database: Engine | None
@@ -94,9 +94,9 @@ def assemble(
         dispatcher=dispatcher,
         jobs=jobs,
         queries=JobQueries(client),
-        workers=Workers(client),
+        workers=WorkerRegistry(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
-        deliveries=Deliveries(client),
+        deliveries=WebhookDeliveries(client),
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
         storage=storage,

@@ -83,7 +83,7 @@ class PermanentDownloadError(DownloadError):
     retryable = False
 
 
-class FileMissing(PermanentDownloadError):
+class FileNotFound(PermanentDownloadError):
     """A requested file does not exist."""
 
     code = "FILE_NOT_FOUND"
@@ -131,7 +131,7 @@ class Draining(Interrupted):
     """The worker shuts down and hands the job back without costing an attempt."""
 
 
-class ServiceAway(Interrupted):
+class DependencyUnavailable(Interrupted):
     """A service that the job needs is away: the job waits without losing an attempt."""
 
 

@@ -18,7 +18,7 @@ _PORTS: Final = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RedisPlace:
+class RedisTarget:
     """Where a database is."""
 
     kind: Kind
@@ -33,7 +33,7 @@ class RedisPlace:
     tls: bool = False
 
 
-def parse(url: str) -> RedisPlace:
+def parse(url: str) -> RedisTarget:
     """Raises ValueError for what is no Redis URL, without repeating it: it may hold a password."""
     scheme, _, rest = url.partition("://")
     base, _, variant = scheme.lower().partition("+")
@@ -45,7 +45,7 @@ def parse(url: str) -> RedisPlace:
     credentials, _, members = authority.rpartition("@")
     username, _, password = credentials.partition(":")
     service, db = _service_and_db(kind, path.strip("/"))
-    return RedisPlace(
+    return RedisTarget(
         kind=kind,
         hosts=tuple(_host(member, _PORTS[kind]) for member in members.split(",")),
         db=db,

@@ -17,7 +17,7 @@ from typing import NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stack.process import accepts_connections
-from stack.system import PartDied, StateInUse, System
+from stack.system import ComponentDied, StateInUse, System
 
 #: Seconds between two looks at whether everything still runs.
 LOOK = 0.25
@@ -58,7 +58,7 @@ def main() -> int:
     except StopRequested:
         say("everything is stopped")
         return 0
-    except (PartDied, StateInUse, OSError, BotoCoreError, ClientError) as failure:
+    except (ComponentDied, StateInUse, OSError, BotoCoreError, ClientError) as failure:
         say(f"stopped: {failure}")
         return 1
 
@@ -66,7 +66,7 @@ def main() -> int:
 def stop_on_signals() -> None:
     """Turn the first request to stop into ``StopRequested``; a second one ends at once.
 
-    The guard (stack/guard.py) then kills whatever is still there.
+    The guard (stack/process_guard.py) then kills whatever is still there.
     """
 
     def request(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -25,8 +25,8 @@ from client.api import completed
 from client.display import fetching, follow, size_text
 from client.watch import Transport
 from stack.__main__ import StopRequested, stop_on_signals
-from stack.catalogue import BUCKET, CATALOGUE, s3_client
-from stack.system import PartDied, System
+from stack.sample_catalog import BUCKET, CATALOGUE, s3_client
+from stack.system import ComponentDied, System
 
 #: Text, a picture, compressed data and video; one name in another script; 150 MiB in all.
 FILE_IDS = (10003, 10008, 10013, 10018, 10019)
@@ -120,7 +120,7 @@ class Demo:
         self.console.print(table)
 
 
-_FAILURES = (DemoFailed, LonghaulClientError, PartDied, OSError, BotoCoreError, ClientError)
+_FAILURES = (DemoFailed, LonghaulClientError, ComponentDied, OSError, BotoCoreError, ClientError)
 
 
 def main() -> int:

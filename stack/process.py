@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from stack.guard import guard
-from stack.loglines import readable
+from stack.log_format import readable
+from stack.process_guard import guard
 
 #: Below the range that the kernel gives to outgoing connections (from 32768 on), so that none of
 #: those takes a port before its server does, or while its server is restarted.

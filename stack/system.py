@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from stack import parts
-from stack.catalogue import CATALOGUE, Sample, fill, s3_client
-from stack.parts import Output, Part
+from stack import components
+from stack.components import Component, Output
 from stack.postgres import database_url
 from stack.process import Process, free_port, wait_until
+from stack.sample_catalog import CATALOGUE, Sample, fill, s3_client
 from stack.services import ACCESS_KEY, SECRET_KEY
 
 #: Seconds that a part may take to get ready, and to end after SIGTERM.
@@ -32,7 +32,7 @@ class StateInUse(RuntimeError):
     """Another system keeps its state in this folder."""
 
 
-class PartDied(RuntimeError):
+class ComponentDied(RuntimeError):
     """A part of the system ended although nobody asked it to."""
 
 
@@ -82,12 +82,12 @@ class System:
             "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }
-        self._parts: dict[str, Part] = {}
-        self._add(parts.valkey(self.state, valkey_port, self.log("valkey")))
-        self._add(parts.s3(self.state, s3_port, self.log("s3")))
-        self._add(parts.postgres(self.state, postgres_port, self.log("postgres")))
-        self._add(parts.api(self.env, self._output_of("api")))
-        self._add(parts.beat(self.state, self.env, self._output_of("beat")))
+        self._parts: dict[str, Component] = {}
+        self._add(components.valkey(self.state, valkey_port, self.log("valkey")))
+        self._add(components.s3(self.state, s3_port, self.log("s3")))
+        self._add(components.postgres(self.state, postgres_port, self.log("postgres")))
+        self._add(components.api(self.env, self._output_of("api")))
+        self._add(components.beat(self.state, self.env, self._output_of("beat")))
         for _ in range(workers):
             self._add_worker({})
 
@@ -172,14 +172,14 @@ class System:
         for name in names:
             self.stop_part(name)
 
-    def _add(self, part: Part) -> str:
+    def _add(self, part: Component) -> str:
         self._parts[part.name] = part
         return part.name
 
     def _add_worker(self, env: Mapping[str, str]) -> str:
         number = sum(name.startswith("worker-") for name in self._parts) + 1
         name = f"worker-{number}"
-        return self._add(parts.worker(name, {**self.env, **env}, self._output_of(name)))
+        return self._add(components.worker(name, {**self.env, **env}, self._output_of(name)))
 
     def _output_of(self, name: str) -> Output:
         return self._output or self.log(name)
@@ -209,4 +209,6 @@ class System:
     def _require_alive(self, name: str, process: Process) -> None:
         if not process.alive:
             where = "" if self._output and name not in _SERVICES else f", see {self.log(name)}"
-            raise PartDied(f"{name} ended by itself with code {process.popen.returncode}{where}")
+            raise ComponentDied(
+                f"{name} ended by itself with code {process.popen.returncode}{where}"
+            )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from common.queue import QUEUES
+from common.celery_app import QUEUES
 from worker.app import app, settings
 
 
 def main() -> None:
     # The command line knows Celery's own pools by name, others only by this setting.
-    app.conf.worker_pool = "worker.pool:PromptThreads"
+    app.conf.worker_pool = "worker.thread_pool:PromptThreads"
     app.worker_main(
         [
             "--quiet",

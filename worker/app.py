@@ -9,10 +9,10 @@ from celery import signals
 
 from common.bootstrap import connect
 from common.observability import tracing
-from common.observability.errors import report_errors
 from common.observability.logs import configure_logging
+from common.observability.sentry import report_errors
 from common.settings import Settings
-from worker.process import WorkerProcess
+from worker.lifecycle import WorkerProcess
 
 settings = Settings.from_env(os.environ)
 report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())

@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from common.errors import DownloadError
-from common.storage import Stop
-from worker.crew import Crew
-from worker.sources import Described, Source, SourceEntry
-from worker.sources.entry import Fill
+from common.object_storage import Cancellation
+from common.sources import FileDescription, Source, SourceFile
+from common.sources.base import Fill
+from common.task_group import TaskGroup
 
 
-class BlamedSource:
+class SourceErrorMarker:
     """Passes every call on to a source that is not the storage itself."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def describe(
-        self, file_ids: Sequence[int], crew: Crew, *, known: Mapping[int, SourceEntry]
-    ) -> list[Described]:
+        self, file_ids: Sequence[int], crew: TaskGroup, *, known: Mapping[int, SourceFile]
+    ) -> list[FileDescription]:
         with _blame():
             return self._source.describe(file_ids, crew, known=known)
 
     def read_into(
         self,
-        entry: SourceEntry,
+        entry: SourceFile,
         view: memoryview,
         *,
         start: int,
-        stop: Stop,
+        stop: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
         with _blame():
@@ -38,7 +38,7 @@ class BlamedSource:
 
     @contextmanager
     def open(
-        self, entry: SourceEntry, *, stop: Stop, progress: Callable[[int], None]
+        self, entry: SourceFile, *, stop: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         with ExitStack() as held:
             with _blame():

@@ -11,8 +11,8 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from common.jobs.transitions import JobState
 
 if TYPE_CHECKING:
+    from common.job_store.sweeper import SweepResult
     from common.jobs.model import Job
-    from common.store.sweeper import Swept
 
 _LONG: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
@@ -88,7 +88,7 @@ def _outcome(ended: Job | None) -> str:
     return ended.status.value
 
 
-def swept(found: Swept) -> None:
+def swept(found: SweepResult) -> None:
     """Count what a sweep set right."""
     _RECOVERIES.labels("worker_lost").inc(found.recovered)
     _RECOVERIES.labels("worker_lost_too_often").inc(found.failed)

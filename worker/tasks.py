@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import RedisError
 
+from common.celery_app import DOWNLOAD_TASK, UPKEEP_TASK
 from common.errors import DownloadError
 from common.jobs.model import WakeUp
-from common.queue import DOWNLOAD_TASK, UPKEEP_TASK
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from worker.runner import Runner
-    from worker.upkeep import Upkeep
+    from worker.attempt.runner import Runner
+    from worker.maintenance.cleanup import Cleanup
 
 log = structlog.get_logger(__name__)
 
 
-def register(app: Celery, runner: Runner, upkeep: Upkeep) -> None:
+def register(app: Celery, runner: Runner, upkeep: Cleanup) -> None:
     """Give the app its tasks, bound to this process's runner and upkeep."""
 
     @app.task(name=DOWNLOAD_TASK)

@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from api.live.events import Event, Present, heard
+from api.live.messages import JobMessage, Present, heard
 from common.jobs.model import Job
 
 #: Gets the job as it was read after the subscription; None when there is no such job.
 Opened = Callable[[Job | None], None]
 
 
-class Feed(Protocol):
+class Subscription(Protocol):
     """The part of ``EventFeed`` that the hub needs."""
 
     @property
@@ -29,16 +29,16 @@ class Feed(Protocol):
     def unwatch(self, job_ids: Iterable[str]) -> None: ...
 
 
-class Watcher(Protocol):
+class Subscriber(Protocol):
     """Whoever wants to hear of one job."""
 
     #: Its place among the watchers of its job; the hub's own.
     place: int
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: JobMessage) -> None:
         """A newer state. Only the newest matters: one that is not yet told may be replaced."""
 
-    def beat(self, event: Event | None) -> None:
+    def beat(self, event: JobMessage | None) -> None:
         """Nothing new: the same state once more, or None while the store is away."""
 
     def gone(self) -> None:
@@ -54,7 +54,7 @@ class Topic:
         self.job_id = job_id
         #: The newest version that was heard of.
         self.version = 0
-        self.watchers: list[Watcher] = []
+        self.watchers: list[Subscriber] = []
         #: Who waits for the first snapshot; None when nobody does.
         self.opening: list[Opened] | None = None
         #: A snapshot was asked for because of a heartbeat.
@@ -64,7 +64,7 @@ class Topic:
 class Hub:
     """Hands each change to the watchers of its job, and heartbeats in between."""
 
-    def __init__(self, feed: Feed, present: Present, *, heartbeat: float) -> None:
+    def __init__(self, feed: Subscription, present: Present, *, heartbeat: float) -> None:
         """``heartbeat``: seconds between two of one job."""
         self._feed = feed
         self._present = present
@@ -77,7 +77,7 @@ class Hub:
         """Jobs that are watched."""
         return len(self._topics)
 
-    def join(self, job_id: str, watcher: Watcher, opened: Opened, now: float) -> None:
+    def join(self, job_id: str, watcher: Subscriber, opened: Opened, now: float) -> None:
         """Subscribe, then read: ``opened`` gets the job as it was after the subscription began.
 
         From now on ``watcher`` hears of every change, also before ``opened`` is called.
@@ -96,7 +96,7 @@ class Hub:
             topic.opening = []
         topic.opening.append(opened)
 
-    def leave(self, job_id: str, watcher: Watcher) -> None:
+    def leave(self, job_id: str, watcher: Subscriber) -> None:
         """Forget a watcher; forget the job with the last one. Harmless for one that is gone."""
         topic = self._topics.get(job_id)
         if topic is None:

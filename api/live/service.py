@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from hiredis import ReplyError
 
-from api.live.crowd import Crowd
 from api.live.errors import ServerFull, TooManyStreams
-from api.live.events import Event, Form, Present
+from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
-from api.live.link import RETRY_AFTER, Link
-from api.live.stream import Stream
-from api.live.waiter import Waiter
+from api.live.long_poll import Waiter
+from api.live.messages import Form, JobMessage, Present
+from api.live.store_connection import RETRY_AFTER, StoreConnection
+from api.live.streams import Stream
 from api.metrics import OPEN_STREAMS
+from common.job_store.keys import partition_of_job, partition_of_key
 from common.jobs.events import event_name
-from common.store.keys import partition_of_job, partition_of_key
 
 if TYPE_CHECKING:
     import _socket
 
+    from common.job_store.subscription import EventSubscription
     from common.jobs.model import Job
-    from common.store.feed import EventFeed
 
 TICK: Final = 0.25
 #: While draining: between two looks, and longest for what is not yet written, seconds.
@@ -38,7 +38,7 @@ LAST_WORDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
+class StreamLimits:
     """How many streams, and how often they hear a heartbeat (seconds)."""
 
     heartbeat: float = 15.0
@@ -50,14 +50,17 @@ class LiveUpdates:
     """Streams and long polls. Starts by itself with the first of them."""
 
     def __init__(
-        self, feeds: Sequence[EventFeed], present: Present, bounds: Bounds | None = None
+        self,
+        feeds: Sequence[EventSubscription],
+        present: Present,
+        bounds: StreamLimits | None = None,
     ) -> None:
         """``feeds``: one, or as many as there are partitions, each for its own."""
-        self.bounds = bounds or Bounds()
+        self.bounds = bounds or StreamLimits()
         self._feeds = feeds
         self._present = present
-        self._links: list[Link] = []
-        self._crowd: Crowd
+        self._links: list[StoreConnection] = []
+        self._crowd: StreamLoop
         self._ticker: Any = None
         self._waiters: set[Waiter] = set()
         self._streams = 0
@@ -126,9 +129,9 @@ class LiveUpdates:
     ) -> None:
         """Write ``head`` and what a client that knows ``since`` missed; go on alone."""
         missed = "heartbeat" if job.version == since else "connected"
-        opening = head + Event(job, missed, self._present).bytes_for(stream.form)
+        opening = head + JobMessage(job, missed, self._present).bytes_for(stream.form)
         if job.terminal:
-            opening += Event(job, event_name(job), self._present).bytes_for(stream.form)
+            opening += JobMessage(job, event_name(job), self._present).bytes_for(stream.form)
         self._crowd.admit(stream, connection)
         stream.start(connection, opening, job.version, last=job.terminal)
         if self._draining:
@@ -161,17 +164,17 @@ class LiveUpdates:
             while self._crowd.writing:
                 gevent.sleep(PAUSE)
 
-    def _link(self, partition: int) -> Link:
+    def _link(self, partition: int) -> StoreConnection:
         if not self._links:
             self._begin()
         return self._links[partition % len(self._links)]
 
     def _begin(self) -> None:
         loop = gevent.get_hub().loop
-        self._crowd = Crowd(loop, self.abandon)
+        self._crowd = StreamLoop(loop, self.abandon)
         heartbeat = self.bounds.heartbeat
         self._links = [
-            Link(feed, Hub(feed, self._present, heartbeat=heartbeat), self._crowd, loop)
+            StoreConnection(feed, Hub(feed, self._present, heartbeat=heartbeat), self._crowd, loop)
             for feed in self._feeds
         ]
         self._ticker = loop.timer(TICK, TICK)

@@ -8,12 +8,12 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from api import parsing
-from api.answers import json_answer
-from api.context import here
-from api.openapi import Answer, operation
-from api.schemas.answers import DeliveriesSchema
-from common.presenter import iso
-from common.store.deliveries import DeliveryRecord
+from api.dependencies import deps
+from api.openapi import ResponseSpec, operation
+from api.responses import json_answer
+from api.schemas.responses import DeliveriesSchema
+from common.job_store.webhook_deliveries import DeliveryRecord
+from common.jobs.presenter import iso
 
 blueprint = Blueprint("deliveries", __name__, description="Webhooks")
 
@@ -21,13 +21,13 @@ blueprint = Blueprint("deliveries", __name__, description="Webhooks")
 @blueprint.route("/v1/download/<job:job_id>/deliveries")
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="The job's webhooks", schema=DeliveriesSchema),
+        ResponseSpec(status=200, meaning="The job's webhooks", schema=DeliveriesSchema),
         refusals=(404,),
     )
 )
 def deliveries(job_id: str) -> Response:
     """The webhooks of a job with every attempt to deliver them."""
-    context = here()
+    context = deps()
     job = context.queries.get(parsing.job_id(job_id))
     shown = [_delivery(record) for record in context.deliveries.of_job(job.id)]
     return json_answer({"jobId": job.id, "deliveries": shown})

@@ -5,26 +5,26 @@ from __future__ import annotations
 from flask import Response, g
 from flask_smorest import Blueprint
 
-from api import accepting, parsing
-from api.answers import base_url, json_answer, poll_after
-from api.context import here
-from api.edge import client_address, count_creation
-from api.openapi import Answer, operation
-from api.schemas.answers import CheckSchema
+from api import job_creation, parsing
+from api.dependencies import deps
+from api.openapi import ResponseSpec, operation
+from api.request_hooks import client_address, count_creation
+from api.responses import base_url, json_answer, poll_after
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import FILE, INITIATE
+from api.schemas.responses import CheckSchema
 from api.waiting import wait_for_end
 from common.jobs.model import Job, JobSpec
 
 blueprint = Blueprint("downloads", __name__, description="Ask for files")
 
-_ACCEPTED = Answer(
+_ACCEPTED = ResponseSpec(
     status=202,
     meaning="The job, to be watched",
     schema=AcceptedSchema,
     headers=("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
 )
-_FINISHED = Answer(
+_FINISHED = ResponseSpec(
     status=200,
     meaning="The finished job, where it was waited for",
     schema=AcceptedSchema,
@@ -75,7 +75,7 @@ def start() -> Response:
     """
     asked = parsing.body(FILE)
     spec = JobSpec(file_ids=(asked["file_id"],))
-    return _accept(spec, here().request_timeout, parsing.idempotency_key(), {})
+    return _accept(spec, deps().request_timeout, parsing.idempotency_key(), {})
 
 
 @blueprint.route("/v1/download/<job:job_id>/retry", methods=["POST"])
@@ -83,20 +83,21 @@ def start() -> Response:
 def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed one whose archive misses files."""
     count_creation()
-    job = here().jobs.restart(parsing.job_id(job_id))
+    job = deps().jobs.restart(parsing.job_id(job_id))
     return _accepted(job, "The job runs again", {})
 
 
 @blueprint.route("/v1/download/check", methods=["POST"])
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="Whether the file can be had", schema=CheckSchema), body=FILE
+        ResponseSpec(status=200, meaning="Whether the file can be had", schema=CheckSchema),
+        body=FILE,
     )
 )
 def check() -> Response:
     """Look whether a file is there, without a job."""
     file_id = parsing.body(FILE)["file_id"]
-    found = here().catalogue.find(file_id)
+    found = deps().catalogue.find(file_id)
     return json_answer(
         {
             "file_id": file_id,
@@ -108,10 +109,10 @@ def check() -> Response:
 
 
 def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]) -> Response:
-    context = here()
+    context = deps()
     creation = context.limiter.creating(client_address())
     try:
-        accepted = accepting.accept(
+        accepted = job_creation.accept(
             context, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
         )
     finally:
@@ -120,7 +121,7 @@ def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
         headers["Idempotent-Replayed"] = "true"
     job = wait_for_end(context.live, accepted.job, wait)
     finished = bool(wait) and job.terminal
-    message = "The job is finished" if finished else accepting.message(accepted)
+    message = "The job is finished" if finished else job_creation.message(accepted)
     deduplicated = accepted.outcome == "deduplicated"
     return _accepted(job, message, headers, deduplicated=deduplicated, finished=finished)
 
@@ -133,7 +134,7 @@ def _accepted(
     deduplicated: bool = False,
     finished: bool = False,
 ) -> Response:
-    body = accepting.description(here(), job, base_url(), message, deduplicated=deduplicated)
+    body = job_creation.description(deps(), job, base_url(), message, deduplicated=deduplicated)
     headers["Location"] = body["statusUrl"]
     if finished:
         return json_answer(body, 200, headers)

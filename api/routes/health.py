@@ -5,16 +5,16 @@ from __future__ import annotations
 from flask import Response
 from flask_smorest import Blueprint
 
-from api.answers import json_answer
-from api.context import here
-from api.openapi import Answer, operation
-from api.schemas.answers import AliveSchema, HealthSchema
+from api.dependencies import deps
+from api.openapi import ResponseSpec, operation
+from api.responses import json_answer
+from api.schemas.responses import AliveSchema, HealthSchema
 
 blueprint = Blueprint("health", __name__, description="For probes and balancers")
 
 _REPORT = operation(
-    Answer(status=200, meaning="All is well", schema=HealthSchema),
-    Answer(status=503, meaning="Something does not answer", schema=HealthSchema),
+    ResponseSpec(status=200, meaning="All is well", schema=HealthSchema),
+    ResponseSpec(status=503, meaning="Something does not answer", schema=HealthSchema),
 )
 
 
@@ -23,7 +23,7 @@ _REPORT = operation(
 @blueprint.doc(**_REPORT)
 def everything() -> Response:
     """Whether the service can do its work: everything it needs is asked, within a second."""
-    health = here().health
+    health = deps().health
     checks = health.report()
     well = health.is_well(checks)
     status = "healthy" if well else "unhealthy"
@@ -34,7 +34,7 @@ def everything() -> Response:
 
 
 @blueprint.route("/health/live")
-@blueprint.doc(**operation(Answer(status=200, meaning="It is", schema=AliveSchema)))
+@blueprint.doc(**operation(ResponseSpec(status=200, meaning="It is", schema=AliveSchema)))
 def live() -> Response:
     """Whether the process serves requests; nothing outside of it is touched."""
     return json_answer({"status": "alive"})

@@ -10,11 +10,11 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from api import parsing
-from api.answers import json_answer
-from api.context import here
-from api.openapi import Answer, operation
-from api.schemas.history import HOURS_QUERY, AnalyticsSchema, DossierSchema
-from common.presenter import iso
+from api.dependencies import deps
+from api.openapi import ResponseSpec, operation
+from api.responses import json_answer
+from api.schemas.history import HOURS_QUERY, AnalyticsSchema, JobRecordSchema
+from common.jobs.presenter import iso
 
 blueprint = Blueprint("history", __name__, description="What happened")
 
@@ -22,14 +22,14 @@ blueprint = Blueprint("history", __name__, description="What happened")
 @blueprint.route("/v1/admin/analytics")
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="The last hours", schema=AnalyticsSchema),
+        ResponseSpec(status=200, meaning="The last hours", schema=AnalyticsSchema),
         query=HOURS_QUERY,
         refusals=(404,),
     )
 )
 def analytics() -> Response:
     """How many jobs came and ended in each hour, how well, how fast and how large."""
-    hours = here().remembered.hours(parsing.query(HOURS_QUERY)["hours"])
+    hours = deps().remembered.hours(parsing.query(HOURS_QUERY)["hours"])
     return json_answer(
         {
             "hours": [
@@ -56,12 +56,13 @@ def analytics() -> Response:
 @blueprint.route("/v1/admin/jobs/<job:job_id>")
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="The job's whole story", schema=DossierSchema), refusals=(404,)
+        ResponseSpec(status=200, meaning="The job's whole story", schema=JobRecordSchema),
+        refusals=(404,),
     )
 )
 def dossier(job_id: str) -> Response:
     """One job as it was recorded, with its changes, attempts, files and webhooks."""
-    context = here()
+    context = deps()
     found = context.remembered.dossier(parsing.job_id(job_id))
     return json_answer(
         {

@@ -7,14 +7,14 @@ from typing import Any, Final
 from flask import Response, g, request
 from flask_smorest import Blueprint
 
-from api import cursors, parsing
-from api.answers import json_answer, poll_after
-from api.context import here
+from api import pagination, parsing
+from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
-from api.openapi import Answer, operation
-from api.schemas.answers import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
+from api.openapi import ResponseSpec, operation
+from api.responses import json_answer, poll_after
 from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
+from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
 from common.jobs.model import FileReport, Job
 from common.jobs.transitions import JobState
 
@@ -27,14 +27,16 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
 @blueprint.route("/v1/download/status/<job:job_id>")
 @blueprint.doc(
     **operation(
-        Answer(
+        ResponseSpec(
             status=200,
             meaning="The job",
             schema=JobSchema,
             headers=(*_STATUS_HEADERS, "Retry-After"),
         ),
-        Answer(status=304, meaning="No newer version", headers=(*_STATUS_HEADERS, "Retry-After")),
-        Answer(
+        ResponseSpec(
+            status=304, meaning="No newer version", headers=(*_STATUS_HEADERS, "Retry-After")
+        ),
+        ResponseSpec(
             status=410,
             meaning="The job, cancelled or expired",
             schema=JobSchema,
@@ -51,7 +53,7 @@ def status(job_id: str) -> Response:
     With `wait` this is a long poll: the answer is held until the version moves past `since`, or
     past the ETag, or past what the job is at now when neither is given.
     """
-    context = here()
+    context = deps()
     job_id = parsing.job_id(job_id)
     asked = parsing.query(STATUS_QUERY) if request.query_string else {"wait": 0}
     job = context.queries.get(job_id)
@@ -67,18 +69,18 @@ def status(job_id: str) -> Response:
 def _snapshot(job: Job) -> Response:
     headers = {"ETag": f'"{job.version}"', "Cache-Control": "private, no-cache"}
     if job.status in GONE:
-        return json_answer(here().presenter.present(job), 410, headers)
+        return json_answer(deps().presenter.present(job), 410, headers)
     if not job.terminal:
         headers["Retry-After"] = poll_after()
     if parsing.holds(job.version):
         return Response(status=304, headers=headers)
-    return json_answer(here().presenter.present(job), 200, headers)
+    return json_answer(deps().presenter.present(job), 200, headers)
 
 
 @blueprint.route("/v1/download/status/<job:job_id>/files")
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="A page of the job's files", schema=FilesSchema),
+        ResponseSpec(status=200, meaning="A page of the job's files", schema=FilesSchema),
         query=PAGE_QUERY,
         refusals=(404,),
     )
@@ -87,8 +89,8 @@ def files(job_id: str) -> Response:
     """How each file of a job fares, in the order of the request."""
     job_id = parsing.job_id(job_id)
     asked = parsing.query(PAGE_QUERY)
-    start = cursors.offset(asked["cursor"])
-    queries = here().queries
+    start = pagination.offset(asked["cursor"])
+    queries = deps().queries
     file_ids = queries.spec(job_id).file_ids
     end = start + asked["limit"]
     return json_answer(
@@ -96,7 +98,7 @@ def files(job_id: str) -> Response:
             "jobId": job_id,
             "totalFiles": len(file_ids),
             "files": [_file(report) for report in queries.files(job_id, file_ids[start:end])],
-            "nextCursor": cursors.encode(end) if end < len(file_ids) else None,
+            "nextCursor": pagination.encode(end) if end < len(file_ids) else None,
         }
     )
 
@@ -115,14 +117,14 @@ def _file(report: FileReport) -> dict[str, Any]:
 @blueprint.route("/v1/download/<job:job_id>")
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="With Accept: application/json", schema=ResultSchema),
-        Answer(status=302, meaning="To a freshly signed link", headers=("Location",)),
+        ResponseSpec(status=200, meaning="With Accept: application/json", schema=ResultSchema),
+        ResponseSpec(status=302, meaning="To a freshly signed link", headers=("Location",)),
         refusals=(404, 409, 410),
     )
 )
 def result(job_id: str) -> Response:
     """The finished archive: a redirect to it, or its link as JSON."""
-    context = here()
+    context = deps()
     job = context.queries.get(parsing.job_id(job_id))
     url, expires_at = context.presenter.link(job)
     artifact = job.artifact
@@ -150,7 +152,7 @@ def _wants_json() -> bool:
 
 
 def _no_archive(job: Job) -> Exception:
-    shown = here().presenter.present(job)
+    shown = deps().presenter.present(job)
     if job.status is JobState.FAILED:
         return JobFailed(shown, job.failure.message if job.failure else "")
     if job.status is JobState.CANCELLED:
@@ -161,7 +163,7 @@ def _no_archive(job: Job) -> Exception:
 
 
 _CANCELLED = operation(
-    Answer(status=200, meaning="It is cancelled, now or before", schema=CancelledSchema),
+    ResponseSpec(status=200, meaning="It is cancelled, now or before", schema=CancelledSchema),
     refusals=(404, 409),
 )
 
@@ -171,7 +173,7 @@ _CANCELLED = operation(
 @blueprint.doc(**_CANCELLED)
 def cancel(job_id: str) -> Response:
     """Cancel a job that is not finished; a running one stops within a second."""
-    job = here().jobs.cancel(parsing.job_id(job_id))
+    job = deps().jobs.cancel(parsing.job_id(job_id))
     return json_answer(
         {"jobId": job.id, "status": job.status.value, "message": "The job is cancelled"}
     )
@@ -179,13 +181,15 @@ def cancel(job_id: str) -> Response:
 
 @blueprint.route("/v1/download/jobs")
 @blueprint.doc(
-    **operation(Answer(status=200, meaning="A page of jobs", schema=JobsSchema), query=JOBS_QUERY)
+    **operation(
+        ResponseSpec(status=200, meaning="A page of jobs", schema=JobsSchema), query=JOBS_QUERY
+    )
 )
 def jobs() -> Response:
     """The caller's own jobs, newest first."""
-    context = here()
+    context = deps()
     asked = parsing.query(JOBS_QUERY)
-    before = cursors.position(asked["cursor"])
+    before = pagination.position(asked["cursor"])
     page, more = context.remembered.page(
         g.caller.user, before=before, limit=asked["limit"], status=asked["status"]
     )
@@ -193,6 +197,6 @@ def jobs() -> Response:
     return json_answer(
         {
             "jobs": [context.presenter.present(job) for job in page],
-            "nextCursor": cursors.encode([last.created_at, last.id]) if last else None,
+            "nextCursor": pagination.encode([last.created_at, last.id]) if last else None,
         }
     )

@@ -12,10 +12,10 @@ from flask import Flask, Response, current_app, render_template, request, send_f
 from flask_smorest import Api, Blueprint
 
 from api import problems
-from api.answers import json_answer
-from api.edge import PAGE_POLICY
-from api.openapi import VERSION, Answer, complete, operation
-from api.schemas.answers import AboutSchema
+from api.openapi import VERSION, ResponseSpec, complete, operation
+from api.request_hooks import PAGE_POLICY
+from api.responses import json_answer
+from api.schemas.responses import AboutSchema
 
 WEB: Final = Path(__file__).parents[2] / "web" / "dist"
 _PAGES: Final = Path(__file__).parents[1] / "pages"
@@ -30,8 +30,8 @@ documents = PlainBlueprint("documents", __name__, template_folder="../pages")
 @blueprint.route("/")
 @blueprint.doc(
     **operation(
-        Answer(status=200, meaning="To programs", schema=AboutSchema),
-        Answer(status=200, meaning="To a browser", media="text/html"),
+        ResponseSpec(status=200, meaning="To programs", schema=AboutSchema),
+        ResponseSpec(status=200, meaning="To a browser", media="text/html"),
     )
 )
 def index() -> Response:

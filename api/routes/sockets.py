@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, g, request
 
 from api import parsing
-from api.access import CLOSE_CODES
+from api.auth.authorization import CLOSE_CODES
 from api.errors import ValidationFailed
 from api.live import websocket
-from api.live.events import Form
-from api.live.handover import Handover, HandoverResponse
-from api.routes.events import known_version, live_updates
+from api.live.messages import Form
+from api.routes.streams import known_version, live_updates
+from api.server.hijacking import Hijack, HijackResponse
 from common.errors import LonghaulError
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def web_socket(job_id: str) -> Response:
         headers = websocket.accept(request.environ)
     except ValueError as error:
         raise ValidationFailed({"Upgrade": [str(error)]}) from None
-    return HandoverResponse(_conversation(job_id), 101, headers)
+    return HijackResponse(_conversation(job_id), 101, headers)
 
 
-def _conversation(job_id: str) -> Handover:
+def _conversation(job_id: str) -> Hijack:
     since = known_version()
     try:
         if refusal := g.get("refusal"):
@@ -46,12 +46,12 @@ def _conversation(job_id: str) -> Handover:
     except LonghaulError as error:
         # A browser tells its page nothing of a refused handshake, but the code of a close.
         code = CLOSE_CODES.get(type(error), websocket.TRY_LATER)
-        return Handover(partial(_refuse, code), _nothing)
+        return Hijack(partial(_refuse, code), _nothing)
 
     def start(connection: _socket.socket, head: bytes) -> None:
         live.start(opened, connection, head, since, job)
 
-    return Handover(start, partial(live.abandon, opened))
+    return Hijack(start, partial(live.abandon, opened))
 
 
 def _refuse(code: int, connection: _socket.socket, head: bytes) -> None:

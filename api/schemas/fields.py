@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 from marshmallow import ValidationError, fields
 
-from api.context import here
-from common.callbacks import CallbackRefused, check_callback_url
+from api.dependencies import deps
+from common.callback_urls import CallbackRefused, check_callback_url
 
 METADATA_BYTES: Final = 4096
 METADATA_DEPTH: Final = 32
@@ -32,7 +32,7 @@ class FileIds(fields.Field[tuple[int, ...]]):
         data: Any,
         **kwargs: Any,
     ) -> tuple[int, ...]:
-        most = here().file_ids.most
+        most = deps().file_ids.most
         if not isinstance(value, list) or not 1 <= len(value) <= most:
             raise ValidationError(f"A list of 1 to {most} file ids")
         return tuple(dict.fromkeys(map(file_id, value)))
@@ -40,7 +40,7 @@ class FileIds(fields.Field[tuple[int, ...]]):
 
 def file_id(value: object) -> int:
     """Raises marshmallow's ``ValidationError`` when it is none."""
-    rules = here().file_ids
+    rules = deps().file_ids
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or not rules.smallest <= value <= rules.largest:
@@ -73,7 +73,7 @@ class CallbackUrl(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            check_callback_url(text or "", allow_private=here().private_callbacks)
+            check_callback_url(text or "", allow_private=deps().private_callbacks)
         except CallbackRefused as refused:
             raise ValidationError(refused.message) from None
         return text

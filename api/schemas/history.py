@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
-from api.schemas.answers import FILE_STATES
 from api.schemas.job import JobSchema
 from api.schemas.members import AnswerSchema, choice, count, member, string, time
+from api.schemas.responses import FILE_STATES
 from common.jobs.transitions import JobState
 
 #: Hours that can be asked for at once: a month.
@@ -65,7 +65,7 @@ class RecordedDeliverySchema(AnswerSchema):
     state = string("What became of the webhook by it")
 
 
-class DossierSchema(AnswerSchema):
+class JobRecordSchema(AnswerSchema):
     """All that was recorded of one job."""
 
     job = member(fields.Nested, nested=JobSchema)

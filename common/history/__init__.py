@@ -1,7 +1,7 @@
 """What happened to every job, kept in PostgreSQL long after the job store has forgotten it."""
 
 from common.history.database import migrate, open_engine
-from common.history.reading import HistoryReader
-from common.history.recording import Change, HistoryWriter
+from common.history.reader import HistoryReader
+from common.history.writer import Change, HistoryWriter
 
 __all__ = ["Change", "HistoryReader", "HistoryWriter", "migrate", "open_engine"]

@@ -11,8 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from api import gunicorn
-from api.schemas.answers import StatisticsSchema
+from api import gunicorn_conf
+from api.schemas.responses import StatisticsSchema
 from common.settings import Settings
 from tests.contracts.deployment import BIN, nginx_seconds, run
 
@@ -79,7 +79,7 @@ def test_a_pod_has_longer_to_end_than_it_needs(deployments: dict[str, dict[str, 
         return seconds
 
     assert grace("worker") > Settings().drain_grace
-    assert grace("api") > _pause(deployments["api"]) + gunicorn.graceful_timeout
+    assert grace("api") > _pause(deployments["api"]) + gunicorn_conf.graceful_timeout
     assert grace("nginx") > _pause(deployments["nginx"]) + nginx_seconds(
         "nginx.conf", "worker_shutdown_timeout"
     )

@@ -16,10 +16,10 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from api import metrics as of_the_api
-from api.queue_figures import QueueFigures
+from api.queue_metrics import QueueMetrics
+from common.job_store.state_log import StateLog
+from common.job_store.stats import QueueStatistics
 from common.observability import metrics as of_all
-from common.store.journal import Journal
-from common.store.stats import QueueStatistics
 from worker import metrics as of_workers
 
 ROOT = Path(__file__).parents[2]
@@ -60,8 +60,8 @@ def metrics() -> list[Metric]:
         if isinstance(wrapper, MetricWrapperBase)
     ]
     redis = fakeredis.FakeRedis(decode_responses=True)
-    Journal(redis, "history", "h").join()
-    for family in QueueFigures(QueueStatistics(redis), redis).collect():
+    StateLog(redis, "history", "h").join()
+    for family in QueueMetrics(QueueStatistics(redis), redis).collect():
         labels = tuple(family.samples[0].labels)
         found.append(Metric(family.name, family.type, labels, family.documentation))
     return found

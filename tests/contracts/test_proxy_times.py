@@ -7,7 +7,7 @@ from typing import Any
 
 import hcl2
 
-from api import gunicorn
+from api import gunicorn_conf
 from common.settings import Settings
 from tests.contracts.deployment import ROOT, nginx_seconds
 
@@ -26,7 +26,7 @@ def _balancer() -> dict[str, Any]:
 
 
 def test_idle_connections_are_closed_by_the_side_that_sends_requests() -> None:
-    assert nginx_seconds("http/upstream.conf", "keepalive_timeout") < gunicorn.keepalive
+    assert nginx_seconds("http/upstream.conf", "keepalive_timeout") < gunicorn_conf.keepalive
     assert _balancer()["idle_timeout"] < _keepalive_of_nginx()
 
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from client import Longhaul
-from stack.catalogue import SMALL
+from stack.sample_catalog import SMALL
 from stack.system import System
-from tests.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ import pytest
 
 from client import ApiProblem, JobUnsuccessful, Longhaul
 from client.watch import Transport
-from stack.catalogue import MISSING_ID, SMALL
-from stack.parts import ROOT
+from stack.components import ROOT
+from stack.sample_catalog import MISSING_ID, SMALL
 from stack.system import System
 
 IDS = [sample.file_id for sample in SMALL]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from client import Longhaul, cli
-from stack.parts import ROOT
+from stack.components import ROOT
 from stack.process import free_port, wait_until
 from stack.system import System
-from tests.origin import Origin, Page
+from tests.support.http_origin import Origin, Page
 
 GOOD, SLOW, ILL, MISSING = 10_001, 10_002, 10_003, 10_404
 USER = "terminal"

@@ -53,7 +53,7 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     log = tmp_path_factory.mktemp("api") / "log"
     process = Process(
         "api",
-        [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.py", "api.wsgi:app"],
+        [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"],
         env={**environment, "PORT": str(port)},
         cwd=ROOT,
         output=log,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stack.components import ROOT
 from stack.demo import FILE_IDS
-from stack.parts import ROOT
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -13,11 +13,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from common.storage import ObjectStore
+from common.object_storage import ObjectStore
 from stack.process import free_port
 from stack.system import System
-from tests.e2e.large import GIB, MIB, PART, Client, chunked_origin, fill, peak_memory, resident_mib
-from tests.zip_tools import TOOLS
+from tests.support.large_files import (
+    GIB,
+    MIB,
+    PART,
+    Client,
+    chunked_origin,
+    fill,
+    peak_memory,
+    resident_mib,
+)
+from tests.support.zip_tools import TOOLS
 
 pytestmark = [
     pytest.mark.skipif(

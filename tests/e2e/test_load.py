@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.catalogue import SMALL
+from stack.sample_catalog import SMALL
 from stack.system import System
 
 USERS, JOBS = 50, 200

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from stack.catalogue import MISSING_ID, SMALL
-from tests.tcp_proxy import TcpProxy
+from stack.sample_catalog import MISSING_ID, SMALL
+from tests.support.tcp_proxy import TcpProxy
 
 
 def post(http: httpx.Client, *file_ids: int, **more: Any) -> dict[str, Any]:

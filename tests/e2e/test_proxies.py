@@ -24,12 +24,12 @@ import pytest
 
 from client import Longhaul
 from client.watch import Transport, Watch
-from stack.catalogue import BUCKET, Sample, s3_client
 from stack.nginx import Nginx, start_nginx, start_proxy
-from stack.samples import KIB
+from stack.sample_catalog import BUCKET, Sample, s3_client
+from stack.sample_files import KIB
 from stack.system import System
-from tests.e2e.websocket import messages
-from tests.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.websocket import messages
 
 pytestmark = pytest.mark.timeout(200)
 

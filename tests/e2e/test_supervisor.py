@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.parts import ROOT
+from stack.components import ROOT
 from stack.process import free_port, wait_until
 
 pytestmark = pytest.mark.timeout(180)

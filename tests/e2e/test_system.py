@@ -10,9 +10,9 @@ import pytest
 
 from client import ApiProblem, Job, Longhaul
 from client.watch import Transport
-from stack.catalogue import SMALL
 from stack.process import wait_until
-from stack.system import PartDied, System
+from stack.sample_catalog import SMALL
+from stack.system import ComponentDied, System
 
 IDS = [sample.file_id for sample in SMALL]
 
@@ -60,7 +60,7 @@ def test_a_worker_that_was_killed_is_noticed_by_check_only_if_nobody_asked(own: 
     own.check()
     name = own.add_worker()
     own.processes[name].kill()
-    with pytest.raises(PartDied, match=f"{name} ended by itself with code -9"):
+    with pytest.raises(ComponentDied, match=f"{name} ended by itself with code -9"):
         own.check()
     own.kill_part(name)
 

@@ -12,8 +12,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from stack.catalogue import SMALL
 from stack.process import wait_until
+from stack.sample_catalog import SMALL
 from stack.system import System
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

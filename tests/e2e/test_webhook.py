@@ -8,10 +8,10 @@ import httpx
 import orjson
 from standardwebhooks import Webhook
 
-from stack.catalogue import SMALL
 from stack.process import wait_until
+from stack.sample_catalog import SMALL
 from stack.system import System
-from tests.receiver import running
+from tests.support.webhook_receiver import running
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -18,11 +18,11 @@ from typing import Final
 
 import httpx
 
+from common.job_store import keys
 from common.jobs.transitions import JobState
-from common.store import keys
-from tests.faults.arena import Arena, wait_for
-from tests.faults.figures import percentile
-from tests.faults.house import House
+from tests.faults.environment import Arena, wait_for
+from tests.faults.helpers import House
+from tests.faults.statistics import percentile
 
 #: Jobs whose worker is killed.
 KILLED: Final = 60

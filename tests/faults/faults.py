@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tests.faults.arena import Arena
-from tests.s3_proxy import ANY_REQUEST
+from tests.faults.environment import Arena
+from tests.support.s3_proxy import ANY_REQUEST
 
 #: A fault gets the arena and a source of chance; it returns when all is mended again.
 Inject = Callable[[Arena, random.Random], None]

@@ -16,11 +16,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from tests.faults.arena import Arena
-from tests.faults.crowd import Crowd
+from tests.faults.clients import StreamLoop
+from tests.faults.environment import Arena
 from tests.faults.faults import LINES, PROCESSES, Inject
-from tests.faults.figures import percentile
-from tests.faults.ledger import Ledger, Verdict
+from tests.faults.invariants import DeliveryOutcome, FileChecksums
+from tests.faults.statistics import percentile
 
 #: Seconds after the last fault within which everything has to be finished.
 SETTLE = 180.0
@@ -45,8 +45,8 @@ class Soak:
         #: Jobs that are let in for each fault, and for each round without one.
         self._share = math.ceil(jobs / faults)
         rounds = faults + self._strikes.count(())
-        self.ledger = Ledger(arena)
-        self.crowd = Crowd(arena, jobs=self._share * rounds, users=40, seed=seed)
+        self.ledger = FileChecksums(arena)
+        self.crowd = StreamLoop(arena, jobs=self._share * rounds, users=40, seed=seed)
         #: Fault -> seconds from its mending until every job let in before had ended.
         self.recovered: dict[str, list[float]] = defaultdict(list)
         self._let_in = 0
@@ -119,7 +119,7 @@ def _name(strike: Strike) -> str:
     return strike[0].__name__ if strike else "(no fault)"
 
 
-def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> Verdict:
+def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> DeliveryOutcome:
     """Run it and print the scoreboard."""
     with Arena(state, workers=3, seed=seed) as arena:
         run = Soak(arena, jobs=jobs, faults=faults, seed=seed)

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.catalogue import SMALL
 from stack.process import wait_until
+from stack.sample_catalog import SMALL
 from stack.system import System
 
 #: Bytes of the disk (SeaweedFS keeps a gigabyte free for each volume), and seconds without room.

@@ -23,11 +23,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from common.history import open_engine
 from common.history.rows import change_row
 from common.history.tables import CHANGES, JOBS
+from common.job_store.client import open_client
+from common.job_store.state_log import StateLog
 from common.jobs.model import Job
-from common.store.client import open_client
-from common.store.journal import Journal
-from stack.catalogue import SMALL
 from stack.process import wait_until
+from stack.sample_catalog import SMALL
 from stack.system import System
 
 OUTAGE = float(os.environ.get("OUTAGE") or 5)
@@ -90,7 +90,7 @@ def redis(system: System) -> Iterator[Redis]:
     client.close()
 
 
-def _journal(audit: Journal) -> list[Job]:
+def _journal(audit: StateLog) -> list[Job]:
     """All changes of state that the journal holds, oldest first."""
     found: list[Job] = []
     while entries := audit.read(count=1_000):
@@ -117,7 +117,7 @@ def test_history_equals_the_journal_after_postgresql_was_killed(
     system: System, engine: Engine, redis: Redis
 ) -> None:
     # A reader of its own: the journal keeps what its slowest reader has not seen.
-    audit = Journal(redis, "audit", "audit")
+    audit = StateLog(redis, "audit", "audit")
     audit.join()
     posters = Posters(system.base_url)
     try:

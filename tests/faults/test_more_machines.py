@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.catalogue import SMALL
 from stack.process import wait_until
+from stack.sample_catalog import SMALL
 from stack.system import System
-from tests import rabbit
-from tests.topologies import Node, cluster, sentinels
+from tests.support import rabbitmq
+from tests.support.valkey_topologies import Node, cluster, sentinels
 
 JOBS = 12
 
@@ -34,9 +34,9 @@ def test_jobs_outlive_a_node_of_the_cluster(tmp_path: Path) -> None:
         system = System(tmp_path / "system", files=SMALL, workers=0)
         # Without RabbitMQ the system's own Valkey, which is not the store here, is the broker.
         broker = system.redis_url
-        if rabbit.installed():
+        if rabbitmq.installed():
             (tmp_path / "rabbitmq").mkdir()
-            broker = held.enter_context(rabbit.rabbitmq(tmp_path / "rabbitmq"))
+            broker = held.enter_context(rabbitmq.rabbitmq(tmp_path / "rabbitmq"))
         system.env.update(REDIS_URL=url, BROKER_URL=broker)
         _run(system, nodes)
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from common.job_store import keys
 from common.jobs.model import Job
-from common.store import keys
-from tests.faults.arena import Arena, wait_for
-from tests.faults.house import House
+from tests.faults.environment import Arena, wait_for
+from tests.faults.helpers import House
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from stack.catalogue import SMALL
 from stack.process import wait_until
+from stack.sample_catalog import SMALL
 from stack.system import System
-from tests.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy
 
 JOBS = 20
 #: Seconds that the storage is away.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from common.store.client import open_client
+from common.job_store.client import open_client
 from stack.services import Valkey
 
 

@@ -15,10 +15,10 @@ from redis.connection import AbstractConnection
 
 from api.app import create_app
 from common.bootstrap import assemble
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore
 from common.jobs.model import Artifact, Progress
 from common.settings import Settings
-from common.store.client import open_client
-from common.store.jobs import JobStore
 from stack.services import start_valkey
 
 INITIATE = "/v1/download/initiate"

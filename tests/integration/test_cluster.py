@@ -10,30 +10,30 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from common.celery_app import PRIORITIES
+from common.job_store import keys
+from common.job_store.client import open_client
+from common.job_store.cluster import Cluster, uptime
+from common.job_store.dead_letters import DeadLetters
+from common.job_store.jobs import JobStore, Limits
+from common.job_store.pause import Pause
+from common.job_store.queries import JobQueries
+from common.job_store.state_log import StateLog, backlog, forget_consumers, trim
+from common.job_store.stats import QueueStatistics
+from common.job_store.subscription import EventSubscription, open_feeds
+from common.job_store.sweeper import Sweeper
+from common.job_store.webhook_deliveries import WebhookDeliveries
+from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import Failure, JobSpec
-from common.queue import LANES
-from common.store import keys
-from common.store.client import open_client
-from common.store.cluster import Cluster, uptime
-from common.store.dead_letters import DeadLetters
-from common.store.deliveries import Deliveries
-from common.store.feed import EventFeed, open_feeds
-from common.store.jobs import JobStore, Limits
-from common.store.journal import Journal, backlog, forget_consumers, trim
-from common.store.pause import Pause
-from common.store.presence import Presence, Workers
-from common.store.queries import JobQueries
-from common.store.stats import QueueStatistics
-from common.store.sweeper import Sweeper
 from stack.process import wait_until
-from tests.topologies import Node, cluster
+from tests.support.valkey_topologies import Node, cluster
 from tests.unit.conftest import RecordedWakeUps
 
 USERS = [f"user-{number}" for number in range(40)]
 
 
 def busy() -> dict[str, int]:
-    return dict.fromkeys(LANES, 7)
+    return dict.fromkeys(PRIORITIES, 7)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(
 def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     redis: Redis, jobs: JobStore
 ) -> None:
-    journal = Journal(redis, "group", "reader")
+    journal = StateLog(redis, "group", "reader")
     journal.join()
     ids = create_all(jobs)
     failure = Failure(code="NETWORK_ERROR", message="", retryable=True)
@@ -95,7 +95,7 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
         jobs.fail(claim.lease, failure)
     entries = journal.read(count=1000)
     assert sorted(e.job.id for e in entries if e.job.terminal) == sorted(ids)
-    deliveries = Deliveries(redis)
+    deliveries = WebhookDeliveries(redis)
     deliveries.schedule([entry for entry in entries if entry.job.terminal])
     assert backlog(redis) == {"group": len(entries)}
     journal.ack(entries)
@@ -118,13 +118,13 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
 def test_a_worker_shows_itself_by_one_connection(running: tuple[str, Sequence[Node]]) -> None:
     own = open_client(running[0], patience=2, own_connection=True)
     watcher = open_client(running[0], patience=2)
-    Presence(own, "alice", slots=4, running=lambda: ()).beat()
-    assert [worker.name for worker in Workers(watcher).known()] == ["alice"]
+    WorkerRegistration(own, "alice", slots=4, running=lambda: ()).beat()
+    assert [worker.name for worker in WorkerRegistry(watcher).known()] == ["alice"]
     time.sleep(1.6)
-    assert Workers(watcher).dead() == []
+    assert WorkerRegistry(watcher).dead() == []
     own.close()
     time.sleep(0.1)
-    assert Workers(watcher).dead() == ["alice"]
+    assert WorkerRegistry(watcher).dead() == ["alice"]
 
 
 def test_the_feed_hears_of_jobs_on_every_node(redis: Redis, jobs: JobStore) -> None:
@@ -169,7 +169,7 @@ def _works(redis: Redis, jobs: JobStore) -> bool:
     return True
 
 
-def _watching(redis: Redis, ids: Sequence[str]) -> list[EventFeed]:
+def _watching(redis: Redis, ids: Sequence[str]) -> list[EventSubscription]:
     feeds = open_feeds(redis)
     assert len(feeds) == 16
     for number, feed in enumerate(feeds):
@@ -178,7 +178,7 @@ def _watching(redis: Redis, ids: Sequence[str]) -> list[EventFeed]:
     return feeds
 
 
-def _receive(feeds: Sequence[EventFeed], count: int) -> list[Any]:
+def _receive(feeds: Sequence[EventSubscription], count: int) -> list[Any]:
     """The first ``count`` changes that the feeds bring: job id and fields."""
     seen: list[Any] = []
     deadline = time.monotonic() + 10

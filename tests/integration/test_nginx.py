@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.edge import PAGE_POLICY
+from api.request_hooks import PAGE_POLICY
 from stack.nginx import Nginx, start_nginx
 from stack.process import free_port, wait_until
-from tests.integration.edge_backend import Backend
+from tests.support.nginx_backend import Backend
 
 STREAMS = ["/v1/download/subscribe/abc", "/v1/download/abc/stream"]
 CLOSED = [

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from stack.nginx import start_nginx
 from stack.process import accepts_connections, free_port, wait_until
-from tests.integration.edge_backend import Backend
+from tests.support.nginx_backend import Backend
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,17 @@ import pytest
 from redis import Redis
 
 from common.bootstrap import same_server
+from common.celery_app import QUEUE_PREFIX, Dispatcher, celery_app
+from common.job_store.jobs import JobStore
 from common.jobs.model import JobSpec, Priority
-from common.queue import QUEUE_PREFIX, Dispatcher, celery_app
-from common.store.jobs import JobStore
 from stack.process import wait_until
 from stack.services import Valkey
-from tests import rabbit
-from tests.tcp_proxy import TcpProxy
+from tests.support import rabbitmq
+from tests.support.tcp_proxy import TcpProxy
 
 pytestmark = [
     pytest.mark.skipif(
-        not rabbit.installed(), reason="Debian's rabbitmq-server is not installed on this machine"
+        not rabbitmq.installed(), reason="Debian's rabbitmq-server is not installed on this machine"
     ),
     # Erlang starts slowly where others are busy.
     pytest.mark.timeout(240),
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with rabbit.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as url:
+    with rabbitmq.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as url:
         yield url
 
 

@@ -10,14 +10,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.bootstrap import same_server
+from common.celery_app import PRIORITIES, QUEUE_PREFIX, Dispatcher, celery_app
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore
+from common.job_store.subscription import open_feeds
+from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import JobSpec
-from common.queue import LANES, QUEUE_PREFIX, Dispatcher, celery_app
-from common.store.client import open_client
-from common.store.feed import open_feeds
-from common.store.jobs import JobStore
-from common.store.presence import Presence, Workers
 from stack.process import wait_until
-from tests.topologies import Node, sentinels
+from tests.support.valkey_topologies import Node, sentinels
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def consume(url: str) -> list[str]:
     """Ids of the jobs in the queues, read as a worker reads them."""
     found = []
     with celery_app(url).connection_for_read() as connection, connection.channel() as channel:
-        for lane in LANES:
+        for lane in PRIORITIES:
             while message := channel.basic_get(QUEUE_PREFIX + lane, no_ack=True):
                 found.append(message.decode()[0][0])
     return found
@@ -44,7 +44,7 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     assert consume(url) == [job.id]
     own = open_client(url, patience=2, own_connection=True)
-    presence = Presence(own, "worker", slots=1, running=lambda: ())
+    presence = WorkerRegistration(own, "worker", slots=1, running=lambda: ())
     presence.beat()
     (feed,) = open_feeds(redis)
     feed.connect()
@@ -55,9 +55,9 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     print(f"\nthe store went on {time.monotonic() - killed:.1f} s after the death of the primary")
     time.sleep(1.6)
     # The new primary never saw the worker's connection; that is no proof of death.
-    assert Workers(redis).dead() == []
+    assert WorkerRegistry(redis).dead() == []
     presence.beat()
-    assert [worker.name for worker in Workers(redis).known()] == ["worker"]
+    assert [worker.name for worker in WorkerRegistry(redis).known()] == ["worker"]
     claim = jobs.claim(job.id, "worker")
     assert claim
     jobs.hand_back(claim.lease)

@@ -9,14 +9,14 @@ import orjson
 import pytest
 from redis import Redis
 
+from common.celery_app import PRIORITIES, QUEUE_PREFIX, Dispatcher, celery_app
 from common.errors import LeaseLost
+from common.job_store import keys
+from common.job_store import sweeper as sweeper_module
+from common.job_store.jobs import Claim, JobStore, Limits
+from common.job_store.pause import Pause
+from common.job_store.sweeper import Sweeper
 from common.jobs.model import Artifact, JobSpec, Priority, Progress, WakeUp
-from common.queue import LANES, QUEUE_PREFIX, Dispatcher, celery_app
-from common.store import keys
-from common.store import sweeper as sweeper_module
-from common.store.jobs import Claim, JobStore, Limits
-from common.store.pause import Pause
-from common.store.sweeper import Sweeper
 from stack.services import Valkey
 
 JOBS = 10_000
@@ -58,7 +58,7 @@ class House:
 
     def read(self) -> WakeUp | None:
         """The next message, as a worker's consumer gets it."""
-        for lane in LANES:
+        for lane in PRIORITIES:
             message = self.redis.rpop(QUEUE_PREFIX + lane)
             if message is not None:
                 (job_id, lane, sent), *_ = orjson.loads(orjson.loads(message)["body"])
@@ -73,13 +73,13 @@ class House:
         return claim
 
     def messages(self) -> int:
-        return sum(self.redis.llen(QUEUE_PREFIX + lane) for lane in LANES)
+        return sum(self.redis.llen(QUEUE_PREFIX + lane) for lane in PRIORITIES)
 
     def waiting(self) -> int:
         return sum(
             self.redis.zcard(keys.of_partition("waiting", tag, lane))
             for tag in keys.all_tags()
-            for lane in LANES
+            for lane in PRIORITIES
         )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from kombu import Connection
 from redis import Redis
 
+from common.celery_app import DOWNLOAD_TASK, PRIORITIES, Dispatcher, celery_app
+from common.job_store.jobs import JobStore
 from common.jobs.model import JobSpec, WakeUp
-from common.queue import DOWNLOAD_TASK, LANES, Dispatcher, celery_app
-from common.store.jobs import JobStore
 from stack.services import Valkey
 
 
@@ -67,6 +67,6 @@ def test_a_message_that_celery_sends_goes_to_its_lane_only(valkey: Valkey, redis
 def test_the_dispatcher_counts_the_messages_of_each_lane(valkey: Valkey, redis: Redis) -> None:
     app = celery_app(valkey.url)
     dispatcher = Dispatcher(app, same_server=True)
-    assert dispatcher.waiting() == dict.fromkeys(LANES, 0)
+    assert dispatcher.waiting() == dict.fromkeys(PRIORITIES, 0)
     JobStore(redis, dispatcher).create("alice", JobSpec(file_ids=(1,)))
     assert dispatcher.waiting() == {"high": 0, "normal": 1, "low": 0}

@@ -11,16 +11,16 @@ import pytest
 from redis import Redis
 from standardwebhooks import Webhook
 
+from common.celery_app import Dispatcher, celery_app
+from common.job_store import keys
+from common.job_store.jobs import JobStore
+from common.job_store.state_log import StateLog
+from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.jobs.model import Job, JobSpec
-from common.queue import Dispatcher, celery_app
-from common.store import keys
-from common.store.deliveries import Deliveries
-from common.store.jobs import JobStore
-from common.store.journal import Journal
 from stack.process import wait_until
 from stack.services import Valkey
-from tests.receiver import Receiver, running
-from worker.webhooks import Courier, Poster, WebhookThread
+from tests.support.webhook_receiver import Receiver, running
+from worker.webhooks import Poster, WebhookSender, WebhookThread
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 
@@ -41,8 +41,8 @@ def present(job: Job) -> dict[str, Any]:
 
 
 def webhooks(redis: Redis, name: str = "worker") -> WebhookThread:
-    courier = Courier(Poster(lambda _: True), present=present, secret=" ".join(SECRETS))
-    return WebhookThread(Journal(redis, "webhooks", name), Deliveries(redis), courier)
+    courier = WebhookSender(Poster(lambda _: True), present=present, secret=" ".join(SECRETS))
+    return WebhookThread(StateLog(redis, "webhooks", name), WebhookDeliveries(redis), courier)
 
 
 def cancelled(jobs: JobStore, url: str, user: str = "alice") -> Job:
@@ -71,7 +71,7 @@ def test_a_webhook_is_signed_and_shaped_by_the_standard(
 def test_a_refused_webhook_is_posted_again_under_the_same_id(
     jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.webhooks.delivery.PAUSES", (0.01,) * 9)
+    monkeypatch.setattr("worker.webhooks.sender.PAUSES", (0.01,) * 9)
     receiver.answers = [(500, {}), (302, {"Location": "http://127.0.0.1/"}), (200, {})]
     job = cancelled(jobs, receiver.url())
     thread = webhooks(redis)
@@ -80,7 +80,7 @@ def test_a_refused_webhook_is_posted_again_under_the_same_id(
     wait_until(lambda: _state(redis, job) == "delivered", "the log")
     thread.stop()
     assert len({post.headers["webhook-id"] for post in posts}) == 1
-    (record,) = Deliveries(redis).of_job(job.id)
+    (record,) = WebhookDeliveries(redis).of_job(job.id)
     assert [attempt.status for attempt in record.attempts] == [500, 302, 200]
 
 
@@ -91,7 +91,7 @@ def test_a_job_without_callback_url_and_one_still_running_send_nothing(
     other = jobs.create("bob", JobSpec(file_ids=(2,))).job
     jobs.cancel(other.id)
     webhooks(redis).schedule()
-    assert Deliveries(redis).take(limit=100, lease=60) == []
+    assert WebhookDeliveries(redis).take(limit=100, lease=60) == []
 
 
 def test_a_user_whose_receiver_hangs_holds_up_nobody_elses_webhooks(
@@ -118,7 +118,7 @@ def test_a_user_whose_receiver_hangs_holds_up_nobody_elses_webhooks(
 def test_a_worker_killed_between_reading_and_scheduling_loses_nothing(
     jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dead = Journal(redis, "webhooks", "dead")
+    dead = StateLog(redis, "webhooks", "dead")
     dead.join()
     cancelled(jobs, receiver.url())
     assert len(dead.read(count=10)) == 2
@@ -148,5 +148,5 @@ def test_many_workers_deliver_each_webhook_once(
 
 
 def _state(redis: Redis, job: Job) -> str | None:
-    records = Deliveries(redis).of_job(job.id)
+    records = WebhookDeliveries(redis).of_job(job.id)
     return records[0].state if records else None

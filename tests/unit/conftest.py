@@ -8,10 +8,10 @@ import fakeredis
 import pytest
 from redis import Redis
 
+from common.job_store.jobs import JobStore, Limits
+from common.job_store.queries import JobQueries
+from common.job_store.sweeper import Sweeper
 from common.jobs.model import WakeUp
-from common.store.jobs import JobStore, Limits
-from common.store.queries import JobQueries
-from common.store.sweeper import Sweeper
 
 
 class RecordedWakeUps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from tests.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy
 
 
 def test_the_server_sees_at_once_that_a_client_died_with_unread_data() -> None:

@@ -1,6 +1,6 @@
 """Gathers files into one ZIP in the object storage."""
 
 from worker.archive.build import build
-from worker.archive.request import ArchiveRequest
+from worker.archive.request import BuildRequest
 
-__all__ = ["ArchiveRequest", "build"]
+__all__ = ["BuildRequest", "build"]

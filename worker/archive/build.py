@@ -7,26 +7,26 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from common.errors import FileMissing, ProcessingError
+from common.errors import FileNotFound, ProcessingError
 from common.jobs.model import Artifact, OnMissing
-from common.storage import ObjectStore
-from worker.archive import names
-from worker.archive.blueprint import draw
-from worker.archive.compose import clear_away, compose, find
-from worker.archive.journal import Checkpoint, Forgetful, Journal
-from worker.archive.layout import Geometry
-from worker.archive.members import Member, accepted, members_of
-from worker.archive.pace import Pace
-from worker.archive.plan import Unplannable
-from worker.archive.previous import Previous, load_previous, remember
-from worker.archive.request import ZIP_TYPE, ArchiveRequest
+from common.object_storage import ObjectStore
+from common.sources import Missing, Source, SourceFile
+from common.task_group import TaskGroup
+from worker.archive.build_lock import BuildLock, KeepLock, NoLock, waiting_for
+from worker.archive.composing.compose import clear_away, compose, find
+from worker.archive.composing.previous_archive import PreviousArchive, load_previous, remember
+from worker.archive.composing.state import ArchivePlan, BuildTools, StoredArchive
+from worker.archive.composing.upload_log import Checkpoint, NoUploadLog, UploadLog
+from worker.archive.min_rate import MinRate
+from worker.archive.planning.archive_plan import make_archive_plan
+from worker.archive.planning.layout import Geometry
+from worker.archive.planning.members import Member, accepted, members_of
+from worker.archive.planning.plan import PlanError
+from worker.archive.request import ZIP_TYPE, BuildRequest
 from worker.archive.streaming import stream_archive
-from worker.archive.turns import Alone, KeepingTurn, Turn, waiting_for
-from worker.archive.work import Blueprint, Stored, Tools
-from worker.control import Control
-from worker.crew import Crew
+from worker.archive.zip_format import names
+from worker.attempt.control import Control
 from worker.metrics import ARCHIVE_BYTES
-from worker.sources import Missing, Source, SourceEntry
 
 #: Seconds that a finished archive is handed out again; the bucket's rules keep it a day longer
 #: than a job needs it.
@@ -37,18 +37,18 @@ REUSABLE_FOR = 86_400.0
 class Engine:
     """How archives are built here, and where this job's progress is kept."""
 
-    checkpoint: Checkpoint = field(default_factory=Forgetful)
+    checkpoint: Checkpoint = field(default_factory=NoUploadLog)
     geometry: Geometry = field(default_factory=Geometry)
     #: The store copies ranges of objects by itself; see ``probe.py``.
     can_copy: bool = True
     #: The turn at building the plan with the given id.
-    turn: Callable[[str], Turn] = lambda _: Alone()
+    turn: Callable[[str], BuildLock] = lambda _: NoLock()
     #: Told how an archive came to be: counts by name, those of ``work.Tally`` among them.
     report: Callable[[Mapping[str, int]], None] = lambda _: None
 
 
 def build(
-    request: ArchiveRequest,
+    request: BuildRequest,
     *,
     source: Source,
     store: ObjectStore,
@@ -60,9 +60,9 @@ def build(
     Raises a DownloadError, or the Interrupted that ``control.check()`` raises, within a second.
     """
     engine = engine or Engine()
-    pace = Pace(control, min_rate=request.min_rate, window=request.rate_window)
-    crew = Crew(pace)
-    tools = Tools(source=source, store=store, control=control, pace=pace, crew=crew)
+    pace = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
+    crew = TaskGroup(pace)
+    tools = BuildTools(source=source, store=store, control=control, pace=pace, crew=crew)
     previous = crew.call(
         lambda: load_previous(store, request.bucket, request.file_ids, stop=crew.stop)
     )
@@ -88,7 +88,7 @@ def build(
             stored = _streamed(members, noted, request, tools, engine)
             engine.report({"streamed": 1, "through_worker": stored.size})
             ARCHIVE_BYTES.labels("streamed").inc(stored.size)
-    except FileMissing as error:
+    except FileNotFound as error:
         if request.on_missing is OnMissing.SKIP:
             raise ProcessingError("A file went away; the next attempt goes without it") from error
         raise
@@ -107,11 +107,11 @@ def build(
 def _composed(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
-    request: ArchiveRequest,
-    tools: Tools,
+    request: BuildRequest,
+    tools: BuildTools,
     engine: Engine,
-    previous: Previous | None,
-) -> Stored | None:
+    previous: PreviousArchive | None,
+) -> StoredArchive | None:
     """The archive, found or composed; None if its files do not allow that."""
     if not all(m.entry.ranged and m.entry.etag and m.entry.size is not None for m in members):
         return None
@@ -119,18 +119,18 @@ def _composed(
     if blueprint is None:
         return None
 
-    def look() -> Stored | None:
+    def look() -> StoredArchive | None:
         stored = tools.crew.call(lambda: find(blueprint, tools.store, tools.crew.stop))
         return stored if stored is not None and _fresh(stored) else None
 
     turn = engine.turn(blueprint.plan_id)
     with waiting_for(turn, tools.pace, look) as found:
         if found is not None:
-            clear_away(tools.store, Journal.load(engine.checkpoint))
+            clear_away(tools.store, UploadLog.load(engine.checkpoint))
             _all_done(members, tools.control)
             engine.report({"found": 1})
             return found
-        tools = replace(tools, crew=Crew(KeepingTurn(tools.pace, turn)))
+        tools = replace(tools, crew=TaskGroup(KeepLock(tools.pace, turn)))
         if previous is not None and not tools.crew.call(partial(previous.exists, tools)):
             previous = None
         stored, work = compose(blueprint, tools, engine.checkpoint, previous)
@@ -141,14 +141,14 @@ def _composed(
 
 def _drawn(
     members: Sequence[Member], missing: Sequence[Missing] | None, bucket: str, engine: Engine
-) -> Blueprint | None:
+) -> ArchivePlan | None:
     """A blueprint with copies; one without where those would be too many; None: none fits."""
     for can_copy in (True, False) if engine.can_copy else (False,):
         try:
-            return draw(
+            return make_archive_plan(
                 members, missing, bucket=bucket, geometry=engine.geometry, can_copy=can_copy
             )
-        except Unplannable:
+        except PlanError:
             continue
     return None
 
@@ -156,17 +156,17 @@ def _drawn(
 def _streamed(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
-    request: ArchiveRequest,
-    tools: Tools,
+    request: BuildRequest,
+    tools: BuildTools,
     engine: Engine,
-) -> Stored:
+) -> StoredArchive:
     key = f"jobs/{request.job_id}/{request.attempt_token}/{archive_name(request)}"
     return stream_archive(
         members, missing, key=key, request=request, tools=tools, equal=engine.geometry.equal
     )
 
 
-def _fresh(stored: Stored) -> bool:
+def _fresh(stored: StoredArchive) -> bool:
     """Young enough to outlive the link that the job is about to get."""
     age = datetime.now(UTC) - (stored.modified or datetime.min.replace(tzinfo=UTC))
     return age.total_seconds() < REUSABLE_FOR
@@ -179,13 +179,13 @@ def _all_done(members: Sequence[Member], control: Control) -> None:
         control.file_done(entry.file_id, state="done", size=entry.size, name=member.name)
 
 
-def archive_name(request: ArchiveRequest) -> str:
+def archive_name(request: BuildRequest) -> str:
     """What the client's archive is called: safe, and ending in ``.zip``."""
     name = names.safe_name(request.file_name or "", fallback=f"download-{request.job_id}.zip")
     return name if name.lower().endswith(".zip") else f"{name}.zip"
 
 
-def _direct(entry: SourceEntry, location: tuple[str, str], control: Control) -> Artifact:
+def _direct(entry: SourceFile, location: tuple[str, str], control: Control) -> Artifact:
     name = names.safe_name(entry.name, fallback=f"file-{entry.file_id}")
     control.advance(entry.size or 0)
     control.file_done(entry.file_id, state="done", size=entry.size, name=name)

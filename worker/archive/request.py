@@ -10,7 +10,7 @@ ZIP_TYPE = "application/zip"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchiveRequest:
+class BuildRequest:
     """One attempt of one job."""
 
     job_id: str

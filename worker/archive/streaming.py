@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.errors import FileTooLarge
-from common.storage import Part
-from worker.archive.crc import crc32, join
-from worker.archive.members import Member
-from worker.archive.request import ZIP_TYPE, ArchiveRequest
-from worker.archive.stream import StreamedPart, Streamer, capacity
-from worker.archive.work import Stored, Tools
-from worker.sources import Missing
+from common.object_storage import UploadedPart
+from common.sources import Missing
+from worker.archive.composing.state import BuildTools, StoredArchive
+from worker.archive.planning.members import Member
+from worker.archive.request import ZIP_TYPE, BuildRequest
+from worker.archive.zip_format.crc32 import crc32, join
+from worker.archive.zip_stream import StreamedPart, Streamer, capacity
 
 #: Threads: one reads and fills the next part while the others send theirs.
 WIDTH = 3
@@ -22,10 +22,10 @@ def stream_archive(
     missing: Sequence[Missing] | None,
     *,
     key: str,
-    request: ArchiveRequest,
-    tools: Tools,
+    request: BuildRequest,
+    tools: BuildTools,
     equal: bool,
-) -> Stored:
+) -> StoredArchive:
     """Write the archive to ``key``, in parts of one size if they have to be ``equal``.
 
     On every way out but success the upload is aborted.
@@ -48,7 +48,7 @@ def stream_archive(
     )
     bucket = request.bucket
     upload_id = store.create_upload(bucket, key, content_type=ZIP_TYPE)
-    sent: dict[int, tuple[Part, int]] = {}
+    sent: dict[int, tuple[UploadedPart, int]] = {}
 
     def send(part: StreamedPart) -> None:
         content = part.content
@@ -71,4 +71,4 @@ def stream_archive(
     except BaseException:
         store.abort(bucket, key, upload_id)
         raise
-    return Stored(key=key, size=size, crc32=checksum, etag=etag)
+    return StoredArchive(key=key, size=size, crc32=checksum, etag=etag)

@@ -1,7 +1,7 @@
 """Tells callers' servers how their jobs ended, by Standard Webhooks."""
 
-from worker.webhooks.delivery import Courier
-from worker.webhooks.post import Poster
+from worker.webhooks.http_poster import Poster
+from worker.webhooks.sender import WebhookSender
 from worker.webhooks.thread import WebhookThread
 
-__all__ = ["Courier", "Poster", "WebhookThread"]
+__all__ = ["Poster", "WebhookSender", "WebhookThread"]

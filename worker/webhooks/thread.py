@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from worker import metrics
 
 if TYPE_CHECKING:
-    from common.store.deliveries import Deliveries, Delivery
-    from common.store.journal import Entry, Journal
-    from worker.webhooks.delivery import Courier
+    from common.job_store.state_log import StateLog, StateLogEntry
+    from common.job_store.webhook_deliveries import WebhookDeliveries, WebhookDelivery
+    from worker.webhooks.sender import WebhookSender
 
 #: Seconds between two looks at the journal and at what is due.
 INTERVAL: Final = 0.5
@@ -38,7 +38,9 @@ log = structlog.get_logger(__name__)
 class WebhookThread:
     """Runs in every worker process; any number may run at once."""
 
-    def __init__(self, journal: Journal, deliveries: Deliveries, courier: Courier) -> None:
+    def __init__(
+        self, journal: StateLog, deliveries: WebhookDeliveries, courier: WebhookSender
+    ) -> None:
         """``journal`` is read as the group for webhooks."""
         self._journal = journal
         self._deliveries = deliveries
@@ -81,7 +83,7 @@ class WebhookThread:
             self._schedule(self._journal.take_over(idle=round(TAKE_OVER_AFTER * 1000), count=100))
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
 
-    def _schedule(self, entries: list[Entry]) -> None:
+    def _schedule(self, entries: list[StateLogEntry]) -> None:
         changes = [entry for entry in entries if entry.delivery is None]
         # Most jobs have no webhook: their text says so without being read.
         likely = [entry for entry in changes if "callback_url" in entry.snapshot]
@@ -102,7 +104,7 @@ class WebhookThread:
             post = self._posts.submit(self._deliver, delivery)
             self._under_way[post] = delivery.job.user
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver(self, delivery: WebhookDelivery) -> None:
         try:
             verdict = self._courier.deliver(delivery)
             metrics.WEBHOOKS.labels(verdict.state).inc()

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from common.errors import BackendUnavailable, StorageError
-from common.storage import ObjectStore
+from common.object_storage import ObjectStore
+from common.sources import Source, source_from_template
 from stack.process import wait_until
 from stack.services import S3
-from worker.sources import Source, source_from_template
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,9 @@ from typing import Any
 
 import pytest
 
-from common.errors import (
-    CancelRequested,
-    DownloadTimeout,
-    FileMissing,
-    FileTooLarge,
-)
+from common.errors import CancelRequested, DownloadTimeout, FileNotFound, FileTooLarge
 from common.jobs.model import OnMissing
-from tests.archive_kit import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, a_request, contents
 from worker.archive import build
 
 MIB = 1024 * 1024
@@ -50,7 +45,7 @@ def test_a_missing_file_fails_the_job_unless_it_may_be_skipped(buckets: Any) -> 
     buckets.put(1, b"one")
     control = RecordingControl()
 
-    with pytest.raises(FileMissing):
+    with pytest.raises(FileNotFound):
         build(
             a_request([1, 404], bucket=buckets.archives),
             source=buckets.source(), store=buckets.store, control=control,
@@ -79,7 +74,7 @@ def test_skipped_files_are_named_in_the_manifest(buckets: Any) -> None:
 
 
 def test_skipping_every_file_is_a_failure(buckets: Any) -> None:
-    with pytest.raises(FileMissing):
+    with pytest.raises(FileNotFound):
         build(
             a_request([404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
             source=buckets.source(), store=buckets.store, control=RecordingControl(),

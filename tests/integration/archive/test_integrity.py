@@ -10,11 +10,11 @@ import pytest
 
 from common.errors import FileChanged, ProcessingError
 from common.jobs.model import OnMissing
-from common.storage import BadChecksum, ObjectStore
-from tests.archive_kit import RecordingControl, a_request, contents
+from common.object_storage import BadChecksum, ObjectStore
+from common.sources import source_from_template
+from tests.support.archives import RecordingControl, a_request, contents
 from worker.archive import build
-from worker.archive.crc import crc32
-from worker.sources import source_from_template
+from worker.archive.zip_format.crc32 import crc32
 
 MIB = 1024 * 1024
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from common.storage import ObjectStore
-from common.store import keys
-from common.store.checkpoints import Checkpoints
-from tests.archive_kit import RecordingControl, a_request, contents
-from tests.crashes import Crash
+from common.job_store import keys
+from common.job_store.checkpoints import Checkpoints
+from common.object_storage import ObjectStore
+from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.crashes import Crash
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.archive.layout import Geometry
-from worker.archive.probe import Capabilities, probe
+from worker.archive.planning.layout import Geometry
+from worker.archive.storage_probe import Capabilities, probe
 
 MIB = 1024 * 1024
 JOB = "10000000-0000-4000-8000-000000000001"
@@ -32,13 +32,13 @@ FINE = Geometry(copy=10 * MIB)
 WORKER = """
 import sys
 from redis import Redis
-from common.storage import ObjectStore
-from common.store.checkpoints import Checkpoints
-from tests.archive_kit import RecordingControl, a_request
+from common.object_storage import ObjectStore
+from common.job_store.checkpoints import Checkpoints
+from tests.support.archives import RecordingControl, a_request
 from tests.integration.archive.test_resume import FINE, JOB
 from worker.archive import build
 from worker.archive.build import Engine
-from worker.sources import source_from_template
+from common.sources import source_from_template
 endpoint, key, secret, port, files, archives, count = sys.argv[1:]
 store = ObjectStore(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
 client = Redis(port=int(port), decode_responses=True)

@@ -8,15 +8,15 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, delete
 
+from common.celery_app import Dispatcher, celery_app
 from common.history import HistoryReader, HistoryWriter, migrate, open_engine
 from common.history.tables import JOBS
-from common.queue import Dispatcher, celery_app
-from common.store.jobs import JobStore
-from common.store.journal import Journal
-from common.store.queries import JobQueries
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
+from common.job_store.state_log import StateLog
 from stack.postgres import Postgres
 from stack.services import Valkey
-from worker.recorder import Recorder
+from worker.maintenance.history_recorder import Recorder
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def reader(engine: Engine) -> HistoryReader:
 @pytest.fixture
 def recorder(redis: Redis, engine: Engine) -> Recorder:
     return Recorder(
-        Journal(redis, "history", "one"),
+        StateLog(redis, "history", "one"),
         HistoryWriter(engine),
         JobQueries(redis),
         migrate=lambda: migrate(engine),

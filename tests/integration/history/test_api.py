@@ -12,15 +12,15 @@ from sqlalchemy import Engine
 from api.app import create_app
 from common.bootstrap import assemble
 from common.history import open_engine
+from common.job_store import keys
+from common.job_store.jobs import JobStore
 from common.jobs.model import Job
 from common.settings import Settings
-from common.store import keys
-from common.store.jobs import JobStore
 from stack.postgres import Postgres
 from stack.process import free_port
-from tests.integration.history.test_recording import run
+from tests.integration.history.test_writer import run
 from tests.unit.api.conftest import FakeStorage
-from worker.recorder import Recorder
+from worker.maintenance.history_recorder import Recorder
 
 OPERATOR = {"Authorization": "Bearer t"}
 ALICE = {"X-User-Id": "alice"}

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore, Limits
 from common.jobs.model import Job, JobSpec
-from common.store.client import open_client
-from common.store.jobs import JobStore, Limits
 from stack.services import Valkey, start_valkey
-from tests.live_kit import Api, running
+from tests.support.live_api import Api, running
 
 
 class NoWakeUps:

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore
+from common.job_store.worker_registry import WorkerRegistration
 from common.jobs.model import Failure
-from common.store.client import open_client
-from common.store.jobs import JobStore
-from common.store.presence import Presence
 from stack.services import Valkey, start_valkey
 from tests.integration.live.conftest import make_job
-from tests.live_kit import Api, running
+from tests.support.live_api import Api, running
 
 PATH = "/v1/admin/stream"
 BROKEN = Failure(code="NETWORK_ERROR", message="The line is cut", retryable=True)
@@ -57,7 +57,7 @@ def test_a_stream_begins_with_the_overview_and_tells_changes_within_two_seconds(
         assert changed["timestamp"]
         claim = jobs.claim(job.id, "worker-of-the-test")
         assert claim is not None
-        Presence(
+        WorkerRegistration(
             client, "worker-of-the-test", slots=2, running=lambda: (job.id,), host="here"
         ).beat()
         fleet = next(t["workers"] for t in told if t["workers"])

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from api.live.tickets import Tickets
+from api.auth.stream_tickets import StreamTickets
+from common.job_store.jobs import JobStore
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
-from common.store.jobs import JobStore
-from tests.live_kit import Api, Heard, WebSocketClient
+from tests.support.live_api import Api, Heard, WebSocketClient
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
@@ -218,7 +218,7 @@ def test_client_that_switches_transports_neither_misses_nor_repeats_a_state(
 def test_ticket_names_the_watcher(api: Api, new_job: Callable[[], Job]) -> None:
     answer = api.post("/v1/download/initiate", {"file_ids": [1]}, **{"X-User-Id": "bob"})
     ticket = answer["subscribeUrl"].partition("?ticket=")[2]
-    assert Tickets("the same for all processes").holder(ticket, answer["jobId"]) == "bob"
+    assert StreamTickets("the same for all processes").holder(ticket, answer["jobId"]) == "bob"
     assert answer["webSocketUrl"].startswith("ws://")
     assert answer["webSocketUrl"].endswith(f"?ticket={ticket}")
     with api.watch(answer["jobId"], path=NAMED + f"?ticket={ticket}") as watch:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from common.job_store.client import open_client
+from common.job_store.jobs import JobStore
 from common.jobs.model import JobSpec
-from common.store.client import open_client
-from common.store.jobs import JobStore
 from stack.process import wait_until
 from tests.integration.live.conftest import store
-from tests.live_kit import Api, running
-from tests.topologies import cluster, sentinels
+from tests.support.live_api import Api, running
+from tests.support.valkey_topologies import cluster, sentinels
 
 
 def test_streams_of_all_partitions_are_heard_on_a_cluster(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from redis import Redis
 from api.app import create_app
 from common.bootstrap import assemble
 from common.errors import BackendUnavailable
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
+from common.object_storage import NoSuchKey, ObjectInfo
 from common.settings import Settings
-from common.storage import ObjectInfo, ObjectMissing
-from common.store.jobs import JobStore
-from common.store.queries import JobQueries
 
 ARTIFACT = Artifact(
     bucket="archives",
@@ -45,7 +45,7 @@ class FakeStorage:
         if self.broken:
             raise BackendUnavailable
         if not 1 <= int(key) < 100:
-            raise ObjectMissing
+            raise NoSuchKey
         return ObjectInfo(
             key=key,
             size=5,

@@ -6,7 +6,7 @@ import threading
 import time
 
 from api.health import PATIENCE, Health
-from common.store.findings import StorageFindings
+from common.job_store.storage_capabilities import StorageCapabilities
 
 
 def test_all_is_well(client):
@@ -38,6 +38,6 @@ def test_checks_that_hang_are_asked_side_by_side_and_given_up():
 
 
 def test_what_the_storage_can_do_is_shown_once_a_worker_has_tried(client, redis):
-    StorageFindings(redis).publish({"range_copy": True, "copy_checksum": False})
+    StorageCapabilities(redis).publish({"range_copy": True, "copy_checksum": False})
     answer = client.get("/health")
     assert answer.json["storage"] == {"range_copy": True, "copy_checksum": False}

@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from common.job_store.jobs import JobStore
+from common.job_store.state_log import StateLog
+from common.job_store.worker_registry import WorkerRegistration
 from common.jobs.model import JobSpec, Priority
-from common.store.jobs import JobStore
-from common.store.journal import Journal
-from common.store.presence import Presence
 
 
 def figures(text: str) -> dict[tuple[str, ...], float]:
@@ -37,13 +37,13 @@ def test_the_queue_is_told_by_priority(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # fakeredis has no INFO.
-    monkeypatch.setattr("common.store.presence._run_id", lambda _: "server")
+    monkeypatch.setattr("common.job_store.worker_registry._run_id", lambda _: "server")
     for number, priority in enumerate([Priority.HIGH, Priority.NORMAL, Priority.NORMAL]):
         jobs.create(f"user-{number}", JobSpec(file_ids=(1,), priority=priority))
     worker.complete(jobs.create("alice", JobSpec(file_ids=(2,))).job.id)
     worker.claim(jobs.create("alice", JobSpec(file_ids=(3,))).job.id)
-    Presence(redis, "w1", slots=4, running=lambda: ("one",)).beat()
-    Journal(redis, "history", "h").join()
+    WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).beat()
+    StateLog(redis, "history", "h").join()
     found = figures(client.get("/metrics").text)
     assert found["longhaul_store_up",] == 1
     assert found["longhaul_jobs_waiting", "high"] == 1

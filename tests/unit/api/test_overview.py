@@ -10,9 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from common.store.failures import Failures
-from common.store.jobs import JobStore
-from common.store.presence import Presence, Workers
+from common.job_store.failed_jobs import Failures
+from common.job_store.jobs import JobStore
+from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from tests.unit.api.conftest import Worker
 
 HERE: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
@@ -21,11 +21,11 @@ HERE: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
 @pytest.fixture(autouse=True)
 def _no_info(monkeypatch: pytest.MonkeyPatch) -> None:
     # fakeredis has no INFO.
-    monkeypatch.setattr("common.store.presence._run_id", lambda _: "server")
+    monkeypatch.setattr("common.job_store.worker_registry._run_id", lambda _: "server")
 
 
 def show(redis: Redis, name: str) -> None:
-    Presence(redis, name, slots=4, running=lambda: (), host="east").beat()
+    WorkerRegistration(redis, name, slots=4, running=lambda: (), host="east").beat()
 
 
 def test_workers_are_told_with_the_progress_of_their_jobs(
@@ -62,7 +62,10 @@ def test_a_worker_of_another_release_is_understood(redis: Redis) -> None:
     said = '"server":"s","connection":1,"slots":2,"running":[]'
     redis.set("worker:{workers}:older", f'{{"name":"older",{said}}}', px=9_000)
     redis.set("worker:{workers}:newer", f'{{"name":"newer","mood":"good",{said}}}', px=9_000)
-    assert [(w.name, w.since) for w in Workers(redis).known()] == [("newer", None), ("older", None)]
+    assert [(w.name, w.since) for w in WorkerRegistry(redis).known()] == [
+        ("newer", None),
+        ("older", None),
+    ]
 
 
 def test_failures_of_all_users_are_told_newest_first(

@@ -15,8 +15,8 @@ from api import problems
 from api.app import create_app
 from common.bootstrap import assemble
 from common.errors import LonghaulError
+from common.job_store.client import open_client
 from common.settings import Settings
-from common.store.client import open_client
 
 INITIATE = "/v1/download/initiate"
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable", "requestId"}

@@ -13,10 +13,10 @@ import structlog
 from flask import Flask
 from redis import Redis
 
+from common.job_store import keys
+from common.job_store.queries import JobQueries
 from common.observability.logs import configure_logging
 from common.settings import Settings
-from common.store import keys
-from common.store.queries import JobQueries
 
 SECRETS = {
     "jwt_secret": "a-jwt-secret-that-is-long-enough-0",

@@ -1,0 +1,1 @@
+"""The two hottest requests, answered ahead of Flask with the same bytes."""

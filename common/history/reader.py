@@ -1,0 +1,161 @@
+"""Reading history: what the job store has forgotten, and how the service fared by the hour."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, literal_column, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
+
+from common.errors import BackendUnavailable
+from common.history.rows import job_of, moment
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
+from common.jobs.model import Job
+from common.jobs.transitions import TERMINAL, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine, Table
+
+PERCENTILES: Final = (50, 95, 99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hour:
+    """What happened from ``start`` until one hour later."""
+
+    start: datetime
+    created: int
+    completed: int
+    failed: int
+    cancelled: int
+    #: Attempts that will be tried again.
+    retried: int
+    #: Of the archives completed.
+    bytes: int
+    #: Percent -> milliseconds from creation to completion; empty when none completed.
+    durations: Mapping[int, float]
+
+    @property
+    def success_rate(self) -> float | None:
+        """completed / (completed + failed), 0 to 1; None while no job has ended."""
+        ended = self.completed + self.failed
+        return self.completed / ended if ended else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """Everything known of one job; rows by column name."""
+
+    job: Job
+    changes: Sequence[Mapping[str, Any]]
+    attempts: Sequence[Mapping[str, Any]]
+    files: Sequence[Mapping[str, Any]]
+    deliveries: Sequence[Mapping[str, Any]]
+
+
+class HistoryReader:
+    """Raises ``BackendUnavailable`` when the database is away."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise BackendUnavailable("History cannot be read now") from error
+
+    def check(self) -> None:
+        """Whether the database answers."""
+        with self._connection() as connection:
+            connection.execute(select(1))
+
+    def finished_jobs(
+        self, owner: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
+    ) -> list[Job]:
+        """The owner's finished jobs, newest first; ``before``: (createdAt in ms, id), exclusive."""
+        states = TERMINAL if status is None else TERMINAL & {status}
+        query = select(JOBS).where(
+            JOBS.c.owner == owner, JOBS.c.status.in_([state.value for state in states])
+        )
+        if before is not None:
+            place = tuple_(
+                moment(before[0]), before[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
+            )
+            query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < place)
+        query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
+        with self._connection() as connection:
+            return [job_of(row) for row in connection.execute(query).mappings()]
+
+    def dossier(self, job_id: str) -> JobRecord | None:
+        """All that was recorded of a job."""
+        with self._connection() as connection:
+            found = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).mappings().first()
+            if found is None:
+                return None
+
+            def rows(table: Table) -> list[Mapping[str, Any]]:
+                query = select(table).where(table.c.job_id == job_id)
+                query = query.order_by(*table.primary_key.columns)
+                return [dict(row) for row in connection.execute(query).mappings()]
+
+            return JobRecord(
+                job=job_of(found),
+                changes=rows(CHANGES),
+                attempts=rows(ATTEMPTS),
+                files=rows(FILES),
+                deliveries=rows(DELIVERIES),
+            )
+
+    def hours(self, *, last: int, now: datetime | None = None) -> list[Hour]:
+        """The last so many hours, oldest first, the running one included; quiet ones are zero."""
+        newest = (now or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
+        starts = [newest - timedelta(hours=back) for back in range(last - 1, -1, -1)]
+        hour = func.date_trunc("hour", CHANGES.c.at, "UTC").label("hour")
+        query = (
+            select(hour, *_figures())
+            .where(CHANGES.c.at >= starts[0], CHANGES.c.at < newest + timedelta(hours=1))
+            .group_by(hour)
+        )
+        with self._connection() as connection:
+            found = {row["hour"]: dict(row) for row in connection.execute(query).mappings()}
+        return [_hour(start, found.get(start, {})) for start in starts]
+
+
+def _figures() -> list[Any]:
+    status = CHANGES.c.status
+    counted = {
+        "created": CHANGES.c.version == 1,
+        "retried": (status == JobState.QUEUED.value) & CHANGES.c.error_code.is_not(None),
+        **{
+            name: status == name
+            for name in (JobState.COMPLETED.value, JobState.FAILED.value, JobState.CANCELLED.value)
+        },
+    }
+    completed = counted[JobState.COMPLETED.value]
+    fractions = ", ".join(str(percent / 100) for percent in PERCENTILES)
+    durations = func.percentile_cont(literal_column(f"ARRAY[{fractions}]")).within_group(
+        CHANGES.c.elapsed_ms
+    )
+    return [
+        *(func.count().filter(condition).label(name) for name, condition in counted.items()),
+        func.coalesce(func.sum(CHANGES.c.bytes).filter(completed), 0).label("bytes"),
+        durations.filter(completed).label("durations"),
+    ]
+
+
+def _hour(start: datetime, row: Mapping[str, Any]) -> Hour:
+    durations = row.get("durations") or ()
+    counts = ("created", "completed", "failed", "cancelled", "retried", "bytes")
+    return Hour(
+        start=start,
+        durations=dict(zip(PERCENTILES, durations, strict=bool(durations))),
+        **{name: int(row.get(name, 0)) for name in counts},
+    )

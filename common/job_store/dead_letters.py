@@ -1,0 +1,118 @@
+"""Jobs that failed for good although a further attempt might have helped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from common.errors import JobNotFound
+from common.job_store import keys
+from common.job_store.queries import JobQueries
+from common.jobs.model import Job
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from common.job_store.jobs import JobStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptNote:
+    """One attempt that ended without an archive. Times are milliseconds since 1970."""
+
+    attempt: int
+    worker: str | None
+    started_at: int | None
+    ended_at: int
+    error_code: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """A dead letter with its whole history."""
+
+    job: Job
+    #: Milliseconds since 1970.
+    since: int
+    attempts: tuple[AttemptNote, ...]
+
+
+class DeadLetters:
+    """All dead letters. Raises ``redis.exceptions.RedisError`` when the store is away."""
+
+    def __init__(self, client: Redis, jobs: JobStore) -> None:
+        self._client = client
+        self._jobs = jobs
+        self._queries = JobQueries(client)
+
+    def page(self, *, before: tuple[int, str] | None, limit: int) -> tuple[list[DeadLetter], bool]:
+        """Dead letters, newest first, and whether more follow.
+
+        ``before`` is the (since, job id) of the last one on the page before; None: the first page.
+        """
+        found = self._ids(before, limit)
+        ids = [job_id for _, job_id in found[:limit]]
+        jobs = {job.id: job for job in self._queries.get_many(ids)}
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.lrange(keys.attempts(job_id), 0, -1)
+            notes = pipe.execute()
+        letters = [
+            DeadLetter(job=jobs[job_id], since=since, attempts=tuple(map(_note, texts)))
+            for (since, job_id), texts in zip(found, notes, strict=False)
+            if job_id in jobs
+        ]
+        return letters, len(found) > limit
+
+    def requeue(self, job_id: str) -> Job:
+        """Run a dead letter anew, with all its attempts, whatever its user's limits.
+
+        Raises ``JobNotFound`` where it is none (any more).
+        """
+        if self._client.zscore(_key(keys.tag_of_job(job_id)), job_id) is None:
+            raise JobNotFound("No such dead letter is known")
+        return self._jobs.restart(job_id, limited=False)
+
+    def forget(self, age: float) -> int:
+        """Drop those older than ``age`` seconds, whose jobs are not kept either; how many."""
+        latest = round((time.time() - age) * 1000)
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag in keys.all_tags():
+                pipe.zremrangebyscore(_key(tag), "-inf", latest)
+            return sum(pipe.execute())
+
+    def _ids(self, before: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
+        """More than ``limit`` (since, id) pairs, newest first, where there are so many."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag in keys.all_tags():
+                if before is None:
+                    pipe.zrange(_key(tag), 0, limit, desc=True, withscores=True)
+                else:
+                    # Those of the same millisecond are told apart by their ids, below.
+                    pipe.zrange(_key(tag), before[0], before[0], byscore=True, withscores=True)
+                    pipe.zrevrangebyscore(
+                        _key(tag), f"({before[0]}", "-inf", start=0, num=limit + 1, withscores=True
+                    )
+            rows: list[Any] = pipe.execute()
+        found = sorted(((int(at), job_id) for row in rows for job_id, at in row), reverse=True)
+        return [pair for pair in found if before is None or pair < before][: limit + 1]
+
+
+def _key(tag: str) -> str:
+    return keys.of_partition("dead", tag)
+
+
+def _note(text: str) -> AttemptNote:
+    fields = orjson.loads(text)
+    return AttemptNote(
+        attempt=int(fields["attempt"]),
+        worker=fields["worker"] or None,
+        started_at=int(fields["startedAt"]) if fields["startedAt"] else None,
+        ended_at=int(fields["endedAt"]),
+        error_code=fields["errorCode"] or None,
+        error=fields["error"] or None,
+    )

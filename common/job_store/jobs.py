@@ -1,0 +1,276 @@
+"""The job's life cycle: each method is one atomic script, one round trip."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import orjson
+
+from common.job_store import keys
+from common.job_store.quota import CreationQuota
+from common.job_store.records import (
+    decode_spec,
+    decode_wake_ups,
+    failure_fields,
+    first_fields,
+    progress_fields,
+    reports_json,
+)
+from common.job_store.scripts import Scripts, Shortcut, accept
+from common.jobs import events
+from common.jobs.model import (
+    Artifact,
+    Failure,
+    FileReport,
+    Job,
+    JobSpec,
+    Lease,
+    Messages,
+    Progress,
+    WakeUp,
+)
+from common.jobs.transitions import RESTARTABLE, JobState, sources_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+UNLIMITED: Final = 2**31
+IDEMPOTENCY_TTL: Final = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long things live (seconds) and how many a user may have."""
+
+    max_active: int = 5
+    max_attempts: int = 4
+    lease: float = 10.0
+    job_ttl: float = 86_400.0
+    archive_ttl: float = 86_400.0
+
+
+class WakeUps(Protocol):
+    """Tells the workers of jobs that became ready (``common.celery_app.Dispatcher``)."""
+
+    @property
+    def messages(self) -> Messages | None:
+        """What a script needs to push them itself; None, if it cannot."""
+
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send those that a script could not push."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """What became of a request to create a job: ``created``, ``replayed`` or ``deduplicated``."""
+
+    outcome: str
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to run one attempt of a job."""
+
+    lease: Lease
+    job: Job
+    spec: JobSpec
+
+
+class JobStore:
+    """Creates and changes jobs.
+
+    Every method raises ``redis.exceptions.RedisError`` when the store cannot be reached; what was
+    refused raises one of ``common.errors``.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        wake_ups: WakeUps,
+        limits: Limits | None = None,
+        *,
+        shortcut: Shortcut | None = None,
+    ) -> None:
+        self._client = client
+        self._scripts = Scripts(client, shortcut, messages=wake_ups.messages)
+        self._wake_ups = wake_ups
+        self.limits = limits or Limits()
+
+    def by(self, shortcut: Shortcut) -> JobStore:
+        """The same store, by a shorter way to the server."""
+        return JobStore(self._client, self._wake_ups, self.limits, shortcut=shortcut)
+
+    def create(
+        self,
+        user: str,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        traceparent: str | None = None,
+        quota: CreationQuota | None = None,
+    ) -> Accepted:
+        """Accept a job for ``user``, or find the one that the same request made already.
+
+        ``traceparent`` is that of the request, for the worker to go on with. ``quota`` counts this
+        request, whatever becomes of it.
+
+        Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
+        """
+        job_id = keys.new_job_id(user)
+        spec_json = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+        digest = hashlib.sha256(spec_json).hexdigest()
+        fields = first_fields(
+            job_id,
+            user,
+            spec,
+            digest=digest,
+            max_attempts=self.limits.max_attempts,
+            traceparent=traceparent,
+        )
+        args = {
+            "spec": spec_json.decode(),
+            "snapshot": orjson.dumps(fields).decode(),
+            "max_active": self.limits.max_active,
+            "idempotency": idempotency_key,
+            "idempotency_ttl": idempotency_key and _ms(IDEMPOTENCY_TTL),
+            "minute": quota and quota.minute,
+            "quota": quota and quota.most,
+        }
+        answer = self._scripts.run("create", keys.status(job_id), args, fields)
+        if quota:
+            quota.hits = int(answer[1])
+        code, _, snapshot, *hints = accept(answer)
+        self._send(hints)
+        return Accepted(outcome=code.lower(), job=events.decode(snapshot))
+
+    def claim(self, job_id: str, worker: str, wake_up: WakeUp | None = None) -> Claim | None:
+        """Take the job for one attempt, or None when it is not waiting to be run.
+
+        ``wake_up``: the message that led here. It tells the sweeper how far its queue is read.
+        """
+        args = {
+            "id": job_id,
+            "worker": worker,
+            "claim": secrets.token_hex(8),
+            "lease": _ms(self.limits.lease),
+            "allowed": _sources(JobState.PROCESSING),
+            "lane": wake_up and wake_up.lane,
+            "sent": wake_up and wake_up.sent,
+        }
+        code, *values = self._scripts.call("claim", keys.status(job_id), args)
+        if code != "CLAIMED":
+            return None
+        snapshot, spec, *hints = values
+        self._send(hints)
+        job = events.decode(snapshot)
+        return Claim(lease=Lease(job_id=job_id, fence=job.fence), job=job, spec=decode_spec(spec))
+
+    def heartbeat(
+        self, lease: Lease, progress: Mapping[str, object], files: Iterable[FileReport] = ()
+    ) -> str:
+        """Store progress and extend the lease: ``CONTINUE``, ``CANCEL`` or ``GONE``."""
+        args = {
+            "id": lease.job_id,
+            "fence": lease.fence,
+            "lease": _ms(self.limits.lease),
+            "files": reports_json(files),
+        }
+        code, *_ = self._scripts.call("heartbeat", keys.status(lease.job_id), args, progress)
+        return str(code)
+
+    def complete(
+        self, lease: Lease, artifact: Artifact, progress: Progress, files: Iterable[FileReport] = ()
+    ) -> Job:
+        """processing → completed. Raises ``LeaseLost`` when the job is no longer this worker's."""
+        fields = {
+            "status": JobState.COMPLETED,
+            "artifact": orjson.dumps(artifact).decode(),
+            **progress_fields(progress, percent=100),
+        }
+        return self._finish(lease, fields, files)
+
+    def fail(self, lease: Lease, failure: Failure, files: Iterable[FileReport] = ()) -> Job:
+        """processing → failed; a retryable failure leaves a dead letter. Raises ``LeaseLost``."""
+        return self._finish(lease, {"status": JobState.FAILED, **failure_fields(failure)}, files)
+
+    def retry_later(self, lease: Lease, failure: Failure, delay: float) -> Job:
+        """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
+        return self._release(lease, failure_fields(failure), delay=delay, counts=True)
+
+    def hand_back(self, lease: Lease, delay: float = 0.0) -> Job:
+        """processing → queued without costing an attempt, to run again after ``delay`` seconds.
+
+        Raises ``LeaseLost``.
+        """
+        return self._release(lease, {}, delay=delay, counts=False)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel at once; cancelling again is no error. Raises ``JobNotFound``, ``JobConflict``."""
+        args = {
+            "id": job_id,
+            "allowed": _sources(JobState.CANCELLED),
+            "job_ttl": _ms(self.limits.job_ttl),
+        }
+        _, snapshot, *hints = self._scripts.call("cancel", keys.status(job_id), args)
+        self._send(hints)
+        return events.decode(snapshot)
+
+    def restart(self, job_id: str, *, limited: bool = True) -> Job:
+        """Run a failed job, or one whose archive misses files, anew, with all its attempts.
+
+        ``limited=False`` lets the user have more active jobs than are allowed.
+
+        Raises ``JobNotFound``, ``JobConflict`` and ``TooManyActiveJobs``.
+        """
+        args = {
+            "id": job_id,
+            "allowed": ",".join(RESTARTABLE),
+            "max_active": self.limits.max_active if limited else UNLIMITED,
+        }
+        _, snapshot, *hints = self._scripts.call("restart", keys.status(job_id), args)
+        self._send(hints)
+        return events.decode(snapshot)
+
+    def _finish(
+        self, lease: Lease, fields: Mapping[str, object], files: Iterable[FileReport]
+    ) -> Job:
+        args = {
+            "id": lease.job_id,
+            "fence": lease.fence,
+            "allowed": _sources(JobState(str(fields["status"]))),
+            "files": reports_json(files),
+            "job_ttl": _ms(self.limits.job_ttl),
+            "archive_ttl": _ms(self.limits.archive_ttl),
+        }
+        _, snapshot = self._scripts.call("finish", keys.status(lease.job_id), args, fields)
+        return events.decode(snapshot)
+
+    def _release(
+        self, lease: Lease, fields: Mapping[str, object], *, delay: float, counts: bool
+    ) -> Job:
+        args = {
+            "id": lease.job_id,
+            "fence": lease.fence,
+            "allowed": _sources(JobState.QUEUED),
+            "delay": _ms(delay),
+            "counts": int(counts),
+        }
+        _, snapshot, *hints = self._scripts.call("release", keys.status(lease.job_id), args, fields)
+        self._send(hints)
+        return events.decode(snapshot)
+
+    def _send(self, hints: Sequence[str]) -> None:
+        self._wake_ups.send(decode_wake_ups(hints))
+
+
+def _sources(target: JobState) -> str:
+    return ",".join(sorted(sources_of(target)))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

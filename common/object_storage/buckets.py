@@ -1,0 +1,160 @@
+"""Setting up buckets, by boto3, and signing links."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import BackendUnavailable, StorageError
+from common.object_storage.content_disposition import attachment
+from common.object_storage.sigv4 import Credentials, Signer
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+DAY = 86_400
+#: Whether the storage answers has to be known soon; setting a bucket up may take its time.
+CHECK_SECONDS = 2.0
+SETUP_SECONDS = 20.0
+
+
+class BucketCalls:
+    """Buckets with their rules, signed links, and whether the storage answers at all."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None,
+        region: str,
+        credentials: Credentials | None,
+        provider: Callable[[], Credentials | None],
+        public_endpoint: str | None,
+    ) -> None:
+        """``provider``: of what links are signed by; boto3 has the same or looks for itself."""
+
+        def client(url: str | None, patience: float = CHECK_SECONDS, tries: int = 1) -> S3Client:
+            config = Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path" if endpoint else "auto"},
+                connect_timeout=patience / 2,
+                read_timeout=patience / 2,
+                retries={"total_max_attempts": tries},
+            )
+            made: S3Client = boto3.client(
+                "s3",
+                endpoint_url=url,
+                region_name=region,
+                aws_access_key_id=credentials.access_key if credentials else None,
+                aws_secret_access_key=credentials.secret_key if credentials else None,
+                aws_session_token=credentials.token if credentials else None,
+                config=config,
+            )
+            return made
+
+        self._client = client(endpoint)
+        self._setup = client(endpoint, SETUP_SECONDS, tries=3)
+        self._public = client(public_endpoint) if public_endpoint else self._client
+        self._signer = Signer(provider, region)
+        #: Bucket -> scheme and host, and path, that its links begin with.
+        self._places: dict[str, tuple[str, str]] = {}
+
+    def presign_get(
+        self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
+    ) -> str:
+        """A link that anybody may read the object by for ``expires_in`` s (≤ 7 days)."""
+        base, prefix = self._place(bucket)
+        query = {
+            "response-content-disposition": attachment(filename),
+            "response-content-type": content_type,
+        }
+        path = prefix + quote(key, safe="/-_.~")
+        link = self._signer.presign(base, path, query, expires_in=expires_in)
+        if link is None:
+            raise StorageError("There are no credentials to sign links by")
+        return link
+
+    def _place(self, bucket: str) -> tuple[str, str]:
+        """Where boto3 would send a link to: its rules for regions and bucket names are many."""
+        place = self._places.get(bucket)
+        if place is None:
+            link = urlsplit(
+                self._public.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
+            )
+            place = (f"{link.scheme}://{link.netloc}", link.path.removesuffix("k"))
+            self._places[bucket] = place
+        return place
+
+    def check(self, bucket: str) -> None:
+        """Raise BackendUnavailable unless the storage answers for the bucket, within 2 s.
+
+        A bucket that is not there yet is none of its faults: a worker makes it.
+        """
+        try:
+            self._client.head_bucket(Bucket=bucket)
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and _status(error) == 404:
+                return
+            raise BackendUnavailable("The object storage is not available") from error
+
+    def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> None:
+        """Create the bucket if need be; with a ``ttl`` its objects expire.
+
+        Rules count whole days, so they run one day behind ``ttl`` (seconds): an archive that is
+        reused within a day of its making still outlives the job that got it.
+        """
+        try:
+            self._create(bucket)
+            if ttl is not None:
+                self._expire(bucket, math.ceil(ttl / DAY) + 1)
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError(f"The bucket {bucket} could not be set up") from error
+
+    def _create(self, bucket: str) -> None:
+        try:
+            self._setup.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if _status(error) != 404:
+                raise
+        else:
+            return
+        region = self._setup.meta.region_name
+        try:
+            if region == "us-east-1":
+                self._setup.create_bucket(Bucket=bucket)
+            else:
+                self._setup.create_bucket(
+                    Bucket=bucket,
+                    CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
+                )
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in (
+                "BucketAlreadyOwnedByYou",
+                "BucketAlreadyExists",
+            ):
+                raise
+
+    def _expire(self, bucket: str, days: int) -> None:
+        self._setup.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={
+                "Rules": [
+                    {
+                        "ID": "archives-expire",
+                        "Status": "Enabled",
+                        "Filter": {"Prefix": ""},
+                        "Expiration": {"Days": days},
+                        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
+                    }
+                ]
+            },
+        )
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])

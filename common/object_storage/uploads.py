@@ -1,0 +1,143 @@
+"""The S3 calls of multipart uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from common.errors import StorageError
+from common.object_storage import s3_xml
+from common.object_storage.calls import LONG_CALL, Calls, metadata_headers
+from common.object_storage.cancellation import Cancellation
+from common.object_storage.errors import BadChecksum, NoSuchKey
+from common.object_storage.http_pool import Buffer
+from common.object_storage.s3_xml import MultipartUpload, UploadedPart
+
+CREATE_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
+
+
+class UploadCalls(Calls):
+    """Calls on uploads; errors and ``stop`` as with the calls on objects."""
+
+    def create_upload(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        stop: Cancellation | None = None,
+    ) -> str:
+        """Begin a multipart upload whose parts all get a CRC32; returns its id."""
+        headers = {"content-type": content_type, **metadata_headers(metadata), **CREATE_HEADERS}
+        _, body = self._transport.call(
+            "POST", bucket, key, query={"uploads": ""}, headers=headers, stop=stop or Cancellation()
+        )
+        upload_id = s3_xml.parse(body).findtext("UploadId")
+        if not upload_id:
+            raise StorageError("The storage began no upload")
+        return upload_id
+
+    def put_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        body: Buffer,
+        *,
+        crc32: int,
+        stop: Cancellation | None = None,
+    ) -> UploadedPart:
+        """Upload one part; the store refuses it (BadChecksum) unless its CRC32 is ``crc32``."""
+        headers, _ = self._transport.call(
+            "PUT", bucket, key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers={"x-amz-checksum-crc32": s3_xml.encode_crc32(crc32)},
+            body=body, stop=stop or Cancellation(), timeout=LONG_CALL,
+        )  # fmt: skip
+        return UploadedPart(number=number, etag=headers.get("etag", ""), crc32=crc32)
+
+    def copy_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        source: tuple[str, str],
+        start: int,
+        length: int,
+        if_match: str | None,
+        stop: Cancellation | None = None,
+    ) -> UploadedPart:
+        """Let the store copy ``length`` bytes of ``source`` (bucket, key) as one part.
+
+        The part's ``crc32`` is what the store computed while copying; None where it does not.
+        """
+        headers = {
+            "x-amz-copy-source": quote("/".join(source), "/-_.~"),
+            "x-amz-copy-source-range": f"bytes={start}-{start + length - 1}",
+        }
+        if if_match is not None:
+            headers["x-amz-copy-source-if-match"] = if_match
+        _, body = self._transport.call(
+            "PUT", bucket, key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers=headers, stop=stop or Cancellation(), timeout=LONG_CALL,
+        )  # fmt: skip
+        root = s3_xml.parse(body)
+        crc32 = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
+        return UploadedPart(number=number, etag=root.findtext("ETag") or "", crc32=crc32)
+
+    def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[UploadedPart],
+        *,
+        crc32: int | None = None,
+        size: int | None = None,
+        stop: Cancellation | None = None,
+    ) -> str:
+        """Make the object of its parts; returns its ETag. ``crc32`` is that of the whole object.
+
+        Raises UploadMissing if the upload is gone: it may have been completed before.
+        """
+        headers = {"content-type": "application/xml"}
+        if crc32 is not None:
+            headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
+            headers["x-amz-checksum-type"] = "FULL_OBJECT"
+        if size is not None:
+            headers["x-amz-mp-object-size"] = str(size)
+        _, body = self._transport.call(
+            "POST", bucket, key,
+            query={"uploadId": upload_id}, headers=headers,
+            body=s3_xml.complete_request(parts), stop=stop or Cancellation(), timeout=LONG_CALL,
+        )  # fmt: skip
+        root = s3_xml.parse(body)
+        stored = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
+        if crc32 is not None and stored is not None and stored != crc32:
+            raise BadChecksum("The stored object is not what was uploaded")
+        return root.findtext("ETag") or ""
+
+    def abort(
+        self, bucket: str, key: str, upload_id: str, *, stop: Cancellation | None = None
+    ) -> None:
+        """Throw an upload and its parts away; one that is gone already is no error."""
+        try:
+            self._transport.call(
+                "DELETE", bucket, key, query={"uploadId": upload_id}, stop=stop or Cancellation()
+            )
+        except NoSuchKey:
+            return
+
+    def uploads(
+        self, bucket: str, prefix: str, *, stop: Cancellation | None = None
+    ) -> list[MultipartUpload]:
+        """The unfinished uploads whose keys begin with ``prefix``, at most 1,000."""
+        _, body = self._transport.call(
+            "GET", bucket, query={"uploads": "", "prefix": prefix}, stop=stop or Cancellation()
+        )
+        return list(s3_xml.uploads(s3_xml.parse(body)))

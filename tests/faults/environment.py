@@ -1,0 +1,117 @@
+"""The real system behind lines that can be cut, with everything that a soak needs to break it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import libfaketime
+from redis import Redis
+
+from common.job_store.client import open_client
+from stack.sample_catalog import CATALOGUE
+from stack.system import System
+from tests.faults.webhook_receiver import Receiver
+from tests.support.s3_proxy import S3Proxy
+from tests.support.tcp_proxy import TcpProxy
+
+#: Small enough for thousands of archives; the largest is copied by the storage itself.
+FILES: Final = CATALOGUE[:10]
+#: Seconds that each piece of S3 traffic is held back, so that work is in flight when faults strike.
+S3_DELAY: Final = 0.02
+
+_SETTINGS: Final = {
+    "WEBHOOK_SECRET": "whsec_bG9uZ2hhdWwtZmF1bHRzLXNlY3JldC0wMTIzNDU2Nzg5",
+    "WEBHOOK_ALLOW_PRIVATE": "true",
+    "CREATE_PER_MINUTE_USER": "100000",
+    "CREATE_PER_MINUTE_IP": "100000",
+    "REQUESTS_PER_MINUTE_IP": "1000000",
+    "RETRY_BASE_DELAY": "0.5",
+    "DRAIN_GRACE": "5",
+    # A soak kills workers every few seconds: the same job may be struck many times.
+    "MAX_RETRIES": "20",
+}
+#: Shifts the clock of the day of one process while it runs, and leaves the others alone.
+_FAKE_CLOCK: Final = Path(libfaketime.__file__).with_name("vendor") / (
+    "libfaketime/src/libfaketime.so.1"
+)
+
+
+class Arena:
+    """One system; API and workers reach Valkey and S3 by ``valkey_line`` and ``s3_line`` only."""
+
+    def __init__(self, state: Path, *, workers: int, seed: int, **env: str) -> None:
+        """``env``: settings on top of those that every arena has."""
+        self._count = workers
+        self._state = state
+        self.system = System(state, workers=0, files=FILES, env={**_SETTINGS, **env})
+        self.receiver = Receiver()
+        self.s3_faults = S3Proxy(_port(self.system.s3_endpoint), seed=seed)
+        self.s3_line = TcpProxy(self.s3_faults.port)
+        self.valkey_line = TcpProxy(_port(self.system.redis_url))
+        self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
+        self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
+        #: Past the lines, for the referee's own eyes.
+        self.redis: Redis = open_client(self.system.redis_url, patience=60)
+
+    def __enter__(self) -> Self:
+        self.system.start()
+        for number in range(1, self._count + 1):
+            self._add_worker(f"worker-{number}")
+        self.s3_line.delay(S3_DELAY)
+        return self
+
+    def _add_worker(self, name: str) -> None:
+        self.shift_clock(name, 0)
+        self.system.add_worker(
+            LD_PRELOAD=str(_FAKE_CLOCK),
+            FAKETIME_TIMESTAMP_FILE=str(self._clock(name)),
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+            FAKETIME_CACHE_DURATION="1",
+        )
+
+    def shift_clock(self, worker: str, seconds: int) -> None:
+        """Within a second the worker's clock of the day is so far off, also after a restart."""
+        self._clock(worker).write_text(f"{seconds:+d}s\n")
+
+    def _clock(self, worker: str) -> Path:
+        return self._state / f"clock-of-{worker}"
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.heal()
+        self.system.stop()
+        self.receiver.close()
+
+    def heal(self) -> None:
+        """All lines are up, nothing fails any more."""
+        self.s3_faults.heal()
+        self.s3_line.restore()
+        self.s3_line.delay(S3_DELAY)
+        self.valkey_line.restore()
+
+    def restart(self, name: str, *, after: float = 0.0) -> None:
+        """kill -9, then start again ``after`` so many seconds."""
+        self.system.kill_part(name)
+        time.sleep(after)
+        self.system.start_part(name)
+
+
+def wait_for(true: Callable[[], bool], what: str, timeout: float, *, every: float = 0.05) -> float:
+    """Seconds until ``true()``; AssertionError naming ``what`` after ``timeout``."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < timeout, f"{what}: not within {timeout:.0f} s"
+        time.sleep(every)
+    return time.monotonic() - started
+
+
+def _port(url: str) -> int:
+    return int(url.removesuffix("/0").rpartition(":")[2])

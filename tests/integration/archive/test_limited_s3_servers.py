@@ -1,0 +1,76 @@
+"""The real S3 server, made to lack what other stores lack."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from common.object_storage import ObjectStore, UploadedPart
+from tests.support.archives import RecordingControl, a_request, contents
+from worker.archive import build
+from worker.archive.build import Engine
+from worker.archive.planning.layout import MIB, Geometry
+from worker.archive.storage_probe import probe
+
+
+class Lesser:
+    """Tells no checksum of what it copied, and remembers the sizes of parts that it was sent."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.copies = 0
+        self.sizes: dict[int, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def copy_part(self, *args: Any, **kwargs: Any) -> UploadedPart:
+        self.copies += 1
+        return replace(self._store.copy_part(*args, **kwargs), crc32=None)
+
+    def put_part(
+        self, bucket: str, key: str, upload: str, number: int, body: Any, **kwargs: Any
+    ) -> UploadedPart:
+        self.sizes[number] = len(body)
+        return self._store.put_part(bucket, key, upload, number, body, **kwargs)
+
+
+@pytest.fixture
+def files(buckets: Any) -> dict[str, bytes]:
+    rng = random.Random(6)
+    files = {f"{i}.bin": rng.randbytes(n) for i, n in enumerate([11 * MIB, 300, 6 * MIB, 7 * MIB])}
+    for i, (name, data) in enumerate(files.items()):
+        buckets.put(i, data, name=name)
+    return files
+
+
+def built(buckets: Any, store: Lesser, engine: Engine) -> dict[str, bytes]:
+    artifact = build(
+        a_request(list(range(4)), bucket=buckets.archives),
+        source=buckets.source(), store=store, control=RecordingControl(), engine=engine,
+    )  # fmt: skip
+    assert buckets.leftovers() == []
+    return contents(buckets.read(artifact.key))
+
+
+def test_without_checksums_of_copies_what_was_copied_is_read_for_them(
+    buckets: Any, files: dict[str, bytes]
+) -> None:
+    store = Lesser(buckets.store)
+    assert not probe(store, buckets.archives).copy_checksum  # type: ignore[arg-type]
+    store.copies = 0
+    assert built(buckets, store, Engine()) == files
+    assert store.copies > 0
+
+
+def test_equal_parts_are_equal(buckets: Any, files: dict[str, bytes]) -> None:
+    store = Lesser(buckets.store)
+    engine = Engine(can_copy=False, geometry=Geometry(equal=True))
+    assert built(buckets, store, engine) == files
+    *rest, last = (store.sizes[number] for number in sorted(store.sizes))
+    assert set(rest) == {Geometry().write}
+    assert 0 < last <= Geometry().write
+    assert store.copies == 0

@@ -1,0 +1,206 @@
+"""History holds each change of state once, whatever comes twice, late or not at all."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import timedelta
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from redis import Redis
+from sqlalchemy import Engine, func, select, text, update
+
+from common.history import Change, HistoryReader, HistoryWriter, migrate
+from common.history.tables import ATTEMPTS, CHANGES, FILES, JOBS, METADATA
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
+from common.job_store.state_log import StateLog
+from common.job_store.webhook_deliveries import DeliveryAttempt, WebhookDeliveries
+from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
+from common.jobs.transitions import JobState
+from worker.maintenance.history_recorder import Recorder
+
+ARTIFACT = Artifact(
+    bucket="archives", key="a.zip", name="a.zip", size=500, content_type="application/zip"
+)
+BROKEN = Failure(code="NETWORK_ERROR", message="The connection broke", retryable=True)
+DONE = FileReport(file_id=1, state="done", size=3, name="one\0.txt")
+
+
+def run(jobs: JobStore, *, user: str = "alice") -> Job:
+    """A job of two files that fails once and then completes: five changes of state."""
+    job = jobs.create(user, JobSpec(file_ids=(1, 2), metadata={"nul": "a\0b"})).job
+    first = jobs.claim(job.id, "w1")
+    assert first is not None
+    jobs.retry_later(first.lease, BROKEN, 0)
+    second = jobs.claim(job.id, "w2")
+    assert second is not None
+    return jobs.complete(second.lease, ARTIFACT, Progress(processed_files=2), [DONE])
+
+
+def rows(engine: Engine, table: object) -> list[dict[str, object]]:
+    with engine.connect() as connection:
+        query = select(table).order_by(*table.primary_key.columns)  # type: ignore[attr-defined]
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_every_step_of_the_migrations_can_be_undone(engine: Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "common.history:migrations")
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        left = connection.execute(text("select tablename from pg_tables where schemaname='public'"))
+        assert left.scalars().all() == ["alembic_version"]
+    migrate(engine)
+
+
+def test_a_job_is_kept_with_all_its_changes_attempts_and_files(
+    jobs: JobStore, recorder: Recorder, engine: Engine, reader: HistoryReader, redis: Redis
+) -> None:
+    finished = run(jobs)
+    recorder.step()
+    dossier = reader.dossier(finished.id)
+    assert dossier is not None
+    assert dossier.job == JobQueries(redis).get(finished.id)
+    assert [change["status"] for change in dossier.changes] == [
+        *("queued", "processing", "queued", "processing", "completed")
+    ]
+    assert [
+        (attempt["attempt"], attempt["worker"], attempt["outcome"], attempt["error_code"])
+        for attempt in dossier.attempts
+    ] == [(1, "w1", "queued", "NETWORK_ERROR"), (2, "w2", "completed", None)]
+    assert [
+        (file["file_id"], file["state"], file["size"], file["name"]) for file in dossier.files
+    ] == [
+        (1, "done", 3, "one\N{REPLACEMENT CHARACTER}.txt"),
+        (2, "pending", None, None),
+    ]
+
+
+def test_changes_that_come_twice_and_in_any_order_leave_the_same_rows(
+    jobs: JobStore, engine: Engine, redis: Redis
+) -> None:
+    journal = StateLog(redis, "audit", "a")
+    journal.join()
+    run(jobs, user="alice")
+    run(jobs, user="bob")
+    changes = [Change(job=entry.job, files=(DONE,)) for entry in journal.read(count=100)]
+    writer = HistoryWriter(engine)
+    writer.record(changes)
+    expected = {table: rows(engine, table) for table in (JOBS, CHANGES, ATTEMPTS)}
+    for seed in range(5):
+        with engine.begin() as connection:
+            connection.execute(JOBS.delete())
+        shuffled = changes * 2
+        random.Random(seed).shuffle(shuffled)
+        for start in range(0, len(shuffled), 3):
+            writer.record(shuffled[start : start + 3])
+        assert {table: rows(engine, table) for table in expected} == expected
+
+
+def test_what_a_dead_recorder_read_is_recorded_by_another(
+    jobs: JobStore,
+    recorder: Recorder,
+    engine: Engine,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = StateLog(redis, "history", "dead")
+    dead.join()
+    finished = run(jobs)
+    assert len(dead.read(count=10)) == 5
+    monkeypatch.setattr("worker.maintenance.history_recorder.ABANDONED", 0)
+    recorder.step()
+    assert len(rows(engine, CHANGES)) == finished.version
+    assert dead.take_over(idle=0, count=10) == []
+
+
+def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
+    jobs: JobStore, recorder: Recorder, engine: Engine, redis: Redis
+) -> None:
+    bad = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    key = f"job:status:{{p{int(bad.id[1], 16):02d}}}:{bad.id}"
+    redis.hset(key, "total_bytes", str(2**70))
+    jobs.cancel(bad.id)
+    good = jobs.create("alice", JobSpec(file_ids=(2,))).job
+    recorder.step()
+    kept = {(row["job_id"], row["version"]) for row in rows(engine, CHANGES)}
+    assert kept == {(bad.id, 1), (good.id, 1)}
+    assert StateLog(redis, "history", "two").take_over(idle=0, count=10) == []
+
+
+def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
+    jobs: JobStore, recorder: Recorder, engine: Engine
+) -> None:
+    finished = run(jobs)
+    unfinished = jobs.create("bob", JobSpec(file_ids=(9,))).job
+    recorder.step()
+    writer = HistoryWriter(engine)
+    assert writer.forget(timedelta(days=1)) == 0
+    with engine.begin() as connection:
+        connection.execute(update(JOBS).values(updated_at=func.now() - timedelta(days=2)))
+    assert writer.forget(timedelta(days=1)) == 1
+    assert [row["id"] for row in rows(engine, JOBS)] == [unfinished.id]
+    assert finished.id not in {row["job_id"] for row in rows(engine, FILES) + rows(engine, CHANGES)}
+
+
+def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
+    jobs: JobStore, recorder: Recorder, reader: HistoryReader
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    for worker in ("w1", "w2"):
+        claim = jobs.claim(job.id, worker)
+        assert claim is not None
+        jobs.fail(claim.lease, BROKEN)
+        if worker == "w1":
+            jobs.restart(job.id)
+    recorder.step()
+    dossier = reader.dossier(job.id)
+    assert dossier is not None
+    assert [(row["attempt"], row["worker"], row["outcome"]) for row in dossier.attempts] == [
+        (1, "w1", "failed"),
+        (1, "w2", "failed"),
+    ]
+    assert dossier.job.status is JobState.FAILED
+
+
+def test_attempts_to_deliver_webhooks_are_kept(
+    jobs: JobStore, recorder: Recorder, reader: HistoryReader, redis: Redis
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/")).job
+    hooks, deliveries = StateLog(redis, "webhooks", "one"), WebhookDeliveries(redis)
+    hooks.join()
+    jobs.cancel(job.id)
+    deliveries.schedule([entry for entry in hooks.read(count=9) if entry.job.terminal])
+    for attempt, (state, status) in enumerate([("pending", 500), ("delivered", 204)], 1):
+        (taken,) = deliveries.take(limit=1, lease=10)
+        entry = DeliveryAttempt(attempt=attempt, at=1_700_000_000_000, duration_ms=5, status=status)
+        assert deliveries.settle(taken, state, entry)
+    recorder.step()
+    dossier = reader.dossier(job.id)
+    assert dossier is not None
+    assert [(row["attempt"], row["http_status"], row["state"]) for row in dossier.deliveries] == [
+        (1, 500, "pending"),
+        (2, 204, "delivered"),
+    ]
+    assert [change["version"] for change in dossier.changes] == [1, 2]
+
+
+def test_the_callback_url_is_not_kept(jobs: JobStore, recorder: Recorder, engine: Engine) -> None:
+    jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/?token=s3cr3t"))
+    recorder.step()
+    kept = [rows(engine, table) for table in METADATA.sorted_tables]
+    assert re.search("alice", repr(kept))
+    assert not re.search("s3cr3t", repr(kept))

@@ -1,0 +1,81 @@
+"""The journal tells each group every change of state at least once."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from common.celery_app import Dispatcher, celery_app
+from common.job_store import keys
+from common.job_store import state_log as journal_module
+from common.job_store.jobs import JobStore
+from common.job_store.state_log import StateLog, trim
+from common.jobs.model import JobSpec
+from common.jobs.transitions import JobState
+from stack.services import Valkey
+
+
+@pytest.fixture
+def jobs(valkey: Valkey, redis: Redis) -> JobStore:
+    return JobStore(redis, Dispatcher(celery_app(valkey.url), same_server=True))
+
+
+def changes(journal: StateLog) -> list[tuple[str, JobState]]:
+    return [(entry.job.user, entry.job.status) for entry in journal.read(count=10)]
+
+
+def test_every_group_gets_every_change(jobs: JobStore, redis: Redis) -> None:
+    hooks, history = StateLog(redis, "hooks", "a"), StateLog(redis, "history", "a")
+    hooks.join()
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    jobs.cancel(job.id)
+    history.join()
+    expected = [("alice", JobState.QUEUED), ("alice", JobState.CANCELLED)]
+    assert changes(hooks) == changes(history) == expected
+    assert changes(hooks) == []
+
+
+def test_what_a_dead_consumer_did_not_finish_is_taken_over(jobs: JobStore, redis: Redis) -> None:
+    dead, alive = StateLog(redis, "hooks", "dead"), StateLog(redis, "hooks", "alive")
+    dead.join()
+    jobs.create("alice", JobSpec(file_ids=(1,)))
+    assert len(dead.read(count=10)) == 1
+    taken = alive.take_over(idle=0, count=10)
+    assert [entry.job.user for entry in taken] == ["alice"]
+    alive.ack(taken)
+    assert alive.take_over(idle=0, count=10) == []
+
+
+def test_trim_keeps_what_the_slowest_group_still_needs(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "xtrim", _exact(redis.xtrim))
+    fast, slow = StateLog(redis, "fast", "a"), StateLog(redis, "slow", "a")
+    fast.join()
+    slow.join()
+    stream = keys.of_partition("journal", keys.tag_of_user("alice"))
+    for number in range(3):
+        jobs.create("alice", JobSpec(file_ids=(number,)))
+    fast.ack(fast.read(count=10))
+    trim(redis)
+    assert redis.xlen(stream) == 3
+    entries = slow.read(count=10)
+    slow.ack(entries[:2])
+    trim(redis)
+    assert redis.xlen(stream) == 1
+
+
+def test_a_journal_without_readers_is_bounded(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "xtrim", _exact(redis.xtrim))
+    monkeypatch.setattr(journal_module, "UNREAD", 2)
+    for number in range(5):
+        jobs.create("alice", JobSpec(file_ids=(number,)))
+    trim(redis)
+    assert redis.xlen(keys.of_partition("journal", keys.tag_of_user("alice"))) == 2
+
+
+def _exact(xtrim):  # type: ignore[no-untyped-def]
+    """Trim to the letter: the approximate form drops whole nodes of about 100 entries only."""
+    return lambda *args, **kwargs: xtrim(*args, **{**kwargs, "approximate": False})

@@ -1,0 +1,46 @@
+"""Death is told from silence by the worker's own connection."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from common.job_store import worker_registry
+from common.job_store.client import open_client
+from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
+from stack.services import Valkey
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_registry, "DEAD_AFTER", 50)
+
+
+def worker(valkey: Valkey, name: str) -> tuple[Redis, WorkerRegistration]:
+    client = open_client(valkey.url, patience=2, own_connection=True)
+    return client, WorkerRegistration(client, name, slots=4, running=lambda: ("job",))
+
+
+def test_a_worker_is_known_from_its_first_beat_until_it_leaves(
+    valkey: Valkey, redis: Redis
+) -> None:
+    client, alice = worker(valkey, "alice")
+    alice.beat()
+    assert [(w.name, w.slots, w.running) for w in WorkerRegistry(redis).known()] == [
+        ("alice", 4, ("job",))
+    ]
+    alice.leave()
+    assert WorkerRegistry(redis).known() == []
+    client.close()
+
+
+def test_a_silent_worker_with_a_connection_is_not_dead(valkey: Valkey, redis: Redis) -> None:
+    client, alice = worker(valkey, "alice")
+    alice.beat()
+    time.sleep(0.1)
+    assert WorkerRegistry(redis).dead() == []
+    client.close()
+    time.sleep(0.02)
+    assert WorkerRegistry(redis).dead() == ["alice"]

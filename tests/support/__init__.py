@@ -1,0 +1,1 @@
+"""Helpers shared by the tests: fakes, proxies, servers and kits."""

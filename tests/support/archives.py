@@ -1,0 +1,60 @@
+"""What tests of the archive engine share: a control that records, and checks of finished ZIPs."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.jobs.model import OnMissing
+from worker.archive import BuildRequest
+
+
+@dataclass
+class RecordingControl:
+    """Lets the work go on until ``stop_with`` is set; remembers what it was told."""
+
+    stop_with: BaseException | None = None
+    files: int | None = None
+    total: int | None = None
+    done: int = 0
+    reports: dict[int, dict[str, Any]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self) -> None:
+        if self.stop_with is not None:
+            raise self.stop_with
+
+    def expect(self, *, files: int, bytes: int | None) -> None:
+        self.files, self.total = files, bytes
+
+    def advance(self, bytes: int) -> None:
+        with self.lock:
+            self.done += bytes
+
+    def file_done(self, file_id: int, **report: Any) -> None:
+        self.reports[file_id] = report
+
+
+def a_request(file_ids: list[int], **changes: Any) -> BuildRequest:
+    values: dict[str, Any] = {
+        "job_id": "11111111-2222-4333-8444-555555555555",
+        "attempt_token": 1,
+        "file_ids": tuple(file_ids),
+        "file_name": None,
+        "on_missing": OnMissing.FAIL,
+        "bucket": "archives",
+        "direct_single_file": False,
+        "max_bytes": None,
+    }
+    return BuildRequest(**{**values, **changes})
+
+
+def contents(archive: bytes) -> dict[str, bytes]:
+    """Name to bytes of every member, after Python's zipfile checked all of them."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.testzip() is None
+        assert len(set(opened.namelist())) == len(opened.namelist())
+        return {name: opened.read(name) for name in opened.namelist()}

@@ -1,0 +1,139 @@
+"""Objects in memory, with the calls of ``ObjectStore`` on them."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from zlib_ng.zlib_ng import crc32
+
+from common.errors import FileChanged
+from common.object_storage import BadChecksum, Listed, NoSuchKey
+from common.object_storage.s3_xml import ObjectInfo
+from tests.support.crashes import Steps
+
+BORN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@dataclass
+class Stored:
+    data: bytes
+    etag: str
+    metadata: dict[str, str]
+    crc32: int | None
+    modified: datetime = BORN
+
+
+class FakeObjects(Steps):
+    """Thread safe."""
+
+    def __init__(self, *, keeps_checksums: bool) -> None:
+        super().__init__()
+        self.keeps_checksums = keeps_checksums
+        self.objects: dict[tuple[str, str], Stored] = {}
+
+    def head(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
+        with self.step("head"):
+            found = self._get(bucket, key)
+            return ObjectInfo(
+                key=key,
+                size=len(found.data),
+                etag=found.etag,
+                modified=found.modified,
+                content_type="application/octet-stream",
+                metadata=found.metadata,
+                content_disposition=None,
+                crc32=found.crc32,
+            )
+
+    def list_objects(
+        self, bucket: str, *, prefix: str = "", start_after: str = "", limit: int = 1000, **_: Any
+    ) -> list[Listed]:
+        with self.step("list"):
+            keys = sorted(
+                k
+                for b, k in self.objects
+                if b == bucket and k.startswith(prefix) and k > start_after
+            )
+            found = [(key, self.objects[bucket, key]) for key in keys[:limit]]
+            return [
+                Listed(key=key, size=len(o.data), etag=o.etag, modified=o.modified)
+                for key, o in found
+            ]
+
+    def read_into(
+        self,
+        bucket: str,
+        key: str,
+        view: memoryview,
+        *,
+        start: int = 0,
+        if_match: str | None = None,
+        progress: Any = lambda _: None,
+        **_: Any,
+    ) -> None:
+        with self.step("read"):
+            data = self._get(bucket, key, if_match).data[start : start + len(view)]
+            assert len(data) == len(view), "read beyond the object"
+            view[:] = data
+            progress(len(view))
+
+    @contextmanager
+    def open(self, bucket: str, key: str, **_: Any) -> Any:
+        with self.step("open"):
+            data = self._get(bucket, key).data
+        yield SimpleNamespace(read_all=lambda: data)
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        body: Any,
+        *,
+        metadata: dict[str, str] | None = None,
+        crc32: int | None = None,
+        **_: Any,
+    ) -> str:
+        with self.step("put"):
+            return self.place(
+                bucket, key, bytes(body), metadata=metadata, announced=crc32, modified=now()
+            )  # fmt: skip
+
+    def place(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        *,
+        metadata: dict[str, str] | None = None,
+        announced: int | None = None,
+        modified: datetime = BORN,
+    ) -> str:
+        """Store an object without its being a call."""
+        if announced not in (None, crc32(data)):
+            raise BadChecksum("BadDigest")
+        etag = f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
+        kept = crc32(data) if self.keeps_checksums else None
+        self.objects[bucket, key] = Stored(data, etag, dict(metadata or {}), kept, modified)
+        return etag
+
+    def delete_many(self, bucket: str, keys: list[str], **_: Any) -> None:
+        with self.step("delete_many"):
+            for key in keys:
+                self.objects.pop((bucket, key), None)
+
+    def _get(self, bucket: str, key: str, if_match: str | None = None) -> Stored:
+        found = self.objects.get((bucket, key))
+        if found is None:
+            raise NoSuchKey(key)
+        if if_match not in (None, found.etag):
+            raise FileChanged
+        return found
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,176 @@
+"""Which tokens are good: signature, algorithm, expiry, audience, issuer; nothing by guesswork."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from werkzeug.datastructures import Headers
+
+from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
+from api.errors import Unauthorized
+
+SECRET = "0123456789abcdef0123456789abcdef"
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+RSA_PEM = RSA.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)
+
+
+def public(key: Any, kid: str, **more: str) -> dict[str, Any]:
+    algorithm = jwt.algorithms.RSAAlgorithm if key is not EC else jwt.algorithms.ECAlgorithm
+    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", **more}
+
+
+class FixedKeys:
+    def __init__(self, *keys: dict[str, Any]) -> None:
+        self._keys = {key["kid"]: jwt.PyJWK(key) for key in keys}
+
+    def find(self, key_id: str | None) -> jwt.PyJWK | None:
+        return self._keys.get(key_id or "")
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    good = {"sub": "alice", "aud": "longhaul", "iss": "https://id.example", "exp": time.time() + 60}
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def encoded(part: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def user_of(token: str, keys: Any = None, *, leeway: float = 0.0) -> str:
+    authenticator = JwtAuthenticator(
+        keys or SharedSecret(SECRET),
+        audience="longhaul",
+        issuer="https://id.example",
+        leeway=leeway,
+    )
+    return authenticator.identify(Headers({"Authorization": f"Bearer {token}"})).user
+
+
+def signed(
+    payload: dict[str, Any], key: Any = SECRET, algorithm: str = "HS256", **header: Any
+) -> str:
+    return jwt.encode(payload, key, algorithm, headers=header or None)
+
+
+REMOTE = FixedKeys(public(RSA, "r1"), public(EC, "e1"))
+
+
+def test_a_good_token_names_its_user() -> None:
+    assert user_of(signed(claims())) == "alice"
+    assert user_of(signed(claims(), RSA, "RS256", kid="r1"), REMOTE) == "alice"
+    assert user_of(signed(claims(), EC, "ES256", kid="e1"), REMOTE) == "alice"
+    assert user_of(signed(claims(aud=["other", "longhaul"]))) == "alice"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"exp": time.time() - 3_600},
+        {"exp": None},
+        {"nbf": time.time() + 3_600},
+        {"aud": "others"},
+        {"aud": None},
+        {"iss": "https://evil.example"},
+        {"iss": None},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "a b"},
+        {"sub": "a\n"},
+        {"sub": "x" * 129},
+        {"sub": 7},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_token_with_a_wrong_claim_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Unauthorized):
+        user_of(jwt.api_jws.encode(json.dumps(claims(**wrong)).encode(), SECRET, "HS256"))
+
+
+def test_clocks_may_differ_by_the_leeway_only() -> None:
+    token = signed(claims(exp=time.time() - 5))
+    assert user_of(token, leeway=30) == "alice"
+    with pytest.raises(Unauthorized, match="expired"):
+        user_of(token, leeway=1)
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "nOnE", "", None, "HS384", "RS256", 5])
+@pytest.mark.parametrize("signature", ["", "AAAA"])
+def test_no_other_algorithm_and_no_missing_signature_is_accepted(alg: Any, signature: str) -> None:
+    header = {"typ": "JWT"} if alg is None else {"typ": "JWT", "alg": alg}
+    for keys in (SharedSecret(SECRET), REMOTE):
+        for kid in ({}, {"kid": "r1"}):
+            with pytest.raises(Unauthorized):
+                user_of(f"{encoded(header | kid)}.{encoded(claims())}.{signature}", keys)
+
+
+def test_a_public_key_is_not_taken_for_a_secret() -> None:
+    forged = jwt.api_jws.PyJWS()
+    forged.get_algorithm_by_name("HS256").prepare_key = lambda key: key  # type: ignore[method-assign]
+    token = forged.encode(json.dumps(claims()).encode(), RSA_PEM, "HS256", headers={"kid": "r1"})
+    with pytest.raises(Unauthorized):
+        user_of(token, REMOTE)
+
+
+def test_a_key_checks_its_own_algorithm_only() -> None:
+    rs512 = signed(claims(), RSA, "RS512", kid="r1")
+    with pytest.raises(Unauthorized):
+        user_of(rs512, REMOTE)
+
+
+def test_a_signature_by_another_key_is_refused() -> None:
+    for token in (
+        signed(claims(), "another secret that is long enough"),
+        signed(claims(), OTHER_RSA, "RS256", kid="r1"),
+    ):
+        with pytest.raises(Unauthorized):
+            user_of(token, REMOTE if "cjEi" in token or "RS256" in token else None)
+    with pytest.raises(Unauthorized):
+        user_of(signed(claims(), RSA, "RS256", kid="unknown"), REMOTE)
+
+
+def test_a_key_in_the_token_itself_is_not_believed() -> None:
+    token = signed(claims(), OTHER_RSA, "RS256", jwk=public(OTHER_RSA, "own"), kid="own")
+    with pytest.raises(Unauthorized):
+        user_of(token, REMOTE)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer a.b",
+        "Bearer a.b.c.d",
+        "Basic YTpi",
+        "Bearer a.b.c, Bearer d.e.f",
+        "Bearer " + "A" * 9_000 + ".b.c",
+        "Bearer " + encoded(0).join("..") + ".x",
+        "Bearer " + base64.urlsafe_b64encode(b"[" * 5_000).decode().rstrip("=") + ".e30.AA",
+        "Bearer " + encoded({"alg": "HS256", "kid": []}) + ".e30.AA",
+        "Bearer \xff.\xff.\xff",
+    ],
+)
+def test_nonsense_is_refused_and_not_an_error_of_ours(header: str) -> None:
+    authenticator = JwtAuthenticator(SharedSecret(SECRET), audience=None, issuer=None, leeway=0)
+    with pytest.raises(Unauthorized):
+        authenticator.identify(Headers({"Authorization": header}))
+
+
+def test_two_authorization_headers_are_refused() -> None:
+    good = f"Bearer {signed(claims())}"
+    headers = Headers([("Authorization", good), ("Authorization", good)])
+    authenticator = JwtAuthenticator(SharedSecret(SECRET), audience=None, issuer=None, leeway=0)
+    with pytest.raises(Unauthorized):
+        authenticator.identify(headers)

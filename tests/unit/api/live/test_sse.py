@@ -1,0 +1,69 @@
+"""The bytes of server-sent events."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from api.live import sse
+
+
+def fields_of(message: bytes) -> list[tuple[str, str]]:
+    """What a browser's parser makes of it: field and value, line by line."""
+    lines = message.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [
+        (line.partition(":")[0], line.partition(":")[2].removeprefix(" ")) for line in lines if line
+    ]
+
+
+def test_named_message_has_name_version_and_data() -> None:
+    made = sse.message(b'{"a":1}', event="progress", version=7)
+    assert made == b'event: progress\nid: 7\ndata: {"a":1}\n\n'
+
+
+def test_unnamed_message_reaches_onmessage() -> None:
+    assert sse.message(b"{}", event=None, version=1) == b"id: 1\ndata: {}\n\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\n\n", "\r\r", "\n\r"])
+def test_line_ends_in_data_neither_end_the_event_nor_forge_a_field(end: str) -> None:
+    data = f"one{end}event: completed{end}id: 99".encode()
+    found = fields_of(sse.message(data, event="progress", version=3))
+    assert [value for name, value in found if name == "event"] == ["progress"]
+    assert [value for name, value in found if name == "id"] == ["3"]
+    assert {name for name, _ in found} == {"event", "id", "data"}
+    assert sse.message(data, event=None, version=3).count(b"\n\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a\nid: 9", "a\rdata: x", "a\0b", "completed\r\n"])
+def test_event_name_with_a_line_end_or_nul_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        sse.message(b"{}", event=name, version=1)
+
+
+def test_nul_in_data_passes_as_data() -> None:
+    text = json.dumps({"a": "\0"}).encode()
+    assert sse.message(text, event=None, version=1).endswith(b'data: {"a": "\\u0000"}\n\n')
+
+
+@pytest.mark.parametrize(
+    ("header", "parameter", "known"),
+    [
+        ("7", None, 7),
+        (None, "8", 8),
+        ("7", "8", 7),
+        ("", "8", 8),
+        (None, None, None),
+        ("-1", None, None),
+        ("1\r\n2", None, None),
+        ("seven", None, None),
+        ("7\0", None, None),
+        ("\u0667", None, None),
+        ("9" * 400, None, None),
+    ],
+)
+def test_last_event_id_is_a_version_or_none(
+    header: str | None, parameter: str | None, known: int | None
+) -> None:
+    assert sse.last_event_id(header, parameter) == known

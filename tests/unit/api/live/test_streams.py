@@ -1,0 +1,220 @@
+"""One client's stream: fast and slow readers, ends and refusals."""
+
+from __future__ import annotations
+
+import _socket
+import dataclasses
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from api.live import sse, websocket
+from api.live.messages import Form, JobMessage
+from api.live.streams import Stream
+from common.job_store.queries import JobQueries
+from common.jobs.model import Job
+from common.jobs.transitions import JobState
+from tests.unit.api.live.conftest import present
+from tests.unit.api.live.test_websocket import Client
+
+
+@pytest.fixture
+def job(new_job: Callable[[], str], queries: JobQueries) -> Job:
+    return queries.get(new_job())
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[_socket.socket, socket.socket]]:
+    """The server's end, as a stream holds it, and the client's."""
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(2)
+    kept = _socket.socket(ours.family, ours.type, ours.proto, ours.detach())
+    kept.setblocking(False)
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    yield kept, theirs
+    kept.close()
+    theirs.close()
+
+
+def event(job: Job, version: int, **changes: Any) -> JobMessage:
+    changed = dataclasses.replace(job, version=version, **changes)
+    name = changed.status.value if changed.terminal else "progress"
+    return JobMessage(changed, name, present)
+
+
+def started(job: Job, connection: _socket.socket, form: Form = Form.NAMED) -> Stream:
+    stream = Stream(job.id, form, "alice", lambda _: None)
+    stream.start(connection, b"<head>", job.version, last=False)
+    assert stream.flush()
+    return stream
+
+
+def fill(stream: Stream, job: Job) -> int:
+    """Offer newer versions until the client's buffers are full; the version that was stuck."""
+    for version in range(2, 10_000):
+        stream.offer(event(job, version, metadata={"x": "y" * 500}))
+        if not stream.flush():
+            return version
+    raise AssertionError("the buffers take everything")
+
+
+def drain(stream: Stream, client: socket.socket) -> bytes:
+    """Read as a client would until the stream has nothing left to write."""
+    got = b""
+    done = False
+    while not done:
+        got += client.recv(65_536)
+        done = stream.flush()
+    client.setblocking(False)
+    while True:
+        try:
+            got += client.recv(65_536)
+        except BlockingIOError:
+            return got
+
+
+def versions(received: bytes) -> list[int]:
+    return [int(line[4:]) for line in received.split(b"\n") if line.startswith(b"id: ")]
+
+
+def test_events_go_out_in_order_and_older_ones_are_dropped(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0])
+    for version in (2, 1, 2, 3, 1):
+        stream.offer(event(job, version))
+        assert stream.flush()
+    received = pair[1].recv(65_536)
+    assert received.startswith(b"<head>")
+    assert versions(received) == [2, 3]
+
+
+def test_what_came_before_the_start_follows_the_snapshot_unless_that_is_newer(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    for before, expected in ((job.version, []), (job.version + 1, [job.version + 1])):
+        stream = Stream(job.id, Form.NAMED, "alice", lambda _: None)
+        stream.offer(event(job, before))
+        stream.start(pair[0], b"<head>", job.version, last=False)
+        assert stream.flush()
+        assert versions(pair[1].recv(65_536)) == expected
+
+
+def test_slow_reader_gets_whole_events_and_the_newest_state(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0])
+    stuck = fill(stream, job)
+    for version in range(stuck + 1, stuck + 500):
+        stream.offer(event(job, version))
+        assert not stream.flush()
+    received = drain(stream, pair[1])
+    seen = versions(received)
+    assert seen == [*range(2, stuck + 1), stuck + 499]
+    assert received.count(b"\n\n") == len(seen)
+
+
+def test_slow_reader_never_misses_the_terminal_event(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0])
+    stuck = fill(stream, job)
+    stream.offer(event(job, stuck + 1))
+    stream.offer(event(job, stuck + 2, status=JobState.CANCELLED))
+    stream.beat(JobMessage(job, "heartbeat", present))
+    stream.offer(event(job, stuck + 1))
+    received = drain(stream, pair[1])
+    assert stream.ended
+    assert versions(received)[-1] == stuck + 2
+    assert received.rpartition(b"event: ")[2].startswith(b"cancelled\n")
+
+
+def test_nothing_follows_the_terminal_event(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0])
+    stream.offer(event(job, 2, status=JobState.CANCELLED))
+    assert stream.flush()
+    stream.offer(event(job, 3))
+    stream.beat(JobMessage(job, "heartbeat", present))
+    stream.end()
+    assert stream.flush()
+    assert versions(pair[1].recv(65_536)) == [2]
+
+
+def test_heartbeat_does_not_replace_news(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0])
+    stream.offer(event(job, 2))
+    stream.beat(JobMessage(job, "heartbeat", present))
+    assert stream.flush()
+    received = pair[1].recv(65_536)
+    assert versions(received) == [2]
+    assert b"heartbeat" not in received
+
+
+def test_while_the_store_is_away_a_comment_keeps_the_stream_alive(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0])
+    pair[1].recv(100)
+    stream.beat(None)
+    assert stream.flush()
+    assert pair[1].recv(100) == sse.COMMENT
+
+
+def test_end_on_deploy_lets_the_newest_state_out_first(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0], Form.WEBSOCKET)
+    client = Client(pair[1])
+    client.skip(b"<head>")
+    stream.offer(event(job, 2))
+    stream.end()
+    assert stream.flush()
+    assert stream.ended
+    assert [message["version"] for message in client.messages()] == [2]
+    assert client.close_code == websocket.RESTART
+
+
+def test_websocket_closes_with_1000_after_the_terminal_message(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0], Form.WEBSOCKET)
+    client = Client(pair[1])
+    client.skip(b"<head>")
+    stream.offer(event(job, 2, status=JobState.CANCELLED))
+    assert stream.flush()
+    (message,) = client.messages()
+    assert (message["type"], message["jobId"]) == ("cancelled", job.id)
+    assert client.close_code == websocket.DONE
+
+
+def test_websocket_answers_pings_and_goodbyes(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0], Form.WEBSOCKET)
+    client = Client(pair[1])
+    client.skip(b"<head>")
+    stream.receive(client.ping(b"here?"))
+    assert stream.flush()
+    client.messages()
+    assert client.pongs == [b"here?"]
+    stream.receive(client.close(1001))
+    assert stream.ended
+    assert stream.flush()
+    client.messages()
+    assert client.close_code == 1001
+
+
+def test_flood_of_pings_from_a_client_that_does_not_read_is_not_hoarded(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    stream = started(job, pair[0], Form.WEBSOCKET)
+    client = Client(pair[1])
+    for _ in range(5_000):
+        stream.receive(client.ping(b"x" * 100))
+    assert len(stream._rest) < 20_000

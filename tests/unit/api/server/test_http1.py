@@ -1,0 +1,155 @@
+"""HTTP/1.1 requests as bytes: what is served, what is refused, and nothing in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from api.server import http1
+from api.server.http1 import ProtocolError, RequestParser
+
+
+def environs(*pieces: bytes) -> list[dict[str, Any]]:
+    """Feed a connection; the WSGI variables of the requests that are complete."""
+    reader = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    for piece in pieces:
+        reader.feed(piece)
+    return [request.environ for request in reader.ready]
+
+
+def test_request_becomes_wsgi_variables() -> None:
+    (environ,) = environs(
+        b"GET /a%20b/%C3%BC?x=%31&y HTTP/1.1\r\nHost: h\r\n"
+        b"X-User-Id: al\r\nAccept: a\r\nAccept: b\r\n\r\n"
+    )
+    assert environ["REQUEST_METHOD"] == "GET"
+    assert environ["PATH_INFO"] == "/a b/ü".encode().decode("latin-1")
+    assert environ["QUERY_STRING"] == "x=%31&y"
+    assert environ["HTTP_X_USER_ID"] == "al"
+    assert environ["HTTP_ACCEPT"] == "a,b"
+    assert environ["REMOTE_ADDR"] == "10.0.0.1"
+    assert environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+
+
+def test_body_comes_by_length_or_in_chunks() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: h\r\n"
+    (plain,) = environs(head + b"Content-Type: text/x\r\nContent-Length: 5\r\n\r\nhe", b"llo")
+    (chunked,) = environs(
+        head + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n", b"0\r\n\r\n"
+    )
+    for environ in (plain, chunked):
+        assert environ["wsgi.input"].read() == b"hello"
+        assert environ["CONTENT_LENGTH"] == "5"
+    assert plain["CONTENT_TYPE"] == "text/x"
+
+
+def test_byte_by_byte_is_the_same_as_at_once() -> None:
+    request = b"POST /x?y=z HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nA-b: c\r\n\r\nabc"
+    (whole,) = environs(request)
+    (pieces,) = environs(*(bytes([byte]) for byte in request))
+    assert whole.pop("wsgi.input").read() == pieces.pop("wsgi.input").read() == b"abc"
+    assert whole == pieces
+
+
+def test_pipelined_requests_are_told_apart() -> None:
+    one = b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab"
+    two = b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
+    found = environs(one + two + one)
+    assert [environ["PATH_INFO"] for environ in found] == ["/1", "/2", "/1"]
+    assert found[1]["wsgi.input"].read() == b""
+
+
+def test_absolute_target_is_its_path() -> None:
+    (environ,) = environs(b"GET http://h/p?q HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/p", "q")
+
+
+def test_header_with_an_underscore_cannot_pass_for_another() -> None:
+    (environ,) = environs(b"GET / HTTP/1.1\r\nHost: h\r\nX_User_Id: eve\r\nX-User-Id: al\r\n\r\n")
+    assert environ["HTTP_X_USER_ID"] == "al"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\nab\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
+        b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n folded: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\0c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\rc: d\r\n\r\n",
+        b"GET / HTTP/9.1\r\nHost: h\r\n\r\n",
+        b"GET nowhere HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+def test_ambiguous_or_malformed_request_is_refused(request_: bytes) -> None:
+    with pytest.raises(ProtocolError) as refusal:
+        assert environs(request_) == []
+    assert refusal.value.status == http1.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"GET /" + b"a" * 40_000, b"a" * 40_000), http1.HEAD_TOO_LARGE),
+        (
+            (b"GET / HTTP/1.1\r\nHost: h\r\nA: ", *[b"b" * 1000] * 40),
+            http1.HEAD_TOO_LARGE,
+        ),
+        (
+            (b"GET / HTTP/1.1\r\nHost: h\r\n", *[b"A%d: b\r\n" % n for n in range(200)]),
+            http1.HEAD_TOO_LARGE,
+        ),
+    ],
+)
+def test_nothing_grows_without_bound(pieces: tuple[bytes, ...], status: str) -> None:
+    with pytest.raises(ProtocolError) as refusal:
+        environs(*pieces)
+    assert refusal.value.status == status
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"Content-Length: 99999999\r\n\r\n", b"abc"),
+        (b"Transfer-Encoding: chunked\r\n\r\n", *[b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 17),
+    ],
+)
+def test_of_a_body_that_is_too_long_only_the_length_is_seen(pieces: tuple[bytes, ...]) -> None:
+    reader = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\n")
+    for piece in pieces:
+        if not reader.ready:
+            reader.feed(piece)
+    (request,) = reader.ready
+    assert request.cut_off
+    assert not request.keep_alive
+    assert int(request.environ["CONTENT_LENGTH"]) > http1.MAX_BODY
+    assert request.environ["wsgi.input"].read() == b""
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
+def test_answer_header_with_a_line_end_is_not_sent(value: str) -> None:
+    with pytest.raises(ValueError, match="line end"):
+        http1.head("200 OK", [("X", value)], [])
+
+
+def test_a_refusal_of_what_is_no_request_is_a_whole_problem() -> None:
+    head, _, body = http1.refusal(http1.BAD_REQUEST).partition(b"\r\n\r\n")
+    problem = orjson.loads(body)
+    assert set(problem) == {
+        *("type", "title", "status", "detail", "instance", "code", "retryable", "requestId"),
+    }
+    assert f"X-Request-ID: {problem['requestId']}".encode() in head

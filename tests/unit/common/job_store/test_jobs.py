@@ -1,0 +1,268 @@
+"""The verbs of the job store, one by one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from common.errors import (
+    IdempotencyKeyReused,
+    JobConflict,
+    JobNotFound,
+    LeaseLost,
+    TooManyActiveJobs,
+)
+from common.job_store import keys
+from common.job_store.jobs import Claim, JobStore
+from common.job_store.queries import JobQueries
+from common.job_store.records import progress_fields
+from common.job_store.sweeper import Sweeper
+from common.jobs import events
+from common.jobs.model import Artifact, Failure, FileReport, JobSpec, Lease, OnMissing, Progress
+from common.jobs.transitions import JobState
+from tests.unit.conftest import RecordedWakeUps
+
+ARCHIVE = Artifact(
+    bucket="archives", key="jobs/1/a.zip", name="a.zip", size=10, content_type="application/zip"
+)
+BROKEN = Failure(code="NETWORK_ERROR", message="The connection broke.", retryable=True)
+GONE = Failure(code="FILE_NOT_FOUND", message="No such file.", retryable=False)
+
+
+def spec(*file_ids: int) -> JobSpec:
+    return JobSpec(file_ids=file_ids or (1, 2))
+
+
+def claimed(jobs: JobStore, job_id: str) -> Claim:
+    claim = jobs.claim(job_id, "worker")
+    assert claim is not None
+    return claim
+
+
+def test_create_accepts_a_queued_job_and_sends_one_wake_up(
+    jobs: JobStore, wake_ups: RecordedWakeUps
+) -> None:
+    accepted = jobs.create("alice", spec())
+    assert accepted.outcome == "created"
+    assert accepted.job.status is JobState.QUEUED
+    assert accepted.job.version == 1
+    assert wake_ups.sent == [(accepted.job.id, "normal")]
+
+
+def test_all_keys_of_a_job_and_its_user_lie_in_one_slot(jobs: JobStore, redis: Redis) -> None:
+    job = jobs.create("alice", spec(), idempotency_key="k").job
+    jobs.complete(claimed(jobs, job.id).lease, ARCHIVE, Progress())
+    tags = {key[key.index("{") : key.index("}") + 1] for key in redis.keys("*")}
+    assert tags == {keys.tag_of_user("alice")} == {keys.tag_of_job(job.id)}
+
+
+def test_the_same_request_in_flight_gets_the_running_job(jobs: JobStore) -> None:
+    first = jobs.create("alice", spec(1, 2))
+    again = [jobs.create("alice", spec(1, 2)) for _ in range(9)]
+    assert {accepted.job.id for accepted in again} == {first.job.id}
+    assert {accepted.outcome for accepted in again} == {"deduplicated"}
+
+
+def test_the_same_request_of_another_user_is_another_job(jobs: JobStore) -> None:
+    assert jobs.create("alice", spec()).job.id != jobs.create("bob", spec()).job.id
+
+
+def test_a_finished_request_may_be_made_again(jobs: JobStore) -> None:
+    first = jobs.create("alice", spec()).job
+    jobs.complete(claimed(jobs, first.id).lease, ARCHIVE, Progress())
+    assert jobs.create("alice", spec()).outcome == "created"
+
+
+def test_an_idempotency_key_gets_the_first_job_again_even_when_it_is_finished(
+    jobs: JobStore,
+) -> None:
+    first = jobs.create("alice", spec(), idempotency_key="k").job
+    jobs.cancel(first.id)
+    again = jobs.create("alice", spec(), idempotency_key="k")
+    assert (again.outcome, again.job.id) == ("replayed", first.id)
+
+
+def test_an_idempotency_key_with_another_request_is_refused(jobs: JobStore) -> None:
+    jobs.create("alice", spec(1), idempotency_key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        jobs.create("alice", spec(2), idempotency_key="k")
+
+
+def test_a_user_may_have_only_so_many_unfinished_jobs(jobs: JobStore) -> None:
+    made = [jobs.create("alice", spec(number)).job for number in range(5)]
+    with pytest.raises(TooManyActiveJobs):
+        jobs.create("alice", spec(99))
+    jobs.cancel(made[0].id)
+    assert jobs.create("alice", spec(99)).outcome == "created"
+
+
+def test_claim_gives_a_lease_with_a_growing_fence(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    first = claimed(jobs, job.id)
+    jobs.hand_back(first.lease)
+    second = claimed(jobs, job.id)
+    assert second.lease.fence > first.lease.fence
+    assert second.spec == spec()
+    assert isinstance(second.spec.on_missing, OnMissing)
+
+
+def test_claim_refuses_a_job_whose_lease_is_live(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    claimed(jobs, job.id)
+    assert jobs.claim(job.id, "other") is None
+
+
+def test_claim_refuses_a_retry_that_is_not_due(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    jobs.retry_later(claimed(jobs, job.id).lease, BROKEN, delay=60)
+    assert jobs.claim(job.id, "worker") is None
+
+
+def test_heartbeat_stores_progress_and_file_reports(jobs: JobStore, queries: JobQueries) -> None:
+    job = jobs.create("alice", spec(1, 2)).job
+    lease = claimed(jobs, job.id).lease
+    fields = progress_fields(
+        Progress(processed_files=1, total_bytes=10, processed_bytes=4), percent=40
+    )
+    report = FileReport(file_id=1, state="done", size=4, name="a.txt")
+    assert jobs.heartbeat(lease, fields, [report]) == "CONTINUE"
+    now = queries.get(job.id)
+    assert (now.version, now.progress, now.processed_bytes) == (3, 40, 4)
+    assert queries.files(job.id, [1, 2]) == [report, FileReport(file_id=2, state="pending")]
+
+
+def test_heartbeat_without_news_keeps_the_version(jobs: JobStore, queries: JobQueries) -> None:
+    job = jobs.create("alice", spec()).job
+    assert jobs.heartbeat(claimed(jobs, job.id).lease, {}) == "CONTINUE"
+    assert queries.get(job.id).version == 2
+
+
+def test_a_zombie_cannot_write(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    zombie = claimed(jobs, job.id).lease
+    jobs.hand_back(zombie)
+    claimed(jobs, job.id)
+    assert jobs.heartbeat(zombie, {"progress": 99}) == "GONE"
+    with pytest.raises(LeaseLost):
+        jobs.complete(zombie, ARCHIVE, Progress())
+    with pytest.raises(LeaseLost):
+        jobs.fail(zombie, GONE)
+    with pytest.raises(LeaseLost):
+        jobs.retry_later(zombie, BROKEN, delay=0)
+
+
+def test_complete_frees_the_users_slot_and_sets_the_end_of_the_archive(
+    jobs: JobStore, redis: Redis
+) -> None:
+    job = jobs.create("alice", spec()).job
+    done = jobs.complete(claimed(jobs, job.id).lease, ARCHIVE, Progress(processed_files=2))
+    assert (done.status, done.progress, done.artifact) == (JobState.COMPLETED, 100, ARCHIVE)
+    assert done.expires_at is not None
+    assert done.completed_at is not None
+    assert done.expires_at - done.completed_at == 86_400_000
+    assert redis.hlen(keys.user_active("alice")) == 0
+    assert 86_400 < redis.ttl(keys.status(job.id)) <= 2 * 86_400
+
+
+def test_the_last_word_may_be_said_twice(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    lease = claimed(jobs, job.id).lease
+    done = jobs.complete(lease, ARCHIVE, Progress())
+    assert jobs.complete(lease, ARCHIVE, Progress()).version == done.version
+
+
+def test_a_retry_waits_its_backoff_and_counts(
+    jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps
+) -> None:
+    job = jobs.create("alice", spec()).job
+    waiting = jobs.retry_later(claimed(jobs, job.id).lease, BROKEN, delay=0.05)
+    assert waiting.retry_at is not None
+    assert waiting.failure == BROKEN
+    assert sweeper.sweep(lambda: None).promoted == 0
+    time.sleep(0.06)
+    assert sweeper.sweep(lambda: None).promoted == 1
+    assert wake_ups.sent == [(job.id, "normal")] * 2
+    assert claimed(jobs, job.id).job.attempt == 2
+
+
+def test_handing_back_costs_no_attempt(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    assert jobs.hand_back(claimed(jobs, job.id).lease).attempt == 0
+    assert claimed(jobs, job.id).job.attempt == 1
+
+
+def test_a_retryable_failure_leaves_a_dead_letter_and_a_permanent_one_does_not(
+    jobs: JobStore, redis: Redis
+) -> None:
+    broken, gone = jobs.create("alice", spec(1)).job, jobs.create("alice", spec(2)).job
+    jobs.fail(claimed(jobs, broken.id).lease, BROKEN)
+    jobs.fail(claimed(jobs, gone.id).lease, GONE)
+    assert redis.zrange(keys.of_partition("dead", keys.tag_of_user("alice")), 0, -1) == [broken.id]
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_cancel_is_at_once_and_may_be_repeated(jobs: JobStore, running: bool) -> None:
+    job = jobs.create("alice", spec()).job
+    lease = claimed(jobs, job.id).lease if running else Lease(job_id=job.id, fence=0)
+    cancelled = jobs.cancel(job.id)
+    assert cancelled.status is JobState.CANCELLED
+    assert jobs.cancel(job.id).version == cancelled.version
+    assert jobs.heartbeat(lease, {}) == "CANCEL"
+    with pytest.raises(LeaseLost):
+        jobs.complete(lease, ARCHIVE, Progress())
+
+
+def test_a_finished_job_cannot_be_cancelled_and_an_unknown_one_is_not_found(
+    jobs: JobStore,
+) -> None:
+    job = jobs.create("alice", spec()).job
+    jobs.complete(claimed(jobs, job.id).lease, ARCHIVE, Progress())
+    with pytest.raises(JobConflict):
+        jobs.cancel(job.id)
+    with pytest.raises(JobNotFound):
+        jobs.cancel(keys.new_job_id("alice"))
+
+
+def test_restart_gives_a_failed_job_all_its_attempts_again(jobs: JobStore, redis: Redis) -> None:
+    job = jobs.create("alice", spec()).job
+    jobs.fail(claimed(jobs, job.id).lease, BROKEN)
+    again = jobs.restart(job.id)
+    assert (again.status, again.attempt, again.failure) == (JobState.QUEUED, 0, None)
+    assert redis.ttl(keys.status(job.id)) == -1
+    assert redis.zcard(keys.of_partition("dead", keys.tag_of_user("alice"))) == 0
+    assert claimed(jobs, job.id).job.attempt == 1
+
+
+def test_restart_refuses_a_complete_archive(jobs: JobStore) -> None:
+    job = jobs.create("alice", spec()).job
+    jobs.complete(claimed(jobs, job.id).lease, ARCHIVE, Progress())
+    with pytest.raises(JobConflict):
+        jobs.restart(job.id)
+
+
+def test_a_users_jobs_are_listed_newest_first_page_by_page(
+    jobs: JobStore, queries: JobQueries
+) -> None:
+    made = [jobs.create("alice", spec(number)).job for number in range(5)]
+    expected = [job.id for job in sorted(made, key=lambda j: (j.created_at, j.id), reverse=True)]
+    page = queries.list_ids("alice")[:2]
+    last = queries.get(page[-1])
+    rest = queries.list_ids("alice", before=(last.created_at, last.id))
+    assert page + rest == expected
+
+
+def test_every_event_is_a_whole_snapshot_and_versions_have_no_gap(
+    jobs: JobStore, redis: Redis
+) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    pubsub = redis.pubsub()
+    pubsub.subscribe(keys.events(job_id))
+    lease = claimed(jobs, job_id).lease
+    jobs.heartbeat(lease, {"progress": 50})
+    jobs.complete(lease, ARCHIVE, Progress())
+    messages = list(iter(lambda: pubsub.get_message(timeout=0), None))
+    versions = [events.decode(m["data"]).version for m in messages if m["type"] == "message"]
+    pubsub.close()
+    assert versions == [2, 3, 4]

@@ -1,0 +1,192 @@
+"""Random walks of many jobs hold the Lua scripts against the table of transitions."""
+
+from __future__ import annotations
+
+import fakeredis
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from common.celery_app import PRIORITIES
+from common.errors import JobConflict, LeaseLost, TooManyActiveJobs
+from common.job_store import keys
+from common.job_store.jobs import JobStore, Limits
+from common.job_store.queries import JobQueries
+from common.job_store.sweeper import Sweeper
+from common.jobs import events
+from common.jobs.model import Artifact, Failure, Job, JobSpec, Lease, Priority, Progress
+from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
+from tests.unit.conftest import RecordedWakeUps
+
+USERS = st.sampled_from(["alice", "bob"])
+
+
+def busy() -> dict[str, int]:
+    return dict.fromkeys(PRIORITIES, 7)
+
+
+class Jobs(RuleBasedStateMachine):
+    """Every verb at any moment, by holders of live leases and by zombies."""
+
+    job_ids = Bundle("job_ids")
+    leases = Bundle("leases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis = fakeredis.FakeRedis(decode_responses=True, server=fakeredis.FakeServer())
+        wake_ups = RecordedWakeUps()
+        self.jobs = JobStore(self.redis, wake_ups, Limits(max_active=4, max_attempts=2))
+        self.expired_leases = Sweeper(self.redis, wake_ups, Limits(), max_wait=300)
+        self.queries = JobQueries(self.redis)
+        self.seen: dict[str, Job] = {}
+        self.restarted: set[str] = set()
+
+    @rule(target=job_ids, user=USERS, number=st.integers(1, 6), priority=st.sampled_from(Priority))
+    def create(self, user: str, number: int, priority: Priority) -> str:
+        spec = JobSpec(file_ids=(number,), priority=priority)
+        try:
+            return self.jobs.create(user, spec).job.id
+        except TooManyActiveJobs:
+            active = [j for j in self.seen.values() if j.user == user and not j.terminal]
+            assert len(active) == 4
+            return active[0].id
+
+    @rule(target=leases, job_id=job_ids)
+    def claim(self, job_id: str) -> Lease:
+        before = self.queries.get(job_id)
+        waiting = self.redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
+        claim = self.jobs.claim(job_id, "worker")
+        assert (claim is not None) == (before.status is JobState.QUEUED and waiting is None)
+        return claim.lease if claim else Lease(job_id=job_id, fence=before.fence)
+
+    @rule(lease=leases, percent=st.integers(0, 99))
+    def heartbeat(self, lease: Lease, percent: int) -> None:
+        answer = self.jobs.heartbeat(lease, {"progress": percent})
+        assert (answer == "CONTINUE") == self._is_live(lease)
+
+    @rule(lease=leases, how=st.sampled_from(["complete", "partial", "fail", "retry", "hand back"]))
+    def last_word(self, lease: Lease, how: str) -> None:
+        live = self._is_live(lease)
+        before = self.queries.get(lease.job_id)
+        try:
+            self._say(lease, how)
+        except LeaseLost:
+            assert not live
+        else:
+            # A word said twice by the same holder changes nothing.
+            assert live or self.queries.get(lease.job_id).version == before.version
+
+    def _say(self, lease: Lease, how: str) -> None:
+        failure = Failure(code="NETWORK_ERROR", message="broken", retryable=True)
+        archive = Artifact(
+            bucket="b", key="k", name="n", size=1, content_type="t", missing_files=how == "partial"
+        )
+        if how in {"complete", "partial"}:
+            self.jobs.complete(lease, archive, Progress(processed_files=1))
+        elif how == "fail":
+            self.jobs.fail(lease, failure)
+        elif how == "retry":
+            self.jobs.retry_later(lease, failure, delay=3600)
+        else:
+            self.jobs.hand_back(lease)
+
+    @rule(job_id=job_ids)
+    def cancel(self, job_id: str) -> None:
+        before = self.queries.get(job_id)
+        try:
+            assert self.jobs.cancel(job_id).status is JobState.CANCELLED
+        except JobConflict:
+            assert before.status in TERMINAL
+
+    @rule(job_id=job_ids)
+    def restart(self, job_id: str) -> None:
+        before = self.queries.get(job_id)
+        try:
+            self.jobs.restart(job_id)
+        except JobConflict:
+            missing = before.artifact and before.artifact.missing_files
+            assert before.status is not JobState.FAILED
+            assert before.status is not JobState.COMPLETED or not missing
+        except TooManyActiveJobs:
+            assert before.status in RESTARTABLE
+        else:
+            self.restarted.add(job_id)
+
+    @rule(job_id=job_ids)
+    def retry_falls_due(self, job_id: str) -> None:
+        name = keys.of_partition("retries", keys.tag_of_job(job_id))
+        self.redis.zadd(name, {job_id: 0}, xx=True)
+        self.expired_leases.sweep(busy)
+
+    @rule(job_id=job_ids, lane=st.sampled_from(["normal", "low"]))
+    def waits_too_long(self, job_id: str, lane: str) -> None:
+        name = keys.of_partition("waiting", keys.tag_of_job(job_id), lane)
+        self.redis.zadd(name, {job_id: 1}, xx=True)
+        self.expired_leases.sweep(busy)
+
+    @rule(lease=consumes(leases))
+    def worker_dies(self, lease: Lease) -> None:
+        name = keys.of_partition("leases", keys.tag_of_job(lease.job_id))
+        self.redis.zadd(name, {lease.job_id: 0}, xx=True)
+        self.expired_leases.sweep(busy)
+
+    def _is_live(self, lease: Lease) -> bool:
+        job = self.queries.get(lease.job_id)
+        return job.status is JobState.PROCESSING and job.fence == lease.fence
+
+    @invariant()
+    def the_store_is_consistent(self) -> None:
+        self.the_journal_tells_only_allowed_changes_without_a_gap_in_versions()
+        self.the_indexes_agree_with_the_hashes()
+
+    def the_journal_tells_only_allowed_changes_without_a_gap_in_versions(self) -> None:
+        for tag in {keys.tag_of_user("alice"), keys.tag_of_user("bob")}:
+            name = keys.of_partition("journal", tag)
+            for entry_id, entry in self.redis.xrange(name):
+                self._follow(events.decode(entry["job"]))
+                self.redis.xdel(name, entry_id)
+
+    def _follow(self, job: Job) -> None:
+        before = self.seen.get(job.id)
+        if before is None:
+            assert (job.status, job.version) == (JobState.QUEUED, 1)
+        else:
+            assert job.version > before.version
+            explicit = before.status in RESTARTABLE and job.status is JobState.QUEUED
+            assert job.status in ALLOWED[before.status] or (explicit and job.id in self.restarted)
+        self.seen[job.id] = job
+
+    def the_indexes_agree_with_the_hashes(self) -> None:
+        now = {job_id: self.queries.get(job_id) for job_id in self.seen}
+        for user in ("alice", "bob"):
+            active = {j.id for j in now.values() if j.user == user and not j.terminal}
+            listed = self.redis.hvals(keys.user_active(user))
+            assert sorted(listed) == sorted(active)
+        members = {
+            name: {i for tag in keys.all_tags() for i in self._members(name, tag)}
+            for name in ("leases", "retries", "waiting", "hinted")
+        }
+        queued = {j.id for j in now.values() if j.status is JobState.QUEUED}
+        assert members["leases"] == {j.id for j in now.values() if j.status is JobState.PROCESSING}
+        assert members["waiting"] == queued - members["retries"]
+        assert members["hinted"] <= members["waiting"]
+        # Whoever waits has exactly one wake-up out in each lane.
+        lanes = {i: self.redis.hget(keys.status(i), "lane") for i in members["waiting"]}
+        turns = {(now[i].user, lane) for i, lane in lanes.items()}
+        assert len(members["hinted"]) == len(turns)
+
+    def _members(self, name: str, tag: str) -> list[str]:
+        if name in {"waiting", "hinted"}:
+            return [
+                member
+                for lane in PRIORITIES
+                for member in self.redis.zrange(keys.of_partition(name, tag, lane), 0, -1)
+            ]
+        return self.redis.zrange(keys.of_partition(name, tag), 0, -1)
+
+    def teardown(self) -> None:
+        self.redis.close()
+
+
+TestJobs = Jobs.TestCase
+TestJobs.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)

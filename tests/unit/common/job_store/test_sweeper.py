@@ -1,0 +1,210 @@
+"""What a sweep finds and mends. Time passes by setting a score back, not by waiting."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from common.celery_app import PRIORITIES
+from common.job_store import keys
+from common.job_store import sweeper as sweeper_module
+from common.job_store.jobs import JobStore, Limits
+from common.job_store.queries import JobQueries
+from common.job_store.sweeper import Sweeper
+from common.jobs.model import Artifact, Failure, JobSpec, Priority, Progress, WakeUp
+from common.jobs.transitions import JobState
+from tests.unit.conftest import RecordedWakeUps
+
+
+def busy() -> dict[str, int]:
+    return dict.fromkeys(PRIORITIES, 7)
+
+
+def empty() -> dict[str, int]:
+    return dict.fromkeys(PRIORITIES, 0)
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(max_attempts=2)
+
+
+def queued(jobs: JobStore, user: str = "alice", priority: Priority = Priority.NORMAL) -> str:
+    return jobs.create(user, JobSpec(file_ids=(1,), priority=priority)).job.id
+
+
+def long_ago(redis: Redis, name: str, job_id: str, lane: str = "") -> None:
+    """Set the job's time in one of the partition's sorted sets to the distant past."""
+    key = keys.of_partition(name, keys.tag_of_job(job_id), lane)
+    assert redis.zadd(key, {job_id: 1}, xx=True, ch=True) == 1
+
+
+def test_a_silent_worker_loses_its_job_and_the_job_is_queued_again(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    queries: JobQueries,
+    wake_ups: RecordedWakeUps,
+    redis: Redis,
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    assert sweeper.sweep(busy).recovered == 0
+    long_ago(redis, "leases", job_id)
+    assert sweeper.sweep(busy).recovered == 1
+    job = queries.get(job_id)
+    assert (job.status, job.attempt) == (JobState.QUEUED, 1)
+    assert job.failure is not None
+    assert job.failure.code == "WORKER_LOST"
+    assert wake_ups.sent[-1] == (job_id, "normal")
+
+
+def test_a_dead_workers_jobs_are_taken_before_their_leases_lapse(
+    jobs: JobStore, sweeper: Sweeper
+) -> None:
+    jobs.claim(queued(jobs, user="alice"), "dead")
+    jobs.claim(queued(jobs, user="bob"), "alive")
+    assert sweeper.sweep(busy, dead=["dead"]).recovered == 1
+
+
+def test_every_lease_is_believed_after_the_store_was_away(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    long_ago(redis, "leases", job_id)
+    assert sweeper.sweep(busy, dead=["worker"], reclaim=False).recovered == 0
+
+
+def test_a_job_that_kills_every_worker_ends_as_a_dead_letter(
+    jobs: JobStore, sweeper: Sweeper, queries: JobQueries, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    for _ in range(2):
+        assert jobs.claim(job_id, "worker")
+        long_ago(redis, "leases", job_id)
+        sweeper.sweep(busy)
+    assert queries.get(job_id).status is JobState.FAILED
+    assert redis.zcard(keys.of_partition("dead", keys.tag_of_job(job_id))) == 1
+    assert redis.llen(keys.attempts(job_id)) == 2
+
+
+def test_an_archive_expires_after_its_time(
+    jobs: JobStore, sweeper: Sweeper, queries: JobQueries, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    claim = jobs.claim(job_id, "worker")
+    assert claim
+    archive = Artifact(bucket="b", key="k", name="n", size=1, content_type="t")
+    jobs.complete(claim.lease, archive, Progress())
+    assert sweeper.sweep(busy).expired == 0
+    long_ago(redis, "expiring", job_id)
+    assert sweeper.sweep(busy).expired == 1
+    assert queries.get(job_id).status is JobState.EXPIRED
+    assert sweeper.sweep(busy).expired == 0
+
+
+def test_jobs_that_wait_legitimately_are_not_sent_again(
+    jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    for number in range(50):
+        long_ago(redis, "hinted", queued(jobs, user=f"user-{number}"), "normal")
+    assert sweeper.sweep(busy).resent == 0
+    assert len(wake_ups.sent) == 50
+
+
+def test_with_an_empty_queue_every_wake_up_still_out_is_lost(
+    jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    assert sweeper.sweep(empty).resent == 0
+    long_ago(redis, "hinted", job_id, "normal")
+    assert sweeper.sweep(empty).resent == 1
+    assert wake_ups.sent == [(job_id, "normal")] * 2
+    assert sweeper.sweep(empty).resent == 0
+
+
+def test_a_wake_up_that_a_dead_worker_read_is_sent_again_sooner(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    hinted = keys.of_partition("hinted", keys.tag_of_job(job_id), "normal")
+    redis.zincrby(hinted, -2_000, job_id)
+    assert sweeper.sweep(empty).resent == 0
+    assert sweeper.sweep(empty, dead=["worker"]).resent == 1
+    assert sweeper.sweep(empty, dead=["worker"]).resent == 0
+
+
+def test_an_overtaken_wake_up_is_lost_even_while_the_queue_is_busy(
+    jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    lost = queued(jobs, user="alice")
+    long_ago(redis, "hinted", lost, "normal")
+    later = queued(jobs, user="bob")
+    jobs.claim(later, "worker", wake_ups.wake_ups[-1])
+    sweeper.sweep(busy)
+    assert sweeper.sweep(busy).resent == 1
+    assert wake_ups.sent[-1] == (lost, "normal")
+
+
+def test_a_late_first_message_says_nothing_of_those_behind_the_second(
+    jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    slow = queued(jobs, user="alice")
+    long_ago(redis, "hinted", slow, "normal")
+    first = WakeUp(job_id=slow, lane="normal", sent=1)
+    # Its worker had stopped before the claim, so it was sent again, behind all others.
+    for number in range(20):
+        long_ago(redis, "hinted", queued(jobs, user=f"user-{number}"), "normal")
+    redis.zadd(keys.of_partition("hinted", keys.tag_of_job(slow), "normal"), {slow: 10**15})
+    assert jobs.claim(slow, "worker", first)
+    sweeper.sweep(busy)
+    assert sweeper.sweep(busy).resent == 0
+
+
+def test_a_sweep_that_was_held_up_trusts_an_empty_queue_no_longer_than_it_looked(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper_module, "LOST_AFTER", 0)
+
+    def empty_until_just_now() -> dict[str, int]:
+        time.sleep(0.01)
+        for number in range(20):
+            queued(jobs, user=f"user-{number}")
+        return empty()
+
+    assert sweeper.sweep(empty_until_just_now).resent == 0
+
+
+def test_a_retry_of_a_job_that_moved_to_a_better_lane_leaves_nothing_in_the_old_one(
+    jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    job_id = queued(jobs, priority=Priority.LOW)
+    long_ago(redis, "waiting", job_id, "low")
+    sweeper.sweep(busy)
+    claim = jobs.claim(job_id, "worker")
+    assert claim
+    jobs.retry_later(claim.lease, Failure(code="NETWORK_ERROR", message="", retryable=True), 60)
+    long_ago(redis, "retries", job_id)
+    assert sweeper.sweep(busy).promoted == 1
+    assert jobs.claim(job_id, "worker")
+    assert redis.keys("jobs:waiting:*") == redis.keys("jobs:hinted:*") == []
+    # Were the user's turn still taken, no other low job of hers would ever start.
+    assert redis.keys("user:turn:*") == []
+
+
+def test_a_job_that_waited_too_long_moves_to_the_next_lane(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    redis: Redis,
+    wake_ups: RecordedWakeUps,
+    queries: JobQueries,
+) -> None:
+    job_id = queued(jobs, priority=Priority.LOW)
+    long_ago(redis, "waiting", job_id, "low")
+    sweeper.sweep(busy)
+    assert wake_ups.sent == [(job_id, "low"), (job_id, "normal")]
+    assert queries.get(job_id).priority is Priority.LOW
+    assert jobs.claim(job_id, "worker")
+    assert redis.keys("jobs:waiting:*") == redis.keys("jobs:hinted:*") == []

@@ -1,0 +1,239 @@
+"""The small HTTP client against servers that answer in every legal and some illegal ways."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
+from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload
+from common.object_storage.cancellation import Cancellation, Cancelled
+from common.object_storage.http_pool import HttpPool
+from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
+from common.object_storage.sigv4 import Credentials
+from common.object_storage.transport import Busy, Transport
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Scripted:
+    """A server that sends the given answers, one for each request, then closes."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.answers: list[bytes | None] = []
+        self.requests: list[bytes] = []
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        while self.answers:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                block = connection.recv(65_536)
+                if not block:
+                    return
+                request += block
+            self.requests.append(request)
+            answer = self.answers.pop(0)
+            if answer is None:
+                return
+            connection.sendall(answer)
+            if b"Connection: close" in answer or b"hang" in answer:
+                time.sleep(0.5 if b"hang" in answer else 0)
+                return
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    server = Scripted()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def wire(server: Scripted) -> Iterator[HttpPool]:
+    wire = HttpPool(server.url, read_timeout=2)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def transport(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
+    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    transport = Transport(server.url, "us-east-1", lambda: Credentials("a", "b"))
+    yield transport
+    transport.close()
+
+
+def get(wire: HttpPool, stop: Cancellation | None = None) -> bytes:
+    with wire.exchange("GET", "/", {"host": wire.host}, stop=stop or Cancellation()) as response:
+        return response.read_all()
+
+
+@pytest.mark.parametrize(("answer", "body"), [
+    (OK, b"ok"),
+    (CHUNKED + b"2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: v\r\n\r\n", b"abc"),
+    (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end", b"until the end"),
+])  # fmt: skip
+def test_a_body_is_read_however_it_is_framed(
+    server: Scripted, wire: HttpPool, answer: bytes, body: bytes
+) -> None:
+    server.answers = [answer]
+    assert get(wire) == body
+
+
+@pytest.mark.parametrize("answer", [
+    b"SSH-2.0-OpenSSH\r\n",
+    b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 300 + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nshort",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
+    None,
+])  # fmt: skip
+def test_a_broken_answer_is_a_network_error(
+    server: Scripted, wire: HttpPool, answer: bytes | None
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(NetworkError):
+        get(wire)
+
+
+def test_a_connection_is_used_again_once_its_answer_was_read(
+    server: Scripted, wire: HttpPool
+) -> None:
+    server.answers = [OK, OK, OK]
+    assert [get(wire) for _ in range(3)] == [b"ok"] * 3
+    assert server.connections == 1
+
+
+def test_a_connection_is_not_used_again_with_an_answer_half_read(
+    server: Scripted, wire: HttpPool
+) -> None:
+    server.answers = [OK, OK]
+    with wire.exchange("GET", "/", {"host": wire.host}, stop=Cancellation()) as response:
+        response.readinto(memoryview(bytearray(1)))
+    server.answers = [OK]
+    assert get(wire) == b"ok"
+    assert server.connections == 2
+
+
+def test_a_connection_that_was_closed_while_idle_costs_no_failure(
+    server: Scripted, wire: HttpPool
+) -> None:
+    server.answers = [OK]
+    get(wire)
+    time.sleep(0.05)
+    server.answers = [OK]
+    assert get(wire) == b"ok"
+    assert server.connections == 2
+
+
+def test_a_stop_ends_a_read_that_hangs(server: Scripted, wire: HttpPool) -> None:
+    server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
+    stop = Cancellation()
+    threading.Timer(0.1, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        get(wire, stop)
+    assert time.monotonic() - started < 0.4
+    with pytest.raises(Cancelled):
+        get(wire, stop)
+
+
+def test_a_silent_server_is_given_up(server: Scripted) -> None:
+    wire = HttpPool(server.url, read_timeout=0.1)
+    server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
+    with pytest.raises(NetworkError):
+        get(wire)
+
+
+def error(status: int, code: str) -> bytes:
+    body = f"<Error><Code>{code}</Code></Error>".encode()
+    return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+@pytest.mark.parametrize(("answer", "expected"), [
+    (error(404, "NoSuchKey"), NoSuchKey),
+    (error(404, "NoSuchUpload"), NoSuchUpload),
+    (error(403, "AccessDenied"), SourceForbidden),
+    (error(412, "PreconditionFailed"), FileChanged),
+    (error(400, "BadDigest"), BadChecksum),
+    (error(200, "PreconditionFailed"), FileChanged),
+    (error(400, "EntityTooSmall"), StorageError),
+])  # fmt: skip
+def test_an_error_document_says_what_went_wrong(
+    server: Scripted, transport: Transport, answer: bytes, expected: type[Exception]
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(expected):
+        transport.call("PUT", "bucket", "key", stop=Cancellation())
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("trouble", [
+    error(503, "SlowDown"), error(500, "InternalError"), error(200, "InternalError"),
+    error(429, "TooMany"), error(400, "RequestTimeout"),
+])  # fmt: skip
+def test_passing_trouble_is_tried_again(
+    server: Scripted, transport: Transport, trouble: bytes
+) -> None:
+    server.answers = [trouble, None, OK]
+    assert transport.call("GET", "bucket", "key", stop=Cancellation())[1] == b"ok"
+
+
+def test_lasting_trouble_ends_after_five_tries(server: Scripted, transport: Transport) -> None:
+    server.answers = [error(503, "SlowDown")] * 9
+    with pytest.raises(Busy):
+        transport.call("GET", "bucket", "key", stop=Cancellation())
+    assert len(server.requests) == 5
+
+
+def test_keys_and_queries_are_encoded_and_signed(server: Scripted, transport: Transport) -> None:
+    server.answers = [OK]
+    transport.call("GET", "bucket", "a b/ü+&?", query={"uploadId": "x/y=z"}, stop=Cancellation())
+    request = server.requests[0].decode()
+    assert request.startswith("GET /bucket/a%20b/%C3%BC%2B%26%3F?uploadId=x%2Fy%3Dz HTTP/1.1\r\n")
+    assert "authorization: AWS4-HMAC-SHA256 Credential=a/" in request
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("AAAAAA==", 0), ("/////w==", 0xFFFFFFFF), ("AAAAAA==-7", None), ("", None), (None, None),
+    ("no base64", None), ("AAAA", None),
+])  # fmt: skip
+def test_only_a_whole_checksum_counts(text: str | None, value: int | None) -> None:
+    assert decode_crc32(text) == value
+
+
+def test_parts_are_listed_with_their_checksums() -> None:
+    body = complete_request(
+        [
+            UploadedPart(number=1, etag='"a&b"', crc32=1),
+            UploadedPart(number=2, etag='"c"', crc32=None),
+        ]
+    )
+    parts = parse(body).findall("Part")
+    assert [part.findtext("ETag") for part in parts] == ['"a&b"', '"c"']
+    assert [part.findtext("ChecksumCRC32") for part in parts] == ["AAAAAQ==", None]

@@ -1,0 +1,94 @@
+"""Our signed links, held against those of boto3."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qsl, urlsplit
+
+import boto3
+import pytest
+from botocore.config import Config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.errors import StorageError
+from common.object_storage import ObjectStore
+from common.object_storage.content_disposition import attachment
+
+NOW = 1_772_600_767
+WHEN = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
+text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
+keys = text.filter(lambda key: "//" not in key and key[0] != "/" and "." not in key.split("/"))
+
+PLACES: list[dict[str, Any]] = [
+    {"endpoint": "http://127.0.0.1:8333", "region": "us-east-1"},
+    {
+        "endpoint": "http://s3:8333",
+        "region": "eu-west-1",
+        "public_endpoint": "https://files.example",
+    },
+    {"endpoint": None, "region": "eu-central-1"},
+    {"endpoint": None, "region": "us-east-1", "session_token": "session/token+=="},
+]
+
+
+def by_boto3(place: dict[str, Any], bucket: str, key: str, filename: str, seconds: int) -> str:
+    endpoint = place["endpoint"]
+    client = boto3.client(
+        "s3",
+        endpoint_url=place.get("public_endpoint") or endpoint,
+        region_name=place["region"],
+        aws_access_key_id="AKID",
+        aws_secret_access_key="secret",
+        aws_session_token=place.get("session_token"),
+        config=Config(
+            signature_version="s3v4", s3={"addressing_style": "path" if endpoint else "auto"}
+        ),
+    )
+    with mock.patch("botocore.auth.get_current_datetime", return_value=WHEN):
+        link: str = client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": bucket,
+                "Key": key,
+                "ResponseContentDisposition": attachment(filename),
+                "ResponseContentType": "application/zip",
+            },
+            ExpiresIn=seconds,
+        )
+    return link
+
+
+def parts(link: str) -> tuple[str, str, str, list[tuple[str, str]]]:
+    """A link without the order of its parameters, which the signature does not know."""
+    split = urlsplit(link)
+    return split.scheme, split.netloc, split.path, sorted(parse_qsl(split.query, True, True))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("bucket", ["archives", "with.dots"])
+def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) -> None:
+    store = ObjectStore(access_key="AKID", secret_key="secret", **place)
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(key=keys, filename=text, seconds=st.integers(1, 604_800))
+    def each(key: str, filename: str, seconds: int) -> None:
+        with mock.patch("time.gmtime", return_value=time.gmtime(NOW)):
+            ours = store.presign_get(
+                bucket, key,
+                filename=filename, content_type="application/zip", expires_in=seconds,
+            )  # fmt: skip
+        assert parts(ours) == parts(by_boto3(place, bucket, key, filename, seconds))
+
+    each()
+
+
+def test_without_credentials_no_link_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ObjectStore(endpoint="http://127.0.0.1:1", region="r", access_key="a", secret_key="b")
+    store._place("archives")
+    monkeypatch.setattr(store._signer, "_credentials", lambda: None)
+    with pytest.raises(StorageError):
+        store.presign_get("archives", "k", filename="n", content_type="t/t", expires_in=9)

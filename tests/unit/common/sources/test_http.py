@@ -1,0 +1,269 @@
+"""Files from HTTP origins that are slow, flaky, sparing with headers or hostile."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from common.errors import (
+    CancelRequested,
+    DownloadTimeout,
+    FileChanged,
+    NetworkError,
+    SourceForbidden,
+    TemporaryUnavailable,
+)
+from common.object_storage import Cancellation
+from common.sources import Missing, SourceFile, source_from_template
+from common.sources.http import HttpSource
+from common.task_group import TaskGroup
+from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.fake_s3 import FakeS3
+from tests.support.http_origin import Origin, Page
+from worker.archive import build
+from worker.archive.build import Engine
+from worker.archive.planning.layout import Geometry
+from worker.attempt.control import AttemptControl
+
+DATA = random.Random(3).randbytes(50_000)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    origin = Origin()
+    yield origin
+    origin.close()
+
+
+@pytest.fixture
+def source(origin: Origin) -> Iterator[HttpSource]:
+    source = HttpSource(f"{origin.url}/files/{{file_id}}")
+    yield source
+    source.close()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+
+
+def described(source: HttpSource, *file_ids: int) -> list[Any]:
+    return source.describe(file_ids, TaskGroup(RecordingControl()), known={})
+
+
+def one(source: HttpSource) -> SourceFile:
+    entry = described(source, 1)[0]
+    assert isinstance(entry, SourceFile)
+    return entry
+
+
+def read(source: HttpSource, entry: SourceFile, start: int, length: int) -> bytes:
+    view = memoryview(bytearray(length))
+    source.read_into(entry, view, start=start, stop=Cancellation(), progress=lambda _: None)
+    return bytes(view)
+
+
+def archived(
+    source: HttpSource, *file_ids: int, control: RecordingControl | None = None, **changes: Any
+) -> dict[str, bytes]:
+    store = FakeS3()
+    artifact = build(
+        a_request(list(file_ids), **changes),
+        source=source, store=store, control=control or RecordingControl(),
+        engine=Engine(geometry=Geometry(least=100, write=5000, copy=9000)),
+    )  # fmt: skip
+    assert store.open_uploads == {}
+    return contents(store.objects["archives", artifact.key].data)
+
+
+def test_a_file_is_described_by_its_headers(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(
+        DATA,
+        headers={
+            "content-disposition": "attachment; filename=\"x\"; filename*=UTF-8''%C3%BCber.txt",
+            "content-type": "text/plain",
+            "last-modified": "Fri, 02 Jan 2026 03:04:05 GMT",
+        },
+    )
+    entry = one(source)
+    assert (entry.name, entry.size, entry.ranged) == ("über.txt", len(DATA), True)
+    assert (entry.content_type, entry.etag) == ("text/plain", origin.pages["/files/1"].etag)
+    assert entry.modified is not None
+    assert entry.location is None
+
+
+def test_an_origin_that_refuses_head_is_asked_for_the_first_byte(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, answers_head=False)
+    entry = one(source)
+    assert (entry.size, entry.ranged, entry.name) == (len(DATA), True, "1")
+    assert origin.ranges() == ["bytes=0-0"]
+
+
+def test_a_missing_file_and_a_forbidden_one_are_told_apart(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/2"] = Page(DATA, refusals=[403, 403])
+    gone, forbidden = described(source, 1, 2)
+    assert isinstance(gone, Missing)
+    assert isinstance(forbidden, Missing)
+    assert (gone.code, forbidden.code) == ("FILE_NOT_FOUND", "PERMISSION_DENIED")
+
+
+def test_a_broken_connection_is_resumed_where_it_broke(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(DATA, breaks=[10_500, 7_000, 0, 123])
+    entry = one(source)
+    assert read(source, entry, 0, len(DATA)) == DATA
+    assert "bytes=10500-49999" in origin.ranges()
+    resumed = [h for _, _, h in origin.requests if h.get("range", "").startswith("bytes=10500")]
+    assert resumed[0]["if-range"] == entry.etag
+
+
+def test_a_file_that_changed_between_two_connections_is_noticed(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, breaks=[10_000])
+    entry = one(source)
+    origin.pages["/files/1"].content = DATA[:-1] + b"!"
+    with pytest.raises(FileChanged):
+        read(source, entry, 5, 20_000)
+
+
+def test_passing_refusals_are_overcome_and_lasting_ones_are_named(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA)
+    entry = one(source)
+    origin.pages["/files/1"].refusals = [503, 500, 429]
+    assert read(source, entry, 0, 100) == DATA[:100]
+    origin.pages["/files/1"].refusals = [503] * 20
+    with pytest.raises(TemporaryUnavailable):
+        read(source, entry, 0, 100)
+
+
+@pytest.mark.parametrize("vices", [
+    {},
+    {"ranges": False},
+    {"strong_etag": False},
+    {"knows_size": False},
+    {"knows_size": False, "ranges": False, "strong_etag": False},
+    {"answers_head": False, "ranges": False},
+])  # fmt: skip
+def test_an_archive_comes_from_any_kind_of_origin(
+    origin: Origin, source: HttpSource, vices: dict[str, Any]
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, **vices)
+    origin.pages["/files/2"] = Page(b"", **vices)
+    origin.pages["/files/3"] = Page(DATA[:300])
+    assert archived(source, 1, 2, 3) == {"1": DATA, "2": b"", "3": DATA[:300]}
+
+
+@pytest.mark.parametrize("vices", [{}, {"knows_size": False}, {"ranges": False}])
+def test_an_archive_survives_broken_connections(
+    origin: Origin, source: HttpSource, vices: dict[str, Any]
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, breaks=[30_000, 1_500, 0, 0], **vices)
+    assert archived(source, 1) == {"1": DATA}
+
+
+def test_a_file_without_a_version_cannot_be_resumed(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(DATA, strong_etag=False, breaks=[30_000])
+    with pytest.raises(NetworkError):
+        archived(source, 1)
+
+
+def test_a_file_of_unknown_size_counts_against_the_limit_while_it_is_read(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, knows_size=False)
+    with pytest.raises(Exception, match="more than 1000 bytes"):
+        archived(source, 1, max_bytes=1000)
+
+
+def test_a_trickling_origin_cannot_hold_the_worker(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(DATA, delay=0.2)
+    started = time.monotonic()
+    with pytest.raises(DownloadTimeout):
+        archived(source, 1, min_rate=50_000, rate_window=0.5)
+    assert time.monotonic() - started < 4
+
+
+def test_an_origin_fast_enough_for_the_rate_cannot_outlast_the_deadline(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA, delay=0.2)
+    started = time.monotonic()
+    with pytest.raises(DownloadTimeout):
+        archived(source, 1, control=AttemptControl(deadline=1.0), min_rate=1, rate_window=0.5)
+    assert 0.9 < time.monotonic() - started < 2.5
+
+
+def test_a_cancel_is_obeyed_while_the_origin_hangs(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(DATA, delay=5)
+    control = RecordingControl()
+    asked_at: list[float] = []
+
+    def cancel() -> None:
+        asked_at.append(time.monotonic())
+        control.stop_with = CancelRequested()
+
+    threading.Timer(0.5, cancel).start()
+    with pytest.raises(CancelRequested):
+        archived(source, 1, control=control)
+    assert time.monotonic() - asked_at[0] < 1
+
+
+def test_redirects_are_followed_within_the_allow_list_and_without_the_credentials(
+    origin: Origin,
+) -> None:
+    other = Origin()
+    try:
+        origin.pages["/files/1"] = Page(b"", redirect=f"{other.url}/there/report.pdf")
+        other.pages["/there/report.pdf"] = Page(DATA)
+        source = HttpSource(
+            f"{origin.url}/files/{{file_id}}",
+            redirect_hosts=frozenset({other.host}),
+            authorization="Bearer secret",
+        )
+        entry = one(source)
+        assert (entry.name, read(source, entry, 0, 10)) == ("report.pdf", DATA[:10])
+        assert all(h["authorization"] == "Bearer secret" for _, _, h in origin.requests)
+        assert all("authorization" not in h for _, _, h in other.requests)
+        source.close()
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "http://user@127.0.0.1/"],
+)
+def test_a_redirect_to_anywhere_else_is_refused(
+    origin: Origin, source: HttpSource, target: str
+) -> None:
+    origin.pages["/files/1"] = Page(b"", redirect=target)
+    answer = described(source, 1)[0]
+    assert isinstance(answer, Missing)
+    assert answer.code == SourceForbidden.code
+
+
+def test_secrets_in_a_query_do_not_become_part_of_what_is_stored(origin: Origin) -> None:
+    origin.pages["/f?id=1&key=hush"] = Page(DATA)
+    source = HttpSource(f"{origin.url}/f?id={{file_id}}&key=hush")
+    assert "hush" not in one(source).origin
+    source.close()
+
+
+@pytest.mark.parametrize("template", [
+    "https://host/files", "ftp://host/{file_id}", "https://{file_id}/x", "https://u:p@host/{file_id}",
+    "s3:///x/{file_id}",
+])  # fmt: skip
+def test_a_template_that_does_not_fix_the_host_is_refused(template: str) -> None:
+    with pytest.raises(ValueError, match="SOURCE_URL_TEMPLATE"):
+        source_from_template(template, store=FakeS3())

@@ -1,0 +1,90 @@
+"""Redis URLs of all kinds, and what Celery is told of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.bootstrap import same_server
+from common.celery_app import QUEUES, celery_app
+from common.redis_url import RedisTarget, parse
+
+SENTINELS = "redis+sentinel://alice:p%40ss@s1,s2:26380/jobs/2?sentinel_password=x"
+
+
+def test_one_server() -> None:
+    expected = RedisTarget(kind="single", hosts=(("host", 6380),), db=3, password="pw")
+    assert parse("redis://:pw@host:6380/3") == expected
+
+
+def test_a_group_behind_sentinels() -> None:
+    assert parse(SENTINELS) == RedisTarget(
+        kind="sentinel",
+        hosts=(("s1", 26379), ("s2", 26380)),
+        db=2,
+        service="jobs",
+        username="alice",
+        password="p@ss",
+        sentinel_password="x",
+    )
+
+
+def test_a_cluster_by_tls() -> None:
+    place = parse("rediss+cluster://:pw@[::1]:7000,n2")
+    assert (place.kind, place.tls, place.password) == ("cluster", True, "pw")
+    assert place.hosts == (("::1", 7000), ("n2", 6379))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://host", "redis", "redis+ring://host", "redis://", "redis+sentinel://s1"),
+        *("redis+cluster://n1/1", "redis://host:99999", "redis://host/x"),
+    ],
+)
+def test_what_is_no_redis_url_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse(url)
+    assert url not in str(refused.value)
+
+
+def test_celery_hears_of_sentinels_in_its_own_form() -> None:
+    conf = celery_app(SENTINELS).conf
+    assert conf.broker_url == (
+        "sentinel://alice:p%40ss@s1:26379/2;sentinel://alice:p%40ss@s2:26380/2"
+    )
+    options = conf.broker_transport_options
+    assert options["master_name"] == "jobs"
+    assert options["sentinel_kwargs"]["password"] == "x"
+
+
+def test_a_cluster_is_no_broker() -> None:
+    with pytest.raises(ValueError, match="BROKER_URL"):
+        celery_app("redis+cluster://n1")
+
+
+@pytest.mark.parametrize(
+    ("store", "broker", "same"),
+    [
+        ("redis://host/0", "redis://host:6379", True),
+        ("redis://host/0", "redis://host/1", False),
+        ("redis+sentinel://s1,s2/jobs", "redis+sentinel://s2,s1/jobs/0", True),
+        ("redis+sentinel://s1/jobs", "redis+sentinel://s1/other", False),
+        ("redis+cluster://n1", "redis+cluster://n1", False),
+        ("redis://host", "amqp://host", False),
+    ],
+)
+def test_store_and_broker_are_one_server_or_not(store: str, broker: str, same: bool) -> None:
+    assert same_server(store, broker) is same
+
+
+def test_what_beat_sends_is_consumed_and_does_not_pile_up() -> None:
+    app = celery_app("redis://host")
+    assert {queue.name for queue in app.conf.task_queues} == set(QUEUES)
+    for entry in app.conf.beat_schedule.values():
+        assert entry["options"]["queue"] in QUEUES
+        assert entry["options"]["expires"] < entry["schedule"]
+
+
+def test_queues_on_rabbitmq_are_replicated() -> None:
+    queues = celery_app("amqp://host").conf.task_queues
+    assert {queue.queue_arguments["x-queue-type"] for queue in queues} == {"quorum"}

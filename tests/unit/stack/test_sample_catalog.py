@@ -1,0 +1,82 @@
+"""The sample catalogue: the same bytes at every making, and real files of their kinds."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+from email.header import decode_header, make_header
+
+import pytest
+from PIL import Image
+
+from stack.sample_catalog import CATALOGUE, MISSING_ID, Sample, metadata_text
+from stack.sample_files import KIB, MIB
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[int, bytes]:
+    return {sample.file_id: sample.make() for sample in CATALOGUE}
+
+
+@pytest.mark.parametrize("sample", CATALOGUE, ids=lambda sample: sample.key)
+def test_two_makings_are_byte_identical(sample: Sample, made: dict[int, bytes]) -> None:
+    assert sample.make() == made[sample.file_id]
+
+
+def test_ids_run_from_10001_to_10020_and_the_missing_one_is_missing() -> None:
+    ids = [sample.file_id for sample in CATALOGUE]
+    assert ids == list(range(10001, 10021))
+    assert MISSING_ID not in ids
+
+
+def test_sizes_run_from_one_kib_to_64_mib_and_make_about_300_mib(made: dict[int, bytes]) -> None:
+    sizes = [len(content) for content in made.values()]
+    assert min(sizes) == KIB
+    assert max(sizes) == 64 * MIB
+    assert 270 * MIB < sum(sizes) < 330 * MIB
+
+
+def test_no_two_files_have_the_same_bytes(made: dict[int, bytes]) -> None:
+    assert len(set(made.values())) == len(CATALOGUE)
+
+
+def test_every_file_is_what_its_name_says(made: dict[int, bytes]) -> None:
+    for sample in CATALOGUE:
+        _open(sample.name.rpartition(".")[2], made[sample.file_id])
+
+
+def test_two_files_share_a_name() -> None:
+    assert len({sample.name for sample in CATALOGUE}) == len(CATALOGUE) - 1
+
+
+@pytest.mark.parametrize("sample", CATALOGUE, ids=lambda sample: sample.key)
+def test_names_survive_the_ascii_only_metadata_of_s3(sample: Sample) -> None:
+    stored = metadata_text(sample.name)
+    assert stored.isascii()
+    assert str(make_header(decode_header(stored))) == sample.name
+
+
+def _open(kind: str, content: bytes) -> None:
+    match kind:
+        case "png" | "jpg":
+            Image.open(io.BytesIO(content)).verify()
+        case "zip":
+            assert zipfile.ZipFile(io.BytesIO(content)).testzip() is None
+        case "gz":
+            assert gzip.decompress(content).endswith(b"\n")
+        case "json":
+            assert json.loads(content)
+        case "jsonl":
+            assert all(json.loads(line)["at"] for line in content.splitlines()[:1000])
+        case "csv":
+            rows = csv.reader(io.StringIO(content.decode()))
+            assert {len(row) for row in rows} == {7}
+        case "txt" | "log":
+            assert content.decode().endswith("\n")
+        case "mp4":
+            assert content[4:8] == b"ftyp"
+        case _:
+            pytest.fail(f"no check for .{kind}")

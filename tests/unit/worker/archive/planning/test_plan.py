@@ -1,0 +1,186 @@
+"""The planner, on sizes scaled down so that thousands of layouts take no time."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker.archive.planning.layout import (
+    GIB,
+    LARGEST_WRITTEN,
+    MIB,
+    Geometry,
+    Item,
+    Kind,
+    Piece,
+    Span,
+)
+from worker.archive.planning.plan import Plan, PlanError, make_plan
+
+SMALL = Geometry(least=100, write=120, copy=400)
+
+
+def items(sizes: list[int], *, copyable: list[bool] | bool = True) -> list[Item]:
+    flags = copyable if isinstance(copyable, list) else [copyable] * len(sizes)
+    return [
+        Item(raw_name=f"f{i}".encode(), size=size, time=315_532_800, copyable=flag)
+        for i, (size, flag) in enumerate(zip(sizes, flags, strict=True))
+    ]
+
+
+def spans(plan: Plan) -> list[Span]:
+    return [span for part in plan.parts for span in part.spans]
+
+
+def assert_sound(plan: Plan, geometry: Geometry) -> None:
+    assert [part.number for part in plan.parts] == list(range(1, len(plan.parts) + 1))
+    offset = 0
+    for part in plan.parts:
+        assert part.offset == offset
+        offset += part.size
+        if part is not plan.parts[-1]:
+            assert geometry.least <= part.size
+        if part.kind is Kind.WRITE:
+            assert part.size <= geometry.write + 2 * geometry.least
+        if (span := part.copied) is not None:
+            assert span.piece is Piece.DATA
+            assert plan.items[span.item].copyable
+            assert plan.items[span.item].size > geometry.least
+            assert span.length <= max(geometry.copy, 2 * geometry.least)
+        if part.kind is Kind.LADDER:
+            assert part.spans[0].length >= geometry.least
+            assert 0 < sum(span.length for span in part.written) < geometry.least
+    assert offset == plan.size
+    expected: list[tuple[Piece, int, int]] = []
+    for index, item in enumerate(plan.items):
+        expected.append((Piece.HEADER, index, item.header_size))
+        if item.size:
+            expected.append((Piece.DATA, index, item.size))
+    expected.append((Piece.TAIL, -1, plan.tail_size))
+    assert joined(spans(plan)) == expected
+
+
+def joined(row: list[Span]) -> list[tuple[Piece, int, int]]:
+    result: list[tuple[Piece, int, int]] = []
+    for span in row:
+        if result and result[-1][:2] == (span.piece, span.item):
+            assert span.start == result[-1][2]
+            result[-1] = (span.piece, span.item, span.start + span.length)
+        else:
+            assert span.start == 0
+            result.append((span.piece, span.item, span.length))
+    return result
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(0, 150), st.integers(95, 310), st.integers(0, 3000)),
+            st.booleans(),
+        ),
+        max_size=30,
+    )
+)
+def test_every_layout_is_complete_in_order_and_within_the_rules(
+    files: list[tuple[int, bool]],
+) -> None:
+    plan = make_plan(items([s for s, _ in files], copyable=[c for _, c in files]), SMALL)
+    assert_sound(plan, SMALL)
+
+
+def test_the_same_items_give_the_same_plan() -> None:
+    files = items([10, 5000, 20, 300, 0])
+    assert make_plan(files, SMALL) == make_plan(files, SMALL)
+
+
+def test_large_files_pass_the_worker_only_where_the_first_header_must_be_filled_up() -> None:
+    plan = make_plan(items([500_000_000] * 4), Geometry())
+    through = sum(s.length for p in plan.parts for s in p.written if s.piece is Piece.DATA)
+    assert through < 5 * MIB
+    assert through / 2_000_000_000 < 0.003
+    assert [p.kind for p in plan.parts].count(Kind.LADDER) == 3
+
+
+def test_a_file_between_two_large_ones_climbs_the_ladder_with_its_neighbours_header() -> None:
+    plan = make_plan(items([1000, 7, 1000]), SMALL)
+    ladder = next(part for part in plan.parts if part.kind is Kind.LADDER)
+    assert [(s.piece, s.item) for s in ladder.spans] == [
+        (Piece.DATA, 0),
+        (Piece.HEADER, 1),
+        (Piece.DATA, 1),
+        (Piece.HEADER, 2),
+    ]
+
+
+def test_parts_grow_until_their_number_fits() -> None:
+    geometry = Geometry(least=100, write=120, copy=400, max_parts=40)
+    plan = make_plan(items([100_000, 100_000]), geometry)
+    assert 10 < len(plan.parts) <= 40
+    sizes = [part.size for part in plan.parts if part.kind is Kind.COPY]
+    assert max(sizes) > geometry.copy
+
+
+def test_more_large_files_than_parts_cannot_be_planned() -> None:
+    with pytest.raises(PlanError):
+        make_plan(items([1000] * 50), Geometry(least=100, write=120, copy=400, max_parts=40))
+
+
+@given(st.lists(st.integers(0, 900), max_size=30))
+def test_equal_parts_are_equal_and_hold_everything(sizes: list[int]) -> None:
+    geometry = Geometry(least=100, write=120, copy=400, equal=True)
+    plan = make_plan(items(sizes), geometry)
+    assert {part.kind for part in plan.parts} == {Kind.WRITE}
+    assert {part.size for part in plan.parts[:-1]} <= {geometry.write}
+    assert 0 < plan.parts[-1].size <= geometry.write
+    assert sum(part.size for part in plan.parts) == plan.size
+    assert joined(spans(plan)) == joined(spans(make_plan(items(sizes, copyable=False), SMALL)))
+
+
+def test_six_thousand_large_files_fit_by_copies() -> None:
+    plan = make_plan(items([6 * MIB] * 6_000), Geometry())
+    assert len(plan.parts) <= 10_000
+    assert Kind.LADDER in {part.kind for part in plan.parts}
+
+
+@pytest.mark.parametrize("sizes", [[6 * MIB] * 12_000, [12 * MIB] * 6_000], ids=len)
+def test_more_large_files_than_parts_are_written_instead_within_the_workers_memory(
+    sizes: list[int],
+) -> None:
+    with pytest.raises(PlanError):
+        make_plan(items(sizes), Geometry())
+    plan = make_plan(items(sizes, copyable=False), Geometry())
+    assert len(plan.parts) <= 10_000
+    assert max(part.size for part in plan.parts) <= LARGEST_WRITTEN + 2 * Geometry().least
+
+
+def test_what_would_need_larger_parts_than_memory_allows_cannot_be_planned() -> None:
+    with pytest.raises(PlanError):
+        make_plan(items([GIB] * 300, copyable=False), Geometry())
+
+
+def test_an_archive_of_five_tebibytes_fits_into_one_upload() -> None:
+    plan = make_plan(items([GIB * 512] * 10), Geometry())
+    assert len(plan.parts) <= 10_000
+    assert plan.size > 5 * 1024 * GIB
+
+
+def test_an_archive_without_files_is_its_end_record() -> None:
+    plan = make_plan([], Geometry())
+    assert (plan.size, len(plan.parts)) == (22, 1)
+    assert len(plan.tail([])) == 22
+
+
+def test_offsets_name_the_headers() -> None:
+    plan = make_plan(items([5, 5000, 70]), SMALL)
+    for part in plan.parts:
+        at = part.offset
+        for span, following in pairwise((*part.spans, None)):
+            assert span is not None
+            if span.piece is Piece.HEADER:
+                assert plan.offsets[span.item] == at
+            at += span.length
+            assert following is None or at < part.offset + part.size

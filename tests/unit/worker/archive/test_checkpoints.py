@@ -1,0 +1,140 @@
+"""Checkpoints and turns, on the job store."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.job_store import keys
+from common.job_store.build_lock import RedisBuildLock
+from common.job_store.checkpoints import Checkpoints
+from common.object_storage import UploadedPart
+from tests.support.archives import RecordingControl
+from worker.archive.build_lock import waiting_for
+from worker.archive.composing.upload_log import UploadLog
+
+JOB = keys.new_job_id("ann")
+PLAN = "f" * 40
+
+
+def a_part(number: int) -> UploadedPart:
+    return UploadedPart(
+        number=number, etag='"' + "d41d8cd98f00b204e9800998ecf8427e" + '"', crc32=2**32 - 1
+    )
+
+
+def test_a_journal_is_read_back_as_it_was_written(redis: Redis) -> None:
+    journal = UploadLog.load(Checkpoints(redis).of(JOB))
+    journal.begin(PLAN, "archives", "archives/x/archive.zip")
+    journal.started("upload-1")
+    journal.sent(a_part(7), [1, 2**32 - 1])
+    journal.climbed(9, "upload-2", UploadedPart(number=1, etag='"abc"', crc32=5))
+
+    again = UploadLog.load(Checkpoints(redis).of(JOB))
+
+    assert (again.plan_id, again.bucket, again.upload_id) == (PLAN, "archives", "upload-1")
+    assert again.key == "archives/x/archive.zip"
+    assert again.parts == journal.parts
+    assert again.rungs == journal.rungs
+
+
+def test_a_part_takes_less_than_150_bytes(redis: Redis) -> None:
+    checkpoint = Checkpoints(redis).of(JOB)
+    journal = UploadLog.load(checkpoint)
+    journal.begin(PLAN, "archives", "k")
+    journal.sent(a_part(10_000), [2**32 - 1])
+    journal.climbed(
+        10_000, "f" * 73, UploadedPart(number=1, etag='"' + "a" * 32 + '"', crc32=2**32 - 1)
+    )
+    assert all(len(record) < 150 for record in checkpoint.load()[1:])
+
+
+def test_torn_and_foreign_records_are_not_there(redis: Redis) -> None:
+    checkpoint = Checkpoints(redis).of(JOB)
+    journal = UploadLog.load(checkpoint)
+    journal.begin(PLAN, "archives", "k")
+    journal.started("u")
+    checkpoint.append(b'["part","ffffffff",1,"abc')
+    checkpoint.append(b'["part","00000000",2,"abc",1,""]')
+    checkpoint.append(b'{"no": "record"}')
+    again = UploadLog.load(checkpoint)
+    assert (again.upload_id, again.parts) == ("u", {})
+
+
+def test_a_job_at_work_goes_on_without_its_records_while_the_store_is_away(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> NoReturn:
+        raise RedisConnectionError
+
+    first = UploadLog.load(Checkpoints(redis).at_work(JOB))
+    first.begin(PLAN, "archives", "k")
+    first.started("upload-1")
+    first.sent(a_part(1), [])
+    monkeypatch.setattr(redis, "lrange", away)
+    monkeypatch.setattr(redis, "pipeline", away)
+    second = UploadLog.load(Checkpoints(redis).at_work(JOB))
+    assert second.plan_id is None
+    second.clear()
+    monkeypatch.undo()
+    second.begin(PLAN, "archives", "k")
+    second.started("upload-2")
+    again = UploadLog.load(Checkpoints(redis).at_work(JOB))
+    assert (again.upload_id, again.parts) == ("upload-2", {})
+
+
+def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> None:
+    checkpoints = Checkpoints(redis)
+    checkpoints.of(JOB).append(b"record")
+    assert list(checkpoints.unfinished()) == [JOB]
+    assert 0 < redis.ttl(keys.parts(JOB)) <= 2 * 86_400
+    checkpoints.of(JOB).clear()
+    assert list(checkpoints.unfinished()) == []
+    assert redis.keys("*") == []
+
+
+def test_a_turn_belongs_to_one_job_but_survives_that_jobs_worker(redis: Redis) -> None:
+    first, second = RedisBuildLock(redis, PLAN, "job-1"), RedisBuildLock(redis, PLAN, "job-2")
+    assert first.take()
+    assert not second.take()
+    assert RedisBuildLock(redis, PLAN, "job-1").take()
+    second.leave()
+    assert not second.take()
+    first.leave()
+    assert second.take()
+
+
+def test_a_turn_lapses_unless_it_is_kept(redis: Redis) -> None:
+    turn = RedisBuildLock(redis, PLAN, "job-1")
+    turn.take()
+    redis.pexpire(keys.building(PLAN), 100)
+    turn.keep()
+    assert redis.pttl(keys.building(PLAN)) > 10_000
+
+
+def test_who_waits_gets_what_the_other_built(redis: Redis) -> None:
+    other = RedisBuildLock(redis, PLAN, "job-1")
+    other.take()
+    looks = iter([None, "the archive"])
+    with waiting_for(
+        RedisBuildLock(redis, PLAN, "job-2"), RecordingControl(), lambda: next(looks)
+    ) as found:
+        assert found == "the archive"
+    assert redis.get(keys.building(PLAN)) == "job-1"
+
+
+def test_who_waited_for_somebody_that_failed_builds(redis: Redis) -> None:
+    other = RedisBuildLock(redis, PLAN, "job-1")
+    other.take()
+
+    class Control(RecordingControl):
+        def check(self) -> None:
+            other.leave()
+
+    with waiting_for(RedisBuildLock(redis, PLAN, "job-2"), Control(), lambda: None) as found:
+        assert found is None
+        assert redis.get(keys.building(PLAN)) == "job-2"
+    assert redis.get(keys.building(PLAN)) is None

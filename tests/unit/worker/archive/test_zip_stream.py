@@ -1,0 +1,160 @@
+"""The fallback that streams: parts out of order, headers patched, memory bounded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.errors import CancelRequested, FileTooLarge
+from common.jobs.model import OnMissing
+from common.sources.s3 import S3Source
+from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.fake_s3 import FakeS3
+from worker.archive import build
+from worker.archive.build import Engine
+from worker.archive.planning.layout import Geometry
+
+PART = 500
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def part_size(number: int, *, equal: bool) -> int:
+        return PART if equal or number < 4 else 2 * PART
+
+    monkeypatch.setattr("worker.archive.zip_stream.part_size", part_size)
+
+
+class Unsized(S3Source):
+    """A source that tells neither sizes nor versions, and gives a few bytes at a time."""
+
+    def describe(self, *args: Any, **kwargs: Any) -> Any:
+        return [
+            replace(entry, size=None, etag=None, ranged=False, location=None)
+            if hasattr(entry, "size")
+            else entry
+            for entry in super().describe(*args, **kwargs)
+        ]
+
+    @contextmanager
+    def open(self, entry: Any, *, stop: Any, progress: Any) -> Iterator[Any]:
+        size = self._store.objects["files", str(entry.file_id)]
+        with super().open(
+            replace(entry, size=len(size.data)), stop=stop, progress=progress
+        ) as fill:
+            yield fill
+
+
+def world(files: dict[int, bytes], **rules: Any) -> FakeS3:
+    store = FakeS3(least=PART, **rules)
+    for file_id, data in files.items():
+        store.place("files", str(file_id), data, metadata={"filename": f"{file_id}.bin"})
+    return store
+
+
+def run(store: FakeS3, ids: list[int], control: Any = None, **request: Any) -> dict[str, bytes]:
+    """The contents of the archive of files of unknown size."""
+    artifact = build(
+        a_request(ids, **request),
+        source=Unsized(store, bucket="files", key_template="{file_id}"),
+        store=store,
+        control=control or RecordingControl(),
+        engine=Engine(geometry=Geometry(equal=store.equal_parts)),
+    )
+    assert store.open_uploads == {}
+    data = store.objects["archives", artifact.key].data
+    assert artifact.size == len(data)
+    return contents(data)
+
+
+@settings(
+    max_examples=200, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 50), st.integers(400, 600), st.integers(0, 3000)), max_size=9
+    ),
+    st.booleans(),
+)
+def test_any_row_of_files_of_unknown_size_becomes_an_archive(
+    sizes: list[int], equal_parts: bool
+) -> None:
+    rng = random.Random(1)
+    files = {i: rng.randbytes(size) for i, size in enumerate([*sizes, 5])}
+    store, control = world(files, equal_parts=equal_parts), RecordingControl()
+    assert run(store, list(files), control) == {f"{i}.bin": data for i, data in files.items()}
+    assert control.done == sum(map(len, files.values()))
+
+
+def test_progress_is_told_as_the_bytes_arrive() -> None:
+    class Trickling(Unsized):
+        def read_into(self, entry: Any, view: memoryview, *, start: int, **rest: Any) -> None:
+            for at in range(0, len(view), 10):
+                super().read_into(entry, view[at : at + 10], start=start + at, **rest)
+
+    steps = []
+
+    class Watching(RecordingControl):
+        def advance(self, bytes: int) -> None:
+            steps.append(bytes)
+
+    store = world({1: b"x" * 195})
+    build(
+        a_request([1]),
+        source=Trickling(store, bucket="files", key_template="{file_id}"),
+        store=store,
+        control=Watching(),
+    )
+    assert steps == [10] * 19 + [5]
+
+
+def test_a_row_of_files_that_needs_too_many_parts_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.archive.zip_stream.MAX_PARTS", 3)
+    store = world({1: b"x" * 1900})
+    with pytest.raises(FileTooLarge):
+        run(store, [1])
+    assert store.open_uploads == {}
+
+
+def test_the_manifest_of_a_streamed_archive_knows_the_sizes() -> None:
+    store = world({1: b"x" * 1300})
+    held = run(store, [1, 2], on_missing=OnMissing.SKIP)
+    assert b'"size": 1300' in held["MANIFEST.json"]
+    assert b"FILE_NOT_FOUND" in held["MANIFEST.json"]
+
+
+def test_a_stop_aborts_the_upload() -> None:
+    store = world({1: b"x" * 5000})
+    control = RecordingControl()
+
+    def stop(name: str) -> None:
+        if name == "put_part":
+            control.stop_with = CancelRequested()
+            raise CancelRequested
+
+    store.hook = stop
+    with pytest.raises(CancelRequested):
+        run(store, [1], control)
+    assert store.open_uploads == {}
+
+
+def test_the_same_files_are_composed_where_sizes_are_known() -> None:
+    store = world({1: b"x" * 5000, 2: b"y"})
+    build(
+        a_request([1, 2]),
+        source=S3Source(store, bucket="files", key_template="{file_id}"),
+        store=store,
+        control=RecordingControl(),
+        engine=Engine(geometry=Geometry(least=PART, write=600, copy=2000)),
+    )
+    assert "copy_part" in store.calls

@@ -1,0 +1,128 @@
+"""Archives of every awkward shape, put before the tools that people unpack with.
+
+The large ones are sparse files: their members are zeros, laid out by the real planner.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.zip_tools import TOOLS, need, run
+from worker.archive.planning.layout import Geometry, Item, Piece
+from worker.archive.planning.plan import make_plan
+from worker.archive.zip_format.crc32 import combine, crc32
+from worker.archive.zip_format.names import safe_name, unique_names
+
+GIB = 1024**3
+
+
+def crc_of_zeros(length: int) -> int:
+    """By doubling, so that gigabytes cost nothing."""
+    value, piece, size = 0, crc32(b"\0"), 1
+    while length:
+        if length & 1:
+            value = combine(value, piece, size)
+        piece, size, length = combine(piece, piece, size), size * 2, length >> 1
+    return value
+
+
+def write(path: Path, files: list[tuple[str, bytes | int]]) -> None:
+    """An archive of ``files``; a number stands for so many zeros, which stay holes."""
+    items = [
+        Item(
+            raw_name=name.encode(),
+            size=content if isinstance(content, int) else len(content),
+            time=1_767_323_045,
+            copyable=True,
+        )
+        for name, content in files
+    ]
+    plan = make_plan(items, Geometry())
+    crcs = [crc_of_zeros(c) if isinstance(c, int) else crc32(c) for _, c in files]
+    with path.open("wb") as archive:
+        archive.truncate(plan.size)
+        for part in plan.parts:
+            at = part.offset
+            for span in part.spans:
+                archive.seek(at)
+                at += span.length
+                content = files[span.item][1]
+                if span.piece is Piece.HEADER:
+                    archive.write(plan.header(span.item, crcs[span.item]))
+                elif span.piece is Piece.TAIL:
+                    archive.write(plan.tail(crcs)[span.start : span.start + span.length])
+                elif isinstance(content, bytes):
+                    archive.write(content[span.start : span.start + span.length])
+    assert path.stat().st_size == plan.size
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(5)
+    names = [
+        "../../etc/passwd", "/etc/passwd", "a\0b", "x" * 300 + ".txt", "\u202etxt.exe", "CON",
+        "same.txt", "same.txt", "SAME.txt", "שלום.txt", "空 文件.txt", "👩\u200d💻.png", "", "a\\b",
+    ]  # fmt: skip
+    safe = unique_names(safe_name(name, fallback=f"file-{i}") for i, name in enumerate(names))
+    path = tmp_path_factory.mktemp("zips") / "hostile.zip"
+    write(path, [(name, rng.randbytes(rng.choice([0, 1, 5000]))) for name in safe])
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_hostile_names_and_empty_files_are_accepted(
+    hostile: Path, tool: Callable[[Path, int], None]
+) -> None:
+    tool(hostile, 14)
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zips") / "crowded.zip"
+    write(path, [(f"file-{i}.txt", b"%d" % i) for i in range(70_000)])
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_seventy_thousand_entries_are_accepted(
+    crowded: Path, tool: Callable[[Path, int], None]
+) -> None:
+    tool(crowded, 70_000)
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zips") / "huge.zip"
+    write(path, [
+        ("first.txt", b"first"), ("five.bin", 5 * GIB), ("middle.txt", b"middle"),
+        ("four.bin", 4 * GIB), ("last.txt", b"last"),
+    ])  # fmt: skip
+    return path
+
+
+def test_nine_gibibytes_with_a_member_of_five_are_listed_and_read_at_both_ends(huge: Path) -> None:
+    with zipfile.ZipFile(huge) as opened:
+        assert [i.file_size for i in opened.infolist()] == [5, 5 * GIB, 6, 4 * GIB, 4]
+        assert opened.read("first.txt") == b"first"
+        assert opened.read("middle.txt") == b"middle"
+        assert opened.read("last.txt") == b"last"
+    assert "four.bin" in run(need("unzip"), "-Z1", huge)
+    assert run(need("unzip"), "-p", huge, "last.txt") == "last"
+
+
+def test_the_times_are_those_of_the_files() -> None:
+    buffer = io.BytesIO()
+    item = Item(raw_name=b"a", size=0, time=1_767_323_045, copyable=False)
+    plan = make_plan([item], Geometry())
+    buffer.write(plan.header(0, 0) + plan.tail([0]))
+    with zipfile.ZipFile(buffer) as opened:
+        assert opened.infolist()[0].date_time == (2026, 1, 2, 3, 4, 4)
+        assert opened.infolist()[0].extra == b"UT\x05\x00\x01" + (1_767_323_045).to_bytes(
+            4, "little"
+        )

@@ -1,0 +1,16 @@
+"""The timer that keeps leases alive and shows that its process lives."""
+
+from __future__ import annotations
+
+import threading
+
+from common.job_store.jobs import JobStore
+from worker.attempt.heartbeat import HeartbeatThread
+
+
+def test_a_worker_shows_that_it_lives_as_soon_as_it_starts(jobs: JobStore) -> None:
+    shown = threading.Event()
+    heart = HeartbeatThread(jobs, interval=3600, alive=shown.set)
+    heart.start()
+    assert shown.wait(5)
+    heart.stop()

@@ -1,0 +1,38 @@
+"""What becomes of an attempt, by how its work ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.job_store import keys
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
+from common.jobs.model import JobSpec, WakeUp
+from common.jobs.transitions import JobState
+from tests.unit.conftest import RecordedWakeUps
+from worker.attempt.heartbeat import HeartbeatThread
+from worker.attempt.runner import Backoff, Runner
+
+
+@pytest.fixture
+def wake_up(jobs: JobStore, wake_ups: RecordedWakeUps) -> WakeUp:
+    jobs.create("alice", JobSpec(file_ids=(1,)))
+    return wake_ups.wake_ups[0]
+
+
+def test_a_job_store_that_is_away_for_a_moment_costs_no_attempt(
+    jobs: JobStore, queries: JobQueries, redis: Redis, wake_up: WakeUp
+) -> None:
+    def build(*_: Any) -> Any:
+        raise RedisConnectionError("reset by peer")
+
+    heart = HeartbeatThread(jobs, interval=60, alive=lambda: None)
+    runner = Runner(jobs, heart, build, name="worker", deadline=60, backoff=Backoff())
+    runner.run_download(wake_up)
+    job = queries.get(wake_up.job_id)
+    assert (job.status, job.attempt) == (JobState.QUEUED, 0)
+    assert redis.llen(keys.attempts(job.id)) == 0

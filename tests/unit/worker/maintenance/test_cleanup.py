@@ -1,0 +1,97 @@
+"""What ended jobs left in the storage is removed, and nothing else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from common.errors import JobNotFound
+from common.job_store import keys
+from common.job_store.build_lock import RedisBuildLock
+from common.job_store.checkpoints import Checkpoints
+from common.jobs.model import JobState
+from common.settings import Settings
+from tests.support.fake_s3 import FakeS3
+from worker.archive.composing.upload_log import UploadLog
+from worker.archive_builder import ArchiveBuilder
+
+JOB = keys.new_job_id("ann")
+PLAN = "a" * 40
+KEY = f"archives/{PLAN}/archive.zip"
+
+
+class Queries:
+    def __init__(self) -> None:
+        self.status: JobState | None = JobState.CANCELLED
+
+    def get(self, _: str) -> Any:
+        if self.status is None:
+            raise JobNotFound
+        return SimpleNamespace(status=self.status)
+
+
+@pytest.fixture
+def store() -> FakeS3:
+    return FakeS3()
+
+
+@pytest.fixture
+def queries() -> Queries:
+    return Queries()
+
+
+@pytest.fixture
+def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
+    services = SimpleNamespace(
+        settings=Settings.from_env({}), redis=redis, storage=store, queries=queries
+    )
+    return ArchiveBuilder(services)
+
+
+@pytest.fixture
+def left_behind(redis: Redis, store: FakeS3) -> None:
+    """A worker died with an upload, a rung of a ladder, and one more that it had not noted yet."""
+    journal = UploadLog.load(Checkpoints(redis).of(JOB))
+    journal.begin(PLAN, "archives", KEY)
+    journal.started(store.create_upload("archives", KEY))
+    store.create_upload("archives", f"archives/{PLAN}/parts/3")
+    store.place("archives", f"archives/{PLAN}/parts/5", b"a temporary object")
+    store.place("archives", "archives/another/archive.zip", b"somebody's archive")
+
+
+@pytest.mark.parametrize("status", [JobState.CANCELLED, JobState.FAILED, None])
+@pytest.mark.usefixtures("left_behind")
+def test_everything_of_an_ended_job_is_removed(
+    builder: ArchiveBuilder, store: FakeS3, queries: Queries, redis: Redis, status: JobState | None
+) -> None:
+    queries.status = status
+    assert builder.clear_leftovers() == 1
+    assert store.open_uploads == {}
+    assert list(store.objects) == [("archives", "archives/another/archive.zip")]
+    assert builder.clear_leftovers() == 0
+    assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize("status", [JobState.QUEUED, JobState.PROCESSING])
+@pytest.mark.usefixtures("left_behind")
+def test_a_job_that_may_go_on_keeps_what_it_has(
+    builder: ArchiveBuilder, store: FakeS3, queries: Queries, status: JobState
+) -> None:
+    queries.status = status
+    assert builder.clear_leftovers() == 0
+    assert len(store.open_uploads) == 2
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_nothing_is_removed_from_under_another_job_that_builds_the_same(
+    builder: ArchiveBuilder, store: FakeS3, redis: Redis
+) -> None:
+    other = RedisBuildLock(redis, PLAN, "another job")
+    assert other.take()
+    assert builder.clear_leftovers() == 0
+    assert len(store.open_uploads) == 2
+    other.leave()
+    assert builder.clear_leftovers() == 1

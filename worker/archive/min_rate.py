@@ -1,0 +1,55 @@
+"""The lowest rate that a source may have, so that a trickling one cannot hold a worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from common.errors import DownloadTimeout
+from common.task_group import Listener
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.count = 0
+
+    def advance(self, count: int) -> None:
+        self.count += count
+
+
+class MinRate:
+    """A control that also ends the work when one read gives too little for too long."""
+
+    def __init__(self, control: Listener, *, min_rate: int, window: float) -> None:
+        """``min_rate`` in bytes a second, over each ``window`` seconds of one read."""
+        self._control = control
+        self._least = min_rate * window
+        self._window = window
+        self._lock = threading.Lock()
+        self._readings: set[_Reading] = set()
+
+    def check(self) -> None:
+        """Raises what the control raises, and DownloadTimeout for a read below the rate."""
+        self._control.check()
+        now = time.monotonic()
+        with self._lock:
+            due = [r for r in self._readings if now - r.since >= self._window]
+        for reading in due:
+            if reading.count < self._least:
+                raise DownloadTimeout("A source sends too slowly")
+            reading.since, reading.count = now, 0
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[int], None]]:
+        """Watch one read; it tells the bytes it gets to the function that this gives."""
+        reading = _Reading()
+        with self._lock:
+            self._readings.add(reading)
+        try:
+            yield reading.advance
+        finally:
+            with self._lock:
+                self._readings.discard(reading)

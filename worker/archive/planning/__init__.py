@@ -1,0 +1,1 @@
+"""Pure planning: members, layout, parts, the archive plan and its id."""

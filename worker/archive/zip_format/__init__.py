@@ -1,0 +1,1 @@
+"""Pure ZIP bytes: records, CRC-32, file names."""

@@ -1,0 +1,155 @@
+"""Binds the archive engine to this installation: its catalogue, its storage, its job store."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import structlog
+from redis.exceptions import RedisError
+
+from common.errors import JobNotFound, SourceForbidden
+from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.build_lock import RedisBuildLock
+from common.job_store.checkpoints import Checkpoints
+from common.job_store.storage_capabilities import StorageCapabilities
+from common.jobs.transitions import TERMINAL
+from common.object_storage import NoSuchKey
+from common.sources import Source, source_from_template
+from worker.archive import BuildRequest, build
+from worker.archive.build import Engine
+from worker.archive.composing.compose import clear_away
+from worker.archive.composing.upload_log import UploadLog
+from worker.archive.planning.layout import Geometry
+from worker.archive.storage_probe import Capabilities, probe
+from worker.blame import SourceErrorMarker
+from worker.circuit_breakers import CircuitBreakers, ServiceCircuitBreaker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis import Redis
+
+    from common.bootstrap import Services
+    from common.job_store.jobs import Claim
+    from common.jobs.model import Artifact
+    from worker.attempt.control import Control
+
+log = structlog.get_logger(__name__)
+
+
+class ArchiveBuilder:
+    """Builds the archive of any claimed job. Thread safe."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._settings = settings
+        self._services = services
+        self._store = services.storage
+        self._checkpoints = Checkpoints(services.redis)
+        self._totals = ArchiveTotals(services.redis)
+        hosts = settings.source_redirect_hosts.split(",")
+        source = source_from_template(
+            settings.source_url_template,
+            store=services.storage,
+            redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+            authorization=settings.source_authorization or None,
+        )
+        place = urlsplit(settings.source_url_template)
+        #: Where the files come from, unless they lie in the storage themselves.
+        self._host = None if place.scheme == "s3" else place.netloc
+        self._source: Source = SourceErrorMarker(source) if self._host else source
+        self._lock = threading.Lock()
+        self._capabilities: Capabilities | None = None
+
+    def circuits(self, client: Redis) -> CircuitBreakers:
+        """What tells whether the services that archives need are there; ``client`` gives bytes."""
+        storage = ServiceCircuitBreaker("storage", client, check=self._check_storage)
+        return CircuitBreakers(
+            storage, ServiceCircuitBreaker(self._host, client) if self._host else None
+        )
+
+    def _check_storage(self) -> None:
+        with suppress(NoSuchKey, SourceForbidden):
+            self._store.head(self._settings.archive_bucket, "circuit-check", timeout=2.0)
+
+    def prepare(self) -> Capabilities:
+        """Set up the bucket for archives and find out what the storage can do; once."""
+        with self._lock:
+            if self._capabilities is None:
+                bucket = self._settings.archive_bucket
+                self._store.ensure_bucket(bucket, ttl=self._settings.archive_ttl)
+                if self._settings.compose_archives:
+                    self._capabilities = probe(self._store, bucket)
+                    log.info("storage probed", capabilities=self._capabilities)
+                    self._publish(asdict(self._capabilities))
+                else:
+                    # What is not asked of the storage need not be known of it: nothing is assumed.
+                    self._capabilities = Capabilities()
+                    self._publish({})
+            return self._capabilities
+
+    def build(self, claim: Claim, control: Control) -> Artifact:
+        """Build what the job asks for; see ``worker.archive.build``."""
+        capabilities, job_id = self.prepare(), claim.job.id
+        request = BuildRequest(
+            job_id=job_id,
+            attempt_token=claim.lease.fence,
+            file_ids=claim.spec.file_ids,
+            file_name=claim.spec.file_name,
+            on_missing=claim.spec.on_missing,
+            bucket=self._settings.archive_bucket,
+            direct_single_file=self._settings.direct_single_file,
+            max_bytes=self._settings.max_archive_bytes,
+            min_rate=self._settings.min_rate_bytes,
+            rate_window=self._settings.min_rate_window,
+        )
+        engine = Engine(
+            checkpoint=self._checkpoints.at_work(job_id),
+            can_copy=capabilities.can_compose,
+            geometry=Geometry(equal=not capabilities.mixed_parts),
+            turn=partial(self._turn, job_id),
+            report=self._totals.add,
+        )
+        return build(
+            request, source=self._source, store=self._store, control=control, engine=engine
+        )
+
+    def clear_leftovers(self) -> int:
+        """Remove what ended jobs left in the storage; returns how many had left something."""
+        cleared = 0
+        for job_id in self._checkpoints.unfinished():
+            if self._has_ended(job_id):
+                cleared += self._clear(job_id)
+        return cleared
+
+    def _clear(self, job_id: str) -> bool:
+        journal = UploadLog.load(self._checkpoints.of(job_id))
+        turn = self._turn(job_id, journal.plan_id or "")
+        if not turn.take():
+            # Another job builds the same archive, at the same place: its uploads look like ours.
+            return False
+        try:
+            clear_away(self._store, journal)
+        finally:
+            turn.leave()
+        return True
+
+    def _turn(self, job_id: str, plan_id: str) -> RedisBuildLock:
+        return RedisBuildLock(self._services.redis, plan_id, job_id)
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._services.queries.get(job_id).status in TERMINAL
+        except JobNotFound:
+            return True
+
+    def _publish(self, findings: Mapping[str, bool]) -> None:
+        try:
+            StorageCapabilities(self._services.redis).publish(findings)
+        except RedisError as error:
+            log.warning("the storage's capabilities are not published", error=str(error))
