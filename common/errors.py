@@ -1,6 +1,7 @@
-"""One tree of errors. Each class has a stable ``code`` and says whether trying again may help.
+"""The errors of the whole product, in one class hierarchy.
 
-No HTTP here: ``api/problems.py`` maps classes to status codes, the worker maps them to a job's end.
+Nothing here knows HTTP: ``api/problems.py`` maps the classes to status codes, and the worker maps
+them to the outcome of an attempt.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from typing import ClassVar
 
 
 class LonghaulError(Exception):
-    """Base of everything this product raises on purpose.
+    """Base class of all errors that Longhaul raises deliberately.
 
-    ``code`` is what clients see; ``retryable`` says whether the same call may succeed later.
-    The message is written for the caller: it never holds an internal address or a secret.
+    ``code`` is stable and visible to clients; ``retryable`` says whether the same call may succeed
+    later. The default message of a class is the first line of its docstring. Clients see messages,
+    so they never contain an internal address or a secret.
     """
 
     code: ClassVar[str] = "INTERNAL_ERROR"
@@ -31,54 +33,54 @@ class LonghaulError(Exception):
 
 
 class DownloadError(LonghaulError):
-    """The download of a job failed."""
+    """The download failed."""
 
     code = "PROCESSING_ERROR"
     retryable = True
 
 
 class ProcessingError(DownloadError):
-    """Something unexpected went wrong while the archive was built."""
+    """An unexpected error occurred while building the archive."""
 
 
 class NetworkError(DownloadError):
-    """The connection to a source or to the storage broke."""
+    """The connection to a file source or to the storage was lost."""
 
     code = "NETWORK_ERROR"
 
 
 class TemporaryUnavailable(DownloadError):
-    """A source is unavailable for the moment."""
+    """A file source is temporarily unavailable."""
 
     code = "TEMPORARY_UNAVAILABLE"
 
 
 class SourceRateLimited(DownloadError):
-    """A source gets too many requests at the moment."""
+    """A file source is rate limiting requests."""
 
     code = "RATE_LIMIT"
 
 
 class StorageError(DownloadError):
-    """The object storage could not take or give the data."""
+    """The object storage could not read or write the data."""
 
     code = "STORAGE_ERROR"
 
 
 class DownloadTimeout(DownloadError):
-    """The job ran past its deadline, or a source stayed below the minimum rate."""
+    """The download took too long, or a file source was too slow."""
 
     code = "DOWNLOAD_TIMEOUT"
 
 
 class WorkerLost(DownloadError):
-    """The worker that held the job's lease died or went silent."""
+    """The worker that was processing this job stopped unexpectedly."""
 
     code = "WORKER_LOST"
 
 
 class PermanentDownloadError(DownloadError):
-    """A failure that no further attempt can mend."""
+    """The download failed, and trying again will not help."""
 
     retryable = False
 
@@ -90,92 +92,92 @@ class FileNotFound(PermanentDownloadError):
 
 
 class InvalidFileId(PermanentDownloadError):
-    """A file id is outside of the catalogue's range."""
+    """A file ID is outside the allowed range."""
 
     code = "INVALID_FILE_ID"
 
 
 class SourceForbidden(PermanentDownloadError):
-    """A source refused access to a file."""
+    """A file source denied access to a file."""
 
     code = "PERMISSION_DENIED"
 
 
 class FileTooLarge(PermanentDownloadError):
-    """A file, or all of them together, is larger than what is allowed."""
+    """A file, or the download as a whole, exceeds the size limit."""
 
     code = "FILE_TOO_LARGE"
 
 
 class FileChanged(PermanentDownloadError):
-    """A source file was replaced while it was being read."""
+    """A file changed while it was being read."""
 
     code = "FILE_CHANGED"
 
 
 class Interrupted(LonghaulError):
-    """The running attempt has to stop; this is no failure of the job."""
+    """The running attempt has to stop. This is not a failure of the job."""
 
     code = "INTERRUPTED"
 
 
 class CancelRequested(Interrupted):
-    """The user cancelled the job while it ran."""
+    """The job was cancelled while it was running."""
 
 
 class LeaseLost(Interrupted):
-    """Another worker holds the job by now: this one must not write any more."""
+    """Another worker holds the job now, so this one must not write to it."""
 
 
 class Draining(Interrupted):
-    """The worker shuts down and hands the job back without costing an attempt."""
+    """The worker is shutting down and returns the job without using up an attempt."""
 
 
 class DependencyUnavailable(Interrupted):
-    """A service that the job needs is away: the job waits without losing an attempt."""
+    """A service that the job needs is unavailable. The job waits without using up an attempt."""
 
 
 class BackendUnavailable(LonghaulError):
-    """A service that this one needs cannot be reached at the moment."""
+    """The service is temporarily unavailable. Try again in a few seconds."""
 
     code = "BACKEND_UNAVAILABLE"
     retryable = True
 
 
 class JobNotFound(LonghaulError):
-    """No such job is known."""
+    """Job not found."""
 
     code = "JOB_NOT_FOUND"
 
 
 class JobConflict(LonghaulError):
-    """The job's state does not allow this."""
+    """The job's current state does not allow this action."""
 
     code = "JOB_CONFLICT"
 
 
 class IdempotencyKeyReused(LonghaulError):
-    """This Idempotency-Key was used before with another request."""
+    """This Idempotency-Key was already used for a different request. Use a new key."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class TooManyActiveJobs(LonghaulError):
-    """The caller has as many unfinished jobs as are allowed."""
+    """You have too many downloads in progress. Wait for one to finish or cancel one."""
 
     code = "TOO_MANY_ACTIVE_JOBS"
     retryable = True
 
 
 class RateLimited(LonghaulError):
-    """Too many requests in this minute."""
+    """Too many requests. Wait a moment, then try again."""
 
     code = "RATE_LIMIT_EXCEEDED"
     retryable = True
 
 
 class QueueFull(LonghaulError):
-    """The queue holds as many jobs as it may."""
+    """The queue is full. Try again later."""
 
     code = "QUEUE_FULL"
     retryable = True
