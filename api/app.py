@@ -28,25 +28,13 @@ from api.queue_limit import QueueLimit
 from api.queue_metrics import QueueMetrics
 from api.rate_limits import Limiter
 from api.responses import OrjsonProvider
-from api.routes import (
-    admin,
-    deliveries,
-    downloads,
-    health,
-    history,
-    jobs,
-    operator,
-    overview,
-    pages,
-    sockets,
-    streams,
-)
+from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
 from api.waiting import Live, Polling
 from common.job_store.archive_totals import ArchiveTotals
-from common.job_store.failed_jobs import Failures
+from common.job_store.failed_jobs import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
-from common.job_store.subscription import open_feeds
+from common.job_store.subscription import open_subscriptions
 from common.jobs.presenter import JobPresenter
 from common.observability import tracing
 from common.settings import SettingError
@@ -57,10 +45,18 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
-#: What the OpenAPI document describes.
+#: The blueprints that the OpenAPI document describes, in the order of its tags.
 _DOCUMENTED = (
-    *(downloads, streams, jobs, deliveries),
-    *(operator, overview, history, admin, health, pages),
+    downloads.blueprint,
+    streams.blueprint,
+    jobs.blueprint,
+    deliveries.blueprint,
+    operators.service,
+    operators.overviews,
+    history.blueprint,
+    operators.admin,
+    health.blueprint,
+    pages.blueprint,
 )
 
 
@@ -88,10 +84,10 @@ def create_app(
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for module in _DOCUMENTED:
-            document.register_blueprint(module.blueprint)
+        for blueprint in _DOCUMENTED:
+            document.register_blueprint(blueprint)
         pages.publish(app, document)
-    app.register_blueprint(sockets.blueprint)
+    app.register_blueprint(streams.websocket_blueprint)
     return app
 
 
@@ -108,7 +104,7 @@ def live_updates(services: Services) -> LiveUpdates:
     """Streams and long polls for this process; gevent has to drive it."""
     settings = services.settings
     return LiveUpdates(
-        open_feeds(services.redis),
+        open_subscriptions(services.redis),
         JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
         StreamLimits(
             heartbeat=settings.heartbeat_interval,
@@ -128,7 +124,7 @@ def _overview(services: Services) -> Overview:
         queue=QueueStatistics(services.redis),
         fleet=services.workers,
         queries=services.queries,
-        failed=Failures(services.redis),
+        failed=FailedJobs(services.redis),
         presenter=JobPresenter(services.storage, link_ttl=services.settings.link_ttl),
     )
 
@@ -138,7 +134,9 @@ def _context(services: Services, live: Live | None, board: OperatorStreams | Non
     statistics = QueueStatistics(services.redis)
     history = _history(services)
     return Dependencies(
-        jobs=services.jobs.by(live.run) if isinstance(live, LiveUpdates) else services.jobs,
+        jobs=services.jobs.with_script_runner(live.run)
+        if isinstance(live, LiveUpdates)
+        else services.jobs,
         queries=services.queries,
         archive_totals=ArchiveTotals(services.redis),
         deliveries=services.deliveries,

@@ -14,9 +14,9 @@ from api.live import websocket
 from common.errors import JobNotFound, LonghaulError
 
 ADMIN_PATHS: Final = "/v1/admin/"
-SOCKET: Final = "sockets.web_socket"
+WEBSOCKET: Final = "websocket.web_socket"
 #: Views that a browser calls without headers: their URL carries a ticket instead.
-TICKETED: Final = frozenset({"events.subscribe", "events.stream", SOCKET})
+TICKETED: Final = frozenset({"events.subscribe", "events.stream", WEBSOCKET})
 
 #: What a browser's page is told of a refused WebSocket, which sees no status of the handshake.
 CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
@@ -30,16 +30,16 @@ def admit() -> None:
     """Tell the caller (``g.caller``) and refuse what is not theirs.
 
     Raises ``Unauthorized``, ``Forbidden`` and ``JobNotFound``. A WebSocket is refused by its view,
-    after the handshake, with what is left in ``g.refusal``.
+    after the handshake, with the error in ``g.websocket_rejection``.
     """
     try:
         g.caller = _ticket_holder() or deps().authenticator.identify(request.headers)
         _check_operator()
         _check_owner()
     except (Unauthorized, Forbidden, JobNotFound) as refusal:
-        if request.endpoint != SOCKET:
+        if request.endpoint != WEBSOCKET:
             raise
-        g.refusal = refusal
+        g.websocket_rejection = refusal
 
 
 def _ticket_holder() -> Caller | None:

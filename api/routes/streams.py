@@ -1,40 +1,47 @@
-"""Live streams: server-sent events in two forms."""
+"""Live updates of one job: server-sent events in two forms, and a WebSocket."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from flask import Blueprint as PlainBlueprint
 from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import parsing
+from api.auth.authorization import CLOSE_CODES
 from api.dependencies import deps
-from api.live import sse
+from api.errors import ValidationFailed
+from api.live import sse, websocket
 from api.live.messages import Form
 from api.live.service import LiveUpdates
 from api.openapi import ResponseSpec, operation
 from api.schemas.job import EventSchema
 from api.schemas.requests import LIVE_QUERY
 from api.server.hijacking import Hijack, HijackResponse
-from common.errors import BackendUnavailable
+from common.errors import BackendUnavailable, LonghaulError
 
 if TYPE_CHECKING:
     import _socket
 
 
 blueprint = Blueprint("events", __name__, description="Watch jobs live")
+# The WebSocket has a blueprint of its own, because OpenAPI cannot describe a WebSocket. Werkzeug
+# routes the same path to either view, depending on the request's Upgrade header.
+websocket_blueprint = PlainBlueprint("websocket", __name__)
 
 _STREAM: Final = operation(
     ResponseSpec(
         status=200,
-        meaning="Events, until the job is finished",
+        meaning="Events until the job is finished",
         schema=EventSchema,
         media="text/event-stream",
         headers=("Cache-Control",),
     ),
     ResponseSpec(
-        status=204, meaning="The client knows already how the job ended: do not come back"
+        status=204,
+        meaning="The job is finished and the client already has its final state: stop reconnecting",
     ),
     query=LIVE_QUERY,
     headers=("Last-Event-ID",),
@@ -45,10 +52,10 @@ _STREAM: Final = operation(
 @blueprint.route("/v1/download/subscribe/<job:job_id>")
 @blueprint.doc(**_STREAM)
 def subscribe(job_id: str) -> Response:
-    """Named server-sent events; with Upgrade: websocket the same messages as a WebSocket.
+    """Stream named server-sent events. With `Upgrade: websocket`, the same as a WebSocket.
 
-    `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`, `expired` and
-    `heartbeat`; the data of each is the whole job and a `timestamp`.
+    The events are `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`,
+    `expired`, and `heartbeat`. The data of each event is the whole job and a `timestamp`.
     """
     return _events(parsing.job_id(job_id), Form.NAMED)
 
@@ -56,19 +63,29 @@ def subscribe(job_id: str) -> Response:
 @blueprint.route("/v1/download/<job:job_id>/stream")
 @blueprint.doc(**_STREAM)
 def stream(job_id: str) -> Response:
-    """The same as unnamed events, for EventSource.onmessage."""
+    """Stream the same events without names, for `EventSource.onmessage`."""
     return _events(parsing.job_id(job_id), Form.UNNAMED)
+
+
+@websocket_blueprint.route("/v1/download/subscribe/<job:job_id>", websocket=True)
+def web_socket(job_id: str) -> Response:
+    """Send text frames ``{type, …job, timestamp}`` until the job is finished."""
+    try:
+        headers = websocket.accept(request.environ)
+    except ValueError as error:
+        raise ValidationFailed({"Upgrade": [str(error)]}) from None
+    return HijackResponse(_conversation(job_id), 101, headers)
 
 
 def _events(job_id: str, form: Form) -> Response:
     live = live_updates()
-    since = known_version()
+    since = last_seen_version()
     if request.method == "HEAD":
         deps().queries.get(job_id)
         return Response(headers=sse.HEADERS)
     opened, job = live.open(job_id, form, user=g.caller.user)
     if job.terminal and job.version == since:
-        # An EventSource comes back after every end, until it is told 204.
+        # An EventSource reconnects whenever a stream ends; only a 204 stops it.
         live.abandon(opened)
         return Response(status=204)
 
@@ -79,14 +96,43 @@ def _events(job_id: str, form: Form) -> Response:
     return HijackResponse(body, 200, sse.HEADERS)
 
 
+def _conversation(job_id: str) -> Hijack:
+    since = last_seen_version()
+    try:
+        if rejection := g.get("websocket_rejection"):
+            raise rejection
+        live = live_updates()
+        opened, job = live.open(parsing.job_id(job_id), Form.WEBSOCKET, user=g.caller.user)
+    except LonghaulError as error:
+        # Browsers hide a failed handshake from the page, but not the code of a close frame.
+        code = CLOSE_CODES.get(type(error), websocket.TRY_LATER)
+        return Hijack(partial(_reject, code), _nothing)
+
+    def start(connection: _socket.socket, head: bytes) -> None:
+        live.start(opened, connection, head, since, job)
+
+    return Hijack(start, partial(live.abandon, opened))
+
+
+def _reject(code: int, connection: _socket.socket, head: bytes) -> None:
+    connection.sendall(head + websocket.close(code))
+    connection.close()
+
+
+def _nothing() -> None:
+    """A refused WebSocket leaves nothing behind."""
+
+
 def live_updates() -> LiveUpdates:
-    """The live updates of this process. Raises ``BackendUnavailable`` where there are none."""
+    """Return the live updates of this process. Raise ``BackendUnavailable`` if it has none."""
     live = deps().live
     if not isinstance(live, LiveUpdates):
-        raise BackendUnavailable("There are no live updates here; poll the job instead")
+        raise BackendUnavailable(
+            "Live updates are not available on this server. Poll the job's status instead."
+        )
     return live
 
 
-def known_version() -> int | None:
-    """What the client says that it has seen."""
+def last_seen_version() -> int | None:
+    """Return the version that the client says it has received last."""
     return sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("lastEventId"))

@@ -1,0 +1,209 @@
+"""Calls for operators: queue statistics, metrics, workers, dead letters, pausing the queue.
+
+``api/auth/operators.py`` decides who is an operator.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+from flask_smorest import Blueprint
+from redis.exceptions import RedisError
+
+from api import metrics, pagination, parsing
+from api.dependencies import deps
+from api.live import sse
+from api.openapi import ResponseSpec, operation
+from api.overview import stamped
+from api.responses import json_answer
+from api.schemas.job import JobSchema
+from api.schemas.operators import (
+    DeadLettersSchema,
+    OverviewEventSchema,
+    OverviewSchema,
+    PausedSchema,
+    WorkersSchema,
+)
+from api.schemas.requests import PAGE_QUERY
+from api.schemas.responses import StatisticsSchema
+from api.server.hijacking import Hijack, HijackResponse
+from common.errors import BackendUnavailable
+from common.job_store.dead_letters import DeadLetter
+from common.jobs.presenter import iso
+
+if TYPE_CHECKING:
+    import _socket
+
+# Three blueprints, because each is a tag of the OpenAPI document: generated clients group their
+# methods by tag, so merging the tags would rename them.
+service = Blueprint("operator", __name__, description="Service status")
+overviews = Blueprint("overview", __name__, description="The service at a glance")
+admin = Blueprint("admin", __name__, description="For operators")
+
+
+@service.route("/v1/download/queue/stats")
+@service.doc(
+    **operation(ResponseSpec(status=200, meaning="The queue right now", schema=StatisticsSchema))
+)
+def queue_statistics() -> Response:
+    """How many jobs are waiting, running, and finished, and how long they take."""
+    return json_answer(deps().overview.statistics())
+
+
+@service.route("/metrics")
+@service.doc(
+    **operation(
+        ResponseSpec(
+            status=200, meaning="Metrics in the Prometheus text format", media=metrics.MEDIA_TYPE
+        )
+    )
+)
+def prometheus() -> Response:
+    """Metrics for Prometheus."""
+    text = metrics.exposition(deps().figures)
+    with suppress(RedisError):
+        text += metrics.archives(deps().archive_totals.read())
+    return Response(text, content_type=metrics.CONTENT_TYPE)
+
+
+@overviews.route("/v1/admin/workers")
+@overviews.doc(
+    **operation(
+        ResponseSpec(status=200, meaning="The workers", schema=WorkersSchema), refusals=(403,)
+    )
+)
+def workers() -> Response:
+    """List the workers: host, start time, capacity, and the jobs each one is running."""
+    return json_answer({"workers": deps().overview.workers()})
+
+
+@overviews.route("/v1/admin/overview")
+@overviews.doc(
+    **operation(
+        ResponseSpec(status=200, meaning="The current overview", schema=OverviewSchema),
+        refusals=(403,),
+    )
+)
+def overview() -> Response:
+    """Queue statistics, workers with their jobs, and the latest failures of all users."""
+    return json_answer(stamped(deps().overview.read()))
+
+
+@overviews.route("/v1/admin/stream")
+@overviews.doc(
+    **operation(
+        ResponseSpec(
+            status=200,
+            meaning="Server-sent events. The stream ends after 15 minutes; reconnect then.",
+            schema=OverviewEventSchema,
+            media="text/event-stream",
+            headers=("Cache-Control",),
+        ),
+        refusals=(403,),
+    )
+)
+def stream() -> Response:
+    """Stream the overview as server-sent events: first the current one, then every change.
+
+    A change is sent within a second. When nothing changes, each heartbeat repeats the overview.
+    """
+    board = deps().board
+    if board is None:
+        raise BackendUnavailable(
+            "Live updates are not available on this server. Poll the overview instead."
+        )
+    if request.method == "HEAD":
+        return Response(headers=sse.HEADERS)
+    opening = board.opening()
+
+    def start(connection: _socket.socket, head: bytes) -> None:
+        board.admit(connection, head + opening)
+
+    return HijackResponse(Hijack(start, _nothing), 200, sse.HEADERS)
+
+
+def _nothing() -> None:
+    """A stream that nobody waits for any more leaves nothing behind."""
+
+
+@admin.route("/v1/admin/dead-letters")
+@admin.doc(
+    **operation(
+        ResponseSpec(status=200, meaning="A page of dead letters", schema=DeadLettersSchema),
+        query=PAGE_QUERY,
+        refusals=(403,),
+    )
+)
+def dead_letters() -> Response:
+    """List the jobs that failed although another attempt might succeed, newest first."""
+    query = parsing.query(PAGE_QUERY)
+    before = pagination.position(query["cursor"])
+    page, more = deps().dead_letters.page(before=before, limit=query["limit"])
+    last = page[-1] if page and more else None
+    return json_answer(
+        {
+            "deadLetters": [_dead_letter(letter) for letter in page],
+            "nextCursor": pagination.encode([last.since, last.job.id]) if last else None,
+        }
+    )
+
+
+@admin.route("/v1/admin/dead-letters/<job_id>/requeue", methods=["POST"])
+@admin.doc(
+    **operation(
+        ResponseSpec(status=202, meaning="The job, queued again", schema=JobSchema),
+        refusals=(403, 404, 409),
+    )
+)
+def requeue(job_id: str) -> Response:
+    """Run a dead letter again, with a full set of attempts."""
+    dependencies = deps()
+    job = dependencies.dead_letters.requeue(parsing.job_id(job_id))
+    return json_answer(dependencies.presenter.present(job), 202)
+
+
+@admin.route("/v1/admin/queue/pause", methods=["POST"])
+@admin.doc(
+    **operation(
+        ResponseSpec(status=200, meaning="The queue is paused", schema=PausedSchema),
+        refusals=(403,),
+    )
+)
+def pause() -> Response:
+    """Stop starting jobs. New jobs are accepted and wait; running jobs continue."""
+    deps().pause.pause()
+    return json_answer({"paused": True})
+
+
+@admin.route("/v1/admin/queue/resume", methods=["POST"])
+@admin.doc(
+    **operation(
+        ResponseSpec(status=200, meaning="The queue is running", schema=PausedSchema),
+        refusals=(403,),
+    )
+)
+def resume() -> Response:
+    """Start jobs again, within seconds."""
+    deps().pause.resume()
+    return json_answer({"paused": False})
+
+
+def _dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "job": deps().presenter.present(letter.job),
+        "userId": letter.job.user,
+        "since": iso(letter.since),
+        "attempts": [
+            {
+                "attempt": attempt.attempt,
+                "worker": attempt.worker,
+                "startedAt": iso(attempt.started_at),
+                "endedAt": iso(attempt.ended_at),
+                "errorCode": attempt.error_code,
+                "error": attempt.error,
+            }
+            for attempt in letter.attempts
+        ],
+    }
