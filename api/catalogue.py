@@ -14,7 +14,7 @@ from common.object_storage import NoSuchKey
 from common.object_storage.content_disposition import filename_of, object_name
 
 if TYPE_CHECKING:
-    from common.object_storage import ObjectStore
+    from common.object_storage import ObjectStorage
 
 #: Seconds to wait for a source.
 TIMEOUT: Final = 1.5
@@ -31,7 +31,7 @@ class Found:
 class Catalogue:
     """Where the files lie: one URL template, ``s3://bucket/key`` or ``https://host/path``."""
 
-    def __init__(self, storage: ObjectStore, template: str) -> None:
+    def __init__(self, storage: ObjectStorage, template: str) -> None:
         self._storage = storage
         self._template = template
         self._http = urllib3.PoolManager(
@@ -51,7 +51,7 @@ class Catalogue:
 
     def _in_storage(self, bucket: str, key: str) -> Found | None:
         try:
-            info = self._storage.head(bucket, key, timeout=TIMEOUT)
+            info = self._storage.head_object(bucket, key, timeout=TIMEOUT)
         except (NoSuchKey, SourceForbidden):
             return None
         return Found(size=info.size, name=object_name(info))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.delay import DelayProxy
 from common.errors import LonghaulError
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from stack.services import S3, start_s3
 
 MB = 1_000_000
@@ -51,7 +51,7 @@ Row = dict[str, float]
 class Bench:
     """A store full of files, and the results so far."""
 
-    def __init__(self, s3: S3, store: ObjectStore) -> None:
+    def __init__(self, s3: S3, store: ObjectStorage) -> None:
         self._s3 = s3
         self._store = store
         self.port = s3.port
@@ -62,20 +62,20 @@ class Bench:
         for index in range(files.count):
             content = memoryview(block)[index : index + files.size]
             name = {"filename": f"{files.first + index}.bin"}
-            self._store.put("files", str(files.first + index), content, metadata=name)
+            self._store.put_object("files", str(files.first + index), content, metadata=name)
 
     def change(self, files: FileSet, count: int) -> None:
         """Overwrite ``count`` files, spread over the set."""
         for index in range(count):
             key = str(files.first + index * files.count // count)
-            self._store.put(
+            self._store.put_object(
                 "files", key, os.urandom(files.size), metadata={"filename": f"{key}.bin"}
             )
 
     def forget(self) -> None:
         """Remove all archives and indexes, so that the next build starts from nothing."""
-        while found := self._store.list_objects("archives"):
-            self._store.delete_many("archives", [item.key for item in found])
+        while found := self._store.list_objects_v2("archives"):
+            self._store.delete_objects("archives", [item.key for item in found])
 
     def run(self, contender: str, files: FileSet, label: str, *, endpoint: str = "") -> None:
         command = [
@@ -183,8 +183,8 @@ def main() -> None:
             s3.process.stop()
 
 
-def _ready(s3: S3) -> ObjectStore:
-    store = ObjectStore(
+def _ready(s3: S3) -> ObjectStorage:
+    store = ObjectStorage(
         endpoint=s3.endpoint, region="us-east-1", access_key=s3.access_key, secret_key=s3.secret_key
     )
     for bucket in ("files", "archives"):

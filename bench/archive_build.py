@@ -32,7 +32,7 @@ def status(name: str) -> int:
 def longhaul(options: argparse.Namespace) -> Callable[[], int]:
     """Our engine; as ``written`` without copies, as ``unsized`` with files of unknown size."""
     from common.jobs.model import OnMissing
-    from common.object_storage import ObjectStore
+    from common.object_storage import ObjectStorage
     from common.sources import source_from_template
     from worker.archive import BuildRequest, build
     from worker.archive.build import Engine
@@ -46,7 +46,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         raise structlog.DropEvent
 
     structlog.configure(processors=[count])
-    store = ObjectStore(
+    store = ObjectStorage(
         endpoint=options.endpoint,
         region="us-east-1",
         access_key=options.key,
@@ -149,9 +149,9 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
     """Bare server-side copies of the same bytes; no archive comes of it."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from common.object_storage import ObjectStore
+    from common.object_storage import ObjectStorage
 
-    store = ObjectStore(
+    store = ObjectStorage(
         endpoint=options.endpoint,
         region="us-east-1",
         access_key=options.key,
@@ -159,7 +159,7 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
     )
 
     def run() -> int:
-        upload_id = store.create_upload(ARCHIVES, "copy")
+        upload_id = store.create_multipart_upload(ARCHIVES, "copy")
         ranges = [
             (str(file_id), start, min(PART, options.size - start))
             for file_id in range(options.first, options.first + options.count)
@@ -168,14 +168,14 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
 
         def one(item: tuple[int, tuple[str, int, int]]) -> Any:
             number, (key, start, length) = item
-            return store.copy_part(
+            return store.upload_part_copy(
                 ARCHIVES, "copy", upload_id, number,
                 source=(BUCKET, key), start=start, length=length, if_match=None,
             )  # fmt: skip
 
         with ThreadPoolExecutor(options.width) as pool:
             parts = list(pool.map(one, enumerate(ranges, start=1)))
-        store.complete(ARCHIVES, "copy", upload_id, parts)
+        store.complete_multipart_upload(ARCHIVES, "copy", upload_id, parts)
         return 0
 
     return run

@@ -15,7 +15,7 @@ from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -44,37 +44,37 @@ class Services:
     dead_letters: DeadLetters
     pause: Pause
     workers: WorkerRegistry
-    storage: ObjectStore
+    storage: ObjectStorage
     #: PostgreSQL; None where no history is kept.
     database: Engine | None
 
     def plain_client(self) -> Redis:
         """A client that gives bytes, for a library that wants them."""
-        return open_client(self.settings.redis_url, patience=2.0, decode=False)
+        return open_client(self.settings.redis_url, timeout=2.0, decode=False)
 
     def own_connection(self) -> Redis:
         """A client with a connection that nobody else uses, for a worker's presence."""
-        return open_client(self.settings.redis_url, patience=2.0, own_connection=True)
+        return open_client(self.settings.redis_url, timeout=2.0, own_connection=True)
 
 
-def connect(settings: Settings, *, patience: float) -> Services:
+def connect(settings: Settings, *, timeout: float) -> Services:
     """Build every connection; none is opened before it is used.
 
-    ``patience`` is how many seconds a call to the job store may take, retries included: short for
+    ``timeout`` is how many seconds a call to the job store may take, retries included: short for
     the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
     of the store.
     """
-    storage = ObjectStore(
+    storage = ObjectStorage(
         endpoint=settings.s3_endpoint_url or None,
         public_endpoint=settings.s3_public_endpoint_url or None,
         region=settings.s3_region,
     )
-    client = open_client(settings.redis_url, patience=patience)
-    return assemble(settings, client, storage, _database(settings.database_url, patience))
+    client = open_client(settings.redis_url, timeout=timeout)
+    return assemble(settings, client, storage, _database(settings.database_url, timeout))
 
 
 def assemble(
-    settings: Settings, client: Redis, storage: ObjectStore, database: Engine | None = None
+    settings: Settings, client: Redis, storage: ObjectStorage, database: Engine | None = None
 ) -> Services:
     """All services on connections that are there already, such as those of a test."""
     celery = celery_app(settings.broker)
@@ -104,13 +104,13 @@ def assemble(
     )
 
 
-def _database(url: str, patience: float) -> Engine | None:
+def _database(url: str, timeout: float) -> Engine | None:
     if not url:
         return None
     # Loaded where it is used only: it is an extra, and worth 20 MB of memory.
     from common.history import open_engine
 
-    return open_engine(url, patience=patience, size=DATABASE_CONNECTIONS)
+    return open_engine(url, timeout=timeout, size=DATABASE_CONNECTIONS)
 
 
 def same_server(store: str, broker: str) -> bool:

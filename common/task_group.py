@@ -29,7 +29,7 @@ class TaskGroup:
 
     def __init__(self, control: Listener) -> None:
         self._control = control
-        self.stop = Cancellation()
+        self.cancellation = Cancellation()
 
     def each(self, step: Callable[[T], None], items: Iterable[T], *, width: int) -> None:
         """Call ``step`` for every item, at most ``width`` at a time, begun in the items' order.
@@ -37,7 +37,7 @@ class TaskGroup:
         The items are taken one at a time, so a generator may do work of its own. The first error
         of a step, of the items or of the control ends the others at once and is raised.
         """
-        shift = _Shift(iter(items), step, self.stop)
+        shift = _Shift(iter(items), step, self.cancellation)
         # Each goes on with the caller's log and trace ids.
         threads = [
             threading.Thread(target=contextvars.copy_context().run, args=(shift.work,), daemon=True)
@@ -51,7 +51,7 @@ class TaskGroup:
             while not shift.idle.wait(LISTEN_EVERY):
                 self._control.check()
         except BaseException:
-            self.stop.set()
+            self.cancellation.set()
             shift.join(threads)
             raise
         shift.join(threads)
@@ -68,10 +68,12 @@ class TaskGroup:
 class _Shift(Generic[T]):
     """One call of ``each``: who takes the next item, and when nothing is left."""
 
-    def __init__(self, items: Iterator[T], step: Callable[[T], None], stop: Cancellation) -> None:
+    def __init__(
+        self, items: Iterator[T], step: Callable[[T], None], cancellation: Cancellation
+    ) -> None:
         self._items = items
         self._step = step
-        self._stop = stop
+        self._cancellation = cancellation
         self._lock = threading.Lock()
         self._busy = 0
         #: No further step will begin.
@@ -105,7 +107,7 @@ class _Shift(Generic[T]):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self) -> tuple[T] | tuple[()]:
-        if self.over or self._stop.requested:
+        if self.over or self._cancellation.requested:
             self.over = True
             return ()
         try:
@@ -123,7 +125,7 @@ class _Shift(Generic[T]):
         self.over = True
         if self.error is None or isinstance(self.error, Cancelled):
             self.error = error
-        self._stop.set()
+        self._cancellation.set()
 
     def _settle(self) -> None:
         if self.over and self._busy == 0:

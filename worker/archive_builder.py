@@ -75,7 +75,7 @@ class ArchiveBuilder:
 
     def _check_storage(self) -> None:
         with suppress(NoSuchKey, SourceForbidden):
-            self._store.head(self._settings.archive_bucket, "circuit-check", timeout=2.0)
+            self._store.head_object(self._settings.archive_bucket, "circuit-check", timeout=2.0)
 
     def prepare(self) -> Capabilities:
         """Set up the bucket for archives and find out what the storage can do; once."""
@@ -98,7 +98,7 @@ class ArchiveBuilder:
         capabilities, job_id = self.prepare(), claim.job.id
         request = BuildRequest(
             job_id=job_id,
-            attempt_token=claim.lease.fence,
+            attempt_token=claim.lease.fencing_token,
             file_ids=claim.spec.file_ids,
             file_name=claim.spec.file_name,
             on_missing=claim.spec.on_missing,
@@ -109,7 +109,7 @@ class ArchiveBuilder:
             rate_window=self._settings.min_rate_window,
         )
         engine = Engine(
-            checkpoint=self._checkpoints.at_work(job_id),
+            checkpoint=self._checkpoints.for_attempt(job_id),
             can_copy=capabilities.can_compose,
             geometry=Geometry(equal=not capabilities.mixed_parts),
             turn=partial(self._turn, job_id),
@@ -128,15 +128,15 @@ class ArchiveBuilder:
         return cleared
 
     def _clear(self, job_id: str) -> bool:
-        journal = UploadLog.load(self._checkpoints.of(job_id))
+        journal = UploadLog.load(self._checkpoints.for_job(job_id))
         turn = self._turn(job_id, journal.plan_id or "")
-        if not turn.take():
+        if not turn.acquire():
             # Another job builds the same archive, at the same place: its uploads look like ours.
             return False
         try:
             clear_away(self._store, journal)
         finally:
-            turn.leave()
+            turn.release()
         return True
 
     def _turn(self, job_id: str, plan_id: str) -> RedisBuildLock:

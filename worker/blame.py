@@ -19,10 +19,10 @@ class SourceErrorMarker:
         self._source = source
 
     def describe(
-        self, file_ids: Sequence[int], crew: TaskGroup, *, known: Mapping[int, SourceFile]
+        self, file_ids: Sequence[int], task_group: TaskGroup, *, known: Mapping[int, SourceFile]
     ) -> list[FileDescription]:
         with _blame():
-            return self._source.describe(file_ids, crew, known=known)
+            return self._source.describe(file_ids, task_group, known=known)
 
     def read_into(
         self,
@@ -30,19 +30,23 @@ class SourceErrorMarker:
         view: memoryview,
         *,
         start: int,
-        stop: Cancellation,
+        cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
         with _blame():
-            self._source.read_into(entry, view, start=start, stop=stop, progress=progress)
+            self._source.read_into(
+                entry, view, start=start, cancellation=cancellation, progress=progress
+            )
 
     @contextmanager
     def open(
-        self, entry: SourceFile, *, stop: Cancellation, progress: Callable[[int], None]
+        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         with ExitStack() as held:
             with _blame():
-                fill = held.enter_context(self._source.open(entry, stop=stop, progress=progress))
+                fill = held.enter_context(
+                    self._source.open(entry, cancellation=cancellation, progress=progress)
+                )
 
             def blamed(view: memoryview) -> int:
                 with _blame():

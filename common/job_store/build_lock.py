@@ -33,7 +33,7 @@ class RedisBuildLock:
         self._job_id = job_id
         self._renew_at = 0.0
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Whether it is this job's turn; it is again after the job's worker died."""
         try:
             holder = self._client.set(
@@ -44,7 +44,7 @@ class RedisBuildLock:
             return True
         return holder in (None, self._job_id)
 
-    def keep(self) -> None:
+    def renew(self) -> None:
         """Renew the turn; call it often, it acts every few seconds."""
         now = time.monotonic()
         if now < self._renew_at:
@@ -55,7 +55,7 @@ class RedisBuildLock:
         except RedisError as error:
             log.warning("a turn was not renewed", error=str(error))
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let the next one have it."""
         try:
             if self._client.get(self._key) == self._job_id:

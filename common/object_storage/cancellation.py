@@ -41,7 +41,7 @@ class Cancellation:
                 connection.interrupt()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not past a stop, which raises ``Stopped``."""
+        """Sleep, but not past a cancellation, which raises ``Stopped``."""
         if self._event.wait(seconds):
             raise Cancelled
 

@@ -1,4 +1,4 @@
-"""ObjectStore: one S3 endpoint with all that the product asks of it."""
+"""ObjectStorage: one S3 endpoint with all that the product asks of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.object_storage.transport import Transport
 from common.object_storage.uploads import UploadCalls
 
 
-class ObjectStore(ObjectCalls, UploadCalls, BucketCalls):
+class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
     """Objects by our own small client, buckets and links by boto3."""
 
     def __init__(

@@ -75,12 +75,12 @@ class HttpPool:
         headers: Mapping[str, str],
         body: Buffer = b"",
         *,
-        stop: Cancellation,
+        cancellation: Cancellation,
         timeout: float | None = None,
     ) -> Iterator[Response]:
         """Send one request and give its answer. ``timeout`` is the longest silence in seconds.
 
-        Raises NetworkError for any trouble of the connection and Stopped once ``stop`` is set.
+        Raises NetworkError for any trouble of the connection and Stopped once ``cancellation`` is set.
         A request on a connection that the server closed while it was idle is sent once more.
         """
         lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
@@ -92,7 +92,7 @@ class HttpPool:
             reused, connection.used = connection.used, True
             finished = False
             try:
-                with stop.watching(connection):
+                with cancellation.watching(connection):
                     connection.socket.settimeout(timeout or self._read_timeout)
                     try:
                         _send(connection.socket, head, body)

@@ -30,7 +30,7 @@ class ObjectInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class ListedObject:
     """One line of a listing: no metadata there."""
 
     key: str
@@ -107,9 +107,9 @@ def info(key: str, headers: dict[str, str]) -> ObjectInfo:
     )
 
 
-def listed(root: ElementTree.Element) -> Iterator[Listed]:
+def listed(root: ElementTree.Element) -> Iterator[ListedObject]:
     for item in root.iterfind("Contents"):
-        yield Listed(
+        yield ListedObject(
             key=item.findtext("Key") or "",
             size=int(item.findtext("Size") or 0),
             etag=item.findtext("ETag") or "",

@@ -42,14 +42,14 @@ PASSING: tuple[type[DownloadError], ...] = (Busy, NetworkError)
 
 def retrying(
     attempt: Callable[[], T],
-    stop: Cancellation,
+    cancellation: Cancellation,
     *,
     progress: Callable[[], int] = lambda: 0,
     on: tuple[type[DownloadError], ...] = PASSING,
 ) -> T:
     """Call until it succeeds; five failures ``on`` which it may, without progress, end it.
 
-    Waits 0.2 s, 0.4 s, … at most 2 s with full jitter; a set ``stop`` ends the waits.
+    Waits 0.2 s, 0.4 s, … at most 2 s with full jitter; a set ``cancellation`` ends the waits.
     """
     failures, reached = 0, progress()
     while True:
@@ -62,7 +62,7 @@ def retrying(
             if failures >= ATTEMPTS:
                 raise
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2**failures)
-            stop.wait(random.uniform(0, delay))  # noqa: S311
+            cancellation.wait(random.uniform(0, delay))  # noqa: S311
 
 
 def operation_of(
@@ -119,7 +119,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Buffer = b"",
-        stop: Cancellation,
+        cancellation: Cancellation,
         timeout: float | None = None,
     ) -> Iterator[Response]:
         """One request, once; raises the error that its status stands for."""
@@ -136,7 +136,7 @@ class Transport:
         with (
             _watched(operation_of(method, key, query or {}, headers or {}), bucket) as answered,
             self._wire.exchange(
-                method, target, signed, body, stop=stop, timeout=timeout
+                method, target, signed, body, cancellation=cancellation, timeout=timeout
             ) as response,
         ):
             answered(response.status)
@@ -156,7 +156,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Buffer = b"",
-        stop: Cancellation,
+        cancellation: Cancellation,
         timeout: float | None = None,
     ) -> tuple[dict[str, str], bytes]:
         """A request that may be repeated; gives the headers and the whole body of the answer.
@@ -167,14 +167,14 @@ class Transport:
         def attempt() -> tuple[dict[str, str], bytes]:
             with self.open(
                 method, bucket, key,
-                query=query, headers=headers, body=body, stop=stop, timeout=timeout,
+                query=query, headers=headers, body=body, cancellation=cancellation, timeout=timeout,
             ) as response:  # fmt: skip
                 answer = response.read_all()
                 if b"<Error>" in answer[:200]:
                     refuse(200, s3_xml.error_code(answer), f"{method} {bucket}/{key}")
                 return response.headers, answer
 
-        return retrying(attempt, stop)
+        return retrying(attempt, cancellation)
 
 
 def refuse(status: int, code: str, what: str) -> None:

@@ -17,28 +17,33 @@ CREATE_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "F
 
 
 class UploadCalls(Calls):
-    """Calls on uploads; errors and ``stop`` as with the calls on objects."""
+    """Calls on uploads; errors and ``cancellation`` as with the calls on objects."""
 
-    def create_upload(
+    def create_multipart_upload(
         self,
         bucket: str,
         key: str,
         *,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
-        stop: Cancellation | None = None,
+        cancellation: Cancellation | None = None,
     ) -> str:
         """Begin a multipart upload whose parts all get a CRC32; returns its id."""
         headers = {"content-type": content_type, **metadata_headers(metadata), **CREATE_HEADERS}
         _, body = self._transport.call(
-            "POST", bucket, key, query={"uploads": ""}, headers=headers, stop=stop or Cancellation()
+            "POST",
+            bucket,
+            key,
+            query={"uploads": ""},
+            headers=headers,
+            cancellation=cancellation or Cancellation(),
         )
         upload_id = s3_xml.parse(body).findtext("UploadId")
         if not upload_id:
             raise StorageError("The storage began no upload")
         return upload_id
 
-    def put_part(
+    def upload_part(
         self,
         bucket: str,
         key: str,
@@ -47,18 +52,18 @@ class UploadCalls(Calls):
         body: Buffer,
         *,
         crc32: int,
-        stop: Cancellation | None = None,
+        cancellation: Cancellation | None = None,
     ) -> UploadedPart:
         """Upload one part; the store refuses it (BadChecksum) unless its CRC32 is ``crc32``."""
         headers, _ = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
             headers={"x-amz-checksum-crc32": s3_xml.encode_crc32(crc32)},
-            body=body, stop=stop or Cancellation(), timeout=LONG_CALL,
+            body=body, cancellation=cancellation or Cancellation(), timeout=LONG_CALL,
         )  # fmt: skip
         return UploadedPart(number=number, etag=headers.get("etag", ""), crc32=crc32)
 
-    def copy_part(
+    def upload_part_copy(
         self,
         bucket: str,
         key: str,
@@ -69,7 +74,7 @@ class UploadCalls(Calls):
         start: int,
         length: int,
         if_match: str | None,
-        stop: Cancellation | None = None,
+        cancellation: Cancellation | None = None,
     ) -> UploadedPart:
         """Let the store copy ``length`` bytes of ``source`` (bucket, key) as one part.
 
@@ -84,13 +89,13 @@ class UploadCalls(Calls):
         _, body = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers=headers, stop=stop or Cancellation(), timeout=LONG_CALL,
+            headers=headers, cancellation=cancellation or Cancellation(), timeout=LONG_CALL,
         )  # fmt: skip
         root = s3_xml.parse(body)
         crc32 = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         return UploadedPart(number=number, etag=root.findtext("ETag") or "", crc32=crc32)
 
-    def complete(
+    def complete_multipart_upload(
         self,
         bucket: str,
         key: str,
@@ -99,7 +104,7 @@ class UploadCalls(Calls):
         *,
         crc32: int | None = None,
         size: int | None = None,
-        stop: Cancellation | None = None,
+        cancellation: Cancellation | None = None,
     ) -> str:
         """Make the object of its parts; returns its ETag. ``crc32`` is that of the whole object.
 
@@ -114,7 +119,7 @@ class UploadCalls(Calls):
         _, body = self._transport.call(
             "POST", bucket, key,
             query={"uploadId": upload_id}, headers=headers,
-            body=s3_xml.complete_request(parts), stop=stop or Cancellation(), timeout=LONG_CALL,
+            body=s3_xml.complete_request(parts), cancellation=cancellation or Cancellation(), timeout=LONG_CALL,
         )  # fmt: skip
         root = s3_xml.parse(body)
         stored = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
@@ -122,22 +127,29 @@ class UploadCalls(Calls):
             raise BadChecksum("The stored object is not what was uploaded")
         return root.findtext("ETag") or ""
 
-    def abort(
-        self, bucket: str, key: str, upload_id: str, *, stop: Cancellation | None = None
+    def abort_multipart_upload(
+        self, bucket: str, key: str, upload_id: str, *, cancellation: Cancellation | None = None
     ) -> None:
         """Throw an upload and its parts away; one that is gone already is no error."""
         try:
             self._transport.call(
-                "DELETE", bucket, key, query={"uploadId": upload_id}, stop=stop or Cancellation()
+                "DELETE",
+                bucket,
+                key,
+                query={"uploadId": upload_id},
+                cancellation=cancellation or Cancellation(),
             )
         except NoSuchKey:
             return
 
-    def uploads(
-        self, bucket: str, prefix: str, *, stop: Cancellation | None = None
+    def list_multipart_uploads(
+        self, bucket: str, prefix: str, *, cancellation: Cancellation | None = None
     ) -> list[MultipartUpload]:
         """The unfinished uploads whose keys begin with ``prefix``, at most 1,000."""
         _, body = self._transport.call(
-            "GET", bucket, query={"uploads": "", "prefix": prefix}, stop=stop or Cancellation()
+            "GET",
+            bucket,
+            query={"uploads": "", "prefix": prefix},
+            cancellation=cancellation or Cancellation(),
         )
         return list(s3_xml.uploads(s3_xml.parse(body)))

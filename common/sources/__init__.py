@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from common.sources.base import FileDescription, Missing, Source, SourceFile
 from common.sources.http import HttpSource
 from common.sources.s3 import S3Source
@@ -15,7 +15,7 @@ __all__ = ["FileDescription", "Missing", "Source", "SourceFile", "source_from_te
 def source_from_template(
     template: str,
     *,
-    store: ObjectStore,
+    store: ObjectStorage,
     redirect_hosts: frozenset[str] = frozenset(),
     authorization: str | None = None,
 ) -> Source:

@@ -56,7 +56,7 @@ class Source(Protocol):
     def describe(
         self,
         file_ids: Sequence[int],
-        crew: TaskGroup,
+        task_group: TaskGroup,
         *,
         known: Mapping[int, SourceFile],
     ) -> list[FileDescription]:
@@ -71,7 +71,7 @@ class Source(Protocol):
         view: memoryview,
         *,
         start: int,
-        stop: Cancellation,
+        cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
         """Fill ``view`` with the bytes from ``start`` on, over broken connections.
@@ -80,6 +80,6 @@ class Source(Protocol):
         """
 
     def open(
-        self, entry: SourceFile, *, stop: Cancellation, progress: Callable[[int], None]
+        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> AbstractContextManager[Fill]:
         """The file from its beginning to its end, for those whose ranges or size are unknown."""

@@ -55,7 +55,7 @@ class HttpSource:
     def describe(
         self,
         file_ids: Sequence[int],
-        crew: TaskGroup,
+        task_group: TaskGroup,
         *,
         known: Mapping[int, SourceFile],  # noqa: ARG002  HTTP has no listing to compare with
     ) -> list[FileDescription]:
@@ -64,7 +64,9 @@ class HttpSource:
 
         def ask(file_id: int) -> None:
             try:
-                answers[file_id] = retrying(lambda: self._ask(file_id), crew.stop, on=PASSING)
+                answers[file_id] = retrying(
+                    lambda: self._ask(file_id), task_group.cancellation, on=PASSING
+                )
             except FileNotFound:
                 answers[file_id] = Missing(
                     file_id=file_id,
@@ -78,7 +80,7 @@ class HttpSource:
                     message=f"File {file_id} is not readable",
                 )
 
-        crew.each(ask, file_ids, width=min(QUESTIONS, len(file_ids)))
+        task_group.each(ask, file_ids, width=min(QUESTIONS, len(file_ids)))
         return [answers[file_id] for file_id in file_ids]
 
     def read_into(
@@ -87,7 +89,7 @@ class HttpSource:
         view: memoryview,
         *,
         start: int,
-        stop: Cancellation,
+        cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
         """Fill ``view`` from ``start`` on; a broken connection is resumed where it broke."""
@@ -95,7 +97,7 @@ class HttpSource:
 
         def attempt() -> None:
             nonlocal done
-            for block in self._range(entry, start + done, start + len(view), stop):
+            for block in self._range(entry, start + done, start + len(view), cancellation):
                 view[done : done + len(block)] = block
                 done += len(block)
                 progress(len(block))
@@ -103,14 +105,16 @@ class HttpSource:
                 raise NetworkError("The source sent less than it announced")
 
         if view:
-            retrying(attempt, stop, progress=lambda: done, on=PASSING)
+            retrying(attempt, cancellation, progress=lambda: done, on=PASSING)
 
     @contextmanager
     def open(
-        self, entry: SourceFile, *, stop: Cancellation, progress: Callable[[int], None]
+        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         """The file in one go; a connection that breaks is resumed if the source allows that."""
-        blocks = Resumed(lambda start: self._range(entry, start, None, stop), entry, stop)
+        blocks = Resumed(
+            lambda start: self._range(entry, start, None, cancellation), entry, cancellation
+        )
 
         def fill(view: memoryview) -> int:
             done = 0
@@ -123,7 +127,7 @@ class HttpSource:
         yield fill
 
     def _range(
-        self, entry: SourceFile, start: int, end: int | None, stop: Cancellation
+        self, entry: SourceFile, start: int, end: int | None, cancellation: Cancellation
     ) -> Iterator[bytes]:
         """The bytes of ``[start, end)`` as they come, or until the connection breaks.
 
@@ -141,7 +145,7 @@ class HttpSource:
             if skip and entry.ranged:
                 raise FileChanged
             left = None if end is None else end - start
-            while (left is None or left > 0) and not stop.requested:
+            while (left is None or left > 0) and not cancellation.requested:
                 block = _read(answer, BLOCK if left is None else min(BLOCK, left + skip))
                 if not block:
                     break

@@ -21,11 +21,14 @@ class Resumed:
     """Blocks of a whole file over as many connections as it takes."""
 
     def __init__(
-        self, connect: Callable[[int], Iterator[bytes]], entry: SourceFile, stop: Cancellation
+        self,
+        connect: Callable[[int], Iterator[bytes]],
+        entry: SourceFile,
+        cancellation: Cancellation,
     ) -> None:
         self._connect = connect
         self._entry = entry
-        self._stop = stop
+        self._cancellation = cancellation
         self._position = 0
         self._blocks: Iterator[bytes] | None = None
         self._rest = b""
@@ -35,7 +38,7 @@ class Resumed:
         if not self._rest:
             try:
                 self._rest = retrying(
-                    self._block, self._stop, progress=lambda: self._position, on=PASSING
+                    self._block, self._cancellation, progress=lambda: self._position, on=PASSING
                 )
             except _CannotGoOn:
                 raise NetworkError("The connection broke, and the source cannot go on") from None

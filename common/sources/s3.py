@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from common.errors import SourceForbidden
-from common.object_storage import Cancellation, NoSuchKey, ObjectStore
+from common.object_storage import Cancellation, NoSuchKey, ObjectStorage
 from common.object_storage.content_disposition import object_name
 from common.sources.base import FileDescription, Fill, Missing, SourceFile
 from common.sources.s3_listing import Listing
@@ -19,7 +19,7 @@ HEADS = 64
 class S3Source:
     """``bucket`` and ``key_template``, in which ``{file_id}`` stands for the id."""
 
-    def __init__(self, store: ObjectStore, *, bucket: str, key_template: str) -> None:
+    def __init__(self, store: ObjectStorage, *, bucket: str, key_template: str) -> None:
         self._store = store
         self._bucket = bucket
         self._key_template = key_template
@@ -30,20 +30,20 @@ class S3Source:
     def describe(
         self,
         file_ids: Sequence[int],
-        crew: TaskGroup,
+        task_group: TaskGroup,
         *,
         known: Mapping[int, SourceFile],
     ) -> list[FileDescription]:
         answers: dict[int, FileDescription] = {}
         if known:
-            listing = Listing(self._store, self._bucket, crew.stop)
-            answers.update(crew.call(lambda: self._unchanged(file_ids, known, listing)))
+            listing = Listing(self._store, self._bucket, task_group.cancellation)
+            answers.update(task_group.call(lambda: self._unchanged(file_ids, known, listing)))
 
         def ask(file_id: int) -> None:
-            answers[file_id] = self._ask(file_id, crew.stop)
+            answers[file_id] = self._ask(file_id, task_group.cancellation)
 
         unknown = [file_id for file_id in file_ids if file_id not in answers]
-        crew.each(ask, unknown, width=min(HEADS, len(unknown)))
+        task_group.each(ask, unknown, width=min(HEADS, len(unknown)))
         return [answers[file_id] for file_id in file_ids]
 
     def read_into(
@@ -52,24 +52,26 @@ class S3Source:
         view: memoryview,
         *,
         start: int,
-        stop: Cancellation,
+        cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
         self._store.read_into(
             self._bucket, self.key(entry.file_id), view,
-            start=start, if_match=entry.etag, stop=stop, progress=progress,
+            start=start, if_match=entry.etag, cancellation=cancellation, progress=progress,
         )  # fmt: skip
 
     @contextmanager
     def open(
-        self, entry: SourceFile, *, stop: Cancellation, progress: Callable[[int], None]
+        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         position = 0
 
         def fill(view: memoryview) -> int:
             nonlocal position
             view = view[: max(0, (entry.size or 0) - position)]
-            self.read_into(entry, view, start=position, stop=stop, progress=progress)
+            self.read_into(
+                entry, view, start=position, cancellation=cancellation, progress=progress
+            )
             position += len(view)
             return len(view)
 
@@ -93,10 +95,10 @@ class S3Source:
             == (keys[found.key].etag, keys[found.key].size, keys[found.key].modified)
         }
 
-    def _ask(self, file_id: int, stop: Cancellation) -> FileDescription:
+    def _ask(self, file_id: int, cancellation: Cancellation) -> FileDescription:
         key = self.key(file_id)
         try:
-            info = self._store.head(self._bucket, key, stop=stop)
+            info = self._store.head_object(self._bucket, key, cancellation=cancellation)
         except NoSuchKey:
             return Missing(
                 file_id=file_id, code="FILE_NOT_FOUND", message=f"File {file_id} does not exist"

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from stack.process import free_port
 from stack.system import System
 from tests.support.large_files import (
@@ -144,14 +144,14 @@ def _metric(page: str, name: str) -> float:
 
 
 def _leftovers(system: System) -> list[str]:
-    store = ObjectStore(
+    store = ObjectStorage(
         endpoint=system.s3_endpoint,
         region="us-east-1",
         access_key=system.env["AWS_ACCESS_KEY_ID"],
         secret_key=system.env["AWS_SECRET_ACCESS_KEY"],
     )
     try:
-        strays = [o.key for o in store.list_objects("archives") if "/parts/" in o.key]
-        return strays + [upload.key for upload in store.uploads("archives", "")]
+        strays = [o.key for o in store.list_objects_v2("archives") if "/parts/" in o.key]
+        return strays + [upload.key for upload in store.list_multipart_uploads("archives", "")]
     finally:
         store.close()

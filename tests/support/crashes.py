@@ -62,9 +62,9 @@ class MemoryCheckpoint:
         return list(self.records)
 
     def append(self, record: bytes) -> None:
-        with self.steps.step("journal"):
+        with self.steps.step("append_record"):
             self.records.append(record)
 
     def clear(self) -> None:
-        with self.steps.step("forget"):
+        with self.steps.step("clear_records"):
             self.records.clear()

@@ -1,4 +1,4 @@
-"""Objects in memory, with the calls of ``ObjectStore`` on them."""
+"""Objects in memory, with the calls of ``ObjectStorage`` on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from zlib_ng.zlib_ng import crc32
 
 from common.errors import FileChanged
-from common.object_storage import BadChecksum, Listed, NoSuchKey
+from common.object_storage import BadChecksum, ListedObject, NoSuchKey
 from common.object_storage.s3_xml import ObjectInfo
 from tests.support.crashes import Steps
 
@@ -36,8 +36,8 @@ class FakeObjects(Steps):
         self.keeps_checksums = keeps_checksums
         self.objects: dict[tuple[str, str], Stored] = {}
 
-    def head(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
-        with self.step("head"):
+    def head_object(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
+        with self.step("head_object"):
             found = self._get(bucket, key)
             return ObjectInfo(
                 key=key,
@@ -50,10 +50,10 @@ class FakeObjects(Steps):
                 crc32=found.crc32,
             )
 
-    def list_objects(
+    def list_objects_v2(
         self, bucket: str, *, prefix: str = "", start_after: str = "", limit: int = 1000, **_: Any
-    ) -> list[Listed]:
-        with self.step("list"):
+    ) -> list[ListedObject]:
+        with self.step("list_objects_v2"):
             keys = sorted(
                 k
                 for b, k in self.objects
@@ -61,7 +61,7 @@ class FakeObjects(Steps):
             )
             found = [(key, self.objects[bucket, key]) for key in keys[:limit]]
             return [
-                Listed(key=key, size=len(o.data), etag=o.etag, modified=o.modified)
+                ListedObject(key=key, size=len(o.data), etag=o.etag, modified=o.modified)
                 for key, o in found
             ]
 
@@ -76,19 +76,19 @@ class FakeObjects(Steps):
         progress: Any = lambda _: None,
         **_: Any,
     ) -> None:
-        with self.step("read"):
+        with self.step("read_into"):
             data = self._get(bucket, key, if_match).data[start : start + len(view)]
             assert len(data) == len(view), "read beyond the object"
             view[:] = data
             progress(len(view))
 
     @contextmanager
-    def open(self, bucket: str, key: str, **_: Any) -> Any:
-        with self.step("open"):
+    def get_object(self, bucket: str, key: str, **_: Any) -> Any:
+        with self.step("get_object"):
             data = self._get(bucket, key).data
         yield SimpleNamespace(read_all=lambda: data)
 
-    def put(
+    def put_object(
         self,
         bucket: str,
         key: str,
@@ -98,7 +98,7 @@ class FakeObjects(Steps):
         crc32: int | None = None,
         **_: Any,
     ) -> str:
-        with self.step("put"):
+        with self.step("put_object"):
             return self.place(
                 bucket, key, bytes(body), metadata=metadata, announced=crc32, modified=now()
             )  # fmt: skip
@@ -121,8 +121,8 @@ class FakeObjects(Steps):
         self.objects[bucket, key] = Stored(data, etag, dict(metadata or {}), kept, modified)
         return etag
 
-    def delete_many(self, bucket: str, keys: list[str], **_: Any) -> None:
-        with self.step("delete_many"):
+    def delete_objects(self, bucket: str, keys: list[str], **_: Any) -> None:
+        with self.step("delete_objects"):
             for key in keys:
                 self.objects.pop((bucket, key), None)
 

@@ -1,6 +1,6 @@
 """An object store in memory that keeps the rules of S3 that archives run into, and can crash.
 
-It stands where ``ObjectStore`` stands.
+It stands where ``ObjectStorage`` stands.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ class FakeS3(FakeObjects):
         self.completed: dict[str, str] = {}
         self._ids = itertools.count(1)
 
-    def create_upload(
+    def create_multipart_upload(
         self, bucket: str, key: str, *, metadata: dict[str, str] | None = None, **_: Any
     ) -> str:
-        with self.step("create"):
+        with self.step("create_multipart_upload"):
             upload_id = f"u{next(self._ids)}"
             self.open_uploads[upload_id] = OpenUpload(bucket, key, dict(metadata or {}))
             return upload_id
 
-    def put_part(
+    def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: Any, *, crc32: int, **_: Any
     ) -> UploadedPart:
-        with self.step("put_part"):
+        with self.step("upload_part"):
             return self._part(bucket, key, upload_id, number, bytes(body), announced=crc32)
 
-    def copy_part(
+    def upload_part_copy(
         self,
         bucket: str,
         key: str,
@@ -76,7 +76,7 @@ class FakeS3(FakeObjects):
         if_match: str | None,
         **_: Any,
     ) -> UploadedPart:
-        with self.step("copy_part"):
+        with self.step("upload_part_copy"):
             if not self.copies:
                 raise StorageError("NotImplemented")
             data = self._get(*source, if_match if self.heeds_if_match else None).data
@@ -84,7 +84,7 @@ class FakeS3(FakeObjects):
             assert start + length <= len(data), "copied beyond the object"
             return self._part(bucket, key, upload_id, number, data[start : start + length])
 
-    def complete(
+    def complete_multipart_upload(
         self,
         bucket: str,
         key: str,
@@ -95,7 +95,7 @@ class FakeS3(FakeObjects):
         size: int | None = None,
         **_: Any,
     ) -> str:
-        with self.step("complete"):
+        with self.step("complete_multipart_upload"):
             if upload_id in self.completed and not self.forgets_completed:
                 return self.completed[upload_id]
             upload = self._upload(bucket, key, upload_id)
@@ -121,12 +121,12 @@ class FakeS3(FakeObjects):
             self.completed[upload_id] = etag
             return etag
 
-    def abort(self, _bucket: str, _key: str, upload_id: str, **_: Any) -> None:
-        with self.step("abort"):
+    def abort_multipart_upload(self, _bucket: str, _key: str, upload_id: str, **_: Any) -> None:
+        with self.step("abort_multipart_upload"):
             self.open_uploads.pop(upload_id, None)
 
-    def uploads(self, bucket: str, prefix: str, **_: Any) -> list[MultipartUpload]:
-        with self.step("uploads"):
+    def list_multipart_uploads(self, bucket: str, prefix: str, **_: Any) -> list[MultipartUpload]:
+        with self.step("list_multipart_uploads"):
             return [
                 MultipartUpload(key=upload.key, upload_id=upload_id, initiated=BORN)
                 for upload_id, upload in self.open_uploads.items()

@@ -9,7 +9,7 @@ from functools import partial
 
 from common.errors import FileNotFound, ProcessingError
 from common.jobs.model import Artifact, OnMissing
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from common.sources import Missing, Source, SourceFile
 from common.task_group import TaskGroup
 from worker.archive.build_lock import BuildLock, KeepLock, NoLock, waiting_for
@@ -51,7 +51,7 @@ def build(
     request: BuildRequest,
     *,
     source: Source,
-    store: ObjectStore,
+    store: ObjectStorage,
     control: Control,
     engine: Engine | None = None,
 ) -> Artifact:
@@ -61,13 +61,17 @@ def build(
     """
     engine = engine or Engine()
     pace = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
-    crew = TaskGroup(pace)
-    tools = BuildTools(source=source, store=store, control=control, pace=pace, crew=crew)
-    previous = crew.call(
-        lambda: load_previous(store, request.bucket, request.file_ids, stop=crew.stop)
+    task_group = TaskGroup(pace)
+    tools = BuildTools(
+        source=source, store=store, control=control, pace=pace, task_group=task_group
+    )
+    previous = task_group.call(
+        lambda: load_previous(
+            store, request.bucket, request.file_ids, cancellation=task_group.cancellation
+        )
     )
     described = source.describe(
-        request.file_ids, crew, known=previous.entries() if previous else {}
+        request.file_ids, task_group, known=previous.entries() if previous else {}
     )
     for file in described:
         if isinstance(file, Missing):
@@ -120,7 +124,9 @@ def _composed(
         return None
 
     def look() -> StoredArchive | None:
-        stored = tools.crew.call(lambda: find(blueprint, tools.store, tools.crew.stop))
+        stored = tools.task_group.call(
+            lambda: find(blueprint, tools.store, tools.task_group.cancellation)
+        )
         return stored if stored is not None and _fresh(stored) else None
 
     turn = engine.turn(blueprint.plan_id)
@@ -130,8 +136,8 @@ def _composed(
             _all_done(members, tools.control)
             engine.report({"found": 1})
             return found
-        tools = replace(tools, crew=TaskGroup(KeepLock(tools.pace, turn)))
-        if previous is not None and not tools.crew.call(partial(previous.exists, tools)):
+        tools = replace(tools, task_group=TaskGroup(KeepLock(tools.pace, turn)))
+        if previous is not None and not tools.task_group.call(partial(previous.exists, tools)):
             previous = None
         stored, work = compose(blueprint, tools, engine.checkpoint, previous)
         remember(work, stored.etag, request.file_ids)

@@ -18,23 +18,23 @@ T = TypeVar("T")
 class BuildLock(Protocol):
     """The right to build one archive, held by at most one job unless that job's worker is gone."""
 
-    def take(self) -> bool: ...
+    def acquire(self) -> bool: ...
 
-    def keep(self) -> None: ...
+    def renew(self) -> None: ...
 
-    def leave(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class NoLock:
     """The turn of somebody who shares the storage with nobody."""
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         return True
 
-    def keep(self) -> None:
+    def renew(self) -> None:
         return
 
-    def leave(self) -> None:
+    def release(self) -> None:
         return
 
 
@@ -47,7 +47,7 @@ class KeepLock:
 
     def check(self) -> None:
         self._control.check()
-        self._turn.keep()
+        self._turn.renew()
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def waiting_for(
     found, tries = look(), 0
     mine = False
     while found is None and not mine:
-        mine = turn.take()
+        mine = turn.acquire()
         if mine:
             found = look() if tries else None
             break
@@ -74,4 +74,4 @@ def waiting_for(
         yield found
     finally:
         if mine:
-            turn.leave()
+            turn.release()

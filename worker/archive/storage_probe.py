@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from common.errors import DownloadError, FileChanged
-from common.object_storage import BadChecksum, ObjectStore, UploadedPart
+from common.object_storage import BadChecksum, ObjectStorage, UploadedPart
 from worker.archive.planning.layout import MIB
 from worker.archive.zip_format.crc32 import combine, crc32
 
@@ -42,7 +42,7 @@ class Capabilities:
         return self.range_copy and self.copy_precondition and self.mixed_parts
 
 
-def probe(store: ObjectStore, bucket: str) -> Capabilities:
+def probe(store: ObjectStorage, bucket: str) -> Capabilities:
     """Try all of it on an object of 5 MiB in ``bucket``; leaves nothing behind.
 
     Raises DownloadError if the storage cannot even take an object.
@@ -55,7 +55,7 @@ def probe(store: ObjectStore, bucket: str) -> Capabilities:
 
 
 class _Trial:
-    def __init__(self, store: ObjectStore, bucket: str) -> None:
+    def __init__(self, store: ObjectStorage, bucket: str) -> None:
         self._store, self._bucket = store, bucket
         self._mark = uuid.uuid4().hex
         self._source, self._target = f"probe/{self._mark}/source", f"probe/{self._mark}/target"
@@ -64,8 +64,8 @@ class _Trial:
 
     def capabilities(self) -> Capabilities:
         store, bucket = self._store, self._bucket
-        etag = store.put(bucket, self._source, self._content, crc32=crc32(self._content))
-        self._upload_id = store.create_upload(bucket, self._target)
+        etag = store.put_object(bucket, self._source, self._content, crc32=crc32(self._content))
+        self._upload_id = store.create_multipart_upload(bucket, self._target)
         copied = _tried(lambda: self._copy(1, LEAST, etag))
         first = copied or self._put(1, LEAST)
         end = self._put(2, 3)
@@ -83,8 +83,8 @@ class _Trial:
 
     def _takes_mixed_parts(self, etag: str | None) -> bool:
         """In an upload of its own: the other may have been completed against expectation."""
-        self._store.abort(self._bucket, self._target, self._upload_id)
-        self._upload_id = self._store.create_upload(self._bucket, self._target)
+        self._store.abort_multipart_upload(self._bucket, self._target, self._upload_id)
+        self._upload_id = self._store.create_multipart_upload(self._bucket, self._target)
         sizes = (LEAST, SOURCE_SIZE)
         parts = [
             self._copy(number, size, etag) if etag else self._put(number, size)
@@ -94,23 +94,25 @@ class _Trial:
 
     def tidy(self) -> None:
         if self._upload_id:
-            self._store.abort(self._bucket, self._target, self._upload_id)
-        self._store.delete_many(self._bucket, [self._source, self._target])
+            self._store.abort_multipart_upload(self._bucket, self._target, self._upload_id)
+        self._store.delete_objects(self._bucket, [self._source, self._target])
 
     def _copy(self, number: int, size: int, if_match: str) -> UploadedPart:
-        return self._store.copy_part(
+        return self._store.upload_part_copy(
             self._bucket, self._target, self._upload_id, number,
             source=(self._bucket, self._source), start=0, length=size, if_match=if_match,
         )  # fmt: skip
 
     def _put(self, number: int, size: int, *, wrong: bool = False) -> UploadedPart:
         body = self._content[:size]
-        return self._store.put_part(
+        return self._store.upload_part(
             self._bucket, self._target, self._upload_id, number, body, crc32=crc32(body) ^ wrong
         )
 
     def _complete(self, parts: Sequence[UploadedPart], whole: int | None) -> str:
-        return self._store.complete(self._bucket, self._target, self._upload_id, parts, crc32=whole)
+        return self._store.complete_multipart_upload(
+            self._bucket, self._target, self._upload_id, parts, crc32=whole
+        )
 
 
 def _tried(call: Callable[[], T]) -> T | None:

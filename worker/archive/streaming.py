@@ -30,7 +30,7 @@ def stream_archive(
 
     On every way out but success the upload is aborted.
     """
-    crew, store, control = tools.crew, tools.store, tools.control
+    task_group, store, control = tools.task_group, tools.store, tools.control
     if sum(member.entry.size or 0 for member in members) > capacity(equal=equal):
         raise FileTooLarge("The files are too large together for one archive")
     streamer = Streamer(
@@ -40,35 +40,41 @@ def stream_archive(
         max_bytes=request.max_bytes,
         equal=equal,
         pace=tools.pace,
-        stop=crew.stop,
+        cancellation=task_group.cancellation,
         progress=control.advance,
         finished=lambda member, size: control.file_done(
             member.entry.file_id, state="done", size=size, name=member.name
         ),
     )
     bucket = request.bucket
-    upload_id = store.create_upload(bucket, key, content_type=ZIP_TYPE)
+    upload_id = store.create_multipart_upload(bucket, key, content_type=ZIP_TYPE)
     sent: dict[int, tuple[UploadedPart, int]] = {}
 
     def send(part: StreamedPart) -> None:
         content = part.content
-        answer = store.put_part(
-            bucket, key, upload_id, part.number, content, crc32=crc32(content), stop=crew.stop
+        answer = store.upload_part(
+            bucket,
+            key,
+            upload_id,
+            part.number,
+            content,
+            crc32=crc32(content),
+            cancellation=task_group.cancellation,
         )
         sent[part.number] = (answer, len(content))
 
     try:
-        crew.each(send, streamer.parts(), width=WIDTH)
+        task_group.each(send, streamer.parts(), width=WIDTH)
         rows = [sent[number] for number in sorted(sent)]
         checksum = join((part.crc32 or 0, length) for part, length in rows)
         size = sum(length for _, length in rows)
-        etag = crew.call(
-            lambda: store.complete(
+        etag = task_group.call(
+            lambda: store.complete_multipart_upload(
                 bucket, key, upload_id, [part for part, _ in rows],
-                crc32=checksum, size=size, stop=crew.stop,
+                crc32=checksum, size=size, cancellation=task_group.cancellation,
             )
         )  # fmt: skip
     except BaseException:
-        store.abort(bucket, key, upload_id)
+        store.abort_multipart_upload(bucket, key, upload_id)
         raise
     return StoredArchive(key=key, size=size, crc32=checksum, etag=etag)

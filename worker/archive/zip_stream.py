@@ -86,7 +86,7 @@ class Streamer:
     #: The store wants parts of one size.
     equal: bool
     pace: MinRate
-    stop: Cancellation
+    cancellation: Cancellation
     progress: Callable[[int], None]
     finished: Callable[[Member, int], None]
     stored: list[Stored] = field(default_factory=list)
@@ -148,7 +148,7 @@ class Streamer:
                 advance(count)
                 self.progress(count)
 
-            with self.source.open(entry, stop=self.stop, progress=progress) as fill:
+            with self.source.open(entry, cancellation=self.cancellation, progress=progress) as fill:
                 yield fill
 
     def _manifest(self, missing: Sequence[Missing]) -> Iterator[StreamedPart]:

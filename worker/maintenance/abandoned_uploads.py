@@ -17,25 +17,25 @@ from worker.archive.planning.archive_plan import PREFIX
 if TYPE_CHECKING:
     from redis import Redis
 
-    from common.object_storage import ObjectStore
+    from common.object_storage import ObjectStorage
 
 
-def abort_forgotten(client: Redis, store: ObjectStore, bucket: str) -> int:
+def abort_forgotten(client: Redis, store: ObjectStorage, bucket: str) -> int:
     """Throw them away; returns how many. Raises ``RedisError`` and ``DownloadError``."""
-    found = store.uploads(bucket, PREFIX)
+    found = store.list_multipart_uploads(bucket, PREFIX)
     # Only now: whoever began one of these uploads has had a checkpoint since before.
     wanted = _plans_at_work(client)
     aborted = 0
     for upload in found:
         plan_id = upload.key.removeprefix(PREFIX).split("/")[0]
         turn = RedisBuildLock(client, plan_id, "upkeep")
-        if plan_id not in wanted and turn.take():
-            store.abort(bucket, upload.key, upload.upload_id)
-            turn.leave()
+        if plan_id not in wanted and turn.acquire():
+            store.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+            turn.release()
             aborted += 1
     return aborted
 
 
 def _plans_at_work(client: Redis) -> set[str | None]:
     checkpoints = Checkpoints(client)
-    return {UploadLog.load(checkpoints.of(job_id)).plan_id for job_id in checkpoints.unfinished()}
+    return {UploadLog.load(checkpoints.for_job(job_id)).plan_id for job_id in checkpoints.job_ids()}

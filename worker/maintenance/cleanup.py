@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.queries import JobQueries
     from common.jobs.model import Job
-    from common.object_storage import ObjectStore
+    from common.object_storage import ObjectStorage
 
 PREFIX: Final = "jobs/"
 #: Objects in one look at the bucket, and looks in one run.
@@ -53,7 +53,7 @@ class Cleanup:
         client: Redis,
         queries: JobQueries,
         dead_letters: DeadLetters,
-        store: ObjectStore,
+        store: ObjectStorage,
         *,
         bucket: str,
         job_ttl: float,
@@ -72,7 +72,7 @@ class Cleanup:
             uploads=self._abort_uploads()
             + abort_forgotten(self._client, self._store, self._bucket),
             archives=self._delete_archives(),
-            dead_letters=self._dead_letters.forget(self._job_ttl),
+            dead_letters=self._dead_letters.delete_old(self._job_ttl),
             consumers=state_log.forget_consumers(self._client),
         )
         if any(vars(tidied).values()):
@@ -81,12 +81,13 @@ class Cleanup:
 
     def _abort_uploads(self) -> int:
         found = {
-            (upload.key, upload.upload_id) for upload in self._store.uploads(self._bucket, PREFIX)
+            (upload.key, upload.upload_id)
+            for upload in self._store.list_multipart_uploads(self._bucket, PREFIX)
         }
         orphans = set(self._orphans(key for key, _ in found))
         aborted = [(key, upload_id) for key, upload_id in found if key in orphans]
         for key, upload_id in aborted:
-            self._store.abort(self._bucket, key, upload_id)
+            self._store.abort_multipart_upload(self._bucket, key, upload_id)
         return len(aborted)
 
     def _delete_archives(self) -> int:
@@ -94,14 +95,14 @@ class Cleanup:
         for keys in self._pages():
             orphans = list(self._orphans(keys))
             for key in orphans:
-                self._store.delete(self._bucket, key)
+                self._store.delete_object(self._bucket, key)
             deleted += len(orphans)
         return deleted
 
     def _pages(self) -> Iterator[list[str]]:
         after = ""
         for _ in range(PAGES):
-            page = self._store.list_objects(
+            page = self._store.list_objects_v2(
                 self._bucket, prefix=PREFIX, start_after=after, limit=PAGE
             )
             yield [entry.key for entry in page]
@@ -130,5 +131,5 @@ def _place(key: str) -> tuple[str, int] | None:
 
 def _is_needed(job: Job, key: str, token: int) -> bool:
     if job.status is JobState.PROCESSING:
-        return job.fence == token
+        return job.fencing_token == token
     return job.status is JobState.COMPLETED and job.artifact is not None and job.artifact.key == key

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import pytest
 
 from common.errors import BackendUnavailable, StorageError
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from common.sources import Source, source_from_template
 from stack.process import wait_until
 from stack.services import S3
 
 
 @pytest.fixture(scope="session")
-def store(s3: S3) -> Iterator[ObjectStore]:
-    store = ObjectStore(
+def store(s3: S3) -> Iterator[ObjectStorage]:
+    store = ObjectStorage(
         endpoint=s3.endpoint,
         region="us-east-1",
         access_key=s3.access_key,
@@ -38,31 +38,33 @@ def store(s3: S3) -> Iterator[ObjectStore]:
 
 @dataclass(frozen=True, kw_only=True)
 class Buckets:
-    store: ObjectStore
+    store: ObjectStorage
     sources: str
     archives: str
 
     def put(self, file_id: int, content: bytes, *, name: str | None = None) -> None:
         metadata = {"filename": name} if name else None
-        self.store.put(self.sources, str(file_id), content, metadata=metadata)
+        self.store.put_object(self.sources, str(file_id), content, metadata=metadata)
 
     def source(self) -> Source:
         return source_from_template(f"s3://{self.sources}/{{file_id}}", store=self.store)
 
     def read(self, key: str, bucket: str | None = None) -> bytes:
         bucket = bucket or self.archives
-        view = memoryview(bytearray(self.store.head(bucket, key).size))
+        view = memoryview(bytearray(self.store.head_object(bucket, key).size))
         self.store.read_into(bucket, key, view)
         return bytes(view)
 
     def leftovers(self) -> list[str]:
         """Unfinished uploads, and objects other than finished archives and their indexes."""
-        open_uploads = [f"upload {u.key}" for u in self.store.uploads(self.archives, "")]
-        strays = [o.key for o in self.store.list_objects(self.archives) if "/parts/" in o.key]
+        open_uploads = [
+            f"upload {u.key}" for u in self.store.list_multipart_uploads(self.archives, "")
+        ]
+        strays = [o.key for o in self.store.list_objects_v2(self.archives) if "/parts/" in o.key]
         return open_uploads + strays
 
 
-def _make(store: ObjectStore) -> Buckets:
+def _make(store: ObjectStorage) -> Buckets:
     mark = uuid.uuid4().hex[:8]
     buckets = Buckets(store=store, sources=f"files-{mark}", archives=f"archives-{mark}")
     store.ensure_bucket(buckets.sources)
@@ -71,10 +73,10 @@ def _make(store: ObjectStore) -> Buckets:
 
 
 @pytest.fixture
-def buckets(store: ObjectStore) -> Buckets:
+def buckets(store: ObjectStorage) -> Buckets:
     return _make(store)
 
 
 @pytest.fixture(scope="module")
-def module_buckets(store: ObjectStore) -> Buckets:
+def module_buckets(store: ObjectStorage) -> Buckets:
     return _make(store)

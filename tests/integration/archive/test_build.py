@@ -111,9 +111,9 @@ def test_a_stop_is_obeyed_within_a_second_and_leaves_nothing(
     source = buckets.source()
     hanging = threading.Event()
 
-    def hang(*_: Any, stop: Any, **__: Any) -> None:
+    def hang(*_: Any, cancellation: Any, **__: Any) -> None:
         hanging.set()
-        stop.wait(60)
+        cancellation.wait(60)
 
     source.read_into = hang
     control = RecordingControl()
@@ -140,10 +140,10 @@ def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
     buckets.put(1, b"x" * 1000)
     source = buckets.source()
 
-    def trickle(entry: Any, view: Any, *, stop: Any, progress: Any, **_: Any) -> None:
+    def trickle(entry: Any, view: Any, *, cancellation: Any, progress: Any, **_: Any) -> None:
         for _ in range(600):
             progress(1)
-            stop.wait(0.1)
+            cancellation.wait(0.1)
 
     source.read_into = trickle
     started = time.monotonic()

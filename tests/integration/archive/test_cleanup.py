@@ -28,7 +28,7 @@ BROKEN = Failure(code="NETWORK_ERROR", message="", retryable=True)
 
 @pytest.fixture
 def redis(valkey: Valkey) -> Redis:
-    client = open_client(valkey.url, patience=5)
+    client = open_client(valkey.url, timeout=5)
     client.flushall()
     return client
 
@@ -66,11 +66,11 @@ def again(jobs: JobStore, job: Job) -> Job:
 
 
 def lease_of(job: Job) -> Lease:
-    return Lease(job_id=job.id, fence=job.fence)
+    return Lease(job_id=job.id, fencing_token=job.fencing_token)
 
 
 def place(job: Job, token: int | None = None) -> str:
-    return f"jobs/{job.id}/{token or job.fence}/a.zip"
+    return f"jobs/{job.id}/{token or job.fencing_token}/a.zip"
 
 
 def test_only_uploads_of_running_attempts_stay(
@@ -81,9 +81,9 @@ def test_only_uploads_of_running_attempts_stay(
     jobs.fail(lease_of(ended), BROKEN)
     stranger = f"jobs/{uuid.uuid4()}/1/a.zip"
     for key in (place(live), place(ended), place(superseded), place(superseded, 1), stranger):
-        buckets.store.create_upload(buckets.archives, key)
+        buckets.store.create_multipart_upload(buckets.archives, key)
     assert upkeep.run().uploads == 2
-    left = {upload.key for upload in buckets.store.uploads(buckets.archives, "")}
+    left = {upload.key for upload in buckets.store.list_multipart_uploads(buckets.archives, "")}
     assert left == {place(live), place(superseded), stranger}
     assert upkeep.run().uploads == 0
 
@@ -93,15 +93,15 @@ def test_an_upload_whose_id_was_lost_goes_unless_its_archive_is_being_built(
 ) -> None:
     lost, building, to_be_resumed = (f"archives/{n}/archive.zip" for n in ("one", "two", "three"))
     for key in (lost, building, to_be_resumed):
-        buckets.store.create_upload(buckets.archives, key)
-    assert RedisBuildLock(redis, "two", "somebody").take()
-    checkpoint = Checkpoints(redis).of(str(uuid.uuid4()))
+        buckets.store.create_multipart_upload(buckets.archives, key)
+    assert RedisBuildLock(redis, "two", "somebody").acquire()
+    checkpoint = Checkpoints(redis).for_job(str(uuid.uuid4()))
     ArchiveJournal(checkpoint).begin("three", buckets.archives, to_be_resumed)
     assert upkeep.run().uploads == 1
-    left = {upload.key for upload in buckets.store.uploads(buckets.archives, "")}
+    left = {upload.key for upload in buckets.store.list_multipart_uploads(buckets.archives, "")}
     assert left == {building, to_be_resumed}
     # The place is free for whoever wants to build there.
-    assert RedisBuildLock(redis, "one", "somebody").take()
+    assert RedisBuildLock(redis, "one", "somebody").acquire()
 
 
 def test_only_archives_that_a_job_points_at_or_may_yet_stay(
@@ -116,9 +116,9 @@ def test_only_archives_that_a_job_points_at_or_may_yet_stay(
     jobs.complete(lease_of(done), artifact, Progress())
     composed = "archives/plan/archive.zip"
     for key in (place(live), place(done), place(done, 1), place(ended), composed):
-        buckets.store.put(buckets.archives, key, b"x")
+        buckets.store.put_object(buckets.archives, key, b"x")
     assert upkeep.run().archives == 2
-    left = {entry.key for entry in buckets.store.list_objects(buckets.archives)}
+    left = {entry.key for entry in buckets.store.list_objects_v2(buckets.archives)}
     assert left == {place(live), place(done), composed}
 
 
@@ -134,7 +134,7 @@ def test_old_dead_letters_and_readers_that_are_gone_are_forgotten(
     jobs.fail(lease_of(dead), BROKEN)
     tag = keys.tag_of_job(dead.id)
     assert upkeep.run().dead_letters == 0
-    redis.zadd(keys.of_partition("dead", tag), {dead.id: 1})
+    redis.zadd(keys.of_partition("dead_letters", tag), {dead.id: 1})
     assert upkeep.run().dead_letters == 1
-    stream = keys.of_partition("journal", tag)
+    stream = keys.of_partition("state_log", tag)
     assert [reader["name"] for reader in redis.xinfo_consumers(stream, "group")] == ["busy"]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from stack.services import S3
 from tests.integration.archive.conftest import Buckets
 
@@ -17,13 +17,13 @@ def test_a_store_answers_a_machine_whose_clock_is_hours_off(
 ) -> None:
     right = time.time
     monkeypatch.setattr("common.object_storage.sigv4.time.time", lambda: right() + hours * 3600)
-    elsewhere = ObjectStore(
+    elsewhere = ObjectStorage(
         endpoint=s3.endpoint,
         region="us-east-1",
         access_key=s3.access_key,
         secret_key=s3.secret_key,
     )
-    buckets.store.put(buckets.archives, "here", b"content")
-    assert elsewhere.head(buckets.archives, "here").size == 7
-    elsewhere.put(buckets.archives, "there", b"content")
+    buckets.store.put_object(buckets.archives, "here", b"content")
+    assert elsewhere.head_object(buckets.archives, "here").size == 7
+    elsewhere.put_object(buckets.archives, "there", b"content")
     elsewhere.close()

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 
 from common.errors import DownloadError
 from common.jobs.model import OnMissing
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from common.sources import source_from_template
 from stack.sample_catalog import CATALOGUE, Sample, fill, s3_client
 from stack.services import ACCESS_KEY, S3, SECRET_KEY
@@ -47,13 +47,13 @@ def test_they_never_come_into_an_archive_of_files_with_stored_checksums(s3: S3) 
     assert line.injected["flip"] > 15
 
 
-def store_at(endpoint: str) -> ObjectStore:
-    return ObjectStore(
+def store_at(endpoint: str) -> ObjectStorage:
+    return ObjectStorage(
         endpoint=endpoint, region="us-east-1", access_key=ACCESS_KEY, secret_key=SECRET_KEY
     )
 
 
-def archive_of(files: Sequence[Sample], store: ObjectStore, bucket: str) -> str:
+def archive_of(files: Sequence[Sample], store: ObjectStorage, bucket: str) -> str:
     """The key of an archive, once it is built. Raises ``DownloadError``."""
     request = BuildRequest(
         job_id=str(uuid.uuid4()),

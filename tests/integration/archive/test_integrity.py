@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import FileChanged, ProcessingError
 from common.jobs.model import OnMissing
-from common.object_storage import BadChecksum, ObjectStore
+from common.object_storage import BadChecksum, ObjectStorage
 from common.sources import source_from_template
 from tests.support.archives import RecordingControl, a_request, contents
 from worker.archive import build
@@ -27,7 +27,7 @@ class Disturbed:
 
     def __init__(
         self,
-        store: ObjectStore,
+        store: ObjectStorage,
         name: str,
         *,
         before: Callable[[str], None] = lambda _: None,
@@ -61,7 +61,7 @@ def built(buckets: Any, store: Any, count: int, **request: Any) -> dict[str, byt
     return contents(buckets.read(artifact.key))
 
 
-@pytest.mark.parametrize(("size", "call"), [(12 * MIB, "copy_part"), (70_000, "read_into")])
+@pytest.mark.parametrize(("size", "call"), [(12 * MIB, "upload_part_copy"), (70_000, "read_into")])
 def test_a_source_overwritten_meanwhile_fails_the_attempt_and_the_next_one_has_the_new(
     buckets: Any, size: int, call: str
 ) -> None:
@@ -79,7 +79,7 @@ def test_a_source_overwritten_meanwhile_fails_the_attempt_and_the_next_one_has_t
     assert built(buckets, buckets.store, 2) == {"0.bin": newer[0], "1.bin": newer[1]}
 
 
-@pytest.mark.parametrize(("size", "call"), [(12 * MIB, "copy_part"), (70_000, "read_into")])
+@pytest.mark.parametrize(("size", "call"), [(12 * MIB, "upload_part_copy"), (70_000, "read_into")])
 def test_a_source_deleted_meanwhile_is_skipped_by_the_next_attempt(
     buckets: Any, size: int, call: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_source_deleted_meanwhile_is_skipped_by_the_next_attempt(
 
     def delete(key: str) -> None:
         gone.append(key)
-        buckets.store.delete_many(buckets.sources, [key])
+        buckets.store.delete_objects(buckets.sources, [key])
 
     store = Disturbed(buckets.store, call, before=delete)
     with pytest.raises(ProcessingError):
@@ -102,7 +102,9 @@ def test_a_source_deleted_meanwhile_is_skipped_by_the_next_attempt(
 
 def test_a_bit_that_flips_on_the_way_is_caught_by_the_stored_checksum(buckets: Any) -> None:
     data = os.urandom(70_000)
-    buckets.store.put(buckets.sources, "0", data, metadata={"filename": "0.bin"}, crc32=crc32(data))
+    buckets.store.put_object(
+        buckets.sources, "0", data, metadata={"filename": "0.bin"}, crc32=crc32(data)
+    )
 
     def flip(view: memoryview) -> None:
         view[1234] ^= 1

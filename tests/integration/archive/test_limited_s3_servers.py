@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.object_storage import ObjectStore, UploadedPart
+from common.object_storage import ObjectStorage, UploadedPart
 from tests.support.archives import RecordingControl, a_request, contents
 from worker.archive import build
 from worker.archive.build import Engine
@@ -19,7 +19,7 @@ from worker.archive.storage_probe import probe
 class Lesser:
     """Tells no checksum of what it copied, and remembers the sizes of parts that it was sent."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStorage) -> None:
         self._store = store
         self.copies = 0
         self.sizes: dict[int, int] = {}
@@ -27,15 +27,15 @@ class Lesser:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def copy_part(self, *args: Any, **kwargs: Any) -> UploadedPart:
+    def upload_part_copy(self, *args: Any, **kwargs: Any) -> UploadedPart:
         self.copies += 1
-        return replace(self._store.copy_part(*args, **kwargs), crc32=None)
+        return replace(self._store.upload_part_copy(*args, **kwargs), crc32=None)
 
-    def put_part(
+    def upload_part(
         self, bucket: str, key: str, upload: str, number: int, body: Any, **kwargs: Any
     ) -> UploadedPart:
         self.sizes[number] = len(body)
-        return self._store.put_part(bucket, key, upload, number, body, **kwargs)
+        return self._store.upload_part(bucket, key, upload, number, body, **kwargs)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from redis import Redis
 
 from common.job_store import keys
 from common.job_store.checkpoints import Checkpoints
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from tests.support.archives import RecordingControl, a_request, contents
 from tests.support.crashes import Crash
 from worker.archive import build
@@ -32,7 +32,7 @@ FINE = Geometry(copy=10 * MIB)
 WORKER = """
 import sys
 from redis import Redis
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from common.job_store.checkpoints import Checkpoints
 from tests.support.archives import RecordingControl, a_request
 from tests.integration.archive.test_resume import FINE, JOB
@@ -40,14 +40,14 @@ from worker.archive import build
 from worker.archive.build import Engine
 from common.sources import source_from_template
 endpoint, key, secret, port, files, archives, count = sys.argv[1:]
-store = ObjectStore(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
+store = ObjectStorage(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
 client = Redis(port=int(port), decode_responses=True)
 build(
     a_request(list(range(int(count))), bucket=archives, job_id=JOB),
     source=source_from_template(f"s3://{files}/{{file_id}}", store=store),
     store=store,
     control=RecordingControl(),
-    engine=Engine(checkpoint=Checkpoints(client).of(JOB), geometry=FINE),
+    engine=Engine(checkpoint=Checkpoints(client).for_job(JOB), geometry=FINE),
 )
 """
 
@@ -55,7 +55,7 @@ build(
 class CrashingStore:
     """The real store until the given call, which is made or not; from then on nothing."""
 
-    def __init__(self, store: ObjectStore, *, at: int, before: bool) -> None:
+    def __init__(self, store: ObjectStorage, *, at: int, before: bool) -> None:
         self._store, self._at, self._before = store, at, before
         self._calls = 0
 
@@ -89,9 +89,11 @@ def test_an_archive_survives_crashes_at_many_calls(
 ) -> None:
     at = 0
     for at in (*range(7, 32, 4), 10_000):
-        buckets.store.put(buckets.sources, "1", os.urandom(300), metadata={"filename": "1.bin"})
+        buckets.store.put_object(
+            buckets.sources, "1", os.urandom(300), metadata={"filename": "1.bin"}
+        )
         files[1] = buckets.read("1", buckets.sources)
-        engine = Engine(checkpoint=Checkpoints(redis).of(JOB), geometry=FINE)
+        engine = Engine(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE)
         request = a_request(list(files), bucket=buckets.archives, job_id=JOB)
         try:
             artifact = build(
@@ -106,7 +108,7 @@ def test_an_archive_survives_crashes_at_many_calls(
         expected = {f"{i}.bin": data for i, data in files.items()}
         assert contents(buckets.read(artifact.key)) == expected, f"crash at call {at}"
         assert buckets.leftovers() == []
-        assert list(Checkpoints(redis).unfinished()) == []
+        assert list(Checkpoints(redis).job_ids()) == []
     assert at == 10_000
 
 
@@ -124,17 +126,17 @@ def test_after_kill_9_the_next_worker_redoes_only_what_was_in_flight(
     root = Path(__file__).parents[3]
     worker = subprocess.Popen([sys.executable, "-c", WORKER, *arguments], cwd=root)
     deadline = time.monotonic() + 120
-    while redis.llen(keys.parts(JOB)) < 10 and time.monotonic() < deadline:
+    while redis.llen(keys.upload_log(JOB)) < 10 and time.monotonic() < deadline:
         assert worker.poll() is None, "the build was over before it could be killed"
         time.sleep(0.005)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    kept = redis.llen(keys.parts(JOB))
+    kept = redis.llen(keys.upload_log(JOB))
 
     artifact = build(
         a_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
         source=buckets.source(), store=buckets.store, control=RecordingControl(),
-        engine=Engine(checkpoint=Checkpoints(redis).of(JOB), geometry=FINE),
+        engine=Engine(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE),
     )  # fmt: skip
 
     held = contents(buckets.read(artifact.key))
@@ -155,5 +157,5 @@ def test_the_store_is_probed_and_left_clean(buckets: Any) -> None:
         whole_checksum=True,
         mixed_parts=True,
     )
-    assert buckets.store.list_objects(buckets.archives) == []
+    assert buckets.store.list_objects_v2(buckets.archives) == []
     assert buckets.leftovers() == []

@@ -61,16 +61,16 @@ def test_nothing_to_do_is_done_at_once() -> None:
 
 
 def test_the_first_error_ends_the_others_and_is_raised() -> None:
-    crew = TaskGroup(RecordingControl())
+    task_group = TaskGroup(RecordingControl())
 
     def step(item: int) -> None:
         if item == 3:
             raise NetworkError("three")
-        crew.stop.wait(30)
+        task_group.cancellation.wait(30)
 
     started = time.monotonic()
     with pytest.raises(NetworkError, match="three"):
-        crew.each(step, range(10), width=4)
+        task_group.each(step, range(10), width=4)
     assert time.monotonic() - started < 1
 
 
@@ -85,19 +85,19 @@ def test_an_error_of_the_items_is_raised() -> None:
 
 def test_a_stop_of_the_control_ends_the_steps() -> None:
     control = RecordingControl()
-    crew = TaskGroup(control)
+    task_group = TaskGroup(control)
     ended = threading.Event()
 
     def step(_: int) -> None:
         control.stop_with = CancelRequested()
         try:
-            crew.stop.wait(30)
+            task_group.cancellation.wait(30)
         except Cancelled:
             ended.set()
             raise
 
     with pytest.raises(CancelRequested):
-        crew.each(step, [1], width=1)
+        task_group.each(step, [1], width=1)
     assert ended.is_set()
 
 
@@ -106,17 +106,17 @@ def test_a_call_gives_its_answer() -> None:
 
 
 def test_a_budget_makes_the_next_one_wait() -> None:
-    crew = TaskGroup(RecordingControl())
-    budget = MemoryBudget(100, crew.stop)
+    task_group = TaskGroup(RecordingControl())
+    budget = MemoryBudget(100, task_group.cancellation)
     budget.take(60)
     threading.Timer(0.1, lambda: budget.give(60)).start()
     started = time.monotonic()
     budget.take(60)
     assert time.monotonic() - started > 0.05
-    crew.stop.set()
+    task_group.cancellation.set()
     with pytest.raises(Cancelled):
         budget.take(60)
 
 
 def test_more_than_the_whole_budget_is_given_to_one_alone() -> None:
-    MemoryBudget(100, TaskGroup(RecordingControl()).stop).take(500)
+    MemoryBudget(100, TaskGroup(RecordingControl()).cancellation).take(500)

@@ -245,13 +245,13 @@ def test_what_fails_while_a_source_is_open_is_not_its_fault() -> None:
     source = SourceErrorMarker(_Broken())  # type: ignore[arg-type]
     with (
         pytest.raises(StorageError) as failed,
-        source.open(None, stop=None, progress=None),  # type: ignore[arg-type]
+        source.open(None, cancellation=None, progress=None),  # type: ignore[arg-type]
     ):
         raise StorageError
     assert not failed.value.from_source
     with (
         pytest.raises(NetworkError) as broken,
-        source.open(None, stop=None, progress=None) as fill,  # type: ignore[arg-type]
+        source.open(None, cancellation=None, progress=None) as fill,  # type: ignore[arg-type]
     ):
         fill(memoryview(b""))
     assert broken.value.from_source

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from common.errors import CancelRequested, DownloadError
-from common.object_storage import BadChecksum, Cancellation, NoSuchKey, NoSuchUpload, ObjectStore
+from common.object_storage import BadChecksum, Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
 from worker.archive.composing.copying import copy_parts
 from worker.archive.composing.previous_archive import PreviousArchive
 from worker.archive.composing.state import ArchivePlan, BuildState, BuildTools, StoredArchive
@@ -49,10 +49,12 @@ def compose(
     return stored, work
 
 
-def find(blueprint: ArchivePlan, store: ObjectStore, stop: Cancellation) -> StoredArchive | None:
+def find(
+    blueprint: ArchivePlan, store: ObjectStorage, cancellation: Cancellation
+) -> StoredArchive | None:
     """The archive, if it was built before by whomever: one HEAD."""
     try:
-        info = store.head(blueprint.bucket, blueprint.key, stop=stop)
+        info = store.head_object(blueprint.bucket, blueprint.key, cancellation=cancellation)
     except NoSuchKey:
         return None
     if info.size != blueprint.plan.size or info.metadata.get("plan") != blueprint.plan_id:
@@ -62,17 +64,17 @@ def find(blueprint: ArchivePlan, store: ObjectStore, stop: Cancellation) -> Stor
     )
 
 
-def clear_away(store: ObjectStore, journal: UploadLog) -> None:
+def clear_away(store: ObjectStorage, journal: UploadLog) -> None:
     """Remove whatever an upload left behind, but not a finished archive; then forget it."""
     if journal.plan_id is not None:
         prefix = journal.key.rpartition("/")[0] + "/"
         if journal.upload_id:
-            store.abort(journal.bucket, journal.key, journal.upload_id)
-        for upload in store.uploads(journal.bucket, prefix):
-            store.abort(journal.bucket, upload.key, upload.upload_id)
-        parts = store.list_objects(journal.bucket, prefix=f"{prefix}parts/")
+            store.abort_multipart_upload(journal.bucket, journal.key, journal.upload_id)
+        for upload in store.list_multipart_uploads(journal.bucket, prefix):
+            store.abort_multipart_upload(journal.bucket, upload.key, upload.upload_id)
+        parts = store.list_objects_v2(journal.bucket, prefix=f"{prefix}parts/")
         if parts:
-            store.delete_many(journal.bucket, [part.key for part in parts])
+            store.delete_objects(journal.bucket, [part.key for part in parts])
     journal.clear()
 
 
@@ -82,10 +84,10 @@ def _build(work: BuildState) -> StoredArchive:
         journal.begin(blueprint.plan_id, blueprint.bucket, blueprint.key)
     if not work.is_one_object and journal.upload_id is None:
         journal.started(
-            tools.crew.call(
-                lambda: tools.store.create_upload(
+            tools.task_group.call(
+                lambda: tools.store.create_multipart_upload(
                     blueprint.bucket, blueprint.key, content_type=ZIP_TYPE,
-                    metadata=blueprint.metadata, stop=work.stop,
+                    metadata=blueprint.metadata, cancellation=work.cancellation,
                 )
             )
         )  # fmt: skip
@@ -96,7 +98,7 @@ def _build(work: BuildState) -> StoredArchive:
     if work.is_one_object:
         etag = work.sent[1].etag
     else:
-        etag = tools.crew.call(lambda: _complete(work, crc32))
+        etag = tools.task_group.call(lambda: _complete(work, crc32))
     return StoredArchive(key=blueprint.key, size=work.plan.size, crc32=crc32, etag=etag)
 
 
@@ -104,13 +106,13 @@ def _complete(work: BuildState, crc32: int) -> str:
     blueprint, store = work.blueprint, work.tools.store
     parts = [work.sent[part.number] for part in work.plan.parts]
     try:
-        return store.complete(
+        return store.complete_multipart_upload(
             blueprint.bucket, blueprint.key, work.upload_id, parts,
-            crc32=crc32, size=work.plan.size, stop=work.stop,
+            crc32=crc32, size=work.plan.size, cancellation=work.cancellation,
         )  # fmt: skip
     except NoSuchUpload:
         # The answer to an earlier completion was lost, or another worker was faster.
-        stored = find(blueprint, store, work.stop)
+        stored = find(blueprint, store, work.cancellation)
         if stored is None:
             raise
         return stored.etag
@@ -130,7 +132,7 @@ def _remove_temporaries(work: BuildState) -> None:
         if part.kind is Kind.LADDER
     ]
     for start in range(0, len(keys), 1000):
-        work.tools.store.delete_many(work.blueprint.bucket, keys[start : start + 1000])
+        work.tools.store.delete_objects(work.blueprint.bucket, keys[start : start + 1000])
     work.journal.clear()
 
 

@@ -30,7 +30,7 @@ def copy_parts(work: BuildState) -> None:
             todo.append(partial(copier.send, part, part.copied))
         elif (start := work.range_in_previous(part)) is not None:
             todo.append(partial(copier.take_over, part, start))
-    work.tools.crew.each(lambda step: step(), todo, width=min(WIDTH, len(todo)))
+    work.tools.task_group.each(lambda step: step(), todo, width=min(WIDTH, len(todo)))
 
 
 class _Copier:
@@ -45,8 +45,11 @@ class _Copier:
             self._work.part_sent(planned, part)
         else:
             key = self._blueprint.temporary(planned.number)
-            upload_id = self._work.tools.store.create_upload(
-                self._blueprint.bucket, key, content_type=ZIP_TYPE, stop=self._work.stop
+            upload_id = self._work.tools.store.create_multipart_upload(
+                self._blueprint.bucket,
+                key,
+                content_type=ZIP_TYPE,
+                cancellation=self._work.cancellation,
             )
             part = self._copy(key, upload_id, 1, span)
             self._work.journal.climbed(planned.number, upload_id, part)
@@ -58,10 +61,10 @@ class _Copier:
         work, previous = self._work, self._work.previous
         assert previous is not None  # noqa: S101  only then a part has a place in it
         with still_there():
-            part = work.tools.store.copy_part(
+            part = work.tools.store.upload_part_copy(
                 self._blueprint.bucket, self._blueprint.key, work.upload_id, planned.number,
                 source=(previous.bucket, previous.key), start=start, length=planned.size,
-                if_match=previous.etag, stop=work.stop,
+                if_match=previous.etag, cancellation=work.cancellation,
             )  # fmt: skip
         value = 0
         for span in planned.spans:
@@ -85,10 +88,10 @@ class _Copier:
         entry = self._blueprint.members[span.item].entry
         assert entry.location is not None  # noqa: S101  only such files are planned to be copied
         try:
-            part = self._work.tools.store.copy_part(
+            part = self._work.tools.store.upload_part_copy(
                 self._blueprint.bucket, key, upload_id, number,
                 source=entry.location, start=span.start, length=span.length,
-                if_match=entry.etag, stop=self._work.stop,
+                if_match=entry.etag, cancellation=self._work.cancellation,
             )  # fmt: skip
         except NoSuchUpload:
             raise
@@ -116,7 +119,7 @@ class _Copier:
         for at in range(start, start + length, BLOCK):
             view = block[: min(BLOCK, start + length - at)]
             with self._work.tools.pace.reading() as progress:
-                read(view, start=at, stop=self._work.stop, progress=progress)
+                read(view, start=at, cancellation=self._work.cancellation, progress=progress)
             value = crc32(view, value)
         self._work.add(through_worker=length)
         return value

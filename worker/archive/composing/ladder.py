@@ -11,22 +11,24 @@ from worker.archive.zip_format.crc32 import combine
 
 def climb(work: BuildState, planned: PlannedPart, content: memoryview, crc32: int) -> UploadedPart:
     """Put ``content`` behind the range that was copied before; returns the part that is both."""
-    store, bucket, stop = work.tools.store, work.blueprint.bucket, work.stop
+    store, bucket, cancellation = work.tools.store, work.blueprint.bucket, work.cancellation
     key = work.blueprint.temporary(planned.number)
     rung = work.journal.rungs[planned.number]
     whole = combine(rung.part.crc32 or 0, crc32, len(content))
     try:
-        short = store.put_part(bucket, key, rung.upload_id, 2, content, crc32=crc32, stop=stop)
-        etag = store.complete(
+        short = store.upload_part(
+            bucket, key, rung.upload_id, 2, content, crc32=crc32, cancellation=cancellation
+        )
+        etag = store.complete_multipart_upload(
             bucket, key, rung.upload_id, [rung.part, short],
-            crc32=whole, size=planned.size, stop=stop,
+            crc32=whole, size=planned.size, cancellation=cancellation,
         )  # fmt: skip
     except NoSuchUpload:
         etag = _completed_before(work, planned, key, whole)
     try:
-        part = store.copy_part(
+        part = store.upload_part_copy(
             bucket, work.blueprint.key, work.upload_id, planned.number,
-            source=(bucket, key), start=0, length=planned.size, if_match=etag, stop=stop,
+            source=(bucket, key), start=0, length=planned.size, if_match=etag, cancellation=cancellation,
         )  # fmt: skip
     except NoSuchUpload:
         raise
@@ -40,7 +42,9 @@ def climb(work: BuildState, planned: PlannedPart, content: memoryview, crc32: in
 def _completed_before(work: BuildState, planned: PlannedPart, key: str, crc32: int) -> str:
     """The ETag of the temporary object, if an earlier attempt finished it before it died."""
     try:
-        info = work.tools.store.head(work.blueprint.bucket, key, stop=work.stop)
+        info = work.tools.store.head_object(
+            work.blueprint.bucket, key, cancellation=work.cancellation
+        )
     except NoSuchKey:
         raise NoSuchUpload("A temporary upload is gone") from None
     if info.size != planned.size or info.crc32 not in (None, crc32):

@@ -10,9 +10,9 @@ from common.object_storage import Cancellation, Cancelled
 class MemoryBudget:
     """So many bytes may be out at a time; one request larger than that gets them all alone."""
 
-    def __init__(self, size: int, stop: Cancellation) -> None:
+    def __init__(self, size: int, cancellation: Cancellation) -> None:
         self._size = size
-        self._stop = stop
+        self._cancellation = cancellation
         self._out = 0
         self._changed = threading.Condition()
 
@@ -20,7 +20,7 @@ class MemoryBudget:
         """Wait until ``size`` bytes are free; raises Stopped if the work was stopped."""
         with self._changed:
             while self._out and self._out + size > self._size:
-                if self._stop.requested:
+                if self._cancellation.requested:
                     raise Cancelled
                 self._changed.wait(0.1)
             self._out += size

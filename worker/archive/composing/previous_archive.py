@@ -19,7 +19,7 @@ import orjson
 import structlog
 
 from common.errors import DownloadError, FileChanged, StorageError
-from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectStore
+from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
 from common.sources import SourceFile
 from worker.archive.planning.layout import Piece, PlannedPart, Span
 from worker.archive.planning.members import Member
@@ -59,7 +59,9 @@ class PreviousArchive:
     def exists(self, tools: BuildTools) -> bool:
         """Whether the archive is still the one that the index was written for."""
         try:
-            found = tools.store.head(self.bucket, self.key, stop=tools.crew.stop)
+            found = tools.store.head_object(
+                self.bucket, self.key, cancellation=tools.task_group.cancellation
+            )
         except NoSuchKey:
             return False
         return found.etag == self.etag
@@ -124,11 +126,11 @@ def index_key(file_ids: Sequence[int]) -> str:
 
 
 def load_previous(
-    store: ObjectStore, bucket: str, file_ids: Sequence[int], *, stop: Cancellation
+    store: ObjectStorage, bucket: str, file_ids: Sequence[int], *, cancellation: Cancellation
 ) -> PreviousArchive | None:
     """The previous archive of these files, if its index can be read. It may be gone itself."""
     try:
-        with store.open(bucket, index_key(file_ids), stop=stop) as answer:
+        with store.get_object(bucket, index_key(file_ids), cancellation=cancellation) as answer:
             document = orjson.loads(answer.read_all())
         return _parsed(bucket, document)
     except (DownloadError, ValueError, KeyError, TypeError):
@@ -149,7 +151,7 @@ def remember(work: BuildState, etag: str, file_ids: Sequence[int]) -> None:
     ]
     body = orjson.dumps({"key": blueprint.key, "etag": etag, "files": rows})
     try:
-        work.tools.store.put(
+        work.tools.store.put_object(
             blueprint.bucket, index_key(file_ids), body,
             content_type="application/json", crc32=crc32(body),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from common.object_storage import Cancellation, ObjectStore, UploadedPart
+from common.object_storage import Cancellation, ObjectStorage, UploadedPart
 from common.sources import Missing, Source
 from common.task_group import TaskGroup
 from worker.archive.composing.checksums import FileChecksums
@@ -62,10 +62,10 @@ class BuildTools:
     """What it is built with."""
 
     source: Source
-    store: ObjectStore
+    store: ObjectStorage
     control: Control
     pace: MinRate
-    crew: TaskGroup
+    task_group: TaskGroup
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,8 +119,8 @@ class BuildState:
                 self._file_done(index)
 
     @property
-    def stop(self) -> Cancellation:
-        return self.tools.crew.stop
+    def cancellation(self) -> Cancellation:
+        return self.tools.task_group.cancellation
 
     @property
     def upload_id(self) -> str:

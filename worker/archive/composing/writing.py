@@ -29,14 +29,14 @@ MEMORY = 24 * 1024 * 1024
 def write_parts(work: BuildState) -> None:
     """Send every part that is not in the store yet; all checksums of copies are known."""
     writer = _Writer(work)
-    work.tools.crew.each(writer.read, writer.reads(), width=WIDTH)
+    work.tools.task_group.each(writer.read, writer.reads(), width=WIDTH)
 
 
 class _Writer:
     def __init__(self, work: BuildState) -> None:
         self._work = work
         self._files = len(work.blueprint.members)
-        self._budget = MemoryBudget(MEMORY, work.stop)
+        self._budget = MemoryBudget(MEMORY, work.cancellation)
         self._lock = threading.Lock()
         self._waiting: list[Assembly] = []
 
@@ -113,14 +113,14 @@ class _Writer:
         if planned.kind is Kind.LADDER:
             return climb(work, planned, content, value)
         if work.is_one_object:
-            etag = store.put(
+            etag = store.put_object(
                 blueprint.bucket, blueprint.key, content, content_type=ZIP_TYPE,
-                metadata=blueprint.metadata, crc32=value, stop=work.stop,
+                metadata=blueprint.metadata, crc32=value, cancellation=work.cancellation,
             )  # fmt: skip
             return UploadedPart(number=1, etag=etag, crc32=value)
-        return store.put_part(
+        return store.upload_part(
             blueprint.bucket, blueprint.key, work.upload_id, planned.number, content,
-            crc32=value, stop=work.stop,
+            crc32=value, cancellation=work.cancellation,
         )  # fmt: skip
 
     def _from_source(self, span: Span, view: memoryview) -> None:
@@ -133,7 +133,11 @@ class _Writer:
 
             try:
                 tools.source.read_into(
-                    entry, view, start=span.start, stop=self._work.stop, progress=progress
+                    entry,
+                    view,
+                    start=span.start,
+                    cancellation=self._work.cancellation,
+                    progress=progress,
                 )
             except NoSuchKey as error:
                 raise FileNotFound(f"File {entry.file_id} does not exist any more") from error
@@ -144,7 +148,7 @@ class _Writer:
         with tools.pace.reading() as progress, still_there():
             tools.store.read_into(
                 previous.bucket, previous.key, read.view,
-                start=start, if_match=previous.etag, stop=self._work.stop, progress=progress,
+                start=start, if_match=previous.etag, cancellation=self._work.cancellation, progress=progress,
             )  # fmt: skip
         data = sum(s.span.length for s in read.slots if s.span.piece is Piece.DATA)
         tools.control.advance(data)

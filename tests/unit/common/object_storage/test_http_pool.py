@@ -85,8 +85,10 @@ def transport(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tra
     transport.close()
 
 
-def get(wire: HttpPool, stop: Cancellation | None = None) -> bytes:
-    with wire.exchange("GET", "/", {"host": wire.host}, stop=stop or Cancellation()) as response:
+def get(wire: HttpPool, cancellation: Cancellation | None = None) -> bytes:
+    with wire.exchange(
+        "GET", "/", {"host": wire.host}, cancellation=cancellation or Cancellation()
+    ) as response:
         return response.read_all()
 
 
@@ -133,7 +135,7 @@ def test_a_connection_is_not_used_again_with_an_answer_half_read(
     server: Scripted, wire: HttpPool
 ) -> None:
     server.answers = [OK, OK]
-    with wire.exchange("GET", "/", {"host": wire.host}, stop=Cancellation()) as response:
+    with wire.exchange("GET", "/", {"host": wire.host}, cancellation=Cancellation()) as response:
         response.readinto(memoryview(bytearray(1)))
     server.answers = [OK]
     assert get(wire) == b"ok"
@@ -153,14 +155,14 @@ def test_a_connection_that_was_closed_while_idle_costs_no_failure(
 
 def test_a_stop_ends_a_read_that_hangs(server: Scripted, wire: HttpPool) -> None:
     server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
-    stop = Cancellation()
-    threading.Timer(0.1, stop.set).start()
+    cancellation = Cancellation()
+    threading.Timer(0.1, cancellation.set).start()
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        get(wire, stop)
+        get(wire, cancellation)
     assert time.monotonic() - started < 0.4
     with pytest.raises(Cancelled):
-        get(wire, stop)
+        get(wire, cancellation)
 
 
 def test_a_silent_server_is_given_up(server: Scripted) -> None:
@@ -189,7 +191,7 @@ def test_an_error_document_says_what_went_wrong(
 ) -> None:
     server.answers = [answer]
     with pytest.raises(expected):
-        transport.call("PUT", "bucket", "key", stop=Cancellation())
+        transport.call("PUT", "bucket", "key", cancellation=Cancellation())
     assert len(server.requests) == 1
 
 
@@ -201,19 +203,21 @@ def test_passing_trouble_is_tried_again(
     server: Scripted, transport: Transport, trouble: bytes
 ) -> None:
     server.answers = [trouble, None, OK]
-    assert transport.call("GET", "bucket", "key", stop=Cancellation())[1] == b"ok"
+    assert transport.call("GET", "bucket", "key", cancellation=Cancellation())[1] == b"ok"
 
 
 def test_lasting_trouble_ends_after_five_tries(server: Scripted, transport: Transport) -> None:
     server.answers = [error(503, "SlowDown")] * 9
     with pytest.raises(Busy):
-        transport.call("GET", "bucket", "key", stop=Cancellation())
+        transport.call("GET", "bucket", "key", cancellation=Cancellation())
     assert len(server.requests) == 5
 
 
 def test_keys_and_queries_are_encoded_and_signed(server: Scripted, transport: Transport) -> None:
     server.answers = [OK]
-    transport.call("GET", "bucket", "a b/ü+&?", query={"uploadId": "x/y=z"}, stop=Cancellation())
+    transport.call(
+        "GET", "bucket", "a b/ü+&?", query={"uploadId": "x/y=z"}, cancellation=Cancellation()
+    )
     request = server.requests[0].decode()
     assert request.startswith("GET /bucket/a%20b/%C3%BC%2B%26%3F?uploadId=x%2Fy%3Dz HTTP/1.1\r\n")
     assert "authorization: AWS4-HMAC-SHA256 Credential=a/" in request

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import StorageError
-from common.object_storage import ObjectStore
+from common.object_storage import ObjectStorage
 from common.object_storage.content_disposition import attachment
 
 NOW = 1_772_600_767
@@ -71,7 +71,7 @@ def parts(link: str) -> tuple[str, str, str, list[tuple[str, str]]]:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("bucket", ["archives", "with.dots"])
 def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) -> None:
-    store = ObjectStore(access_key="AKID", secret_key="secret", **place)
+    store = ObjectStorage(access_key="AKID", secret_key="secret", **place)
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(key=keys, filename=text, seconds=st.integers(1, 604_800))
@@ -87,7 +87,7 @@ def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) 
 
 
 def test_without_credentials_no_link_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = ObjectStore(endpoint="http://127.0.0.1:1", region="r", access_key="a", secret_key="b")
+    store = ObjectStorage(endpoint="http://127.0.0.1:1", region="r", access_key="a", secret_key="b")
     store._place("archives")
     monkeypatch.setattr(store._signer, "_credentials", lambda: None)
     with pytest.raises(StorageError):

@@ -64,7 +64,7 @@ def one(source: HttpSource) -> SourceFile:
 
 def read(source: HttpSource, entry: SourceFile, start: int, length: int) -> bytes:
     view = memoryview(bytearray(length))
-    source.read_into(entry, view, start=start, stop=Cancellation(), progress=lambda _: None)
+    source.read_into(entry, view, start=start, cancellation=Cancellation(), progress=lambda _: None)
     return bytes(view)
 
 

@@ -48,7 +48,7 @@ def test_what_is_known_and_unchanged_is_listed_instead_of_asked_for(store: FakeS
     first = described(store, ids)
     store.revive()
     assert described(store, ids, as_known(first)) == first
-    assert store.calls == ["list"]
+    assert store.calls == ["list_objects_v2"]
 
 
 def test_what_changed_or_went_away_is_asked_for(store: FakeS3) -> None:
@@ -62,7 +62,7 @@ def test_what_changed_or_went_away_is_asked_for(store: FakeS3) -> None:
     assert entries[10_050].name == "new.txt"
     assert entries[10_051].modified == BORN + timedelta(seconds=1)
     assert isinstance(entries[10_052], Missing)
-    assert sorted(store.calls) == ["head"] * 3 + ["list"]
+    assert sorted(store.calls) == ["head_object"] * 3 + ["list_objects_v2"]
 
 
 def test_files_far_apart_are_asked_for_one_by_one(store: FakeS3) -> None:
@@ -74,8 +74,8 @@ def test_files_far_apart_are_asked_for_one_by_one(store: FakeS3) -> None:
     known = as_known(described(store, ids))
     store.revive()
     assert len(described(store, ids, known)) == len(ids)
-    assert store.calls.count("list") <= 2
-    assert store.calls.count("head") >= len(ids) - 10
+    assert store.calls.count("list_objects_v2") <= 2
+    assert store.calls.count("head_object") >= len(ids) - 10
 
 
 def test_what_is_known_of_another_bucket_does_not_count(store: FakeS3) -> None:

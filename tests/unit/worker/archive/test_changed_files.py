@@ -21,14 +21,16 @@ def test_the_same_request_again_costs_one_head_on_the_archive() -> None:
     world.store.revive()
     again = world.run()
     assert again == first
-    assert [c for c in world.store.calls if c not in ("open", "forget")] == ["head"] * 4
+    assert [c for c in world.store.calls if c not in ("get_object", "clear_records")] == [
+        "head_object"
+    ] * 4
 
 
 def test_an_overwritten_source_is_noticed_while_the_archive_is_built() -> None:
     world = World([3000, 3000])
 
     def overwrite(name: str) -> None:
-        if name == "copy_part":
+        if name == "upload_part_copy":
             world.store.place("files", "1", b"other" * 600, metadata={"filename": "1.bin"})
 
     world.store.hook = overwrite
@@ -44,7 +46,7 @@ def test_a_file_deleted_after_it_was_described_is_skipped_by_the_next_attempt(
     world = World(file_sizes)
 
     def delete(name: str) -> None:
-        if name in ("copy_part", "read"):
+        if name in ("upload_part_copy", "read_into"):
             world.store.objects.pop(("files", "1"), None)
 
     world.store.hook = delete
@@ -62,7 +64,7 @@ def test_a_file_deleted_after_it_was_described_fails_a_job_that_wants_all() -> N
     world = World([3000, 3000])
 
     def delete(name: str) -> None:
-        if name == "copy_part":
+        if name == "upload_part_copy":
             world.store.objects.pop(("files", "1"), None)
 
     world.store.hook = delete
@@ -106,7 +108,7 @@ def test_swapped_sources_are_caught() -> None:
     objects = world.store.objects
 
     def swap(name: str) -> None:
-        if name == "create":
+        if name == "create_multipart_upload":
             one, other = objects["files", "0"], objects["files", "1"]
             objects["files", "0"], objects["files", "1"] = other, one
             world.store.hook = lambda _: None
@@ -137,7 +139,7 @@ def test_a_retry_fetches_only_what_was_missing() -> None:
     world.store.revive()
     second = world.run(on_missing=OnMissing.SKIP)
     assert second.missing_files == 0
-    assert world.store.calls.count("read") < 10
+    assert world.store.calls.count("read_into") < 10
     assert contents(world.archive(second))["29.bin"] == world.files[29]
 
 
@@ -158,6 +160,6 @@ def test_an_archive_that_is_about_to_expire_is_made_anew() -> None:
     world.store.revive()
     second = world.run()
     assert (second.key, second.etag) == (first.key, first.etag)
-    assert "copy_part" in world.store.calls
+    assert "upload_part_copy" in world.store.calls
     assert world.store.objects["archives", first.key].modified > stored.modified
     world.assert_right(second)

@@ -27,13 +27,13 @@ def a_part(number: int) -> UploadedPart:
 
 
 def test_a_journal_is_read_back_as_it_was_written(redis: Redis) -> None:
-    journal = UploadLog.load(Checkpoints(redis).of(JOB))
+    journal = UploadLog.load(Checkpoints(redis).for_job(JOB))
     journal.begin(PLAN, "archives", "archives/x/archive.zip")
     journal.started("upload-1")
     journal.sent(a_part(7), [1, 2**32 - 1])
     journal.climbed(9, "upload-2", UploadedPart(number=1, etag='"abc"', crc32=5))
 
-    again = UploadLog.load(Checkpoints(redis).of(JOB))
+    again = UploadLog.load(Checkpoints(redis).for_job(JOB))
 
     assert (again.plan_id, again.bucket, again.upload_id) == (PLAN, "archives", "upload-1")
     assert again.key == "archives/x/archive.zip"
@@ -42,7 +42,7 @@ def test_a_journal_is_read_back_as_it_was_written(redis: Redis) -> None:
 
 
 def test_a_part_takes_less_than_150_bytes(redis: Redis) -> None:
-    checkpoint = Checkpoints(redis).of(JOB)
+    checkpoint = Checkpoints(redis).for_job(JOB)
     journal = UploadLog.load(checkpoint)
     journal.begin(PLAN, "archives", "k")
     journal.sent(a_part(10_000), [2**32 - 1])
@@ -53,7 +53,7 @@ def test_a_part_takes_less_than_150_bytes(redis: Redis) -> None:
 
 
 def test_torn_and_foreign_records_are_not_there(redis: Redis) -> None:
-    checkpoint = Checkpoints(redis).of(JOB)
+    checkpoint = Checkpoints(redis).for_job(JOB)
     journal = UploadLog.load(checkpoint)
     journal.begin(PLAN, "archives", "k")
     journal.started("u")
@@ -70,54 +70,54 @@ def test_a_job_at_work_goes_on_without_its_records_while_the_store_is_away(
     def away(*_: object, **__: object) -> NoReturn:
         raise RedisConnectionError
 
-    first = UploadLog.load(Checkpoints(redis).at_work(JOB))
+    first = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
     first.begin(PLAN, "archives", "k")
     first.started("upload-1")
     first.sent(a_part(1), [])
     monkeypatch.setattr(redis, "lrange", away)
     monkeypatch.setattr(redis, "pipeline", away)
-    second = UploadLog.load(Checkpoints(redis).at_work(JOB))
+    second = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
     assert second.plan_id is None
     second.clear()
     monkeypatch.undo()
     second.begin(PLAN, "archives", "k")
     second.started("upload-2")
-    again = UploadLog.load(Checkpoints(redis).at_work(JOB))
+    again = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
     assert (again.upload_id, again.parts) == ("upload-2", {})
 
 
 def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> None:
     checkpoints = Checkpoints(redis)
-    checkpoints.of(JOB).append(b"record")
-    assert list(checkpoints.unfinished()) == [JOB]
-    assert 0 < redis.ttl(keys.parts(JOB)) <= 2 * 86_400
-    checkpoints.of(JOB).clear()
-    assert list(checkpoints.unfinished()) == []
+    checkpoints.for_job(JOB).append(b"record")
+    assert list(checkpoints.job_ids()) == [JOB]
+    assert 0 < redis.ttl(keys.upload_log(JOB)) <= 2 * 86_400
+    checkpoints.for_job(JOB).clear()
+    assert list(checkpoints.job_ids()) == []
     assert redis.keys("*") == []
 
 
 def test_a_turn_belongs_to_one_job_but_survives_that_jobs_worker(redis: Redis) -> None:
     first, second = RedisBuildLock(redis, PLAN, "job-1"), RedisBuildLock(redis, PLAN, "job-2")
-    assert first.take()
-    assert not second.take()
-    assert RedisBuildLock(redis, PLAN, "job-1").take()
-    second.leave()
-    assert not second.take()
-    first.leave()
-    assert second.take()
+    assert first.acquire()
+    assert not second.acquire()
+    assert RedisBuildLock(redis, PLAN, "job-1").acquire()
+    second.release()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
 
 
 def test_a_turn_lapses_unless_it_is_kept(redis: Redis) -> None:
     turn = RedisBuildLock(redis, PLAN, "job-1")
-    turn.take()
+    turn.acquire()
     redis.pexpire(keys.building(PLAN), 100)
-    turn.keep()
+    turn.renew()
     assert redis.pttl(keys.building(PLAN)) > 10_000
 
 
 def test_who_waits_gets_what_the_other_built(redis: Redis) -> None:
     other = RedisBuildLock(redis, PLAN, "job-1")
-    other.take()
+    other.acquire()
     looks = iter([None, "the archive"])
     with waiting_for(
         RedisBuildLock(redis, PLAN, "job-2"), RecordingControl(), lambda: next(looks)
@@ -128,11 +128,11 @@ def test_who_waits_gets_what_the_other_built(redis: Redis) -> None:
 
 def test_who_waited_for_somebody_that_failed_builds(redis: Redis) -> None:
     other = RedisBuildLock(redis, PLAN, "job-1")
-    other.take()
+    other.acquire()
 
     class Control(RecordingControl):
         def check(self) -> None:
-            other.leave()
+            other.release()
 
     with waiting_for(RedisBuildLock(redis, PLAN, "job-2"), Control(), lambda: None) as found:
         assert found is None

@@ -20,7 +20,13 @@ pytestmark = pytest.mark.usefixtures("narrow")
 
 EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "300"))
 #: Calls made by the threads of a build, where an error may strike.
-BUILDING = {"create", "read", "copy_part", "put_part", "complete"}
+BUILDING = {
+    "create_multipart_upload",
+    "read_into",
+    "upload_part_copy",
+    "upload_part",
+    "complete_multipart_upload",
+}
 
 many = settings(
     max_examples=EXAMPLES,
@@ -85,7 +91,7 @@ def test_an_archive_survives_crashes_at_any_call(
 
 
 def _transfers(calls: list[str]) -> int:
-    return sum(name in ("put_part", "copy_part") for name in calls)
+    return sum(name in ("upload_part", "upload_part_copy") for name in calls)
 
 
 @many

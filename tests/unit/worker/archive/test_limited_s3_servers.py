@@ -97,8 +97,8 @@ def test_a_rebuild_for_a_store_with_equal_parts_reads_the_previous_archive() -> 
     store.revive()
     again = built(store, 30, geometry=wide, can_copy=False)
     assert again == {**files, "29.bin": b"new"}
-    assert "copy_part" not in store.calls
-    assert store.calls.count("read") < 30
+    assert "upload_part_copy" not in store.calls
+    assert store.calls.count("read_into") < 30
 
 
 def test_a_rebuild_does_not_ask_a_store_for_copies_that_it_cannot_make() -> None:
@@ -112,14 +112,14 @@ def test_a_store_that_tells_no_checksum_of_a_copy_has_each_range_read_once() -> 
     store, files = catalogue([5_000, 5_000], keeps_checksums=False)
     assert built(store, 2, geometry=SMALL, can_copy=True) == files
     # A ladder's second copy is of bytes that are known; what fills the first part up is read too.
-    assert store.calls.count("read") == store.calls.count("copy_part") > 20
+    assert store.calls.count("read_into") == store.calls.count("upload_part_copy") > 20
 
 
 def test_too_many_large_files_are_written_and_more_than_that_are_streamed() -> None:
     store, files = catalogue([500] * 30)
     few = Geometry(least=100, write=150, copy=400, max_parts=20)
     assert built(store, 30, geometry=few, can_copy=True) == files
-    assert "copy_part" not in store.calls
+    assert "upload_part_copy" not in store.calls
 
 
 def test_what_no_upload_can_hold_is_refused_before_anything_is_read() -> None:
@@ -128,7 +128,7 @@ def test_what_no_upload_can_hold_is_refused_before_anything_is_read() -> None:
         store.objects["files", str(number)].data = range(10 * GIB)  # type: ignore[assignment]
     with pytest.raises(FileTooLarge):
         built(store, 30, geometry=Geometry(), can_copy=False)
-    assert set(store.calls) == {"open", "head"}
+    assert set(store.calls) == {"get_object", "head_object"}
 
 
 def builder(redis: Redis, store: FakeS3, *, compose: bool) -> ArchiveBuilder:

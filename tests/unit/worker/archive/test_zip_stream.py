@@ -44,10 +44,10 @@ class Unsized(S3Source):
         ]
 
     @contextmanager
-    def open(self, entry: Any, *, stop: Any, progress: Any) -> Iterator[Any]:
+    def open(self, entry: Any, *, cancellation: Any, progress: Any) -> Iterator[Any]:
         size = self._store.objects["files", str(entry.file_id)]
         with super().open(
-            replace(entry, size=len(size.data)), stop=stop, progress=progress
+            replace(entry, size=len(size.data)), cancellation=cancellation, progress=progress
         ) as fill:
             yield fill
 
@@ -138,7 +138,7 @@ def test_a_stop_aborts_the_upload() -> None:
     control = RecordingControl()
 
     def stop(name: str) -> None:
-        if name == "put_part":
+        if name == "upload_part":
             control.stop_with = CancelRequested()
             raise CancelRequested
 
@@ -157,4 +157,4 @@ def test_the_same_files_are_composed_where_sizes_are_known() -> None:
         control=RecordingControl(),
         engine=Engine(geometry=Geometry(least=PART, write=600, copy=2000)),
     )
-    assert "copy_part" in store.calls
+    assert "upload_part_copy" in store.calls

@@ -54,10 +54,10 @@ def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
 @pytest.fixture
 def left_behind(redis: Redis, store: FakeS3) -> None:
     """A worker died with an upload, a rung of a ladder, and one more that it had not noted yet."""
-    journal = UploadLog.load(Checkpoints(redis).of(JOB))
+    journal = UploadLog.load(Checkpoints(redis).for_job(JOB))
     journal.begin(PLAN, "archives", KEY)
-    journal.started(store.create_upload("archives", KEY))
-    store.create_upload("archives", f"archives/{PLAN}/parts/3")
+    journal.started(store.create_multipart_upload("archives", KEY))
+    store.create_multipart_upload("archives", f"archives/{PLAN}/parts/3")
     store.place("archives", f"archives/{PLAN}/parts/5", b"a temporary object")
     store.place("archives", "archives/another/archive.zip", b"somebody's archive")
 
@@ -90,8 +90,8 @@ def test_nothing_is_removed_from_under_another_job_that_builds_the_same(
     builder: ArchiveBuilder, store: FakeS3, redis: Redis
 ) -> None:
     other = RedisBuildLock(redis, PLAN, "another job")
-    assert other.take()
+    assert other.acquire()
     assert builder.clear_leftovers() == 0
     assert len(store.open_uploads) == 2
-    other.leave()
+    other.release()
     assert builder.clear_leftovers() == 1
