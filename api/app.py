@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response
-from flask_cors import CORS
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import metrics, openapi, problems, request_hooks, telemetry
@@ -16,6 +15,7 @@ from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.auth.stream_tickets import StreamTickets
 from api.catalogue import Catalogue
+from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
@@ -36,7 +36,6 @@ from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.jobs.presenter import JobPresenter
-from common.observability import tracing
 from common.settings import SettingError
 
 if TYPE_CHECKING:
@@ -70,13 +69,14 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
     app.url_map.merge_slashes = False
-    app.extensions[EXTENSION] = _context(services, live, board)
+    dependencies = _dependencies(services, live, board)
+    app.extensions[EXTENSION] = dependencies
 
     telemetry.install(app)
     metrics.install(app)
     request_hooks.install(app)
-    _allow_origins(app, settings)
-    _answer_plain_requests_at_once(app, settings)
+    dependencies.cors.install(app)
+    _install_fast_path(app, dependencies, max_body_bytes=settings.max_body_bytes)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
@@ -91,13 +91,13 @@ def create_app(
     return app
 
 
-def _answer_plain_requests_at_once(app: Flask, settings: Settings) -> None:
-    context: Dependencies = app.extensions[EXTENSION]
-    # With origins to check, or spans to measure, Flask decides.
-    if not isinstance(context.live, LiveUpdates) or settings.cors_origins or tracing.enabled():
+def _install_fast_path(app: Flask, dependencies: Dependencies, *, max_body_bytes: int) -> None:
+    """Let the fast path respond ahead of Flask; it reads jobs by the process's live connection."""
+    if not isinstance(dependencies.live, LiveUpdates):
         return
-    quick = InitiateFastPath(app.wsgi_app, context, most_bytes=settings.max_body_bytes)
-    app.wsgi_app = StatusFastPath(quick, context, context.live)  # type: ignore[method-assign, assignment]
+    initiate = InitiateFastPath(app.wsgi_app, dependencies, max_body_bytes=max_body_bytes)
+    status = StatusFastPath(initiate, dependencies, dependencies.live)
+    app.wsgi_app = status  # type: ignore[method-assign, assignment]
 
 
 def live_updates(services: Services) -> LiveUpdates:
@@ -129,7 +129,7 @@ def _overview(services: Services) -> Overview:
     )
 
 
-def _context(services: Services, live: Live | None, board: OperatorStreams | None) -> Dependencies:
+def _dependencies(services: Services, live: Live | None, board: OperatorStreams | None) -> Dependencies:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
     history = _history(services)
@@ -150,6 +150,7 @@ def _context(services: Services, live: Live | None, board: OperatorStreams | Non
         board=board,
         presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
         authenticator=_authenticator(settings),
+        cors=CorsHeaders(settings.cors_origins),
         limiter=Limiter(
             services.redis,
             create_user=settings.create_per_minute_user,
@@ -209,24 +210,3 @@ def _authenticator(settings: Settings) -> Authenticator:
         issuer=settings.jwt_issuer or None,
         leeway=settings.jwt_leeway,
     )
-
-
-def _allow_origins(app: Flask, settings: Settings) -> None:
-    origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-    if not origins:
-        return
-    CORS(
-        app,
-        origins="*" if "*" in origins else origins,
-        send_wildcard="*" in origins,
-        expose_headers=list(request_hooks.EXPOSED_HEADERS),
-        max_age=600,
-    )
-    if "*" not in origins:
-        app.after_request(_vary_by_origin)
-
-
-def _vary_by_origin(response: Response) -> Response:
-    # With a single origin the library leaves it out: a cache would give another's answer to it.
-    response.vary.add("Origin")
-    return response

@@ -58,7 +58,7 @@ class JobHistory:
 
     def dossier(self, job_id: str) -> JobRecord:
         """Raises ``HistoryOff``, ``JobNotFound`` and ``BackendUnavailable``."""
-        found = self._reader().dossier(job_id)
+        found = self._reader().job_record(job_id)
         if found is None:
             raise JobNotFound
         return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
-    from common.job_store.failed_jobs import Failures
+    from common.job_store.failed_jobs import FailedJobs
     from common.job_store.queries import JobQueries
     from common.job_store.stats import QueueStatistics
     from common.job_store.worker_registry import WorkerRegistry
@@ -44,7 +44,7 @@ class Overview:
     queue: QueueStatistics
     fleet: WorkerRegistry
     queries: JobQueries
-    failed: Failures
+    failed: FailedJobs
     presenter: JobPresenter
 
     def read(self) -> dict[str, Any]:
@@ -76,11 +76,11 @@ class Overview:
 
     def workers(self) -> list[dict[str, Any]]:
         """Each worker with the jobs that it has at hand."""
-        fleet = self.fleet.known()
+        fleet = self.fleet.registered()
         # What a worker says of itself is up to a heartbeat old; the leases are of now.
         at_hand: defaultdict[str | None, list[Job]] = defaultdict(list)
         for job in sorted(
-            self.queries.at_work(MOST), key=lambda job: (job.started_at or 0, job.id)
+            self.queries.processing(MOST), key=lambda job: (job.started_at or 0, job.id)
         ):
             at_hand[job.worker].append(job)
         return [

@@ -47,7 +47,7 @@ class QueueMetrics(Collector):
         yield _ended(read)
         journal = GaugeMetricFamily(
             "longhaul_journal_backlog",
-            "Entries of the journal that a group has not acknowledged",
+            "Entries of the state log that a group has not acknowledged",
             labels=["group"],
         )
         for group, entries in behind.items():
@@ -64,9 +64,9 @@ def _waiting(read: QueueState) -> Iterator[Metric]:
         "How long the first waiting job has waited; 0 when none waits",
         labels=["priority"],
     )
-    for lane, count in read.waiting.items():
-        waiting.add_metric([lane], count)
-        oldest.add_metric([lane], read.oldest[lane] or 0)
+    for priority, count in read.waiting.items():
+        waiting.add_metric([priority], count)
+        oldest.add_metric([priority], read.oldest[priority] or 0)
     yield from (waiting, oldest)
 
 

@@ -1,7 +1,7 @@
 """Jobs whose archives cost nothing: what is left is what a job costs besides.
 
 ``worker`` runs a real worker that notes for each job when it was accepted and when it started, in
-the list ``bench:lat`` (nanoseconds of CLOCK_MONOTONIC). ``enqueue N RATE`` accepts N jobs of a
+the list ``bench:latency`` (nanoseconds of CLOCK_MONOTONIC). ``enqueue N RATE`` accepts N jobs of a
 thousand users as the API does, RATE a second; 0: as fast as it can.
 """
 
@@ -12,10 +12,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from common.celery_app import Dispatcher, celery_app
+from common.celery_app import celery_app
 from common.job_store.client import open_client
 from common.job_store.jobs import JobStore, Limits
 from common.jobs.model import Artifact, JobSpec
+from common.wake_ups import Dispatcher
 
 if TYPE_CHECKING:
     from common.job_store.jobs import Claim
@@ -30,7 +31,7 @@ def work() -> None:
     """Run a worker until it is stopped."""
     from worker import archive_builder, lifecycle
 
-    notes = open_client(os.environ["REDIS_URL"], patience=10)
+    notes = open_client(os.environ["REDIS_URL"], timeout=10)
 
     class NoArchives(archive_builder.ArchiveBuilder):
         def prepare(self) -> None:  # type: ignore[override]
@@ -38,7 +39,7 @@ def work() -> None:
 
         def build(self: ArchiveBuilder, claim: Claim, control: Control) -> Artifact:  # noqa: ARG002
             started = time.monotonic_ns()
-            notes.rpush("bench:lat", f"{claim.job.metadata['t']} {started}")
+            notes.rpush("bench:latency", f"{claim.job.metadata['t']} {started}")
             return ARTIFACT
 
     lifecycle.ArchiveBuilder = NoArchives  # type: ignore[misc]
@@ -51,7 +52,7 @@ def enqueue(number: int, rate: float) -> None:
     """Accept ``number`` jobs, each another request."""
     url = os.environ["REDIS_URL"]
     dispatcher = Dispatcher(celery_app(url), same_server=True)
-    jobs = JobStore(open_client(url, patience=10), dispatcher, Limits(max_active=10**6))
+    jobs = JobStore(open_client(url, timeout=10), dispatcher, Limits(max_active=10**6))
     began = time.monotonic()
     for turn in range(number):
         if rate:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from common import redis_url
-from common.celery_app import Dispatcher, celery_app
+from common.celery_app import celery_app
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
 from common.job_store.jobs import JobStore, Limits
@@ -16,6 +16,7 @@ from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
 from common.object_storage import ObjectStorage
+from common.wake_ups import Dispatcher
 
 if TYPE_CHECKING:
     from celery import Celery

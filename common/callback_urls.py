@@ -34,22 +34,22 @@ _REFUSED: Final = tuple(
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 
 
-class CallbackRefused(LonghaulError):
+class CallbackUrlRejected(LonghaulError):
     """The callback URL is not an http or https URL of a public host."""
 
     code = "CALLBACK_REFUSED"
 
 
 def check_callback_url(url: str, *, allow_private: bool = False) -> None:
-    """Raise ``CallbackRefused`` where it is plain that the URL cannot or must not be called.
+    """Raise ``CallbackUrlRejected`` where it is plain that the URL cannot or must not be called.
 
     ``allow_private`` is for intranets: private addresses and names without a dot pass.
     """
     host = _host(url)
     if not host:
-        raise CallbackRefused("An http or https URL without credentials is needed")
+        raise CallbackUrlRejected("An http or https URL without credentials is needed")
     if not allow_private and not _seems_public(host):
-        raise CallbackRefused("The URL's host is not public")
+        raise CallbackUrlRejected("The URL's host is not public")
 
 
 def is_public(address: str) -> bool:

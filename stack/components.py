@@ -101,7 +101,9 @@ def _answers(port: int, path: str) -> bool:
 
 def _is_present(process: Process, redis_url: str) -> bool:
     try:
-        with open_client(redis_url, patience=3) as client:
-            return any(f"-{process.pid}-" in state.name for state in WorkerRegistry(client).known())
+        with open_client(redis_url, timeout=3) as client:
+            return any(
+                f"-{process.pid}-" in state.name for state in WorkerRegistry(client).registered()
+            )
     except RedisError:
         return False

@@ -17,7 +17,7 @@ from worker.lifecycle import WorkerProcess
 settings = Settings.from_env(os.environ)
 report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
-services = connect(settings, patience=20.0)
+services = connect(settings, timeout=20.0)
 app = services.celery
 WorkerProcess(services).listen()
 

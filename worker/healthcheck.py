@@ -19,8 +19,8 @@ from common.settings import Settings
 
 def main() -> int:
     try:
-        client = open_client(Settings.from_env(os.environ).redis_url, patience=2.0)
-        heard_of = [worker.name for worker in WorkerRegistry(client).known()]
+        client = open_client(Settings.from_env(os.environ).redis_url, timeout=2.0)
+        heard_of = [worker.name for worker in WorkerRegistry(client).registered()]
     except RedisError as error:
         print(f"the job store does not answer: {error}", file=sys.stderr)
         return 1

@@ -50,7 +50,7 @@ class WorkerProcess:
         self._grace = settings.drain_grace
         self._over = threading.Event()
         self._archives = ArchiveBuilder(services)
-        self._presence = WorkerRegistration(
+        self._registration = WorkerRegistration(
             services.own_connection(),
             self.name,
             slots=settings.worker_concurrency,
@@ -58,7 +58,7 @@ class WorkerProcess:
             host=host,
         )
         self._heart = HeartbeatThread(
-            services.jobs, interval=settings.worker_heartbeat, alive=self._presence.beat
+            services.jobs, interval=settings.worker_heartbeat, alive=self._registration.heartbeat
         )
         self._show_metrics = partial(
             metrics.serve,
@@ -141,7 +141,7 @@ class WorkerProcess:
         if self._recorder is not None:
             self._recorder.stop()
         self._heart.stop()
-        self._presence.leave()
+        self._registration.deregister()
 
 
 def _recorder(services: Services, name: str) -> Recorder | None:
@@ -161,5 +161,5 @@ def _webhooks(services: Services, name: str) -> WebhookThread:
         present=JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
         secret=settings.webhook_secret,
     )
-    journal = StateLog(services.redis, "webhooks", name)
-    return WebhookThread(journal, services.deliveries, courier)
+    state_log = StateLog(services.redis, "webhooks", name)
+    return WebhookThread(state_log, services.deliveries, courier)

@@ -41,7 +41,7 @@ WEBHOOKS: Final = Counter(
     "longhaul_webhook_posts_total", "Attempts to deliver a webhook, by its state after", ["state"]
 )
 HISTORY_ENTRIES: Final = Counter(
-    "longhaul_history_entries_total", "Entries of the journal that history took"
+    "longhaul_history_entries_total", "Entries of the state log that history took"
 )
 _SLOTS: Final = Gauge("longhaul_worker_process_slots", "Jobs that this process may run at once")
 _BUSY: Final = Gauge("longhaul_worker_process_busy", "Jobs that this process runs")

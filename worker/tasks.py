@@ -24,8 +24,8 @@ def register(app: Celery, runner: Runner, upkeep: Cleanup) -> None:
     """Give the app its tasks, bound to this process's runner and upkeep."""
 
     @app.task(name=DOWNLOAD_TASK)
-    def download(job_id: str, lane: str, sent: str) -> None:
-        runner.run_download(WakeUp(job_id=job_id, lane=lane, sent=int(sent)))
+    def download(job_id: str, priority: str, sent: str) -> None:
+        runner.run_download(WakeUp(job_id=job_id, priority=priority, sent=int(sent)))
 
     @app.task(name=UPKEEP_TASK)
     def tidy() -> None:

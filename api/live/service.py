@@ -82,16 +82,16 @@ class LiveUpdates:
             self._waiters.discard(waiter)
             link.leave(job_id, waiter)
 
-    def read(self, job_id: str) -> Mapping[str, str]:
+    def read_fields(self, job_id: str) -> Mapping[str, str]:
         """The job's fields as they are. Raises ``JobNotFound`` and ``BackendUnavailable``."""
-        return self._link(partition_of_job(job_id)).read(job_id)
+        return self._link(partition_of_job(job_id)).read_fields(job_id)
 
-    def stamp(self, job_id: str) -> list[str]:
-        """The job's version and ``updated_at``, Nones if there is none. Raises as ``read``."""
-        return self._link(partition_of_job(job_id)).stamp(job_id)
+    def read_version(self, job_id: str) -> list[str]:
+        """The job's version and ``updated_at``, Nones if there is none. Raises as ``read_fields``."""
+        return self._link(partition_of_job(job_id)).read_version(job_id)
 
     def run(self, key: str, digest: str, arguments: list[str]) -> list[Any] | None:
-        """A ``Shortcut`` for scripts: on the connection that all of the process share.
+        """A ``ScriptRunner`` for scripts: on the connection that all of the process share.
 
         What the store refuses has not been carried out: its ordinary client knows what to do then.
         """

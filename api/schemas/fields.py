@@ -1,4 +1,4 @@
-"""Fields that marshmallow lacks."""
+"""Fields of the schemas: those that clients send, and the members of responses."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from marshmallow import ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from api.dependencies import deps
-from common.callback_urls import CallbackRefused, check_callback_url
+from common.callback_urls import CallbackUrlRejected, check_callback_url
 
-METADATA_BYTES: Final = 4096
-METADATA_DEPTH: Final = 32
+MAX_METADATA_BYTES: Final = 4096
+MAX_METADATA_DEPTH: Final = 32
 
 
 class FileId(fields.Field[int]):
-    """An integer within the catalogue's range; JSON does not tell 1 from 1.0, nor does this."""
+    """An integer within the catalog's range. JSON does not distinguish 1 from 1.0, so neither does
+    this field."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        return file_id(value)
+        return _file_id(value)
 
 
 class FileIds(fields.Field[tuple[int, ...]]):
-    """File ids without their duplicates, in the order given."""
+    """A list of file IDs; duplicates are removed and the order is kept."""
 
     def _deserialize(
         self,
@@ -32,24 +33,25 @@ class FileIds(fields.Field[tuple[int, ...]]):
         data: Any,
         **kwargs: Any,
     ) -> tuple[int, ...]:
-        most = deps().file_ids.most
-        if not isinstance(value, list) or not 1 <= len(value) <= most:
-            raise ValidationError(f"A list of 1 to {most} file ids")
-        return tuple(dict.fromkeys(map(file_id, value)))
+        max_count = deps().file_ids.max_count
+        if not isinstance(value, list) or not 1 <= len(value) <= max_count:
+            raise ValidationError(f"Must be a list of 1 to {max_count} file IDs.")
+        return tuple(dict.fromkeys(map(_file_id, value)))
 
 
-def file_id(value: object) -> int:
-    """Raises marshmallow's ``ValidationError`` when it is none."""
-    rules = deps().file_ids
+def _file_id(value: object) -> int:
+    limits = deps().file_ids
     if type(value) is float and value.is_integer():
         value = int(value)
-    if type(value) is not int or not rules.smallest <= value <= rules.largest:
-        raise ValidationError(f"File ids are integers from {rules.smallest} to {rules.largest}")
+    if type(value) is not int or not limits.min_id <= value <= limits.max_id:
+        raise ValidationError(
+            f"A file ID must be an integer from {limits.min_id} to {limits.max_id}."
+        )
     return value
 
 
 class Metadata(fields.Field[dict[str, Any]]):
-    """A JSON object that is echoed back, small enough to travel with every event."""
+    """A JSON object that is echoed back. It is small because every event contains it."""
 
     def _deserialize(
         self,
@@ -59,34 +61,81 @@ class Metadata(fields.Field[dict[str, Any]]):
         **kwargs: Any,
     ) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise ValidationError("A JSON object")
-        if _depth(value) > METADATA_DEPTH:
-            raise ValidationError(f"Nested at most {METADATA_DEPTH} deep")
-        if len(orjson.dumps(value)) > METADATA_BYTES:
-            raise ValidationError(f"At most {METADATA_BYTES} bytes as JSON")
+            raise ValidationError("Must be a JSON object.")
+        if _depth(value) > MAX_METADATA_DEPTH:
+            raise ValidationError(f"Must not be nested more than {MAX_METADATA_DEPTH} levels deep.")
+        if len(orjson.dumps(value)) > MAX_METADATA_BYTES:
+            raise ValidationError(f"Must not be larger than {MAX_METADATA_BYTES} bytes as JSON.")
         return value
 
 
 class CallbackUrl(fields.String):
-    """Where a webhook goes: plainly private targets are refused here, all others on connecting."""
+    """The URL of a webhook. Obviously private hosts are rejected here; every address is checked
+    again when the webhook connects."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            check_callback_url(text or "", allow_private=deps().private_callbacks)
-        except CallbackRefused as refused:
-            raise ValidationError(refused.message) from None
+            check_callback_url(text or "", allow_private=deps().allow_private_callbacks)
+        except CallbackUrlRejected as rejection:
+            raise ValidationError(rejection.message) from None
         return text
 
 
 def _depth(value: object) -> int:
-    deepest, level = 0, [value]
+    depth, level = 0, [value]
     while level:
-        deepest += 1
+        depth += 1
         level = [
             child
             for parent in level
             if isinstance(parent, Mapping | list)
             for child in (parent.values() if isinstance(parent, Mapping) else parent)
         ]
-    return deepest
+    return depth
+
+
+class ResponseSchema(Schema):
+    """A JSON object with exactly these members: none is ever absent, unknown values are null."""
+
+    class Meta:
+        unknown = RAISE
+
+
+def member(kind: type[fields.Field[Any]], description: str = "", **options: Any) -> Any:
+    """Return a required field of a response; ``options`` are those of marshmallow's field."""
+    metadata = {"description": description} if description else {}
+    return kind(required=True, metadata={**metadata, **options.pop("metadata", {})}, **options)
+
+
+def string(description: str = "", *, null: bool = False, **metadata: Any) -> Any:
+    return member(fields.String, description, allow_none=null, metadata=metadata)
+
+
+def choice(values: Any, description: str = "", *, null: bool = False) -> Any:
+    one_of = validate.OneOf(list(values))
+    return member(fields.String, description, allow_none=null, validate=one_of)
+
+
+def count(
+    description: str = "", *, null: bool = False, low: int = 0, high: int | None = None
+) -> Any:
+    in_range = validate.Range(low, high)
+    return member(fields.Integer, description, allow_none=null, validate=in_range)
+
+
+def time(description: str = "", *, null: bool = True) -> Any:
+    return string(description, null=null, format="date-time")
+
+
+def list_of(schema: type[Schema], description: str = "") -> Any:
+    return member(fields.List, description, cls_or_instance=fields.Nested(schema))
+
+
+def success_rate() -> Any:
+    return member(
+        fields.Float,
+        "completed / (completed + failed); null if there are neither",
+        allow_none=True,
+        validate=validate.Range(0, 1),
+    )

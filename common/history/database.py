@@ -12,26 +12,26 @@ from sqlalchemy import Engine, create_engine, make_url, text
 _MIGRATION_LOCK: Final = 0x10C6_8A01
 
 
-def open_engine(url: str, *, patience: float, size: int) -> Engine:
+def open_engine(url: str, *, timeout: float, size: int) -> Engine:
     """An engine of at most ``size`` connections; none is opened before it is used.
 
-    ``patience``: seconds that connecting, and separately one statement, may take. Raises
+    ``timeout``: seconds that connecting, and separately one statement, may take. Raises
     ``sqlalchemy.exc.ArgumentError`` when ``url`` is none; its message does not show the URL.
     """
     parsed = make_url(url)
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    milliseconds = round(patience * 1000)
+    milliseconds = round(timeout * 1000)
     return create_engine(
         parsed,
         pool_size=size,
         max_overflow=0,
-        pool_timeout=patience,
+        pool_timeout=timeout,
         pool_pre_ping=True,
         # The values of a failing statement are users' data: none of a log's business.
         hide_parameters=True,
         connect_args={
-            "connect_timeout": max(1, round(patience)),
+            "connect_timeout": max(1, round(timeout)),
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
             # Dead peers are noticed though TCP would wait for a quarter of an hour.
             "tcp_user_timeout": milliseconds,

@@ -94,7 +94,7 @@ class HistoryReader:
         with self._connection() as connection:
             return [job_of(row) for row in connection.execute(query).mappings()]
 
-    def dossier(self, job_id: str) -> JobRecord | None:
+    def job_record(self, job_id: str) -> JobRecord | None:
         """All that was recorded of a job."""
         with self._connection() as connection:
             found = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).mappings().first()

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Members of ``Job`` that are columns as they are.
 _PLAIN: Final = (
-    *("id", "version", "attempt", "max_attempts", "fence", "progress"),
+    *("id", "version", "attempt", "max_attempts", "progress"),
     *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
 )
 _TIMES: Final = ("created_at", "started_at", "updated_at", "completed_at", "expires_at")
@@ -30,6 +30,7 @@ def job_row(job: Job) -> Row:
     return {
         **{name: getattr(job, name) for name in _PLAIN},
         **{name: moment(getattr(job, name)) for name in _TIMES},
+        "fence": job.fencing_token,
         "owner": job.user,
         "status": job.status.value,
         "priority": job.priority.value,
@@ -49,6 +50,7 @@ def job_of(row: RowMapping) -> Job:
         **{name: row[name] for name in _PLAIN},
         **times,
         user=row["owner"],
+        fencing_token=row["fence"],
         status=JobState(row["status"]),
         priority=Priority(row["priority"]),
         on_missing=OnMissing(row["on_missing"]),
@@ -83,9 +85,9 @@ def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
     """
     rows: dict[tuple[str, int], Row] = {}
     for job in sorted(jobs, key=lambda job: (job.id, -job.version)):
-        if job.fence == 0:
+        if job.fencing_token == 0:
             continue
-        row = rows.setdefault((job.id, job.fence), _unknown_attempt(job))
+        row = rows.setdefault((job.id, job.fencing_token), _unknown_attempt(job))
         if job.status is JobState.PROCESSING:
             row.update(attempt=job.attempt, worker=job.worker, started_at=moment(job.updated_at))
         else:
@@ -123,7 +125,7 @@ def delivery_row(job: Job, delivery: Mapping[str, Any]) -> Row:
 
 
 def _unknown_attempt(job: Job) -> Row:
-    known = {"job_id": job.id, "fence": job.fence}
+    known = {"job_id": job.id, "fence": job.fencing_token}
     return known | dict.fromkeys(
         column.name for column in ATTEMPTS.columns if not column.primary_key
     )

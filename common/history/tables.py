@@ -63,7 +63,7 @@ JOBS: Final = Table(
     Index("jobs_updated", "updated_at"),
 )
 
-#: The journal, row for row.
+#: The state log, row for row.
 CHANGES: Final = Table(
     "changes",
     METADATA,

@@ -53,7 +53,7 @@ class HistoryWriter:
             _upsert_newest(connection, FILES, _file_rows(changes))
             _insert_new(connection, DELIVERIES, _delivery_rows(changes))
 
-    def forget(self, older_than: timedelta) -> int:
+    def delete_old(self, older_than: timedelta) -> int:
         """Delete finished jobs not touched for so long, at most a batch; how many there were."""
         finished = [state.value for state in TERMINAL]
         old = (

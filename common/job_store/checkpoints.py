@@ -26,16 +26,16 @@ class Checkpoints:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
-    def of(self, job_id: str) -> JobCheckpoint:
+    def for_job(self, job_id: str) -> JobCheckpoint:
         return JobCheckpoint(self._client, job_id)
 
-    def at_work(self, job_id: str) -> WorkingCheckpoint:
-        return WorkingCheckpoint(self._client, job_id)
+    def for_attempt(self, job_id: str) -> AttemptCheckpoint:
+        return AttemptCheckpoint(self._client, job_id)
 
-    def unfinished(self) -> Iterator[str]:
+    def job_ids(self) -> Iterator[str]:
         """The ids of jobs that have records: they run, wait, or ended without tidying up."""
         for tag in keys.all_tags():
-            found = self._client.zrange(keys.of_partition("unfinished", tag), 0, -1)
+            found = self._client.zrange(keys.of_partition("upload_logs", tag), 0, -1)
             yield from cast("list[str]", found)
 
 
@@ -45,8 +45,8 @@ class JobCheckpoint:
     def __init__(self, client: Redis, job_id: str) -> None:
         self._client = client
         self._job_id = job_id
-        self._key = keys.parts(job_id)
-        self._unfinished = keys.of_partition("unfinished", keys.tag_of_job(job_id))
+        self._key = keys.upload_log(job_id)
+        self._unfinished = keys.of_partition("upload_logs", keys.tag_of_job(job_id))
         self._listed = False
 
     def load(self) -> list[bytes]:
@@ -78,7 +78,7 @@ class JobCheckpoint:
         self._listed = False
 
 
-class WorkingCheckpoint(JobCheckpoint):
+class AttemptCheckpoint(JobCheckpoint):
     """That of a job at work, which goes on without its records while the store is away."""
 
     def load(self) -> list[bytes]:

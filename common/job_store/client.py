@@ -25,9 +25,9 @@ _DRIVER: Final = DriverInfo()
 
 
 def open_client(
-    url: str, *, patience: float, own_connection: bool = False, decode: bool = True
+    url: str, *, timeout: float, own_connection: bool = False, decode: bool = True
 ) -> Redis:
-    """A client whose calls give up after about ``patience`` seconds.
+    """A client whose calls give up after about ``timeout`` seconds.
 
     ``own_connection`` holds one single connection, to each node of a cluster, for as long as the
     client lives. redis-py's own defaults wait for most of a minute on a server that hangs. For the
@@ -37,10 +37,10 @@ def open_client(
     connects here already: raises ``RedisError`` when none of its nodes answers.
     """
     place = redis_url.parse(url)
-    retries = max(0, round(patience / 3) - 1) if patience > 3 else 0
+    retries = max(0, round(timeout / 3) - 1) if timeout > 3 else 0
     limits: Options = {
-        "socket_timeout": min(3.0, patience),
-        "socket_connect_timeout": min(2.0, patience),
+        "socket_timeout": min(3.0, timeout),
+        "socket_connect_timeout": min(2.0, timeout),
         "health_check_interval": 10,
     }
     options: Options = {
@@ -58,7 +58,7 @@ def open_client(
     if place.kind == "sentinel":
         return _by_sentinels(place, limits, options)
     if own_connection:
-        return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=patience, **options))
+        return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=timeout, **options))
     return Redis.from_pool(ConnectionPool.from_url(url, **options))
 
 

@@ -106,7 +106,7 @@ class NodePipelines:
         return [results[node][place] for node, place in self._order]
 
 
-def pipe_at(pipe: Any, key: str) -> Pipeline:
+def pipeline_for(pipe: Any, key: str) -> Pipeline:
     """What takes the next command about ``key``: the pipeline itself, but on a cluster a part."""
     return pipe.at(key) if isinstance(pipe, NodePipelines) else pipe
 

@@ -77,7 +77,7 @@ class DeadLetters:
             raise JobNotFound("No such dead letter is known")
         return self._jobs.restart(job_id, limited=False)
 
-    def forget(self, age: float) -> int:
+    def delete_old(self, age: float) -> int:
         """Drop those older than ``age`` seconds, whose jobs are not kept either; how many."""
         latest = round((time.time() - age) * 1000)
         with self._client.pipeline(transaction=False) as pipe:
@@ -103,7 +103,7 @@ class DeadLetters:
 
 
 def _key(tag: str) -> str:
-    return keys.of_partition("dead", tag)
+    return keys.of_partition("dead_letters", tag)
 
 
 def _note(text: str) -> AttemptNote:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
-class Failures:
+class FailedJobs:
     """The newest failures. Raises ``redis.exceptions.RedisError`` when the store is away."""
 
     def __init__(self, client: Redis) -> None:

@@ -20,7 +20,7 @@ from common.job_store.records import (
     progress_fields,
     reports_json,
 )
-from common.job_store.scripts import Scripts, Shortcut, accept
+from common.job_store.scripts import ScriptRunner, Scripts, raise_for_code
 from common.jobs import events
 from common.jobs.model import (
     Artifact,
@@ -29,9 +29,9 @@ from common.jobs.model import (
     Job,
     JobSpec,
     Lease,
-    Messages,
     Progress,
     WakeUp,
+    WakeUpTemplate,
 )
 from common.jobs.transitions import RESTARTABLE, JobState, sources_of
 
@@ -53,11 +53,11 @@ class Limits:
     archive_ttl: float = 86_400.0
 
 
-class WakeUps(Protocol):
-    """Tells the workers of jobs that became ready (``common.celery_app.Dispatcher``)."""
+class WakeUpSender(Protocol):
+    """Tells the workers of jobs that became ready ``common.wake_ups.Dispatcher``."""
 
     @property
-    def messages(self) -> Messages | None:
+    def template(self) -> WakeUpTemplate | None:
         """What a script needs to push them itself; None, if it cannot."""
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
@@ -91,19 +91,19 @@ class JobStore:
     def __init__(
         self,
         client: Redis,
-        wake_ups: WakeUps,
+        wake_ups: WakeUpSender,
         limits: Limits | None = None,
         *,
-        shortcut: Shortcut | None = None,
+        run_script: ScriptRunner | None = None,
     ) -> None:
         self._client = client
-        self._scripts = Scripts(client, shortcut, messages=wake_ups.messages)
+        self._scripts = Scripts(client, run_script, template=wake_ups.template)
         self._wake_ups = wake_ups
         self.limits = limits or Limits()
 
-    def by(self, shortcut: Shortcut) -> JobStore:
+    def with_script_runner(self, run_script: ScriptRunner) -> JobStore:
         """The same store, by a shorter way to the server."""
-        return JobStore(self._client, self._wake_ups, self.limits, shortcut=shortcut)
+        return JobStore(self._client, self._wake_ups, self.limits, run_script=run_script)
 
     def create(
         self,
@@ -144,7 +144,7 @@ class JobStore:
         answer = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:
             quota.hits = int(answer[1])
-        code, _, snapshot, *hints = accept(answer)
+        code, _, snapshot, *hints = raise_for_code(answer)
         self._send(hints)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))
 
@@ -159,7 +159,7 @@ class JobStore:
             "claim": secrets.token_hex(8),
             "lease": _ms(self.limits.lease),
             "allowed": _sources(JobState.PROCESSING),
-            "lane": wake_up and wake_up.lane,
+            "priority": wake_up and wake_up.priority,
             "sent": wake_up and wake_up.sent,
         }
         code, *values = self._scripts.call("claim", keys.status(job_id), args)
@@ -168,7 +168,11 @@ class JobStore:
         snapshot, spec, *hints = values
         self._send(hints)
         job = events.decode(snapshot)
-        return Claim(lease=Lease(job_id=job_id, fence=job.fence), job=job, spec=decode_spec(spec))
+        return Claim(
+            lease=Lease(job_id=job_id, fencing_token=job.fencing_token),
+            job=job,
+            spec=decode_spec(spec),
+        )
 
     def heartbeat(
         self, lease: Lease, progress: Mapping[str, object], files: Iterable[FileReport] = ()
@@ -176,7 +180,7 @@ class JobStore:
         """Store progress and extend the lease: ``CONTINUE``, ``CANCEL`` or ``GONE``."""
         args = {
             "id": lease.job_id,
-            "fence": lease.fence,
+            "fencing_token": lease.fencing_token,
             "lease": _ms(self.limits.lease),
             "files": reports_json(files),
         }
@@ -241,7 +245,7 @@ class JobStore:
     ) -> Job:
         args = {
             "id": lease.job_id,
-            "fence": lease.fence,
+            "fencing_token": lease.fencing_token,
             "allowed": _sources(JobState(str(fields["status"]))),
             "files": reports_json(files),
             "job_ttl": _ms(self.limits.job_ttl),
@@ -255,7 +259,7 @@ class JobStore:
     ) -> Job:
         args = {
             "id": lease.job_id,
-            "fence": lease.fence,
+            "fencing_token": lease.fencing_token,
             "allowed": _sources(JobState.QUEUED),
             "delay": _ms(delay),
             "counts": int(counts),

@@ -27,18 +27,18 @@ PATTERNS: Final = {
     # List: one JSON object per ended attempt.
     "attempts": "job:attempts:{tag}:{id}",
     # List: what of its archive is in the storage already, see worker/archive/composing/upload_log.py.
-    "parts": "job:parts:{tag}:{id}",
+    "upload_log": "job:parts:{tag}:{id}",
     # Channel: a snapshot for each version.
     "events": "job:events:{tag}:{id}",
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
-    "waiting": "jobs:waiting:{tag}:{lane}",  # queued; since when
+    "waiting": "jobs:waiting:{tag}:{priority}",  # queued; since when
     "retries": "jobs:retries:{tag}",  # queued, but not before this time
     "leases": "jobs:leases:{tag}",  # processing; until when the worker is believed
     "expiring": "jobs:expiring:{tag}",  # completed; until when the archive exists
-    "dead": "jobs:dead:{tag}",  # dead letters; since when
+    "dead_letters": "jobs:dead:{tag}",  # dead letters; since when
     "failures": "jobs:failures:{tag}",  # the newest that failed; when
-    "hinted": "jobs:hinted:{tag}:{lane}",  # queued, its wake-up message is out; since when
-    # Hash: lane -> when the newest hint that was read from the queue had been sent, milliseconds.
+    "wake_ups_sent": "jobs:hinted:{tag}:{priority}",  # queued, its wake-up message is out; since when
+    # Hash: priority -> when the newest hint that was read from the queue had been sent, milliseconds.
     "reached": "jobs:reached:{tag}",
     # Exists while no job of the partition may be begun.
     "paused": "jobs:paused:{tag}",
@@ -47,9 +47,9 @@ PATTERNS: Final = {
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",
     # Sorted set of the job ids that have such a list; since when.
-    "unfinished": "jobs:unfinished:{tag}",
+    "upload_logs": "jobs:unfinished:{tag}",
     # Stream of all changes of state.
-    "journal": "jobs:journal:{tag}",
+    "state_log": "jobs:journal:{tag}",
     # Sorted set of the user's jobs that are remembered, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",
     # Hash of the user's unfinished jobs: digest of the request -> id. A restarted job stands under
@@ -57,8 +57,8 @@ PATTERNS: Final = {
     "user_active": "user:active:{tag}:{user}",
     # How many jobs the user asked for in a minute; kept for two.
     "user_rate": "user:rate:{tag}:{user}:{minute}",
-    # List of the user's jobs that wait in a lane; only the first one's hint is out.
-    "user_line": "user:line:{tag}:{user}:{lane}",
+    # List of the user's jobs that wait in a priority; only the first one's hint is out.
+    "user_queue": "user:line:{tag}:{user}:{priority}",
     # The answer to an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
     # Webhooks: a hash for each terminal state of a job, the list of its attempts as JSON, and the
@@ -67,7 +67,7 @@ PATTERNS: Final = {
     "delivery_log": "webhook:log:{tag}:{id}:{version}",
     "deliveries": "webhook:of:{tag}:{id}",
     # Sorted set of "<job id>:<version>": when to deliver next, milliseconds.
-    "webhooks": "webhooks:due:{tag}",
+    "webhooks_due": "webhooks:due:{tag}",
 }
 
 #: Outside of the partitions: the names of workers, and what each says of itself, in one slot.
@@ -146,8 +146,8 @@ def attempts(job_id: str) -> str:
     return _of_job("attempts", job_id)
 
 
-def parts(job_id: str) -> str:
-    return _of_job("parts", job_id)
+def upload_log(job_id: str) -> str:
+    return _of_job("upload_log", job_id)
 
 
 def building(plan_id: str) -> str:
@@ -183,9 +183,9 @@ def user_active(user: str) -> str:
     return PATTERNS["user_active"].format(tag=tag_of_user(user), user=user)
 
 
-def of_partition(name: str, tag: str, lane: str = "") -> str:
-    """A key of a whole partition, such as ``waiting`` or ``journal``."""
-    return PATTERNS[name].format(tag=tag, lane=lane)
+def of_partition(name: str, tag: str, priority: str = "") -> str:
+    """A key of a whole partition, such as ``waiting`` or ``state_log``."""
+    return PATTERNS[name].format(tag=tag, priority=priority)
 
 
 def _of_job(name: str, job_id: str) -> str:

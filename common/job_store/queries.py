@@ -44,7 +44,7 @@ class JobQueries:
                 pipe.hgetall(keys.status(job_id))
             return [Job.from_fields(fields) for fields in pipe.execute() if fields]
 
-    def at_work(self, most: int) -> list[Job]:
+    def processing(self, most: int) -> list[Job]:
         """Jobs that a worker has at hand, by the leases; ``most`` of each partition."""
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():

@@ -79,8 +79,8 @@ def decode_spec(text: str) -> JobSpec:
 
 
 def decode_wake_ups(hints: Sequence[str]) -> list[WakeUp]:
-    """What a script hands out for others to send: id, lane and time, again and again."""
+    """What a script hands out for others to send: id, priority and time, again and again."""
     return [
-        WakeUp(job_id=job_id, lane=lane, sent=int(sent))
-        for job_id, lane, sent in zip(hints[::3], hints[1::3], hints[2::3], strict=True)
+        WakeUp(job_id=job_id, priority=priority, sent=int(sent))
+        for job_id, priority, sent in zip(hints[::3], hints[1::3], hints[2::3], strict=True)
     ]

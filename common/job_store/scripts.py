@@ -1,8 +1,8 @@
-"""Loads the Lua scripts: one file per verb, the key patterns and the message filled in.
+"""Loads the Lua scripts: one file per verb, with its includes and the key patterns filled in.
 
-A script is called with the key that routes it to its partition and two maps of strings: ``args``
-by name, and ``fields`` to write into the job's hash. It answers ``{code, value…}``; the codes that
-mean a refusal are mapped to errors here and nowhere else.
+A script gets the key that routes it to its partition and two maps of strings: ``args`` by name, and
+``fields`` to write into the job's hash. It returns ``{code, value…}``. The codes that mean an error
+are mapped to exceptions here and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from common.errors import (
     RateLimited,
     TooManyActiveJobs,
 )
-from common.job_store.cluster import pipe_at
+from common.job_store.cluster import pipeline_for
 from common.job_store.keys import PATTERNS
-from common.jobs.model import Messages
+from common.jobs.model import WakeUpTemplate
 from common.observability import tracing
 from common.observability.metrics import STORE_SECONDS
 
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
     from redis.commands.core import Script
 
-#: Runs the script with this digest on the server that holds ``key``: key, digest, arguments. None
-#: when the script has certainly not run and the ordinary way has to be gone. Raises ``RedisError``.
-Shortcut = Callable[[str, str, list[str]], "list[Any] | None"]
+#: Runs the script with a SHA-1 digest on the server that holds a key: key, digest, arguments.
+#: Returns None when the script certainly did not run and has to be sent the ordinary way. Raises
+#: ``RedisError``.
+ScriptRunner = Callable[[str, str, list[str]], "list[Any] | None"]
 
-REFUSALS: Final[dict[str, type[LonghaulError]]] = {
+ERRORS_BY_CODE: Final[dict[str, type[LonghaulError]]] = {
     "NOT_FOUND": JobNotFound,
     "CONFLICT": JobConflict,
     "LOST": LeaseLost,
@@ -53,19 +54,19 @@ _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
 class Scripts:
-    """The store's verbs on one connection pool, or by a shorter way where there is one."""
+    """The Lua scripts, run through a client or, where there is one, a faster ``ScriptRunner``."""
 
     def __init__(
         self,
         client: Redis,
-        shortcut: Shortcut | None = None,
+        run_script: ScriptRunner | None = None,
         *,
-        messages: Messages | None = None,
+        template: WakeUpTemplate | None = None,
     ) -> None:
-        """``messages``: where the scripts can reach the broker."""
+        """``template``: given when the scripts can push wake-ups to the broker themselves."""
         self._client = client
-        self._shortcut = shortcut
-        self._messages = messages
+        self._run_script = run_script
+        self._template = template
         self._loaded: dict[str, Script] = {}
 
     def call(
@@ -75,8 +76,8 @@ class Scripts:
         args: Mapping[str, object],
         fields: Mapping[str, object] | None = None,
     ) -> list[Any]:
-        """Run a verb now: ``[code, value…]``. Raises what a refusal's code stands for."""
-        return accept(self.run(verb, key, args, fields))
+        """Run a script and return ``[code, value…]``. Raise the error that a code stands for."""
+        return raise_for_code(self.run(verb, key, args, fields))
 
     def run(
         self,
@@ -85,44 +86,44 @@ class Scripts:
         args: Mapping[str, object],
         fields: Mapping[str, object] | None = None,
     ) -> list[Any]:
-        """As ``call``, but a refusal comes back like any answer; give it to ``accept``."""
+        """Run a script and return its result unchecked; pass it to ``raise_for_code``."""
         began = time.perf_counter()
         with tracing.span(f"store {verb}", kind="client"):
-            answer = self._send(self._script(verb), key, _flatten(args, fields or {}))
-        _series(verb).observe(time.perf_counter() - began)
-        return answer
+            result = self._execute(self._script(verb), key, _flatten(args, fields or {}))
+        _duration_metric(verb).observe(time.perf_counter() - began)
+        return result
 
-    def _send(self, script: Script, key: str, flat: list[str]) -> list[Any]:
-        answer = self._shortcut(key, script.sha, flat) if self._shortcut else None
-        # It may have refused because the script has to be loaded, or lies on another server by now.
-        return script(keys=[key], args=flat) if answer is None else answer
+    def _execute(self, script: Script, key: str, flat: list[str]) -> list[Any]:
+        result = self._run_script(key, script.sha, flat) if self._run_script else None
+        # None: the script has to be loaded first, or its key has moved to another server.
+        return script(keys=[key], args=flat) if result is None else result
 
     def queue(self, pipe: Pipeline, verb: str, key: str, args: Mapping[str, object]) -> None:
-        """Put a verb into a pipeline; give its result to ``accept``."""
-        self._script(verb)(keys=[key], args=_flatten(args, {}), client=pipe_at(pipe, key))
+        """Add a script to a pipeline; pass its result to ``raise_for_code``."""
+        self._script(verb)(keys=[key], args=_flatten(args, {}), client=pipeline_for(pipe, key))
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:
-            self._loaded[verb] = self._client.register_script(source(verb, self._messages))
+            self._loaded[verb] = self._client.register_script(source(verb, self._template))
         return self._loaded[verb]
 
 
 @cache
-def _series(verb: str) -> Histogram:
+def _duration_metric(verb: str) -> Histogram:
     return STORE_SECONDS.labels(verb)
 
 
-def accept(result: list[Any]) -> list[Any]:
-    """The result of a verb, unless its code is a refusal: then the error it stands for."""
-    refusal = REFUSALS.get(result[0])
-    if refusal is not None:
-        raise refusal
+def raise_for_code(result: list[Any]) -> list[Any]:
+    """Return a script's result, or raise the error that its code stands for."""
+    error = ERRORS_BY_CODE.get(result[0])
+    if error is not None:
+        raise error
     return result
 
 
 @cache
-def source(verb: str, messages: Messages | None) -> str:
-    """The whole text of a verb's script: the message, includes, the verb itself, keys spelt out."""
+def source(verb: str, template: WakeUpTemplate | None) -> str:
+    """Return a script's full text: the wake-up message, the includes, the verb, keys expanded."""
     folder = files("common.job_store") / "lua"
     included: list[str] = []
 
@@ -136,45 +137,48 @@ def source(verb: str, messages: Messages | None) -> str:
     body = expand((folder / f"{verb}.lua").read_text())
     parts = [(folder / "include" / f"{name}.lua").read_text() for name in included]
     text = "\n".join([*parts, body])
-    return f"{_message_function(messages)}\n{_KEY.sub(_key, text)}"
+    return f"{_message_function(template)}\n{_KEY.sub(_key_expression, text)}"
 
 
-def _key(call: re.Match[str]) -> str:
-    """The expression for ``key.name(value, …)``, so that no script spells out a key.
+def _key_expression(call: re.Match[str]) -> str:
+    """Return the Lua expression for ``key.name(value, …)``, so that no script spells out a key.
 
-    Not functions: a script makes its functions anew each time that it runs.
+    Expressions instead of functions: Lua creates a script's functions again on every run.
     """
     values = iter(["tag", *filter(None, map(str.strip, call[2].split(",")))])
-    # Every other part is a hole; the tag is the first in each pattern.
+    # Every other part is a placeholder; the tag comes first in each pattern.
     parts = re.split(r"{(\w+)}", PATTERNS[call[1]])
     texts = [next(values) if number % 2 else f"'{part}'" for number, part in enumerate(parts)]
     joined = " .. ".join(text for text in texts if text != "''")
     return f"({joined})"
 
 
-def _message_function(messages: Messages | None) -> str:
-    """``queue`` and ``message``: constants of the script, so that no call has to carry them."""
-    if messages is None:
+def _message_function(template: WakeUpTemplate | None) -> str:
+    """Return Lua code that defines ``queue`` and ``message``, as constants of the script.
+
+    Constants, so that no call has to send the message's text as an argument.
+    """
+    if template is None:
         return "local queue, message"
-    marks = ("JOB", "LANE", "SENT")
-    parts = re.split(f"@({'|'.join(marks)})@", messages.template)
-    # Every other one is a mark, which is the name of its value.
+    placeholders = ("JOB", "PRIORITY", "SENT")
+    parts = re.split(f"@({'|'.join(placeholders)})@", template.message)
+    # Every other part is a placeholder, which is also the name of the parameter.
     joined = " .. ".join(
         part if number % 2 else f"[==[{part}]==]" for number, part in enumerate(parts)
     )
     return (
-        f"local queue = '{messages.queue}'\n"
-        f"local function message({', '.join(marks)}) return {joined} end"
+        f"local queue = '{template.queue_prefix}'\n"
+        f"local function message({', '.join(placeholders)}) return {joined} end"
     )
 
 
 def _flatten(args: Mapping[str, object], fields: Mapping[str, object]) -> list[str]:
-    """``[number of args, name, value, …, field, value, …]``.
+    """Return ``[number of args, name, value, …, field, value, …]``.
 
     An argument that is None is left out, a field that is None becomes the empty string.
     """
     given = [pair for pair in args.items() if pair[1] is not None]
-    # By far the most are strings already.
+    # Almost all values are strings already.
     return [str(len(given))] + [
         text if type(text) is str else "" if text is None else str(text)
         for pair in (*given, *fields.items())

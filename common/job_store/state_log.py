@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import ResponseError
 
 from common.job_store import keys
-from common.job_store.cluster import Cluster, pipe_at
+from common.job_store.cluster import Cluster, pipeline_for
 from common.jobs import events
 from common.jobs.model import Job
 
@@ -50,14 +50,14 @@ class StateLogEntry:
 
 
 class StateLog:
-    """One group's view of the journal. Raises ``redis.exceptions.RedisError`` when it is away."""
+    """One group's view of the state log. Raises ``redis.exceptions.RedisError`` when it is away."""
 
     def __init__(self, client: Redis, group: str, consumer: str) -> None:
         """``group`` is what is done with the entries, ``consumer`` is this process."""
         self._client = client
         self._group = group
         self._consumer = consumer
-        self._streams = [keys.of_partition("journal", tag) for tag in keys.all_tags()]
+        self._streams = [keys.of_partition("state_log", tag) for tag in keys.all_tags()]
 
     def join(self) -> None:
         """Make sure that the group exists; a new one starts at the oldest entry."""
@@ -83,7 +83,7 @@ class StateLog:
     def _read_each(self, count: int) -> list[StateLogEntry]:
         with self._client.pipeline(transaction=False) as pipe:
             for stream in self._streams:
-                pipe_at(pipe, stream).xreadgroup(
+                pipeline_for(pipe, stream).xreadgroup(
                     self._group, self._consumer, {stream: ">"}, count=count
                 )
             return [entry for answer in pipe.execute() for entry in _all_entries(answer)]
@@ -117,7 +117,7 @@ class StateLog:
 def trim(client: Redis) -> None:
     """Drop what every group has acknowledged."""
     for tag in keys.all_tags():
-        stream = keys.of_partition("journal", tag)
+        stream = keys.of_partition("state_log", tag)
         if not client.exists(stream):
             continue
         groups: Any = client.xinfo_groups(stream)
@@ -133,7 +133,7 @@ def forget_consumers(client: Redis) -> int:
     """Drop readers that are gone and owe nothing: every worker process has a name of its own."""
     forgotten = 0
     for tag in keys.all_tags():
-        stream = keys.of_partition("journal", tag)
+        stream = keys.of_partition("state_log", tag)
         if not client.exists(stream):
             continue
         for group in client.xinfo_groups(stream):
@@ -148,7 +148,7 @@ def backlog(client: Redis) -> dict[str, int]:
     """Group -> entries that it has not acknowledged, over all partitions."""
     with client.pipeline(transaction=False) as pipe:
         for tag in keys.all_tags():
-            pipe.xinfo_groups(keys.of_partition("journal", tag))
+            pipe.xinfo_groups(keys.of_partition("state_log", tag))
         # A partition without any entry has no stream yet, which is an error.
         answers = pipe.execute(raise_on_error=False)
     behind: dict[str, int] = {}

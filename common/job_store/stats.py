@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common.job_store import keys
 from common.job_store.worker_registry import WorkerRegistry
+from common.jobs.model import PRIORITIES
 
 if TYPE_CHECKING:
     from redis import Redis
     from redis.client import Pipeline
 
-_LANES: Final = ("high", "normal", "low")
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
     """How many jobs are where, and how those that ended fared."""
 
-    #: Lane -> queued jobs that could run now.
+    #: Priority -> queued jobs that could run now.
     waiting: dict[str, int]
-    #: Lane -> seconds that the first of them has waited; None when none waits.
+    #: Priority -> seconds that the first of them has waited; None when none waits.
     oldest: dict[str, float | None]
     processing: int
     #: Queued, but not before their backoff is over.
@@ -67,11 +67,11 @@ class QueueStatistics:
         self._client = client
 
     def waiting(self) -> int:
-        """Queued jobs that could run now, in all lanes."""
+        """Queued jobs that could run now, in all priorities."""
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
-                for lane in _LANES:
-                    pipe.zcard(keys.of_partition("waiting", tag, lane))
+                for priority in PRIORITIES:
+                    pipe.zcard(keys.of_partition("waiting", tag, priority))
             return sum(pipe.execute())
 
     def read(self) -> QueueState:
@@ -84,14 +84,14 @@ class QueueStatistics:
         size = len(answers) // keys.PARTITIONS
         rows = [answers[start : start + size] for start in range(0, len(answers), size)]
         # From here on each column is one question, answered by every partition.
-        *lanes, processing, retrying, dead, paused, totals, durations = zip(*rows, strict=True)
-        counts, oldest = lanes[: len(_LANES)], lanes[len(_LANES) :]
+        *priorities, processing, retrying, dead, paused, totals, durations = zip(*rows, strict=True)
+        counts, oldest = priorities[: len(PRIORITIES)], priorities[len(PRIORITIES) :]
         now = seconds * 1000 + micros // 1000
-        workers = WorkerRegistry(self._client).known()
+        workers = WorkerRegistry(self._client).registered()
         return QueueState(
-            waiting=dict(zip(_LANES, map(sum, counts), strict=True)),
+            waiting=dict(zip(PRIORITIES, map(sum, counts), strict=True)),
             oldest=dict(
-                zip(_LANES, (_longest_wait(column, now) for column in oldest), strict=True)
+                zip(PRIORITIES, (_longest_wait(column, now) for column in oldest), strict=True)
             ),
             processing=sum(processing),
             retrying=sum(retrying),
@@ -108,12 +108,12 @@ class QueueStatistics:
 
 
 def _ask(pipe: Pipeline, tag: str) -> None:
-    waiting = [keys.of_partition("waiting", tag, lane) for lane in _LANES]
+    waiting = [keys.of_partition("waiting", tag, priority) for priority in PRIORITIES]
     for key in waiting:
         pipe.zcard(key)
     for key in waiting:
         pipe.zrange(key, 0, 0, withscores=True)
-    for name in ("leases", "retries", "dead"):
+    for name in ("leases", "retries", "dead_letters"):
         pipe.zcard(keys.of_partition(name, tag))
     pipe.exists(keys.of_partition("paused", tag))
     pipe.hgetall(keys.of_partition("totals", tag))

@@ -43,7 +43,7 @@ Answered = Callable[[Any], None]
 Changed = Callable[[str, "dict[str, str] | None"], None]
 
 
-def open_feeds(client: Redis) -> list[EventSubscription]:
+def open_subscriptions(client: Redis) -> list[EventSubscription]:
     """A feed for the whole store; of a cluster one for each partition, in order."""
     tags = keys.all_tags() if isinstance(client, Cluster) else keys.all_tags()[:1]
     return [EventSubscription(client, tag) for tag in tags]
@@ -77,7 +77,7 @@ class EventSubscription:
         if isinstance(self._client, Cluster):
             # The partition may have moved: that is one reason to be here again.
             self._client.refresh()
-        pool = node_of(self._client, keys.of_partition("journal", self._tag)).connection_pool
+        pool = node_of(self._client, keys.of_partition("state_log", self._tag)).connection_pool
         connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
         connection.connect()
         self._connection = connection

@@ -10,13 +10,14 @@ from common.errors import WorkerLost
 from common.job_store import keys
 from common.job_store.cluster import node_of
 from common.job_store.records import decode_wake_ups
-from common.job_store.scripts import Scripts, accept
+from common.job_store.scripts import Scripts, raise_for_code
+from common.jobs.model import PRIORITIES
 from common.jobs.transitions import JobState, sources_of
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from common.job_store.jobs import Limits, WakeUps
+    from common.job_store.jobs import Limits, WakeUpSender
 
 #: Jobs of each kind and partition in one sweep; the rest waits for the next.
 BATCH: Final = 100
@@ -25,7 +26,6 @@ BATCH: Final = 100
 LOST_AFTER: Final = 5_000
 #: The same when a worker has just died: most likely it had read what is missing.
 LOST_WITH_A_WORKER: Final = 1_000
-_LANES: Final = ("high", "normal", "low")
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Sweeper:
     """Recovers lost jobs and lost messages, promotes due retries, expires old archives."""
 
     def __init__(
-        self, client: Redis, wake_ups: WakeUps, limits: Limits, *, max_wait: float
+        self, client: Redis, wake_ups: WakeUpSender, limits: Limits, *, max_wait: float
     ) -> None:
         self._client = client
-        self._scripts = Scripts(client, messages=wake_ups.messages)
+        self._scripts = Scripts(client, template=wake_ups.template)
         self._wake_ups = wake_ups
         self._args: Mapping[str, object] = {
             "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
@@ -60,7 +60,7 @@ class Sweeper:
             "error": WorkerLost().message,
             "max_wait": round(max_wait * 1000),
         }
-        self._reached = dict.fromkeys(_LANES, 0)
+        self._reached = dict.fromkeys(PRIORITIES, 0)
 
     def sweep(
         self,
@@ -80,7 +80,7 @@ class Sweeper:
         self._look_for_empty_queues(waiting)
         args = {
             **self._args,
-            **{f"reached_{lane}": at for lane, at in self._reached.items()},
+            **{f"reached_{priority}": at for priority, at in self._reached.items()},
             "lost_after": LOST_WITH_A_WORKER if dead else LOST_AFTER,
             "dead": ",".join(dead) or None,
             "reclaim": int(reclaim),
@@ -88,14 +88,14 @@ class Sweeper:
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 self._scripts.queue(pipe, "sweep", keys.of_partition("leases", tag), args)
-            results = [accept(result)[1:] for result in pipe.execute()]
+            results = [raise_for_code(result)[1:] for result in pipe.execute()]
         totals = [0] * len(fields(SweepResult))
         for values in results:
             counts, values = values[: len(totals)], values[len(totals) :]
-            reached, hints = values[: len(_LANES)], values[len(_LANES) :]
+            reached, hints = values[: len(PRIORITIES)], values[len(PRIORITIES) :]
             totals = [total + int(count) for total, count in zip(totals, counts, strict=True)]
-            for lane, at in zip(_LANES, reached, strict=True):
-                self._reached[lane] = max(self._reached[lane], int(at))
+            for priority, at in zip(PRIORITIES, reached, strict=True):
+                self._reached[priority] = max(self._reached[priority], int(at))
             self._wake_ups.send(decode_wake_ups(hints))
         return SweepResult(*totals)
 
@@ -105,6 +105,6 @@ class Sweeper:
         # this process may be held up for any time before it acts on what it saw.
         clock: Any = node_of(self._client, keys.WORKERS).time()
         now = clock[0] * 1000 + clock[1] // 1000
-        for lane, messages in (waiting() or {}).items():
+        for priority, messages in (waiting() or {}).items():
             if not messages:
-                self._reached[lane] = max(self._reached[lane], now)
+                self._reached[priority] = max(self._reached[priority], now)

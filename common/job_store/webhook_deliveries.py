@@ -10,7 +10,7 @@ import orjson
 
 from common.errors import LeaseLost
 from common.job_store import keys
-from common.job_store.scripts import Scripts, accept
+from common.job_store.scripts import Scripts, raise_for_code
 from common.jobs import events
 from common.jobs.model import Job
 
@@ -40,7 +40,7 @@ class WebhookDelivery:
     #: 1 for the first.
     attempt: int
     #: Names this taking, so that only its holder may settle it.
-    fence: int
+    fencing_token: int
 
     @property
     def id(self) -> str:
@@ -121,12 +121,16 @@ class WebhookDeliveries:
         }
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
-                self._scripts.queue(pipe, "webhook_take", keys.of_partition("webhooks", tag), args)
-            results = [accept(result)[1:] for result in pipe.execute()]
+                self._scripts.queue(
+                    pipe, "webhook_take", keys.of_partition("webhooks_due", tag), args
+                )
+            results = [raise_for_code(result)[1:] for result in pipe.execute()]
         return [
-            WebhookDelivery(job=events.decode(job), attempt=int(attempts) + 1, fence=int(fence))
+            WebhookDelivery(
+                job=events.decode(job), attempt=int(attempts) + 1, fencing_token=int(token)
+            )
             for values in results
-            for job, attempts, fence in zip(values[::3], values[1::3], values[2::3], strict=True)
+            for job, attempts, token in zip(values[::3], values[1::3], values[2::3], strict=True)
         ]
 
     def settle(
@@ -144,7 +148,7 @@ class WebhookDeliveries:
         args = {
             "id": delivery.job.id,
             "version": delivery.job.version,
-            "fence": delivery.fence,
+            "fencing_token": delivery.fencing_token,
             "state": state,
             "delay": round(delay * 1000),
             "entry": orjson.dumps(entry).decode(),

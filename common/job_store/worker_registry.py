@@ -64,7 +64,7 @@ class WorkerRegistration:
         self._server = ""
         self._connection: int | None = None
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Say that this worker lives. Raises ``redis.exceptions.RedisError``."""
         node = node_of(self._client, keys.WORKERS)
         connection = node.client_id()
@@ -86,7 +86,7 @@ class WorkerRegistration:
         self._client.set(keys.worker(self._name), orjson.dumps(state), px=FORGET_AFTER)
         self._client.sadd(keys.WORKERS, self._name)
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         """This worker ends."""
         self._client.delete(keys.worker(self._name))
         self._client.srem(keys.WORKERS, self._name)
@@ -98,7 +98,7 @@ class WorkerRegistry:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
-    def known(self) -> list[WorkerState]:
+    def registered(self) -> list[WorkerState]:
         """The workers that were heard of lately."""
         return [state for state, _ in self._read()]
 

@@ -28,5 +28,5 @@ def event_name(job: Job) -> str:
 
 
 def decode(message: bytes | str) -> Job:
-    """The job in a published message or a journal entry: a JSON object of strings."""
+    """The job in a published message or a state log entry: a JSON object of strings."""
     return Job.from_fields(orjson.loads(message))

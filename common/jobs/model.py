@@ -19,6 +19,10 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+#: In the order in which workers take jobs.
+PRIORITIES: Final = tuple(priority.value for priority in Priority)
+
+
 class OnMissing(StrEnum):
     """What to do with a requested file that does not exist."""
 
@@ -78,11 +82,11 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to work on a job until it lapses; ``fence`` is checked on every write."""
+    """The right to work on a job until it lapses; ``fencing_token`` is checked on every write."""
 
     job_id: str
     #: Fencing token: grows with each claim, so that an older holder's writes are refused.
-    fence: int
+    fencing_token: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +95,19 @@ class WakeUp:
 
     job_id: str
     #: The broker's queue that it goes through.
-    lane: str
+    priority: str
     #: When, in milliseconds by the store's clock.
     sent: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Messages:
-    """How the store itself tells the workers: what it pushes, and where."""
+class WakeUpTemplate:
+    """What the job store's scripts need to push a wake-up onto the broker's list themselves."""
 
-    #: A wake-up, with the marks @JOB@, @LANE@ and @SENT@.
-    template: str
-    #: What the names of the broker's lists begin with; a lane is behind it.
-    queue: str
+    #: The message, with the placeholders @JOB@, @PRIORITY@ and @SENT@.
+    message: str
+    #: The list's name without its priority.
+    queue_prefix: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +137,7 @@ class Job:
     attempt: int
     max_attempts: int
     #: Fencing token of the newest lease.
-    fence: int
+    fencing_token: int
     progress: int
     total_files: int
     processed_files: int
@@ -181,7 +185,7 @@ class Job:
             on_missing=_ON_MISSING[fields["on_missing"]],
             attempt=int(get("attempt") or 0),
             max_attempts=int(fields["max_attempts"]),
-            fence=int(get("fence") or 0),
+            fencing_token=int(get("fence") or 0),
             progress=int(get("progress") or 0),
             total_files=int(fields["total_files"]),
             processed_files=int(get("processed_files") or 0),

@@ -25,7 +25,7 @@ ARTIFACT = Artifact(
     bucket="archives", key="a.zip", name="a.zip", size=22, content_type="application/zip"
 )
 
-store = connect(Settings.from_env(os.environ), patience=5).jobs
+store = connect(Settings.from_env(os.environ), timeout=5).jobs
 calls = 0
 jobs: dict[str, str] = {}
 

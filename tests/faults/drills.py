@@ -58,7 +58,7 @@ def valkey_away(house: House, outage: float) -> None:
     house.arena.s3_line.slow(15_000)
     jobs = [house.post(f"valkey-{number}") for number in range(8)]
     wait_for(lambda: house.at_work(jobs) == 8, "all at work", 30)
-    fences = [house.job(job_id).fence for job_id in jobs]
+    fences = [house.job(job_id).fencing_token for job_id in jobs]
     house.arena.system.kill_part("valkey")
     refusals: list[float] = []
     killed = time.monotonic()
@@ -81,7 +81,9 @@ def valkey_away(house: House, outage: float) -> None:
         f"{max(refusals):.2f} s; back: a job accepted after {accepted:.1f} s and done after "
         f"{ended:.1f} s, all {len(jobs)} live ones done after {time.monotonic() - back:.1f} s"
     )
-    assert [house.job(job_id).fence for job_id in jobs] == fences, "a live job was started twice"
+    assert [house.job(job_id).fencing_token for job_id in jobs] == fences, (
+        "a live job was started twice"
+    )
     assert max(refusals) < 2
     assert ended < 10
 

@@ -55,7 +55,7 @@ class Arena:
         self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
         self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
         #: Past the lines, for the referee's own eyes.
-        self.redis: Redis = open_client(self.system.redis_url, patience=60)
+        self.redis: Redis = open_client(self.system.redis_url, timeout=60)
 
     def __enter__(self) -> Self:
         self.system.start()

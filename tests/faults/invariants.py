@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import httpx
 from redis.exceptions import RedisError
 
-from common.celery_app import PRIORITIES, UPKEEP_QUEUE, UPKEEP_TASK, celery_app
+from common.celery_app import UPKEEP_QUEUE, UPKEEP_TASK, celery_app
 from common.job_store import keys
 from common.job_store.state_log import StateLog, StateLogEntry
-from common.jobs.model import Job
+from common.jobs.model import PRIORITIES, Job
 from common.jobs.transitions import TERMINAL
 from stack.sample_catalog import s3_client
 from tests.faults.clients import Posted, StreamLoop
@@ -59,26 +59,26 @@ class DeliveryOutcome:
 
 
 class FileChecksums:
-    """Follows the journal during the soak, and judges at its end."""
+    """Follows the state log during the soak, and judges at its end."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         # A group of its own, so that nothing is trimmed before it was read.
-        self._journal = StateLog(arena.redis, "referee", "referee")
-        self._journal.join()
+        self._state_log = StateLog(arena.redis, "referee", "referee")
+        self._state_log.join()
         self._take_over_at = 0.0
         self._seen: set[tuple[str, str]] = set()
         self._witness = Witness(arena.system.redis_url)
-        #: Every change of state, by job, in the journal's order.
+        #: Every change of state, by job, in the state log's order.
         self.changes: dict[str, list[Job]] = defaultdict(list)
 
     def follow(self) -> None:
-        """Read what is new in the journal; while the store is down or loads its file, nothing."""
+        """Read what is new in the state log; while the store is down or loads its file, nothing."""
         with suppress(RedisError):
             while entries := self._read():
                 for entry in entries:
                     self._note(entry)
-                self._journal.ack(entries)
+                self._state_log.ack(entries)
 
     def _note(self, entry: StateLogEntry) -> None:
         # An entry comes again where its acknowledgement was lost; ids are unique in a stream only.
@@ -88,11 +88,11 @@ class FileChecksums:
             self.changes[entry.job.id].append(entry.job)
 
     def _read(self) -> list[StateLogEntry]:
-        entries = self._journal.read(count=500)
+        entries = self._state_log.read(count=500)
         if not entries and time.monotonic() > self._take_over_at:
             # An answer that was lost on its way stays this reader's to finish.
             self._take_over_at = time.monotonic() + 2
-            entries = self._journal.take_over(idle=2_000, count=500)
+            entries = self._state_log.take_over(idle=2_000, count=500)
         return entries
 
     def all_ended(self, posted: Iterable[Posted]) -> bool:
@@ -200,10 +200,10 @@ class FileChecksums:
         redis = self._arena.redis
         names = [keys.of_partition(n, tag) for n in _IN_FLIGHT for tag in keys.all_tags()]
         names += [
-            keys.of_partition(n, tag, lane)
-            for n in ("waiting", "hinted")
+            keys.of_partition(n, tag, priority)
+            for n in ("waiting", "wake_ups_sent")
             for tag in keys.all_tags()
-            for lane in PRIORITIES
+            for priority in PRIORITIES
         ]
         for pattern in ("user:active:*", "user:inflight:*", "user:turn:*", "user:line:*"):
             names += redis.scan_iter(pattern, count=1000)

@@ -1,4 +1,4 @@
-"""PostgreSQL is killed under load: afterwards history equals the journal, row for row.
+"""PostgreSQL is killed under load: afterwards history equals the state log, row for row.
 
 OUTAGE is how long it stays away, in seconds; with ``pytest -s`` the test says what it saw.
 """
@@ -78,20 +78,20 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 @pytest.fixture
 def engine(system: System) -> Iterator[Engine]:
-    engine = open_engine(system.env["DATABASE_URL"], patience=2, size=1)
+    engine = open_engine(system.env["DATABASE_URL"], timeout=2, size=1)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
 def redis(system: System) -> Iterator[Redis]:
-    client = open_client(system.redis_url, patience=10)
+    client = open_client(system.redis_url, timeout=10)
     yield client
     client.close()
 
 
 def _journal(audit: StateLog) -> list[Job]:
-    """All changes of state that the journal holds, oldest first."""
+    """All changes of state that the state log holds, oldest first."""
     found: list[Job] = []
     while entries := audit.read(count=1_000):
         found += [entry.job for entry in entries if entry.delivery is None]
@@ -116,7 +116,7 @@ def _rows(engine: Engine) -> list[dict[str, object]]:
 def test_history_equals_the_journal_after_postgresql_was_killed(
     system: System, engine: Engine, redis: Redis
 ) -> None:
-    # A reader of its own: the journal keeps what its slowest reader has not seen.
+    # A reader of its own: the state log keeps what its slowest reader has not seen.
     audit = StateLog(redis, "audit", "audit")
     audit.join()
     posters = Posters(system.base_url)

@@ -70,7 +70,7 @@ def test_valkey_is_killed_and_the_job_at_work_is_not_started_twice(house: House)
     house.arena.system.start_part("valkey")
     house.arena.heal()
     (done,) = house.wait_for_end([job.id])
-    assert (done.attempt, done.fence) == (1, job.fence)
+    assert (done.attempt, done.fencing_token) == (1, job.fencing_token)
 
 
 def test_a_rolling_restart_costs_no_attempt(house: House) -> None:
@@ -106,7 +106,7 @@ def test_clocks_that_jump_apart_take_no_job_from_a_worker_that_lives(house: Hous
         time.sleep(3)
     house.arena.heal()
     (done,) = house.wait_for_end([job.id])
-    assert (done.attempt, done.fence) == (1, job.fence)
+    assert (done.attempt, done.fencing_token) == (1, job.fencing_token)
     assert done.completed_at
     assert 0 < done.completed_at - done.created_at < 60_000
 

@@ -13,7 +13,7 @@ from stack.services import Valkey
 
 @pytest.fixture
 def redis(valkey: Valkey) -> Iterator[Redis]:
-    client = open_client(valkey.url, patience=5)
+    client = open_client(valkey.url, timeout=5)
     client.flushall()
     yield client
     client.close()

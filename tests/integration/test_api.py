@@ -84,7 +84,7 @@ def test_a_poll_is_one_round_trip(redis: Redis, trips: list[int]) -> None:
 @pytest.fixture
 def own_store(tmp_path: Path) -> Iterator[tuple[Redis, Any]]:
     server = start_valkey(tmp_path)
-    store = open_client(server.url, patience=1.5)
+    store = open_client(server.url, timeout=1.5)
     yield store, server.process
     server.process.signal(signal.SIGCONT)
     store.close()

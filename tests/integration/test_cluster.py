@@ -10,7 +10,6 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from common.celery_app import PRIORITIES
 from common.job_store import keys
 from common.job_store.client import open_client
 from common.job_store.cluster import Cluster, uptime
@@ -20,11 +19,11 @@ from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog, backlog, forget_consumers, trim
 from common.job_store.stats import QueueStatistics
-from common.job_store.subscription import EventSubscription, open_feeds
+from common.job_store.subscription import EventSubscription, open_subscriptions
 from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
-from common.jobs.model import Failure, JobSpec
+from common.jobs.model import PRIORITIES, Failure, JobSpec
 from stack.process import wait_until
 from tests.support.valkey_topologies import Node, cluster
 from tests.unit.conftest import RecordedWakeUps
@@ -44,7 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Seq
 
 @pytest.fixture
 def redis(running: tuple[str, Sequence[Node]]) -> Iterator[Redis]:
-    client = open_client(running[0], patience=5)
+    client = open_client(running[0], timeout=5)
     client.flushall()
     yield client
     client.close()
@@ -85,24 +84,24 @@ def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(
 def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     redis: Redis, jobs: JobStore
 ) -> None:
-    journal = StateLog(redis, "group", "reader")
-    journal.join()
+    state_log = StateLog(redis, "group", "reader")
+    state_log.join()
     ids = create_all(jobs)
     failure = Failure(code="NETWORK_ERROR", message="", retryable=True)
     for job_id in ids:
         claim = jobs.claim(job_id, "worker")
         assert claim
         jobs.fail(claim.lease, failure)
-    entries = journal.read(count=1000)
+    entries = state_log.read(count=1000)
     assert sorted(e.job.id for e in entries if e.job.terminal) == sorted(ids)
     deliveries = WebhookDeliveries(redis)
     deliveries.schedule([entry for entry in entries if entry.job.terminal])
     assert backlog(redis) == {"group": len(entries)}
-    journal.ack(entries)
+    state_log.ack(entries)
     trim(redis)
     assert backlog(redis) == {"group": 0}
     assert forget_consumers(redis) == 0
-    assert journal.read(count=1000) == journal.take_over(idle=0, count=10) == []
+    assert state_log.read(count=1000) == state_log.take_over(idle=0, count=10) == []
     assert len(deliveries.take(limit=100, lease=60)) == len(ids)
     letters = DeadLetters(redis, jobs)
     page, more = letters.page(before=None, limit=15)
@@ -116,10 +115,10 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
 
 
 def test_a_worker_shows_itself_by_one_connection(running: tuple[str, Sequence[Node]]) -> None:
-    own = open_client(running[0], patience=2, own_connection=True)
-    watcher = open_client(running[0], patience=2)
-    WorkerRegistration(own, "alice", slots=4, running=lambda: ()).beat()
-    assert [worker.name for worker in WorkerRegistry(watcher).known()] == ["alice"]
+    own = open_client(running[0], timeout=2, own_connection=True)
+    watcher = open_client(running[0], timeout=2)
+    WorkerRegistration(own, "alice", slots=4, running=lambda: ()).heartbeat()
+    assert [worker.name for worker in WorkerRegistry(watcher).registered()] == ["alice"]
     time.sleep(1.6)
     assert WorkerRegistry(watcher).dead() == []
     own.close()
@@ -170,7 +169,7 @@ def _works(redis: Redis, jobs: JobStore) -> bool:
 
 
 def _watching(redis: Redis, ids: Sequence[str]) -> list[EventSubscription]:
-    feeds = open_feeds(redis)
+    feeds = open_subscriptions(redis)
     assert len(feeds) == 16
     for number, feed in enumerate(feeds):
         feed.connect()

@@ -8,9 +8,10 @@ import pytest
 from redis import Redis
 
 from common.bootstrap import same_server
-from common.celery_app import QUEUE_PREFIX, Dispatcher, celery_app
+from common.celery_app import QUEUE_PREFIX, celery_app
 from common.job_store.jobs import JobStore
 from common.jobs.model import JobSpec, Priority
+from common.wake_ups import Dispatcher
 from stack.process import wait_until
 from stack.services import Valkey
 from tests.support import rabbitmq
@@ -48,8 +49,8 @@ def test_wake_ups_travel_through_replicated_queues(
         waiting = {"high": 1, "normal": 0, "low": 1}
         wait_until(lambda: dispatcher.waiting() == waiting, "the messages", timeout=10)
         channel = connection.channel()
-        for lane, job in (("high", high), ("low", low)):
-            message = channel.basic_get(QUEUE_PREFIX + lane, no_ack=True)
+        for priority, job in (("high", high), ("low", low)):
+            message = channel.basic_get(QUEUE_PREFIX + priority, no_ack=True)
             assert message.headers["task"] == "longhaul.download"
             assert job.id in message.headers["argsrepr"]
 

@@ -10,12 +10,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.bootstrap import same_server
-from common.celery_app import PRIORITIES, QUEUE_PREFIX, Dispatcher, celery_app
+from common.celery_app import QUEUE_PREFIX, celery_app
 from common.job_store.client import open_client
 from common.job_store.jobs import JobStore
-from common.job_store.subscription import open_feeds
+from common.job_store.subscription import open_subscriptions
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
-from common.jobs.model import JobSpec
+from common.jobs.model import PRIORITIES, JobSpec
+from common.wake_ups import Dispatcher
 from stack.process import wait_until
 from tests.support.valkey_topologies import Node, sentinels
 
@@ -30,23 +31,23 @@ def consume(url: str) -> list[str]:
     """Ids of the jobs in the queues, read as a worker reads them."""
     found = []
     with celery_app(url).connection_for_read() as connection, connection.channel() as channel:
-        for lane in PRIORITIES:
-            while message := channel.basic_get(QUEUE_PREFIX + lane, no_ack=True):
+        for priority in PRIORITIES:
+            while message := channel.basic_get(QUEUE_PREFIX + priority, no_ack=True):
                 found.append(message.decode()[0][0])
     return found
 
 
 def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]]) -> None:
     url, (primary, _) = running
-    redis = open_client(url, patience=5)
+    redis = open_client(url, timeout=5)
     assert same_server(url, url)
     jobs = JobStore(redis, Dispatcher(celery_app(url), same_server=True))
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     assert consume(url) == [job.id]
-    own = open_client(url, patience=2, own_connection=True)
-    presence = WorkerRegistration(own, "worker", slots=1, running=lambda: ())
-    presence.beat()
-    (feed,) = open_feeds(redis)
+    own = open_client(url, timeout=2, own_connection=True)
+    registration = WorkerRegistration(own, "worker", slots=1, running=lambda: ())
+    registration.heartbeat()
+    (feed,) = open_subscriptions(redis)
     feed.connect()
     time.sleep(0.5)
     primary.process.kill()
@@ -56,8 +57,8 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     time.sleep(1.6)
     # The new primary never saw the worker's connection; that is no proof of death.
     assert WorkerRegistry(redis).dead() == []
-    presence.beat()
-    assert [worker.name for worker in WorkerRegistry(redis).known()] == ["worker"]
+    registration.heartbeat()
+    assert [worker.name for worker in WorkerRegistry(redis).registered()] == ["worker"]
     claim = jobs.claim(job.id, "worker")
     assert claim
     jobs.hand_back(claim.lease)

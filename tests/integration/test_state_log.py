@@ -1,17 +1,18 @@
-"""The journal tells each group every change of state at least once."""
+"""The state log tells each group every change of state at least once."""
 
 from __future__ import annotations
 
 import pytest
 from redis import Redis
 
-from common.celery_app import Dispatcher, celery_app
+from common.celery_app import celery_app
 from common.job_store import keys
 from common.job_store import state_log as journal_module
 from common.job_store.jobs import JobStore
 from common.job_store.state_log import StateLog, trim
 from common.jobs.model import JobSpec
 from common.jobs.transitions import JobState
+from common.wake_ups import Dispatcher
 from stack.services import Valkey
 
 
@@ -20,8 +21,8 @@ def jobs(valkey: Valkey, redis: Redis) -> JobStore:
     return JobStore(redis, Dispatcher(celery_app(valkey.url), same_server=True))
 
 
-def changes(journal: StateLog) -> list[tuple[str, JobState]]:
-    return [(entry.job.user, entry.job.status) for entry in journal.read(count=10)]
+def changes(state_log: StateLog) -> list[tuple[str, JobState]]:
+    return [(entry.job.user, entry.job.status) for entry in state_log.read(count=10)]
 
 
 def test_every_group_gets_every_change(jobs: JobStore, redis: Redis) -> None:
@@ -53,7 +54,7 @@ def test_trim_keeps_what_the_slowest_group_still_needs(
     fast, slow = StateLog(redis, "fast", "a"), StateLog(redis, "slow", "a")
     fast.join()
     slow.join()
-    stream = keys.of_partition("journal", keys.tag_of_user("alice"))
+    stream = keys.of_partition("state_log", keys.tag_of_user("alice"))
     for number in range(3):
         jobs.create("alice", JobSpec(file_ids=(number,)))
     fast.ack(fast.read(count=10))
@@ -73,7 +74,7 @@ def test_a_journal_without_readers_is_bounded(
     for number in range(5):
         jobs.create("alice", JobSpec(file_ids=(number,)))
     trim(redis)
-    assert redis.xlen(keys.of_partition("journal", keys.tag_of_user("alice"))) == 2
+    assert redis.xlen(keys.of_partition("state_log", keys.tag_of_user("alice"))) == 2
 
 
 def _exact(xtrim):  # type: ignore[no-untyped-def]

@@ -9,14 +9,15 @@ import orjson
 import pytest
 from redis import Redis
 
-from common.celery_app import PRIORITIES, QUEUE_PREFIX, Dispatcher, celery_app
+from common.celery_app import QUEUE_PREFIX, celery_app
 from common.errors import LeaseLost
 from common.job_store import keys
 from common.job_store import sweeper as sweeper_module
 from common.job_store.jobs import Claim, JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.sweeper import Sweeper
-from common.jobs.model import Artifact, JobSpec, Priority, Progress, WakeUp
+from common.jobs.model import PRIORITIES, Artifact, JobSpec, Priority, Progress, WakeUp
+from common.wake_ups import Dispatcher
 from stack.services import Valkey
 
 JOBS = 10_000
@@ -58,11 +59,11 @@ class House:
 
     def read(self) -> WakeUp | None:
         """The next message, as a worker's consumer gets it."""
-        for lane in PRIORITIES:
-            message = self.redis.rpop(QUEUE_PREFIX + lane)
+        for priority in PRIORITIES:
+            message = self.redis.rpop(QUEUE_PREFIX + priority)
             if message is not None:
-                (job_id, lane, sent), *_ = orjson.loads(orjson.loads(message)["body"])
-                return WakeUp(job_id=job_id, lane=lane, sent=int(sent))
+                (job_id, priority, sent), *_ = orjson.loads(orjson.loads(message)["body"])
+                return WakeUp(job_id=job_id, priority=priority, sent=int(sent))
         return None
 
     def run(self, wake_up: WakeUp) -> Claim | None:
@@ -73,13 +74,13 @@ class House:
         return claim
 
     def messages(self) -> int:
-        return sum(self.redis.llen(QUEUE_PREFIX + lane) for lane in PRIORITIES)
+        return sum(self.redis.llen(QUEUE_PREFIX + priority) for priority in PRIORITIES)
 
     def waiting(self) -> int:
         return sum(
-            self.redis.zcard(keys.of_partition("waiting", tag, lane))
+            self.redis.zcard(keys.of_partition("waiting", tag, priority))
             for tag in keys.all_tags()
-            for lane in PRIORITIES
+            for priority in PRIORITIES
         )
 
 

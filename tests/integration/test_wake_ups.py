@@ -7,9 +7,10 @@ from typing import Any
 from kombu import Connection
 from redis import Redis
 
-from common.celery_app import DOWNLOAD_TASK, PRIORITIES, Dispatcher, celery_app
+from common.celery_app import DOWNLOAD_TASK, celery_app
 from common.job_store.jobs import JobStore
-from common.jobs.model import JobSpec, WakeUp
+from common.jobs.model import PRIORITIES, JobSpec, WakeUp
+from common.wake_ups import Dispatcher
 from stack.services import Valkey
 
 
@@ -29,7 +30,7 @@ def test_the_scripts_message_is_read_like_one_that_celery_sent(
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     ours = received(valkey.url, "longhaul.normal")
 
-    sent = WakeUp(job_id=job.id, lane="normal", sent=job.created_at)
+    sent = WakeUp(job_id=job.id, priority="normal", sent=job.created_at)
     Dispatcher(app, same_server=False).send([sent])
     celerys = received(valkey.url, "longhaul.normal")
 
@@ -60,7 +61,7 @@ def test_nothing_is_noted_of_a_message_that_a_worker_has_in_hand(
 
 def test_a_message_that_celery_sends_goes_to_its_lane_only(valkey: Valkey, redis: Redis) -> None:
     dispatcher = Dispatcher(celery_app(valkey.url), same_server=False)
-    dispatcher.send([WakeUp(job_id="some-job", lane="high", sent=0)])
+    dispatcher.send([WakeUp(job_id="some-job", priority="high", sent=0)])
     assert dispatcher.waiting() == {"high": 1, "normal": 0, "low": 0}
 
 

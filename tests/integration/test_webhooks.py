@@ -11,12 +11,13 @@ import pytest
 from redis import Redis
 from standardwebhooks import Webhook
 
-from common.celery_app import Dispatcher, celery_app
+from common.celery_app import celery_app
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.job_store.state_log import StateLog
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.jobs.model import Job, JobSpec
+from common.wake_ups import Dispatcher
 from stack.process import wait_until
 from stack.services import Valkey
 from tests.support.webhook_receiver import Receiver, running
@@ -143,7 +144,7 @@ def test_many_workers_deliver_each_webhook_once(
         thread.stop()
     ids = [post.headers["webhook-id"] for post in receiver.posts]
     assert sorted(ids) == sorted(f"msg_{job.id}_{job.version}" for job in ended)
-    due = [keys.of_partition("webhooks", tag) for tag in keys.all_tags()]
+    due = [keys.of_partition("webhooks_due", tag) for tag in keys.all_tags()]
     assert redis.exists(*due) == 0
 
 

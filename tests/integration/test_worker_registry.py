@@ -19,7 +19,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worker(valkey: Valkey, name: str) -> tuple[Redis, WorkerRegistration]:
-    client = open_client(valkey.url, patience=2, own_connection=True)
+    client = open_client(valkey.url, timeout=2, own_connection=True)
     return client, WorkerRegistration(client, name, slots=4, running=lambda: ("job",))
 
 
@@ -27,18 +27,18 @@ def test_a_worker_is_known_from_its_first_beat_until_it_leaves(
     valkey: Valkey, redis: Redis
 ) -> None:
     client, alice = worker(valkey, "alice")
-    alice.beat()
-    assert [(w.name, w.slots, w.running) for w in WorkerRegistry(redis).known()] == [
+    alice.heartbeat()
+    assert [(w.name, w.slots, w.running) for w in WorkerRegistry(redis).registered()] == [
         ("alice", 4, ("job",))
     ]
-    alice.leave()
-    assert WorkerRegistry(redis).known() == []
+    alice.deregister()
+    assert WorkerRegistry(redis).registered() == []
     client.close()
 
 
 def test_a_silent_worker_with_a_connection_is_not_dead(valkey: Valkey, redis: Redis) -> None:
     client, alice = worker(valkey, "alice")
-    alice.beat()
+    alice.heartbeat()
     time.sleep(0.1)
     assert WorkerRegistry(redis).dead() == []
     client.close()

@@ -18,7 +18,7 @@ class RecordedWakeUps:
     """Keeps the hints that the scripts hand out, as where the broker is another server."""
 
     def __init__(self) -> None:
-        self.messages = None
+        self.template = None
         self.wake_ups: list[WakeUp] = []
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
@@ -26,7 +26,7 @@ class RecordedWakeUps:
 
     @property
     def sent(self) -> list[tuple[str, str]]:
-        return [(wake_up.job_id, wake_up.lane) for wake_up in self.wake_ups]
+        return [(wake_up.job_id, wake_up.priority) for wake_up in self.wake_ups]
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""The journal's reader that keeps history in PostgreSQL.
+"""The state log's reader that keeps history in PostgreSQL.
 
 Entries are read, written in one transaction, then acknowledged. Whatever dies in between, they are
 read again, and the tables take each (job id, version) once. While PostgreSQL is away nothing more
-is read; the journal holds what comes (``common.job_store.state_log.BOUND``).
+is read; the state log holds what comes (``common.job_store.state_log.BOUND``).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Recorder:
 
     def __init__(
         self,
-        journal: StateLog,
+        state_log: StateLog,
         writer: HistoryWriter,
         queries: JobQueries,
         *,
@@ -85,7 +85,7 @@ class Recorder:
 
         ``recorded`` hears of how many entries each transaction kept.
         """
-        self._journal = journal
+        self._state_log = state_log
         self._writer = writer
         self._queries = queries
         self._migrate = migrate
@@ -124,7 +124,7 @@ class Recorder:
             self._held = self._next_entries()
         if self._held:
             self._keep(self._held)
-            self._journal.ack(self._held)
+            self._state_log.ack(self._held)
             self._recorded(len(self._held))
             self._held = []
         self._forget_old()
@@ -132,18 +132,18 @@ class Recorder:
     def _prepare(self) -> None:
         if self._ready:
             return
-        # First of all: from now on the journal keeps what this group has not read.
-        self._journal.join()
+        # First of all: from now on the state log keeps what this group has not read.
+        self._state_log.join()
         self._migrate()
         self._ready = True
 
     def _next_entries(self) -> list[StateLogEntry]:
         if time.monotonic() >= self._take_over_at:
             self._take_over_at = time.monotonic() + TAKE_OVER_EVERY
-            self._journal.forget_gone(idle=GONE)
-            if abandoned := self._journal.take_over(idle=ABANDONED, count=BATCH):
+            self._state_log.forget_gone(idle=GONE)
+            if abandoned := self._state_log.take_over(idle=ABANDONED, count=BATCH):
                 return abandoned
-        return self._journal.read(count=BATCH, block=BLOCK)
+        return self._state_log.read(count=BATCH, block=BLOCK)
 
     def _keep(self, entries: Sequence[StateLogEntry]) -> None:
         changes = [self._change(entry) for entry in entries]

@@ -17,13 +17,13 @@ from worker import metrics
 if TYPE_CHECKING:
     from redis import Redis
 
-    from common.celery_app import Dispatcher
     from common.job_store.sweeper import Sweeper
     from common.job_store.worker_registry import WorkerRegistry
+    from common.wake_ups import Dispatcher
 
 #: An answer that took so long means that nobody could renew a lease meanwhile, seconds.
 HUNG: Final = 2.0
-#: Seconds between looks at what every reader of the journal has done with.
+#: Seconds between looks at what every reader of the state log has done with.
 TRIM_EVERY: Final = 60.0
 
 log = structlog.get_logger(__name__)

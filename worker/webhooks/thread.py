@@ -1,4 +1,4 @@
-"""The thread that turns the journal into webhooks and delivers those that are due."""
+"""The thread that turns the state log into webhooks and delivers those that are due."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from common.job_store.webhook_deliveries import WebhookDeliveries, WebhookDelivery
     from worker.webhooks.sender import WebhookSender
 
-#: Seconds between two looks at the journal and at what is due.
+#: Seconds between two looks at the state log and at what is due.
 INTERVAL: Final = 0.5
 #: Posts of this process at the same time; each may last 15 s.
 WIDTH: Final = 8
@@ -39,10 +39,10 @@ class WebhookThread:
     """Runs in every worker process; any number may run at once."""
 
     def __init__(
-        self, journal: StateLog, deliveries: WebhookDeliveries, courier: WebhookSender
+        self, state_log: StateLog, deliveries: WebhookDeliveries, courier: WebhookSender
     ) -> None:
-        """``journal`` is read as the group for webhooks."""
-        self._journal = journal
+        """``state_log`` is read as the group for webhooks."""
+        self._state_log = state_log
         self._deliveries = deliveries
         self._courier = courier
         self._posts = ThreadPoolExecutor(WIDTH, thread_name_prefix="webhook")
@@ -74,13 +74,13 @@ class WebhookThread:
                     log.exception("webhooks broke")
 
     def schedule(self) -> None:
-        """Make a delivery of each terminal state that the journal tells of."""
+        """Make a delivery of each terminal state that the state log tells of."""
         if not self._joined:
-            self._journal.join()
+            self._state_log.join()
             self._joined = True
-        self._schedule(self._journal.read(count=100))
+        self._schedule(self._state_log.read(count=100))
         if time.monotonic() >= self._take_over_at:
-            self._schedule(self._journal.take_over(idle=round(TAKE_OVER_AFTER * 1000), count=100))
+            self._schedule(self._state_log.take_over(idle=round(TAKE_OVER_AFTER * 1000), count=100))
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[StateLogEntry]) -> None:
@@ -91,7 +91,7 @@ class WebhookThread:
         if wanted:
             self._deliveries.schedule(wanted)
         if entries:
-            self._journal.ack(entries)
+            self._state_log.ack(entries)
 
     def deliver(self) -> None:
         """Start posting what is due, unless all hands are busy."""

@@ -9,9 +9,9 @@
 
 -- Read is read, even if it comes to nothing: what was sent before this wake-up has been read too.
 if args.sent then
-  local reached = redis.call('HGET', key.reached(), args.lane) or '0'
+  local reached = redis.call('HGET', key.reached(), args.priority) or '0'
   if tonumber(args.sent) > tonumber(reached) then
-    redis.call('HSET', key.reached(), args.lane, args.sent)
+    redis.call('HSET', key.reached(), args.priority, args.sent)
   end
 end
 

@@ -59,6 +59,6 @@ redis.call('HSET', key.status(id), 'version', '1', 'created_at', moment, 'update
   unpack(ARGV, first_field))
 local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. moment
   .. '","updated_at":"' .. moment .. '"}'
-redis.call('XADD', key.journal(), '*', 'job', snapshot)
+redis.call('XADD', key.state_log(), '*', 'job', snapshot)
 hint(id, user, fields.lane)
 return {'CREATED', hits, snapshot, unpack(hints)}

@@ -8,10 +8,10 @@
 
 local job = load(args.id)
 -- The client library sends again when an answer is lost: the word was taken already.
-if job and job.status == fields.status and job.fence == args.fence then
+if job and job.status == fields.status and job.fence == args.fencing_token then
   return {'FINISHED', cjson.encode(job)}
 end
-if not job or not among(job.status, args.allowed) or job.fence ~= args.fence then return {'LOST'} end
+if not job or not among(job.status, args.allowed) or job.fence ~= args.fencing_token then return {'LOST'} end
 if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do
     redis.call('HSET', key.files(args.id), file_id, report)

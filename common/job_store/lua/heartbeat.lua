@@ -8,7 +8,7 @@
 
 local state = redis.call('HMGET', key.status(args.id), 'status', 'fence')
 if state[1] == 'cancelled' then return {'CANCEL'} end
-if state[1] ~= 'processing' or state[2] ~= args.fence then return {'GONE'} end
+if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'GONE'} end
 redis.call('ZADD', key.leases(), text(now + tonumber(args.lease)), args.id)
 if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do

@@ -8,10 +8,10 @@
 
 local job = load(args.id)
 -- The client library sends again when an answer is lost: the job is back in the queue already.
-if job and job.status == 'queued' and job.fence == args.fence then
+if job and job.status == 'queued' and job.fence == args.fencing_token then
   return {'QUEUED', cjson.encode(job)}
 end
-if not job or not among(job.status, args.allowed) or job.fence ~= args.fence then return {'LOST'} end
+if not job or not among(job.status, args.allowed) or job.fence ~= args.fencing_token then return {'LOST'} end
 if args.counts == '1' then
   note_attempt(job, fields)
 else

@@ -15,7 +15,7 @@ end
 if redis.call('HLEN', key.user_active(job.user)) >= tonumber(args.max_active) then
   return {'TOO_MANY'}
 end
-redis.call('ZREM', key.dead(), id)
+redis.call('ZREM', key.dead_letters(), id)
 redis.call('ZREM', key.expiring(), id)
 -- The same request may have made another job since: then this one stands under its own id.
 if redis.call('HSETNX', key.user_active(job.user), job.digest, id) == 0 then

@@ -2,7 +2,7 @@
 -- Everything that is due in one partition. Idempotent: any number of workers may call it.
 -- Input: args.allowed (states from which a job goes back to the queue), limit (jobs per kind),
 --        job_ttl (ms), error (message for a lost worker), reclaim ('0': believe every lease, for
---        the store itself was away), dead (workers that died, by commas), max_wait (ms in one lane),
+--        the store itself was away), dead (workers that died, by commas), max_wait (ms in one priority),
 --        lost_after (ms by which a hint must have been overtaken to count as lost),
 --        reached_high, reached_normal, reached_low (ms: what was sent before has been read from
 --        the broker's queue)
@@ -57,20 +57,20 @@ end
 
 -- The broker's queues are first in, first out: a hint that is older than one already read was
 -- overtaken, so its message is gone.
-local function resend(lane)
-  local latest = tonumber(args['reached_' .. lane]) - tonumber(args.lost_after)
-  for _, id in ipairs(due(key.hinted(lane), text(latest))) do
-    send(id, lane)
+local function resend(priority)
+  local latest = tonumber(args['reached_' .. priority]) - tonumber(args.lost_after)
+  for _, id in ipairs(due(key.wake_ups_sent(priority), text(latest))) do
+    send(id, priority)
     resent = resent + 1
   end
 end
 
--- Jobs that waited long enough move on to the next better lane, so that none starves for ever.
-local function age(lane, better)
-  for _, id in ipairs(due(key.waiting(lane), text(now - tonumber(args.max_wait)), AGED_AT_ONCE)) do
+-- Jobs that waited long enough move on to the next better priority, so that none starves for ever.
+local function age(priority, better)
+  for _, id in ipairs(due(key.waiting(priority), text(now - tonumber(args.max_wait)), AGED_AT_ONCE)) do
     local user = redis.call('HGET', key.status(id), 'user')
-    retract(id, lane)
-    step_back(id, user, lane)
+    retract(id, priority)
+    step_back(id, user, priority)
     redis.call('HSET', key.status(id), 'lane', better)
     hint(id, user, better)
   end
@@ -91,7 +91,7 @@ for _, id in ipairs(due(key.expiring(), moment)) do expire(id) end
 -- Nobody may begin a job of a paused queue, so nobody is woken either.
 if redis.call('EXISTS', key.paused()) == 0 then
   for _, id in ipairs(due(key.retries(), moment)) do promote(id) end
-  for _, lane in ipairs({'high', 'normal', 'low'}) do resend(lane) end
+  for _, priority in ipairs({'high', 'normal', 'low'}) do resend(priority) end
   age('normal', 'high')
   age('low', 'normal')
 end

@@ -1,4 +1,4 @@
-"""The journal on a real Valkey and its history on a real PostgreSQL, both emptied for each test."""
+"""The state log on a real Valkey and its history on a real PostgreSQL, both emptied for each test."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, delete
 
-from common.celery_app import Dispatcher, celery_app
+from common.celery_app import celery_app
 from common.history import HistoryReader, HistoryWriter, migrate, open_engine
 from common.history.tables import JOBS
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog
+from common.wake_ups import Dispatcher
 from stack.postgres import Postgres
 from stack.services import Valkey
 from worker.maintenance.history_recorder import Recorder
@@ -21,7 +22,7 @@ from worker.maintenance.history_recorder import Recorder
 
 @pytest.fixture
 def engine(postgres: Postgres) -> Iterator[Engine]:
-    engine = open_engine(postgres.url, patience=5, size=4)
+    engine = open_engine(postgres.url, timeout=5, size=4)
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(delete(JOBS))

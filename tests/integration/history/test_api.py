@@ -80,7 +80,7 @@ def test_the_store_is_right_where_history_lags_behind(
 def test_a_list_does_without_history_that_is_away(
     redis: Redis, jobs: JobStore, postgres: Postgres
 ) -> None:
-    away = open_engine(f"postgresql://longhaul@127.0.0.1:{free_port()}/x", patience=1, size=1)
+    away = open_engine(f"postgresql://longhaul@127.0.0.1:{free_port()}/x", timeout=1, size=1)
     client = client_on(redis, away)
     finished = run(jobs)
     assert listed(client)[0] == [finished.id]

@@ -72,4 +72,4 @@ def test_the_hours_count_what_happened_in_each(
 
 
 def test_a_job_that_was_never_recorded_has_no_dossier(reader: HistoryReader) -> None:
-    assert reader.dossier("00000000-0000-4000-8000-000000000000") is None
+    assert reader.job_record("00000000-0000-4000-8000-000000000000") is None

@@ -71,7 +71,7 @@ def test_a_job_is_kept_with_all_its_changes_attempts_and_files(
 ) -> None:
     finished = run(jobs)
     recorder.step()
-    dossier = reader.dossier(finished.id)
+    dossier = reader.job_record(finished.id)
     assert dossier is not None
     assert dossier.job == JobQueries(redis).get(finished.id)
     assert [change["status"] for change in dossier.changes] == [
@@ -92,11 +92,11 @@ def test_a_job_is_kept_with_all_its_changes_attempts_and_files(
 def test_changes_that_come_twice_and_in_any_order_leave_the_same_rows(
     jobs: JobStore, engine: Engine, redis: Redis
 ) -> None:
-    journal = StateLog(redis, "audit", "a")
-    journal.join()
+    state_log = StateLog(redis, "audit", "a")
+    state_log.join()
     run(jobs, user="alice")
     run(jobs, user="bob")
-    changes = [Change(job=entry.job, files=(DONE,)) for entry in journal.read(count=100)]
+    changes = [Change(job=entry.job, files=(DONE,)) for entry in state_log.read(count=100)]
     writer = HistoryWriter(engine)
     writer.record(changes)
     expected = {table: rows(engine, table) for table in (JOBS, CHANGES, ATTEMPTS)}
@@ -148,10 +148,10 @@ def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
     unfinished = jobs.create("bob", JobSpec(file_ids=(9,))).job
     recorder.step()
     writer = HistoryWriter(engine)
-    assert writer.forget(timedelta(days=1)) == 0
+    assert writer.delete_old(timedelta(days=1)) == 0
     with engine.begin() as connection:
         connection.execute(update(JOBS).values(updated_at=func.now() - timedelta(days=2)))
-    assert writer.forget(timedelta(days=1)) == 1
+    assert writer.delete_old(timedelta(days=1)) == 1
     assert [row["id"] for row in rows(engine, JOBS)] == [unfinished.id]
     assert finished.id not in {row["job_id"] for row in rows(engine, FILES) + rows(engine, CHANGES)}
 
@@ -167,7 +167,7 @@ def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
         if worker == "w1":
             jobs.restart(job.id)
     recorder.step()
-    dossier = reader.dossier(job.id)
+    dossier = reader.job_record(job.id)
     assert dossier is not None
     assert [(row["attempt"], row["worker"], row["outcome"]) for row in dossier.attempts] == [
         (1, "w1", "failed"),
@@ -189,7 +189,7 @@ def test_attempts_to_deliver_webhooks_are_kept(
         entry = DeliveryAttempt(attempt=attempt, at=1_700_000_000_000, duration_ms=5, status=status)
         assert deliveries.settle(taken, state, entry)
     recorder.step()
-    dossier = reader.dossier(job.id)
+    dossier = reader.job_record(job.id)
     assert dossier is not None
     assert [(row["attempt"], row["http_status"], row["state"]) for row in dossier.deliveries] == [
         (1, 500, "pending"),

@@ -20,9 +20,9 @@ from tests.support.live_api import Api, running
 class NoWakeUps:
     """There are no workers."""
 
-    messages = None
+    template = None
 
-    def send(self, hints: object) -> None:
+    def send(self, wake_ups: object) -> None:
         """Nobody to tell."""
 
 
@@ -35,7 +35,7 @@ def api(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ap
 
 @pytest.fixture
 def redis(valkey: Valkey) -> Iterator[Redis]:
-    client = open_client(valkey.url, patience=5)
+    client = open_client(valkey.url, timeout=5)
     yield client
     client.close()
 

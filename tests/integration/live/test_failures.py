@@ -34,7 +34,7 @@ def test_stream_outlives_a_restart_of_the_store_and_hears_what_happened_meanwhil
 ) -> None:
     api = Api(own_valkey.url, tmp_path / "log", HEARTBEAT_INTERVAL=1)
     with running(api):
-        jobs = store(open_client(own_valkey.url, patience=5))
+        jobs = store(open_client(own_valkey.url, timeout=5))
         job = make_job(jobs)
         with api.watch(job.id) as watch, ThreadPoolExecutor(1) as pool:
             assert watch.next().name == "connected"
@@ -53,7 +53,7 @@ def test_while_the_store_is_down_streams_stay_open_and_new_ones_are_refused(
 ) -> None:
     api = Api(own_valkey.url, tmp_path / "log", HEARTBEAT_INTERVAL=1)
     with running(api):
-        jobs = store(open_client(own_valkey.url, patience=5))
+        jobs = store(open_client(own_valkey.url, timeout=5))
         job, other = make_job(jobs), make_job(jobs)
         time.sleep(1.5)
         with api.watch(job.id) as watch:
@@ -66,7 +66,7 @@ def test_while_the_store_is_down_streams_stay_open_and_new_ones_are_refused(
             assert int(headers["Retry-After"]) >= 1
             assert watch.socket.recv(100).startswith(b":")
             again = start_valkey(tmp_path / "valkey", port=own_valkey.port)
-            store(open_client(own_valkey.url, patience=5)).cancel(job.id)
+            store(open_client(own_valkey.url, timeout=5)).cancel(job.id)
             assert list(watch)[-1].name == "cancelled"
         again.process.stop()
 
@@ -74,7 +74,7 @@ def test_while_the_store_is_down_streams_stay_open_and_new_ones_are_refused(
 def test_store_that_hangs_is_noticed_and_left(own_valkey: Valkey, tmp_path: Path) -> None:
     api = Api(own_valkey.url, tmp_path / "log", HEARTBEAT_INTERVAL=1)
     with running(api):
-        jobs = store(open_client(own_valkey.url, patience=5))
+        jobs = store(open_client(own_valkey.url, timeout=5))
         job = make_job(jobs)
         with api.watch(job.id) as watch:
             watch.next()
@@ -239,7 +239,7 @@ def test_garbage_on_the_channel_harms_nobody(
     from common.job_store import keys
 
     job = new_job()
-    client = open_client(valkey.url, patience=5)
+    client = open_client(valkey.url, timeout=5)
     with api.watch(job.id) as watch:
         watch.next()
         for garbage in ("", "not json", "[]", "{}", '{"version":"x"}', '{"version":"99"}', "\0"):

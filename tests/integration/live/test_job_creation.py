@@ -62,7 +62,7 @@ def test_many_at_once_get_a_job_each_and_the_same_request_one(api: Api) -> None:
 def test_scripts_are_loaded_again_when_the_store_forgot_them(
     own_api: Api, own_valkey: Valkey
 ) -> None:
-    client: Redis = open_client(own_valkey.url, patience=2)
+    client: Redis = open_client(own_valkey.url, timeout=2)
     for number in (1, 2, 3):
         client.script_flush()
         assert ask(own_api, number)[0] == 202

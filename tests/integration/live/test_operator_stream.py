@@ -45,7 +45,7 @@ def look(api: Api, timeout: float = 5) -> Any:
 def test_a_stream_begins_with_the_overview_and_tells_changes_within_two_seconds(
     api: Api, valkey: Valkey, jobs: JobStore
 ) -> None:
-    client = open_client(valkey.url, patience=2, own_connection=True)
+    client = open_client(valkey.url, timeout=2, own_connection=True)
     with look(api) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
         told = iter(Overviews(answer))
@@ -59,7 +59,7 @@ def test_a_stream_begins_with_the_overview_and_tells_changes_within_two_seconds(
         assert claim is not None
         WorkerRegistration(
             client, "worker-of-the-test", slots=2, running=lambda: (job.id,), host="here"
-        ).beat()
+        ).heartbeat()
         fleet = next(t["workers"] for t in told if t["workers"])
         assert [at_hand["jobId"] for worker in fleet for at_hand in worker["jobs"]] == [job.id]
         jobs.fail(claim.lease, BROKEN)

@@ -21,7 +21,7 @@ def test_streams_of_all_partitions_are_heard_on_a_cluster(tmp_path: Path) -> Non
         # Celery cannot use a cluster.
         running(Api(url, tmp_path / "log", BROKER_URL="redis://127.0.0.1:1")) as api,
     ):
-        jobs = store(open_client(url, patience=5))
+        jobs = store(open_client(url, timeout=5))
         made = [jobs.create(f"user-{n}", JobSpec(file_ids=(n + 1,))).job.id for n in range(40)]
         assert len({job_id[1] for job_id in made}) > 8
         watches = [api.watch(job_id) for job_id in made]
@@ -46,7 +46,7 @@ def test_stream_goes_on_after_a_failover(tmp_path: Path) -> None:
         sentinels(tmp_path / "nodes") as (url, (first, _)),
         running(Api(url, tmp_path / "log", HEARTBEAT_INTERVAL=1)) as api,
     ):
-        jobs = store(open_client(url, patience=20))
+        jobs = store(open_client(url, timeout=20))
         job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
         first.client.execute_command("WAIT", 1, 2000)
         with api.watch(job_id, timeout=40) as watch:

@@ -42,7 +42,7 @@ def test_the_queue_is_told_by_priority(
         jobs.create(f"user-{number}", JobSpec(file_ids=(1,), priority=priority))
     worker.complete(jobs.create("alice", JobSpec(file_ids=(2,))).job.id)
     worker.claim(jobs.create("alice", JobSpec(file_ids=(3,))).job.id)
-    WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).beat()
+    WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).heartbeat()
     StateLog(redis, "history", "h").join()
     found = figures(client.get("/metrics").text)
     assert found["longhaul_store_up",] == 1

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from common.job_store.failed_jobs import Failures
+from common.job_store.failed_jobs import FailedJobs
 from common.job_store.jobs import JobStore
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from tests.unit.api.conftest import Worker
@@ -25,7 +25,7 @@ def _no_info(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show(redis: Redis, name: str) -> None:
-    WorkerRegistration(redis, name, slots=4, running=lambda: (), host="east").beat()
+    WorkerRegistration(redis, name, slots=4, running=lambda: (), host="east").heartbeat()
 
 
 def test_workers_are_told_with_the_progress_of_their_jobs(
@@ -62,7 +62,7 @@ def test_a_worker_of_another_release_is_understood(redis: Redis) -> None:
     said = '"server":"s","connection":1,"slots":2,"running":[]'
     redis.set("worker:{workers}:older", f'{{"name":"older",{said}}}', px=9_000)
     redis.set("worker:{workers}:newer", f'{{"name":"newer","mood":"good",{said}}}', px=9_000)
-    assert [(w.name, w.since) for w in WorkerRegistry(redis).known()] == [
+    assert [(w.name, w.since) for w in WorkerRegistry(redis).registered()] == [
         ("newer", None),
         ("older", None),
     ]
@@ -100,7 +100,7 @@ def test_of_each_partition_fifty_failures_are_kept(
         worker.fail(post(file_ids=[number]).json["jobId"])
     (key,) = redis.keys("jobs:failures:*")
     assert redis.zcard(key) == 50
-    assert len(Failures(redis).newest(100)) == 50
+    assert len(FailedJobs(redis).newest(100)) == 50
 
 
 def test_the_overview_tells_the_figures_of_the_queue(

@@ -115,7 +115,7 @@ CALLS = [
 @pytest.mark.parametrize("kind", ["hung_port", "closed_port"])
 def test_a_job_store_that_is_away_is_answered_with_503_in_time(request, kind, storage):
     port = request.getfixturevalue(kind)
-    store = open_client(f"redis://127.0.0.1:{port}/0", patience=1.5)
+    store = open_client(f"redis://127.0.0.1:{port}/0", timeout=1.5)
     client = client_of(store, storage)
     for method, path, options in CALLS:
         begun = time.monotonic()
@@ -128,7 +128,7 @@ def test_a_job_store_that_is_away_is_answered_with_503_in_time(request, kind, st
 
 
 def test_the_rest_is_served_while_the_job_store_is_away(closed_port, storage):
-    store = open_client(f"redis://127.0.0.1:{closed_port}/0", patience=1.5)
+    store = open_client(f"redis://127.0.0.1:{closed_port}/0", timeout=1.5)
     client = client_of(store, storage)
     for path in ("/", "/docs", "/openapi.json", "/health/live", "/metrics"):
         assert client.get(path).status_code == 200

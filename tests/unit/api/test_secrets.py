@@ -1,4 +1,4 @@
-"""No secret leaves by a log, an error, a metric or the journal, however a request goes wrong."""
+"""No secret leaves by a log, an error, a metric or the state log, however a request goes wrong."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def test_no_secret_gets_out(
     monkeypatch.setattr(queries, "get", explode)
     bodies.append(client.get(f"/v1/download/status/{job}", headers=good).data)
     bodies.append(client.get("/metrics").data)
-    journal = redis.xrange(keys.of_partition("journal", keys.tag_of_job(job)))
+    state_log = redis.xrange(keys.of_partition("state_log", keys.tag_of_job(job)))
     logs = capfd.readouterr().err
     assert "RuntimeError" in logs
-    everything = logs + repr(bodies) + repr(journal)
+    everything = logs + repr(bodies) + repr(state_log)
     for secret in (*SECRETS.values(), "the-database-password", token, ticket):
         assert secret not in everything

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.callback_urls import CallbackRefused, check_callback_url, is_public
+from common.callback_urls import CallbackUrlRejected, check_callback_url, is_public
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 
@@ -58,12 +58,12 @@ def test_a_url_of_a_public_host_is_accepted(url: str) -> None:
     ],
 )
 def test_a_url_that_is_plainly_wrong_or_private_is_refused(url: str) -> None:
-    with pytest.raises(CallbackRefused):
+    with pytest.raises(CallbackUrlRejected):
         check_callback_url(url)
 
 
 def test_an_intranet_may_allow_its_own_hosts_but_no_nonsense() -> None:
     check_callback_url("http://127.0.0.1:8000/hook", allow_private=True)
     check_callback_url("http://backend/hook", allow_private=True)
-    with pytest.raises(CallbackRefused):
+    with pytest.raises(CallbackUrlRejected):
         check_callback_url("file:///etc/passwd", allow_private=True)

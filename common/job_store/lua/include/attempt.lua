@@ -32,6 +32,6 @@ end
 
 local function fail_for_good(job, set)
   set.status = 'failed'
-  if set.retryable == '1' then redis.call('ZADD', key.dead(), moment, job.id) end
+  if set.retryable == '1' then redis.call('ZADD', key.dead_letters(), moment, job.id) end
   return settle(job, set)
 end

@@ -14,6 +14,6 @@ local function change(id, set)
   redis.call('HINCRBY', name, 'version', 1)
   local snapshot = cjson.encode(load(id))
   redis.call('PUBLISH', key.events(id), snapshot)
-  if set.status then redis.call('XADD', key.journal(), '*', 'job', snapshot) end
+  if set.status then redis.call('XADD', key.state_log(), '*', 'job', snapshot) end
   return snapshot
 end

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from werkzeug.test import Client
 
 from api.dependencies import EXTENSION, FileIdLimits
-from api.fast_path.initiate import InitiateFastPath, plain_spec
+from api.fast_path.initiate import InitiateFastPath, simple_spec
 from api.schemas.requests import INITIATE
 from common.jobs.model import JobSpec
 from tests.unit.api.auth.test_authorization import SECRET, bearer
@@ -53,7 +53,7 @@ class Twins:
         context = app.extensions[EXTENSION]
         self._patch.setattr(context.limiter, "_clock", lambda: NOW)
         client = Client(
-            InitiateFastPath(self._counted(app), context, most_bytes=1_000)
+            InitiateFastPath(self._counted(app), context, max_body_bytes=1_000)
             if quick
             else app.wsgi_app
         )
@@ -220,7 +220,7 @@ near_misses = st.fixed_dictionaries(
 @given(data=near_misses | values)
 def test_what_is_plain_is_what_the_schema_makes_of_it(data: Any) -> None:
     rules = FileIdLimits(smallest=1, largest=100, most=4)
-    spec = plain_spec(data, rules)
+    spec = simple_spec(data, rules)
     if spec is None:
         return
     app = Flask("rules")

@@ -72,8 +72,8 @@ def slow(fields: dict[str, str], present: Present) -> bytes:
 
 @given(whole)
 def test_members_are_the_presenters(fields: dict[str, str]) -> None:
-    assert job_json.suits(fields)
-    quick = job_json.members(fields).encode() + b"}"
+    assert job_json.can_render(fields)
+    quick = job_json.render_members(fields).encode() + b"}"
     assert quick == slow(fields, JobPresenter(FakeStorage(), link_ttl=60).present)
 
 
@@ -97,13 +97,13 @@ def test_what_the_store_writes_suits_until_an_attempt_fails(
         return found
 
     job_id = jobs.create("alice", JobSpec(file_ids=(1,), metadata={"ü": [1.5, None]})).job.id
-    assert job_json.members(fields()).encode() + b"}" == slow(fields(), present)
+    assert job_json.render_members(fields()).encode() + b"}" == slow(fields(), present)
     claim = jobs.claim(job_id, "worker")
     assert claim
     jobs.heartbeat(claim.lease, {"progress": 7, "seconds_remaining": "3.5", "total_bytes": 9})
-    assert job_json.members(fields()).encode() + b"}" == slow(fields(), present)
+    assert job_json.render_members(fields()).encode() + b"}" == slow(fields(), present)
     jobs.retry_later(claim.lease, Failure(code="X", message="It broke", retryable=True), 60)
-    assert not job_json.suits(fields())
+    assert not job_json.can_render(fields())
     assert heard(fields(), None, present).name == "retrying"
     jobs.cancel(job_id)
-    assert not job_json.suits(fields())
+    assert not job_json.can_render(fields())

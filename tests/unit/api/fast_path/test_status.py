@@ -63,14 +63,14 @@ class Jobs:
         self.read_of: list[str] = []
         self.stamp_of: list[str] = []
 
-    def read(self, job_id: str) -> dict[str, str]:
+    def read_fields(self, job_id: str) -> dict[str, str]:
         self.read_of.append(job_id)
         fields: dict[str, str] = self._redis.hgetall(keys.status(job_id))  # type: ignore[assignment]
         if not fields:
             raise JobNotFound
         return fields
 
-    def stamp(self, job_id: str) -> list[str]:
+    def read_version(self, job_id: str) -> list[str]:
         self.stamp_of.append(job_id)
         found: Any = self._redis.hmget(keys.status(job_id), "version", "updated_at")
         return list(found)
@@ -223,7 +223,7 @@ def test_store_that_is_away_is_left_to_flask(
     app, reading = make_app(), Jobs(redis)
     client = Client(StatusFastPath(app.wsgi_app, app.extensions[EXTENSION], reading))
     path = f"/v1/download/status/{queued(jobs).id}"
-    for method in ("read", "stamp"):
+    for method in ("read_fields", "read_version"):
         assert client.get(path).status_code == 200
         with monkeypatch.context() as patch:
             patch.setattr(reading, method, away)

@@ -18,14 +18,14 @@ from common.job_store.webhook_deliveries import DeliveryAttempt, WebhookDeliveri
 def test_the_log_tells_every_attempt_to_deliver(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore, redis: Redis
 ) -> None:
-    journal = StateLog(redis, "webhooks", "test")
-    journal.join()
+    state_log = StateLog(redis, "webhooks", "test")
+    state_log.join()
     job_id = post(file_ids=[1], callbackUrl="https://example.com/hook").json["jobId"]
     path = f"/v1/download/{job_id}/deliveries"
     assert client.get(path).json == {"jobId": job_id, "deliveries": []}
     jobs.cancel(job_id)
     deliveries = WebhookDeliveries(redis)
-    deliveries.schedule([entry for entry in journal.read(count=10) if entry.job.terminal])
+    deliveries.schedule([entry for entry in state_log.read(count=10) if entry.job.terminal])
     (delivery,) = deliveries.take(limit=1, lease=60)
     deliveries.settle(
         delivery, "pending", DeliveryAttempt(attempt=1, at=0, duration_ms=7, error="tls"), delay=5

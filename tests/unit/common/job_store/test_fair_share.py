@@ -1,4 +1,4 @@
-"""Whose job the workers are woken for: users take turns in each lane."""
+"""Whose job the workers are woken for: users take turns in each priority."""
 
 from __future__ import annotations
 

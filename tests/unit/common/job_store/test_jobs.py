@@ -103,7 +103,7 @@ def test_claim_gives_a_lease_with_a_growing_fence(jobs: JobStore) -> None:
     first = claimed(jobs, job.id)
     jobs.hand_back(first.lease)
     second = claimed(jobs, job.id)
-    assert second.lease.fence > first.lease.fence
+    assert second.lease.fencing_token > first.lease.fencing_token
     assert second.spec == spec()
     assert isinstance(second.spec.on_missing, OnMissing)
 
@@ -199,13 +199,15 @@ def test_a_retryable_failure_leaves_a_dead_letter_and_a_permanent_one_does_not(
     broken, gone = jobs.create("alice", spec(1)).job, jobs.create("alice", spec(2)).job
     jobs.fail(claimed(jobs, broken.id).lease, BROKEN)
     jobs.fail(claimed(jobs, gone.id).lease, GONE)
-    assert redis.zrange(keys.of_partition("dead", keys.tag_of_user("alice")), 0, -1) == [broken.id]
+    assert redis.zrange(keys.of_partition("dead_letters", keys.tag_of_user("alice")), 0, -1) == [
+        broken.id
+    ]
 
 
 @pytest.mark.parametrize("running", [False, True])
 def test_cancel_is_at_once_and_may_be_repeated(jobs: JobStore, running: bool) -> None:
     job = jobs.create("alice", spec()).job
-    lease = claimed(jobs, job.id).lease if running else Lease(job_id=job.id, fence=0)
+    lease = claimed(jobs, job.id).lease if running else Lease(job_id=job.id, fencing_token=0)
     cancelled = jobs.cancel(job.id)
     assert cancelled.status is JobState.CANCELLED
     assert jobs.cancel(job.id).version == cancelled.version
@@ -231,7 +233,7 @@ def test_restart_gives_a_failed_job_all_its_attempts_again(jobs: JobStore, redis
     again = jobs.restart(job.id)
     assert (again.status, again.attempt, again.failure) == (JobState.QUEUED, 0, None)
     assert redis.ttl(keys.status(job.id)) == -1
-    assert redis.zcard(keys.of_partition("dead", keys.tag_of_user("alice"))) == 0
+    assert redis.zcard(keys.of_partition("dead_letters", keys.tag_of_user("alice"))) == 0
     assert claimed(jobs, job.id).job.attempt == 1
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from common.celery_app import PRIORITIES
 from common.job_store import keys
 from common.job_store import sweeper as sweeper_module
 from common.job_store.jobs import JobStore
 from common.job_store.pause import Pause
 from common.job_store.sweeper import Sweeper
-from common.jobs.model import Failure, JobSpec
+from common.jobs.model import PRIORITIES, Failure, JobSpec
 from tests.unit.conftest import RecordedWakeUps
 
 

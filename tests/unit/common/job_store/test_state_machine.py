@@ -7,14 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from common.celery_app import PRIORITIES
 from common.errors import JobConflict, LeaseLost, TooManyActiveJobs
 from common.job_store import keys
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
 from common.jobs import events
-from common.jobs.model import Artifact, Failure, Job, JobSpec, Lease, Priority, Progress
+from common.jobs.model import PRIORITIES, Artifact, Failure, Job, JobSpec, Lease, Priority, Progress
 from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
 from tests.unit.conftest import RecordedWakeUps
 
@@ -57,7 +56,7 @@ class Jobs(RuleBasedStateMachine):
         waiting = self.redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
         claim = self.jobs.claim(job_id, "worker")
         assert (claim is not None) == (before.status is JobState.QUEUED and waiting is None)
-        return claim.lease if claim else Lease(job_id=job_id, fence=before.fence)
+        return claim.lease if claim else Lease(job_id=job_id, fencing_token=before.fencing_token)
 
     @rule(lease=leases, percent=st.integers(0, 99))
     def heartbeat(self, lease: Lease, percent: int) -> None:
@@ -118,9 +117,9 @@ class Jobs(RuleBasedStateMachine):
         self.redis.zadd(name, {job_id: 0}, xx=True)
         self.expired_leases.sweep(busy)
 
-    @rule(job_id=job_ids, lane=st.sampled_from(["normal", "low"]))
-    def waits_too_long(self, job_id: str, lane: str) -> None:
-        name = keys.of_partition("waiting", keys.tag_of_job(job_id), lane)
+    @rule(job_id=job_ids, priority=st.sampled_from(["normal", "low"]))
+    def waits_too_long(self, job_id: str, priority: str) -> None:
+        name = keys.of_partition("waiting", keys.tag_of_job(job_id), priority)
         self.redis.zadd(name, {job_id: 1}, xx=True)
         self.expired_leases.sweep(busy)
 
@@ -132,7 +131,7 @@ class Jobs(RuleBasedStateMachine):
 
     def _is_live(self, lease: Lease) -> bool:
         job = self.queries.get(lease.job_id)
-        return job.status is JobState.PROCESSING and job.fence == lease.fence
+        return job.status is JobState.PROCESSING and job.fencing_token == lease.fencing_token
 
     @invariant()
     def the_store_is_consistent(self) -> None:
@@ -141,7 +140,7 @@ class Jobs(RuleBasedStateMachine):
 
     def the_journal_tells_only_allowed_changes_without_a_gap_in_versions(self) -> None:
         for tag in {keys.tag_of_user("alice"), keys.tag_of_user("bob")}:
-            name = keys.of_partition("journal", tag)
+            name = keys.of_partition("state_log", tag)
             for entry_id, entry in self.redis.xrange(name):
                 self._follow(events.decode(entry["job"]))
                 self.redis.xdel(name, entry_id)
@@ -164,23 +163,23 @@ class Jobs(RuleBasedStateMachine):
             assert sorted(listed) == sorted(active)
         members = {
             name: {i for tag in keys.all_tags() for i in self._members(name, tag)}
-            for name in ("leases", "retries", "waiting", "hinted")
+            for name in ("leases", "retries", "waiting", "wake_ups_sent")
         }
         queued = {j.id for j in now.values() if j.status is JobState.QUEUED}
         assert members["leases"] == {j.id for j in now.values() if j.status is JobState.PROCESSING}
         assert members["waiting"] == queued - members["retries"]
-        assert members["hinted"] <= members["waiting"]
-        # Whoever waits has exactly one wake-up out in each lane.
-        lanes = {i: self.redis.hget(keys.status(i), "lane") for i in members["waiting"]}
-        turns = {(now[i].user, lane) for i, lane in lanes.items()}
-        assert len(members["hinted"]) == len(turns)
+        assert members["wake_ups_sent"] <= members["waiting"]
+        # Whoever waits has exactly one wake-up out in each priority.
+        priorities = {i: self.redis.hget(keys.status(i), "lane") for i in members["waiting"]}
+        turns = {(now[i].user, priority) for i, priority in priorities.items()}
+        assert len(members["wake_ups_sent"]) == len(turns)
 
     def _members(self, name: str, tag: str) -> list[str]:
-        if name in {"waiting", "hinted"}:
+        if name in {"waiting", "wake_ups_sent"}:
             return [
                 member
-                for lane in PRIORITIES
-                for member in self.redis.zrange(keys.of_partition(name, tag, lane), 0, -1)
+                for priority in PRIORITIES
+                for member in self.redis.zrange(keys.of_partition(name, tag, priority), 0, -1)
             ]
         return self.redis.zrange(keys.of_partition(name, tag), 0, -1)
 

@@ -52,7 +52,7 @@ def test_figures_of_all_partitions_are_summed(statistics, create, claim, jobs, r
     jobs.retry_later(claim(ids[3]), broken, 60)
     jobs.cancel(ids[4])
     claim(ids[5])
-    WorkerRegistration(redis, "w", slots=4, running=lambda: [ids[5]]).beat()
+    WorkerRegistration(redis, "w", slots=4, running=lambda: [ids[5]]).heartbeat()
 
     read = statistics.read()
     assert sum(read.waiting.values()) == statistics.waiting() == 40 - 6

@@ -7,13 +7,12 @@ import time
 import pytest
 from redis import Redis
 
-from common.celery_app import PRIORITIES
 from common.job_store import keys
 from common.job_store import sweeper as sweeper_module
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
-from common.jobs.model import Artifact, Failure, JobSpec, Priority, Progress, WakeUp
+from common.jobs.model import PRIORITIES, Artifact, Failure, JobSpec, Priority, Progress, WakeUp
 from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 
@@ -35,9 +34,9 @@ def queued(jobs: JobStore, user: str = "alice", priority: Priority = Priority.NO
     return jobs.create(user, JobSpec(file_ids=(1,), priority=priority)).job.id
 
 
-def long_ago(redis: Redis, name: str, job_id: str, lane: str = "") -> None:
+def long_ago(redis: Redis, name: str, job_id: str, priority: str = "") -> None:
     """Set the job's time in one of the partition's sorted sets to the distant past."""
-    key = keys.of_partition(name, keys.tag_of_job(job_id), lane)
+    key = keys.of_partition(name, keys.tag_of_job(job_id), priority)
     assert redis.zadd(key, {job_id: 1}, xx=True, ch=True) == 1
 
 
@@ -86,7 +85,7 @@ def test_a_job_that_kills_every_worker_ends_as_a_dead_letter(
         long_ago(redis, "leases", job_id)
         sweeper.sweep(busy)
     assert queries.get(job_id).status is JobState.FAILED
-    assert redis.zcard(keys.of_partition("dead", keys.tag_of_job(job_id))) == 1
+    assert redis.zcard(keys.of_partition("dead_letters", keys.tag_of_job(job_id))) == 1
     assert redis.llen(keys.attempts(job_id)) == 2
 
 
@@ -109,7 +108,7 @@ def test_jobs_that_wait_legitimately_are_not_sent_again(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     for number in range(50):
-        long_ago(redis, "hinted", queued(jobs, user=f"user-{number}"), "normal")
+        long_ago(redis, "wake_ups_sent", queued(jobs, user=f"user-{number}"), "normal")
     assert sweeper.sweep(busy).resent == 0
     assert len(wake_ups.sent) == 50
 
@@ -119,7 +118,7 @@ def test_with_an_empty_queue_every_wake_up_still_out_is_lost(
 ) -> None:
     job_id = queued(jobs)
     assert sweeper.sweep(empty).resent == 0
-    long_ago(redis, "hinted", job_id, "normal")
+    long_ago(redis, "wake_ups_sent", job_id, "normal")
     assert sweeper.sweep(empty).resent == 1
     assert wake_ups.sent == [(job_id, "normal")] * 2
     assert sweeper.sweep(empty).resent == 0
@@ -129,8 +128,8 @@ def test_a_wake_up_that_a_dead_worker_read_is_sent_again_sooner(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     job_id = queued(jobs)
-    hinted = keys.of_partition("hinted", keys.tag_of_job(job_id), "normal")
-    redis.zincrby(hinted, -2_000, job_id)
+    wake_ups_sent = keys.of_partition("wake_ups_sent", keys.tag_of_job(job_id), "normal")
+    redis.zincrby(wake_ups_sent, -2_000, job_id)
     assert sweeper.sweep(empty).resent == 0
     assert sweeper.sweep(empty, dead=["worker"]).resent == 1
     assert sweeper.sweep(empty, dead=["worker"]).resent == 0
@@ -140,7 +139,7 @@ def test_an_overtaken_wake_up_is_lost_even_while_the_queue_is_busy(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     lost = queued(jobs, user="alice")
-    long_ago(redis, "hinted", lost, "normal")
+    long_ago(redis, "wake_ups_sent", lost, "normal")
     later = queued(jobs, user="bob")
     jobs.claim(later, "worker", wake_ups.wake_ups[-1])
     sweeper.sweep(busy)
@@ -152,12 +151,12 @@ def test_a_late_first_message_says_nothing_of_those_behind_the_second(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     slow = queued(jobs, user="alice")
-    long_ago(redis, "hinted", slow, "normal")
-    first = WakeUp(job_id=slow, lane="normal", sent=1)
+    long_ago(redis, "wake_ups_sent", slow, "normal")
+    first = WakeUp(job_id=slow, priority="normal", sent=1)
     # Its worker had stopped before the claim, so it was sent again, behind all others.
     for number in range(20):
-        long_ago(redis, "hinted", queued(jobs, user=f"user-{number}"), "normal")
-    redis.zadd(keys.of_partition("hinted", keys.tag_of_job(slow), "normal"), {slow: 10**15})
+        long_ago(redis, "wake_ups_sent", queued(jobs, user=f"user-{number}"), "normal")
+    redis.zadd(keys.of_partition("wake_ups_sent", keys.tag_of_job(slow), "normal"), {slow: 10**15})
     assert jobs.claim(slow, "worker", first)
     sweeper.sweep(busy)
     assert sweeper.sweep(busy).resent == 0
@@ -189,7 +188,7 @@ def test_a_retry_of_a_job_that_moved_to_a_better_lane_leaves_nothing_in_the_old_
     long_ago(redis, "retries", job_id)
     assert sweeper.sweep(busy).promoted == 1
     assert jobs.claim(job_id, "worker")
-    assert redis.keys("jobs:waiting:*") == redis.keys("jobs:hinted:*") == []
+    assert redis.keys("jobs:waiting:*") == redis.keys("jobs:wake_ups_sent:*") == []
     # Were the user's turn still taken, no other low job of hers would ever start.
     assert redis.keys("user:turn:*") == []
 
@@ -207,4 +206,4 @@ def test_a_job_that_waited_too_long_moves_to_the_next_lane(
     assert wake_ups.sent == [(job_id, "low"), (job_id, "normal")]
     assert queries.get(job_id).priority is Priority.LOW
     assert jobs.claim(job_id, "worker")
-    assert redis.keys("jobs:waiting:*") == redis.keys("jobs:hinted:*") == []
+    assert redis.keys("jobs:waiting:*") == redis.keys("jobs:wake_ups_sent:*") == []

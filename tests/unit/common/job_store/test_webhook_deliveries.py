@@ -23,14 +23,14 @@ def deliveries(redis: Redis) -> WebhookDeliveries:
 
 
 def terminal(jobs: JobStore, redis: Redis, *, callback_url: str | None = URL) -> StateLogEntry:
-    """The journal's entry of a job that was just cancelled."""
-    journal = StateLog(redis, "test", "reader")
-    journal.join()
+    """The state log's entry of a job that was just cancelled."""
+    state_log = StateLog(redis, "test", "reader")
+    state_log.join()
     job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url=callback_url)).job
     jobs.cancel(job.id)
     return next(
         entry
-        for entry in journal.read(count=100)
+        for entry in state_log.read(count=100)
         if entry.job.id == job.id and entry.job.status is JobState.CANCELLED
     )
 
@@ -107,8 +107,8 @@ def test_the_log_tells_every_attempt_and_when_the_next_one_is_due(
 def test_each_terminal_state_of_a_job_has_its_own_delivery(
     jobs: JobStore, redis: Redis, deliveries: WebhookDeliveries
 ) -> None:
-    journal = StateLog(redis, "test", "reader")
-    journal.join()
+    state_log = StateLog(redis, "test", "reader")
+    state_log.join()
     job_id = jobs.create("alice", JobSpec(file_ids=(1, 2), callback_url=URL)).job.id
     claim = jobs.claim(job_id, "worker")
     assert claim
@@ -116,7 +116,7 @@ def test_each_terminal_state_of_a_job_has_its_own_delivery(
     jobs.complete(claim.lease, archive, Progress())
     jobs.restart(job_id)
     jobs.cancel(job_id)
-    deliveries.schedule([told for told in journal.read(count=100) if told.job.terminal])
+    deliveries.schedule([told for told in state_log.read(count=100) if told.job.terminal])
     states = [record.job.status for record in deliveries.of_job(job_id)]
     assert states == [JobState.COMPLETED, JobState.CANCELLED]
     assert len({record.id for record in deliveries.of_job(job_id)}) == 2
@@ -137,4 +137,4 @@ def _member(told: StateLogEntry) -> str:
 
 
 def _fall_due(redis: Redis, told: StateLogEntry) -> None:
-    redis.zadd(keys.of_partition("webhooks", keys.tag_of_job(told.job.id)), {_member(told): 0})
+    redis.zadd(keys.of_partition("webhooks_due", keys.tag_of_job(told.job.id)), {_member(told): 0})
