@@ -1,4 +1,4 @@
-"""The object storage: data calls, bucket set-up and links behind two small classes."""
+"""S3: object and multipart upload operations, bucket setup, and presigned links."""
 
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.client import ObjectStorage

@@ -1,4 +1,4 @@
-"""Setting up buckets, by boto3, and signing links."""
+"""Bucket setup and health checks through boto3, and presigned links."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 DAY = 86_400
-#: Whether the storage answers has to be known soon; setting a bucket up may take its time.
-CHECK_SECONDS = 2.0
-SETUP_SECONDS = 20.0
+#: A health check has to fail fast; setting up a bucket may take longer.
+CHECK_TIMEOUT = 2.0
+SETUP_TIMEOUT = 20.0
 
 
 class BucketCalls:
-    """Buckets with their rules, signed links, and whether the storage answers at all."""
+    """Operations on buckets, and presigned links."""
 
     def __init__(
         self,
@@ -36,17 +36,23 @@ class BucketCalls:
         provider: Callable[[], Credentials | None],
         public_endpoint: str | None,
     ) -> None:
-        """``provider``: of what links are signed by; boto3 has the same or looks for itself."""
+        """Create the boto3 clients.
 
-        def client(url: str | None, patience: float = CHECK_SECONDS, tries: int = 1) -> S3Client:
+        ``provider`` returns the credentials that links are signed with. Without ``credentials``
+        boto3 finds its own.
+        """
+
+        def client(
+            url: str | None, timeout: float = CHECK_TIMEOUT, max_attempts: int = 1
+        ) -> S3Client:
             config = Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path" if endpoint else "auto"},
-                connect_timeout=patience / 2,
-                read_timeout=patience / 2,
-                retries={"total_max_attempts": tries},
+                connect_timeout=timeout / 2,
+                read_timeout=timeout / 2,
+                retries={"total_max_attempts": max_attempts},
             )
-            made: S3Client = boto3.client(
+            created: S3Client = boto3.client(
                 "s3",
                 endpoint_url=url,
                 region_name=region,
@@ -55,20 +61,20 @@ class BucketCalls:
                 aws_session_token=credentials.token if credentials else None,
                 config=config,
             )
-            return made
+            return created
 
         self._client = client(endpoint)
-        self._setup = client(endpoint, SETUP_SECONDS, tries=3)
+        self._setup = client(endpoint, SETUP_TIMEOUT, max_attempts=3)
         self._public = client(public_endpoint) if public_endpoint else self._client
         self._signer = Signer(provider, region)
-        #: Bucket -> scheme and host, and path, that its links begin with.
-        self._places: dict[str, tuple[str, str]] = {}
+        #: Bucket -> base URL (scheme and host) and path prefix of its links.
+        self._link_bases: dict[str, tuple[str, str]] = {}
 
     def presign_get(
         self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
     ) -> str:
-        """A link that anybody may read the object by for ``expires_in`` s (≤ 7 days)."""
-        base, prefix = self._place(bucket)
+        """Return a link that lets anyone read the object for ``expires_in`` seconds (≤ 7 days)."""
+        base, prefix = self._link_base(bucket)
         query = {
             "response-content-disposition": attachment(filename),
             "response-content-type": content_type,
@@ -76,24 +82,24 @@ class BucketCalls:
         path = prefix + quote(key, safe="/-_.~")
         link = self._signer.presign(base, path, query, expires_in=expires_in)
         if link is None:
-            raise StorageError("There are no credentials to sign links by")
+            raise StorageError("There are no credentials to sign links with")
         return link
 
-    def _place(self, bucket: str) -> tuple[str, str]:
-        """Where boto3 would send a link to: its rules for regions and bucket names are many."""
-        place = self._places.get(bucket)
-        if place is None:
+    def _link_base(self, bucket: str) -> tuple[str, str]:
+        """Return where boto3 would send a link to; it has many rules for regions and names."""
+        base = self._link_bases.get(bucket)
+        if base is None:
             link = urlsplit(
                 self._public.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
             )
-            place = (f"{link.scheme}://{link.netloc}", link.path.removesuffix("k"))
-            self._places[bucket] = place
-        return place
+            base = (f"{link.scheme}://{link.netloc}", link.path.removesuffix("k"))
+            self._link_bases[bucket] = base
+        return base
 
     def check(self, bucket: str) -> None:
-        """Raise BackendUnavailable unless the storage answers for the bucket, within 2 s.
+        """Raise BackendUnavailable unless the storage responds within 2 seconds.
 
-        A bucket that is not there yet is none of its faults: a worker makes it.
+        A missing bucket is fine: a worker creates it when it starts.
         """
         try:
             self._client.head_bucket(Bucket=bucket)
@@ -103,10 +109,10 @@ class BucketCalls:
             raise BackendUnavailable("The object storage is not available") from error
 
     def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> None:
-        """Create the bucket if need be; with a ``ttl`` its objects expire.
+        """Create the bucket if it is missing. With ``ttl`` (seconds) its objects expire.
 
-        Rules count whole days, so they run one day behind ``ttl`` (seconds): an archive that is
-        reused within a day of its making still outlives the job that got it.
+        Lifecycle rules count whole days. The rule adds one day to ``ttl``, so that an archive
+        that is reused within a day still outlives the job that reuses it.
         """
         try:
             self._create(bucket)

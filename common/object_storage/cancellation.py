@@ -1,4 +1,4 @@
-"""Ending what other threads wait for."""
+"""Cancels requests that run in other threads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from common.errors import NetworkError
 
 
 class Interruptible(Protocol):
-    """Something that a thread may wait for."""
+    """A connection that a thread may be waiting for."""
 
     def interrupt(self) -> None:
-        """Make the wait fail at once."""
+        """Make a read or write in another thread fail immediately."""
 
 
 class Cancelled(Exception):
-    """The request was given up because its ``Stop`` was set."""
+    """The request was aborted because its ``Cancellation`` was set."""
 
 
 class Cancellation:
-    """Ends waits at once, those inside a socket too: one for all the threads of a build."""
+    """Ends all waits of a group of threads immediately, including reads from sockets."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -31,22 +31,24 @@ class Cancellation:
 
     @property
     def requested(self) -> bool:
+        """Return whether the threads have to stop."""
         return self._event.is_set()
 
     def set(self) -> None:
-        """Wake every waiting thread; what they were doing ends with ``Stopped``."""
+        """Interrupt every waiting thread with ``Cancelled``."""
         self._event.set()
         with self._lock:
             for connection in self._connections:
                 connection.interrupt()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not past a cancellation, which raises ``Stopped``."""
+        """Sleep for ``seconds``; raise ``Cancelled`` as soon as the cancellation is set."""
         if self._event.wait(seconds):
             raise Cancelled
 
     @contextmanager
-    def watching(self, connection: Interruptible) -> Iterator[None]:
+    def interrupting(self, connection: Interruptible) -> Iterator[None]:
+        """Interrupt ``connection`` when the cancellation is set inside the block."""
         with self._lock:
             if self._event.is_set():
                 raise Cancelled

@@ -1,4 +1,4 @@
-"""ObjectStorage: one S3 endpoint with all that the product asks of it."""
+"""ObjectStorage: every call that the product makes to one S3 endpoint."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Callable
 import botocore.session
 
 from common.object_storage.buckets import BucketCalls
-from common.object_storage.calls import Calls
 from common.object_storage.objects import ObjectCalls
 from common.object_storage.sigv4 import Credentials
-from common.object_storage.transport import Transport
+from common.object_storage.transport import Calls, Transport
 from common.object_storage.uploads import UploadCalls
 
 
 class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
-    """Objects by our own small client, buckets and links by boto3."""
+    """Objects and uploads through the project's own client, bucket setup through boto3."""
 
     def __init__(
         self,
@@ -27,13 +26,14 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
         session_token: str | None = None,
         public_endpoint: str | None = None,
     ) -> None:
-        """``endpoint`` None is AWS itself; keys None are the machine's own (botocore's chain).
+        """Create the clients.
 
-        ``public_endpoint`` is the storage as clients reach it; links point there.
+        ``endpoint`` None means AWS. Without keys, botocore's credential chain finds them.
+        ``public_endpoint`` is the address under which clients reach the storage; links use it.
         """
         self.endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
         keys = Credentials(access_key or "", secret_key or "", session_token)
-        provider = (lambda: keys) if access_key else _machine_credentials()
+        provider = (lambda: keys) if access_key else _default_credentials()
         Calls.__init__(self, Transport(self.endpoint, region, provider))
         BucketCalls.__init__(
             self,
@@ -45,13 +45,13 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
         )
 
 
-def _machine_credentials() -> Callable[[], Credentials | None]:
-    found = botocore.session.get_session().get_credentials()
+def _default_credentials() -> Callable[[], Credentials | None]:
+    credentials = botocore.session.get_session().get_credentials()
 
     def frozen() -> Credentials | None:
-        if found is None:
+        if credentials is None:
             return None
-        keys = found.get_frozen_credentials()
+        keys = credentials.get_frozen_credentials()
         return Credentials(keys.access_key or "", keys.secret_key or "", keys.token)
 
     return frozen

@@ -1,4 +1,4 @@
-"""Content-Disposition, written and read: RFC 6266, with the parameter encoding of RFC 8187."""
+"""Writes and reads Content-Disposition (RFC 6266, with parameters encoded by RFC 8187)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TOKEN = re.compile(r"filename\s*=\s*([^;\"]+)", re.IGNORECASE)
 
 
 def attachment(filename: str) -> str:
-    """The header that makes a browser save the answer as ``filename``, whatever its script.
+    """Return the header that makes a browser save the response as ``filename``, in any script.
 
     Old clients read the ASCII fallback, all others ``filename*``.
     """
-    clean = "".join(c for c in filename if unicodedata.category(c) not in ("Cc", "Cs"))
-    clean = clean or "download"
-    ascii_name = unicodedata.normalize("NFKD", clean).encode("ascii", "ignore").decode()
+    cleaned = "".join(c for c in filename if unicodedata.category(c) not in ("Cc", "Cs"))
+    cleaned = cleaned or "download"
+    ascii_name = unicodedata.normalize("NFKD", cleaned).encode("ascii", "ignore").decode()
     fallback = re.sub(r'[\\"%/]', "_", ascii_name).strip() or "download"
-    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(clean, safe='-._~')}"
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(cleaned, safe='-._~')}"
 
 
 def filename_of(header: str) -> str | None:
-    """The file name that a Content-Disposition header gives; ``filename*`` wins over the rest."""
+    """Return the file name in a Content-Disposition header; ``filename*`` has precedence."""
     if match := _EXTENDED.search(header):
         try:
             return unquote(match[2], encoding=match[1], errors="strict")
@@ -41,7 +41,7 @@ def filename_of(header: str) -> str | None:
 
 
 def decoded(value: str) -> str:
-    """A header value as text: RFC 2047 words, percent-encoded UTF-8, raw UTF-8, or plain."""
+    """Decode a header value: RFC 2047 words, percent-encoded UTF-8, raw UTF-8, or plain text."""
     if "=?" in value:
         try:
             return str(make_header(decode_header(value)))
@@ -59,7 +59,7 @@ def decoded(value: str) -> str:
 
 
 def object_name(info: ObjectInfo) -> str:
-    """What an object is called: its metadata ``filename``, its disposition, or its key's end."""
+    """Return an object's file name: from its metadata, its disposition, or the end of its key."""
     if name := info.metadata.get("filename"):
         return decoded(name)
     if info.content_disposition and (name := filename_of(info.content_disposition)):

@@ -1,4 +1,4 @@
-"""What the object storage may answer instead of data, in the terms of the one tree of errors."""
+"""Errors of the object storage, and which response means which error."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ class NoSuchKey(StorageError):
 
 
 class NoSuchUpload(NoSuchKey):
-    """The multipart upload was completed, aborted or never begun."""
+    """The multipart upload was completed, aborted, or never created."""
 
 
-class Unsatisfiable(StorageError):
-    """The storage does not hold the asked range of the object."""
+class RangeNotSatisfiable(StorageError):
+    """The requested range lies outside the object."""
 
 
 class BadChecksum(StorageError):
-    """The storage received or holds other bytes than were announced."""
+    """The stored or transferred bytes do not match their checksum."""
 
 
-def error_for(status: int, code: str, what: str) -> DownloadError:
-    """The error for one answer of the store; ``what`` names the call for the operator's log."""
-    message = f"The storage answered {status} {code} to {what}".rstrip()
+def error_for(status: int, code: str, request: str) -> DownloadError:
+    """Return the error for a response; ``request`` names the call in the operator's log."""
+    message = f"The storage responded with {status} {code} to {request}".rstrip()
     if status == 412:
         return FileChanged("A file was replaced while it was being read")
     if code in {
@@ -38,7 +38,7 @@ def error_for(status: int, code: str, what: str) -> DownloadError:
     if status == 404:
         return NoSuchKey(message)
     if status == 416:
-        return Unsatisfiable(message)
+        return RangeNotSatisfiable(message)
     if status in (401, 403):
-        return SourceForbidden("The storage refused access")
+        return SourceForbidden("The storage denied access")
     return StorageError(message)

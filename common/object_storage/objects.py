@@ -1,4 +1,4 @@
-"""The S3 calls that carry a job's data."""
+"""S3 operations on objects."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from contextlib import contextmanager
 
 from common.errors import NetworkError, StorageError
 from common.object_storage import s3_xml
-from common.object_storage.calls import LONG_CALL, Calls, metadata_headers
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
 from common.object_storage.s3_xml import ListedObject, ObjectInfo
-from common.object_storage.transport import retrying
+from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers, retry
 
 
 class ObjectCalls(Calls):
-    """Calls on objects. Thread safe; every call may be ended by ``cancellation`` from another thread.
+    """Operations on objects. Thread safe; ``cancellation`` ends a call from another thread.
 
-    Calls raise ObjectMissing for 404, FileChanged for a failed If-Match, SourceForbidden for 403,
+    Calls raise NoSuchKey for 404, FileChanged for a failed If-Match, SourceForbidden for 403,
     NetworkError and StorageError for the rest, after the retries that could have helped.
     """
 
@@ -30,11 +29,12 @@ class ObjectCalls(Calls):
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
     ) -> ObjectInfo:
+        """Return an object's size, ETag, metadata and checksum."""
         headers, _ = self._transport.call(
             "HEAD", bucket, key,
-            headers={"x-amz-checksum-mode": "ENABLED"}, cancellation=cancellation or Cancellation(), timeout=timeout,
+            headers={"x-amz-checksum-mode": "ENABLED"}, cancellation=cancellation, timeout=timeout,
         )  # fmt: skip
-        return s3_xml.info(key, headers)
+        return s3_xml.object_info(key, headers)
 
     def list_objects_v2(
         self,
@@ -45,14 +45,12 @@ class ObjectCalls(Calls):
         limit: int = 1000,
         cancellation: Cancellation | None = None,
     ) -> list[ListedObject]:
-        """At most ``limit`` (≤ 1,000) objects behind ``start_after``, in the order of keys."""
+        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key."""
         query = {"list-type": "2", "max-keys": str(limit), "prefix": prefix}
         if start_after:
             query["start-after"] = start_after
-        _, body = self._transport.call(
-            "GET", bucket, query=query, cancellation=cancellation or Cancellation()
-        )
-        return list(s3_xml.listed(s3_xml.parse(body)))
+        _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
+        return list(s3_xml.listed_objects(s3_xml.parse(body)))
 
     def read_into(
         self,
@@ -65,9 +63,10 @@ class ObjectCalls(Calls):
         cancellation: Cancellation | None = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Fill ``view`` with the object's bytes from ``start`` on, over broken connections.
+        """Fill ``view`` with the object's bytes from ``start`` on.
 
-        ``progress`` is told the bytes of every read.
+        This is GetObject for one range, resumed after a broken connection where it stopped; that
+        is why it is not called ``get_object``. ``progress`` gets the number of bytes of every read.
         """
         cancellation = cancellation or Cancellation()
         done = 0
@@ -85,12 +84,12 @@ class ObjectCalls(Calls):
                 while done < len(view):
                     count = response.readinto(view[done:])
                     if count == 0:
-                        raise NetworkError("The storage sent less than the object holds")
+                        raise NetworkError("The storage sent fewer bytes than the object has")
                     done += count
                     progress(count)
 
         if view:
-            retrying(attempt, cancellation, progress=lambda: done)
+            retry(attempt, cancellation, progress=lambda: done)
 
     @contextmanager
     def get_object(
@@ -103,15 +102,15 @@ class ObjectCalls(Calls):
         if_match: str | None = None,
         cancellation: Cancellation | None = None,
     ) -> Iterator[Response]:
-        """The object's bytes of ``[start, end)`` as one answer, without retries."""
+        """Yield the response with the object's bytes of ``[start, end)``; it is not retried."""
         headers = {} if if_match is None else {"if-match": if_match}
         if start or end is not None:
             headers["range"] = f"bytes={start}-" + ("" if end is None else str(end - 1))
-        with self._transport.open(
-            "GET", bucket, key, headers=headers, cancellation=cancellation or Cancellation()
+        with self._transport.send(
+            "GET", bucket, key, headers=headers, cancellation=cancellation
         ) as response:
             if start and response.status != 206:
-                raise StorageError("The storage does not serve ranges")
+                raise StorageError("The storage does not support range requests")
             yield response
 
     def put_object(
@@ -125,25 +124,25 @@ class ObjectCalls(Calls):
         crc32: int | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Write a whole object; returns its ETag. The store checks ``crc32`` where it is given."""
+        """Write an object and return its ETag. The storage verifies ``crc32`` if it is given."""
         headers = {"content-type": content_type, **metadata_headers(metadata)}
         if crc32 is not None:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
-        answer, _ = self._transport.call(
+        response_headers, _ = self._transport.call(
             "PUT",
             bucket,
             key,
             headers=headers,
             body=body,
-            cancellation=cancellation or Cancellation(),
-            timeout=LONG_CALL,
+            cancellation=cancellation,
+            timeout=LONG_TIMEOUT,
         )
-        return answer.get("etag", "")
+        return response_headers.get("etag", "")
 
     def delete_objects(
         self, bucket: str, keys: Sequence[str], *, cancellation: Cancellation | None = None
     ) -> None:
-        """Remove at most 1,000 objects by one call; those that are gone already are no error."""
+        """Delete at most 1,000 objects in one call. Missing objects are ignored."""
         body = s3_xml.delete_request(keys)
         headers = {"content-type": "application/xml", "content-md5": s3_xml.md5(body)}
         self._transport.call(
@@ -152,11 +151,11 @@ class ObjectCalls(Calls):
             query={"delete": ""},
             headers=headers,
             body=body,
-            cancellation=cancellation or Cancellation(),
+            cancellation=cancellation,
         )
 
     def delete_object(
         self, bucket: str, key: str, *, cancellation: Cancellation | None = None
     ) -> None:
-        """Remove an object; one that is gone already is no error."""
-        self._transport.call("DELETE", bucket, key, cancellation=cancellation or Cancellation())
+        """Delete an object. A missing object is ignored."""
+        self._transport.call("DELETE", bucket, key, cancellation=cancellation)

@@ -1,4 +1,4 @@
-"""The XML documents of the S3 API, read and written. The names are those of the API reference."""
+"""Reads and writes the XML documents of the S3 API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.errors import StorageError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectInfo:
-    """What the store says of one object."""
+    """An object as a HEAD response describes it."""
 
     key: str
     size: int
@@ -25,13 +25,13 @@ class ObjectInfo:
     content_type: str | None
     metadata: dict[str, str]
     content_disposition: str | None
-    #: CRC32 of the whole object; None where none is stored or it is one of parts (COMPOSITE).
+    #: CRC32 of the whole object; None if none is stored, or if it is one of parts (COMPOSITE).
     crc32: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedObject:
-    """One line of a listing: no metadata there."""
+    """An object as a listing describes it: without metadata."""
 
     key: str
     size: int
@@ -41,7 +41,7 @@ class ListedObject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadedPart:
-    """One uploaded part; ``crc32`` is the store's own figure, or None where it gave none."""
+    """An uploaded part; ``crc32`` is the one that the storage computed, or None."""
 
     number: int
     etag: str
@@ -62,7 +62,7 @@ def encode_crc32(value: int) -> str:
 
 
 def decode_crc32(text: str | None) -> int | None:
-    """The checksum from its header or element; None for none and for a composite (``…-7``)."""
+    """Return the checksum in a header or element; None for a composite one (``…-7``)."""
     if not text or "-" in text:
         return None
     try:
@@ -73,26 +73,26 @@ def decode_crc32(text: str | None) -> int | None:
 
 
 def parse(body: bytes) -> ElementTree.Element:
-    """The root with all namespaces taken away. The sender is the operator's own storage."""
+    """Return the root element, without namespaces. The sender is the operator's own storage."""
     try:
         root = ElementTree.fromstring(body)  # noqa: S314
     except ElementTree.ParseError as error:
-        raise StorageError("The storage's answer is no XML") from error
+        raise StorageError("The storage's response is not XML") from error
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
 
 
 def error_code(body: bytes) -> str:
-    """The ``<Code>`` of an error document; empty where there is none."""
+    """Return the ``<Code>`` of an error document, or an empty string."""
     try:
         return parse(body).findtext("Code") or ""
     except StorageError:
         return ""
 
 
-def info(key: str, headers: dict[str, str]) -> ObjectInfo:
-    """An object's description from the headers of a HEAD or GET."""
+def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
+    """Return what the headers of a HEAD or GET response say about an object."""
     composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
     modified = headers.get("last-modified")
     return ObjectInfo(
@@ -107,27 +107,29 @@ def info(key: str, headers: dict[str, str]) -> ObjectInfo:
     )
 
 
-def listed(root: ElementTree.Element) -> Iterator[ListedObject]:
+def listed_objects(root: ElementTree.Element) -> Iterator[ListedObject]:
+    """Yield the objects of a ListObjectsV2 response."""
     for item in root.iterfind("Contents"):
         yield ListedObject(
             key=item.findtext("Key") or "",
             size=int(item.findtext("Size") or 0),
             etag=item.findtext("ETag") or "",
-            modified=_time(item.findtext("LastModified")),
+            modified=_parse_time(item.findtext("LastModified")),
         )
 
 
-def uploads(root: ElementTree.Element) -> Iterator[MultipartUpload]:
+def multipart_uploads(root: ElementTree.Element) -> Iterator[MultipartUpload]:
+    """Yield the uploads of a ListMultipartUploads response."""
     for item in root.iterfind("Upload"):
         yield MultipartUpload(
             key=item.findtext("Key") or "",
             upload_id=item.findtext("UploadId") or "",
-            initiated=_time(item.findtext("Initiated")),
+            initiated=_parse_time(item.findtext("Initiated")),
         )
 
 
 def complete_request(parts: Iterable[UploadedPart]) -> bytes:
-    """The body of CompleteMultipartUpload, parts in ascending order."""
+    """Return the body of CompleteMultipartUpload; the parts are in ascending order."""
     lines = ["<CompleteMultipartUpload>"]
     for part in parts:
         crc = part.crc32
@@ -141,18 +143,18 @@ def complete_request(parts: Iterable[UploadedPart]) -> bytes:
 
 
 def delete_request(keys: Iterable[str]) -> bytes:
-    """The body of DeleteObjects."""
+    """Return the body of DeleteObjects."""
     rows = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
     return f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode()
 
 
 def md5(body: bytes) -> str:
-    """The Content-MD5 that DeleteObjects asks for; no defence, only an echo."""
+    """Return the Content-MD5 that some operations require: an integrity check, not security."""
     return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
-def _time(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     if not text:
         return None
-    # Whole seconds, so that a listing and a HEAD (an HTTP date) agree on an object's version.
+    # Whole seconds, because a HEAD response (an HTTP date) has no fractions: both have to agree.
     return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)

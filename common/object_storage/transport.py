@@ -1,4 +1,4 @@
-"""Signed S3 requests with retries: what every call of the store has in common."""
+"""Signed S3 requests with retries: what all operations have in common."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from common.object_storage.sigv4 import Credentials, Signer
 from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
 
-ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 2.0
-BUSY_CODES = {
+MAX_DELAY = 2.0
+#: Seconds that the storage may take for a write, a copy or a completion before it responds.
+LONG_TIMEOUT = 120.0
+#: Error codes that a later attempt may not get.
+RETRYABLE_CODES = {
     "InternalError",
     "SlowDown",
     "ServiceUnavailable",
@@ -33,42 +36,43 @@ BUSY_CODES = {
 T = TypeVar("T")
 
 
-class Busy(StorageError):
-    """The storage could not serve the request at this moment."""
+class StorageBusy(StorageError):
+    """The storage is overloaded or temporarily unavailable."""
 
 
-PASSING: tuple[type[DownloadError], ...] = (Busy, NetworkError)
+RETRYABLE_ERRORS: tuple[type[DownloadError], ...] = (StorageBusy, NetworkError)
 
 
-def retrying(
+def retry(
     attempt: Callable[[], T],
     cancellation: Cancellation,
     *,
     progress: Callable[[], int] = lambda: 0,
-    on: tuple[type[DownloadError], ...] = PASSING,
+    on: tuple[type[DownloadError], ...] = RETRYABLE_ERRORS,
 ) -> T:
-    """Call until it succeeds; five failures ``on`` which it may, without progress, end it.
+    """Call ``attempt`` until it succeeds or fails five times in a row without progress.
 
-    Waits 0.2 s, 0.4 s, … at most 2 s with full jitter; a set ``cancellation`` ends the waits.
+    Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
+    jitter; ``cancellation`` ends them.
     """
-    failures, reached = 0, progress()
+    failures, last_progress = 0, progress()
     while True:
         try:
             return attempt()
         except on:
-            if progress() > reached:
-                failures, reached = 0, progress()
+            if progress() > last_progress:
+                failures, last_progress = 0, progress()
             failures += 1
-            if failures >= ATTEMPTS:
+            if failures >= MAX_ATTEMPTS:
                 raise
-            delay = min(LONGEST_DELAY, FIRST_DELAY * 2**failures)
+            delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
             cancellation.wait(random.uniform(0, delay))  # noqa: S311
 
 
-def operation_of(
+def operation_name(
     method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> str:
-    """What S3 calls such a request, as far as that tells requests of one cost from others."""
+    """Return the name of the S3 operation for metrics; operations of similar cost share one."""
     if "partNumber" in query:
         return "UploadPartCopy" if "x-amz-copy-source" in headers else "UploadPart"
     if "uploadId" in query or "uploads" in query:
@@ -77,40 +81,41 @@ def operation_of(
 
 
 @contextmanager
-def _watched(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
-    """Time a request until the status of its answer is told, and show it in the trace."""
-    began = time.perf_counter()
+def _measured(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
+    """Measure the time until the response's status is reported, and record it in the trace."""
+    started = time.perf_counter()
     status: int | None = None
 
-    def answered(told: int) -> None:
+    def report_status(value: int) -> None:
         nonlocal status
-        status = told
-        STORAGE_SECONDS.labels(operation, told).observe(time.perf_counter() - began)
-        span.set("http.response.status_code", told)
+        status = value
+        STORAGE_SECONDS.labels(operation, value).observe(time.perf_counter() - started)
+        span.set("http.response.status_code", value)
 
     with tracing.span(f"S3 {operation}", kind="client", attributes={"bucket": bucket}) as span:
         try:
-            yield answered
+            yield report_status
         finally:
             if status is None:
-                STORAGE_SECONDS.labels(operation, "none").observe(time.perf_counter() - began)
+                STORAGE_SECONDS.labels(operation, "none").observe(time.perf_counter() - started)
 
 
 class Transport:
-    """One S3 endpoint, addressed by path. Thread safe."""
+    """Sends signed requests to one S3 endpoint, with path-style addresses. Thread safe."""
 
     def __init__(
         self, base_url: str, region: str, credentials: Callable[[], Credentials | None]
     ) -> None:
-        self._wire = HttpPool(base_url)
+        self._pool = HttpPool(base_url)
         self._prefix = urlsplit(base_url).path.rstrip("/")
         self._signer = Signer(credentials, region)
 
     def close(self) -> None:
-        self._wire.close()
+        """Close the idle connections."""
+        self._pool.close()
 
     @contextmanager
-    def open(
+    def send(
         self,
         method: str,
         bucket: str,
@@ -119,10 +124,10 @@ class Transport:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Buffer = b"",
-        cancellation: Cancellation,
+        cancellation: Cancellation | None = None,
         timeout: float | None = None,
     ) -> Iterator[Response]:
-        """One request, once; raises the error that its status stands for."""
+        """Send a request once and yield its response; raise the error of an error status."""
         path = quote(
             f"{self._prefix}/{bucket}/{key}" if key else f"{self._prefix}/{bucket}", "/-_.~"
         )
@@ -130,21 +135,26 @@ class Transport:
             f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted((query or {}).items())
         )
         signed = self._signer.sign(
-            method, path, query_string, {"host": self._wire.host, **(headers or {})}
+            method, path, query_string, {"host": self._pool.host, **(headers or {})}
         )
         target = f"{path}?{query_string}" if query_string else path
         with (
-            _watched(operation_of(method, key, query or {}, headers or {}), bucket) as answered,
-            self._wire.exchange(
-                method, target, signed, body, cancellation=cancellation, timeout=timeout
+            _measured(
+                operation_name(method, key, query or {}, headers or {}), bucket
+            ) as report_status,
+            self._pool.request(
+                method, target, signed, body, cancellation=cancellation or Cancellation(),
+                timeout=timeout,
             ) as response,
-        ):
-            answered(response.status)
+        ):  # fmt: skip
+            report_status(response.status)
             if response.status >= 300:
                 code = s3_xml.error_code(response.read_all())
-                if response.status == 403 and self._signer.follow(response.headers.get("date")):
-                    raise Busy("The storage's clock shows another time: signing by that")
-                refuse(response.status, code, f"{method} {bucket}/{key}")
+                if response.status == 403 and self._signer.adjust_clock(
+                    response.headers.get("date")
+                ):
+                    raise StorageBusy("The clock differed from that of the storage")
+                raise_error(response.status, code, f"{method} {bucket}/{key}")
             yield response
 
     def call(
@@ -156,29 +166,47 @@ class Transport:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Buffer = b"",
-        cancellation: Cancellation,
+        cancellation: Cancellation | None = None,
         timeout: float | None = None,
     ) -> tuple[dict[str, str], bytes]:
-        """A request that may be repeated; gives the headers and the whole body of the answer.
+        """Send a request, with retries, and return the response's headers and whole body.
 
-        An ``<Error>`` behind the status 200, as copies and completions may send, is an error too.
+        Copies and completions may send an ``<Error>`` after the status 200; it is raised, too.
         """
 
+        cancellation = cancellation or Cancellation()
+
         def attempt() -> tuple[dict[str, str], bytes]:
-            with self.open(
+            with self.send(
                 method, bucket, key,
                 query=query, headers=headers, body=body, cancellation=cancellation, timeout=timeout,
             ) as response:  # fmt: skip
-                answer = response.read_all()
-                if b"<Error>" in answer[:200]:
-                    refuse(200, s3_xml.error_code(answer), f"{method} {bucket}/{key}")
-                return response.headers, answer
+                content = response.read_all()
+                if b"<Error>" in content[:200]:
+                    raise_error(200, s3_xml.error_code(content), f"{method} {bucket}/{key}")
+                return response.headers, content
 
-        return retrying(attempt, cancellation)
+        return retry(attempt, cancellation)
 
 
-def refuse(status: int, code: str, what: str) -> None:
-    """Raise what an error answer stands for."""
-    if status >= 500 or status == 429 or code in BUSY_CODES:
-        raise Busy(f"The storage answered {status} {code} to {what}")
-    raise error_for(412 if code == "PreconditionFailed" else status, code, what)
+def raise_error(status: int, code: str, request: str) -> None:
+    """Raise the error that a response stands for; ``request`` names the call in its message."""
+    if status >= 500 or status == 429 or code in RETRYABLE_CODES:
+        raise StorageBusy(f"The storage responded with {status} {code} to {request}")
+    raise error_for(412 if code == "PreconditionFailed" else status, code, request)
+
+
+class Calls:
+    """Base of the groups of operations on one endpoint."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._transport.close()
+
+
+def metadata_headers(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Return user metadata as headers."""
+    return {f"x-amz-meta-{name}": value for name, value in (metadata or {}).items()}

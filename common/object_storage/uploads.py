@@ -1,4 +1,4 @@
-"""The S3 calls of multipart uploads."""
+"""S3 operations on multipart uploads."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from urllib.parse import quote
 
 from common.errors import StorageError
 from common.object_storage import s3_xml
-from common.object_storage.calls import LONG_CALL, Calls, metadata_headers
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import BadChecksum, NoSuchKey
 from common.object_storage.http_pool import Buffer
 from common.object_storage.s3_xml import MultipartUpload, UploadedPart
+from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers
 
-CREATE_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
+_CHECKSUM_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
 
 
 class UploadCalls(Calls):
-    """Calls on uploads; errors and ``cancellation`` as with the calls on objects."""
+    """Operations on uploads; errors and ``cancellation`` are those of ``ObjectCalls``."""
 
     def create_multipart_upload(
         self,
@@ -28,19 +28,19 @@ class UploadCalls(Calls):
         metadata: Mapping[str, str] | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Begin a multipart upload whose parts all get a CRC32; returns its id."""
-        headers = {"content-type": content_type, **metadata_headers(metadata), **CREATE_HEADERS}
+        """Create an upload whose parts have CRC32 checksums and return its id."""
+        headers = {"content-type": content_type, **metadata_headers(metadata), **_CHECKSUM_HEADERS}
         _, body = self._transport.call(
             "POST",
             bucket,
             key,
             query={"uploads": ""},
             headers=headers,
-            cancellation=cancellation or Cancellation(),
+            cancellation=cancellation,
         )
         upload_id = s3_xml.parse(body).findtext("UploadId")
         if not upload_id:
-            raise StorageError("The storage began no upload")
+            raise StorageError("The storage did not create an upload")
         return upload_id
 
     def upload_part(
@@ -54,12 +54,12 @@ class UploadCalls(Calls):
         crc32: int,
         cancellation: Cancellation | None = None,
     ) -> UploadedPart:
-        """Upload one part; the store refuses it (BadChecksum) unless its CRC32 is ``crc32``."""
+        """Upload one part. The storage rejects it (BadChecksum) unless its CRC32 is ``crc32``."""
         headers, _ = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
             headers={"x-amz-checksum-crc32": s3_xml.encode_crc32(crc32)},
-            body=body, cancellation=cancellation or Cancellation(), timeout=LONG_CALL,
+            body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         return UploadedPart(number=number, etag=headers.get("etag", ""), crc32=crc32)
 
@@ -76,9 +76,9 @@ class UploadCalls(Calls):
         if_match: str | None,
         cancellation: Cancellation | None = None,
     ) -> UploadedPart:
-        """Let the store copy ``length`` bytes of ``source`` (bucket, key) as one part.
+        """Copy ``length`` bytes of ``source`` (bucket, key) inside the storage as one part.
 
-        The part's ``crc32`` is what the store computed while copying; None where it does not.
+        The part's ``crc32`` is what the storage computed while copying, or None.
         """
         headers = {
             "x-amz-copy-source": quote("/".join(source), "/-_.~"),
@@ -89,7 +89,7 @@ class UploadCalls(Calls):
         _, body = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers=headers, cancellation=cancellation or Cancellation(), timeout=LONG_CALL,
+            headers=headers, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         root = s3_xml.parse(body)
         crc32 = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
@@ -106,9 +106,9 @@ class UploadCalls(Calls):
         size: int | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Make the object of its parts; returns its ETag. ``crc32`` is that of the whole object.
+        """Assemble the object and return its ETag. ``crc32`` is that of the whole object.
 
-        Raises UploadMissing if the upload is gone: it may have been completed before.
+        Raise NoSuchUpload if the upload is gone: it may have been completed before.
         """
         headers = {"content-type": "application/xml"}
         if crc32 is not None:
@@ -119,25 +119,25 @@ class UploadCalls(Calls):
         _, body = self._transport.call(
             "POST", bucket, key,
             query={"uploadId": upload_id}, headers=headers,
-            body=s3_xml.complete_request(parts), cancellation=cancellation or Cancellation(), timeout=LONG_CALL,
+            body=s3_xml.complete_request(parts), cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         root = s3_xml.parse(body)
         stored = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         if crc32 is not None and stored is not None and stored != crc32:
-            raise BadChecksum("The stored object is not what was uploaded")
+            raise BadChecksum("The stored object differs from what was uploaded")
         return root.findtext("ETag") or ""
 
     def abort_multipart_upload(
         self, bucket: str, key: str, upload_id: str, *, cancellation: Cancellation | None = None
     ) -> None:
-        """Throw an upload and its parts away; one that is gone already is no error."""
+        """Delete an upload and its parts. A missing upload is ignored."""
         try:
             self._transport.call(
                 "DELETE",
                 bucket,
                 key,
                 query={"uploadId": upload_id},
-                cancellation=cancellation or Cancellation(),
+                cancellation=cancellation,
             )
         except NoSuchKey:
             return
@@ -145,11 +145,11 @@ class UploadCalls(Calls):
     def list_multipart_uploads(
         self, bucket: str, prefix: str, *, cancellation: Cancellation | None = None
     ) -> list[MultipartUpload]:
-        """The unfinished uploads whose keys begin with ``prefix``, at most 1,000."""
+        """Return the unfinished uploads whose keys start with ``prefix``, at most 1,000."""
         _, body = self._transport.call(
             "GET",
             bucket,
             query={"uploads": "", "prefix": prefix},
-            cancellation=cancellation or Cancellation(),
+            cancellation=cancellation,
         )
-        return list(s3_xml.uploads(s3_xml.parse(body)))
+        return list(s3_xml.multipart_uploads(s3_xml.parse(body)))

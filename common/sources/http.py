@@ -14,7 +14,7 @@ from urllib3.response import BaseHTTPResponse
 from common.errors import FileChanged, FileNotFound, NetworkError, SourceForbidden
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import filename_of
-from common.object_storage.transport import retrying
+from common.object_storage.transport import retry
 from common.sources.base import FileDescription, Fill, Missing, SourceFile
 from common.sources.http_client import HttpClient
 from common.sources.http_resume import PASSING, Resumed
@@ -64,7 +64,7 @@ class HttpSource:
 
         def ask(file_id: int) -> None:
             try:
-                answers[file_id] = retrying(
+                answers[file_id] = retry(
                     lambda: self._ask(file_id), task_group.cancellation, on=PASSING
                 )
             except FileNotFound:
@@ -105,7 +105,7 @@ class HttpSource:
                 raise NetworkError("The source sent less than it announced")
 
         if view:
-            retrying(attempt, cancellation, progress=lambda: done, on=PASSING)
+            retry(attempt, cancellation, progress=lambda: done, on=PASSING)
 
     @contextmanager
     def open(

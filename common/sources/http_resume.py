@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from common.errors import DownloadError, NetworkError, SourceRateLimited, TemporaryUnavailable
 from common.object_storage import Cancellation
-from common.object_storage.transport import retrying
+from common.object_storage.transport import retry
 from common.sources.base import SourceFile
 
 #: What trying again may mend.
@@ -37,7 +37,7 @@ class Resumed:
         """At most so many bytes; none at the end of the file."""
         if not self._rest:
             try:
-                self._rest = retrying(
+                self._rest = retry(
                     self._block, self._cancellation, progress=lambda: self._position, on=PASSING
                 )
             except _CannotGoOn:

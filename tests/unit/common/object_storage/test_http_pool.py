@@ -15,7 +15,7 @@ from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.http_pool import HttpPool
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
 from common.object_storage.sigv4 import Credentials
-from common.object_storage.transport import Busy, Transport
+from common.object_storage.transport import StorageBusy, Transport
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -71,10 +71,10 @@ def server() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def wire(server: Scripted) -> Iterator[HttpPool]:
-    wire = HttpPool(server.url, read_timeout=2)
-    yield wire
-    wire.close()
+def pool(server: Scripted) -> Iterator[HttpPool]:
+    pool = HttpPool(server.url, read_timeout=2)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ def transport(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tra
     transport.close()
 
 
-def get(wire: HttpPool, cancellation: Cancellation | None = None) -> bytes:
-    with wire.exchange(
-        "GET", "/", {"host": wire.host}, cancellation=cancellation or Cancellation()
+def get(pool: HttpPool, cancellation: Cancellation | None = None) -> bytes:
+    with pool.request(
+        "GET", "/", {"host": pool.host}, cancellation=cancellation or Cancellation()
     ) as response:
         return response.read_all()
 
@@ -100,10 +100,10 @@ def get(wire: HttpPool, cancellation: Cancellation | None = None) -> bytes:
     (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end", b"until the end"),
 ])  # fmt: skip
 def test_a_body_is_read_however_it_is_framed(
-    server: Scripted, wire: HttpPool, answer: bytes, body: bytes
+    server: Scripted, pool: HttpPool, answer: bytes, body: bytes
 ) -> None:
     server.answers = [answer]
-    assert get(wire) == body
+    assert get(pool) == body
 
 
 @pytest.mark.parametrize("answer", [
@@ -116,60 +116,60 @@ def test_a_body_is_read_however_it_is_framed(
     None,
 ])  # fmt: skip
 def test_a_broken_answer_is_a_network_error(
-    server: Scripted, wire: HttpPool, answer: bytes | None
+    server: Scripted, pool: HttpPool, answer: bytes | None
 ) -> None:
     server.answers = [answer]
     with pytest.raises(NetworkError):
-        get(wire)
+        get(pool)
 
 
 def test_a_connection_is_used_again_once_its_answer_was_read(
-    server: Scripted, wire: HttpPool
+    server: Scripted, pool: HttpPool
 ) -> None:
     server.answers = [OK, OK, OK]
-    assert [get(wire) for _ in range(3)] == [b"ok"] * 3
+    assert [get(pool) for _ in range(3)] == [b"ok"] * 3
     assert server.connections == 1
 
 
 def test_a_connection_is_not_used_again_with_an_answer_half_read(
-    server: Scripted, wire: HttpPool
+    server: Scripted, pool: HttpPool
 ) -> None:
     server.answers = [OK, OK]
-    with wire.exchange("GET", "/", {"host": wire.host}, cancellation=Cancellation()) as response:
+    with pool.request("GET", "/", {"host": pool.host}, cancellation=Cancellation()) as response:
         response.readinto(memoryview(bytearray(1)))
     server.answers = [OK]
-    assert get(wire) == b"ok"
+    assert get(pool) == b"ok"
     assert server.connections == 2
 
 
 def test_a_connection_that_was_closed_while_idle_costs_no_failure(
-    server: Scripted, wire: HttpPool
+    server: Scripted, pool: HttpPool
 ) -> None:
     server.answers = [OK]
-    get(wire)
+    get(pool)
     time.sleep(0.05)
     server.answers = [OK]
-    assert get(wire) == b"ok"
+    assert get(pool) == b"ok"
     assert server.connections == 2
 
 
-def test_a_stop_ends_a_read_that_hangs(server: Scripted, wire: HttpPool) -> None:
+def test_a_stop_ends_a_read_that_hangs(server: Scripted, pool: HttpPool) -> None:
     server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
     cancellation = Cancellation()
     threading.Timer(0.1, cancellation.set).start()
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        get(wire, cancellation)
+        get(pool, cancellation)
     assert time.monotonic() - started < 0.4
     with pytest.raises(Cancelled):
-        get(wire, cancellation)
+        get(pool, cancellation)
 
 
 def test_a_silent_server_is_given_up(server: Scripted) -> None:
-    wire = HttpPool(server.url, read_timeout=0.1)
+    pool = HttpPool(server.url, read_timeout=0.1)
     server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
     with pytest.raises(NetworkError):
-        get(wire)
+        get(pool)
 
 
 def error(status: int, code: str) -> bytes:
@@ -208,7 +208,7 @@ def test_passing_trouble_is_tried_again(
 
 def test_lasting_trouble_ends_after_five_tries(server: Scripted, transport: Transport) -> None:
     server.answers = [error(503, "SlowDown")] * 9
-    with pytest.raises(Busy):
+    with pytest.raises(StorageBusy):
         transport.call("GET", "bucket", "key", cancellation=Cancellation())
     assert len(server.requests) == 5
 

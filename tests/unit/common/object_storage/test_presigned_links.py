@@ -71,13 +71,13 @@ def parts(link: str) -> tuple[str, str, str, list[tuple[str, str]]]:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("bucket", ["archives", "with.dots"])
 def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) -> None:
-    store = ObjectStorage(access_key="AKID", secret_key="secret", **place)
+    storage = ObjectStorage(access_key="AKID", secret_key="secret", **place)
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(key=keys, filename=text, seconds=st.integers(1, 604_800))
     def each(key: str, filename: str, seconds: int) -> None:
         with mock.patch("time.gmtime", return_value=time.gmtime(NOW)):
-            ours = store.presign_get(
+            ours = storage.presign_get(
                 bucket, key,
                 filename=filename, content_type="application/zip", expires_in=seconds,
             )  # fmt: skip
@@ -87,8 +87,10 @@ def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) 
 
 
 def test_without_credentials_no_link_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = ObjectStorage(endpoint="http://127.0.0.1:1", region="r", access_key="a", secret_key="b")
-    store._place("archives")
-    monkeypatch.setattr(store._signer, "_credentials", lambda: None)
+    storage = ObjectStorage(
+        endpoint="http://127.0.0.1:1", region="r", access_key="a", secret_key="b"
+    )
+    storage._link_base("archives")
+    monkeypatch.setattr(storage._signer, "_credentials", lambda: None)
     with pytest.raises(StorageError):
-        store.presign_get("archives", "k", filename="n", content_type="t/t", expires_in=9)
+        storage.presign_get("archives", "k", filename="n", content_type="t/t", expires_in=9)
