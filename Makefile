@@ -20,10 +20,11 @@ NO_PAGE := test -f web/dist/index.html || echo "The web page is not built (make 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock client/pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@echo "Installing what the lock file names …"
+	@echo "Installing the packages that requirements.lock lists …"
 	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable client
 	@touch $@
 
 demo: $(INSTALLED)  ## The whole path before your eyes: five files, one archive, every byte checked

@@ -20,10 +20,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from client import Job, Longhaul, LonghaulClientError
-from client.api import completed
-from client.display import fetching, follow, size_text
-from client.watch import Transport
+from longhaul_client import Job, Longhaul, LonghaulClientError
+from longhaul_client.client import completed
+from longhaul_client.display import fetching, follow, size_text
+from longhaul_client.watch import Transport
 from stack.__main__ import StopRequested, stop_on_signals
 from stack.sample_catalog import BUCKET, CATALOGUE, s3_client
 from stack.system import ComponentDied, System

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from client import Longhaul
+from longhaul_client import Longhaul
 from stack.sample_catalog import SMALL
 from stack.system import System
 from tests.support.tcp_proxy import TcpProxy

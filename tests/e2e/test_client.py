@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from client import ApiProblem, JobUnsuccessful, Longhaul
-from client.watch import Transport
+from longhaul_client import ApiProblem, JobUnsuccessful, Longhaul
+from longhaul_client.watch import Transport
 from stack.components import ROOT
 from stack.sample_catalog import MISSING_ID, SMALL
 from stack.system import System
@@ -24,7 +24,7 @@ def command(
     system: System, *arguments: str, user: str, folder: Path
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "client", *arguments],
+        [sys.executable, "-m", "longhaul_client", *arguments],
         cwd=folder,
         env={
             **os.environ,

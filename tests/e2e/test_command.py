@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client import Longhaul, cli
+from longhaul_client import Longhaul, cli
 from stack.components import ROOT
 from stack.process import free_port, wait_until
 from stack.system import System
@@ -52,7 +52,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Sy
 def run(own: System, tmp_path: Path) -> Command:
     def start(*arguments: str, **environ: str) -> Done:
         return subprocess.run(
-            [sys.executable, "-m", "client", *arguments],
+            [sys.executable, "-m", "longhaul_client", *arguments],
             cwd=tmp_path,
             env={
                 **os.environ,

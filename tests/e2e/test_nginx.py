@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from client import Longhaul
-from client.watch import Transport
+from longhaul_client import Longhaul
+from longhaul_client.watch import Transport
 from stack.nginx import Nginx, start_nginx
 from stack.system import System
 from tests.support.tcp_proxy import TcpProxy

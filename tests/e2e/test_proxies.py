@@ -22,8 +22,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import httpx
 import pytest
 
-from client import Longhaul
-from client.watch import Transport, Watch
+from longhaul_client import Longhaul
+from longhaul_client.watch import Transport, Watch
 from stack.nginx import Nginx, start_nginx, start_proxy
 from stack.sample_catalog import BUCKET, Sample, s3_client
 from stack.sample_files import KIB

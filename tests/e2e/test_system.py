@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from client import ApiProblem, Job, Longhaul
-from client.watch import Transport
+from longhaul_client import ApiProblem, Job, Longhaul
+from longhaul_client.watch import Transport
 from stack.process import wait_until
 from stack.sample_catalog import SMALL
 from stack.system import ComponentDied, System

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from client import Longhaul
+from longhaul_client import Longhaul
 
 JOB_ID = "3f0b7a52-8a44-4d0c-9a55-0d2f6f1f7a10"
 

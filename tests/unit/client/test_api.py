@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from client import ApiProblem, JobUnsuccessful, Longhaul, Unreachable
+from longhaul_client import ApiProblem, JobUnsuccessful, Longhaul, Unreachable
 from tests.support.client_fakes import JOB_ID, FakeApi, job, job_json, problem
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from client import Longhaul, cli
+from longhaul_client import Longhaul, cli
 from tests.support.client_fakes import JOB_ID, FakeClock, Stream, job, job_json, problem, stream
 
 Run = Callable[..., Result]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.sse import LIMIT, Event, EventParser, EventTooLong
+from longhaul_client.sse import LIMIT, Event, EventParser, EventTooLong
 
 
 def parse(*chunks: bytes) -> list[Event]:

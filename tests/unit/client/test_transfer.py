@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client import ChecksumMismatch, Job, JobUnsuccessful, Longhaul, TransferFailed
-from client.transfer import PATIENCE
+from longhaul_client import ChecksumMismatch, Job, JobUnsuccessful, Longhaul, TransferFailed
+from longhaul_client.transfer import PATIENCE
 from tests.support.client_fakes import JOB_ID, FakeClock, Stream, job_json
 
 CONTENT = bytes(range(256)) * 1000

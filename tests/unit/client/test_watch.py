@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from client import ApiProblem, Longhaul, Unreachable, watch
-from client.watch import Transport
+from longhaul_client import ApiProblem, Longhaul, Unreachable, watch
+from longhaul_client.watch import Transport
 from tests.support.client_fakes import JOB_ID, FakeApi, job, job_json, problem, stream
 
 SUBSCRIBE = f"GET /v1/download/subscribe/{JOB_ID}"

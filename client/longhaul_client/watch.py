@@ -12,11 +12,11 @@ from typing import NoReturn
 
 import httpx
 
-from client.connection import Connection, json_body, raise_for_refusal, retry_after
-from client.errors import ApiProblem, Unreachable
-from client.model import Job
-from client.pace import backoff, jittered
-from client.sse import EventParser
+from .connection import Connection, json_body, raise_for_refusal, retry_after
+from .errors import ApiProblem, Unreachable
+from .job import Job
+from .sse import EventParser
+from .timing import backoff, jittered
 
 #: Seconds without a first event after which a stream counts as held up by a proxy.
 FIRST_EVENT = 3.0

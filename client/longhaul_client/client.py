@@ -10,12 +10,12 @@ from typing import Any, Literal, Self
 
 import httpx
 
-from client.connection import Connection, json_body
-from client.errors import JobUnsuccessful, TransferFailed
-from client.model import Job
-from client.pace import Clock
-from client.transfer import OnProgress, Transfer
-from client.watch import Transport, Watch
+from .connection import Connection, json_body
+from .errors import JobUnsuccessful, TransferFailed
+from .job import Job
+from .timing import Clock
+from .transfer import OnProgress, Transfer
+from .watch import Transport, Watch
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 #: The most entries that the API puts on one page.

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from client.connection import Connection, json_body
-from client.errors import ChecksumMismatch, TransferFailed
-from client.model import Job
-from client.pace import backoff
+from .connection import Connection, json_body
+from .errors import ChecksumMismatch, TransferFailed
+from .job import Job
+from .timing import backoff
 
 #: Breaks in a row, without a byte of progress between them, before the transfer is given up.
 PATIENCE = 6

@@ -12,16 +12,16 @@ import click
 from click.shell_completion import CompletionItem
 from rich.console import Console
 
-from client.api import DEFAULT_URL, Longhaul, completed
-from client.display import details, fetching, follow, given_up
-from client.errors import (
+from .client import DEFAULT_URL, Longhaul, completed
+from .display import details, fetching, follow, given_up
+from .errors import (
     ApiProblem,
     JobUnsuccessful,
     LonghaulClientError,
     TransferFailed,
     Unreachable,
 )
-from client.model import FINISHED, Job
+from .job import FINISHED, Job
 
 EXIT_CODES: dict[type[LonghaulClientError], int] = {
     JobUnsuccessful: 1,
@@ -85,7 +85,7 @@ def _complete_job(ctx: click.Context, _: click.Parameter, start: str) -> list[Co
 
 def _version() -> str:
     try:
-        return metadata.version("longhaul")
+        return metadata.version("longhaul-client")
     except metadata.PackageNotFoundError:
         return "of a working copy"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from client.errors import ApiProblem, Unreachable
-from client.pace import Clock, SystemClock, backoff
+from .errors import ApiProblem, Unreachable
+from .timing import Clock, SystemClock, backoff
 
 #: Tries of one call in all, and the longest pause between two of them, in seconds.
 ATTEMPTS = 4

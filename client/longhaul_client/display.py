@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from client.model import Job
-from client.transfer import OnProgress
+from .job import Job
+from .transfer import OnProgress
 
 _COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "expired": "yellow"}
 

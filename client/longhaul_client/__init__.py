@@ -1,7 +1,7 @@
 """Python client for Longhaul: start a download, watch it live, fetch the archive, verify it."""
 
-from client.api import Longhaul
-from client.errors import (
+from .client import Longhaul
+from .errors import (
     ApiProblem,
     ChecksumMismatch,
     JobUnsuccessful,
@@ -9,7 +9,7 @@ from client.errors import (
     TransferFailed,
     Unreachable,
 )
-from client.model import Job
+from .job import Job
 
 __all__ = [
     "ApiProblem",

@@ -1,5 +1,5 @@
 """``python -m client`` is the ``longhaul`` command."""
 
-from client.cli import main
+from .cli import main
 
 main(prog_name="longhaul")
