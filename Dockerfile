@@ -1,5 +1,5 @@
-# Two images from one file: `app` (API, worker and beat: one code, three commands) and `edge`
-# (nginx with the web page). Every Python package is pinned by hash in requirements-runtime.lock.
+# Two images: `app` (the API and the worker: same code, different commands) and `nginx` (nginx with
+# the web pages). requirements-runtime.lock pins every Python package by hash.
 
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 ARG NODE_IMAGE=docker.io/library/node:22-bookworm-slim
@@ -22,7 +22,7 @@ COPY common common
 COPY api api
 COPY worker worker
 RUN python -m compileall -q /srv/longhaul
-# A number, so that Kubernetes can see that it is not root.
+# Numeric, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 EXPOSE 8080
 CMD ["gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
@@ -32,11 +32,11 @@ WORKDIR /web
 COPY web .
 RUN npm ci --no-audit --no-fund && npm run build
 
-FROM ${NGINX_IMAGE} AS edge
+FROM ${NGINX_IMAGE} AS nginx
 COPY nginx /etc/longhaul
 COPY --from=page /web/dist /srv/web
 USER 10001:10001
 EXPOSE 8080 8443
-# Open requests end, streams are closed after worker_shutdown_timeout.
+# Finish open requests; close streams after worker_shutdown_timeout.
 STOPSIGNAL SIGQUIT
 ENTRYPOINT ["/etc/longhaul/entrypoint.sh"]

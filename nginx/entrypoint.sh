@@ -1,23 +1,25 @@
 #!/bin/sh
-# Fills in the configuration from the environment and becomes nginx.
+# Render the nginx configuration from environment variables, then run nginx.
 #
-#   API_UPSTREAM             host:port of the API                            api:8080
-#   HTTP_PORT, HTTPS_PORT    where to listen                                 8080, 8443
-#   TLS_CERTIFICATE, TLS_CERTIFICATE_KEY   files; without them plain HTTP
-#   TRUSTED_PROXY            network whose X-Forwarded-* are believed        none
-#   OPERATOR_NETWORK         network that may see /metrics and /v1/admin     none
-#   REQUEST_RATE, REQUEST_BURST            per address                       150r/s, 300
-#   CONNECTIONS_PER_ADDRESS, STREAMS_PER_ADDRESS                             512, 256
-#   MAX_BODY_BYTES           the API's own limit                             65536
-#   KEEPALIVE_TIMEOUT        idle connections from clients or balancers      100s
-#   WEB_ROOT                 the built web page                              /srv/web
-#   RESOLVER                 DNS server                                      as /etc/resolv.conf
-#   ACCESS_LOG               file                                            /dev/stdout
-#   RUN_DIR                  for the filled-in configuration, pid and buffers   /tmp/nginx
-#   NGINX_BINARY             the program                                     nginx
+#   Variable                               Meaning                                        Default
+#   API_UPSTREAM                           host:port of the API                           api:8080
+#   HTTP_PORT, HTTPS_PORT                  ports to listen on                             8080, 8443
+#   TLS_CERTIFICATE, TLS_CERTIFICATE_KEY   files; when empty, nginx serves plain HTTP     empty
+#   TRUSTED_PROXY                          network whose X-Forwarded-* is trusted         none
+#   OPERATOR_NETWORK                       network that may read /metrics and /v1/admin   none
+#   REQUEST_RATE, REQUEST_BURST            request limit per client address               150r/s, 300
+#   CONNECTIONS_PER_ADDRESS                connection limit per client address            512
+#   STREAMS_PER_ADDRESS                    live stream limit per client address           256
+#   MAX_BODY_BYTES                         largest request body; same as the API's limit  65536
+#   KEEPALIVE_TIMEOUT                      how long idle client connections stay open     100s
+#   WEB_ROOT                               directory of the built web pages               /srv/web
+#   RESOLVER                               DNS server                                     from /etc/resolv.conf
+#   ACCESS_LOG                             access log file                                /dev/stdout
+#   RUN_DIR                                rendered configuration, PID file and buffers   /tmp/nginx
+#   NGINX_BINARY                           nginx executable                               nginx
 set -eu
 
-# TEST-NET-1 of RFC 5737: an address that no client has.
+# TEST-NET-1 (RFC 5737): an address that no client can have.
 nobody=192.0.2.1/32
 nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null || true)
 
@@ -51,7 +53,7 @@ else
     rm "$RUN_DIR/servers/tls.conf"
 fi
 
-# As many open files as the host allows; the usual 1,024 would end at 500 streams.
-# shellcheck disable=SC3045  # Not in POSIX, but in dash and busybox.
+# Raise the open-file limit to the host's maximum. The usual 1,024 would allow only 500 streams.
+# shellcheck disable=SC3045  # Not in POSIX, but dash and busybox support it.
 ulimit -n "$(ulimit -Hn)"
 exec "$NGINX_BINARY" -p "$RUN_DIR" -c "$RUN_DIR/nginx.conf" -g "daemon off; ${NGINX_GLOBALS:-}" "$@"

@@ -1,5 +1,5 @@
-# An Application Load Balancer in front of Longhaul's nginx. docs/proxies.md gives the reasons for
-# the times; they form a chain: each hop outwards waits a little longer than the one inside.
+# An Application Load Balancer in front of Longhaul's nginx. docs/proxies.md explains the timeouts:
+# each proxy waits slightly longer than the one behind it.
 
 terraform {
   required_version = ">= 1.6"
@@ -18,17 +18,17 @@ resource "aws_lb" "longhaul" {
   subnets            = var.public_subnet_ids
   security_groups    = [aws_security_group.balancer.id]
 
-  # Seconds without a byte. Longer than a long poll (60 s) and nginx's patience with the API
-  # (70 s); streams send a heartbeat every 15 s, so a silence of 75 s is a dead one.
+  # Seconds without a byte. Longer than a long poll (60 s) and nginx's read timeout (70 s). Streams
+  # send a heartbeat every 15 s, so a stream that is silent for 75 s is dead.
   idle_timeout = 75
 
-  # A stream may live as long as its job; after this time a client's connection is renewed.
+  # A stream may live as long as its job. After this time the client's connection is renewed.
   client_keep_alive = 3600
 
   enable_http2               = true
   drop_invalid_header_fields = true
   desync_mitigation_mode     = "defensive"
-  # The balancer appends the address that it sees; nginx believes that last one.
+  # The load balancer appends the address that it sees. nginx trusts only this last address.
   xff_header_processing_mode = "append"
   enable_deletion_protection = var.deletion_protection
 
@@ -46,20 +46,20 @@ resource "aws_lb_target_group" "nginx" {
   port        = 8080
   protocol    = "HTTP"
 
-  # nginx talks HTTP/1.1 to us: WebSocket needs it, and HTTP/2 targets get no upgrades.
+  # HTTP/1.1 towards nginx, because HTTP/2 targets do not support WebSocket upgrades.
   protocol_version = "HTTP1"
 
-  # Long streams pile up on old targets with round robin.
+  # With round robin, long streams would accumulate on the oldest targets.
   load_balancing_algorithm_type = "least_outstanding_requests"
 
-  # Every transport goes on at any target: the state is in Valkey.
+  # Any target can continue any stream or poll, because the state is in Valkey.
   stickiness {
     type    = "lb_cookie"
     enabled = false
   }
 
-  # New requests stay away at once; open streams get this long before they are cut. Clients come
-  # back by themselves, and nginx ends them after 30 s anyway.
+  # New requests stop immediately; open streams continue for up to this long. nginx closes them
+  # after 30 s anyway, and clients reconnect.
   deregistration_delay = 40
 
   health_check {
@@ -85,7 +85,7 @@ resource "aws_lb_listener" "https" {
   }
 }
 
-# Closed by nginx too; here the requests do not even arrive.
+# nginx blocks these paths as well; here the requests do not even reach it.
 resource "aws_lb_listener_rule" "operators_only" {
   listener_arn = aws_lb_listener.https.arn
   priority     = 10
@@ -134,7 +134,7 @@ resource "aws_security_group" "balancer" {
   }
 
   ingress {
-    description = "HTTP from clients, to be sent to HTTPS"
+    description = "HTTP from clients, redirected to HTTPS"
     from_port   = 80
     to_port     = 80
     protocol    = "tcp"

@@ -1,14 +1,14 @@
 output "dns_name" {
-  description = "Point the service's name here (alias or CNAME)"
+  description = "DNS name of the load balancer; point an alias or CNAME record to it"
   value       = aws_lb.longhaul.dns_name
 }
 
 output "zone_id" {
-  description = "For an alias record in Route 53"
+  description = "Hosted zone ID, for an alias record in Route 53"
   value       = aws_lb.longhaul.zone_id
 }
 
 output "target_group_arn" {
-  description = "Register the nginx tasks or pods here"
+  description = "Target group for the nginx tasks or pods"
   value       = aws_lb_target_group.nginx.arn
 }

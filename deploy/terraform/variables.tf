@@ -5,22 +5,22 @@ variable "name" {
 }
 
 variable "vpc_id" {
-  description = "Where nginx runs"
+  description = "VPC in which nginx runs"
   type        = string
 }
 
 variable "public_subnet_ids" {
-  description = "Public subnets in at least two zones"
+  description = "Public subnets in at least two availability zones"
   type        = list(string)
 
   validation {
     condition     = length(var.public_subnet_ids) >= 2
-    error_message = "A load balancer needs subnets in at least two zones."
+    error_message = "A load balancer needs subnets in at least two availability zones."
   }
 }
 
 variable "certificate_arn" {
-  description = "Certificate for HTTPS (ACM)"
+  description = "ARN of the ACM certificate for HTTPS"
   type        = string
 }
 
@@ -30,19 +30,19 @@ variable "nginx_security_group_id" {
 }
 
 variable "client_cidrs" {
-  description = "Who may call; Cloudflare's networks where it is in front"
+  description = "Networks that can connect; use Cloudflare's networks if it is in front"
   type        = list(string)
   default     = ["0.0.0.0/0"]
 }
 
 variable "log_bucket" {
-  description = "Bucket for access logs; empty: none. They hold query strings, and so tickets"
+  description = "Bucket for access logs; empty: no logs. Access logs contain query strings and therefore tickets"
   type        = string
   default     = ""
 }
 
 variable "deletion_protection" {
-  description = "Whether the balancer refuses to be deleted"
+  description = "Whether the load balancer is protected against deletion"
   type        = bool
   default     = true
 }

@@ -1,4 +1,4 @@
-"""What the tests of deployment files share."""
+"""Helpers for the tests of deployment files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ BIN = Path(sys.executable).parent
 
 
 def run(*command: str | Path) -> str:
-    """A checker's output; its complaint is the failure's message."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """Return the output of a command; on failure its output is the assertion's message."""
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def nginx_seconds(file: str, directive: str) -> int:
-    """The one value that a time has in a file of nginx/."""
+    """Return the value of a time directive that occurs with one value only in a file of nginx/."""
     text = (ROOT / "nginx" / file).read_text()
     (value,) = set(re.findall(rf"^\s*{directive} (\d+)s;", text, re.MULTILINE))
     return int(value)

@@ -1,4 +1,4 @@
-"""The images hold what runs, and compose.yaml runs it with no more than it needs."""
+"""Tests for the Dockerfile, compose.yaml and the files next to them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,46 @@ from common.settings import Settings
 from tests.contracts.deployment import BIN, ROOT, run
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
-#: Images of others bring their own users and write where they please.
-OURS = ("nginx", "api", "worker", "beat")
+#: Services that run images of this repository. Third-party images have their own users and paths.
+OUR_SERVICES = ("nginx", "api", "worker", "beat")
 
 
 def _pins(lock: str) -> dict[str, str]:
-    found = re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", (ROOT / lock).read_text(), re.MULTILINE)
-    return dict(found)
+    pins = re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", (ROOT / lock).read_text(), re.MULTILINE)
+    return dict(pins)
 
 
-def test_the_runtime_lock_is_a_part_of_the_full_one() -> None:
-    everything = _pins("requirements.lock")
+def test_runtime_lock_is_a_subset_of_the_full_lock() -> None:
+    full = _pins("requirements.lock")
     runtime = _pins("requirements-runtime.lock")
-    assert runtime == {name: everything.get(name) for name in runtime}
+    assert runtime == {name: full.get(name) for name in runtime}
 
 
-def test_the_runtime_lock_has_what_the_processes_import() -> None:
+def test_runtime_lock_contains_all_runtime_dependencies() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["history"], *extras["tracing"], *extras["sentry"]]
-    names = {re.split(r"[\[<>=]", line)[0] for line in wanted}
+    requirements = [
+        *project["dependencies"],
+        *extras["history"],
+        *extras["tracing"],
+        *extras["sentry"],
+    ]
+    names = {re.split(r"[\[<>=]", line)[0] for line in requirements}
     assert names <= set(_pins("requirements-runtime.lock"))
 
 
 def test_images_do_not_run_as_root() -> None:
     stages = (ROOT / "Dockerfile").read_text().split("\nFROM ")
-    for name in ("app", "edge"):
+    for name in ("app", "nginx"):
         (stage,) = [text for text in stages if text.splitlines()[0].endswith(f" AS {name}")]
         assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", stage, re.MULTILINE)
 
 
-def test_compose_file_is_valid() -> None:
+def test_compose_file_matches_the_compose_specification() -> None:
     run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
-def test_every_secret_of_the_example_is_required_and_empty() -> None:
+def test_compose_requires_every_secret_of_the_example_env_file() -> None:
     example = (ROOT / ".env.example").read_text()
     secrets = re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE)
     text = (ROOT / "compose.yaml").read_text()
@@ -57,7 +62,7 @@ def test_every_secret_of_the_example_is_required_and_empty() -> None:
     assert not {name for name in required if re.search(rf"\$\{{{name}(:-|\}})", text)}
 
 
-def test_make_env_fills_every_secret_with_another_value() -> None:
+def test_make_env_generates_a_different_value_for_every_secret() -> None:
     lines = run("deploy/make-env").splitlines()
     values = [line.split("=", 1)[1] for line in lines if re.match(r"[A-Z_]+=", line)]
     assert len(values) == len(set(values)) > 0
@@ -65,43 +70,43 @@ def test_make_env_fills_every_secret_with_another_value() -> None:
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
-def test_every_service_is_bounded(name: str) -> None:
+def test_every_service_has_resource_limits_and_a_pinned_image(name: str) -> None:
     service = COMPOSE["services"][name]
     assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
     assert service["logging"]["options"]["max-size"]
-    assert ":" in service["image"] or name in OURS
+    assert ":" in service["image"] or name in OUR_SERVICES
     assert not service["image"].endswith(":latest")
 
 
 @pytest.mark.parametrize("name", [name for name in COMPOSE["services"] if name != "jaeger"])
 def test_every_service_has_a_health_check(name: str) -> None:
-    # Jaeger's image has neither a shell nor a client to ask with.
+    # Jaeger's image contains neither a shell nor an HTTP client.
     assert {"test", "interval", "timeout", "retries"} <= set(
         COMPOSE["services"][name]["healthcheck"]
     )
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_containers_can_do_nothing_that_they_need_not(name: str) -> None:
+@pytest.mark.parametrize("name", OUR_SERVICES)
+def test_our_containers_are_read_only_and_have_no_capabilities(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_a_worker_has_longer_to_stop_than_it_drains() -> None:
+def test_worker_stop_grace_period_exceeds_the_drain_grace() -> None:
     grace = COMPOSE["services"]["worker"]["stop_grace_period"]
     assert int(grace.removesuffix("s")) > Settings().drain_grace
 
 
-def test_only_doors_meant_for_the_outside_are_published() -> None:
+def test_only_public_services_publish_ports() -> None:
     published = {name for name, s in COMPOSE["services"].items() if "ports" in s}
     assert published == {"nginx", "seaweedfs", "grafana", "jaeger"}
     for name in ("grafana", "jaeger"):
         assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
 
 
-def _settings_given() -> Iterator[str]:
+def _configured_variables() -> Iterator[str]:
     for name in ("api", "worker", "beat"):
         yield from COMPOSE["services"][name]["environment"]
     yield from (
@@ -113,12 +118,12 @@ def _settings_given() -> Iterator[str]:
     )
 
 
-def test_every_variable_given_to_the_processes_means_something() -> None:
-    known = {name.upper() for name in Settings.__dataclass_fields__}
-    boto3s_own = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-    assert set(_settings_given()) <= known | boto3s_own
+def test_every_variable_passed_to_the_processes_is_a_setting() -> None:
+    settings = {name.upper() for name in Settings.__dataclass_fields__}
+    aws_credentials = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert set(_configured_variables()) <= settings | aws_credentials
 
 
-def test_the_workflow_is_valid() -> None:
+def test_github_workflow_matches_its_schema() -> None:
     schema = ("--builtin-schema", "vendor.github-workflows")
     run(BIN / "check-jsonschema", *schema, ".github/workflows/ci.yml")

@@ -1,4 +1,4 @@
-"""deploy/k8s as kustomize renders it."""
+"""Tests for the Kubernetes resources that kustomize renders from deploy/k8s."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def deployments(resources: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {r["metadata"]["name"]: r for r in resources if r["kind"] == "Deployment"}
 
 
-def test_kubernetes_resources_fit_their_schemas(resources: list[dict[str, Any]]) -> None:
+def test_resources_match_the_kubernetes_schemas(resources: list[dict[str, Any]]) -> None:
     checked = [r for r in resources if r["kind"] != "ScaledObject"]
     for resource in checked:
         kubernetes_validate.validate(resource, VERSION, strict=True)
     assert len(checked) > 10
 
 
-def test_the_scaled_object_fits_keda(resources: list[dict[str, Any]]) -> None:
+def test_scaled_object_matches_the_keda_schema(resources: list[dict[str, Any]]) -> None:
     (scaled,) = [r for r in resources if r["kind"] == "ScaledObject"]
     schema = yaml.safe_load(SCALED_OBJECT.read_text())
     jsonschema.Draft202012Validator(schema).validate(scaled)
@@ -46,14 +46,16 @@ def test_the_scaled_object_fits_keda(resources: list[dict[str, Any]]) -> None:
     assert formula == {trigger["name"] for trigger in scaled["spec"]["triggers"]}
 
 
-def test_keda_reads_figures_that_the_api_gives(resources: list[dict[str, Any]]) -> None:
+def test_keda_reads_members_that_the_api_returns(resources: list[dict[str, Any]]) -> None:
     (scaled,) = [r for r in resources if r["kind"] == "ScaledObject"]
     members = {field.data_key or name for name, field in StatisticsSchema().fields.items()}
     for trigger in scaled["spec"]["triggers"]:
         assert trigger["metadata"]["valueLocation"] in members
 
 
-def test_pods_are_locked_down(deployments: dict[str, dict[str, Any]]) -> None:
+def test_pods_run_without_root_capabilities_or_a_writable_root_file_system(
+    deployments: dict[str, dict[str, Any]],
+) -> None:
     assert set(deployments) == {"nginx", "api", "worker", "beat"}
     for deployment in deployments.values():
         pod = deployment["spec"]["template"]["spec"]
@@ -65,13 +67,15 @@ def test_pods_are_locked_down(deployments: dict[str, dict[str, Any]]) -> None:
             assert {"requests", "limits"} <= set(container["resources"])
 
 
-def test_probes_ask_what_they_should(deployments: dict[str, dict[str, Any]]) -> None:
+def test_api_probes_use_the_health_endpoints(deployments: dict[str, dict[str, Any]]) -> None:
     (api,) = deployments["api"]["spec"]["template"]["spec"]["containers"]
     assert api["livenessProbe"]["httpGet"]["path"] == "/health/live"
     assert api["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 
 
-def test_a_pod_has_longer_to_end_than_it_needs(deployments: dict[str, dict[str, Any]]) -> None:
+def test_termination_grace_periods_cover_draining_and_open_requests(
+    deployments: dict[str, dict[str, Any]],
+) -> None:
     def grace(name: str) -> int:
         seconds: int = deployments[name]["spec"]["template"]["spec"][
             "terminationGracePeriodSeconds"
@@ -79,26 +83,26 @@ def test_a_pod_has_longer_to_end_than_it_needs(deployments: dict[str, dict[str, 
         return seconds
 
     assert grace("worker") > Settings().drain_grace
-    assert grace("api") > _pause(deployments["api"]) + gunicorn_conf.graceful_timeout
-    assert grace("nginx") > _pause(deployments["nginx"]) + nginx_seconds(
+    assert grace("api") > _pre_stop_seconds(deployments["api"]) + gunicorn_conf.graceful_timeout
+    assert grace("nginx") > _pre_stop_seconds(deployments["nginx"]) + nginx_seconds(
         "nginx.conf", "worker_shutdown_timeout"
     )
 
 
-def _pause(deployment: dict[str, Any]) -> int:
+def _pre_stop_seconds(deployment: dict[str, Any]) -> int:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     seconds: int = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     return seconds
 
 
-def test_every_deployment_that_scales_has_a_disruption_budget(
+def test_every_scaled_deployment_has_a_disruption_budget(
     resources: list[dict[str, Any]],
 ) -> None:
     budgets = {r["metadata"]["name"] for r in resources if r["kind"] == "PodDisruptionBudget"}
     assert budgets == {"nginx", "api", "worker"}
 
 
-def test_what_an_autoscaler_scales_says_no_number_itself(
+def test_autoscaled_deployments_do_not_set_replicas(
     resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
 ) -> None:
     scalers = [r for r in resources if r["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")]
@@ -107,7 +111,7 @@ def test_what_an_autoscaler_scales_says_no_number_itself(
     assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]
 
 
-def test_metrics_are_where_the_annotations_say(
+def test_scrape_annotations_name_an_open_container_port(
     resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
 ) -> None:
     policies = {r["metadata"]["name"]: r for r in resources if r["kind"] == "NetworkPolicy"}

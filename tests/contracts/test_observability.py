@@ -1,4 +1,4 @@
-"""docs/observability.md, the alert rules and the dashboard speak of the metrics that there are."""
+"""docs/observability.md, the alert rules and the dashboard refer only to metrics that exist."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from api import metrics as of_the_api
+from api import metrics as api_metrics
 from api.queue_metrics import QueueMetrics
 from common.job_store.state_log import StateLog
 from common.job_store.stats import QueueStatistics
-from common.observability import metrics as of_all
-from worker import metrics as of_workers
+from common.observability import metrics as common_metrics
+from worker import metrics as worker_metrics
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "observability.md").read_text()
@@ -55,7 +55,7 @@ class Metric:
 def metrics() -> list[Metric]:
     found = [
         Metric(wrapper._name, wrapper._type, tuple(wrapper._labelnames), wrapper._documentation)
-        for module in (of_the_api, of_workers, of_all)
+        for module in (api_metrics, worker_metrics, common_metrics)
         for wrapper in vars(module).values()
         if isinstance(wrapper, MetricWrapperBase)
     ]
@@ -84,19 +84,19 @@ def expressions() -> list[str]:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_every_metric_is_explained(metric: Metric) -> None:
+def test_every_metric_is_documented(metric: Metric) -> None:
     assert metric.row in PAGE
 
 
-def test_no_metric_is_explained_that_does_not_exist() -> None:
+def test_every_documented_metric_exists() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| `longhaul_")]
     assert sorted(rows) == sorted(metric.row for metric in METRICS)
 
 
-def test_rules_and_dashboard_ask_for_series_that_exist_by_labels_that_they_have() -> None:
-    asked = expressions()
-    assert len(asked) > 40
-    for expression in asked:
+def test_rules_and_dashboard_query_existing_series_and_labels() -> None:
+    queries = expressions()
+    assert len(queries) > 40
+    for expression in queries:
         names = set(re.findall(r"\blonghaul_\w+", re.sub(r'"[^"]*"', "", expression)))
         assert names <= SERIES.keys(), expression
         for name, matchers in re.findall(r"\b(longhaul_\w+){([^}]*)}", expression):
@@ -107,17 +107,17 @@ def test_rules_and_dashboard_ask_for_series_that_exist_by_labels_that_they_have(
             for found in re.findall(r"by \(([^)]*)\)", expression)
             for label in found.split(", ")
         }
-        known = {label for name in names for label in SERIES[name].labels} | {"le"}
-        assert by <= known, expression
+        existing = {label for name in names for label in SERIES[name].labels} | {"le"}
+        assert by <= existing, expression
 
 
-def test_every_metric_can_be_seen_on_the_dashboard_or_warned_of() -> None:
-    asked = " ".join(expressions())
-    unseen = {metric.name for metric in METRICS if not any(s in asked for s in metric.series)}
-    assert unseen == set()
+def test_every_metric_appears_on_the_dashboard_or_in_an_alert() -> None:
+    queries = " ".join(expressions())
+    unused = {metric.name for metric in METRICS if not any(s in queries for s in metric.series)}
+    assert unused == set()
 
 
-def test_every_alert_says_what_happens_and_what_to_do() -> None:
+def test_every_alert_has_a_severity_a_summary_a_description_and_documentation() -> None:
     for rule in rules():
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert re.fullmatch(r"Longhaul[A-Za-z]+", rule["alert"])
@@ -138,14 +138,14 @@ def test_every_alert_says_what_happens_and_what_to_do() -> None:
         ("test", "rules", "tests/contracts/alerts.test.yml"),
     ],
 )
-def test_promtool_agrees(command: tuple[str, ...]) -> None:
-    done = subprocess.run(
+def test_promtool_accepts_the_configuration_and_the_alert_tests(command: tuple[str, ...]) -> None:
+    result = subprocess.run(
         [str(PROMTOOL), *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_panels_have_units_and_do_not_overlap() -> None:
+def test_dashboard_panels_have_units_and_do_not_overlap() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     taken: set[tuple[int, int]] = set()
     for panel in panels:

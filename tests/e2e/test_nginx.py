@@ -1,4 +1,4 @@
-"""The production nginx in front of the real API."""
+"""Tests for the production nginx configuration in front of the real API."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def nginx(
 ) -> Iterator[Nginx]:
     system, _ = running
     upstream = urlsplit(system.base_url).netloc
-    edge = start_nginx(tmp_path_factory.mktemp("edge"), upstream=upstream)
-    yield edge
-    edge.process.stop(5)
+    nginx = start_nginx(tmp_path_factory.mktemp("nginx"), upstream=upstream)
+    yield nginx
+    nginx.process.stop(5)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def http(nginx: Nginx, request: pytest.FixtureRequest) -> Iterator[httpx.Client]
         yield client
 
 
-def test_the_urls_of_a_job_lead_through_nginx(http: httpx.Client, nginx: Nginx) -> None:
+def test_urls_of_a_job_point_to_nginx(http: httpx.Client, nginx: Nginx) -> None:
     job = http.post("/v1/download/initiate", json={"file_ids": [10001, 10002]}).json()
     for member in ("statusUrl", "subscribeUrl", "resultUrl", "cancelUrl"):
         assert job[member].startswith(f"{nginx.url}/")
@@ -43,14 +43,16 @@ def test_the_urls_of_a_job_lead_through_nginx(http: httpx.Client, nginx: Nginx) 
 
 
 @pytest.mark.parametrize("transport", list(Transport))
-def test_a_download_is_followed_through_nginx(nginx: Nginx, transport: Transport) -> None:
+def test_the_client_watches_a_download_through_nginx(nginx: Nginx, transport: Transport) -> None:
     with Longhaul(nginx.url, user=transport.name) as longhaul:
         job_id = longhaul.start([10003, 10004]).job_id
         *_, last = longhaul.watch(job_id, transports=[transport])
     assert last.status == "completed"
 
 
-def test_a_websocket_through_nginx_ends_with_the_job(http: httpx.Client, nginx: Nginx) -> None:
+def test_a_websocket_through_nginx_closes_when_the_job_ends(
+    http: httpx.Client, nginx: Nginx
+) -> None:
     job = http.post("/v1/download/initiate", json={"file_ids": [10005, 10006]}).json()
     url = job["webSocketUrl"].replace("ws:", "http:", 1)
     types = [json.loads(message)["type"] for message in messages(url)]
@@ -58,31 +60,31 @@ def test_a_websocket_through_nginx_ends_with_the_job(http: httpx.Client, nginx: 
     assert http.get(job["statusUrl"]).json()["status"] == "completed"
 
 
-def test_a_poll_without_news_costs_no_body_compressed_or_not(http: httpx.Client) -> None:
+def test_an_unchanged_poll_returns_304_with_and_without_compression(http: httpx.Client) -> None:
     job = http.post("/v1/download/initiate", json={"file_ids": [10001, 10003]}).json()
     with Longhaul(str(http.base_url), user="waits") as longhaul:
         longhaul.wait(job["jobId"])
     for encoding in ("gzip", "identity"):
         first = http.get(job["statusUrl"], headers={"Accept-Encoding": encoding})
-        # nginx makes the tag of a compressed answer a weak one; If-None-Match compares weakly.
+        # nginx weakens the ETag of a compressed response. If-None-Match uses weak comparison.
         tag = first.headers["ETag"]
         again = http.get(job["statusUrl"], headers={"If-None-Match": tag})
         assert (again.status_code, again.content) == (304, b"")
 
 
-def test_the_api_s_own_refusals_pass_as_they_are(http: httpx.Client) -> None:
+def test_error_responses_of_the_api_are_forwarded_unchanged(http: httpx.Client) -> None:
     missing = http.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
     assert (missing.status_code, missing.json()["code"]) == (404, "JOB_NOT_FOUND")
     invalid = http.post("/v1/download/initiate", json={"file_ids": []})
     assert (invalid.status_code, invalid.json()["code"]) == (400, "VALIDATION_ERROR")
 
 
-def test_no_header_of_the_api_is_doubled(http: httpx.Client) -> None:
-    answer = http.get("/v1/download/jobs")
-    names = [name for name, _ in answer.headers.multi_items()]
+def test_response_headers_are_not_duplicated(http: httpx.Client) -> None:
+    response = http.get("/v1/download/jobs")
+    names = [name for name, _ in response.headers.multi_items()]
     assert sorted(set(names) - {"vary"}) == sorted(name for name in names if name != "vary")
 
 
-def test_operators_calls_are_not_there_for_the_outside(http: httpx.Client) -> None:
+def test_operator_paths_return_404_to_outside_clients(http: httpx.Client) -> None:
     assert http.get("/metrics").json()["code"] == "NOT_FOUND"
     assert http.get("/v1/admin/dead-letters").json()["code"] == "NOT_FOUND"

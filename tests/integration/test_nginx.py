@@ -1,4 +1,4 @@
-"""The production configuration, in a real nginx, in front of a stand-in for the API."""
+"""Tests for the production nginx configuration, in a real nginx in front of a fake API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stack.process import free_port, wait_until
 from tests.support.nginx_backend import Backend
 
 STREAMS = ["/v1/download/subscribe/abc", "/v1/download/abc/stream"]
-CLOSED = [
+OPERATOR_PATHS = [
     "/metrics",
     "/metrics/",
     "/v1/admin/dead-letters",
@@ -78,27 +78,27 @@ def _log_lines(nginx: Nginx, count: int) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("path", [*STREAMS, "/v1/admin/stream"])
-def test_an_event_passes_before_the_next_one_exists(
+def test_stream_events_are_forwarded_without_buffering(
     start: Callable[..., Nginx], backend: Backend, path: str
 ) -> None:
     url = start(OPERATOR_NETWORK="127.0.0.0/8").url + path
-    with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}, timeout=5) as answer:
-        chunks = answer.iter_raw()
+    with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}, timeout=5) as response:
+        chunks = response.iter_raw()
         assert next(chunks) == b"event: connected\ndata: {}\n\n"
-        backend.go_on.set()
+        backend.send_next_event.set()
         assert b"".join(chunks) == b"event: completed\ndata: {}\n\n"
-    assert "Content-Encoding" not in answer.headers
+    assert "Content-Encoding" not in response.headers
 
 
-def test_a_client_that_leaves_a_stream_is_gone_for_the_api_at_once(
+def test_the_api_connection_closes_when_the_client_leaves_a_stream(
     http: httpx.Client, backend: Backend
 ) -> None:
-    with http.stream("GET", "/v1/download/abandoned/stream") as answer:
-        next(answer.iter_raw())
+    with http.stream("GET", "/v1/download/abandoned/stream") as response:
+        next(response.iter_raw())
     assert backend.client_gone.wait(2)
 
 
-def test_a_websocket_passes_both_ways(start: Callable[..., Nginx]) -> None:
+def test_websocket_data_is_forwarded_in_both_directions(start: Callable[..., Nginx]) -> None:
     nginx = start()
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=5) as client:
         client.sendall(
@@ -106,31 +106,31 @@ def test_a_websocket_passes_both_ways(start: Callable[..., Nginx]) -> None:
             b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        answer = client.recv(4096)
-        assert answer.startswith(b"HTTP/1.1 101")
-        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer
+        response = client.recv(4096)
+        assert response.startswith(b"HTTP/1.1 101")
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in response
         client.sendall(b"frame one")
         assert client.recv(1024) == b"frame one"
 
 
-def test_no_other_upgrade_passes(http: httpx.Client) -> None:
+def test_upgrades_other_than_websocket_are_not_forwarded(http: httpx.Client) -> None:
     headers = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AA"}
-    seen = http.get("/v1/download/jobs", headers=headers).json()["headers"]
-    assert "upgrade" not in seen
-    assert "connection" not in seen
+    received = http.get("/v1/download/jobs", headers=headers).json()["headers"]
+    assert "upgrade" not in received
+    assert "connection" not in received
 
 
-def test_connections_to_the_api_are_used_again(http: httpx.Client, backend: Backend) -> None:
+def test_connections_to_the_api_are_reused(http: httpx.Client, backend: Backend) -> None:
     for _ in range(20):
         http.get("/v1/download/jobs", headers={"Connection": "close"})
     assert len(backend.connections) < 5
 
 
-@pytest.mark.parametrize("path", CLOSED)
-def test_what_is_for_operators_is_closed_to_the_outside(
+@pytest.mark.parametrize("path", OPERATOR_PATHS)
+def test_operator_paths_return_404_to_outside_clients(
     start: Callable[..., Nginx], backend: Backend, path: str
 ) -> None:
-    # By hand, because a client library would tidy the path up.
+    # Over a raw socket, because an HTTP client would normalize the path.
     with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
         client.sendall(f"GET {path} HTTP/1.0\r\nHost: longhaul.test\r\n\r\n".encode())
         head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
@@ -139,54 +139,54 @@ def test_what_is_for_operators_is_closed_to_the_outside(
     assert backend.paths == []
 
 
-def test_what_is_for_operators_is_open_to_their_network(start: Callable[..., Nginx]) -> None:
+def test_operator_paths_are_open_to_the_operator_network(start: Callable[..., Nginx]) -> None:
     url = start(OPERATOR_NETWORK="127.0.0.0/8").url
     assert httpx.get(f"{url}/metrics").json()["path"] == "/metrics"
     assert httpx.get(f"{url}/v1/admin/dead-letters").status_code == 200
 
 
-def test_a_client_cannot_lie_about_its_address_or_scheme(http: httpx.Client) -> None:
-    lies = {
+def test_forwarding_headers_from_clients_are_replaced(http: httpx.Client) -> None:
+    forged = {
         "X-Forwarded-For": "203.0.113.9",
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "evil.test",
         "Forwarded": "for=203.0.113.9",
     }
-    answer = http.get("/v1/download/jobs", headers=lies)
-    seen = answer.json()["headers"]
-    assert seen["x-forwarded-for"] == "127.0.0.1"
-    assert seen["x-forwarded-proto"] == "http"
-    assert not {"x-forwarded-host", "forwarded"} & set(seen)
-    assert "Strict-Transport-Security" not in answer.headers
+    response = http.get("/v1/download/jobs", headers=forged)
+    received = response.json()["headers"]
+    assert received["x-forwarded-for"] == "127.0.0.1"
+    assert received["x-forwarded-proto"] == "http"
+    assert not {"x-forwarded-host", "forwarded"} & set(received)
+    assert "Strict-Transport-Security" not in response.headers
 
 
-def test_a_trusted_proxy_is_believed(start: Callable[..., Nginx]) -> None:
+def test_forwarding_headers_from_a_trusted_proxy_are_used(start: Callable[..., Nginx]) -> None:
     url = start(TRUSTED_PROXY="127.0.0.0/8").url
     headers = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
-    answer = httpx.get(f"{url}/v1/download/jobs", headers=headers)
-    seen = answer.json()["headers"]
-    # The last address is the one that the trusted proxy saw; the first is the client's claim.
-    assert seen["x-forwarded-for"] == "203.0.113.9"
-    assert seen["x-forwarded-proto"] == "https"
-    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+    response = httpx.get(f"{url}/v1/download/jobs", headers=headers)
+    received = response.json()["headers"]
+    # The trusted proxy saw the last address. The first one is the client's own claim.
+    assert received["x-forwarded-for"] == "203.0.113.9"
+    assert received["x-forwarded-proto"] == "https"
+    assert response.headers["Strict-Transport-Security"].startswith("max-age=")
 
 
-def test_a_sane_request_id_is_kept_and_answered_once(http: httpx.Client) -> None:
-    answer = http.get("/v1/download/jobs", headers={"X-Request-ID": "from-the-caller.1"})
-    assert answer.json()["headers"]["x-request-id"] == "from-the-caller.1"
-    assert answer.headers.get_list("X-Request-ID") == ["from-the-caller.1"]
+def test_a_valid_request_id_is_forwarded_and_returned_once(http: httpx.Client) -> None:
+    response = http.get("/v1/download/jobs", headers={"X-Request-ID": "from-the-caller.1"})
+    assert response.json()["headers"]["x-request-id"] == "from-the-caller.1"
+    assert response.headers.get_list("X-Request-ID") == ["from-the-caller.1"]
 
 
 @pytest.mark.parametrize("bad", ["", "a b", 'quo"te', "x" * 129])
-def test_any_other_request_id_becomes_a_uuid(http: httpx.Client, bad: str) -> None:
-    answer = http.get("/v1/download/jobs", headers={"X-Request-ID": bad})
+def test_an_invalid_request_id_is_replaced_by_a_uuid(http: httpx.Client, bad: str) -> None:
+    response = http.get("/v1/download/jobs", headers={"X-Request-ID": bad})
     assert re.fullmatch(
         r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}",
-        answer.headers["X-Request-ID"],
+        response.headers["X-Request-ID"],
     )
 
 
-def test_the_access_log_is_json_and_keeps_tickets_to_itself(start: Callable[..., Nginx]) -> None:
+def test_the_access_log_is_json_without_tickets(start: Callable[..., Nginx]) -> None:
     nginx = start()
     headers = {"X-Request-ID": "trace-me", "User-Agent": 'quo"te'}
     httpx.get(f"{nginx.url}/v1/download/jobs?ticket=secret", headers=headers)
@@ -199,50 +199,48 @@ def test_the_access_log_is_json_and_keeps_tickets_to_itself(start: Callable[...,
     assert "secret" not in nginx.access_log.read_text()
 
 
-def test_no_log_shows_a_stream_s_ticket_when_the_api_is_down(
+def test_logs_contain_no_tickets_while_the_api_is_down(
     start: Callable[..., Nginx], tmp_path: Path
 ) -> None:
     nginx = start(upstream=f"127.0.0.1:{free_port()}")
-    answer = httpx.get(f"{nginx.url}/v1/download/subscribe/abc?ticket=secret")
-    assert answer.status_code == 503
+    response = httpx.get(f"{nginx.url}/v1/download/subscribe/abc?ticket=secret")
+    assert response.status_code == 503
     _log_lines(nginx, 1)
     assert "secret" not in (tmp_path / "nginx.log").read_text() + nginx.access_log.read_text()
 
 
-def test_json_is_compressed(http: httpx.Client) -> None:
-    answer = http.get("/v1/download/jobs", headers={"Accept-Encoding": "gzip"})
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert answer.json()["path"] == "/v1/download/jobs"
+def test_json_responses_are_compressed(http: httpx.Client) -> None:
+    response = http.get("/v1/download/jobs", headers={"Accept-Encoding": "gzip"})
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert response.json()["path"] == "/v1/download/jobs"
 
 
-def test_an_api_that_is_down_is_a_problem_to_come_back_from(start: Callable[..., Nginx]) -> None:
+def test_an_unreachable_api_returns_a_retryable_503_problem(start: Callable[..., Nginx]) -> None:
     url = start(upstream=f"127.0.0.1:{free_port()}").url
-    answer = httpx.get(f"{url}/v1/download/jobs")
-    assert answer.status_code == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Retry-After"] == "2"
-    problem = answer.json()
+    response = httpx.get(f"{url}/v1/download/jobs")
+    assert response.status_code == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Retry-After"] == "2"
+    problem = response.json()
     assert (problem["code"], problem["retryable"]) == ("BACKEND_UNAVAILABLE", True)
-    assert problem["requestId"] == answer.headers["X-Request-ID"]
+    assert problem["requestId"] == response.headers["X-Request-ID"]
 
 
-def test_a_body_that_is_too_large_never_reaches_the_api(
-    http: httpx.Client, backend: Backend
-) -> None:
-    answer = http.post("/v1/download/initiate", content=b"x" * 70_000)
-    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+def test_an_oversized_body_is_rejected_before_the_api(http: httpx.Client, backend: Backend) -> None:
+    response = http.post("/v1/download/initiate", content=b"x" * 70_000)
+    assert (response.status_code, response.json()["code"]) == (413, "BODY_TOO_LARGE")
     assert backend.paths == []
 
 
-def test_a_flood_from_one_address_is_refused(start: Callable[..., Nginx]) -> None:
+def test_requests_above_the_rate_of_an_address_get_429(start: Callable[..., Nginx]) -> None:
     url = start(REQUEST_RATE="1r/m", REQUEST_BURST="2").url
-    answers = [httpx.get(f"{url}/v1/download/jobs") for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert answers[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
-    assert answers[-1].headers["Retry-After"] == "1"
+    responses = [httpx.get(f"{url}/v1/download/jobs") for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    assert responses[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
+    assert responses[-1].headers["Retry-After"] == "1"
 
 
-def test_streams_of_one_address_are_bounded_and_leave_room_for_requests(
+def test_the_stream_limit_of_an_address_does_not_block_requests(
     start: Callable[..., Nginx], backend: Backend
 ) -> None:
     url = start(STREAMS_PER_ADDRESS="1", CONNECTIONS_PER_ADDRESS="8").url
@@ -251,10 +249,10 @@ def test_streams_of_one_address_are_bounded_and_leave_room_for_requests(
         next(events)
         assert httpx.get(url + STREAMS[0]).status_code == 429
         assert httpx.get(f"{url}/v1/download/jobs").status_code == 200
-        backend.go_on.set()
+        backend.send_next_event.set()
 
 
-def test_a_browser_gets_the_page_and_a_program_the_api(http: httpx.Client) -> None:
+def test_the_root_returns_the_page_to_browsers_and_json_to_programs(http: httpx.Client) -> None:
     page = http.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert "<title>Longhaul</title>" in page.text
     assert page.headers["Cache-Control"] == "no-cache"
@@ -262,7 +260,7 @@ def test_a_browser_gets_the_page_and_a_program_the_api(http: httpx.Client) -> No
     assert http.get("/", headers={"Accept": "application/json"}).json()["path"] == "/"
 
 
-def test_static_files_are_cached_and_guarded(http: httpx.Client) -> None:
+def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> None:
     script = http.get("/assets/page.js")
     assert script.headers["Content-Type"].startswith("text/javascript")
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
@@ -272,9 +270,9 @@ def test_static_files_are_cached_and_guarded(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health", "/health/ready"])
-def test_what_is_no_file_is_the_api_s(http: httpx.Client, path: str) -> None:
+def test_paths_without_a_file_are_forwarded_to_the_api(http: httpx.Client, path: str) -> None:
     assert http.get(path).json()["path"] == path
 
 
-def test_the_server_does_not_tell_its_version(http: httpx.Client) -> None:
+def test_the_server_header_hides_the_version(http: httpx.Client) -> None:
     assert http.get("/v1/download/jobs").headers["Server"] == "nginx"

@@ -1,4 +1,4 @@
-"""The TLS server of the production configuration."""
+"""Tests for TLS in the production nginx configuration."""
 
 from __future__ import annotations
 
@@ -88,35 +88,35 @@ def tls(tmp_path_factory: pytest.TempPathFactory, backend: Backend) -> Iterator[
     nginx.process.stop(5)
 
 
-def test_plain_http_is_sent_to_https_with_its_method(tls: Tls) -> None:
-    answer = httpx.post(f"{tls.plain}/v1/download/initiate?a=b")
-    assert answer.status_code == 308
-    assert answer.headers["Location"] == "https://127.0.0.1/v1/download/initiate?a=b"
+def test_plain_http_is_redirected_to_https_with_the_same_method(tls: Tls) -> None:
+    response = httpx.post(f"{tls.plain}/v1/download/initiate?a=b")
+    assert response.status_code == 308
+    assert response.headers["Location"] == "https://127.0.0.1/v1/download/initiate?a=b"
 
 
-def test_a_probe_inside_needs_no_tls(tls: Tls) -> None:
+def test_liveness_probe_works_without_tls(tls: Tls) -> None:
     assert httpx.get(f"{tls.plain}/health/live").status_code == 200
 
 
-def test_over_tls_the_api_learns_the_scheme_and_the_client_gets_hsts(tls: Tls) -> None:
-    answer = httpx.get(f"{tls.secure}/v1/download/jobs", verify=tls.context)
-    assert answer.json()["headers"]["x-forwarded-proto"] == "https"
-    assert answer.headers.get_list("Strict-Transport-Security") == [
+def test_tls_sets_the_forwarded_scheme_and_hsts(tls: Tls) -> None:
+    response = httpx.get(f"{tls.secure}/v1/download/jobs", verify=tls.context)
+    assert response.json()["headers"]["x-forwarded-proto"] == "https"
+    assert response.headers.get_list("Strict-Transport-Security") == [
         "max-age=31536000; includeSubDomains"
     ]
 
 
-def test_over_tls_an_event_passes_before_the_next_one_exists(tls: Tls, backend: Backend) -> None:
+def test_stream_events_are_forwarded_without_buffering_over_tls(tls: Tls, backend: Backend) -> None:
     url = f"{tls.secure}/v1/download/abc/stream"
-    with httpx.stream("GET", url, verify=tls.context, timeout=5) as answer:
-        chunks = answer.iter_raw()
+    with httpx.stream("GET", url, verify=tls.context, timeout=5) as response:
+        chunks = response.iter_raw()
         assert next(chunks) == b"event: connected\ndata: {}\n\n"
-        backend.go_on.set()
+        backend.send_next_event.set()
         assert b"".join(chunks) == b"event: completed\ndata: {}\n\n"
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
-def test_the_client_chooses_between_http_2_and_1_1(tls: Tls, protocol: str) -> None:
+def test_alpn_negotiates_http_2_and_http_1_1(tls: Tls, protocol: str) -> None:
     tls.context.set_alpn_protocols([protocol])
     with (
         socket.create_connection(("127.0.0.1", tls.port), timeout=5) as plain,
@@ -125,15 +125,15 @@ def test_the_client_chooses_between_http_2_and_1_1(tls: Tls, protocol: str) -> N
         assert secure.selected_alpn_protocol() == protocol
 
 
-def test_tls_1_1_is_refused(tls: Tls) -> None:
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.check_hostname = False
-    old.verify_mode = ssl.CERT_NONE
-    old.set_ciphers("ALL:@SECLEVEL=0")
+def test_tls_1_1_is_rejected(tls: Tls) -> None:
+    tls_1_1 = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls_1_1.check_hostname = False
+    tls_1_1.verify_mode = ssl.CERT_NONE
+    tls_1_1.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        tls_1_1.minimum_version = tls_1_1.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
         socket.create_connection(("127.0.0.1", tls.port), timeout=5) as plain,
         pytest.raises(ssl.SSLError, match="protocol version"),
     ):
-        old.wrap_socket(plain)
+        tls_1_1.wrap_socket(plain)

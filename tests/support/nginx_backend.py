@@ -1,4 +1,4 @@
-"""A stand-in for the API behind nginx: it tells what reached it and streams on the test's word."""
+"""A fake API behind nginx that returns the request it received and streams events on demand."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-#: Seconds that a stream waits for the test's word, or for its client to go, before it gives up.
-PATIENCE = 10.0
+#: Seconds that a stream waits for ``send_next_event``, or for its client to disconnect.
+STREAM_TIMEOUT = 10.0
 
 
 class Backend(ThreadingHTTPServer):
-    """Answers with the request that it got; a stream's second event waits for ``go_on``."""
+    """HTTP server that returns each request as JSON. A stream's second event waits for a test."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.go_on = threading.Event()
+        self.send_next_event = threading.Event()
         self.client_gone = threading.Event()
         self.paths: list[str] = []
         self.connections: set[tuple[str, int]] = set()
@@ -32,7 +32,7 @@ class Backend(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some of the tests are about."""
+        """Ignore disconnected clients, which some tests cause on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Backend
 
     def log_message(self, *_: Any) -> None:
-        """Quiet: nginx keeps the log."""
+        """Log nothing; nginx writes the access log."""
 
     def do_GET(self) -> None:
         self.server.paths.append(self.path)
@@ -50,14 +50,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/subscribe/" in self.path or self.path.endswith("/stream"):
             self._stream()
         else:
-            self._tell()
+            self._return_request()
 
     do_POST = do_GET  # noqa: N815
 
-    def _tell(self) -> None:
+    def _return_request(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        seen = {name.lower(): value for name, value in self.headers.items()}
-        body = json.dumps({"path": self.path, "headers": seen, "padding": "x" * 2000}).encode()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = json.dumps({"path": self.path, "headers": headers, "padding": "x" * 2000}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -68,13 +68,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self) -> None:
         self.close_connection = True
         self.send_response(200)
-        # No X-Accel-Buffering: the configuration has to do without the API's help.
+        # No X-Accel-Buffering header: nginx must not buffer even without it.
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         self.wfile.write(b"event: connected\ndata: {}\n\n")
-        self.connection.settimeout(PATIENCE)
+        self.connection.settimeout(STREAM_TIMEOUT)
         if "abandoned" not in self.path:
-            self.server.go_on.wait(PATIENCE)
+            self.server.send_next_event.wait(STREAM_TIMEOUT)
             self.wfile.write(b"event: completed\ndata: {}\n\n")
         elif self.connection.recv(1) == b"":
             self.server.client_gone.set()
@@ -87,6 +87,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", base64.b64encode(digest.digest()).decode())
         self.end_headers()
-        self.connection.settimeout(PATIENCE)
+        self.connection.settimeout(STREAM_TIMEOUT)
         while received := self.connection.recv(1024):
             self.connection.sendall(received)
