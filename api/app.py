@@ -23,10 +23,10 @@ from api.health import Health
 from api.job_history import JobHistory
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits
+from api.metrics import QueueMetrics
 from api.overview import Overview
 from api.queue_limit import QueueLimit
-from api.queue_metrics import QueueMetrics
-from api.rate_limits import Limiter
+from api.rate_limits import RateLimiter
 from api.responses import OrjsonProvider
 from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
 from api.waiting import Live, Polling
@@ -35,7 +35,6 @@ from common.job_store.failed_jobs import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
-from common.jobs.presenter import JobPresenter
 from common.settings import SettingError
 
 if TYPE_CHECKING:
@@ -60,7 +59,10 @@ _DOCUMENTED = (
 
 
 def create_app(
-    services: Services, *, live: Live | None = None, board: OperatorStreams | None = None
+    services: Services,
+    *,
+    live: Live | None = None,
+    operator_streams: OperatorStreams | None = None,
 ) -> Flask:
     """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
     settings = services.settings
@@ -69,7 +71,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A doubled slash is an unknown path, not a redirect that no document tells of.
     app.url_map.merge_slashes = False
-    dependencies = _dependencies(services, live, board)
+    dependencies = _dependencies(services, live, operator_streams)
     app.extensions[EXTENSION] = dependencies
 
     telemetry.install(app)
@@ -100,12 +102,12 @@ def _install_fast_path(app: Flask, dependencies: Dependencies, *, max_body_bytes
     app.wsgi_app = status  # type: ignore[method-assign, assignment]
 
 
-def live_updates(services: Services) -> LiveUpdates:
+def build_live_updates(services: Services) -> LiveUpdates:
     """Streams and long polls for this process; gevent has to drive it."""
     settings = services.settings
     return LiveUpdates(
         open_subscriptions(services.redis),
-        JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
+        services.presenter.present,
         StreamLimits(
             heartbeat=settings.heartbeat_interval,
             streams=settings.max_streams,
@@ -114,22 +116,24 @@ def live_updates(services: Services) -> LiveUpdates:
     )
 
 
-def operators_board(services: Services) -> OperatorStreams:
+def build_operator_streams(services: Services) -> OperatorStreams:
     """The operators' streams of this process; gevent has to drive them."""
     return OperatorStreams(_overview(services).read, heartbeat=services.settings.heartbeat_interval)
 
 
 def _overview(services: Services) -> Overview:
     return Overview(
-        queue=QueueStatistics(services.redis),
-        fleet=services.workers,
+        statistics=QueueStatistics(services.redis),
+        worker_registry=services.workers,
         queries=services.queries,
-        failed=FailedJobs(services.redis),
-        presenter=JobPresenter(services.storage, link_ttl=services.settings.link_ttl),
+        failed_jobs=FailedJobs(services.redis),
+        presenter=services.presenter,
     )
 
 
-def _dependencies(services: Services, live: Live | None, board: OperatorStreams | None) -> Dependencies:
+def _dependencies(
+    services: Services, live: Live | None, operator_streams: OperatorStreams | None
+) -> Dependencies:
     settings = services.settings
     statistics = QueueStatistics(services.redis)
     history = _history(services)
@@ -139,7 +143,7 @@ def _dependencies(services: Services, live: Live | None, board: OperatorStreams 
         else services.jobs,
         queries=services.queries,
         archive_totals=ArchiveTotals(services.redis),
-        deliveries=services.deliveries,
+        webhook_deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(
@@ -147,17 +151,17 @@ def _dependencies(services: Services, live: Live | None, board: OperatorStreams 
         ),
         overview=_overview(services),
         live=live or Polling(services.queries),
-        board=board,
-        presenter=JobPresenter(services.storage, link_ttl=settings.link_ttl),
+        operator_streams=operator_streams,
+        presenter=services.presenter,
         authenticator=_authenticator(settings),
         cors=CorsHeaders(settings.cors_origins),
-        limiter=Limiter(
+        rate_limiter=RateLimiter(
             services.redis,
             create_user=settings.create_per_minute_user,
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
-        admission=QueueLimit(statistics, most=settings.queue_max),
+        queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
         catalogue=Catalogue(services.storage, settings.source_url_template),
         health=Health(
             {
@@ -167,16 +171,18 @@ def _dependencies(services: Services, live: Live | None, board: OperatorStreams 
             {"history": history.check if history else None},
             storage_findings=StorageCapabilities(services.redis).read,
         ),
-        figures=QueueMetrics(statistics, services.redis),
-        remembered=JobHistory(services.queries, history),
+        queue_metrics=QueueMetrics(statistics, services.redis),
+        job_history=JobHistory(services.queries, history),
         file_ids=FileIdLimits(
-            smallest=settings.file_id_min, largest=settings.file_id_max, most=settings.max_files
+            min_id=settings.file_id_min,
+            max_id=settings.file_id_max,
+            max_count=settings.max_files,
         ),
-        private_callbacks=settings.webhook_allow_private,
+        allow_private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
-        tickets=StreamTickets(settings.link_secret or secrets.token_urlsafe(32)),
+        stream_tickets=StreamTickets(settings.ticket_secret or secrets.token_urlsafe(32)),
     )
 
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from api.server.gevent_worker import Worker
 
-_settings = Settings.from_env(os.environ)
+_settings = Settings.from_env()
 
 bind = f"{_settings.host}:{_settings.port}"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+workers = _settings.web_concurrency
 worker_class = "api.server.gevent_worker.Worker"
 #: Requests in progress and idle connections; live streams are none of them.
 worker_connections = 2_000
@@ -39,8 +39,9 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH1
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
-# All processes have to accept each other's tickets.
-os.environ.setdefault("LINK_SECRET", secrets.token_urlsafe(32))
+# Every process must accept the tickets of the others.
+if not _settings.ticket_secret:
+    os.environ["TICKET_SECRET"] = secrets.token_urlsafe(32)
 
 
 # Several processes keep their figures in files, so that any of them can tell all.

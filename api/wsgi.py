@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from api.app import create_app, live_updates, operators_board
+from api.app import build_live_updates, build_operator_streams, create_app
 from common.bootstrap import connect
 from common.observability import tracing
 from common.observability.logs import configure_logging
@@ -14,11 +12,11 @@ from common.settings import Settings
 #: Seconds a call to the job store may take: a 503 has to be out within two.
 PATIENCE = 1.5
 
-settings = Settings.from_env(os.environ)
+settings = Settings.from_env()
 configure_logging(settings.log_level, settings.secrets())
 report_errors(settings.sentry_dsn, service="api", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
 services = connect(settings, timeout=PATIENCE)
-live = live_updates(services)
-board = operators_board(services)
-app = create_app(services, live=live, board=board)
+live = build_live_updates(services)
+operator_streams = build_operator_streams(services)
+app = create_app(services, live=live, operator_streams=operator_streams)

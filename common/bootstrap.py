@@ -15,6 +15,7 @@ from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
+from common.jobs.presenter import JobPresenter
 from common.object_storage import ObjectStorage
 from common.wake_ups import Dispatcher
 
@@ -46,12 +47,13 @@ class Services:
     pause: Pause
     workers: WorkerRegistry
     storage: ObjectStorage
+    presenter: JobPresenter
     #: PostgreSQL; None where no history is kept.
     database: Engine | None
 
-    def plain_client(self) -> Redis:
-        """A client that gives bytes, for a library that wants them."""
-        return open_client(self.settings.redis_url, timeout=2.0, decode=False)
+    def short_timeout_client(self) -> Redis:
+        """Return a client for calls that a job should not wait for."""
+        return open_client(self.settings.redis_url, timeout=2.0)
 
     def own_connection(self) -> Redis:
         """A client with a connection that nobody else uses, for a worker's presence."""
@@ -96,11 +98,12 @@ def assemble(
         jobs=jobs,
         queries=JobQueries(client),
         workers=WorkerRegistry(client),
-        sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.lane_max_wait),
+        sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.priority_boost_after),
         deliveries=WebhookDeliveries(client),
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
         storage=storage,
+        presenter=JobPresenter(storage, link_ttl=settings.link_ttl),
         database=database,
     )
 

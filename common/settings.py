@@ -1,8 +1,9 @@
-"""Every setting, its default and its meaning; the only reader of the environment."""
+"""Every setting with its default and its meaning. The only module that reads the environment."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,158 +12,180 @@ from urllib.parse import urlsplit
 
 
 class SettingError(ValueError):
-    """A setting in the environment has a value that cannot be used; the message names it."""
+    """A setting has a value that cannot be used. The message names the setting."""
 
 
-def _setting(default: Any, meaning: str, *, secret: bool = False) -> Any:
-    metadata = {"meaning": meaning, "secret": secret}
+def _setting(default: Any, meaning: str, *, secret: bool = False, former_name: str = "") -> Any:
+    metadata = {"meaning": meaning, "secret": secret, "former_name": former_name}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Read once at start by ``from_env``; the variable of a field is its name in capitals."""
+    """The settings of one process. Each field is set by the variable with its name in capitals.
 
-    # Where things are
+    A setting that was renamed is still read from its former name while the new one is not set.
+    """
+
+    # Services
     redis_url: str = _setting(
         "redis://127.0.0.1:6379/0", "Job store: Redis or Valkey 7+", secret=True
     )
-    broker_url: str = _setting("", "Celery's broker; empty: the same as REDIS_URL", secret=True)
+    broker_url: str = _setting("", "Celery's broker; empty: same as REDIS_URL", secret=True)
     s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS")
     s3_public_endpoint_url: str = _setting(
-        "", "The endpoint that signed links name, where clients reach S3 by another address"
+        "", "S3 endpoint in signed links, if clients reach S3 at another address"
     )
     s3_region: str = _setting("us-east-1", "S3 region")
     source_url_template: str = _setting(
-        "s3://files/{file_id}", "The catalogue: s3://bucket/key or https://host/path"
+        "s3://files/{file_id}", "Where files come from: s3://bucket/key or https://host/path"
     )
     source_redirect_hosts: str = _setting(
-        "", "Hosts that an HTTP source may redirect to besides its own, by commas"
+        "", "Other hosts that an HTTP source may redirect to, comma-separated"
     )
     source_authorization: str = _setting(
-        "", "Authorization header for an HTTP source, sent to its own host only", secret=True
+        "", "Authorization header for an HTTP source; sent to its own host only", secret=True
     )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
-    link_secret: str = _setting(
+    ticket_secret: str = _setting(
         "",
-        "Signs tickets and cursors; empty: one made up at start, good for one process",
+        "Signs stream tickets; empty: generated at start, so tickets end with the process",
         secret=True,
+        former_name="LINK_SECRET",
     )
 
-    # The API
+    # API
     port: int = _setting(8080, "Port of the API")
-    host: str = _setting("127.0.0.1", "Address of the API")
-    public_url: str = _setting("", "Base of the URLs in answers; empty: as the client called")
-    trusted_proxies: int = _setting(0, "How many proxies in front set X-Forwarded-For and -Proto")
-    cors_origins: str = _setting("", "Origins that browsers may call from, by commas; * for all")
+    host: str = _setting("127.0.0.1", "Address that the API listens on")
+    web_concurrency: int = _setting(1, "API processes on this machine")
+    public_url: str = _setting("", "Base of the URLs in responses; empty: taken from the request")
+    trusted_proxies: int = _setting(
+        0, "Number of proxies in front that set X-Forwarded-For and X-Forwarded-Proto"
+    )
+    cors_origins: str = _setting(
+        "", "Origins that browsers may call from, comma-separated; * for all"
+    )
     max_body_bytes: int = _setting(65_536, "Largest request body, bytes")
     request_timeout: int = _setting(30, "Longest wait of /v1/download/start, seconds")
-    polling_interval_ms: int = _setting(2_000, "Advised to clients that poll, milliseconds")
-    heartbeat_interval: float = _setting(15.0, "Between heartbeats of a live stream, seconds")
+    polling_interval_ms: int = _setting(
+        2_000, "Interval recommended to clients that poll, milliseconds"
+    )
+    heartbeat_interval: float = _setting(15.0, "Interval of heartbeats on live streams, seconds")
     file_id_min: int = _setting(1, "Smallest file id")
     file_id_max: int = _setting(100_000_000, "Largest file id")
-    max_files: int = _setting(1_000, "Most files in one job")
+    max_files: int = _setting(1_000, "Largest number of files in one job")
     admin_token: str = _setting(
         "",
-        "Bearer token for the operator's calls; empty: only from this machine itself",
+        "Bearer token for the operator API; empty: only local requests may use it",
         secret=True,
     )
 
-    # Who may call
-    auth_mode: str = _setting("none", "none: X-User-Id is believed; jwt: a bearer token is needed")
+    # Authentication
+    auth_mode: str = _setting("none", "none: trust X-User-Id; jwt: require a bearer token")
     jwt_secret: str = _setting(
-        "", "HS256: the secret shared with the issuer of tokens, 32 bytes at least", secret=True
+        "", "HS256: secret shared with the token issuer, at least 32 bytes", secret=True
     )
-    jwt_jwks_url: str = _setting("", "RS256 and ES256, instead: where the issuer shows its keys")
-    jwt_audience: str = _setting("", "What tokens have to name as their audience")
-    jwt_issuer: str = _setting("", "What tokens have to name as their issuer")
-    jwt_leeway: float = _setting(30.0, "By how much the issuer's clock may differ, seconds")
+    jwt_jwks_url: str = _setting("", "RS256 and ES256: URL of the issuer's public keys")
+    jwt_audience: str = _setting("", "Required audience of tokens")
+    jwt_issuer: str = _setting("", "Required issuer of tokens")
+    jwt_leeway: float = _setting(30.0, "Allowed clock difference to the issuer, seconds")
 
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
     create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")
     requests_per_minute_ip: int = _setting(6_000, "All other requests a minute, per address")
     max_active_jobs: int = _setting(5, "Unfinished jobs per user")
-    queue_max: int = _setting(10_000, "Jobs that may wait before new ones get 503")
+    queue_max: int = _setting(10_000, "Waiting jobs; further ones are rejected with 503")
     max_streams: int = _setting(12_000, "Live streams per API process")
     max_streams_per_user: int = _setting(50, "Live streams per user and API process")
 
-    # The job
+    # Jobs
     max_retries: int = _setting(3, "Further attempts after a retryable failure")
-    retry_base_delay: float = _setting(1.0, "First backoff; doubles each time, seconds")
+    retry_base_delay: float = _setting(1.0, "First backoff, doubled for each retry, seconds")
     retry_max_delay: float = _setting(60.0, "Longest backoff, seconds")
     job_deadline: float = _setting(300.0, "Longest run of one attempt, seconds")
-    min_rate_bytes: int = _setting(1_024, "Slowest source that is waited for, bytes per second")
-    min_rate_window: float = _setting(30.0, "Over how many seconds the minimum rate is taken")
-    max_archive_bytes: int = _setting(1_099_511_627_776, "Largest sum of file sizes, bytes")
-    direct_single_file: bool = _setting(True, "Deliver a single file as itself, without a ZIP")
+    min_rate_bytes: int = _setting(1_024, "Minimum rate of a source, bytes per second")
+    min_rate_window: float = _setting(30.0, "Time over which the minimum rate is measured, seconds")
+    max_archive_bytes: int = _setting(1_099_511_627_776, "Largest total size of a job's files")
+    direct_single_file: bool = _setting(True, "Deliver a single file as it is, without a ZIP")
     compose_archives: bool = _setting(
         True,
-        "Let the storage copy files into archives itself, where it can; "
-        "false: all bytes pass the worker",
+        "Let the object storage copy files into archives where it can; "
+        "false: all bytes pass through the worker",
     )
-    archive_ttl: int = _setting(86_400, "How long an archive can be fetched, seconds")
-    job_ttl: int = _setting(86_400, "How long a finished job is remembered, seconds")
+    archive_ttl: int = _setting(86_400, "How long an archive can be downloaded, seconds")
+    job_ttl: int = _setting(86_400, "How long the job store keeps a finished job, seconds")
     link_ttl: int = _setting(3_600, "Validity of a signed link, seconds")
-    lane_max_wait: float = _setting(
-        300.0, "After this wait a job queues with those of the next higher priority, seconds"
+    priority_boost_after: float = _setting(
+        300.0,
+        "A job that has waited this long moves up to the next higher priority, seconds",
+        former_name="LANE_MAX_WAIT",
     )
 
-    # The worker
-    worker_concurrency: int = _setting(4, "Jobs at once per worker process")
-    lease_seconds: float = _setting(10.0, "A job whose worker is silent this long is taken away")
-    worker_heartbeat: float = _setting(
-        0.5, "How often a worker renews its leases and looks for cancelled jobs, seconds"
+    # Worker
+    worker_concurrency: int = _setting(4, "Jobs that a worker process runs at the same time")
+    lease_seconds: float = _setting(
+        10.0, "A job whose worker sends no heartbeat for this long is given to another worker"
     )
-    sweep_interval: float = _setting(1.0, "Between looks for lost jobs and due retries, seconds")
-    drain_grace: float = _setting(25.0, "From SIGTERM until running jobs are handed back, seconds")
+    worker_heartbeat: float = _setting(
+        0.5, "Interval at which a worker extends its leases and notices cancellations, seconds"
+    )
+    sweep_interval: float = _setting(
+        1.0, "Interval of scans for lost jobs and due retries, seconds"
+    )
+    drain_grace: float = _setting(
+        25.0, "Time from SIGTERM until running jobs are requeued, seconds"
+    )
 
     # History
     database_url: str = _setting(
-        "", "PostgreSQL for history and analytics; empty: none is kept", secret=True
+        "", "PostgreSQL for history and analytics; empty: no history", secret=True
     )
     history_ttl: int = _setting(
-        7_776_000, "How long history keeps a finished job, seconds; 0: for ever"
+        7_776_000, "How long history keeps a finished job, seconds; 0: forever"
     )
 
     # Webhooks
     webhook_secret: str = _setting(
         "",
-        "Signs webhooks: whsec_ and base64, several by spaces while receivers change over; "
-        "empty: one made up at start that no receiver can check",
+        "Signs webhooks: whsec_ and base64; several, space-separated, during a rotation; "
+        "empty: generated at start, so receivers cannot verify signatures",
         secret=True,
     )
     webhook_allow_private: bool = _setting(
-        False, "Let webhooks go to private addresses: for intranets and tests"
+        False, "Allow webhooks to private addresses, for intranets and tests"
     )
 
-    # Sight
+    # Observability
     metrics_port: int = _setting(0, "Port of a worker's metrics, at HOST; 0: none")
     otlp_endpoint: str = _setting(
-        "", "Collector for traces, OTLP over HTTP, such as http://127.0.0.1:4318; empty: no traces"
+        "", "OTLP/HTTP collector for traces, such as http://127.0.0.1:4318; empty: no traces"
     )
-    trace_ratio: float = _setting(1.0, "Share of the traces begun here that are kept, 0 to 1")
+    trace_ratio: float = _setting(1.0, "Share of new traces that are recorded, 0 to 1")
     sentry_dsn: str = _setting(
-        "", "Where unexpected errors are reported; empty: nowhere", secret=True
+        "", "Sentry project that unexpected errors are reported to; empty: none", secret=True
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Settings from variables; absent and empty ones keep their defaults.
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read settings from ``environ``, by default from the environment of this process.
 
-        Raises ``SettingError`` that names the variable when a value does not parse.
+        Absent and empty variables keep their defaults. Raises ``SettingError``, which names the
+        variable, when a value cannot be parsed.
         """
-        kinds = typing.get_type_hints(cls)
-        values = {
-            field.name: _parse(field.name, environ[field.name.upper()], kinds[field.name])
-            for field in dataclasses.fields(cls)
-            if environ.get(field.name.upper())
-        }
+        environ = os.environ if environ is None else environ
+        types = typing.get_type_hints(cls)
+        values = {}
+        for field in dataclasses.fields(cls):
+            for name in (field.name.upper(), field.metadata["former_name"]):
+                if text := environ.get(name):
+                    values[field.name] = _parse(name, text, types[field.name])
+                    break
         return cls(**values)
 
     def secrets(self) -> frozenset[str]:
-        """Values that must never be shown: secrets, and the passwords in URLs."""
+        """Return the values that must never be shown: secrets, and the passwords in URLs."""
         fields = (field for field in dataclasses.fields(self) if field.metadata["secret"])
         values = [getattr(self, field.name) for field in fields]
         passwords = [urlsplit(value).password for value in values if "://" in value]
@@ -180,4 +203,4 @@ def _parse(name: str, text: str, kind: type) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError):
-        raise SettingError(f"{name.upper()}={text!r} is not a valid {kind.__name__}") from None
+        raise SettingError(f"{name}={text!r} is not a valid {kind.__name__}") from None

@@ -24,7 +24,7 @@ LOOK = 0.25
 
 
 #: Made anew at each start, unless they are given.
-SECRETS = ("LINK_SECRET", "WEBHOOK_SECRET")
+SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET")
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

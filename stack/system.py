@@ -78,7 +78,7 @@ class System:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "DATABASE_URL": database_url(postgres_port),
-            "LINK_SECRET": secrets.token_urlsafe(32),
+            "TICKET_SECRET": secrets.token_urlsafe(32),
             "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }

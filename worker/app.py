@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from celery import signals
@@ -14,7 +13,7 @@ from common.observability.sentry import report_errors
 from common.settings import Settings
 from worker.lifecycle import WorkerProcess
 
-settings = Settings.from_env(os.environ)
+settings = Settings.from_env()
 report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
 services = connect(settings, timeout=20.0)

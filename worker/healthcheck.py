@@ -6,7 +6,6 @@ restarts containers a patience of minutes, for a worker outlives an outage of th
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 
@@ -19,7 +18,7 @@ from common.settings import Settings
 
 def main() -> int:
     try:
-        client = open_client(Settings.from_env(os.environ).redis_url, timeout=2.0)
+        client = open_client(Settings.from_env().redis_url, timeout=2.0)
         heard_of = [worker.name for worker in WorkerRegistry(client).registered()]
     except RedisError as error:
         print(f"the job store does not answer: {error}", file=sys.stderr)

@@ -6,7 +6,6 @@ an unfinished job would last for ever, so streams are only opened of finished on
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
@@ -25,7 +24,7 @@ ARTIFACT = Artifact(
     bucket="archives", key="a.zip", name="a.zip", size=22, content_type="application/zip"
 )
 
-store = connect(Settings.from_env(os.environ), timeout=5).jobs
+store = connect(Settings.from_env(), timeout=5).jobs
 calls = 0
 jobs: dict[str, str] = {}
 

@@ -47,7 +47,7 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env()
         connect(settings, timeout=5).storage.ensure_bucket(settings.archive_bucket)
     port = free_port()
     log = tmp_path_factory.mktemp("api") / "log"

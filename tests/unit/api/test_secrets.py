@@ -20,7 +20,7 @@ from common.settings import Settings
 
 SECRETS = {
     "jwt_secret": "a-jwt-secret-that-is-long-enough-0",
-    "link_secret": "the-link-secret-of-all-tickets",
+    "ticket_secret": "the-link-secret-of-all-tickets",
     "admin_token": "the-token-of-the-operators",
     "webhook_secret": "whsec_c2VjcmV0IGZvciB3ZWJob29rcw==",
     "database_url": "postgresql://user:the-database-password@127.0.0.1:1/x",
@@ -59,7 +59,7 @@ def test_no_secret_gets_out(
     ]
 
     def explode(*_: Any) -> Any:
-        raise RuntimeError(f"Bearer {token} and {SECRETS['link_secret']} and ?ticket={ticket}")
+        raise RuntimeError(f"Bearer {token} and {SECRETS['ticket_secret']} and ?ticket={ticket}")
 
     monkeypatch.setattr(queries, "get", explode)
     bodies.append(client.get(f"/v1/download/status/{job}", headers=good).data)

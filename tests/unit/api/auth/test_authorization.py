@@ -40,7 +40,7 @@ def bearer(user: str, **claims: Any) -> dict[str, str]:
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app(auth_mode="jwt", jwt_secret=SECRET, jwt_audience="longhaul", link_secret="l")
+    return make_app(auth_mode="jwt", jwt_secret=SECRET, jwt_audience="longhaul", ticket_secret="l")
 
 
 @pytest.fixture

@@ -49,9 +49,9 @@ class Twins:
         self._patch.setattr(
             "common.job_store.keys.new_job_id", lambda _: f"00000000-0000-4000-8000-{next(ids):012}"
         )
-        app = self._make(link_secret="s", **settings)
+        app = self._make(ticket_secret="s", **settings)
         context = app.extensions[EXTENSION]
-        self._patch.setattr(context.limiter, "_clock", lambda: NOW)
+        self._patch.setattr(context.rate_limiter, "_clock", lambda: NOW)
         client = Client(
             InitiateFastPath(self._counted(app), context, max_body_bytes=1_000)
             if quick
@@ -219,7 +219,7 @@ near_misses = st.fixed_dictionaries(
 
 @given(data=near_misses | values)
 def test_what_is_plain_is_what_the_schema_makes_of_it(data: Any) -> None:
-    rules = FileIdLimits(smallest=1, largest=100, most=4)
+    rules = FileIdLimits(min_id=1, max_id=100, max_count=4)
     spec = simple_spec(data, rules)
     if spec is None:
         return

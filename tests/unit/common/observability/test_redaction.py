@@ -109,7 +109,7 @@ def test_settings_know_their_secrets_and_do_not_show_them() -> None:
     settings = Settings(
         redis_url="redis://:r3dis@h/0",
         database_url="postgresql://u:p0stgres@h/x",
-        link_secret="l1nk",
+        ticket_secret="l1nk",
         webhook_secret="whsec_one whsec_two",
         admin_token="adm1n",
         jwt_secret="jwts3cret",
