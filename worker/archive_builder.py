@@ -26,8 +26,7 @@ from worker.archive.composing.compose import clear_away
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import Capabilities, probe
-from worker.blame import SourceErrorMarker
-from worker.circuit_breakers import CircuitBreakers, ServiceCircuitBreaker
+from worker.circuit_breakers import CircuitBreaker, CircuitBreakers, SourceErrorMarker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,12 +65,10 @@ class ArchiveBuilder:
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
 
-    def circuits(self, client: Redis) -> CircuitBreakers:
-        """What tells whether the services that archives need are there; ``client`` gives bytes."""
-        storage = ServiceCircuitBreaker("storage", client, check=self._check_storage)
-        return CircuitBreakers(
-            storage, ServiceCircuitBreaker(self._host, client) if self._host else None
-        )
+    def circuit_breakers(self, client: Redis) -> CircuitBreakers:
+        """Return the circuit breakers of the services that archives need."""
+        storage = CircuitBreaker("storage", client, check=self._check_storage)
+        return CircuitBreakers(storage, CircuitBreaker(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:
         with suppress(NoSuchKey, SourceForbidden):

@@ -1,19 +1,27 @@
-"""Circuit breakers around the storage and each source host, shared by all workers.
+"""Circuit breakers for the object storage and the host of the sources, shared by all workers.
 
-While a service is away jobs wait instead of burning attempts: those not begun stay in the queue,
-those under way are handed back. A service counts as away when it does not even answer a check, or
-when several different jobs in a row fail by it: a single job that always fails is no outage.
+While a service is unavailable, jobs wait instead of using up their attempts: queued jobs are not
+started, and running jobs go back to the queue. A breaker opens when the service fails a check, or
+when several different jobs fail in a row because of it. One job that always fails is no outage.
+
+A library that wraps calls does not fit: jobs run concurrently for minutes and report later, so a
+breaker only records how they ended. Its state is two keys of the job store:
+
+- ``breaker:{service}:failures``: the ids of the jobs that failed since the last success, and
+  ``open`` while the breaker is not closed.
+- ``breaker:{service}:wait``: ``open``, or ``trial`` while one job tries a half-open breaker. It
+  expires by the store's clock, since the workers' clocks may differ.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
-from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 from redis.exceptions import RedisError
 
 from common.errors import (
@@ -26,195 +34,251 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.job_store import keys
-from common.jobs.model import Artifact
 from common.object_storage import BadChecksum
-from worker.breaker_storage import BreakerStorage
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from common.job_store.jobs import Claim
+    from common.jobs.model import Artifact
+    from common.object_storage import Cancellation
+    from common.sources import FileDescription, Source, SourceFile
+    from common.sources.base import Fill
+    from common.task_group import TaskGroup
     from worker.attempt.control import Control
     from worker.attempt.runner import Build
 
-#: Different jobs that fail in a row until the service is taken to be away.
-FAILURES: Final = 3
-#: Seconds until an open circuit lets a job try.
-RESET: Final = 5.0
-#: Seconds between two jobs that try, as long as none has come through.
-TRIAL_EVERY: Final = 1.0
-#: For how long a job may be handed back for free after its first start, seconds.
-PATIENCE: Final = 3_600.0
-#: Seconds for which what was read of the shared state is believed.
-_BELIEVED: Final = 0.5
+State = Literal["closed", "open", "half-open"]
 
+#: Different jobs that fail in a row until the breaker opens.
+FAILURE_THRESHOLD: Final = 3
+#: Seconds until an open breaker is half-open.
+OPEN_SECONDS: Final = 5.0
+#: Seconds between two jobs that try a half-open breaker.
+TRIAL_INTERVAL: Final = 1.0
+#: Seconds after its first start during which a job is postponed without using up attempts.
+MAX_POSTPONEMENT: Final = 3_600.0
+#: Seconds for which a closed breaker is not read again.
+_CACHE_SECONDS: Final = 0.5
+#: Seconds after the last failure until a breaker that nobody uses is closed.
+_STATE_TTL: Final = 86_400
+
+#: Errors that may be the service's fault. Only those counted can open a breaker without a check: a
+#: timeout may just as well mean a large job.
 _COUNTED: Final = (NetworkError, TemporaryUnavailable, SourceRateLimited, StorageError)
+_SUSPECT: Final = (*_COUNTED, DownloadTimeout)
 
 log = structlog.get_logger(__name__)
 
 
-class ServiceCircuitBreaker:
-    """One service. Thread safe; without the job store every circuit is closed."""
+class CircuitBreaker:
+    """The breaker of one service. Thread safe. It counts as closed without the job store."""
 
     def __init__(
         self,
-        name: str,
+        service: str,
         client: Redis,
         *,
         check: Callable[[], None] | None = None,
-        reset: float = RESET,
+        open_seconds: float = OPEN_SECONDS,
     ) -> None:
-        """``client`` gives bytes. ``check`` raises a ``DownloadError`` when the service is away."""
-        self.name = name
+        """``check`` raises a ``DownloadError`` when the service is unavailable."""
+        self._service = service
         self._client = client
         self._check = check
-        self._reset = reset
-        self._storage: BreakerStorage | None = None
-        self._breaker: CircuitBreaker | None = None
-        self._healthy_until = 0.0
+        self._open_seconds = open_seconds
+        self._failures = f"{keys.breaker(service)}:failures"
+        self._wait = f"{keys.breaker(service)}:wait"
+        self._no_failures_until = 0.0
 
-    def may_start(self) -> bool:
-        """Whether a job that needs the service may start: it is there, or has to be tried."""
-        breaker = self._shared()
-        if breaker is None or self._healthy(breaker):
-            return True
-        if breaker.current_state == STATE_CLOSED:
-            return True
-        return self._left() <= 0 and self._is_trial() and self._passes_check(breaker)
-
-    def succeeded(self) -> None:
-        """A job that needed the service has ended well."""
-        breaker = self._shared()
-        if breaker is None or self._healthy(breaker):
-            return
-        _tell(breaker, None)
-        if breaker.current_state == STATE_CLOSED:
-            log.info("service is back", service=self.name)
-
-    def failed(self, job_id: str, error: DownloadError) -> bool:
-        """A job failed by the service: whether that is because the service is away."""
-        breaker = self._shared()
-        if breaker is None:
-            return False
-        self._healthy_until = 0.0
-        if self._check is not None and not self._passes_check(breaker):
-            return True
-        if isinstance(error, _COUNTED) and self._is_news(job_id):
-            _tell(breaker, error)
-        return bool(breaker.current_state != STATE_CLOSED)
-
-    def delay(self) -> float:
-        """Seconds until a job that was handed back should be looked at again."""
-        return max(0.0, self._left()) + self._reset * random.uniform(0.05, 0.3)  # noqa: S311
-
-    def _shared(self) -> CircuitBreaker | None:
-        if self._breaker is None:
-            try:
-                self._storage = BreakerStorage(
-                    self._client, namespace=keys.breaker(self.name), reset=self._reset
-                )
-            except RedisError as error:
-                log.warning("circuit is not known", service=self.name, error=str(error))
-                return None
-            self._breaker = CircuitBreaker(
-                fail_max=FAILURES,
-                reset_timeout=self._reset,
-                state_storage=self._storage,
-                name=self.name,
+    def allows_attempt(self) -> bool:
+        """Return whether a job may start. A half-open breaker allows one job per interval."""
+        try:
+            state = self._state()
+            return state == "closed" or (
+                state == "half-open" and self._start_trial() and self._passes_check()
             )
-        return self._breaker
+        except RedisError as error:
+            log.warning("circuit breaker unavailable", service=self._service, error=str(error))
+            return True
 
-    def _healthy(self, breaker: CircuitBreaker) -> bool:
-        """Closed and without a failure, by what was read within the last half second."""
-        if time.monotonic() >= self._healthy_until:
-            if breaker.current_state != STATE_CLOSED or breaker.fail_counter:
-                return False
-            self._healthy_until = time.monotonic() + _BELIEVED
-        return True
+    def record_success(self) -> None:
+        """Close a half-open breaker, and start counting failures from zero."""
+        try:
+            state = self._state()
+            # A job that succeeds while the breaker is open used the service before the outage.
+            if state == "open" or self._has_no_failures():
+                return
+            self._client.delete(self._failures)
+            self._client.delete(self._wait)
+        except RedisError as error:
+            log.warning("success of a job not recorded", service=self._service, error=str(error))
+        else:
+            if state == "half-open":
+                log.info("circuit breaker closed", service=self._service)
 
-    def _left(self) -> float:
-        """Seconds until an open circuit may be tried."""
-        return self._storage.left() if self._storage else 0.0
-
-    def _passes_check(self, breaker: CircuitBreaker) -> bool:
-        if self._check is None:
+    def record_failure(self, job_id: str, error: DownloadError) -> bool:
+        """Count a job that failed because of the service; return whether that is an outage."""
+        self._no_failures_until = 0.0
+        if not self._passes_check():
             return True
         try:
-            self._check()
+            state = self._state()
+            if not isinstance(error, _COUNTED) or state == "open":
+                return state != "closed"
+            self._client.sadd(self._failures, job_id)
+            self._client.expire(self._failures, _STATE_TTL)
+            failed_jobs = self._client.scard(self._failures)
+        except RedisError as away:
+            log.warning("failure of a job not recorded", service=self._service, error=str(away))
+            return False
+        if state == "closed" and failed_jobs < FAILURE_THRESHOLD:
+            return False
+        self._open(error)
+        return True
+
+    def retry_delay(self) -> float:
+        """Return the seconds until a postponed job should be tried again."""
+        try:
+            wait = max(0, self._client.pttl(self._wait)) / 1000
+        except RedisError:
+            wait = 0.0
+        return wait + self._open_seconds * random.uniform(0.05, 0.3)  # noqa: S311
+
+    def _state(self) -> State:
+        if self._has_no_failures():
+            return "closed"
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.sismember(self._failures, "open")
+            pipe.scard(self._failures)
+            pipe.get(self._wait)
+            is_open, failed_jobs, wait = pipe.execute()
+        if is_open:
+            return "open" if wait == "open" else "half-open"
+        if not failed_jobs:
+            self._no_failures_until = time.monotonic() + _CACHE_SECONDS
+        return "closed"
+
+    def _has_no_failures(self) -> bool:
+        """Return whether the breaker was just read as closed, without a failure."""
+        return time.monotonic() < self._no_failures_until
+
+    def _start_trial(self) -> bool:
+        expiry = round(TRIAL_INTERVAL * 1000)
+        return bool(self._client.set(self._wait, "trial", nx=True, px=expiry))
+
+    def _passes_check(self) -> bool:
+        try:
+            if self._check is not None:
+                self._check()
         except DownloadError as error:
-            log.warning("service is away", service=self.name, reason=error.message)
-            breaker.open()
+            self._open(error)
             return False
         return True
 
-    def _is_trial(self) -> bool:
-        return self._first("trial", TRIAL_EVERY)
-
-    def _is_news(self, job_id: str) -> bool:
-        """Whether this job's failure was not counted yet: three failures of one job are one."""
-        return self._first(f"failed:{job_id}", 60.0)
-
-    def _first(self, what: str, seconds: float) -> bool:
-        key = f"{keys.breaker(self.name)}:{what}"
+    def _open(self, reason: DownloadError) -> None:
+        log.warning("circuit breaker open", service=self._service, reason=reason.message)
         try:
-            return bool(self._client.set(key, 1, nx=True, px=round(seconds * 1000)))
-        except RedisError:
-            return True
-
-
-def _tell(breaker: CircuitBreaker, error: DownloadError | None) -> None:
-    """How a job ended. Told afterwards: the library's ``call`` lets one job run at a time."""
-
-    def outcome() -> None:
-        if error is not None:
-            raise error
-
-    try:
-        breaker.call(outcome)
-    except (CircuitBreakerError, DownloadError):
-        return
+            self._client.set(self._wait, "open", px=round(self._open_seconds * 1000))
+            self._client.sadd(self._failures, "open")
+            self._client.expire(self._failures, _STATE_TTL)
+        except RedisError as error:
+            log.warning("open breaker not recorded", service=self._service, error=str(error))
 
 
 class CircuitBreakers:
-    """The circuits of all services that a job needs."""
+    """The breakers of all services that a job needs."""
 
-    def __init__(
-        self, storage: ServiceCircuitBreaker, source: ServiceCircuitBreaker | None = None
-    ) -> None:
-        """``source``: the circuit of the source's host; None where files lie in the storage."""
+    def __init__(self, storage: CircuitBreaker, source: CircuitBreaker | None = None) -> None:
+        """``source``: the breaker of the sources' host; None where files come from the storage."""
         self._storage = storage
         self._source = source
         self._all = (storage,) if source is None else (source, storage)
 
-    def may_start(self) -> bool:
-        """Whether it makes sense to begin a job now."""
-        return all(circuit.may_start() for circuit in self._all)
+    def allows_attempt(self) -> bool:
+        """Return whether a job may start now."""
+        return all(breaker.allows_attempt() for breaker in self._all)
 
-    def guard(self, build: Build) -> Build:
-        """``build``, raising ``ServiceAway`` where a service is to blame and not the job."""
+    def wrap(self, build: Build) -> Build:
+        """Return ``build`` that raises ``DependencyUnavailable`` when a service is at fault."""
 
-        def guarded(claim: Claim, control: Control) -> Artifact:
+        def build_with_breakers(claim: Claim, control: Control) -> Artifact:
             try:
                 artifact = build(claim, control)
             except DownloadError as error:
-                circuit = self._blamed(error)
-                if circuit is None or not circuit.failed(claim.job.id, error) or _tired(claim):
+                breaker = self._breaker_for(error)
+                if breaker is None or not breaker.record_failure(claim.job.id, error):
                     raise
-                raise DependencyUnavailable(error.message, retry_after=circuit.delay()) from error
-            for circuit in self._all:
-                circuit.succeeded()
+                if _postponed_too_long(claim):
+                    raise
+                delay = breaker.retry_delay()
+                raise DependencyUnavailable(error.message, retry_after=delay) from error
+            for breaker in self._all:
+                breaker.record_success()
             return artifact
 
-        return guarded
+        return build_with_breakers
 
-    def _blamed(self, error: DownloadError) -> ServiceCircuitBreaker | None:
-        suspicious = isinstance(error, (*_COUNTED, DownloadTimeout)) and error.retryable
-        if not suspicious or isinstance(error, BadChecksum):
+    def _breaker_for(self, error: DownloadError) -> CircuitBreaker | None:
+        is_suspect = isinstance(error, _SUSPECT) and error.retryable
+        if not is_suspect or isinstance(error, BadChecksum):
             return None
         return self._source if error.from_source else self._storage
 
 
-def _tired(claim: Claim) -> bool:
-    """The job was begun so long ago that its failures count again, whoever is to blame."""
+def _postponed_too_long(claim: Claim) -> bool:
+    """Return whether the job's failures use up attempts again, so that it ends some day."""
     started_at = claim.job.started_at or claim.job.updated_at
-    return claim.job.updated_at - started_at > PATIENCE * 1000
+    return claim.job.updated_at - started_at > MAX_POSTPONEMENT * 1000
+
+
+class SourceErrorMarker:
+    """A source that marks its errors, so that the breaker of the storage does not count them."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def describe(
+        self, file_ids: Sequence[int], task_group: TaskGroup, *, known: Mapping[int, SourceFile]
+    ) -> list[FileDescription]:
+        with _mark_errors():
+            return self._source.describe(file_ids, task_group, known=known)
+
+    def read_into(
+        self,
+        entry: SourceFile,
+        view: memoryview,
+        *,
+        start: int,
+        cancellation: Cancellation,
+        progress: Callable[[int], None],
+    ) -> None:
+        with _mark_errors():
+            self._source.read_into(
+                entry, view, start=start, cancellation=cancellation, progress=progress
+            )
+
+    @contextmanager
+    def open(
+        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
+    ) -> Iterator[Fill]:
+        with ExitStack() as stack:
+            with _mark_errors():
+                fill = stack.enter_context(
+                    self._source.open(entry, cancellation=cancellation, progress=progress)
+                )
+
+            def marking_fill(view: memoryview) -> int:
+                with _mark_errors():
+                    return fill(view)
+
+            yield marking_fill
+
+
+@contextmanager
+def _mark_errors() -> Iterator[None]:
+    try:
+        yield
+    except DownloadError as error:
+        error.from_source = True
+        raise

@@ -77,15 +77,15 @@ class WorkerProcess:
         )
         self._recorder = _recorder(services, self.name)
         self._webhooks = _webhooks(services, self.name)
-        circuits = self._archives.circuits(services.plain_client())
+        breakers = self._archives.circuit_breakers(services.short_timeout_client())
         runner = Runner(
             services.jobs,
             self._heart,
-            circuits.guard(self._archives.build),
+            breakers.wrap(self._archives.build),
             name=self.name,
             deadline=settings.job_deadline,
             backoff=Backoff(base=settings.retry_base_delay, longest=settings.retry_max_delay),
-            may_start=circuits.may_start,
+            allows_attempt=breakers.allows_attempt,
         )
         upkeep = Cleanup(
             services.redis,
@@ -158,7 +158,7 @@ def _webhooks(services: Services, name: str) -> WebhookThread:
     accepts = (lambda _: True) if settings.webhook_allow_private else is_public
     courier = WebhookSender(
         Poster(accepts),
-        present=JobPresenter(services.storage, link_ttl=settings.link_ttl).present,
+        present=services.presenter.present,
         secret=settings.webhook_secret,
     )
     state_log = StateLog(services.redis, "webhooks", name)

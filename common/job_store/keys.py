@@ -79,8 +79,8 @@ ARCHIVE_TOTALS: Final = "archive:totals"
 
 
 def breaker(name: str) -> str:
-    """Where the state of a service's circuit breaker is kept: a prefix, outside of partitions."""
-    return f"breaker:{name}"
+    """Return the prefix of the keys of a service's circuit breaker; all lie in one slot."""
+    return f"breaker:{{{name}}}"
 
 
 def worker(name: str) -> str:

@@ -63,11 +63,12 @@ class Runner:
         name: str,
         deadline: float,
         backoff: Backoff,
-        may_start: Callable[[], bool] = lambda: True,
+        allows_attempt: Callable[[], bool] = lambda: True,
     ) -> None:
         """``build`` makes the archive, ``name`` is this worker's, ``deadline`` is in seconds.
 
-        While ``may_start`` says no, jobs stay in the queue; the sweeper sends their wake-ups again.
+        While ``allows_attempt`` returns False, jobs stay in the queue; the sweeper sends their
+        wake-ups again.
         """
         self._jobs = jobs
         self._heart = heart
@@ -75,11 +76,11 @@ class Runner:
         self._name = name
         self._deadline = deadline
         self._backoff = backoff
-        self._may_start = may_start
+        self._allows_attempt = allows_attempt
 
     def run_download(self, wake_up: WakeUp) -> None:
         """Take the job if it waits to be run, do it, and report how it ended."""
-        if not self._may_start():
+        if not self._allows_attempt():
             # A slow no: the other wake-ups stay in the broker, where the sweeper sees them wait.
             time.sleep(SLOW_NO)
             return

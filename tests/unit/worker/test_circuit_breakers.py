@@ -1,16 +1,14 @@
-"""When a service counts as away, and what that means for jobs."""
+"""When a service counts as unavailable, and what that means for jobs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta, tzinfo
 from types import SimpleNamespace
 from typing import Any
 
 import fakeredis
-import pybreaker
 import pytest
 
 from common.errors import (
@@ -24,23 +22,28 @@ from common.errors import (
 )
 from common.jobs.model import Artifact
 from common.object_storage import BadChecksum
-from worker.blame import SourceErrorMarker
-from worker.circuit_breakers import PATIENCE, CircuitBreakers, ServiceCircuitBreaker
+from worker import circuit_breakers
+from worker.circuit_breakers import (
+    MAX_POSTPONEMENT,
+    CircuitBreaker,
+    CircuitBreakers,
+    SourceErrorMarker,
+)
 
 ARCHIVE = Artifact(bucket="b", key="k", name="n", size=1, content_type="t")
 
 
 class Service:
-    """A storage that is there or away, and that may fail jobs either way."""
+    """A storage that is available or not."""
 
     def __init__(self) -> None:
         self.checked = 0
-        self.away = False
+        self.unavailable = False
 
     def check(self) -> None:
         self.checked += 1
-        if self.away:
-            raise NetworkError("away")
+        if self.unavailable:
+            raise NetworkError("unavailable")
 
 
 @pytest.fixture
@@ -54,10 +57,12 @@ def service() -> Service:
 
 
 @pytest.fixture
-def circuit(server: fakeredis.FakeServer, service: Service) -> ServiceCircuitBreaker:
-    return ServiceCircuitBreaker(
-        "storage", fakeredis.FakeRedis(server=server), check=service.check, reset=1.2
-    )
+def breaker(server: fakeredis.FakeServer, service: Service) -> CircuitBreaker:
+    return CircuitBreaker("storage", redis_on(server), check=service.check, open_seconds=1.2)
+
+
+def redis_on(server: fakeredis.FakeServer) -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis(server=server, decode_responses=True)
 
 
 def claim(job_id: str = "job", *, waited: float = 0.0) -> Any:
@@ -68,181 +73,174 @@ def claim(job_id: str = "job", *, waited: float = 0.0) -> Any:
 
 
 def run(
-    circuits: CircuitBreakers, error: Exception | None, job_id: str = "job", *, waited: float = 0.0
+    breakers: CircuitBreakers, error: Exception | None, job_id: str = "job", *, waited: float = 0.0
 ) -> Artifact:
     def build(*_: object) -> Artifact:
         if error is not None:
             raise error
         return ARCHIVE
 
-    return circuits.guard(build)(claim(job_id, waited=waited), None)  # type: ignore[arg-type]
+    return breakers.wrap(build)(claim(job_id, waited=waited), None)  # type: ignore[arg-type]
 
 
-def test_one_failure_of_a_storage_that_is_away_opens_the_circuit_and_costs_nothing(
-    circuit: ServiceCircuitBreaker, service: Service
+def test_one_failure_opens_the_breaker_when_the_check_fails_and_uses_no_attempt(
+    breaker: CircuitBreaker, service: Service
 ) -> None:
-    circuits = CircuitBreakers(circuit)
-    service.away = True
-    with pytest.raises(DependencyUnavailable) as away:
-        run(circuits, NetworkError())
-    assert away.value.retry_after is not None
-    assert 0 < away.value.retry_after < 2
-    assert not circuits.may_start()
+    breakers = CircuitBreakers(breaker)
+    service.unavailable = True
+    with pytest.raises(DependencyUnavailable) as postponed:
+        run(breakers, NetworkError())
+    assert postponed.value.retry_after is not None
+    assert 0 < postponed.value.retry_after < 2
+    assert not breakers.allows_attempt()
 
 
-def test_a_job_that_always_fails_by_itself_is_no_outage(circuit: ServiceCircuitBreaker) -> None:
-    circuits = CircuitBreakers(circuit)
+def test_one_job_that_always_fails_does_not_open_the_breaker(breaker: CircuitBreaker) -> None:
+    breakers = CircuitBreakers(breaker)
     for _ in range(10):
         with pytest.raises(NetworkError):
-            run(circuits, NetworkError())
-    assert circuits.may_start()
+            run(breakers, NetworkError())
+    assert breakers.allows_attempt()
 
 
-def test_several_jobs_in_a_row_that_fail_are_an_outage(circuit: ServiceCircuitBreaker) -> None:
-    circuits = CircuitBreakers(circuit)
+def test_three_different_failed_jobs_in_a_row_open_the_breaker(breaker: CircuitBreaker) -> None:
+    breakers = CircuitBreakers(breaker)
     for job_id in ("a", "b"):
         with pytest.raises(StorageError):
-            run(circuits, StorageError(), job_id)
+            run(breakers, StorageError(), job_id)
     with pytest.raises(DependencyUnavailable):
-        run(circuits, StorageError(), "c")
-    assert not circuits.may_start()
+        run(breakers, StorageError(), "c")
+    assert not breakers.allows_attempt()
 
 
-def test_a_success_in_between_starts_the_count_anew(circuit: ServiceCircuitBreaker) -> None:
-    circuits = CircuitBreakers(circuit)
+def test_a_success_resets_the_count_of_failures(breaker: CircuitBreaker) -> None:
+    breakers = CircuitBreakers(breaker)
     for job_id in ("a", "b"):
         with pytest.raises(StorageError):
-            run(circuits, StorageError(), job_id)
-    assert run(circuits, None) == ARCHIVE
+            run(breakers, StorageError(), job_id)
+    assert run(breakers, None) == ARCHIVE
     with pytest.raises(StorageError):
-        run(circuits, StorageError(), "c")
+        run(breakers, StorageError(), "c")
 
 
 @pytest.mark.parametrize("error", [FileNotFound(), ProcessingError(), BadChecksum()])
-def test_a_fault_of_the_job_is_left_to_the_job(
-    circuit: ServiceCircuitBreaker, service: Service, error: DownloadError
+def test_errors_of_the_job_itself_are_not_counted(
+    breaker: CircuitBreaker, service: Service, error: DownloadError
 ) -> None:
-    circuits = CircuitBreakers(circuit)
+    breakers = CircuitBreakers(breaker)
     for job_id in "abcde":
         with pytest.raises(type(error)):
-            run(circuits, error, job_id)
-    assert circuits.may_start()
+            run(breakers, error, job_id)
+    assert breakers.allows_attempt()
     assert service.checked == 0
 
 
-def test_every_worker_knows_of_an_outage_and_of_its_end(
-    server: fakeredis.FakeServer, circuit: ServiceCircuitBreaker, service: Service
+def test_workers_share_the_state_of_the_breaker(
+    server: fakeredis.FakeServer, breaker: CircuitBreaker, service: Service
 ) -> None:
-    here = CircuitBreakers(circuit)
-    there = CircuitBreakers(
-        ServiceCircuitBreaker(
-            "storage", fakeredis.FakeRedis(server=server), check=service.check, reset=1.2
-        )
+    first = CircuitBreakers(breaker)
+    second = CircuitBreakers(
+        CircuitBreaker("storage", redis_on(server), check=service.check, open_seconds=1.2)
     )
-    assert there.may_start()
-    service.away = True
+    assert second.allows_attempt()
+    service.unavailable = True
     with pytest.raises(DependencyUnavailable):
-        run(here, NetworkError())
+        run(first, NetworkError())
     time.sleep(0.5)
-    assert not there.may_start()
-    service.away = False
-    _soon(there.may_start)
-    run(there, None)
-    assert here.may_start()
-    assert here.may_start()
+    assert not second.allows_attempt()
+    service.unavailable = False
+    _wait_until(second.allows_attempt)
+    run(second, None)
+    assert first.allows_attempt()
+    assert first.allows_attempt()
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_an_outage_ends_on_time_for_workers_whose_clocks_differ(
+def test_the_breaker_is_half_open_on_time_when_the_workers_clocks_differ(
     server: fakeredis.FakeServer,
-    circuit: ServiceCircuitBreaker,
+    breaker: CircuitBreaker,
     service: Service,
     hours: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = CircuitBreakers(circuit)
-    there = CircuitBreakers(
-        ServiceCircuitBreaker(
-            "storage", fakeredis.FakeRedis(server=server), check=service.check, reset=1.2
-        )
+    first = CircuitBreakers(breaker)
+    second = CircuitBreakers(
+        CircuitBreaker("storage", redis_on(server), check=service.check, open_seconds=1.2)
     )
 
-    class ElsewhereNow(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Any:
-            return datetime.now(tz) + timedelta(hours=hours)
+    def shifted(clock: Callable[[], float]) -> Callable[[], float]:
+        return lambda: clock() + hours * 3_600
 
-    service.away = True
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(pybreaker, "datetime", ElsewhereNow)
-        with pytest.raises(DependencyUnavailable) as away:
-            run(there, NetworkError())
-    assert away.value.retry_after is not None
-    assert 1 < away.value.retry_after < 2
-    assert not here.may_start()
-    service.away = False
-    _soon(here.may_start)
-    run(here, None)
-    assert here.may_start()
-    assert here.may_start()
+    service.unavailable = True
+    with monkeypatch.context() as other_clock:
+        shifted_time = SimpleNamespace(time=shifted(time.time), monotonic=shifted(time.monotonic))
+        other_clock.setattr(circuit_breakers, "time", shifted_time)
+        with pytest.raises(DependencyUnavailable) as postponed:
+            run(second, NetworkError())
+    assert postponed.value.retry_after is not None
+    assert 1 < postponed.value.retry_after < 2
+    assert not first.allows_attempt()
+    service.unavailable = False
+    _wait_until(first.allows_attempt)
+    run(first, None)
+    assert first.allows_attempt()
+    assert first.allows_attempt()
 
 
-def test_an_open_circuit_lets_one_job_try_at_a_time_and_none_while_the_check_fails(
-    circuit: ServiceCircuitBreaker, service: Service
+def test_a_half_open_breaker_allows_one_job_at_a_time_and_none_while_the_check_fails(
+    breaker: CircuitBreaker, service: Service
 ) -> None:
-    circuits = CircuitBreakers(circuit)
-    service.away = True
+    breakers = CircuitBreakers(breaker)
+    service.unavailable = True
     with pytest.raises(DependencyUnavailable):
-        run(circuits, NetworkError())
+        run(breakers, NetworkError())
     checked = service.checked
-    _soon(lambda: circuits.may_start() or service.checked > checked)
-    assert not circuits.may_start()
-    service.away = False
-    _soon(circuits.may_start)
-    assert not circuits.may_start()
+    _wait_until(lambda: breakers.allows_attempt() or service.checked > checked)
+    assert not breakers.allows_attempt()
+    service.unavailable = False
+    _wait_until(breakers.allows_attempt)
+    assert not breakers.allows_attempt()
 
 
-def test_a_try_that_fails_opens_the_circuit_again_without_costing_an_attempt(
-    circuit: ServiceCircuitBreaker, service: Service
+def test_a_failed_trial_opens_the_breaker_again_and_uses_no_attempt(
+    breaker: CircuitBreaker, service: Service
 ) -> None:
-    circuits = CircuitBreakers(circuit)
-    service.away = True
+    breakers = CircuitBreakers(breaker)
+    service.unavailable = True
     with pytest.raises(DependencyUnavailable):
-        run(circuits, NetworkError())
-    service.away = False
-    _soon(circuits.may_start)
+        run(breakers, NetworkError())
+    service.unavailable = False
+    _wait_until(breakers.allows_attempt)
     with pytest.raises(DependencyUnavailable):
-        run(circuits, StorageError(), "trial")
-    assert not circuits.may_start()
+        run(breakers, StorageError(), "trial")
+    assert not breakers.allows_attempt()
 
 
-def test_patience_with_a_job_ends_so_that_it_ends_too(
-    circuit: ServiceCircuitBreaker, service: Service
+def test_a_job_that_was_postponed_for_too_long_fails(
+    breaker: CircuitBreaker, service: Service
 ) -> None:
-    service.away = True
+    service.unavailable = True
     with pytest.raises(NetworkError):
-        run(CircuitBreakers(circuit), NetworkError(), waited=PATIENCE + 1)
+        run(CircuitBreakers(breaker), NetworkError(), waited=MAX_POSTPONEMENT + 1)
 
 
-def test_a_source_that_fails_is_blamed_and_not_the_storage(
-    server: fakeredis.FakeServer, circuit: ServiceCircuitBreaker, service: Service
+def test_errors_of_the_source_open_the_breaker_of_the_source_only(
+    server: fakeredis.FakeServer, breaker: CircuitBreaker, service: Service
 ) -> None:
-    circuits = CircuitBreakers(
-        circuit, ServiceCircuitBreaker("files.example", fakeredis.FakeRedis(server=server))
-    )
-    source = SourceErrorMarker(_Broken())  # type: ignore[arg-type]
+    breakers = CircuitBreakers(breaker, CircuitBreaker("files.example", redis_on(server)))
+    source = SourceErrorMarker(_FailingSource())  # type: ignore[arg-type]
     for job_id in "abc":
         with pytest.raises(SourceRateLimited) as failed:
             source.describe((1,), None, known={})  # type: ignore[arg-type]
         with pytest.raises(DependencyUnavailable if job_id == "c" else SourceRateLimited):
-            run(circuits, failed.value, job_id)
+            run(breakers, failed.value, job_id)
     assert service.checked == 0
-    assert not circuits.may_start()
-    assert circuit.may_start()
+    assert not breakers.allows_attempt()
+    assert breaker.allows_attempt()
 
 
-def test_what_fails_while_a_source_is_open_is_not_its_fault() -> None:
-    source = SourceErrorMarker(_Broken())  # type: ignore[arg-type]
+def test_only_errors_raised_by_the_source_itself_are_marked() -> None:
+    source = SourceErrorMarker(_FailingSource())  # type: ignore[arg-type]
     with (
         pytest.raises(StorageError) as failed,
         source.open(None, cancellation=None, progress=None),  # type: ignore[arg-type]
@@ -257,22 +255,22 @@ def test_what_fails_while_a_source_is_open_is_not_its_fault() -> None:
     assert broken.value.from_source
 
 
-class _Broken:
+class _FailingSource:
     def describe(self, *_: object, **__: object) -> None:
         raise SourceRateLimited
 
     def open(self, *_: object, **__: object) -> AbstractContextManager[Callable[..., int]]:
         @contextmanager
-        def opened() -> Any:
+        def open_file() -> Any:
             def fill(_: memoryview) -> int:
                 raise NetworkError
 
             yield fill
 
-        return opened()
+        return open_file()
 
 
-def _soon(condition: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < deadline
