@@ -72,14 +72,22 @@ check: $(INSTALLED)  ## Style, types and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench-api: $(INSTALLED)  ## The API and 5,000 live streams against a Node server (ROUNDS=3 STREAMS=5000 PEER_DIR= PEER_NODE_DIR=)
-	@ulimit -n 20000; $(BIN)/python -m bench.api $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(STREAMS),--streams $(STREAMS))
+# The baseline in Node, and wrk, which is fast enough to load a server from one core.
+PEER := bench/peer/node_modules/.package-lock.json
+$(PEER): bench/peer/package-lock.json | $(INSTALLED)
+	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }
+	@PYTHON=$(abspath $(BIN)/python) web/node.sh npm --prefix ../bench/peer ci --loglevel error
+	@touch $@
+
+bench-api: $(INSTALLED) $(PEER)  ## Compare the API and 5,000 streams with a Node server (ROUNDS= STREAMS= PROFILES=plain,cors,jwt)
+	@ulimit -n 20000; PATH="$(abspath web/.node/bin):$$PATH" $(BIN)/python -m bench.api \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(PROFILES),--profiles $(PROFILES))
 
 soak-api: $(INSTALLED)  ## Thousands of streams while jobs end and API processes restart (STREAMS=5000 MINUTES=10)
 	@ulimit -n 20000; $(BIN)/python -m bench.api_soak $(if $(STREAMS),--streams $(STREAMS)) $(if $(MINUTES),--minutes $(MINUTES))
 
-bench-jobs: $(INSTALLED)  ## What a job costs besides its archive, against BullMQ (ROUNDS=3 PEER_DIR= PEER_NODE_DIR=)
-	@$(BIN)/python -m bench.jobs $(if $(ROUNDS),--rounds $(ROUNDS))
+bench-jobs: $(INSTALLED) $(PEER)  ## Compare the overhead of a job with BullMQ (ROUNDS=)
+	@PATH="$(abspath web/.node/bin):$$PATH" $(BIN)/python -m bench.jobs $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench: bench-archive bench-api bench-jobs  ## All benchmarks, each beside its baseline
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.api_targets import ENV, ROOT, answers, make_jobs, store_of
+from bench.servers import ROOT, SETTINGS, make_jobs, open_job_store, responds
 from common.jobs.model import Artifact, Progress
 from stack.process import Process, free_port, wait_until
 from stack.services import start_valkey
@@ -115,7 +115,7 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self._api = psutil.Process(api.pid)
         self._url = redis_url
-        self._store = store_of(redis_url)
+        self._store = open_job_store(redis_url)
         self._rate = rate
         self._over = False
         self._watchers = [Watcher(self) for _ in range(streams)]
@@ -217,11 +217,11 @@ async def main() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         valkey = start_valkey(Path(folder) / "valkey")
         port = free_port()
-        env = {**ENV, "REDIS_URL": valkey.url, "PORT": str(port), "WEB_CONCURRENCY": "2"}
+        env = {**SETTINGS, "REDIS_URL": valkey.url, "PORT": str(port), "WEB_CONCURRENCY": "2"}
         command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
         api = Process("api", command, env=env, cwd=ROOT, output=Path(folder) / "log")
         try:
-            wait_until(lambda: answers(port, "/health/live"), "the API", 60)
+            wait_until(lambda: responds(port, "/health/live"), "the API", 60)
             await asyncio.sleep(10)
             soak = Soak(api, port, valkey.url, asked.streams, asked.rate)
             good = await soak.run(asked.minutes * 60)
