@@ -31,7 +31,7 @@ from api.responses import OrjsonProvider
 from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
 from api.waiting import Live, Polling
 from common.job_store.archive_totals import ArchiveTotals
-from common.job_store.failed_jobs import FailedJobs
+from common.job_store.queries import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
@@ -123,7 +123,7 @@ def build_operator_streams(services: Services) -> OperatorStreams:
 
 def _overview(services: Services) -> Overview:
     return Overview(
-        statistics=QueueStatistics(services.redis),
+        queue_statistics=QueueStatistics(services.redis),
         worker_registry=services.workers,
         queries=services.queries,
         failed_jobs=FailedJobs(services.redis),
@@ -169,7 +169,7 @@ def _dependencies(
                 "storage": lambda: services.storage.check(settings.archive_bucket),
             },
             {"history": history.check if history else None},
-            storage_findings=StorageCapabilities(services.redis).read,
+            storage_capabilities=StorageCapabilities(services.redis).read,
         ),
         queue_metrics=QueueMetrics(statistics, services.redis),
         job_history=JobHistory(services.queries, history),

@@ -1,4 +1,4 @@
-"""What the routes work with: made once for each app, reached by ``here()``."""
+"""What the routes use: built once for each app, reached by ``deps()``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from api.auth.operators import Operators
     from api.auth.stream_tickets import StreamTickets
     from api.catalogue import Catalogue
+    from api.cors import CorsHeaders
     from api.health import Health
     from api.job_history import JobHistory
     from api.live.operator_streams import OperatorStreams
+    from api.metrics import QueueMetrics
     from api.overview import Overview
     from api.queue_limit import QueueLimit
-    from api.queue_metrics import QueueMetrics
-    from api.rate_limits import Limiter
+    from api.rate_limits import RateLimiter
     from api.waiting import Live
     from common.job_store.archive_totals import ArchiveTotals
     from common.job_store.dead_letters import DeadLetters
@@ -33,53 +34,55 @@ EXTENSION = "longhaul"
 
 @dataclass(frozen=True, kw_only=True)
 class FileIdLimits:
-    """Which ids a request may name, and how many."""
+    """Which file IDs a request may contain, and how many."""
 
-    smallest: int
-    largest: int
-    most: int
+    min_id: int
+    max_id: int
+    max_count: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies:
-    """The API's own parts and values; no part knows of the others."""
+    """The objects and values that the routes use. The objects do not know each other."""
 
     jobs: JobStore
     queries: JobQueries
     archive_totals: ArchiveTotals
-    deliveries: WebhookDeliveries
+    webhook_deliveries: WebhookDeliveries
     dead_letters: DeadLetters
     pause: Pause
     operators: Operators
     overview: Overview
     live: Live
-    #: The operators' streams; None where no event loop drives them.
-    board: OperatorStreams | None
+    #: None if the process has no event loop for live updates.
+    operator_streams: OperatorStreams | None
     presenter: JobPresenter
     authenticator: Authenticator
-    limiter: Limiter
-    admission: QueueLimit
+    cors: CorsHeaders
+    rate_limiter: RateLimiter
+    queue_limit: QueueLimit
     catalogue: Catalogue
     health: Health
-    figures: QueueMetrics
-    remembered: JobHistory
+    queue_metrics: QueueMetrics
+    job_history: JobHistory
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.
-    private_callbacks: bool
-    #: Longest wait of the synchronous call, seconds.
+    allow_private_callbacks: bool
+    #: How long the synchronous call waits, in seconds.
     request_timeout: float
-    #: Advised to clients that poll, milliseconds.
+    #: How often clients should poll, in milliseconds.
     polling_interval_ms: int
-    #: Base of the URLs in answers, without a slash; empty: as the client called.
+    #: Base of the URLs in responses, without a trailing slash; empty: as in the request.
     public_url: str
-    #: What a live URL carries to prove the right to watch.
-    tickets: StreamTickets
+    #: Live URLs carry a ticket as proof of the right to watch a job.
+    stream_tickets: StreamTickets
 
     @property
-    def poll_after(self) -> str:
-        """The advised pause between polls, as ``Retry-After`` wants it: whole seconds."""
+    def retry_after(self) -> str:
+        """How long clients should wait between polls, for ``Retry-After``: whole seconds."""
         return str(max(1, round(self.polling_interval_ms / 1000)))
 
 
 def deps() -> Dependencies:
+    """Return the dependencies of the current app."""
     return cast("Dependencies", current_app.extensions[EXTENSION])

@@ -1,67 +1,67 @@
-"""What only the HTTP side can refuse, as part of the one tree of errors."""
+"""Errors that only the HTTP API raises."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from common.errors import DownloadError, LonghaulError
+from common.errors import BackendUnavailable, DownloadError, LonghaulError, RateLimited
 
 
 class RequestError(LonghaulError):
-    """The request cannot be served as it is."""
+    """The request cannot be processed."""
 
     code = "BAD_REQUEST"
 
 
 class ValidationFailed(RequestError):
-    """The request is not as the document of this API describes it: see `errors`."""
+    """Some fields are invalid."""
 
     code = "VALIDATION_ERROR"
 
     def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
-        """``errors``: member or parameter -> what is wrong with it."""
+        """``errors``: what is wrong, by field or parameter."""
         super().__init__()
         self.errors = errors
 
 
 class Unauthorized(RequestError):
-    """Who calls cannot be told."""
+    """Authentication required."""
 
     code = "UNAUTHORIZED"
 
     def __init__(self, message: str = "", *, invalid: bool = False) -> None:
-        """``invalid``: there was a token, but it is not good (RFC 6750, 3.1)."""
+        """``invalid``: the request contains a token, but it is not valid (RFC 6750, 3.1)."""
         super().__init__(message)
         self.challenge = 'Bearer error="invalid_token"' if invalid else "Bearer"
 
 
 class Forbidden(RequestError):
-    """This is another's, or for operators only."""
+    """You don't have permission to do this."""
 
     code = "FORBIDDEN"
 
 
 class HistoryDisabled(RequestError):
-    """No history is kept here: DATABASE_URL is not set."""
+    """History is disabled. Set DATABASE_URL to enable it."""
 
     code = "HISTORY_OFF"
 
 
 class MalformedJson(RequestError):
-    """The body is not a JSON document in UTF-8."""
+    """The body is not valid JSON in UTF-8."""
 
     code = "MALFORMED_JSON"
 
 
 class UnsupportedMediaType(RequestError):
-    """The body has to be application/json."""
+    """Content-Type must be application/json."""
 
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
-class JobAnswer(LonghaulError):
-    """The job's state forbids this answer; the problem shows the job."""
+class JobStateError(LonghaulError):
+    """The state of the job does not allow this. The problem document contains the job."""
 
     def __init__(
         self, job: Mapping[str, Any], message: str = "", *, retry_after: float | None = None
@@ -71,36 +71,47 @@ class JobAnswer(LonghaulError):
         self.job = job
 
 
-class JobNotReady(JobAnswer):
-    """The archive is not finished yet."""
+class JobNotReady(JobStateError):
+    """The archive is not ready yet."""
 
     code = "JOB_NOT_READY"
     retryable = True
 
 
-class JobFailed(JobAnswer):
+class JobFailed(JobStateError):
     """The job failed, so there is no archive."""
 
     code = "JOB_FAILED"
 
 
-class JobCancelled(JobAnswer):
+class JobCancelled(JobStateError):
     """The job was cancelled, so there is no archive."""
 
     code = "JOB_CANCELLED"
 
 
-class JobExpired(JobAnswer):
+class JobExpired(JobStateError):
     """The archive has expired and was deleted."""
 
     code = "JOB_EXPIRED"
 
 
-def _below(kind: type[LonghaulError]) -> list[type[LonghaulError]]:
-    return [kind, *(found for child in kind.__subclasses__() for found in _below(child))]
+class TooManyStreams(RateLimited):
+    """You have too many live streams open. Close one, then try again."""
+
+    code = "TOO_MANY_STREAMS"
 
 
-#: What a failure code means, in a sentence.
+class ServerFull(BackendUnavailable):
+    """This server has no capacity for more live streams. Try again in a few seconds."""
+
+
+def subclasses(kind: type[LonghaulError]) -> list[type[LonghaulError]]:
+    """Return ``kind`` and all classes derived from it."""
+    return [kind, *(found for child in kind.__subclasses__() for found in subclasses(child))]
+
+
+#: What a failure code of a job means, in a sentence.
 FAILURE_MESSAGES: Final = {
-    kind.code: (kind.__doc__ or "").splitlines()[0] for kind in _below(DownloadError)
+    kind.code: (kind.__doc__ or "").splitlines()[0] for kind in subclasses(DownloadError)
 }

@@ -59,10 +59,10 @@ def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001  gunico
 
 def post_worker_init(worker: Worker) -> None:
     """The application is loaded: let the worker end its streams when it stops."""
-    from api.wsgi import board, live
+    from api.wsgi import live, operator_streams
 
     def drain(within: float) -> None:
-        board.end()
+        operator_streams.end()
         live.drain(within)
 
     worker.drain = drain

@@ -1,4 +1,4 @@
-"""Whether what the API stands on answers: all asked at once, each for at most a second."""
+"""Checks the API's dependencies, all at the same time, within one second."""
 
 from __future__ import annotations
 
@@ -9,48 +9,47 @@ from typing import Final
 import structlog
 
 #: Seconds that all checks together may take.
-PATIENCE: Final = 1.0
+TIMEOUT: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 class Health:
-    """Named checks; one that raises or does not return in time is not ok."""
+    """Named checks. A check fails if it raises an exception or does not return in time."""
 
     def __init__(
         self,
-        checks: Mapping[str, Callable[[], object]],
-        extras: Mapping[str, Callable[[], object] | None],
+        required: Mapping[str, Callable[[], object]],
+        optional: Mapping[str, Callable[[], object] | None],
         *,
-        storage_findings: Callable[[], Mapping[str, bool] | None] = lambda: None,
+        storage_capabilities: Callable[[], Mapping[str, bool] | None] = lambda: None,
     ) -> None:
-        """``extras``: what the service can do its work without; None for one that is off.
+        """Checks in ``optional`` do not make the service unhealthy; None if one is turned off.
 
-        ``storage_findings``: what the workers saw the storage do, from the job store.
+        ``storage_capabilities`` reads what the workers found out about the object storage.
         """
-        self.storage_findings = storage_findings
-        self._needed = frozenset(checks)
-        self._off = [name for name, check in extras.items() if check is None]
-        checks = {**checks, **{name: check for name, check in extras.items() if check}}
-        self._checks = checks
-        # As many as two rounds of checks: those that hang must not hold up the next question.
-        self._threads = ThreadPoolExecutor(2 * len(checks), thread_name_prefix="health")
+        self.storage_capabilities = storage_capabilities
+        self._required = frozenset(required)
+        self._off = [name for name, check in optional.items() if check is None]
+        self._checks = {**required, **{name: check for name, check in optional.items() if check}}
+        # Enough threads for two rounds, so that checks that hang do not block the next round.
+        self._threads = ThreadPoolExecutor(2 * len(self._checks), thread_name_prefix="health")
 
-    def is_well(self, report: Mapping[str, str]) -> bool:
-        """Whether everything needed is ok in a report."""
-        return all(report[name] == "ok" for name in self._needed)
+    def is_healthy(self, report: Mapping[str, str]) -> bool:
+        """Return whether all required checks in a report are ok."""
+        return all(report[name] == "ok" for name in self._required)
 
     def report(self) -> dict[str, str]:
-        """Name -> ``ok``, ``unavailable``, ``timeout`` or ``off``, within ``PATIENCE`` seconds."""
+        """Run the checks and return ``ok``, ``unavailable``, ``timeout`` or ``off`` by name."""
         futures = {name: self._threads.submit(check) for name, check in self._checks.items()}
-        wait(futures.values(), timeout=PATIENCE)
+        wait(futures.values(), timeout=TIMEOUT)
         report = dict.fromkeys(self._off, "off")
         for name, future in futures.items():
             if not future.done():
                 future.cancel()
                 report[name] = "timeout"
             elif error := future.exception():
-                log.warning("a health check failed", check=name, error=repr(error))
+                log.warning("health check failed", check=name, error=repr(error))
                 report[name] = "unavailable"
             else:
                 report[name] = "ok"

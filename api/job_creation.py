@@ -1,71 +1,102 @@
-"""Accepting a job: what the route and the quick way ahead of Flask (quick_initiate.py) share."""
+"""Creating a job: the checks, the limits, and the response body.
+
+The route (``routes/downloads.py``) and the fast path (``fast_path/initiate.py``) share them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from api import metrics
-from api.rate_limits import refuse_excess
-from common.errors import RateLimited
+from api.rate_limits import raise_if_exceeded
+from common.errors import RateLimited, TooManyActiveJobs
 
 if TYPE_CHECKING:
     from api.dependencies import Dependencies
-    from api.rate_limits import Creation
+    from api.rate_limits import CreationCount
     from common.job_store.jobs import Accepted
     from common.jobs.model import Job, JobSpec
 
 
-def accept(
-    context: Dependencies,
-    creation: Creation,
+def create_job(
+    dependencies: Dependencies,
+    creation: CreationCount,
     user: str,
     spec: JobSpec,
     *,
     key: str | None,
     traceparent: str | None,
 ) -> Accepted:
-    """Count the request and make its job, or find the one that is there: one round trip.
+    """Count the request and create its job, or find the existing one, in one round trip.
+
+    ``key`` is the Idempotency-Key of the request.
 
     Raises ``RateLimited``, ``QueueFull``, ``TooManyActiveJobs``, ``IdempotencyKeyReused``, and
-    ``RedisError`` or ``BackendUnavailable`` when the store is away.
+    ``RedisError`` or ``BackendUnavailable`` if the job store is unavailable.
     """
-    refuse_excess(creation.rate)
-    context.admission.check()
+    raise_if_exceeded(creation.rate)
+    dependencies.queue_limit.check()
     try:
-        accepted = context.jobs.create(
+        accepted = dependencies.jobs.create(
             user, spec, idempotency_key=key, traceparent=traceparent, quota=creation.quota
         )
     except RateLimited:
         raise RateLimited(retry_after=creation.rate.reset) from None
-    metrics.requested(accepted.outcome)
+    except TooManyActiveJobs:
+        raise _too_many_active_jobs(dependencies) from None
+    metrics.count_job_request(accepted.outcome)
     if accepted.outcome == "created":
-        context.admission.accepted()
+        dependencies.queue_limit.count_accepted()
     return accepted
 
 
-def message(accepted: Accepted) -> str:
-    """What became of the request, for people."""
+def restart_job(dependencies: Dependencies, job_id: str) -> Job:
+    """Queue a failed or incomplete job again.
+
+    Raises ``JobNotFound``, ``JobConflict``, ``TooManyActiveJobs`` and ``RedisError``.
+    """
+    try:
+        return dependencies.jobs.restart(job_id)
+    except TooManyActiveJobs:
+        raise _too_many_active_jobs(dependencies) from None
+
+
+def _too_many_active_jobs(dependencies: Dependencies) -> TooManyActiveJobs:
+    limit = dependencies.jobs.limits.max_active
+    downloads = "1 download" if limit == 1 else f"{limit} downloads"
+    return TooManyActiveJobs(
+        f"You already have {downloads} in progress. Wait for one to finish or cancel one."
+    )
+
+
+def outcome_message(accepted: Accepted) -> str:
+    """Return the sentence that tells people whether a new job was created."""
     if accepted.outcome == "deduplicated":
-        return "This request is in flight already"
-    return "The job is accepted"
+        return "An identical request is already running."
+    return "The download has been queued."
 
 
-def description(
-    context: Dependencies, job: Job, base: str, message: str, *, deduplicated: bool = False
+def accepted_body(
+    dependencies: Dependencies,
+    job: Job,
+    base_url: str,
+    message: str,
+    *,
+    deduplicated: bool = False,
 ) -> dict[str, Any]:
-    """The job and where to go on from it; ``base`` is what URLs begin with."""
-    ticket = context.tickets.issue(job.id, job.user)
-    live = f"{base}/v1/download/subscribe/{job.id}?ticket={ticket}"
+    """Return the response body: the job and the URLs to follow it."""
+    ticket = dependencies.stream_tickets.issue(job.id, job.user)
+    subscribe_url = f"{base_url}/v1/download/subscribe/{job.id}?ticket={ticket}"
     return {
-        **context.presenter.present(job),
+        **dependencies.presenter.present(job),
         "message": message,
         "totalFileIds": job.total_files,
         "deduplicated": deduplicated,
-        "statusUrl": f"{base}/v1/download/status/{job.id}",
-        "subscribeUrl": live,
+        "statusUrl": f"{base_url}/v1/download/status/{job.id}",
+        "subscribeUrl": subscribe_url,
         # http -> ws, https -> wss
-        "webSocketUrl": "ws" + live.removeprefix("http"),
-        "resultUrl": f"{base}/v1/download/{job.id}",
-        "cancelUrl": f"{base}/v1/download/cancel/{job.id}",
-        "pollingInterval": context.polling_interval_ms,
+        "webSocketUrl": "ws" + subscribe_url.removeprefix("http"),
+        "resultUrl": f"{base_url}/v1/download/{job.id}",
+        "cancelUrl": f"{base_url}/v1/download/cancel/{job.id}",
+        "pollingInterval": dependencies.polling_interval_ms,
     }

@@ -1,4 +1,4 @@
-"""What the job store has forgotten, out of history: lists of jobs, one job's story, the hours."""
+"""Reads jobs from the job store first, and from PostgreSQL those that it no longer has."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from common.jobs.model import Job
     from common.jobs.transitions import JobState
 
-#: Seconds for which a list does without history after it could not be read.
-PAUSE: Final = 5.0
+#: Seconds for which lists do not use the history after it could not be read.
+RETRY_INTERVAL: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class JobHistory:
-    """Joins the job store and history; the store is right where both know a job."""
+    """Merges the job store and the history. Where both have a job, the job store is current."""
 
     def __init__(
         self,
@@ -34,37 +34,48 @@ class JobHistory:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``history``: None if it is disabled."""
         self._queries = queries
         self._history = history
         self._clock = clock
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
 
     def page(
         self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
     ) -> tuple[list[Job], bool]:
-        """As ``JobQueries.page``, and further back. History that is away shortens the list."""
-        known, more = self._queries.page(user, before=before, limit=limit, status=status)
+        """Return a page of a user's jobs, and whether there are more.
+
+        The parameters are those of ``JobQueries.page``. While the history is unavailable, the list
+        contains only the jobs in the job store.
+        """
+        stored, more = self._queries.page(user, before=before, limit=limit, status=status)
         recorded = self._recorded(user, before=before, limit=limit + 1, status=status)
-        ids = {job.id for job in known}
+        ids = {job.id for job in stored}
         unlisted = [job for job in recorded if job.id not in ids]
         current = {job.id: job for job in self._queries.get_many([job.id for job in unlisted])}
-        found = known + [
+        jobs = stored + [
             job
             for job in (current.get(job.id, job) for job in unlisted)
             if status in (None, job.status)
         ]
-        found.sort(key=lambda job: (job.created_at, job.id), reverse=True)
-        return found[:limit], more or len(recorded) > limit or len(found) > limit
+        jobs.sort(key=lambda job: (job.created_at, job.id), reverse=True)
+        return jobs[:limit], more or len(recorded) > limit or len(jobs) > limit
 
-    def dossier(self, job_id: str) -> JobRecord:
-        """Raises ``HistoryOff``, ``JobNotFound`` and ``BackendUnavailable``."""
-        found = self._reader().job_record(job_id)
-        if found is None:
+    def job_record(self, job_id: str) -> JobRecord:
+        """Return everything that was recorded about a job.
+
+        Raises ``HistoryDisabled``, ``JobNotFound`` and ``BackendUnavailable``.
+        """
+        record = self._reader().job_record(job_id)
+        if record is None:
             raise JobNotFound
-        return found
+        return record
 
     def hours(self, last: int) -> list[Hour]:
-        """Raises ``HistoryOff`` and ``BackendUnavailable``."""
+        """Return statistics of the last hours.
+
+        Raises ``HistoryDisabled`` and ``BackendUnavailable``.
+        """
         return self._reader().hours(last=last)
 
     def _reader(self) -> HistoryReader:
@@ -75,11 +86,11 @@ class JobHistory:
     def _recorded(
         self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
     ) -> list[Job]:
-        if self._history is None or self._clock() < self._away_until:
+        if self._history is None or self._clock() < self._unavailable_until:
             return []
         try:
             return self._history.finished_jobs(user, before=before, limit=limit, status=status)
         except BackendUnavailable as error:
-            log.warning("a list does without history", reason=error.message)
-            self._away_until = self._clock() + PAUSE
+            log.warning("history is unavailable, lists may be incomplete", reason=error.message)
+            self._unavailable_until = self._clock() + RETRY_INTERVAL
             return []

@@ -1,4 +1,4 @@
-"""What operators look at: the queue, each worker with its jobs, the newest failures."""
+"""What operators see: the queue, the workers with their jobs, and the latest failures."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
-    from common.job_store.failed_jobs import FailedJobs
-    from common.job_store.queries import JobQueries
+    from common.job_store.queries import FailedJobs, JobQueries
     from common.job_store.stats import QueueStatistics
     from common.job_store.worker_registry import WorkerRegistry
     from common.jobs.model import Job
     from common.jobs.presenter import JobPresenter
 
-#: Failures that are shown.
-FAILURES: Final = 20
-#: Jobs at hand that are read of each partition.
-MOST: Final = 100
+MAX_FAILURES: Final = 20
+#: Running jobs that are read from each partition.
+MAX_JOBS_PER_PARTITION: Final = 100
 
-_AT_HAND: Final = (
+_RUNNING_JOB_MEMBERS: Final = (
     "jobId",
     "priority",
     "attempt",
@@ -34,21 +32,31 @@ _AT_HAND: Final = (
     "estimatedSecondsRemaining",
     "startedAt",
 )
-_FAILED: Final = ("jobId", "error", "errorCode", "retryable", "attempt", "completedAt")
+_FAILED_JOB_MEMBERS: Final = (
+    "jobId",
+    "error",
+    "errorCode",
+    "retryable",
+    "attempt",
+    "completedAt",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """Reads and presents it. Raises ``redis.exceptions.RedisError`` when the store is away."""
+    """Reads the overview as JSON members.
 
-    queue: QueueStatistics
-    fleet: WorkerRegistry
+    Raises ``redis.exceptions.RedisError`` if the job store is unavailable.
+    """
+
+    queue_statistics: QueueStatistics
+    worker_registry: WorkerRegistry
     queries: JobQueries
-    failed: FailedJobs
+    failed_jobs: FailedJobs
     presenter: JobPresenter
 
     def read(self) -> dict[str, Any]:
-        """Everything as of now, apart from ``timestamp``."""
+        """Return the current overview, without ``timestamp``."""
         return {
             "statistics": self.statistics(),
             "workers": self.workers(),
@@ -56,53 +64,56 @@ class Overview:
         }
 
     def statistics(self) -> dict[str, Any]:
-        """How many jobs wait, run and have ended, and how long they take."""
-        read = self.queue.read()
+        """Return how many jobs wait, run and have ended, and how long they take."""
+        state = self.queue_statistics.read()
         return {
-            "waiting": read.waiting,
-            "totalWaiting": sum(read.waiting.values()),
-            "oldestWaitSeconds": read.oldest_wait,
-            "processing": read.processing,
-            "retrying": read.retrying,
-            "completed": read.completed,
-            "failed": read.failed,
-            "cancelled": read.cancelled,
-            "deadLetters": read.dead_letters,
-            "paused": read.paused,
-            "workers": read.workers,
-            "durations": {f"p{percent}": read.duration(percent) for percent in (50, 95, 99)},
-            "successRate": read.success_rate,
+            "waiting": state.waiting,
+            "totalWaiting": sum(state.waiting.values()),
+            "oldestWaitSeconds": state.oldest_wait,
+            "processing": state.processing,
+            "retrying": state.retrying,
+            "completed": state.completed,
+            "failed": state.failed,
+            "cancelled": state.cancelled,
+            "deadLetters": state.dead_letters,
+            "paused": state.paused,
+            "workers": state.workers,
+            "durations": {f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
+            "successRate": state.success_rate,
         }
 
     def workers(self) -> list[dict[str, Any]]:
-        """Each worker with the jobs that it has at hand."""
-        fleet = self.fleet.registered()
-        # What a worker says of itself is up to a heartbeat old; the leases are of now.
-        at_hand: defaultdict[str | None, list[Job]] = defaultdict(list)
+        """Return each worker with the jobs that it is running."""
+        workers = self.worker_registry.registered()
+        # By leases, because what a worker reports about itself is up to one heartbeat old.
+        running: defaultdict[str | None, list[Job]] = defaultdict(list)
         for job in sorted(
-            self.queries.processing(MOST), key=lambda job: (job.started_at or 0, job.id)
+            self.queries.processing(MAX_JOBS_PER_PARTITION),
+            key=lambda job: (job.started_at or 0, job.id),
         ):
-            at_hand[job.worker].append(job)
+            running[job.worker].append(job)
         return [
             {
                 "workerId": worker.name,
                 "host": worker.host,
                 "since": iso(worker.since),
                 "slots": worker.slots,
-                "jobs": [self._part(job, _AT_HAND) for job in at_hand[worker.name]],
+                "jobs": [self._present(job, _RUNNING_JOB_MEMBERS) for job in running[worker.name]],
             }
-            for worker in fleet
+            for worker in workers
         ]
 
     def failures(self) -> list[dict[str, Any]]:
-        """The jobs of all users that failed last, newest first."""
-        return [self._part(job, _FAILED) for job in self.failed.newest(FAILURES)]
+        """Return the latest failed jobs of all users, newest first."""
+        return [
+            self._present(job, _FAILED_JOB_MEMBERS) for job in self.failed_jobs.newest(MAX_FAILURES)
+        ]
 
-    def _part(self, job: Job, members: tuple[str, ...]) -> dict[str, Any]:
-        shown = self.presenter.present(job)
-        return {"userId": job.user, **{name: shown[name] for name in members}}
+    def _present(self, job: Job, members: tuple[str, ...]) -> dict[str, Any]:
+        presented = self.presenter.present(job)
+        return {"userId": job.user, **{name: presented[name] for name in members}}
 
 
-def stamped(reading: dict[str, Any]) -> dict[str, Any]:
-    """The reading with the time of now."""
-    return {**reading, "timestamp": iso(time.time_ns() // 1_000_000)}
+def with_timestamp(overview: dict[str, Any]) -> dict[str, Any]:
+    """Return the overview with the current time as ``timestamp``."""
+    return {**overview, "timestamp": iso(time.time_ns() // 1_000_000)}

@@ -1,4 +1,4 @@
-"""Requests into values, or into the refusal that says what is wrong with them."""
+"""Parses requests. What is wrong with a request is raised as one of ``api.errors``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from marshmallow import Schema, ValidationError
 from api.errors import MalformedJson, UnsupportedMediaType, ValidationFailed
 from common.errors import JobNotFound
 
-#: Longest wait that a request may ask for, seconds.
-LONGEST_WAIT: Final = 60
+#: Maximum of ``Prefer: wait`` and of the query parameter ``wait``, in seconds.
+MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
@@ -24,7 +24,7 @@ _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=,|;|$)", re.IGNOR
 
 
 def body(schema: Schema) -> dict[str, Any]:
-    """The JSON body as ``schema`` wants it.
+    """Return the JSON body, validated by ``schema``.
 
     Raises ``UnsupportedMediaType``, ``MalformedJson`` and ``ValidationFailed``.
     """
@@ -38,20 +38,20 @@ def body(schema: Schema) -> dict[str, Any]:
 
 
 def query(schema: Schema) -> dict[str, Any]:
-    """The query parameters as ``schema`` wants them. Raises ``ValidationFailed``."""
+    """Return the query parameters, validated by ``schema``. Raise ``ValidationFailed``."""
     if "" in request.args:
-        # An unknown name may be a cache's or a later version's; none at all is a mistake.
-        raise ValidationFailed({"query": ["A parameter has no name"]})
-    given = {
-        # A repeated parameter stays a list, which no field takes for a single value.
+        # Unknown names are accepted: a cache or a later version may use them. No name is a mistake.
+        raise ValidationFailed({"query": ["A parameter has no name."]})
+    parameters = {
+        # A repeated parameter stays a list, which no field accepts as a single value.
         name: values[0] if len(values) == 1 else values
         for name, values in request.args.lists()
     }
-    return _load(schema, given)
+    return _load(schema, parameters)
 
 
 def job_id(text: str) -> str:
-    """The id of a job in a path. What is no UUID names no job: raises ``JobNotFound``."""
+    """Return the job ID of a path. Raise ``JobNotFound`` if it is not a UUID."""
     text = text.lower()
     if not _UUID.match(text):
         raise JobNotFound
@@ -59,34 +59,36 @@ def job_id(text: str) -> str:
 
 
 def idempotency_key() -> str | None:
-    """Raises ``ValidationFailed`` for a key that is empty, too long or not printable."""
+    """Return the Idempotency-Key header. Raise ``ValidationFailed`` if it is not valid."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not is_idempotency_key(key):
-        raise ValidationFailed({"Idempotency-Key": ["1 to 255 printable ASCII characters"]})
+        raise ValidationFailed(
+            {"Idempotency-Key": ["Must be 1 to 255 printable ASCII characters."]}
+        )
     return key
 
 
 def is_idempotency_key(text: str) -> bool:
-    """Whether this may be a key."""
+    """Return whether ``text`` is a valid idempotency key."""
     return _IDEMPOTENCY_KEY.match(text) is not None
 
 
-def versions_held() -> list[int]:
-    """The versions that If-None-Match names; weak or not, since proxies that compress weaken it."""
+def if_none_match_versions() -> list[int]:
+    """Return the versions in If-None-Match, weak or not: compressing proxies weaken ETags."""
     header = request.headers.get("If-None-Match")
     return [int(version) for version in _VERSION.findall(header)] if header else []
 
 
-def holds(version: int) -> bool:
-    """Whether If-None-Match says that the client has this version (RFC 9110, 13.1.2)."""
-    return version in versions_held() or request.headers.get("If-None-Match") == "*"
+def if_none_match_covers(version: int) -> bool:
+    """Return whether the client already has this version (RFC 9110, 13.1.2)."""
+    return version in if_none_match_versions() or request.headers.get("If-None-Match") == "*"
 
 
 def preferred_wait() -> int:
-    """Seconds of ``Prefer: wait=N`` (RFC 7240), as far as they are granted; 0 without it."""
+    """Return the seconds of ``Prefer: wait=N`` (RFC 7240), at most ``MAX_WAIT``; 0 by default."""
     preference = request.headers.get("Prefer")
     found = _WAIT.search(preference) if preference else None
-    return min(int(found[1]), LONGEST_WAIT) if found else 0
+    return min(int(found[1]), MAX_WAIT) if found else 0
 
 
 def _load(schema: Schema, data: object) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _load(schema: Schema, data: object) -> dict[str, Any]:
 
 
 def _flatten(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:
-    """Member path -> messages; what concerns the body as a whole stands under ``body``."""
+    """Return messages by path of the field; ``body`` for those about the body as a whole."""
     flat: dict[str, list[str]] = {}
     for name, value in messages.items():
         path = "body" if name == "_schema" else f"{prefix}{name}"

@@ -1,4 +1,4 @@
-"""Every refusal as ``application/problem+json`` (RFC 9457), by one handler and one table."""
+"""Error responses: ``application/problem+json`` (RFC 9457), from one table of status codes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from api import errors as http_errors
 from common import errors
 
 MEDIA_TYPE: Final = "application/problem+json"
-#: Seconds until a refused call is worth another try, where nothing better is known.
+#: Seconds after which clients may try again, by status, unless the error knows better.
 RETRY_AFTER: Final = {429: 5, 503: 2}
 
-#: The nearest class in an error's ancestry decides.
+#: The status of an error is that of the nearest class in its hierarchy.
 STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     errors.LonghaulError: 500,
     errors.DownloadError: 503,
@@ -42,38 +42,41 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.JobExpired: 410,
 }
 
-#: What the web server and the framework refuse by themselves: status, code, meaning.
-_BEFORE_US: Final = (
-    (400, "MALFORMED_REQUEST", "The bytes are no HTTP request that is served here."),
-    (404, "NOT_FOUND", "There is nothing under this address."),
-    (
-        405,
-        "METHOD_NOT_ALLOWED",
-        "The address does not know this method; `Allow` names those it does.",
-    ),
-    (413, "BODY_TOO_LARGE", "The body is longer than what is read."),
+#: What the web server and the framework reject by themselves: status, code, meaning.
+_FRAMEWORK_ERRORS: Final = (
+    (400, "MALFORMED_REQUEST", "The request is not valid HTTP, or not supported by this server."),
+    (404, "NOT_FOUND", "There is no resource at this URL."),
+    (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
+    (413, "BODY_TOO_LARGE", "The request body is too large."),
 )
-_FRAMEWORK_CODES: Final = {status: code for status, code, _ in _BEFORE_US if status > 400}
+_FRAMEWORK_CODES: Final = {status: code for status, code, _ in _FRAMEWORK_ERRORS if status > 400}
+_FRAMEWORK_DETAILS: Final = {
+    404: "There is no resource at this URL. Check the path.",
+    405: "Method not allowed.",
+    413: "The request body is too large.",
+}
 _TITLES: Final = {"MALFORMED_JSON": "Malformed JSON"}
 
-UNEXPECTED: Final = "Something went wrong on our side."
+UNEXPECTED: Final = "An unexpected error occurred on the server."
 
 log = structlog.get_logger(__name__)
 
 
 def install(app: Flask) -> None:
+    """Register the error handlers."""
     app.register_error_handler(errors.LonghaulError, from_error)
-    app.register_error_handler(RedisError, _from_redis)
-    app.register_error_handler(HTTPException, _from_framework)
-    app.register_error_handler(Exception, _from_the_unexpected)
+    app.register_error_handler(RedisError, _from_redis_error)
+    app.register_error_handler(HTTPException, _from_framework_error)
+    app.register_error_handler(Exception, _from_unexpected_error)
 
 
-def catalogue() -> list[dict[str, Any]]:
-    """Every code with its status and meaning, for people."""
+def catalog() -> list[dict[str, Any]]:
+    """Return every error code with its status and meaning, for the page ``/docs/problems``."""
     kinds: list[type[errors.LonghaulError]] = [
         *STATUS,
         http_errors.ValidationFailed,
         http_errors.MalformedJson,
+        http_errors.TooManyStreams,
     ]
     raised = [
         {
@@ -87,63 +90,71 @@ def catalogue() -> list[dict[str, Any]]:
     ]
     others = [
         {"code": code, "status": status, "meaning": meaning}
-        for status, code, meaning in (*_BEFORE_US, (500, errors.LonghaulError.code, UNEXPECTED))
+        for status, code, meaning in (
+            *_FRAMEWORK_ERRORS,
+            (500, errors.LonghaulError.code, UNEXPECTED),
+        )
     ]
     return sorted(raised + others, key=lambda problem: (problem["status"], problem["code"]))
 
 
-def _framework_code(status: int) -> str:
-    return _FRAMEWORK_CODES.get(status, HTTPStatus(status).name)
-
-
 def status_of(kind: type[errors.LonghaulError]) -> int:
+    """Return the HTTP status of an error class."""
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
 def from_error(error: errors.LonghaulError) -> Response:
-    """The answer for anything that this product raises on purpose."""
+    """Return the response for an error that Longhaul raised deliberately."""
     if isinstance(error, errors.DownloadError):
         log.warning("a backend failed", request_id=g.get("request_id"), error=error.message)
         error = errors.BackendUnavailable()
     status = status_of(type(error))
-    extras: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     if isinstance(error, http_errors.ValidationFailed):
-        extras["errors"] = error.errors
-    if isinstance(error, http_errors.JobAnswer):
-        extras["job"] = error.job
-    answer = _problem(status, error.code, error.message, error.retryable, extras)
+        members["errors"] = error.errors
+    if isinstance(error, http_errors.JobStateError):
+        members["job"] = error.job
+    response = _problem(
+        status, error.code, error.message, retryable=error.retryable, members=members
+    )
     if isinstance(error, http_errors.Unauthorized):
-        answer.headers["WWW-Authenticate"] = error.challenge
+        response.headers["WWW-Authenticate"] = error.challenge
     seconds = RETRY_AFTER.get(status) if error.retry_after is None else error.retry_after
     if seconds is not None:
-        answer.headers["Retry-After"] = str(max(1, round(seconds)))
-    return answer
+        response.headers["Retry-After"] = str(max(1, round(seconds)))
+    return response
 
 
-def _from_redis(error: RedisError) -> Response:
+def _from_redis_error(error: RedisError) -> Response:
     log.warning("the job store failed", request_id=g.get("request_id"), error=repr(error))
     return from_error(errors.BackendUnavailable())
 
 
-def _from_framework(error: HTTPException) -> Response | HTTPException:
+def _from_framework_error(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
     if isinstance(error, RequestRedirect) or status < 400:
         return error
-    code = _framework_code(status)
-    answer = _problem(status, code, error.description or HTTPStatus(status).phrase, False, {})
+    code = _FRAMEWORK_CODES.get(status, HTTPStatus(status).name)
+    detail = _FRAMEWORK_DETAILS.get(status) or error.description or HTTPStatus(status).phrase
+    response = _problem(status, code, detail)
     for name, value in error.get_headers():
         if name != "Content-Type":
-            answer.headers[name] = value
-    return answer
+            response.headers[name] = value
+    return response
 
 
-def _from_the_unexpected(error: Exception) -> Response:
+def _from_unexpected_error(error: Exception) -> Response:
     log.exception("unexpected error", request_id=g.get("request_id"), exc_info=error)
     return from_error(errors.LonghaulError(UNEXPECTED))
 
 
 def _problem(
-    status: int, code: str, detail: str, retryable: bool, extras: dict[str, Any]
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    retryable: bool = False,
+    members: dict[str, Any] | None = None,
 ) -> Response:
     body = {
         "type": f"/docs/problems#{code}",
@@ -154,6 +165,6 @@ def _problem(
         "code": code,
         "retryable": retryable,
         "requestId": g.get("request_id"),
-        **extras,
+        **(members or {}),
     }
     return Response(orjson.dumps(body), status, mimetype=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""The bound of the queue: how many jobs wait, known well enough without asking for each POST."""
+"""The limit of the queue's length, checked without a round trip for each request."""
 
 from __future__ import annotations
 
@@ -12,58 +12,66 @@ from common.errors import QueueFull
 if TYPE_CHECKING:
     from common.job_store.stats import QueueStatistics
 
-REFRESH_EVERY: Final = 1.0
-#: Seconds, told to a refused caller.
-SOONEST_RETRY: Final = 1
-LATEST_RETRY: Final = 60
+#: Seconds.
+REFRESH_INTERVAL: Final = 1.0
+#: Seconds that a rejected client is asked to wait.
+MIN_RETRY_AFTER: Final = 1
+MAX_RETRY_AFTER: Final = 60
 
 
 class QueueLimit:
-    """Counts the waiting jobs of all processes once a second, and its own in between."""
+    """Rejects new jobs while too many are waiting.
+
+    The number of waiting jobs is read once a second; in between, the jobs that this process
+    accepts are added.
+    """
 
     def __init__(
         self,
         statistics: QueueStatistics,
         *,
-        most: int,
+        max_waiting: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._statistics = statistics
-        self._most = most
+        self._max_waiting = max_waiting
         self._clock = clock
         self._waiting = 0
         self._accepted_since = 0
         self._read_at = -math.inf
-        #: Jobs that leave the queue in a second, as last seen; 0 when none does.
-        self._drain = 0.0
+        #: Jobs that left the queue per second, as of the last reading.
+        self._drain_rate = 0.0
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait, as far as this process knows."""
+        """The number of waiting jobs, as far as this process knows."""
         return self._waiting + self._accepted_since
 
     def check(self) -> None:
-        """Raises ``QueueFull``, and ``RedisError`` when the store is away."""
-        self._refresh()
-        excess = self.waiting - self._most + 1
-        if excess > 0:
-            seconds = excess / self._drain if self._drain else LATEST_RETRY
-            raise QueueFull(retry_after=min(LATEST_RETRY, max(SOONEST_RETRY, seconds)))
+        """Raise ``QueueFull`` if the queue is full, ``RedisError`` if the job store is unavailable.
 
-    def accepted(self) -> None:
-        """One more job waits."""
+        ``QueueFull.retry_after`` is estimated from how fast the queue drains.
+        """
+        self._refresh()
+        excess = self.waiting - self._max_waiting + 1
+        if excess > 0:
+            seconds = excess / self._drain_rate if self._drain_rate else MAX_RETRY_AFTER
+            raise QueueFull(retry_after=min(MAX_RETRY_AFTER, max(MIN_RETRY_AFTER, seconds)))
+
+    def count_accepted(self) -> None:
+        """Count one more waiting job."""
         self._accepted_since += 1
 
     def _refresh(self) -> None:
         now = self._clock()
         elapsed = now - self._read_at
-        if elapsed < REFRESH_EVERY:
+        if elapsed < REFRESH_INTERVAL:
             return
-        # Set before the round trip, so that the requests served during it do not all make one.
+        # Set before the round trip, so that requests served in the meantime do not repeat it.
         self._read_at = now
-        known = self.waiting
+        waiting_before = self.waiting
         accepted_before = self._accepted_since
         waiting = self._statistics.waiting()
-        self._drain = max(0.0, (known - waiting) / elapsed)
+        self._drain_rate = max(0.0, (waiting_before - waiting) / elapsed)
         self._waiting = waiting
         self._accepted_since -= accepted_before

@@ -1,4 +1,4 @@
-"""What several routes answer with."""
+"""Builds responses: what several routes share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api.dependencies import deps
 
 
 class OrjsonProvider(JSONProvider):
-    """Flask's own JSON by the same library."""
+    """Flask's JSON provider on orjson, which the rest of the API uses too."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:  # noqa: ARG002
         return orjson.dumps(obj).decode()
@@ -22,17 +22,18 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
 
-def json_answer(
+def json_response(
     data: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """Return ``data`` as a JSON response."""
     return Response(orjson.dumps(data), status, headers, mimetype="application/json")
 
 
-def poll_after() -> str:
-    """The advised pause between polls, as ``Retry-After`` wants it: whole seconds."""
-    return deps().poll_after
+def retry_after() -> str:
+    """Return how long clients should wait between polls, for ``Retry-After``: whole seconds."""
+    return deps().retry_after
 
 
 def base_url() -> str:
-    """What the URLs in answers begin with, without a slash at the end."""
+    """Return what URLs in responses start with, without a trailing slash."""
     return deps().public_url or request.host_url.rstrip("/")

@@ -46,7 +46,7 @@ def _ticket_holder() -> Caller | None:
     ticket = request.args.get("ticket")
     if not ticket or request.endpoint not in TICKETED:
         return None
-    user = deps().tickets.holder(ticket, _job_id() or "")
+    user = deps().stream_tickets.holder(ticket, _job_id() or "")
     return Caller(user) if user else None
 
 
@@ -58,7 +58,7 @@ def _check_operator() -> None:
 
 def _check_owner() -> None:
     context, job_id = deps(), _job_id()
-    if job_id is None or g.caller.admin or not context.authenticator.owned:
+    if job_id is None or g.caller.admin or not context.authenticator.jobs_are_private:
         return
     if context.queries.owner(job_id) != g.caller.user:
         raise Forbidden("This job is another's")

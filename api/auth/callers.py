@@ -28,7 +28,7 @@ class Authenticator(Protocol):
     """Tells the caller of a request by its headers."""
 
     @property
-    def owned(self) -> bool:
+    def jobs_are_private(self) -> bool:
         """Whether a job is its creator's and the operators' only, not everybody's who knows it."""
 
     def identify(self, headers: Headers) -> Caller:
@@ -41,20 +41,20 @@ class HeaderAuthenticator:
     Nobody is an operator by a name that anybody may give; see ``api/auth/operators.py``.
     """
 
-    owned = False
+    jobs_are_private = False
 
     def identify(self, headers: Headers) -> Caller:
         """Raises ``ValidationFailed`` for a name that is too long or has unusual characters."""
         user = headers.get("X-User-Id")
         if user is None:
             return Caller(ANONYMOUS)
-        if not is_user(user):
+        if not is_user_id(user):
             raise ValidationFailed(
                 {"X-User-Id": ["1 to 128 letters, digits and any of . _ @ : + = / | ~ -"]}
             )
         return Caller(user)
 
 
-def is_user(name: str) -> bool:
+def is_user_id(name: str) -> bool:
     """Whether this may be a user's name."""
     return _USER.match(name) is not None

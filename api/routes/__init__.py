@@ -1,1 +1,1 @@
-"""One blueprint for each kind of path."""
+"""The routes of the API."""

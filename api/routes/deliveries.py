@@ -1,4 +1,4 @@
-"""What became of a job's webhooks."""
+"""The webhook deliveries of a job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from api import parsing
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.responses import json_answer
+from api.responses import json_response
 from api.schemas.responses import DeliveriesSchema
 from common.job_store.webhook_deliveries import DeliveryRecord
 from common.jobs.presenter import iso
@@ -21,16 +21,16 @@ blueprint = Blueprint("deliveries", __name__, description="Webhooks")
 @blueprint.route("/v1/download/<job:job_id>/deliveries")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The job's webhooks", schema=DeliveriesSchema),
-        refusals=(404,),
+        ResponseSpec(status=200, description="The job's webhooks", schema=DeliveriesSchema),
+        errors=(404,),
     )
 )
 def deliveries(job_id: str) -> Response:
-    """The webhooks of a job with every attempt to deliver them."""
-    context = deps()
-    job = context.queries.get(parsing.job_id(job_id))
-    shown = [_delivery(record) for record in context.deliveries.of_job(job.id)]
-    return json_answer({"jobId": job.id, "deliveries": shown})
+    """List the webhooks of a job with every attempt to deliver them."""
+    dependencies = deps()
+    job = dependencies.queries.get(parsing.job_id(job_id))
+    records = dependencies.webhook_deliveries.of_job(job.id)
+    return json_response({"jobId": job.id, "deliveries": [_delivery(record) for record in records]})
 
 
 def _delivery(record: DeliveryRecord) -> dict[str, Any]:

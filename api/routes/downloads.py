@@ -1,4 +1,4 @@
-"""Calls that make or restart jobs, and the one that looks before asking."""
+"""Calls that create or restart jobs, and the check whether a file is available."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from api import job_creation, parsing
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address, count_creation
-from api.responses import base_url, json_answer, poll_after
+from api.responses import base_url, json_response, retry_after
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import FILE, INITIATE
 from api.schemas.responses import CheckSchema
 from api.waiting import wait_for_end
 from common.jobs.model import Job, JobSpec
 
-blueprint = Blueprint("downloads", __name__, description="Ask for files")
+blueprint = Blueprint("downloads", __name__, description="Start downloads")
 
 _ACCEPTED = ResponseSpec(
     status=202,
-    meaning="The job, to be watched",
+    description="The job, which is not finished yet",
     schema=AcceptedSchema,
     headers=("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
 )
 _FINISHED = ResponseSpec(
     status=200,
-    meaning="The finished job, where it was waited for",
+    description="The finished job, if the request waited for it",
     schema=AcceptedSchema,
     headers=("Location", "Preference-Applied", "Idempotent-Replayed"),
 )
@@ -40,65 +40,65 @@ _FINISHED = ResponseSpec(
         _FINISHED,
         body=INITIATE,
         headers=("Idempotency-Key", "Prefer"),
-        refusals=(422,),
+        errors=(422,),
     )
 )
 def initiate() -> Response:
-    """Gather files into one archive.
+    """Start a download of several files as one archive.
 
-    Answers at once; the work is done by workers, whether or not one is running now. An identical
-    request of the same caller that is still in flight gets the running job back.
+    The response does not wait for a worker. If you send a request again while an identical one is
+    still running, you get its job instead of a new one.
     """
-    asked = parsing.body(INITIATE)
-    file_ids = asked["file_ids"] if "file_ids" in asked else (asked["file_id"],)
+    body = parsing.body(INITIATE)
+    file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
     spec = JobSpec(
         file_ids=file_ids,
-        priority=asked["priority"],
-        on_missing=asked["onMissing"],
-        file_name=asked["fileName"],
-        callback_url=asked["callbackUrl"],
-        metadata=asked["metadata"],
+        priority=body["priority"],
+        on_missing=body["onMissing"],
+        file_name=body["fileName"],
+        callback_url=body["callbackUrl"],
+        metadata=body["metadata"],
     )
     wait = parsing.preferred_wait()
-    applied = {"Preference-Applied": f"wait={wait}"} if wait else {}
-    return _accept(spec, wait, parsing.idempotency_key(), applied)
+    headers = {"Preference-Applied": f"wait={wait}"} if wait else {}
+    return _create_and_wait(spec, wait, parsing.idempotency_key(), headers)
 
 
 @blueprint.route("/v1/download/start", methods=["POST"])
 @blueprint.doc(
-    **operation(_ACCEPTED, _FINISHED, body=FILE, headers=("Idempotency-Key",), refusals=(422,))
+    **operation(_ACCEPTED, _FINISHED, body=FILE, headers=("Idempotency-Key",), errors=(422,))
 )
 def start() -> Response:
-    """Gather one file and wait for it.
+    """Download one file and wait for the result.
 
-    Waits as long as a proxy would; a job that takes longer is answered with 202 and goes on.
+    If the job takes longer than a typical proxy timeout, the response is 202 and the job continues.
     """
-    asked = parsing.body(FILE)
-    spec = JobSpec(file_ids=(asked["file_id"],))
-    return _accept(spec, deps().request_timeout, parsing.idempotency_key(), {})
+    body = parsing.body(FILE)
+    spec = JobSpec(file_ids=(body["file_id"],))
+    return _create_and_wait(spec, deps().request_timeout, parsing.idempotency_key(), {})
 
 
 @blueprint.route("/v1/download/<job:job_id>/retry", methods=["POST"])
-@blueprint.doc(**operation(_ACCEPTED, refusals=(404, 409)))
+@blueprint.doc(**operation(_ACCEPTED, errors=(404, 409)))
 def retry(job_id: str) -> Response:
-    """Run a failed job again, or a completed one whose archive misses files."""
+    """Run a failed job again, or a completed job whose archive lacks files."""
     count_creation()
-    job = deps().jobs.restart(parsing.job_id(job_id))
-    return _accepted(job, "The job runs again", {})
+    job = job_creation.restart_job(deps(), parsing.job_id(job_id))
+    return _accepted(job, "The download has been queued again.", {})
 
 
 @blueprint.route("/v1/download/check", methods=["POST"])
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="Whether the file can be had", schema=CheckSchema),
+        ResponseSpec(status=200, description="Whether the file is available", schema=CheckSchema),
         body=FILE,
     )
 )
 def check() -> Response:
-    """Look whether a file is there, without a job."""
+    """Check whether a file is available, without creating a job."""
     file_id = parsing.body(FILE)["file_id"]
     found = deps().catalogue.find(file_id)
-    return json_answer(
+    return json_response(
         {
             "file_id": file_id,
             "available": found is not None,
@@ -108,20 +108,22 @@ def check() -> Response:
     )
 
 
-def _accept(spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]) -> Response:
-    context = deps()
-    creation = context.limiter.creating(client_address())
+def _create_and_wait(
+    spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
+) -> Response:
+    dependencies = deps()
+    creation = dependencies.rate_limiter.count_creation(client_address())
     try:
-        accepted = job_creation.accept(
-            context, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
+        accepted = job_creation.create_job(
+            dependencies, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
         )
     finally:
         g.rate = creation.rate
     if accepted.outcome == "replayed":
         headers["Idempotent-Replayed"] = "true"
-    job = wait_for_end(context.live, accepted.job, wait)
+    job = wait_for_end(dependencies.live, accepted.job, wait)
     finished = bool(wait) and job.terminal
-    message = "The job is finished" if finished else job_creation.message(accepted)
+    message = "The download is finished." if finished else job_creation.outcome_message(accepted)
     deduplicated = accepted.outcome == "deduplicated"
     return _accepted(job, message, headers, deduplicated=deduplicated, finished=finished)
 
@@ -134,9 +136,9 @@ def _accepted(
     deduplicated: bool = False,
     finished: bool = False,
 ) -> Response:
-    body = job_creation.description(deps(), job, base_url(), message, deduplicated=deduplicated)
+    body = job_creation.accepted_body(deps(), job, base_url(), message, deduplicated=deduplicated)
     headers["Location"] = body["statusUrl"]
     if finished:
-        return json_answer(body, 200, headers)
-    headers["Retry-After"] = poll_after()
-    return json_answer(body, 202, headers)
+        return json_response(body, 200, headers)
+    headers["Retry-After"] = retry_after()
+    return json_response(body, 202, headers)

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, is all that it stands on well."""
+"""Health checks for load balancers and container platforms."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from flask_smorest import Blueprint
 
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.responses import json_answer
+from api.responses import json_response
 from api.schemas.responses import AliveSchema, HealthSchema
 
-blueprint = Blueprint("health", __name__, description="For probes and balancers")
+blueprint = Blueprint("health", __name__, description="Health checks")
 
 _REPORT = operation(
-    ResponseSpec(status=200, meaning="All is well", schema=HealthSchema),
-    ResponseSpec(status=503, meaning="Something does not answer", schema=HealthSchema),
+    ResponseSpec(status=200, description="All required checks passed", schema=HealthSchema),
+    ResponseSpec(status=503, description="A required check failed", schema=HealthSchema),
 )
 
 
 @blueprint.route("/health/ready", endpoint="ready")
 @blueprint.route("/health", endpoint="health")
 @blueprint.doc(**_REPORT)
-def everything() -> Response:
-    """Whether the service can do its work: everything it needs is asked, within a second."""
+def health() -> Response:
+    """Checks the API's dependencies, within a second."""
     health = deps().health
     checks = health.report()
-    well = health.is_well(checks)
-    status = "healthy" if well else "unhealthy"
-    body: dict[str, object] = {"status": status, "checks": checks}
-    if checks["redis"] == "ok" and (findings := health.storage_findings()):
-        body["storage"] = findings
-    return json_answer(body, 200 if well else 503)
+    healthy = health.is_healthy(checks)
+    body: dict[str, object] = {"status": "healthy" if healthy else "unhealthy", "checks": checks}
+    if checks["redis"] == "ok" and (capabilities := health.storage_capabilities()):
+        body["storage"] = capabilities
+    return json_response(body, 200 if healthy else 503)
 
 
 @blueprint.route("/health/live")
-@blueprint.doc(**operation(ResponseSpec(status=200, meaning="It is", schema=AliveSchema)))
+@blueprint.doc(
+    **operation(ResponseSpec(status=200, description="The process is alive", schema=AliveSchema))
+)
 def live() -> Response:
-    """Whether the process serves requests; nothing outside of it is touched."""
-    return json_answer({"status": "alive"})
+    """Check that the process serves requests, without contacting any dependency."""
+    return json_response({"status": "alive"})

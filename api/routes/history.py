@@ -1,4 +1,4 @@
-"""What operators look up in history."""
+"""Calls for operators that read the history."""
 
 from __future__ import annotations
 
@@ -12,29 +12,43 @@ from flask_smorest import Blueprint
 from api import parsing
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.responses import json_answer
+from api.responses import json_response
 from api.schemas.history import HOURS_QUERY, AnalyticsSchema, JobRecordSchema
 from common.jobs.presenter import iso
 
-blueprint = Blueprint("history", __name__, description="What happened")
+blueprint = Blueprint("history", __name__, description="History")
+
+#: Member of the response -> column of the database.
+_CHANGE = {"errorCode": "error_code"} | {
+    name: name for name in ("version", "status", "attempt", "worker", "at")
+}
+_ATTEMPT = {"startedAt": "started_at", "endedAt": "ended_at", "errorCode": "error_code"} | {
+    name: name for name in ("attempt", "worker", "outcome", "error")
+}
+_FILE = {"fileName": "name", "errorCode": "error_code"} | {
+    name: name for name in ("file_id", "state", "size")
+}
+_DELIVERY = {"durationMs": "duration_ms", "status": "http_status"} | {
+    name: name for name in ("version", "attempt", "at", "error", "state")
+}
 
 
 @blueprint.route("/v1/admin/analytics")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The last hours", schema=AnalyticsSchema),
+        ResponseSpec(status=200, description="Statistics by hour", schema=AnalyticsSchema),
         query=HOURS_QUERY,
-        refusals=(404,),
+        errors=(404,),
     )
 )
 def analytics() -> Response:
-    """How many jobs came and ended in each hour, how well, how fast and how large."""
-    hours = deps().remembered.hours(parsing.query(HOURS_QUERY)["hours"])
-    return json_answer(
+    """Return job counts, durations, and archive sizes for each of the last hours."""
+    hours = deps().job_history.hours(parsing.query(HOURS_QUERY)["hours"])
+    return json_response(
         {
             "hours": [
                 {
-                    "start": _time(hour.start),
+                    "start": _iso(hour.start),
                     "created": hour.created,
                     "completed": hour.completed,
                     "failed": hour.failed,
@@ -56,48 +70,33 @@ def analytics() -> Response:
 @blueprint.route("/v1/admin/jobs/<job:job_id>")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The job's whole story", schema=JobRecordSchema),
-        refusals=(404,),
+        ResponseSpec(status=200, description="The job's history", schema=JobRecordSchema),
+        errors=(404,),
     )
 )
-def dossier(job_id: str) -> Response:
-    """One job as it was recorded, with its changes, attempts, files and webhooks."""
-    context = deps()
-    found = context.remembered.dossier(parsing.job_id(job_id))
-    return json_answer(
+def job_record(job_id: str) -> Response:
+    """Return the history of a job: state changes, attempts, files, and webhook deliveries."""
+    dependencies = deps()
+    record = dependencies.job_history.job_record(parsing.job_id(job_id))
+    return json_response(
         {
-            "job": context.presenter.present(found.job),
-            "user": found.job.user,
-            "changes": [_shown(row, _CHANGE) for row in found.changes],
-            "attempts": [_shown(row, _ATTEMPT) for row in found.attempts],
-            "files": [_shown(row, _FILE) for row in found.files],
-            "deliveries": [_shown(row, _DELIVERY) for row in found.deliveries],
+            "job": dependencies.presenter.present(record.job),
+            "user": record.job.user,
+            "changes": [_members(row, _CHANGE) for row in record.changes],
+            "attempts": [_members(row, _ATTEMPT) for row in record.attempts],
+            "files": [_members(row, _FILE) for row in record.files],
+            "deliveries": [_members(row, _DELIVERY) for row in record.deliveries],
         }
     )
 
 
-#: Member -> column.
-_CHANGE = {"errorCode": "error_code"} | {
-    name: name for name in ("version", "status", "attempt", "worker", "at")
-}
-_ATTEMPT = {"startedAt": "started_at", "endedAt": "ended_at", "errorCode": "error_code"} | {
-    name: name for name in ("attempt", "worker", "outcome", "error")
-}
-_FILE = {"fileName": "name", "errorCode": "error_code"} | {
-    name: name for name in ("file_id", "state", "size")
-}
-_DELIVERY = {"durationMs": "duration_ms", "status": "http_status"} | {
-    name: name for name in ("version", "attempt", "at", "error", "state")
-}
-
-
-def _shown(row: Mapping[str, Any], members: Mapping[str, str]) -> dict[str, Any]:
-    shown = {member: row[column] for member, column in members.items()}
+def _members(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    members = {name: row[column] for name, column in columns.items()}
     return {
-        name: _time(value) if isinstance(value, datetime) else value
-        for name, value in shown.items()
+        name: _iso(value) if isinstance(value, datetime) else value
+        for name, value in members.items()
     }
 
 
-def _time(at: datetime) -> str | None:
+def _iso(at: datetime) -> str | None:
     return iso(round(at.timestamp() * 1000))

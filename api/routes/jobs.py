@@ -1,4 +1,4 @@
-"""Calls about one job, or about the caller's own."""
+"""Calls about one job, and the list of the user's jobs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from api import pagination, parsing
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
 from api.openapi import ResponseSpec, operation
-from api.responses import json_answer, poll_after
+from api.responses import json_response, retry_after
 from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
 from common.jobs.model import FileReport, Job
 from common.jobs.transitions import JobState
 
-blueprint = Blueprint("jobs", __name__, description="Watch, fetch and cancel jobs")
+blueprint = Blueprint("jobs", __name__, description="Watch, download, and cancel jobs")
 
+#: States in which the status of a job is 410 Gone.
 GONE: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
 
@@ -29,76 +30,78 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
     **operation(
         ResponseSpec(
             status=200,
-            meaning="The job",
+            description="The job",
             schema=JobSchema,
             headers=(*_STATUS_HEADERS, "Retry-After"),
         ),
         ResponseSpec(
-            status=304, meaning="No newer version", headers=(*_STATUS_HEADERS, "Retry-After")
+            status=304,
+            description="The job has not changed",
+            headers=(*_STATUS_HEADERS, "Retry-After"),
         ),
         ResponseSpec(
             status=410,
-            meaning="The job, cancelled or expired",
+            description="The job was cancelled or has expired",
             schema=JobSchema,
             headers=_STATUS_HEADERS,
         ),
         query=STATUS_QUERY,
         headers=("If-None-Match",),
-        refusals=(404,),
+        errors=(404,),
     )
 )
 def status(job_id: str) -> Response:
-    """One job as it is, or as soon as it has changed.
+    """Return a job, immediately or as soon as it changes.
 
-    With `wait` this is a long poll: the answer is held until the version moves past `since`, or
-    past the ETag, or past what the job is at now when neither is given.
+    With `wait` this is a long poll: the response is sent when the version of the job is greater
+    than `since`. The default of `since` is the version in If-None-Match, or else the current one.
     """
-    context = deps()
+    dependencies = deps()
     job_id = parsing.job_id(job_id)
-    asked = parsing.query(STATUS_QUERY) if request.query_string else {"wait": 0}
-    job = context.queries.get(job_id)
-    if asked["wait"] and not job.terminal:
-        since = asked["since"]
+    query = parsing.query(STATUS_QUERY) if request.query_string else {"wait": 0}
+    job = dependencies.queries.get(job_id)
+    if query["wait"] and not job.terminal:
+        since = query["since"]
         if since is None:
-            since = max(parsing.versions_held(), default=job.version)
+            since = max(parsing.if_none_match_versions(), default=job.version)
         if job.version <= since:
-            job = context.live.wait_for(job_id, since, asked["wait"])
-    return _snapshot(job)
+            job = dependencies.live.wait_for(job_id, since, query["wait"])
+    return _status_response(job)
 
 
-def _snapshot(job: Job) -> Response:
+def _status_response(job: Job) -> Response:
     headers = {"ETag": f'"{job.version}"', "Cache-Control": "private, no-cache"}
     if job.status in GONE:
-        return json_answer(deps().presenter.present(job), 410, headers)
+        return json_response(deps().presenter.present(job), 410, headers)
     if not job.terminal:
-        headers["Retry-After"] = poll_after()
-    if parsing.holds(job.version):
+        headers["Retry-After"] = retry_after()
+    if parsing.if_none_match_covers(job.version):
         return Response(status=304, headers=headers)
-    return json_answer(deps().presenter.present(job), 200, headers)
+    return json_response(deps().presenter.present(job), 200, headers)
 
 
 @blueprint.route("/v1/download/status/<job:job_id>/files")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="A page of the job's files", schema=FilesSchema),
+        ResponseSpec(status=200, description="A page of the job's files", schema=FilesSchema),
         query=PAGE_QUERY,
-        refusals=(404,),
+        errors=(404,),
     )
 )
 def files(job_id: str) -> Response:
-    """How each file of a job fares, in the order of the request."""
+    """List the files of a job with their state, in the order of the request."""
     job_id = parsing.job_id(job_id)
-    asked = parsing.query(PAGE_QUERY)
-    start = pagination.offset(asked["cursor"])
+    query = parsing.query(PAGE_QUERY)
+    start = pagination.decode_offset(query["cursor"])
     queries = deps().queries
     file_ids = queries.spec(job_id).file_ids
-    end = start + asked["limit"]
-    return json_answer(
+    end = start + query["limit"]
+    return json_response(
         {
             "jobId": job_id,
             "totalFiles": len(file_ids),
             "files": [_file(report) for report in queries.files(job_id, file_ids[start:end])],
-            "nextCursor": pagination.encode(end) if end < len(file_ids) else None,
+            "nextCursor": pagination.encode_cursor(end) if end < len(file_ids) else None,
         }
     )
 
@@ -117,54 +120,56 @@ def _file(report: FileReport) -> dict[str, Any]:
 @blueprint.route("/v1/download/<job:job_id>")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="With Accept: application/json", schema=ResultSchema),
-        ResponseSpec(status=302, meaning="To a freshly signed link", headers=("Location",)),
-        refusals=(404, 409, 410),
+        ResponseSpec(status=200, description="With Accept: application/json", schema=ResultSchema),
+        ResponseSpec(
+            status=302, description="Redirect to a newly signed URL", headers=("Location",)
+        ),
+        errors=(404, 409, 410),
     )
 )
 def result(job_id: str) -> Response:
-    """The finished archive: a redirect to it, or its link as JSON."""
-    context = deps()
-    job = context.queries.get(parsing.job_id(job_id))
-    url, expires_at = context.presenter.link(job)
+    """Download the finished archive: redirect to a signed URL, or return that URL as JSON."""
+    presenter = deps().presenter
+    job = deps().queries.get(parsing.job_id(job_id))
+    url, expires_at = presenter.link(job)
     artifact = job.artifact
     if url is None or artifact is None:
         raise _no_archive(job)
     headers = {"Vary": "Accept"}
-    if _wants_json():
-        shown = {
+    if _prefers_json():
+        body = {
             "downloadUrl": url,
             "expiresAt": expires_at,
             "fileName": artifact.name,
             "fileSize": artifact.size,
             "contentType": artifact.content_type,
         }
-        return json_answer(shown, 200, headers)
-    answer = Response(status=302, headers=headers)
-    answer.location = url
-    answer.autocorrect_location_header = False
-    return answer
+        return json_response(body, 200, headers)
+    response = Response(status=302, headers=headers)
+    response.location = url
+    response.autocorrect_location_header = False
+    return response
 
 
-def _wants_json() -> bool:
+def _prefers_json() -> bool:
     offered = ["application/octet-stream", "application/json"]
     return request.accept_mimetypes.best_match(offered, offered[0]) == offered[1]
 
 
 def _no_archive(job: Job) -> Exception:
-    shown = deps().presenter.present(job)
+    presented = deps().presenter.present(job)
     if job.status is JobState.FAILED:
-        return JobFailed(shown, job.failure.message if job.failure else "")
+        return JobFailed(presented, job.failure.message if job.failure else "")
     if job.status is JobState.CANCELLED:
-        return JobCancelled(shown)
+        return JobCancelled(presented)
     if job.terminal:
-        return JobExpired(shown)
-    return JobNotReady(shown, retry_after=float(poll_after()))
+        return JobExpired(presented)
+    return JobNotReady(presented, retry_after=float(retry_after()))
 
 
 _CANCELLED = operation(
-    ResponseSpec(status=200, meaning="It is cancelled, now or before", schema=CancelledSchema),
-    refusals=(404, 409),
+    ResponseSpec(status=200, description="The job is cancelled", schema=CancelledSchema),
+    errors=(404, 409),
 )
 
 
@@ -172,31 +177,34 @@ _CANCELLED = operation(
 @blueprint.route("/v1/download/cancel/<job:job_id>", methods=["POST"])
 @blueprint.doc(**_CANCELLED)
 def cancel(job_id: str) -> Response:
-    """Cancel a job that is not finished; a running one stops within a second."""
+    """Cancel an unfinished job. A running job stops within a second.
+
+    Cancelling a job again has no effect and succeeds.
+    """
     job = deps().jobs.cancel(parsing.job_id(job_id))
-    return json_answer(
-        {"jobId": job.id, "status": job.status.value, "message": "The job is cancelled"}
+    return json_response(
+        {"jobId": job.id, "status": job.status.value, "message": "The download was cancelled."}
     )
 
 
 @blueprint.route("/v1/download/jobs")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="A page of jobs", schema=JobsSchema), query=JOBS_QUERY
+        ResponseSpec(status=200, description="A page of jobs", schema=JobsSchema), query=JOBS_QUERY
     )
 )
 def jobs() -> Response:
-    """The caller's own jobs, newest first."""
-    context = deps()
-    asked = parsing.query(JOBS_QUERY)
-    before = pagination.position(asked["cursor"])
-    page, more = context.remembered.page(
-        g.caller.user, before=before, limit=asked["limit"], status=asked["status"]
+    """List your jobs, newest first."""
+    dependencies = deps()
+    query = parsing.query(JOBS_QUERY)
+    before = pagination.decode_position(query["cursor"])
+    page, more = dependencies.job_history.page(
+        g.caller.user, before=before, limit=query["limit"], status=query["status"]
     )
     last = page[-1] if page and more else None
-    return json_answer(
+    return json_response(
         {
-            "jobs": [context.presenter.present(job) for job in page],
-            "nextCursor": pagination.encode([last.created_at, last.id]) if last else None,
+            "jobs": [dependencies.presenter.present(job) for job in page],
+            "nextCursor": pagination.encode_cursor([last.created_at, last.id]) if last else None,
         }
     )

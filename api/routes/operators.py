@@ -16,8 +16,8 @@ from api import metrics, pagination, parsing
 from api.dependencies import deps
 from api.live import sse
 from api.openapi import ResponseSpec, operation
-from api.overview import stamped
-from api.responses import json_answer
+from api.overview import with_timestamp
+from api.responses import json_response
 from api.schemas.job import JobSchema
 from api.schemas.operators import (
     DeadLettersSchema,
@@ -45,50 +45,52 @@ admin = Blueprint("admin", __name__, description="For operators")
 
 @service.route("/v1/download/queue/stats")
 @service.doc(
-    **operation(ResponseSpec(status=200, meaning="The queue right now", schema=StatisticsSchema))
+    **operation(ResponseSpec(status=200, description="The current queue", schema=StatisticsSchema))
 )
 def queue_statistics() -> Response:
     """How many jobs are waiting, running, and finished, and how long they take."""
-    return json_answer(deps().overview.statistics())
+    return json_response(deps().overview.statistics())
 
 
 @service.route("/metrics")
 @service.doc(
     **operation(
         ResponseSpec(
-            status=200, meaning="Metrics in the Prometheus text format", media=metrics.MEDIA_TYPE
+            status=200,
+            description="Prometheus text format",
+            media=metrics.MEDIA_TYPE,
         )
     )
 )
 def prometheus() -> Response:
     """Metrics for Prometheus."""
-    text = metrics.exposition(deps().figures)
+    text = metrics.exposition(deps().queue_metrics)
     with suppress(RedisError):
-        text += metrics.archives(deps().archive_totals.read())
+        text += metrics.archive_metrics(deps().archive_totals.read())
     return Response(text, content_type=metrics.CONTENT_TYPE)
 
 
 @overviews.route("/v1/admin/workers")
 @overviews.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The workers", schema=WorkersSchema), refusals=(403,)
+        ResponseSpec(status=200, description="The workers", schema=WorkersSchema), errors=(403,)
     )
 )
 def workers() -> Response:
     """List the workers: host, start time, capacity, and the jobs each one is running."""
-    return json_answer({"workers": deps().overview.workers()})
+    return json_response({"workers": deps().overview.workers()})
 
 
 @overviews.route("/v1/admin/overview")
 @overviews.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The current overview", schema=OverviewSchema),
-        refusals=(403,),
+        ResponseSpec(status=200, description="The current overview", schema=OverviewSchema),
+        errors=(403,),
     )
 )
 def overview() -> Response:
     """Queue statistics, workers with their jobs, and the latest failures of all users."""
-    return json_answer(stamped(deps().overview.read()))
+    return json_response(with_timestamp(deps().overview.read()))
 
 
 @overviews.route("/v1/admin/stream")
@@ -96,12 +98,12 @@ def overview() -> Response:
     **operation(
         ResponseSpec(
             status=200,
-            meaning="Server-sent events. The stream ends after 15 minutes; reconnect then.",
+            description="Server-sent events. The stream ends after 15 minutes; reconnect then.",
             schema=OverviewEventSchema,
             media="text/event-stream",
             headers=("Cache-Control",),
         ),
-        refusals=(403,),
+        errors=(403,),
     )
 )
 def stream() -> Response:
@@ -109,17 +111,17 @@ def stream() -> Response:
 
     A change is sent within a second. When nothing changes, each heartbeat repeats the overview.
     """
-    board = deps().board
-    if board is None:
+    streams = deps().operator_streams
+    if streams is None:
         raise BackendUnavailable(
             "Live updates are not available on this server. Poll the overview instead."
         )
     if request.method == "HEAD":
         return Response(headers=sse.HEADERS)
-    opening = board.opening()
+    opening = streams.opening()
 
     def start(connection: _socket.socket, head: bytes) -> None:
-        board.admit(connection, head + opening)
+        streams.admit(connection, head + opening)
 
     return HijackResponse(Hijack(start, _nothing), 200, sse.HEADERS)
 
@@ -131,21 +133,21 @@ def _nothing() -> None:
 @admin.route("/v1/admin/dead-letters")
 @admin.doc(
     **operation(
-        ResponseSpec(status=200, meaning="A page of dead letters", schema=DeadLettersSchema),
+        ResponseSpec(status=200, description="A page of dead letters", schema=DeadLettersSchema),
         query=PAGE_QUERY,
-        refusals=(403,),
+        errors=(403,),
     )
 )
 def dead_letters() -> Response:
     """List the jobs that failed although another attempt might succeed, newest first."""
     query = parsing.query(PAGE_QUERY)
-    before = pagination.position(query["cursor"])
+    before = pagination.decode_position(query["cursor"])
     page, more = deps().dead_letters.page(before=before, limit=query["limit"])
     last = page[-1] if page and more else None
-    return json_answer(
+    return json_response(
         {
             "deadLetters": [_dead_letter(letter) for letter in page],
-            "nextCursor": pagination.encode([last.since, last.job.id]) if last else None,
+            "nextCursor": pagination.encode_cursor([last.since, last.job.id]) if last else None,
         }
     )
 
@@ -153,41 +155,41 @@ def dead_letters() -> Response:
 @admin.route("/v1/admin/dead-letters/<job_id>/requeue", methods=["POST"])
 @admin.doc(
     **operation(
-        ResponseSpec(status=202, meaning="The job, queued again", schema=JobSchema),
-        refusals=(403, 404, 409),
+        ResponseSpec(status=202, description="The job, queued again", schema=JobSchema),
+        errors=(403, 404, 409),
     )
 )
 def requeue(job_id: str) -> Response:
     """Run a dead letter again, with a full set of attempts."""
     dependencies = deps()
     job = dependencies.dead_letters.requeue(parsing.job_id(job_id))
-    return json_answer(dependencies.presenter.present(job), 202)
+    return json_response(dependencies.presenter.present(job), 202)
 
 
 @admin.route("/v1/admin/queue/pause", methods=["POST"])
 @admin.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The queue is paused", schema=PausedSchema),
-        refusals=(403,),
+        ResponseSpec(status=200, description="The queue is paused", schema=PausedSchema),
+        errors=(403,),
     )
 )
 def pause() -> Response:
     """Stop starting jobs. New jobs are accepted and wait; running jobs continue."""
     deps().pause.pause()
-    return json_answer({"paused": True})
+    return json_response({"paused": True})
 
 
 @admin.route("/v1/admin/queue/resume", methods=["POST"])
 @admin.doc(
     **operation(
-        ResponseSpec(status=200, meaning="The queue is running", schema=PausedSchema),
-        refusals=(403,),
+        ResponseSpec(status=200, description="The queue is running", schema=PausedSchema),
+        errors=(403,),
     )
 )
 def resume() -> Response:
     """Start jobs again, within seconds."""
     deps().pause.resume()
-    return json_answer({"paused": False})
+    return json_response({"paused": False})
 
 
 def _dead_letter(letter: DeadLetter) -> dict[str, Any]:

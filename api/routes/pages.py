@@ -1,4 +1,4 @@
-"""What people look at: the web page, the documents; nothing comes from another host."""
+"""The web page and the API documentation. Nothing is loaded from another host."""
 
 from __future__ import annotations
 
@@ -14,69 +14,73 @@ from flask_smorest import Api, Blueprint
 from api import problems
 from api.openapi import VERSION, ResponseSpec, complete, operation
 from api.request_hooks import PAGE_POLICY
-from api.responses import json_answer
+from api.responses import json_response
 from api.schemas.responses import AboutSchema
 
 WEB: Final = Path(__file__).parents[2] / "web" / "dist"
 _PAGES: Final = Path(__file__).parents[1] / "pages"
 _SWAGGER_UI: Final = Path(str(files("flask_swagger_ui"))) / "dist"
-#: Seconds that a browser may keep a file of Swagger UI.
-_ASSET_AGE: Final = 86_400
+#: Seconds that a browser may cache a file of Swagger UI.
+_ASSET_MAX_AGE: Final = 86_400
 
-blueprint = Blueprint("pages", __name__, description="What this is")
+blueprint = Blueprint("pages", __name__, description="About this API")
 documents = PlainBlueprint("documents", __name__, template_folder="../pages")
 
 
 @blueprint.route("/")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, meaning="To programs", schema=AboutSchema),
-        ResponseSpec(status=200, meaning="To a browser", media="text/html"),
+        ResponseSpec(status=200, description="For programs", schema=AboutSchema),
+        ResponseSpec(status=200, description="For browsers", media="text/html"),
     )
 )
 def index() -> Response:
-    """The web page to a browser, and where the documents are to the rest."""
+    """Return the web page to a browser, and the URL of the documentation to other clients."""
     offered = ["application/json", "text/html"]
     if request.accept_mimetypes.best_match(offered, offered[0]) == "text/html":
         return _web_page()
-    about = {"message": "Longhaul: downloads that take long", "version": VERSION, "docs": "/docs"}
-    return json_answer(about, headers={"Vary": "Accept"})
+    about = {"message": "Longhaul: long-running downloads", "version": VERSION, "docs": "/docs"}
+    return json_response(about, headers={"Vary": "Accept"})
 
 
 @documents.get("/operator")
 def operator_page() -> Response:
-    """The same web page: it looks at its path."""
+    """Return the web page, which shows the operator's view on this path."""
     return _web_page()
 
 
 @documents.get("/assets/<path:name>")
 def web_asset(name: str) -> Response:
-    """A file that the web page is built of; its name holds a hash of its content."""
-    answer = send_from_directory(WEB / "assets", name)
-    answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-    return answer
+    """Return a file of the web page. Its name contains a hash of its content."""
+    response = send_from_directory(WEB / "assets", name)
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 @documents.get("/openapi.json")
 def openapi() -> Response:
-    made: bytes = current_app.extensions["openapi"]
-    return Response(made, mimetype="application/json")
+    """Return the OpenAPI document."""
+    document: bytes = current_app.extensions["openapi"]
+    return Response(document, mimetype="application/json")
 
 
 @documents.get("/docs")
 def swagger_ui() -> Response:
+    """Return the API reference (Swagger UI)."""
     return _page(_PAGES / "docs.html")
 
 
 @documents.get("/docs/problems")
 def problem_codes() -> Response:
-    return _html(render_template("problems.html", problems=problems.catalogue()))
+    """Return the page that explains the error codes."""
+    return _html(render_template("problems.html", problems=problems.catalog()))
 
 
 @documents.get("/docs/<path:name>")
 def asset(name: str) -> Response:
+    """Return a file of the API reference."""
     folder = _PAGES if name == "start.js" else _SWAGGER_UI
-    return send_from_directory(folder, name, max_age=_ASSET_AGE)
+    return send_from_directory(folder, name, max_age=_ASSET_MAX_AGE)
 
 
 def _web_page() -> Response:
@@ -94,6 +98,6 @@ def _html(text: str) -> Response:
 
 
 def publish(app: Flask, document: Api) -> None:
-    """Serve the document as it is now: once every documented blueprint is registered."""
+    """Serve the OpenAPI document in its current state; call it after the last blueprint."""
     app.extensions["openapi"] = orjson.dumps(complete(document.spec))
     app.register_blueprint(documents)

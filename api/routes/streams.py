@@ -34,18 +34,18 @@ websocket_blueprint = PlainBlueprint("websocket", __name__)
 _STREAM: Final = operation(
     ResponseSpec(
         status=200,
-        meaning="Events until the job is finished",
+        description="Events until the job is finished",
         schema=EventSchema,
         media="text/event-stream",
         headers=("Cache-Control",),
     ),
     ResponseSpec(
         status=204,
-        meaning="The job is finished and the client already has its final state: stop reconnecting",
+        description="The client already has the final state of the job: stop reconnecting",
     ),
     query=LIVE_QUERY,
     headers=("Last-Event-ID",),
-    refusals=(404,),
+    errors=(404,),
 )
 
 

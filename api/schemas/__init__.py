@@ -1,4 +1,6 @@
-"""What goes in and out as marshmallow schemas: they check requests and make the OpenAPI document.
+"""Requests and responses as marshmallow schemas: they validate requests and define the OpenAPI
+document.
 
-Answers are not dumped through them, for speed; a test holds the answers against the document.
+For speed, responses are not serialized through them; a test validates the responses against the
+document.
 """

@@ -1,27 +1,32 @@
-"""What operators get out of history."""
+"""Responses of the calls that read the history."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from marshmallow import Schema, fields, validate
 
+from api.schemas.fields import (
+    ResponseSchema,
+    choice,
+    count,
+    list_of,
+    member,
+    string,
+    success_rate,
+    time,
+)
 from api.schemas.job import JobSchema
-from api.schemas.members import AnswerSchema, choice, count, member, string, time
-from api.schemas.responses import FILE_STATES
+from api.schemas.responses import FILE_STATES, DurationsSchema
 from common.jobs.transitions import JobState
 
-#: Hours that can be asked for at once: a month.
-MOST_HOURS: Final = 24 * 31
+#: A month.
+MAX_HOURS: Final = 24 * 31
 _STATES: Final = [state.value for state in JobState]
 
 
-def _list_of(schema: type[Schema]) -> Any:
-    return member(fields.List, cls_or_instance=fields.Nested(schema))
-
-
-class ChangeSchema(AnswerSchema):
-    """A change of state."""
+class ChangeSchema(ResponseSchema):
+    """A state change."""
 
     version = count(low=1)
     status = choice(_STATES)
@@ -31,20 +36,20 @@ class ChangeSchema(AnswerSchema):
     at = time(null=False)
 
 
-class RecordedAttemptSchema(AnswerSchema):
-    """One worker's attempt."""
+class RecordedAttemptSchema(ResponseSchema):
+    """One attempt by a worker."""
 
-    attempt = count("Counts anew after a retry by hand", null=True)
+    attempt = count("Starts at 1 again after a manual retry", null=True)
     worker = string(null=True)
     startedAt = time()
     endedAt = time()
-    outcome = choice(_STATES, "The state that the job went into", null=True)
+    outcome = choice(_STATES, "The state that the attempt left the job in", null=True)
     errorCode = string(null=True)
     error = string(null=True)
 
 
-class RecordedFileSchema(AnswerSchema):
-    """A file of the job when it ended."""
+class RecordedFileSchema(ResponseSchema):
+    """A file of the job, as it was when the job ended."""
 
     file_id = count(low=-(2**53))
     state = choice(FILE_STATES)
@@ -53,38 +58,34 @@ class RecordedFileSchema(AnswerSchema):
     errorCode = string(null=True)
 
 
-class RecordedDeliverySchema(AnswerSchema):
-    """One POST of a webhook."""
+class RecordedDeliverySchema(ResponseSchema):
+    """One delivery attempt of a webhook."""
 
-    version = count("Of the state that it told of", low=1)
+    version = count("The version of the job that was reported", low=1)
     attempt = count(low=1)
     at = time(null=False)
     durationMs = count()
-    status = count("The receiver's HTTP status", null=True)
+    status = count("HTTP status of the receiver", null=True)
     error = string(null=True)
-    state = string("What became of the webhook by it")
+    state = string("State of the webhook after this attempt")
 
 
-class JobRecordSchema(AnswerSchema):
-    """All that was recorded of one job."""
+class JobRecordSchema(ResponseSchema):
+    """Everything that was recorded about one job."""
 
     job = member(fields.Nested, nested=JobSchema)
     user = string()
-    changes = _list_of(ChangeSchema)
-    attempts = _list_of(RecordedAttemptSchema)
-    files = _list_of(RecordedFileSchema)
-    deliveries = _list_of(RecordedDeliverySchema)
+    changes = list_of(ChangeSchema)
+    attempts = list_of(RecordedAttemptSchema)
+    files = list_of(RecordedFileSchema)
+    deliveries = list_of(RecordedDeliverySchema)
 
 
-class HourDurationsSchema(AnswerSchema):
-    """From creation to completion, milliseconds."""
-
-    p50 = count(null=True)
-    p95 = count(null=True)
-    p99 = count(null=True)
+class HourDurationsSchema(DurationsSchema):
+    """Time from creation to completion, in milliseconds."""
 
 
-class HourSchema(AnswerSchema):
+class HourSchema(ResponseSchema):
     """What happened within an hour."""
 
     start = time(null=False)
@@ -92,30 +93,25 @@ class HourSchema(AnswerSchema):
     completed = count()
     failed = count()
     cancelled = count()
-    retried = count("Attempts that failed and were tried again")
-    bytes = count("Of the archives completed")
-    successRate = member(
-        fields.Float,
-        "completed / (completed + failed); null while none ended",
-        allow_none=True,
-        validate=validate.Range(0, 1),
-    )
+    retried = count("Failed attempts that were retried")
+    bytes = count("Total size of the completed archives")
+    successRate = success_rate()
     durations = member(fields.Nested, nested=HourDurationsSchema)
 
 
-class AnalyticsSchema(AnswerSchema):
-    """The last hours, oldest first, the running one included."""
+class AnalyticsSchema(ResponseSchema):
+    """Statistics by hour, oldest first, including the current hour."""
 
-    hours = _list_of(HourSchema)
+    hours = list_of(HourSchema)
 
 
 class HoursQuerySchema(Schema):
-    """How far back."""
+    """Which hours to return."""
 
     hours = fields.Integer(
         load_default=24,
-        validate=validate.Range(1, MOST_HOURS),
-        metadata={"description": "How many hours, the running one included"},
+        validate=validate.Range(1, MAX_HOURS),
+        metadata={"description": "Number of hours, including the current one"},
     )
 
 

@@ -1,4 +1,4 @@
-"""A job as clients see it, and what carries it."""
+"""A job as clients see it, and the responses and events that contain one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from marshmallow import fields
 
-from api.schemas.members import AnswerSchema, choice, count, member, string, time
+from api.schemas.fields import ResponseSchema, choice, count, member, string, time
 from common.jobs.model import Priority
 from common.jobs.transitions import JobState
 
@@ -22,38 +22,42 @@ EVENTS: Final = (
 )
 
 
-class JobSchema(AnswerSchema):
-    """A job as it is at one version."""
+class JobSchema(ResponseSchema):
+    """A job at one version."""
 
     jobId = string(format="uuid")
     status = choice([state.value for state in JobState])
-    version = count("Grows by one at every change; the cursor of every transport", low=1)
-    progress = count("Per cent; never goes back within an attempt", high=100)
+    version = count("Incremented by every change; the cursor of every transport", low=1)
+    progress = count("Percent; never decreases within an attempt", high=100)
     totalFiles = count(null=True)
     processedFiles = count(null=True)
     totalBytes = count(null=True)
     processedBytes = count(null=True)
     queuePosition = count(
-        "Null: the jobs of all users take turns, so no number of jobs in front would be true",
+        "Null: workers alternate between users, so the number of jobs ahead says little",
         null=True,
     )
     estimatedSecondsRemaining = count("As of updatedAt", null=True)
     estimatedCompletion = time()
-    downloadUrl = string("Signed for this answer: a credential", null=True, format="uri")
-    expiresAt = time("When downloadUrl ends")
+    downloadUrl = string(
+        "Signed for this response. Anyone who has the URL can download the archive.",
+        null=True,
+        format="uri",
+    )
+    expiresAt = time("When downloadUrl stops working")
     fileName = string(null=True)
     fileSize = count("Bytes", null=True)
     contentType = string(null=True)
-    checksum = string("crc32: and 8 hexadecimal digits", null=True)
-    error = string("Why the newest attempt failed", null=True)
+    checksum = string("crc32: followed by 8 hexadecimal digits", null=True)
+    error = string("Why the latest attempt failed", null=True)
     errorCode = string(null=True)
     retryable = member(fields.Boolean, allow_none=True)
     retriesRemaining = count(null=True)
-    attempt = count("0 before the first")
+    attempt = count("0 before the first attempt")
     maxAttempts = count(low=1)
-    retryAt = time("When a failed attempt is tried again")
+    retryAt = time("When the next attempt is due")
     priority = choice([priority.value for priority in Priority])
-    metadata = member(fields.Dict, "As it was sent")
+    metadata = member(fields.Dict, "As sent in the request")
     createdAt = time(null=False)
     startedAt = time()
     updatedAt = time(null=False)
@@ -61,25 +65,27 @@ class JobSchema(AnswerSchema):
 
 
 class JobEventSchema(JobSchema):
-    """What each event of a live stream carries: the whole job, never a difference."""
+    """The data of an event: always the whole job, never a difference."""
 
-    timestamp = time("When it was sent", null=False)
+    timestamp = time("When the event was sent", null=False)
 
 
-class EventSchema(AnswerSchema):
-    """One server-sent event."""
+class EventSchema(ResponseSchema):
+    """A server-sent event."""
 
     id = string("The version of the job")
     event = choice([*EVENTS, "message"])
-    data = string("A job with its timestamp, as JSON")
+    data = string("A job with a timestamp, as JSON")
 
 
 class AcceptedSchema(JobSchema):
-    """A job and where to go on from it."""
+    """A job and the URLs to follow it."""
 
     message = string()
     totalFileIds = count("Without duplicates", low=1)
-    deduplicated = member(fields.Boolean, "An identical request was in flight: this is its job")
+    deduplicated = member(
+        fields.Boolean, "True if an identical request was already running: this is its job"
+    )
     statusUrl = string(format="uri")
     subscribeUrl = string("Server-sent events", format="uri")
     webSocketUrl = string(format="uri")

@@ -1,19 +1,19 @@
-"""What operators get."""
+"""Responses of the calls for operators."""
 
 from __future__ import annotations
 
 from marshmallow import fields
 
+from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.job import JobSchema
-from api.schemas.members import AnswerSchema, choice, count, member, string, time
 from api.schemas.responses import StatisticsSchema
 from common.jobs.model import Priority
 
 
-class FailedAttemptSchema(AnswerSchema):
+class FailedAttemptSchema(ResponseSchema):
     """An attempt that ended without an archive."""
 
-    attempt = count("Begins anew at 1 when a dead letter is requeued", low=1)
+    attempt = count("Starts at 1 again when a dead letter is requeued", low=1)
     worker = string(null=True)
     startedAt = time()
     endedAt = time(null=False)
@@ -21,33 +21,33 @@ class FailedAttemptSchema(AnswerSchema):
     error = string(null=True)
 
 
-class DeadLetterSchema(AnswerSchema):
-    """A job that failed for good although a further attempt might have helped."""
+class DeadLetterSchema(ResponseSchema):
+    """A job that failed although another attempt might succeed."""
 
     job = member(fields.Nested, nested=JobSchema)
-    userId = string("Whose job it is")
+    userId = string("The owner of the job")
     since = time(null=False)
-    attempts = member(fields.List, cls_or_instance=fields.Nested(FailedAttemptSchema))
+    attempts = list_of(FailedAttemptSchema)
 
 
-class DeadLettersSchema(AnswerSchema):
+class DeadLettersSchema(ResponseSchema):
     """A page of dead letters, newest first."""
 
-    deadLetters = member(fields.List, cls_or_instance=fields.Nested(DeadLetterSchema))
+    deadLetters = list_of(DeadLetterSchema)
     nextCursor = string("Null on the last page", null=True)
 
 
-class PausedSchema(AnswerSchema):
-    """Whether jobs are begun."""
+class PausedSchema(ResponseSchema):
+    """Whether the queue is paused."""
 
     paused = member(fields.Boolean)
 
 
-class WorkerJobSchema(AnswerSchema):
-    """A job that a worker has at hand."""
+class WorkerJobSchema(ResponseSchema):
+    """A job that a worker is running."""
 
     jobId = string(format="uuid")
-    userId = string("Whose job it is")
+    userId = string("The owner of the job")
     priority = choice([priority.value for priority in Priority])
     attempt = count(low=1)
     progress = count(high=100)
@@ -59,49 +59,45 @@ class WorkerJobSchema(AnswerSchema):
     startedAt = time()
 
 
-class WorkerSchema(AnswerSchema):
-    """A worker process that lately showed a sign of life."""
+class WorkerSchema(ResponseSchema):
+    """A worker process that is alive."""
 
-    workerId = string("The same in logs and in the attempts of a job")
-    host = string("The machine's name")
-    since = time("Its first sign of life")
-    slots = count("Jobs that it may run at once", low=1)
-    jobs = member(fields.List, cls_or_instance=fields.Nested(WorkerJobSchema))
-
-
-class WorkersSchema(AnswerSchema):
-    """All workers, by their names."""
-
-    workers = member(fields.List, cls_or_instance=fields.Nested(WorkerSchema))
+    workerId = string("As in the logs and in the attempts of a job")
+    host = string("Host name of the machine")
+    since = time("When the worker registered")
+    slots = count("Number of jobs that it can run at the same time", low=1)
+    jobs = list_of(WorkerJobSchema)
 
 
-class FailedJobSchema(AnswerSchema):
+class WorkersSchema(ResponseSchema):
+    """All workers, sorted by name."""
+
+    workers = list_of(WorkerSchema)
+
+
+class FailedJobSchema(ResponseSchema):
     """A job that failed."""
 
     jobId = string(format="uuid")
-    userId = string("Whose job it is")
+    userId = string("The owner of the job")
     error = string(null=True)
     errorCode = string(null=True)
-    retryable = member(fields.Boolean, "A further attempt might help", allow_none=True)
+    retryable = member(fields.Boolean, "Another attempt might succeed", allow_none=True)
     attempt = count()
-    completedAt = time("When it failed")
+    completedAt = time("When the job failed")
 
 
 class OverviewSchema(WorkersSchema):
-    """What operators look at."""
+    """The service at a glance."""
 
     statistics = member(fields.Nested, nested=StatisticsSchema)
-    failures = member(
-        fields.List,
-        "Of all users, newest first",
-        cls_or_instance=fields.Nested(FailedJobSchema),
-    )
-    timestamp = time("When it was read", null=False)
+    failures = list_of(FailedJobSchema, "Of all users, newest first")
+    timestamp = time("When the overview was read", null=False)
 
 
-class OverviewEventSchema(AnswerSchema):
-    """One server-sent event of the operator's stream."""
+class OverviewEventSchema(ResponseSchema):
+    """A server-sent event of the operators' stream."""
 
-    id = string("Counts the readings of this process")
+    id = string("A counter of this server process")
     event = choice(["overview"])
     data = string("An overview as JSON")

@@ -1,4 +1,4 @@
-"""What clients send."""
+"""Request bodies and query parameters."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any, Final
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from api.parsing import LONGEST_WAIT
+from api.parsing import MAX_WAIT
 from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
 from common.jobs.model import OnMissing, Priority
 from common.jobs.transitions import JobState
 
-LONGEST_NAME: Final = 200
-LONGEST_URL: Final = 2048
-#: Names a file, so no path, no control characters and not dots alone.
+MAX_NAME_LENGTH: Final = 200
+MAX_URL_LENGTH: Final = 2048
+#: The name of a file: not a path, no control characters, and not only dots.
 NAME_PATTERN: Final = r"^[^/\\\x00-\x1f\x7f]*[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
-NAME_RULE: Final = "A file's name: without slashes and control characters, and not dots alone."
+NAME_RULE: Final = "Must be a file name: no slashes or control characters, and not only dots."
 
 
 class _Request(Schema):
@@ -24,35 +24,41 @@ class _Request(Schema):
 
 
 class InitiateSchema(_Request):
-    """Which files to gather: ``file_ids``, or ``file_id`` for a single one."""
+    """The files to download: `file_ids`, or `file_id` for a single file."""
 
-    file_ids = FileIds(metadata={"description": "The files, duplicates folded"})
+    file_ids = FileIds(metadata={"description": "The files; duplicates are ignored"})
     file_id = FileId(metadata={"description": "A single file, instead of file_ids"})
     priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
     onMissing = fields.Enum(
         OnMissing,
         by_value=True,
         load_default=OnMissing.FAIL,
-        metadata={"description": "What to do with a file that does not exist"},
+        metadata={"description": "What to do if a file does not exist"},
     )
     fileName = fields.String(
         load_default=None,
         allow_none=True,
-        validate=[validate.Length(1, LONGEST_NAME), validate.Regexp(NAME_PATTERN, error=NAME_RULE)],
-        metadata={"description": "Name of the archive; a single file keeps its own"},
+        validate=[
+            validate.Length(1, MAX_NAME_LENGTH),
+            validate.Regexp(NAME_PATTERN, error=NAME_RULE),
+        ],
+        metadata={"description": "Name of the archive; a single file keeps its own name"},
     )
     callbackUrl = CallbackUrl(
         load_default=None,
         allow_none=True,
-        validate=validate.Length(1, LONGEST_URL),
-        metadata={"description": "Gets one signed POST when the job is finished", "format": "uri"},
+        validate=validate.Length(1, MAX_URL_LENGTH),
+        metadata={
+            "description": "Receives one signed POST when the job is finished",
+            "format": "uri",
+        },
     )
     metadata = Metadata(load_default=dict, metadata={"description": "Echoed back; at most 4 KiB"})
 
     @validates_schema
-    def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
+    def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
         if ("file_ids" in data) == ("file_id" in data):
-            raise ValidationError("Exactly one of file_ids and file_id is needed", "file_ids")
+            raise ValidationError("Specify either file_ids or file_id.", "file_ids")
 
 
 class FileSchema(_Request):
@@ -63,59 +69,63 @@ class FileSchema(_Request):
 
 class _Query(Schema):
     class Meta:
-        # Others add parameters of their own, against caches for instance.
+        # Some clients add parameters of their own, for example to bypass caches.
         unknown = EXCLUDE
 
 
 class StatusQuery(_Query):
-    """How to wait."""
+    """How long to wait for a change."""
 
     wait = fields.Integer(
         load_default=0,
-        validate=validate.Range(0, LONGEST_WAIT),
-        metadata={"description": "Hold the answer until the job changes, for so many seconds"},
+        validate=validate.Range(0, MAX_WAIT),
+        metadata={"description": "Wait up to this many seconds for the job to change"},
     )
     since = fields.Integer(
         load_default=None,
         validate=validate.Range(0, 2**53),
-        metadata={"description": "The version that the client has; else that of If-None-Match"},
+        metadata={
+            "description": "The version that the client has; defaults to that of If-None-Match"
+        },
     )
 
 
 class PageQuery(_Query):
-    """Which page."""
+    """Which page to return."""
 
     cursor = fields.String(
         load_default=None,
         validate=validate.Length(1, 200),
-        metadata={"description": "nextCursor of the page before"},
+        metadata={"description": "nextCursor of the previous page"},
     )
     limit = fields.Integer(
         load_default=50,
         validate=validate.Range(1, 100),
-        metadata={"description": "Entries on a page"},
+        metadata={"description": "Number of entries per page"},
     )
 
 
 class JobsQuery(PageQuery):
-    """Which jobs."""
+    """Which jobs to return."""
 
     status = fields.Enum(
         JobState,
         by_value=True,
         load_default=None,
-        metadata={"description": "Only jobs in this state"},
+        metadata={"description": "Return only jobs in this state"},
     )
 
 
 class LiveQuery(Schema):
-    """Where to go on. Anything that is no version counts as none."""
+    """Where to resume a stream. An invalid version is ignored."""
 
     lastEventId = fields.String(
-        metadata={"description": "As the header Last-Event-ID, for whoever cannot send it"},
+        metadata={
+            "description": "Same as the Last-Event-ID header, for clients that cannot send it"
+        },
     )
     ticket = fields.String(
-        metadata={"description": "The right to watch this job, as subscribeUrl carries it"},
+        metadata={"description": "Permission to watch this job; part of subscribeUrl"},
     )
 
 

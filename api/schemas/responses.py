@@ -1,4 +1,4 @@
-"""What clients get besides jobs."""
+"""Responses other than jobs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from typing import Final, get_args
 
 from marshmallow import Schema, fields, validate
 
+from api.schemas.fields import (
+    ResponseSchema,
+    choice,
+    count,
+    list_of,
+    member,
+    string,
+    success_rate,
+    time,
+)
 from api.schemas.job import JobSchema
-from api.schemas.members import AnswerSchema, choice, count, member, string, time
 from common.job_store.webhook_deliveries import POST_ERRORS, DeliveryState
 from common.jobs.transitions import JobState
 
@@ -15,7 +24,7 @@ DELIVERY_STATES: Final = get_args(DeliveryState)
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
 
 
-class FileReportSchema(AnswerSchema):
+class FileReportSchema(ResponseSchema):
     """One file of a job."""
 
     file_id = count(low=-(2**53))
@@ -26,42 +35,45 @@ class FileReportSchema(AnswerSchema):
     errorCode = string(null=True)
 
 
-class FilesSchema(AnswerSchema):
+class FilesSchema(ResponseSchema):
     """A page of a job's files, in the order of the request."""
 
     jobId = string(format="uuid")
     totalFiles = count()
-    files = member(fields.List, cls_or_instance=fields.Nested(FileReportSchema))
+    files = list_of(FileReportSchema)
     nextCursor = string("Null on the last page", null=True)
 
 
-class JobsSchema(AnswerSchema):
-    """A page of the caller's jobs, newest first."""
+class JobsSchema(ResponseSchema):
+    """A page of your jobs, newest first."""
 
-    jobs = member(fields.List, cls_or_instance=fields.Nested(JobSchema))
+    jobs = list_of(JobSchema)
     nextCursor = string("Null on the last page", null=True)
 
 
-class ResultSchema(AnswerSchema):
+class ResultSchema(ResponseSchema):
     """The finished archive."""
 
-    downloadUrl = string("Signed for this answer: a credential", format="uri")
+    downloadUrl = string(
+        "Signed for this response. Anyone who has the URL can download the archive.",
+        format="uri",
+    )
     expiresAt = time(null=False)
     fileName = string()
     fileSize = count("Bytes")
     contentType = string()
 
 
-class CancelledSchema(AnswerSchema):
-    """What became of the job."""
+class CancelledSchema(ResponseSchema):
+    """The result of a cancellation."""
 
     jobId = string(format="uuid")
     status = choice([JobState.CANCELLED.value])
     message = string()
 
 
-class CheckSchema(AnswerSchema):
-    """Whether a file can be had."""
+class CheckSchema(ResponseSchema):
+    """Whether a file is available."""
 
     file_id = count(low=-(2**53))
     available = member(fields.Boolean)
@@ -69,77 +81,72 @@ class CheckSchema(AnswerSchema):
     fileName = string(null=True)
 
 
-class DeliveryAttemptSchema(AnswerSchema):
-    """One POST of a webhook."""
+class DeliveryAttemptSchema(ResponseSchema):
+    """One attempt to deliver a webhook."""
 
     attempt = count("1 for the first", low=1)
     at = time(null=False)
     durationMs = count()
-    status = count("The receiver's HTTP status; null where it gave no answer", null=True)
-    error = choice(POST_ERRORS, "Why there was no answer", null=True)
+    status = count("HTTP status of the receiver; null if it did not respond", null=True)
+    error = choice(POST_ERRORS, "Why there was no response", null=True)
 
 
-class DeliverySchema(AnswerSchema):
+class DeliverySchema(ResponseSchema):
     """The webhook for one terminal state of a job."""
 
     webhookId = string("The same in every attempt")
     type = string()
-    version = count("The job's, when it entered the state", low=1)
+    version = count("Version of the job when it entered the state", low=1)
     state = choice(DELIVERY_STATES)
     nextAttemptAt = time()
-    attempts = member(fields.List, cls_or_instance=fields.Nested(DeliveryAttemptSchema))
+    attempts = list_of(DeliveryAttemptSchema)
 
 
-class DeliveriesSchema(AnswerSchema):
-    """A job's webhooks, oldest first."""
+class DeliveriesSchema(ResponseSchema):
+    """The webhooks of a job, oldest first."""
 
     jobId = string(format="uuid")
-    deliveries = member(fields.List, cls_or_instance=fields.Nested(DeliverySchema))
+    deliveries = list_of(DeliverySchema)
 
 
-class PrioritiesSchema(AnswerSchema):
-    """Jobs by the priority that they queue with."""
+class PrioritiesSchema(ResponseSchema):
+    """Number of jobs by priority."""
 
     high = count()
     normal = count()
     low = count()
 
 
-class DurationsSchema(AnswerSchema):
-    """From creation to completion, over the newest completed jobs; milliseconds."""
+class DurationsSchema(ResponseSchema):
+    """Time from creation to completion of the latest completed jobs, in milliseconds."""
 
     p50 = count(null=True)
     p95 = count(null=True)
     p99 = count(null=True)
 
 
-class StatisticsSchema(AnswerSchema):
-    """The queue at this moment."""
+class StatisticsSchema(ResponseSchema):
+    """The queue right now."""
 
     waiting = member(fields.Nested, nested=PrioritiesSchema)
     totalWaiting = count()
     oldestWaitSeconds = member(
-        fields.Float, allow_none=True, validate=validate.Range(0), meaning="Null when none waits"
+        fields.Float, "Null if no job is waiting", allow_none=True, validate=validate.Range(0)
     )
     processing = count()
-    retrying = count("Failed attempts that will be tried again")
-    completed = count("Since the store began")
-    failed = count("Since the store began")
-    cancelled = count("Since the store began")
+    retrying = count("Jobs that wait for their next attempt")
+    completed = count("Since the job store was created")
+    failed = count("Since the job store was created")
+    cancelled = count("Since the job store was created")
     deadLetters = count()
-    paused = member(fields.Boolean, "Whether operators let no job begin")
-    workers = count("Worker processes that showed a sign of life")
+    paused = member(fields.Boolean, "True if an operator paused the queue")
+    workers = count("Worker processes that are alive")
     durations = member(fields.Nested, nested=DurationsSchema)
-    successRate = member(
-        fields.Float,
-        allow_none=True,
-        validate=validate.Range(0, 1),
-        meaning="completed / (completed + failed)",
-    )
+    successRate = success_rate()
 
 
-class HealthSchema(AnswerSchema):
-    """Whether the service can do its work."""
+class HealthSchema(ResponseSchema):
+    """The health of the API and its dependencies."""
 
     status = choice(["healthy", "unhealthy"])
     checks = member(
@@ -150,18 +157,20 @@ class HealthSchema(AnswerSchema):
     storage = fields.Dict(
         keys=fields.String(),
         values=fields.Boolean(),
-        metadata={"description": "What the object storage can do, once a worker has tried"},
+        metadata={
+            "description": "Capabilities of the object storage; present once a worker tested them"
+        },
     )
 
 
-class AliveSchema(AnswerSchema):
-    """The process serves requests."""
+class AliveSchema(ResponseSchema):
+    """The process is serving requests."""
 
     status = choice(["alive"])
 
 
-class AboutSchema(AnswerSchema):
-    """What this is."""
+class AboutSchema(ResponseSchema):
+    """About this API."""
 
     message = string()
     version = string()
@@ -176,14 +185,14 @@ class ProblemSchema(Schema):
     status = count(low=400, high=599)
     detail = string()
     instance = string(format="uri-reference")
-    code = string("Stable, for programs")
-    retryable = member(fields.Boolean, "The same call may succeed later")
+    code = string("Stable identifier of the error, for programs")
+    retryable = member(fields.Boolean, "Whether the same call may succeed later")
     requestId = string(null=True)
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
-        metadata={"description": "Member or parameter -> what is wrong"},
+        metadata={"description": "What is wrong, by field or parameter"},
     )
     job = fields.Nested(
-        JobSchema, metadata={"description": "The job, where its state is the reason"}
+        JobSchema, metadata={"description": "The job, if its state is the reason for the error"}
     )

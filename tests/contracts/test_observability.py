@@ -16,7 +16,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from api import metrics as api_metrics
-from api.queue_metrics import QueueMetrics
+from api.metrics import QueueMetrics
 from common.job_store.state_log import StateLog
 from common.job_store.stats import QueueStatistics
 from common.observability import metrics as common_metrics

@@ -45,7 +45,7 @@ def test_the_queue_is_told_by_priority(
     WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).heartbeat()
     StateLog(redis, "history", "h").join()
     found = figures(client.get("/metrics").text)
-    assert found["longhaul_store_up",] == 1
+    assert found["longhaul_job_store_up",] == 1
     assert found["longhaul_jobs_waiting", "high"] == 1
     assert found["longhaul_jobs_waiting", "normal"] == 2
     assert found["longhaul_oldest_wait_seconds", "low"] == 0
@@ -53,7 +53,7 @@ def test_the_queue_is_told_by_priority(
     assert found["longhaul_jobs_ended_total", "completed"] == 1
     assert found["longhaul_worker_slots",] == 4
     assert found["longhaul_worker_slots_busy",] == 1
-    assert found["longhaul_journal_backlog", "history"] >= 1
+    assert found["longhaul_state_log_backlog", "history"] >= 1
 
 
 def test_metrics_are_told_while_the_store_is_away(
@@ -66,7 +66,7 @@ def test_metrics_are_told_while_the_store_is_away(
     answer = client.get("/metrics")
     assert answer.status_code == 200
     found = figures(answer.text)
-    assert found["longhaul_store_up",] == 0
+    assert found["longhaul_job_store_up",] == 0
     assert ("longhaul_jobs_leased",) not in found
 
 
@@ -87,8 +87,8 @@ SEVERAL = """
 import os, sys
 from api import metrics
 metrics.OPEN_STREAMS.labels("named").inc()
-metrics.requested("created")
-metrics.requested("created")
+metrics.count_job_request("created")
+metrics.count_job_request("created")
 if os.environ.get("GONE"):
     sys.exit()
 if os.environ.get("DEAD"):
