@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import random
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, request
 
-from api import telemetry
 from api.auth import authorization
 from api.auth.callers import ANONYMOUS, Caller
 from api.dependencies import deps
-from api.rate_limits import Rate, refuse_excess
+from api.rate_limits import RateLimit, raise_if_exceeded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-_SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
+    from api.cors import CorsHeaders
 
 #: For JSON, which no browser has to render; a page sets its own policy.
 POLICY: Final = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
@@ -27,19 +24,6 @@ PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-EXPOSED_HEADERS: Final = (
-    "ETag",
-    "Idempotent-Replayed",
-    "Location",
-    "Preference-Applied",
-    "RateLimit-Limit",
-    "RateLimit-Remaining",
-    "RateLimit-Reset",
-    "Retry-After",
-    "X-Request-ID",
-)
-
-
 _SAME: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -48,16 +32,16 @@ _SAME: Final = (
 _SAME_LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in (*_SAME, POLICY))
 _SECURE_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 
-#: Where a ``Refusal`` stands in the WSGI environment.
-FAST_PATH_REJECTION: Final = "longhaul.refusal"
+#: The key of a ``FastPathRejection`` in the WSGI environment.
+FAST_PATH_REJECTION: Final = "longhaul.fast_path_rejection"
 
 
 @dataclass(frozen=True)
 class FastPathRejection:
-    """A request was counted and refused ahead of Flask, which has to say so."""
+    """The fast path counted a request and rejected it; Flask has to render the error."""
 
     error: Exception
-    rate: Rate
+    rate: RateLimit
 
 
 def install(app: Flask) -> None:
@@ -67,18 +51,16 @@ def install(app: Flask) -> None:
 
 def _receive() -> None:
     context = deps()
-    g.request_id = request_id(request.headers.get("X-Request-ID", ""))
-    telemetry.name_request(g.request_id)
     g.caller = Caller(ANONYMOUS)
-    refusal: FastPathRejection | None = request.environ.get(FAST_PATH_REJECTION)
-    if refusal is not None:
-        g.rate = refusal.rate
-        raise refusal.error
-    g.rate = context.limiter.any_request(client_address())
+    rejection: FastPathRejection | None = request.environ.get(FAST_PATH_REJECTION)
+    if rejection is not None:
+        g.rate = rejection.rate
+        raise rejection.error
+    g.rate = context.rate_limiter.count_request(client_address())
     if not request.path.startswith("/v1/"):
         return
-    context.limiter.exchange()
-    refuse_excess(g.rate)
+    context.rate_limiter.sync_counts()
+    raise_if_exceeded(g.rate)
     # A preflight carries no credentials, and its answer is the same for everybody.
     if request.method != "OPTIONS":
         authorization.admit()
@@ -86,27 +68,18 @@ def _receive() -> None:
 
 def count_creation() -> None:
     """Count this request against the limits for new jobs. Raises ``RateLimited``."""
-    limiter = deps().limiter
-    creation = limiter.creating(client_address())
-    limiter.count(g.caller.user, creation)
+    limiter = deps().rate_limiter
+    creation = limiter.count_creation(client_address())
+    limiter.count_for_user(g.caller.user, creation)
     g.rate = creation.rate
-    refuse_excess(g.rate)
+    raise_if_exceeded(g.rate)
 
 
 def client_address() -> str:
     return request.remote_addr or "unknown"
 
 
-def request_id(asked: str) -> str:
-    """The caller's own, if it is sane; else a UUID, which need not be hard to guess."""
-    if _SANE_REQUEST_ID.match(asked):
-        return asked
-    # 4 µs less than uuid4(), which asks the kernel.
-    digits = f"{random.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def common_headers(request_id: str, rate: Rate) -> list[tuple[str, str]]:
+def common_headers(request_id: str, rate: RateLimit) -> list[tuple[str, str]]:
     """What every answer carries."""
     return [
         ("X-Request-ID", request_id),
@@ -117,12 +90,13 @@ def common_headers(request_id: str, rate: Rate) -> list[tuple[str, str]]:
     ]
 
 
-def common_lines(environ: WSGIEnvironment, rate: Rate, *, caching: str = "") -> str:
-    """The same as ``_finish`` adds them, for a ``Prepared``; ``caching``: one more line."""
-    asked = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+def common_header_lines(
+    environ: WSGIEnvironment, request_id: str, rate: RateLimit, cors: CorsHeaders, *, caching: str = ""
+) -> str:
+    """Return the same lines that Flask's hooks add; ``caching``: a Cache-Control line, if any."""
     secure = _SECURE_LINE if environ["wsgi.url_scheme"] == "https" else ""
     return (
-        f"X-Request-ID: {asked}\r\nRateLimit-Limit: {rate.limit}\r\n"
+        f"{cors.lines(environ)}X-Request-ID: {request_id}\r\nRateLimit-Limit: {rate.limit}\r\n"
         f"RateLimit-Remaining: {max(0, rate.remaining)}\r\nRateLimit-Reset: {rate.reset}\r\n"
         f"{_SAME_LINES}{caching}{secure}"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jwt
 
@@ -21,9 +23,20 @@ ADMIN_SCOPE: Final = "downloads:admin"
 LONGEST_TOKEN: Final = 8_192
 #: RFC 7518, 3.2: a key as long as the hash that it makes, bytes.
 SHORTEST_SECRET: Final = 32
+#: Seconds for which a verified token is not verified again, though never beyond its expiry. Within
+#: that time a key that the issuer withdrew may still be accepted.
+CACHE_TTL: Final = 30.0
+#: Verified tokens that a process remembers, about 200 bytes each.
+MAX_CACHED_TOKENS: Final = 10_000
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *\Z", re.IGNORECASE)
 _USER = re.compile(USER_PATTERN[:-1] + r"\Z")
+
+
+class _VerifiedToken(NamedTuple):
+    caller: Caller
+    #: Seconds since 1970.
+    valid_until: float
 
 
 class Keys(Protocol):
@@ -50,7 +63,7 @@ class SharedSecret:
 class JwtAuthenticator:
     """Checks signature, algorithm, expiry, audience and issuer; a refusal tells little of why."""
 
-    owned = True
+    jobs_are_private = True
 
     def __init__(
         self, keys: Keys, *, audience: str | None, issuer: str | None, leeway: float
@@ -60,6 +73,9 @@ class JwtAuthenticator:
         self._audience = audience
         self._issuer = issuer
         self._leeway = leeway
+        #: By digest, so that no token stays in memory. Verifying one takes longer than everything
+        #: else that a status poll does.
+        self._verified: dict[bytes, _VerifiedToken] = {}
 
     def identify(self, headers: Headers) -> Caller:
         """Raises ``Unauthorized``; ``BackendUnavailable`` where the keys cannot be had."""
@@ -69,11 +85,25 @@ class JwtAuthenticator:
         found = _BEARER.match(given[0]) if len(given) == 1 else None
         if found is None or len(found[1]) > LONGEST_TOKEN:
             raise Unauthorized("Authorization has to be one bearer token", invalid=True)
-        claims = self._claims(found[1])
+        digest = hashlib.sha256(found[1].encode()).digest()
+        verified = self._verified.get(digest)
+        if verified is None or verified.valid_until <= time.time():
+            verified = self._verify(found[1])
+            if len(self._verified) >= MAX_CACHED_TOKENS:
+                self._verified.clear()
+            self._verified[digest] = verified
+        return verified.caller
+
+    def _verify(self, token: str) -> _VerifiedToken:
+        claims = self._claims(token)
         user = claims["sub"]
         if not _USER.match(user):
             raise Unauthorized("The token's subject cannot be a user's name", invalid=True)
-        return Caller(user, admin=ADMIN_SCOPE in _scopes(claims))
+        caller = Caller(user, admin=ADMIN_SCOPE in _scopes(claims))
+        # `nbf` and `iat` need no second check: what has begun stays begun.
+        return _VerifiedToken(
+            caller, min(int(claims["exp"]) + self._leeway, time.time() + CACHE_TTL)
+        )
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         try:

@@ -1,11 +1,4 @@
-"""The plain request for a download, answered ahead of Flask.
-
-Of the time that accepting a job takes, Flask's routing, request and response objects and the
-schema's machinery were two thirds. A body of the members that programs send, each as it has to be,
-without anything to wait for, is accepted here: by the same limiter, store, presenter and headers,
-byte for byte as the route would (tests/unit/api/fast_path/test_initiate.py). Everything else goes to
-Flask, also to say why it was refused.
-"""
+"""Creates jobs ahead of Flask; see the package's docstring for when and why."""
 
 from __future__ import annotations
 
@@ -20,13 +13,12 @@ from redis.exceptions import RedisError
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.sansio.utils import get_current_url, get_host
 
-from api import job_creation, metrics, parsing, request_hooks
-from api.rate_limits import refuse_excess
-from api.schemas.fields import METADATA_BYTES
+from api import job_creation, metrics, parsing, request_hooks, telemetry
+from api.rate_limits import raise_if_exceeded
+from api.schemas.fields import MAX_METADATA_BYTES
 from api.server.raw_responses import RawResponse
 from common.errors import LonghaulError
 from common.jobs.model import JobSpec, Priority
-from common.observability import tracing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -34,9 +26,9 @@ if TYPE_CHECKING:
     from api.dependencies import Dependencies, FileIdLimits
     from common.job_store.jobs import Accepted
 
-RULES: Final = frozenset({"/v1/download/initiate", "/v1/download/async"})
-#: Bytes: a thousand file ids take twelve thousand.
-LARGEST_BODY: Final = 16_384
+PATHS: Final = frozenset({"/v1/download/initiate", "/v1/download/async"})
+#: Bytes; 1,000 file ids take 12,000.
+MAX_BODY_BYTES: Final = 16_384
 
 _MEMBERS: Final = frozenset({"file_ids", "priority", "metadata"})
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
@@ -48,119 +40,146 @@ class InitiateFastPath:
     """WSGI middleware around Flask's application."""
 
     def __init__(
-        self, application: WSGIApplication, context: Dependencies, *, most_bytes: int
+        self, application: WSGIApplication, dependencies: Dependencies, *, max_body_bytes: int
     ) -> None:
-        """``most_bytes``: of a body; Flask refuses a longer one."""
+        """``max_body_bytes``: Flask rejects longer bodies."""
         self._application = application
-        self._context = context
-        self._most_bytes = min(most_bytes, LARGEST_BODY)
+        self._dependencies = dependencies
+        self._max_body_bytes = min(max_body_bytes, MAX_BODY_BYTES)
 
-    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] in RULES and self._is_plain(environ):
-            answer = self._answer(environ)
-            if answer is not None:
-                return answer.give(environ, start)
-        return self._application(environ, start)
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if environ["PATH_INFO"] in PATHS and self._is_simple(environ):
+            spec = _read_spec(environ, self._dependencies.file_ids)
+            if spec is not None:
+                return self._serve(environ, start_response, spec)
+        return self._application(environ, start_response)
 
-    def _is_plain(self, environ: WSGIEnvironment) -> bool:
-        """Whether nothing in the request's head needs more than to be read."""
+    def _is_simple(self, environ: WSGIEnvironment) -> bool:
+        """Return whether the request's head needs nothing that only Flask does."""
         return (
             environ["REQUEST_METHOD"] == "POST"
             and environ.get("CONTENT_TYPE") == "application/json"
             and not environ.get("QUERY_STRING")
             and "HTTP_PREFER" not in environ
-            and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= self._most_bytes
+            and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= self._max_body_bytes
             and parsing.is_idempotency_key(environ.get("HTTP_IDEMPOTENCY_KEY", "-"))
             and _HOST.match(environ.get("HTTP_HOST", "")) is not None
         )
 
-    def _answer(self, environ: WSGIEnvironment) -> RawResponse | None:
-        began = time.perf_counter()
-        context = self._context
-        spec = _spec(environ, context.file_ids)
-        if spec is None:
-            return None
-        address = environ.get("REMOTE_ADDR") or "unknown"
-        creation = None
+    def _serve(
+        self, environ: WSGIEnvironment, start_response: StartResponse, spec: JobSpec
+    ) -> Iterable[bytes]:
+        started = time.perf_counter()
+        path = environ["PATH_INFO"]
+        request = telemetry.RequestTelemetry(environ, "POST", path)
+        environ[telemetry.ENVIRON_KEY] = request
         try:
-            user = context.authenticator.identify(EnvironHeaders(environ)).user
+            response = self._create(environ, spec, request)
+            if response is None:
+                return self._application(environ, start_response)
+            request.record_response(202, response.status)
+            metrics.observe_request("POST", path, 202, time.perf_counter() - started)
+            return response.to_wsgi(environ, start_response)
+        finally:
+            request.end()
+
+    def _create(
+        self, environ: WSGIEnvironment, spec: JobSpec, request: telemetry.RequestTelemetry
+    ) -> RawResponse | None:
+        """Return the 202 response; None if Flask has to render an error."""
+        dependencies = self._dependencies
+        limiter = dependencies.rate_limiter
+        address = environ.get("REMOTE_ADDR") or "unknown"
+        try:
+            user = dependencies.authenticator.identify(EnvironHeaders(environ)).user
         except LonghaulError:
             return None
-        rate = context.limiter.any_request(address)
+        rate = limiter.count_request(address)
+        creation = None
         try:
-            context.limiter.exchange()
-            refuse_excess(rate)
-            creation = context.limiter.creating(address)
-            accepted = job_creation.accept(
-                context,
+            limiter.sync_counts()
+            raise_if_exceeded(rate)
+            creation = limiter.count_creation(address)
+            accepted = job_creation.create_job(
+                dependencies,
                 creation,
                 user,
                 spec,
                 key=environ.get("HTTP_IDEMPOTENCY_KEY"),
-                traceparent=tracing.sane(environ.get("HTTP_TRACEPARENT")),
+                traceparent=request.traceparent,
             )
         except (LonghaulError, RedisError) as error:
-            # It is counted, and may not be tried twice.
+            # The request is counted, and may have created the job: Flask must not try again.
             environ[request_hooks.FAST_PATH_REJECTION] = request_hooks.FastPathRejection(
                 error, creation.rate if creation else rate
             )
             return None
-        base = context.public_url or _host_url(environ["wsgi.url_scheme"], environ["HTTP_HOST"])
-        lines, body = self._accepted(accepted, base)
-        lines += request_hooks.common_lines(
-            environ, creation.rate, caching="Cache-Control: no-store\r\n"
+        lines, body = self._render(environ, accepted)
+        lines += request_hooks.common_header_lines(
+            environ,
+            request.request_id,
+            creation.rate,
+            dependencies.cors,
+            caching="Cache-Control: no-store\r\n",
         )
-        metrics.observe("POST", environ["PATH_INFO"], 202, time.perf_counter() - began)
         return RawResponse("202 ACCEPTED", lines, body)
 
-    def _accepted(self, accepted: Accepted, base: str) -> tuple[str, bytes]:
-        """The headers of its own, and the body."""
-        described = job_creation.description(
-            self._context,
+    def _render(self, environ: WSGIEnvironment, accepted: Accepted) -> tuple[str, bytes]:
+        """Return the header lines of this response alone, and the body."""
+        base = self._dependencies.public_url or _host_url(
+            environ["wsgi.url_scheme"], environ["HTTP_HOST"]
+        )
+        description = job_creation.accepted_body(
+            self._dependencies,
             accepted.job,
             base,
-            job_creation.message(accepted),
+            job_creation.outcome_message(accepted),
             deduplicated=accepted.outcome == "deduplicated",
         )
-        body = orjson.dumps(described)
+        body = orjson.dumps(description)
         replayed = "Idempotent-Replayed: true\r\n" if accepted.outcome == "replayed" else ""
         lines = (
-            f"{replayed}Location: {described['statusUrl']}\r\n"
-            f"Retry-After: {self._context.poll_after}\r\n"
+            f"{replayed}Location: {description['statusUrl']}\r\n"
+            f"Retry-After: {self._dependencies.retry_after}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         )
         return lines, body
 
 
-def _spec(environ: WSGIEnvironment, rules: FileIdLimits) -> JobSpec | None:
-    """What is asked for; None where the schema has to look at it. The body can be read again."""
+def _read_spec(environ: WSGIEnvironment, limits: FileIdLimits) -> JobSpec | None:
+    """Return what the body requests; None if the schema has to check it.
+
+    The body can be read again afterwards.
+    """
     stream = environ["wsgi.input"]
     body = stream.read()
     stream.seek(0)
     try:
-        return plain_spec(orjson.loads(body), rules)
+        return simple_spec(orjson.loads(body), limits)
     except orjson.JSONDecodeError:
         return None
 
 
-def plain_spec(data: Any, rules: FileIdLimits) -> JobSpec | None:
-    """The same as the schema makes of it, if nothing in it is wrong or unusual."""
+def simple_spec(data: Any, limits: FileIdLimits) -> JobSpec | None:
+    """Return what the schema would return, or None if anything is invalid or unusual."""
     if type(data) is not dict or not data.keys() <= _MEMBERS:
         return None
-    ids = data.get("file_ids")
+    file_ids = data.get("file_ids")
     priority = data.get("priority", "normal")
     metadata = data.get("metadata", {})
     if not (
-        type(ids) is list
-        and 1 <= len(ids) <= rules.most
-        and all(type(each) is int and rules.smallest <= each <= rules.largest for each in ids)
+        type(file_ids) is list
+        and 1 <= len(file_ids) <= limits.max_count
+        and all(type(each) is int and limits.min_id <= each <= limits.max_id for each in file_ids)
         and type(priority) is str
         and priority in _PRIORITIES
         and _is_flat_and_small(metadata)
     ):
         return None
     return JobSpec(
-        file_ids=tuple(dict.fromkeys(ids)), priority=_PRIORITIES[priority], metadata=metadata
+        file_ids=tuple(dict.fromkeys(file_ids)), priority=_PRIORITIES[priority], metadata=metadata
     )
 
 
@@ -171,11 +190,11 @@ def _is_flat_and_small(metadata: Any) -> bool:
         return True
     return (
         all(type(value) in _SCALARS for value in metadata.values())
-        and len(orjson.dumps(metadata)) <= METADATA_BYTES
+        and len(orjson.dumps(metadata)) <= MAX_METADATA_BYTES
     )
 
 
 @lru_cache(maxsize=256)
 def _host_url(scheme: str, host: str) -> str:
-    """As Flask tells it."""
+    """Return the same as Flask's ``request.host_url``, without the slash at its end."""
     return get_current_url(scheme, get_host(scheme, host)).rstrip("/")

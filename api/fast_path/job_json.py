@@ -1,9 +1,9 @@
-"""The JSON of a job that waits or runs, straight from the store's strings.
+"""Renders queued and processing jobs as JSON, directly from the job store's strings.
 
-Nearly every event tells of such a job, and what it tells are numbers and words that the store holds
-as JSON would write them. Making a ``Job`` of them, members of that, and text of those took half of
-what an event costs. What needs more than copying, such as failures and links, is left to
-``common/jobs/presenter.py``; what is said here is the same, byte for byte
+Nearly all live updates are about such a job, and its fields are numbers and words that the job
+store holds the way JSON writes them. Building a ``Job``, a dictionary and JSON from them took half
+of the cost of an update. Jobs that need more than copying (failures, links) are left to
+``common/jobs/presenter.py``; the output is the same, byte for byte
 (tests/unit/api/fast_path/test_job_json.py).
 """
 
@@ -15,16 +15,16 @@ from functools import lru_cache
 from common.jobs.presenter import iso, second
 
 
-def suits(fields: Mapping[str, str]) -> bool:
-    """Whether the job waits or runs, and no attempt has failed."""
+def can_render(fields: Mapping[str, str]) -> bool:
+    """Return whether the job is queued or processing and no attempt has failed."""
     return fields["status"] in ("queued", "processing") and not fields.get("error_code")
 
 
-def members(fields: Mapping[str, str]) -> str:
-    """The job as a JSON object without its closing brace; ``fields`` have to suit."""
+def render_members(fields: Mapping[str, str]) -> str:
+    """Return the job as a JSON object without its closing brace; only if ``can_render``."""
     get = fields.get
     updated = fields["updated_at"]
-    seconds, completion = _rest(get("seconds_remaining"), updated)
+    seconds, completion = _estimate(get("seconds_remaining"), updated)
     return (
         f'{{"jobId":"{fields["id"]}","status":"{fields["status"]}","version":{fields["version"]},'
         f'"progress":{get("progress") or 0},"totalFiles":{fields["total_files"]},'
@@ -42,11 +42,11 @@ def members(fields: Mapping[str, str]) -> str:
     )
 
 
-def _rest(text: str | None, updated: str) -> tuple[str, str]:
-    """The estimate: seconds, and when that will be."""
-    if not text:
+def _estimate(seconds_remaining: str | None, updated: str) -> tuple[str, str]:
+    """Return the remaining seconds and the time of completion, as JSON."""
+    if not seconds_remaining:
         return "null", "null"
-    remaining = float(text)
+    remaining = float(seconds_remaining)
     return str(round(remaining)), f'"{iso(int(updated) + round(remaining * 1000))}"'
 
 

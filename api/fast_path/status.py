@@ -1,10 +1,7 @@
-"""The plain status poll, answered ahead of Flask.
+"""Serves status polls ahead of Flask; see the package's docstring for when and why.
 
-Most requests that this API sees are polls of a job that has not changed, and of the time that one
-takes nine tenths were Flask's routing, request and response objects and a connection of its own to
-the store. The plain form, without query and without anything that needs a decision, is answered
-here: by the same limiter, presenter and headers, byte for byte as the route would
-(tests/unit/api/fast_path/test_status.py). Everything else goes on to Flask.
+Most polls find the job unchanged. The rendered job is kept, and one HMGET of its version, sent
+together with those of all other polls, shows that it is still current.
 """
 
 from __future__ import annotations
@@ -18,11 +15,11 @@ import orjson
 from redis.exceptions import RedisError
 from werkzeug.datastructures import EnvironHeaders
 
-from api import metrics, parsing, request_hooks
-from api.auth.callers import is_user
+from api import metrics, parsing, request_hooks, telemetry
+from api.auth.callers import is_user_id
 from api.routes.jobs import GONE
 from api.server.raw_responses import RawResponse
-from common.errors import LonghaulError
+from common.errors import JobNotFound, LonghaulError
 from common.jobs.model import Job
 
 if TYPE_CHECKING:
@@ -31,125 +28,154 @@ if TYPE_CHECKING:
     from api.dependencies import Dependencies
 
 PREFIX: Final = "/v1/download/status/"
-#: Jobs whose answer is kept until their next version: 2 KB each.
-REMEMBERED: Final = 4_096
-RULE: Final = "/v1/download/status/<job:job_id>"
+ROUTE: Final = "/v1/download/status/<job:job_id>"
+#: Jobs that are kept as they were rendered last, 2 KB each.
+MAX_CACHED_JOBS: Final = 4_096
 
-_TAG: Final = re.compile(r'(?:W/)?"(\d{1,15})"\Z')
-
-
-class Jobs(Protocol):
-    """Reads jobs as they are now; if it refuses, Flask answers."""
-
-    def read(self, job_id: str) -> Mapping[str, str]:
-        """All of a job's fields."""
-
-    def stamp(self, job_id: str) -> list[str]:
-        """Its version and ``updated_at`` alone: after a store's loss of its last second a version
-        may come a second time, with something else in it."""
+_ETAG: Final = re.compile(r'(?:W/)?"(\d{1,15})"\Z')
 
 
-class Known(NamedTuple):
-    """A job as it was last told."""
+class JobReader(Protocol):
+    """Reads jobs from the job store. If it raises, Flask serves the request."""
 
-    stamp: list[str]
+    def read_fields(self, job_id: str) -> Mapping[str, str]:
+        """Return all of a job's fields."""
+
+    def read_version(self, job_id: str) -> list[str]:
+        """Return the job's ``version`` and ``updated_at``.
+
+        The version alone is not enough: a job store that lost its last second of writes assigns the
+        same version again, to another state.
+        """
+
+
+class CachedJob(NamedTuple):
+    """A job as it was rendered last."""
+
+    #: As ``JobReader.read_version`` returned it.
+    version_fields: list[str]
     version: int
     user: str
     status: str
-    #: Headers that come with 304 too, and those that only come with the body.
-    lines: str
-    more_lines: str
+    #: Sent with 304 too.
+    header_lines: str
+    body_header_lines: str
     body: bytes
 
 
 class StatusFastPath:
     """WSGI middleware around Flask's application."""
 
-    def __init__(self, application: WSGIApplication, context: Dependencies, jobs: Jobs) -> None:
+    def __init__(
+        self, application: WSGIApplication, dependencies: Dependencies, jobs: JobReader
+    ) -> None:
         self._application = application
-        self._context = context
+        self._dependencies = dependencies
         self._jobs = jobs
-        self._known: dict[str, Known] = {}
+        self._cache: dict[str, CachedJob] = {}
 
-    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
-        if path.startswith(PREFIX) and is_plain(environ):
-            answer = self._answer(path[len(PREFIX) :], environ)
-            if answer is not None:
-                return answer.give(environ, start)
-        return self._application(environ, start)
+        if path.startswith(PREFIX) and is_simple(environ):
+            try:
+                job_id = parsing.job_id(path[len(PREFIX) :])
+            except JobNotFound:
+                return self._application(environ, start_response)
+            return self._serve(environ, start_response, job_id)
+        return self._application(environ, start_response)
 
-    def _answer(self, job_id: str, environ: WSGIEnvironment) -> RawResponse | None:
+    def _serve(
+        self, environ: WSGIEnvironment, start_response: StartResponse, job_id: str
+    ) -> Iterable[bytes]:
         started = time.perf_counter()
-        limiter = self._context.limiter
+        request = telemetry.RequestTelemetry(environ, "GET", ROUTE)
+        environ[telemetry.ENVIRON_KEY] = request
         try:
-            job = self._job(parsing.job_id(job_id))
+            response = self._response(environ, job_id, request.request_id)
+            if response is None:
+                return self._application(environ, start_response)
+            status = int(response.status[:3])
+            request.record_response(status, response.status)
+            metrics.observe_request("GET", ROUTE, status, time.perf_counter() - started)
+            return response.to_wsgi(environ, start_response)
+        finally:
+            request.end()
+
+    def _response(
+        self, environ: WSGIEnvironment, job_id: str, request_id: str
+    ) -> RawResponse | None:
+        """Return the response; None if Flask has to render an error."""
+        dependencies = self._dependencies
+        limiter = dependencies.rate_limiter
+        try:
+            job = self._current(job_id)
             if not self._is_allowed(job.user, environ):
                 return None
-            rate = limiter.any_request(environ.get("REMOTE_ADDR") or "unknown")
-            limiter.exchange()
+            rate = limiter.count_request(environ.get("REMOTE_ADDR") or "unknown")
+            limiter.sync_counts()
         except (LonghaulError, RedisError):
             return None
         if rate.remaining < 0:
             return None
-        status, lines, body = job.status, job.lines, job.body
-        if status == "200 OK" and _held(environ) == job.version:
+        status, lines, body = job.status, job.header_lines, job.body
+        if status == "200 OK" and _version_held(environ) == job.version:
             status, body = "304 NOT MODIFIED", b""
         else:
-            lines += job.more_lines
-        lines += request_hooks.common_lines(environ, rate)
-        metrics.observe("GET", RULE, int(status[:3]), time.perf_counter() - started)
+            lines += job.body_header_lines
+        lines += request_hooks.common_header_lines(environ, request_id, rate, dependencies.cors)
         return RawResponse(status, lines, body)
 
-    def _is_allowed(self, user: str, environ: WSGIEnvironment) -> bool:
-        authenticator = self._context.authenticator
-        if not authenticator.owned:
+    def _is_allowed(self, owner: str, environ: WSGIEnvironment) -> bool:
+        authenticator = self._dependencies.authenticator
+        if not authenticator.jobs_are_private:
             return True
         caller = authenticator.identify(EnvironHeaders(environ))
-        return caller.admin or caller.user == user
+        return caller.admin or caller.user == owner
 
-    def _job(self, job_id: str) -> Known:
-        """The job as it is."""
-        known = self._known.get(job_id)
-        if known is not None and known.stamp == self._jobs.stamp(job_id):
-            return known
-        job = Job.from_fields(self._jobs.read(job_id))
-        known = self._described(job)
-        # A link is signed anew each time, and told to nobody else.
+    def _current(self, job_id: str) -> CachedJob:
+        """Return the job as it is now."""
+        cached = self._cache.get(job_id)
+        if cached is not None and cached.version_fields == self._jobs.read_version(job_id):
+            return cached
+        job = Job.from_fields(self._jobs.read_fields(job_id))
+        rendered = self._render(job)
+        # A response with a signed link is not kept: each response has a link of its own.
         if job.artifact is None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[job_id] = known
-        return known
+            if len(self._cache) >= MAX_CACHED_JOBS:
+                self._cache.clear()
+            self._cache[job_id] = rendered
+        return rendered
 
-    def _described(self, job: Job) -> Known:
-        body = orjson.dumps(self._context.presenter.present(job))
+    def _render(self, job: Job) -> CachedJob:
+        body = orjson.dumps(self._dependencies.presenter.present(job))
         gone = job.status in GONE
-        waits = not (gone or job.terminal)
-        return Known(
-            stamp=[str(job.version), str(job.updated_at)],
+        retry_after = "" if job.terminal else f"Retry-After: {self._dependencies.retry_after}\r\n"
+        return CachedJob(
+            version_fields=[str(job.version), str(job.updated_at)],
             version=job.version,
             user=job.user,
             status="410 GONE" if gone else "200 OK",
-            lines=f'ETag: "{job.version}"\r\nCache-Control: private, no-cache\r\n'
-            + (f"Retry-After: {self._context.poll_after}\r\n" if waits else ""),
-            more_lines=f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n",
+            header_lines=f'ETag: "{job.version}"\r\nCache-Control: private, no-cache\r\n'
+            + retry_after,
+            body_header_lines=f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n",
             body=body,
         )
 
 
-def is_plain(environ: WSGIEnvironment) -> bool:
-    """Whether nothing in the request needs more than the job itself."""
+def is_simple(environ: WSGIEnvironment) -> bool:
+    """Return whether the response depends on the job alone."""
     return (
         environ["REQUEST_METHOD"] == "GET"
         and not environ.get("QUERY_STRING")
         and "HTTP_UPGRADE" not in environ
-        and is_user(environ.get("HTTP_X_USER_ID", "-"))
-        and ("HTTP_IF_NONE_MATCH" not in environ or _held(environ) is not None)
+        and is_user_id(environ.get("HTTP_X_USER_ID", "-"))
+        and ("HTTP_IF_NONE_MATCH" not in environ or _version_held(environ) is not None)
     )
 
 
-def _held(environ: WSGIEnvironment) -> int | None:
-    """The version that the client has, where it names one only."""
-    found = _TAG.match(environ.get("HTTP_IF_NONE_MATCH", ""))
+def _version_held(environ: WSGIEnvironment) -> int | None:
+    """Return the version that the client already has, if it names exactly one."""
+    found = _ETAG.match(environ.get("HTTP_IF_NONE_MATCH", ""))
     return int(found[1]) if found else None

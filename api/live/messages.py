@@ -79,7 +79,7 @@ class RunningJobMessage(JobMessage):
     __slots__ = ()
 
     def __init__(self, fields: Mapping[str, str], name: str) -> None:
-        """``fields`` have to be fit for ``quick_present.members``."""
+        """``fields`` have to be fit for ``job_json.render_members``."""
         self.name = name
         self.version = int(fields["version"])
         self.terminal = False
@@ -89,12 +89,12 @@ class RunningJobMessage(JobMessage):
         self._made = {}
 
     def _members(self) -> str:
-        return job_json.members(self._fields)
+        return job_json.render_members(self._fields)
 
 
 def heard(fields: Mapping[str, str], name: str | None, present: Present) -> JobMessage:
     """An event of the store's strings; ``name``: if it is not that of the job's state."""
-    if job_json.suits(fields):
+    if job_json.can_render(fields):
         retried = fields["status"] == JobState.QUEUED and fields.get("retry_at")
         return RunningJobMessage(fields, name or ("retrying" if retried else "progress"))
     job = Job.from_fields(fields)

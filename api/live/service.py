@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from hiredis import ReplyError
 
-from api.live.errors import ServerFull, TooManyStreams
+from api.errors import ServerFull, TooManyStreams
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
 from api.live.long_poll import Waiter

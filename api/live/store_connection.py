@@ -75,7 +75,7 @@ class StoreConnection:
             raise JobNotFound
         return job
 
-    def read(self, job_id: str) -> Mapping[str, str]:
+    def read_fields(self, job_id: str) -> Mapping[str, str]:
         """The job's fields as they are now.
 
         Raises ``JobNotFound``, and ``BackendUnavailable`` when the store does not answer in time.
@@ -85,7 +85,7 @@ class StoreConnection:
             raise JobNotFound
         return fields
 
-    def stamp(self, job_id: str) -> list[str]:
+    def read_version(self, job_id: str) -> list[str]:
         """Version and ``updated_at``, Nones where there is no such job. Raises as ``read``."""
         found: list[str] = self._read("HMGET", keys.status(job_id), "version", "updated_at")
         return found

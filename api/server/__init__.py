@@ -1,1 +1,1 @@
-"""The gunicorn worker: gevent, HTTP/1.1 parsing, connections, hijacked connections."""
+"""The web server: a gunicorn worker on gevent that parses HTTP/1.1 and can hijack connections."""

@@ -1,7 +1,7 @@
-"""The gunicorn worker: gevent's greenlets, a fast parser, and connections that may be handed over.
+"""The gunicorn worker: gevent greenlets, a fast HTTP parser, and connections that can be hijacked.
 
-gunicorn's own gevent worker spends 0.13 ms on a request before the application sees it, this one
-0.02 ms; docs/performance.md has the figures. TLS and HTTP/2 end at the proxy in front.
+gunicorn's own gevent worker spends 0.13 ms per request outside of the application, this one
+0.02 ms (docs/performance.md). TLS and HTTP/2 end at the proxy in front.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from api.server.raw_responses import RawResponse
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Seconds for the rest of a request once it has begun to arrive.
+#: Seconds for the rest of a request once its first bytes have arrived.
 REQUEST_TIMEOUT: Final = 20.0
-#: Seconds for a client to take in an answer.
-ANSWER_TIMEOUT: Final = 60.0
-#: Seconds over which live streams are closed at the end.
-DRAIN: Final = 1.5
+#: Seconds that a client may take to read a response.
+RESPONSE_TIMEOUT: Final = 60.0
+#: Seconds over which live streams are closed on shutdown.
+DRAIN_TIME: Final = 1.5
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -40,20 +40,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Called at the end with the seconds it may take.
+        #: Called on shutdown with the seconds that it may take.
         self.drain: Callable[[float], None] = gevent.sleep
         self._connections: set[ClientConnection] = set()
 
     def run(self) -> None:
-        """Serve until told to stop; then let requests finish and close the rest."""
+        """Serve until told to stop; then let requests finish and close idle connections."""
         servers = []
-        deadlines = gevent.get_hub().loop.timer(1.0, 1.0)
-        deadlines.start(self._expire)
+        expiry_timer = gevent.get_hub().loop.timer(1.0, 1.0)
+        expiry_timer.start(self._expire)
         pool = Pool(self.worker_connections)
         for listener in self.sockets:
             listener.setblocking(1)
             server = StreamServer(listener, handle=partial(self._serve, listener), spawn=pool)
-            # Several workers listen on one socket: none should take more than its turn.
+            # Where several workers accept from one socket, each takes one connection at a time.
             server.max_accept = 1 if self.cfg.workers > 1 else 100
             server.start()
             servers.append(server)
@@ -62,10 +62,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
             gevent.sleep(0.2)
         for server in servers:
             server.close()
-        self._stop(pool)
+        self._shut_down(pool)
 
-    def _stop(self, pool: Pool) -> None:
-        draining = gevent.spawn(self.drain, DRAIN)
+    def _shut_down(self, pool: Pool) -> None:
+        draining = gevent.spawn(self.drain, DRAIN_TIME)
         for connection in self._connections:
             if connection.idle:
                 connection.socket.shutdown(socket.SHUT_RD)
@@ -81,107 +81,112 @@ class Worker(GeventWorker):  # type: ignore[misc]
             connection.expire(now)
 
     def _serve(self, listener: Any, client: socket.socket, address: tuple[str, int]) -> None:
-        """One connection, request by request."""
+        """Serve one connection, request by request."""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.settimeout(ANSWER_TIMEOUT)
+        client.settimeout(RESPONSE_TIMEOUT)
         connection = ClientConnection(client, gevent.get_hub().loop)
         self._connections.add(connection)
-        reader = RequestParser(http1.base_environ(address, listener.getsockname()))
+        parser = RequestParser(http1.base_environ(address, listener.getsockname()))
         try:
-            while self._await_request(connection, reader):
-                if not self._answer(connection, reader.ready.popleft()):
+            while self._await_request(connection, parser):
+                if not self._respond(connection, parser.ready.popleft()):
                     return
-        except ProtocolError as refused:
-            client.sendall(http1.refusal(refused.status))
+        except ProtocolError as error:
+            client.sendall(http1.error_response(error.status))
             close_graceful(client)
         except OSError:
             self.log.debug("connection lost")
         finally:
             self._connections.discard(connection)
-            connection.release()
+            connection.stop_watching()
             client.close()
 
-    def _await_request(self, connection: ClientConnection, reader: RequestParser) -> bool:
-        """Read until a whole request is there; False when the client has gone or waits too long."""
-        while not reader.ready:
-            if not reader.begun and not self.alive:
+    def _await_request(self, connection: ClientConnection, parser: RequestParser) -> bool:
+        """Read a whole request; return False when the client is gone or idle for too long."""
+        while not parser.ready:
+            if not parser.in_request and not self.alive:
                 return False
-            connection.idle = not reader.begun
-            data = connection.receive(REQUEST_TIMEOUT if reader.begun else self.cfg.keepalive)
+            connection.idle = not parser.in_request
+            data = connection.receive(REQUEST_TIMEOUT if parser.in_request else self.cfg.keepalive)
             connection.idle = False
             if not data:
                 return False
-            reader.feed(data)
-            if reader.waits:
+            parser.feed(data)
+            if parser.take_expectation():
                 connection.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
 
-    def _answer(self, connection: ClientConnection, request: Request) -> bool:
-        """Run the application; True when the connection may be used again."""
+    def _respond(self, connection: ClientConnection, request: Request) -> bool:
+        """Run the application; return whether the connection can serve another request."""
         client = connection.socket
-        answer = ResponseWriter(client, request, keep=self.alive)
+        writer = ResponseWriter(client, request, keep_alive=self.alive)
         try:
-            body = self.wsgi(request.environ, answer.start)
+            body = self.wsgi(request.environ, writer.start_response)
         except Exception:
-            self.log.exception("the application failed")
-            raise ProtocolError(http1.FAILED) from None
+            self.log.exception("the application raised an exception")
+            raise ProtocolError(http1.INTERNAL_SERVER_ERROR) from None
         if type(body) is RawResponse:
-            answer.send_prepared(body)
-            return answer.keep_alive
+            writer.send_raw(body)
+            return writer.keep_alive
         try:
-            if isinstance(body, Hijack) and answer.may_stream:
-                connection.release()
-                body.take(client, answer.head_of_handover())
+            if isinstance(body, Hijack) and not writer.is_head:
+                connection.stop_watching()
+                body.take_connection(client, writer.head_of_hijack())
                 return False
-            answer.send(body)
-            if request.cut_off:
+            writer.send(body)
+            if request.body_discarded:
                 close_graceful(client)
         finally:
             if hasattr(body, "close"):
                 body.close()
-        return answer.keep_alive
+        return writer.keep_alive
 
 
 class ResponseWriter:
-    """What the application says, on its way to the client."""
+    """Writes the application's response to the client."""
 
-    def __init__(self, client: socket.socket, request: Request, *, keep: bool) -> None:
+    def __init__(self, client: socket.socket, request: Request, *, keep_alive: bool) -> None:
         self._client = client
         self._environ: WSGIEnvironment = request.environ
-        self.keep_alive = keep and request.keep_alive and not request.upgrade
+        self.keep_alive = keep_alive and request.keep_alive and not request.upgrade
         self._status = ""
         self._headers: list[tuple[str, str]] = []
 
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:  # noqa: ARG002
-        """PEP 3333's ``start_response``, without its deprecated ``write``."""
+    def start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Store status and headers (PEP 3333, without its deprecated ``write``)."""
         self._status = status
         self._headers = headers
 
     @property
-    def _is_old(self) -> bool:
-        """Without chunks, and closed unless it says otherwise (RFC 9112, 9.3)."""
-        return bool(self._environ["SERVER_PROTOCOL"] == "HTTP/1.0")
+    def is_head(self) -> bool:
+        return bool(self._environ["REQUEST_METHOD"] == "HEAD")
 
     @property
-    def may_stream(self) -> bool:
-        return bool(self._environ["REQUEST_METHOD"] != "HEAD")
+    def _is_http10(self) -> bool:
+        """Whether the client knows no chunks and closes unless told otherwise (RFC 9112, 9.3)."""
+        return bool(self._environ["SERVER_PROTOCOL"] == "HTTP/1.0")
 
-    def head_of_handover(self) -> bytes:
+    def head_of_hijack(self) -> bytes:
         upgraded = self._status.startswith("101")
-        more = "" if upgraded else "Connection: close\r\n"
-        return http1.head(self._status, self._headers, more)
+        more_lines = "" if upgraded else "Connection: close\r\n"
+        return http1.head(self._status, self._headers, more_lines)
 
-    def send_prepared(self, prepared: RawResponse) -> None:
-        self._send(http1.prepared(prepared, self._connection()))
+    def send_raw(self, response: RawResponse) -> None:
+        self._send(http1.encode_raw(response, self._connection_line()))
 
     def send(self, body: Iterable[bytes]) -> None:
-        """Send head and body, framed by the length where it is known."""
-        bodiless = not self.may_stream or self._status.startswith(http1.BODILESS)
-        if bodiless:
+        """Send head and body: by length where it is known, else in chunks."""
+        has_body = not (self.is_head or self._status.startswith(http1.BODILESS))
+        if not has_body:
             self._send(self._head())
         elif any(name.lower() == "content-length" for name, _ in self._headers):
             self._send(self._head() + b"".join(body))
-        elif self._is_old:
+        elif self._is_http10:
             self.keep_alive = False
             self._client.sendall(self._head())
             for part in body:
@@ -193,15 +198,15 @@ class ResponseWriter:
             self._client.sendall(b"0\r\n\r\n")
 
     def _send(self, data: bytes) -> None:
-        # Mostly one call takes it all; gevent's sendall costs several.
+        # One call usually sends everything; gevent's sendall makes several.
         sent = self._client.send(data)
         if sent < len(data):
             self._client.sendall(data[sent:])
 
-    def _head(self, more: str = "") -> bytes:
-        return http1.head(self._status, self._headers, more + self._connection())
+    def _head(self, more_lines: str = "") -> bytes:
+        return http1.head(self._status, self._headers, more_lines + self._connection_line())
 
-    def _connection(self) -> str:
+    def _connection_line(self) -> str:
         if not self.keep_alive:
             return "Connection: close\r\n"
-        return "Connection: keep-alive\r\n" if self._is_old else ""
+        return "Connection: keep-alive\r\n" if self._is_http10 else ""

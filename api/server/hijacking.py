@@ -1,4 +1,7 @@
-"""An answer whose connection leaves the web server and lives on in the crowd."""
+"""Responses that take the connection away from the web server, as ``http.Hijacker`` does in Go.
+
+A live stream would otherwise occupy a greenlet for as long as it is open.
+"""
 
 from __future__ import annotations
 
@@ -12,59 +15,60 @@ from flask import Response
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Gets the socket and the bytes of the answer's head, which it has to write first.
-Start = Callable[[_socket.socket, bytes], None]
+#: Gets the socket, and the bytes of the response's head, which it has to write first.
+OnHijack = Callable[[_socket.socket, bytes], None]
 
 CHUNK: Final = 65_536
 
 
 class Hijack:
-    """The body of such an answer.
+    """The body of a response that takes the connection.
 
-    Our own worker calls ``take``. Under any other WSGI server the stream runs through a pair of
-    sockets and the server copies it out: right, but with a thread or greenlet of the server each.
+    The project's gunicorn worker calls ``take_connection``. Under any other WSGI server, the stream
+    runs through a pair of sockets and the server copies its bytes to the client: this works, but
+    costs a thread or greenlet per stream.
     """
 
-    def __init__(self, start: Start, abandon: Callable[[], None]) -> None:
-        """``abandon`` is called instead of ``start`` when nobody wants the stream any more."""
-        self._start: Start | None = start
+    def __init__(self, on_hijack: OnHijack, abandon: Callable[[], None] | None = None) -> None:
+        """``abandon`` is called instead of ``on_hijack`` when the client is gone before."""
+        self._on_hijack: OnHijack | None = on_hijack
         self._abandon = abandon
         self._relay: socket.socket | None = None
 
-    def take(self, connection: socket.socket, head: bytes) -> None:
-        """Give away the connection: it is no longer the caller's, who need not close it."""
+    def take_connection(self, connection: socket.socket, head: bytes) -> None:
+        """Take ownership of the connection; the server must not use or close it any more."""
         family, kind, protocol = connection.family, connection.type, connection.proto
-        # The plain C class: a stream must not carry the event loop's part of a patched socket. And
-        # no copy of the file descriptor: closing only the original would leave it in the kernel's
-        # list of what the loop listens to.
-        self._begin(_socket.socket(family, kind, protocol, connection.detach()), head)
+        # The plain C class: a stream needs none of what gevent adds to a socket. And no duplicate
+        # of the file descriptor: if only the original were closed, epoll would keep reporting it.
+        self._hand_over(_socket.socket(family, kind, protocol, connection.detach()), head)
 
     def __iter__(self) -> Iterator[bytes]:
         ours, theirs = socket.socketpair()
         self._relay = ours
         with theirs:
-            self.take(theirs, b"")
+            self.take_connection(theirs, b"")
         while data := ours.recv(CHUNK):
             yield data
 
     def close(self) -> None:
-        """WSGI's end of the answer."""
+        """End the response, as WSGI servers do."""
         if self._relay is not None:
             self._relay.close()
-        if self._start is not None:
-            self._start = None
-            self._abandon()
+        if self._on_hijack is not None:
+            self._on_hijack = None
+            if self._abandon is not None:
+                self._abandon()
 
-    def _begin(self, connection: _socket.socket, head: bytes) -> None:
-        start, self._start = self._start, None
-        if start is not None:
-            start(connection, head)
+    def _hand_over(self, connection: _socket.socket, head: bytes) -> None:
+        on_hijack, self._on_hijack = self._on_hijack, None
+        if on_hijack is not None:
+            on_hijack(connection, head)
 
 
 class HijackResponse(Response):
-    """Flask's response around a ``Handover``, which reaches the WSGI server as it is."""
+    """Flask's response around a ``Hijack``, which reaches the WSGI server unchanged."""
 
-    # Flask sees an empty body, and would promise the client nothing but that.
+    # Flask sees an empty body and would announce a length of zero.
     automatically_set_content_length = False
 
     def __init__(self, body: Hijack, status: int, headers: Mapping[str, str]) -> None:
@@ -72,5 +76,5 @@ class HijackResponse(Response):
         self._body = body
 
     def get_app_iter(self, environ: WSGIEnvironment) -> Hijack:  # noqa: ARG002
-        """The body also where Flask expects none, as after 101."""
+        """Return the body even where Flask sends none, as after status 101."""
         return self._body

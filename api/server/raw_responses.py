@@ -1,6 +1,7 @@
-"""An answer as the text that goes over the wire, for what is answered ahead of Flask.
+"""Responses that are already text in the form that goes over the wire.
 
-A list of headers would only be made into this text again, and that took a tenth of a poll.
+The fast path produces them: a list of headers would only be turned into this text again, which took
+a tenth of a status poll.
 """
 
 from __future__ import annotations
@@ -12,26 +13,28 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: In the WSGI environment of a server that takes a ``Prepared`` as it is.
-TAKEN: Final = "longhaul.takes_prepared"
+#: The key in the WSGI environment by which a server says that it sends a ``RawResponse`` as it is.
+ENVIRON_KEY: Final = "longhaul.raw_responses"
 
 
 class RawResponse(NamedTuple):
-    """A whole answer but for what the server adds: Date and Connection.
+    """A whole response except for the headers that the server adds: Date and Connection.
 
-    Whoever makes one vouches that no value in ``lines`` holds a line end.
+    The code that creates one guarantees that no header value contains a line end.
     """
 
     #: Code and phrase.
     status: str
-    #: Headers in Latin-1, each with CR LF behind it.
-    lines: str
+    #: Latin-1 text, each line with CR LF at its end.
+    header_lines: str
     body: bytes
 
-    def give(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        """The body for WSGI: this itself where the server knows it, else as PEP 3333 has it."""
-        if TAKEN in environ:
+    def to_wsgi(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Return this response itself if the server supports that, else what PEP 3333 requires."""
+        if ENVIRON_KEY in environ:
             return cast("Iterable[bytes]", self)
-        names_and_values = (line.partition(": ") for line in self.lines.split("\r\n")[:-1])
-        start(self.status, [(name, value) for name, _, value in names_and_values])
+        names_and_values = (line.partition(": ") for line in self.header_lines.split("\r\n")[:-1])
+        start_response(self.status, [(name, value) for name, _, value in names_and_values])
         return [self.body]

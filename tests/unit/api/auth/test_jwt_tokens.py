@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from werkzeug.datastructures import Headers
 
+from api.auth import jwt_tokens
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.errors import Unauthorized
 
@@ -174,3 +175,77 @@ def test_two_authorization_headers_are_refused() -> None:
     authenticator = JwtAuthenticator(SharedSecret(SECRET), audience=None, issuer=None, leeway=0)
     with pytest.raises(Unauthorized):
         authenticator.identify(headers)
+
+
+class CountingKeys(FixedKeys):
+    def __init__(self, *keys: dict[str, Any]) -> None:
+        super().__init__(*keys)
+        self.found = 0
+
+    def find(self, key_id: str | None) -> jwt.PyJWK | None:
+        self.found += 1
+        return super().find(key_id)
+
+
+@pytest.fixture
+def counting() -> tuple[JwtAuthenticator, CountingKeys]:
+    keys = CountingKeys(public(EC, "e1"))
+    authenticator = JwtAuthenticator(
+        keys, audience="longhaul", issuer="https://id.example", leeway=0.0
+    )
+    return authenticator, keys
+
+
+def authorization(token: str) -> Headers:
+    return Headers({"Authorization": f"Bearer {token}"})
+
+
+def test_verified_token_is_verified_again_only_after_the_cache_time(
+    counting: tuple[JwtAuthenticator, CountingKeys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticator, keys = counting
+    headers = authorization(signed(claims(exp=time.time() + 3_600), EC, "ES256", kid="e1"))
+    for _ in range(3):
+        assert authenticator.identify(headers).user == "alice"
+    assert keys.found == 1
+    later = time.time() + jwt_tokens.CACHE_TTL + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert authenticator.identify(headers).user == "alice"
+    assert keys.found == 2
+
+
+def test_verified_token_is_rejected_once_it_expires(
+    counting: tuple[JwtAuthenticator, CountingKeys],
+) -> None:
+    authenticator, _ = counting
+    headers = authorization(signed(claims(exp=int(time.time()) + 2), EC, "ES256", kid="e1"))
+    assert authenticator.identify(headers).user == "alice"
+    time.sleep(2.1)
+    with pytest.raises(Unauthorized):
+        authenticator.identify(headers)
+
+
+def test_token_that_was_not_verified_is_never_cached(
+    counting: tuple[JwtAuthenticator, CountingKeys],
+) -> None:
+    authenticator, keys = counting
+    good = signed(claims(), EC, "ES256", kid="e1")
+    assert authenticator.identify(authorization(good)).user == "alice"
+    head, payload, signature = good.split(".")
+    other_payload = encoded({**claims(), "sub": "bob"})
+    for forged in (f"{head}.{other_payload}.{signature}", f"{head}.{payload}.{'A' * 86}"):
+        for _ in range(2):
+            with pytest.raises(Unauthorized):
+                authenticator.identify(authorization(forged))
+    assert keys.found == 5
+
+
+def test_number_of_cached_tokens_is_limited(
+    counting: tuple[JwtAuthenticator, CountingKeys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwt_tokens, "MAX_CACHED_TOKENS", 3)
+    authenticator, _ = counting
+    for number in range(8):
+        token = signed(claims(sub=f"user-{number}"), EC, "ES256", kid="e1")
+        assert authenticator.identify(authorization(token)).user == f"user-{number}"
+        assert len(authenticator._verified) <= 3

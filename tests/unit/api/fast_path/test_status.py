@@ -1,4 +1,4 @@
-"""The quick way of answering a poll says what Flask would say, byte for byte."""
+"""The fast path for status polls responds exactly as Flask does, byte for byte."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from flask import Flask
 from redis import Redis
 from werkzeug.test import Client
@@ -15,14 +16,25 @@ from api.fast_path.status import StatusFastPath
 from common.errors import BackendUnavailable, JobNotFound
 from common.job_store import keys
 from common.job_store.jobs import JobStore
-from common.jobs.model import Failure, Job, JobSpec
-from tests.unit.api.auth.test_authorization import SECRET, bearer
+from common.jobs.model import Failure, Job, JobSpec, Progress
+from tests.unit.api.auth.test_authorization import bearer
 from tests.unit.api.conftest import ARTIFACT
+from tests.unit.api.fast_path.conftest import (
+    CORS_SETTINGS,
+    FAR_FUTURE,
+    JWT,
+    NOW,
+    ORIGIN_HEADERS,
+    REQUEST_ID,
+    TRACEPARENT,
+    Spans,
+    described,
+)
 
-NOW = 1_790_000_000.5
-#: Of tokens: the library that checks them has a clock of its own.
-LATE = 9_000_000_000
 FAILURE = Failure(code="NETWORK_ERROR", message="It broke", retryable=True)
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+
+Response = tuple[str, list[tuple[str, str]], bytes]
 
 
 def queued(jobs: JobStore) -> Job:
@@ -38,8 +50,6 @@ def running(jobs: JobStore) -> Job:
 
 
 def completed(jobs: JobStore) -> Job:
-    from common.jobs.model import Progress
-
     claim = jobs.claim(queued(jobs).id, "w")
     assert claim
     return jobs.complete(claim.lease, ARTIFACT, Progress(processed_files=2))
@@ -56,57 +66,84 @@ def cancelled(jobs: JobStore) -> Job:
 
 
 class Jobs:
-    """What ``LiveUpdates`` reads, by the ordinary client; notes what was asked for."""
+    """Reads what ``LiveUpdates`` reads, by the ordinary client, and records what was read."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self.read_of: list[str] = []
-        self.stamp_of: list[str] = []
+        self.fields_read: list[str] = []
+        self.versions_read: list[str] = []
 
     def read_fields(self, job_id: str) -> dict[str, str]:
-        self.read_of.append(job_id)
+        self.fields_read.append(job_id)
         fields: dict[str, str] = self._redis.hgetall(keys.status(job_id))  # type: ignore[assignment]
         if not fields:
             raise JobNotFound
         return fields
 
     def read_version(self, job_id: str) -> list[str]:
-        self.stamp_of.append(job_id)
+        self.versions_read.append(job_id)
         found: Any = self._redis.hmget(keys.status(job_id), "version", "updated_at")
         return list(found)
 
 
+class BothPaths:
+    """The fast path in front of one application, and Flask alone in another."""
+
+    def __init__(self, make_app: Callable[..., Flask], redis: Redis, settings: Any) -> None:
+        self.jobs = Jobs(redis)
+        #: Paths of the requests that the fast path left to Flask.
+        self.left_to_flask: list[str] = []
+        behind, alone = make_app(**settings), make_app(**settings)
+        for app in (behind, alone):
+            app.extensions[EXTENSION].rate_limiter._clock = lambda: NOW
+
+        def flask(environ: Any, start_response: Any) -> Any:
+            self.left_to_flask.append(environ["PATH_INFO"])
+            return behind.wsgi_app(environ, start_response)
+
+        dependencies = behind.extensions[EXTENSION]
+        self.fast = Client(StatusFastPath(flask, dependencies, self.jobs))
+        self.flask = Client(alone)
+
+    def get(self, path: str, **options: Any) -> tuple[Response, Response]:
+        """Return the responses of the fast path and of Flask."""
+        return send(self.fast, path, **options), send(self.flask, path, **options)
+
+
+def send(client: Client, path: str, headers: Any = None, **options: Any) -> Response:
+    response = client.open(path, headers={**REQUEST_ID, **(headers or {})}, **options)
+    return response.status, list(response.headers), response.data
+
+
+MakeBoth = Callable[..., BothPaths]
+
+
 @pytest.fixture
-def clients(
+def make_both(
     make_app: Callable[..., Flask], redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Client, Client, Jobs]:
-    """The quick way, Flask's own, and what the quick way reads."""
+) -> MakeBoth:
+    """Make both paths with the given settings, at a moment that does not pass."""
     monkeypatch.setattr("time.time", lambda: NOW)
     monkeypatch.setattr("time.time_ns", lambda: int(NOW * 1e9))
-    # Each counts for itself, so that both come to the same count.
-    monkeypatch.setattr("api.rate_limits.Limiter.exchange", lambda _: None)
-    read = Jobs(redis)
-    slow, behind = make_app(), make_app()
-    for app in (slow, behind):
-        monkeypatch.setattr(app.extensions[EXTENSION].limiter, "_clock", lambda: NOW)
-    quick = StatusFastPath(behind.wsgi_app, behind.extensions[EXTENSION], read)
-    return Client(quick), Client(slow), read
+    # Each application counts for itself, so that both count the same.
+    monkeypatch.setattr("api.rate_limits.RateLimiter.sync_counts", lambda _: None)
+    return lambda **settings: BothPaths(make_app, redis, settings)
 
 
-def told(client: Client, path: str, **options: Any) -> tuple[str, list[tuple[str, str]], bytes]:
-    answer = client.get(path, **options)
-    return answer.status, list(answer.headers), answer.data
+@pytest.fixture
+def both(make_both: MakeBoth) -> BothPaths:
+    return make_both()
 
 
-REQUEST_ID = {"X-Request-ID": "the-same"}
+def path_of(job: Job) -> str:
+    return f"/v1/download/status/{job.id}"
 
 
 @pytest.mark.parametrize("state", [queued, running, completed, failed, cancelled])
-def test_quick_answer_is_the_slow_one(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore, state: Callable[[JobStore], Job]
+def test_response_is_the_same_as_flasks(
+    both: BothPaths, jobs: JobStore, state: Callable[[JobStore], Job]
 ) -> None:
-    quick, slow, read = clients
-    path = f"/v1/download/status/{state(jobs).id}"
+    path = path_of(state(jobs))
     for headers in (
         {},
         {"If-None-Match": '"1"'},
@@ -115,160 +152,181 @@ def test_quick_answer_is_the_slow_one(
         {"X-User-Id": "bob", "Accept": "text/html"},
     ):
         for base_url in ("http://localhost", "https://localhost"):
-            options = {"headers": {**REQUEST_ID, **headers}, "base_url": base_url}
-            assert told(quick, path, **options) == told(slow, path, **options)
-    # Once it is known, and no link has to be signed, its version is enough.
-    assert len(read.read_of) == (10 if state is completed else 1)
-    assert len(read.stamp_of) == (0 if state is completed else 9)
+            fast, flask = both.get(path, headers=headers, base_url=base_url)
+            assert fast == flask
+    assert both.left_to_flask == []
+    # After the first poll the version is enough, except where a link has to be signed.
+    assert len(both.jobs.fields_read) == (10 if state is completed else 1)
+    assert len(both.jobs.versions_read) == (0 if state is completed else 9)
 
 
-LEFT_TO_FLASK: list[tuple[str, dict[str, Any]]] = [
+@pytest.mark.parametrize("cors_origins", CORS_SETTINGS)
+def test_cors_headers_are_the_same_for_every_origin(
+    make_both: MakeBoth, jobs: JobStore, cors_origins: str
+) -> None:
+    both = make_both(cors_origins=cors_origins)
+    for path in (path_of(completed(jobs)), path_of(cancelled(jobs)), path_of(running(jobs))):
+        for headers in ORIGIN_HEADERS:
+            for etag in ({}, {"If-None-Match": '"3"'}):
+                fast, flask = both.get(path, headers=headers | etag)
+                assert fast == flask
+    assert both.left_to_flask == []
+    fast, _ = both.get(path, headers={"Origin": "https://app.example"})
+    assert {name for name, _ in fast[1]} > {
+        "Access-Control-Allow-Origin",
+        "Access-Control-Expose-Headers",
+    }
+
+
+@pytest.mark.parametrize("headers", [{}, {"traceparent": TRACEPARENT}])
+def test_span_is_the_same_and_there_is_one_per_request(
+    make_both: MakeBoth, jobs: JobStore, spans: Spans, headers: dict[str, str]
+) -> None:
+    both = make_both(requests_per_minute_ip=5)
+    paths = [path_of(running(jobs)), f"/v1/download/status/{UNKNOWN_ID}"]
+    for path in paths * 4:
+        fast = send(both.fast, path, headers)
+        fast_spans = described(spans.take_server_spans())
+        assert fast == send(both.flask, path, headers)
+        assert fast_spans == described(spans.take_server_spans())
+        assert [span["name"] for span in fast_spans] == ["GET /v1/download/status/<job:job_id>"]
+    assert fast_spans[0]["attributes"]["http.response.status_code"] == 429
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_log_lines_carry_the_ids_of_the_request(
+    both: BothPaths, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    read_fields = both.jobs.read_fields
+
+    def read_and_look(job_id: str) -> dict[str, str]:
+        seen.append(structlog.contextvars.get_contextvars())
+        return read_fields(job_id)
+
+    monkeypatch.setattr(both.jobs, "read_fields", read_and_look)
+    send(both.fast, path_of(queued(jobs)), {"traceparent": TRACEPARENT})
+    assert seen == [{"request_id": "the-same", "trace_id": TRACEPARENT.split("-")[1]}]
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+REQUESTS_FOR_FLASK: list[tuple[str, dict[str, Any]]] = [
     ("?wait=0", {}),
     ("?nonsense", {}),
     ("/files", {}),
-    ("", {"headers": {**REQUEST_ID, "If-None-Match": '"1", "2"'}}),
-    ("", {"headers": {**REQUEST_ID, "If-None-Match": "*"}}),
-    ("", {"headers": {**REQUEST_ID, "X-User-Id": "no\tname"}}),
-    ("", {"method": "HEAD", "headers": REQUEST_ID}),
-    ("", {"method": "POST", "headers": REQUEST_ID}),
+    ("", {"headers": {"If-None-Match": '"1", "2"'}}),
+    ("", {"headers": {"If-None-Match": "*"}}),
+    ("", {"headers": {"X-User-Id": "no\tname"}}),
+    ("", {"method": "HEAD"}),
+    ("", {"method": "POST"}),
+    ("", {"method": "OPTIONS", "headers": {"Origin": "https://app.example"}}),
 ]
 
 
-def test_anything_else_is_left_to_flask(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore
+def test_anything_else_is_left_to_flask(make_both: MakeBoth, jobs: JobStore) -> None:
+    both = make_both(cors_origins="https://app.example")
+    job = queued(jobs)
+    for tail, options in REQUESTS_FOR_FLASK:
+        fast, flask = both.get(path_of(job) + tail, **options)
+        assert fast == flask
+    assert both.jobs.fields_read == both.jobs.versions_read == []
+
+
+def test_job_with_an_owner_is_shown_to_the_same_callers(
+    make_both: MakeBoth, jobs: JobStore
 ) -> None:
-    quick, slow, read = clients
-    job_id = queued(jobs).id
-    for tail, options in LEFT_TO_FLASK:
-        path = f"/v1/download/status/{job_id}{tail}"
-        arguments: dict[str, Any] = {"headers": REQUEST_ID, **options}
-        answers = [client.open(path, **arguments) for client in (quick, slow)]
-        assert answers[0].status == answers[1].status
-        assert list(answers[0].headers) == list(answers[1].headers)
-        assert answers[0].data == answers[1].data
-    assert read.read_of == read.stamp_of == []
-
-
-def test_where_jobs_have_owners_both_tell_them_to_the_same_callers(
-    clients: tuple[Client, Client, Jobs],
-    make_app: Callable[..., Flask],
-    jobs: JobStore,
-    redis: Redis,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    changes = {"auth_mode": "jwt", "jwt_secret": SECRET, "jwt_audience": "longhaul"}
-    slow, behind = make_app(**changes), make_app(**changes)
-    for app in (slow, behind):
-        monkeypatch.setattr(app.extensions[EXTENSION].limiter, "_clock", lambda: NOW)
-    left: list[str] = []
-
-    def flask(environ: Any, start: Any) -> Any:
-        left.append(environ["PATH_INFO"])
-        return behind.wsgi_app(environ, start)
-
-    context = behind.extensions[EXTENSION]
-    quick = Client(StatusFastPath(flask, context, Jobs(redis)))
-    path = f"/v1/download/status/{queued(jobs).id}"
-    for caller, status, asks_flask in (
-        (bearer("alice", exp=LATE), 200, False),
-        (bearer("root", exp=LATE, scope="downloads:admin"), 200, False),
-        (bearer("bob", exp=LATE), 403, True),
+    both = make_both(**JWT, cors_origins="https://app.example")
+    path = path_of(queued(jobs))
+    for headers, status, left_to_flask in (
+        (bearer("alice", exp=FAR_FUTURE), 200, False),
+        (bearer("root", exp=FAR_FUTURE, scope="downloads:admin"), 200, False),
+        (bearer("bob", exp=FAR_FUTURE), 403, True),
         (bearer("alice", exp=1), 401, True),
+        (bearer("alice", exp=FAR_FUTURE, aud="another"), 401, True),
         ({}, 401, True),
         ({"Authorization": "Bearer of.bad.news"}, 401, True),
         ({"X-User-Id": "alice"}, 401, True),
     ):
-        left.clear()
-        answers = [told(each, path, headers=REQUEST_ID | caller) for each in (quick, Client(slow))]
-        assert answers[0] == answers[1]
-        assert answers[0][0].startswith(str(status))
-        assert bool(left) is asks_flask
+        # The second request finds the token verified and the job rendered.
+        for _ in range(2):
+            both.left_to_flask.clear()
+            fast, flask = both.get(path, headers=headers | {"Origin": "https://app.example"})
+            assert fast == flask
+            assert fast[0].startswith(str(status))
+            assert bool(both.left_to_flask) is left_to_flask
 
 
-def test_unknown_job_is_the_same_problem(clients: tuple[Client, Client, Jobs]) -> None:
-    quick, slow, _ = clients
-    for job_id in ("nonsense", "0" * 36, "00000000-0000-4000-8000-000000000000"):
-        path = f"/v1/download/status/{job_id}"
-        assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+def test_unknown_job_is_the_same_problem(both: BothPaths) -> None:
+    for job_id in ("nonsense", "0" * 36, UNKNOWN_ID):
+        fast, flask = both.get(f"/v1/download/status/{job_id}")
+        assert fast == flask
 
 
-def test_upper_case_id_names_the_same_job(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore
-) -> None:
-    quick, slow, _ = clients
-    path = f"/v1/download/status/{queued(jobs).id.upper()}"
-    assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+def test_upper_case_id_names_the_same_job(both: BothPaths, jobs: JobStore) -> None:
+    fast, flask = both.get(f"/v1/download/status/{queued(jobs).id.upper()}")
+    assert fast == flask
+    assert fast[0] == "200 OK"
 
 
-def test_quick_polls_count_against_the_limit_of_all_requests(
+def test_polls_count_against_the_limit_of_all_requests(
     make_app: Callable[..., Flask], redis: Redis, jobs: JobStore
 ) -> None:
     app = make_app(requests_per_minute_ip=3)
     client = Client(StatusFastPath(app.wsgi_app, app.extensions[EXTENSION], Jobs(redis)))
-    path = f"/v1/download/status/{queued(jobs).id}"
-    answers = [client.get(path) for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert [answer.headers["RateLimit-Remaining"] for answer in answers[:3]] == ["2", "1", "0"]
+    path = path_of(queued(jobs))
+    responses = [client.get(path) for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    remaining = [response.headers["RateLimit-Remaining"] for response in responses[:3]]
+    assert remaining == ["2", "1", "0"]
 
 
-def test_store_that_is_away_is_left_to_flask(
-    make_app: Callable[..., Flask],
-    redis: Redis,
-    jobs: JobStore,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("method", ["read_fields", "read_version"])
+def test_flask_responds_when_the_shared_connection_is_unavailable(
+    both: BothPaths, jobs: JobStore, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    def away(job_id: str) -> Any:
+    def unavailable(job_id: str) -> Any:
         raise BackendUnavailable
 
-    app, reading = make_app(), Jobs(redis)
-    client = Client(StatusFastPath(app.wsgi_app, app.extensions[EXTENSION], reading))
-    path = f"/v1/download/status/{queued(jobs).id}"
-    for method in ("read_fields", "read_version"):
-        assert client.get(path).status_code == 200
-        with monkeypatch.context() as patch:
-            patch.setattr(reading, method, away)
-            assert client.get(path).status_code == 200
+    path = path_of(queued(jobs))
+    if method == "read_version":
+        assert send(both.fast, path)[0] == "200 OK"
+    monkeypatch.setattr(both.jobs, method, unavailable)
+    assert both.left_to_flask == []
+    assert send(both.fast, path)[0] == "200 OK"
+    assert both.left_to_flask == [path]
 
 
-def test_change_is_seen_by_the_next_poll(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore
-) -> None:
-    quick, slow, _ = clients
+def test_next_poll_sees_a_change(both: BothPaths, jobs: JobStore) -> None:
     job = queued(jobs)
-    path = f"/v1/download/status/{job.id}"
     for change in (lambda: None, lambda: jobs.claim(job.id, "w"), lambda: jobs.cancel(job.id)):
         change()
         for _ in range(2):
-            assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+            fast, flask = both.get(path_of(job))
+            assert fast == flask
 
 
-def test_version_that_came_twice_is_told_as_it_is(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore, redis: Redis
+def test_version_that_was_assigned_twice_is_read_again(
+    both: BothPaths, jobs: JobStore, redis: Redis
 ) -> None:
-    """A store that lost its last second counts on from where it was."""
-    quick, slow, _ = clients
+    """A job store that lost its last second of writes continues from an older version."""
     job = queued(jobs)
-    path = f"/v1/download/status/{job.id}"
     for progress in ("1", "2"):
         redis.hset(keys.status(job.id), mapping={"progress": progress, "updated_at": progress})
-        assert told(quick, path, headers=REQUEST_ID) == told(slow, path, headers=REQUEST_ID)
+        fast, flask = both.get(path_of(job))
+        assert fast == flask
 
 
-def test_link_is_signed_anew_for_each_poll(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore, storage: Any, monkeypatch: Any
+def test_each_poll_gets_a_link_of_its_own(
+    both: BothPaths, jobs: JobStore, storage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick, _, _ = clients
-    path = f"/v1/download/status/{completed(jobs).id}"
+    path = path_of(completed(jobs))
     links = iter(("https://first", "https://second"))
     monkeypatch.setattr(storage, "presign_get", lambda *_, **__: next(links))
-    seen = [quick.get(path).get_json()["downloadUrl"] for _ in range(2)]
+    seen = [both.fast.get(path).get_json()["downloadUrl"] for _ in range(2)]
     assert seen == ["https://first", "https://second"]
 
 
-def test_each_poll_has_an_id_of_its_own(
-    clients: tuple[Client, Client, Jobs], jobs: JobStore
-) -> None:
-    quick, _, _ = clients
-    path = f"/v1/download/status/{queued(jobs).id}"
-    ids = {quick.get(path).headers["X-Request-ID"] for _ in range(3)}
+def test_each_poll_gets_a_request_id_of_its_own(both: BothPaths, jobs: JobStore) -> None:
+    path = path_of(queued(jobs))
+    ids = {both.fast.get(path).headers["X-Request-ID"] for _ in range(3)}
     assert len(ids) == 3

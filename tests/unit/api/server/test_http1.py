@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests as bytes: what is served, what is refused, and nothing in between."""
+"""HTTP/1.1 requests as bytes: what is parsed and what is rejected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from api.server.http1 import ProtocolError, RequestParser
 
 
 def environs(*pieces: bytes) -> list[dict[str, Any]]:
-    """Feed a connection; the WSGI variables of the requests that are complete."""
-    reader = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    """Feed the pieces of a connection; return the WSGI variables of the complete requests."""
+    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
     for piece in pieces:
-        reader.feed(piece)
-    return [request.environ for request in reader.ready]
+        parser.feed(piece)
+    return [request.environ for request in parser.ready]
 
 
-def test_request_becomes_wsgi_variables() -> None:
+def test_request_is_parsed_into_wsgi_variables() -> None:
     (environ,) = environs(
         b"GET /a%20b/%C3%BC?x=%31&y HTTP/1.1\r\nHost: h\r\n"
         b"X-User-Id: al\r\nAccept: a\r\nAccept: b\r\n\r\n"
@@ -33,7 +33,7 @@ def test_request_becomes_wsgi_variables() -> None:
     assert environ["SERVER_PROTOCOL"] == "HTTP/1.1"
 
 
-def test_body_comes_by_length_or_in_chunks() -> None:
+def test_body_is_read_by_length_or_in_chunks() -> None:
     head = b"POST / HTTP/1.1\r\nHost: h\r\n"
     (plain,) = environs(head + b"Content-Type: text/x\r\nContent-Length: 5\r\n\r\nhe", b"llo")
     (chunked,) = environs(
@@ -45,7 +45,7 @@ def test_body_comes_by_length_or_in_chunks() -> None:
     assert plain["CONTENT_TYPE"] == "text/x"
 
 
-def test_byte_by_byte_is_the_same_as_at_once() -> None:
+def test_bytes_that_arrive_one_by_one_are_parsed_the_same() -> None:
     request = b"POST /x?y=z HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nA-b: c\r\n\r\nabc"
     (whole,) = environs(request)
     (pieces,) = environs(*(bytes([byte]) for byte in request))
@@ -53,7 +53,7 @@ def test_byte_by_byte_is_the_same_as_at_once() -> None:
     assert whole == pieces
 
 
-def test_pipelined_requests_are_told_apart() -> None:
+def test_pipelined_requests_are_parsed_one_after_the_other() -> None:
     one = b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab"
     two = b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
     found = environs(one + two + one)
@@ -61,12 +61,12 @@ def test_pipelined_requests_are_told_apart() -> None:
     assert found[1]["wsgi.input"].read() == b""
 
 
-def test_absolute_target_is_its_path() -> None:
+def test_absolute_target_is_reduced_to_its_path() -> None:
     (environ,) = environs(b"GET http://h/p?q HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/p", "q")
 
 
-def test_header_with_an_underscore_cannot_pass_for_another() -> None:
+def test_header_with_an_underscore_does_not_replace_another() -> None:
     (environ,) = environs(b"GET / HTTP/1.1\r\nHost: h\r\nX_User_Id: eve\r\nX-User-Id: al\r\n\r\n")
     assert environ["HTTP_X_USER_ID"] == "al"
 
@@ -94,10 +94,10 @@ def test_header_with_an_underscore_cannot_pass_for_another() -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-def test_ambiguous_or_malformed_request_is_refused(request_: bytes) -> None:
-    with pytest.raises(ProtocolError) as refusal:
+def test_ambiguous_or_malformed_request_is_rejected(request_: bytes) -> None:
+    with pytest.raises(ProtocolError) as error:
         assert environs(request_) == []
-    assert refusal.value.status == http1.BAD_REQUEST
+    assert error.value.status == http1.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_ambiguous_or_malformed_request_is_refused(request_: bytes) -> None:
         ),
     ],
 )
-def test_nothing_grows_without_bound(pieces: tuple[bytes, ...], status: str) -> None:
-    with pytest.raises(ProtocolError) as refusal:
+def test_too_large_a_head_is_rejected(pieces: tuple[bytes, ...], status: str) -> None:
+    with pytest.raises(ProtocolError) as error:
         environs(*pieces)
-    assert refusal.value.status == status
+    assert error.value.status == status
 
 
 @pytest.mark.parametrize(
@@ -127,27 +127,27 @@ def test_nothing_grows_without_bound(pieces: tuple[bytes, ...], status: str) -> 
         (b"Transfer-Encoding: chunked\r\n\r\n", *[b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 17),
     ],
 )
-def test_of_a_body_that_is_too_long_only_the_length_is_seen(pieces: tuple[bytes, ...]) -> None:
-    reader = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
-    reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\n")
+def test_application_sees_only_the_length_of_too_long_a_body(pieces: tuple[bytes, ...]) -> None:
+    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    parser.feed(b"POST / HTTP/1.1\r\nHost: h\r\n")
     for piece in pieces:
-        if not reader.ready:
-            reader.feed(piece)
-    (request,) = reader.ready
-    assert request.cut_off
+        if not parser.ready:
+            parser.feed(piece)
+    (request,) = parser.ready
+    assert request.body_discarded
     assert not request.keep_alive
     assert int(request.environ["CONTENT_LENGTH"]) > http1.MAX_BODY
     assert request.environ["wsgi.input"].read() == b""
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
-def test_answer_header_with_a_line_end_is_not_sent(value: str) -> None:
+def test_response_header_with_a_line_end_is_not_sent(value: str) -> None:
     with pytest.raises(ValueError, match="line end"):
         http1.head("200 OK", [("X", value)], [])
 
 
-def test_a_refusal_of_what_is_no_request_is_a_whole_problem() -> None:
-    head, _, body = http1.refusal(http1.BAD_REQUEST).partition(b"\r\n\r\n")
+def test_response_to_a_malformed_request_is_a_complete_problem() -> None:
+    head, _, body = http1.error_response(http1.BAD_REQUEST).partition(b"\r\n\r\n")
     problem = orjson.loads(body)
     assert set(problem) == {
         *("type", "title", "status", "detail", "instance", "code", "retryable", "requestId"),

@@ -1,4 +1,4 @@
-"""A prepared answer is the same bytes whoever sends it."""
+"""A raw response is the same bytes whichever server sends it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from api.server import http1
 from api.server.gevent_worker import ResponseWriter
 from api.server.http1 import RequestParser
-from api.server.raw_responses import TAKEN, RawResponse
+from api.server.raw_responses import ENVIRON_KEY, RawResponse
 
-ANSWER = RawResponse("200 OK", 'ETag: "3"\r\nX-Note: a: b\r\nContent-Length: 5\r\n', b"hello")
+RESPONSE = RawResponse("200 OK", 'ETag: "3"\r\nX-Note: a: b\r\nContent-Length: 5\r\n', b"hello")
 
 
 class Client:
-    """A socket that takes three bytes first, then the rest."""
+    """A socket that accepts three bytes first, then the rest."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -26,19 +26,19 @@ class Client:
         self.received += data
 
 
-def sent(request: bytes, *, whole: bool) -> tuple[bytes, bool]:
-    """What the worker sends, and whether it keeps the connection."""
-    reader = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
-    reader.feed(request)
-    client, asked = Client(), reader.ready.popleft()
-    answer = ResponseWriter(client, asked, keep=True)  # type: ignore[arg-type]
-    if whole:
-        assert ANSWER.give(asked.environ, answer.start) is ANSWER
-        answer.send_prepared(ANSWER)
+def sent(data: bytes, *, raw: bool) -> tuple[bytes, bool]:
+    """Return what the worker sends, and whether it keeps the connection."""
+    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    parser.feed(data)
+    client, request = Client(), parser.ready.popleft()
+    writer = ResponseWriter(client, request, keep_alive=True)  # type: ignore[arg-type]
+    if raw:
+        assert RESPONSE.to_wsgi(request.environ, writer.start_response) is RESPONSE
+        writer.send_raw(RESPONSE)
     else:
-        del asked.environ[TAKEN]
-        answer.send(ANSWER.give(asked.environ, answer.start))
-    return client.received, answer.keep_alive
+        del request.environ[ENVIRON_KEY]
+        writer.send(RESPONSE.to_wsgi(request.environ, writer.start_response))
+    return client.received, writer.keep_alive
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def sent(request: bytes, *, whole: bool) -> tuple[bytes, bool]:
         (b"GET / HTTP/1.0\r\n\r\n", b"close", False),
     ],
 )
-def test_our_worker_sends_what_any_other_would(
+def test_worker_sends_what_any_other_server_would(
     request_: bytes, connection: bytes, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 1_790_000_000.0)
-    whole = sent(request_, whole=True)
-    assert whole == sent(request_, whole=False)
-    received, keeps = whole
+    raw = sent(request_, raw=True)
+    assert raw == sent(request_, raw=False)
+    received, keeps = raw
     head, _, body = received.partition(b"\r\n\r\n")
     assert body == b"hello"
     assert (b"Connection: " + connection in head) if connection else (b"Connection" not in head)
