@@ -16,13 +16,9 @@ from common.jobs.model import PRIORITIES
 
 DOWNLOAD_TASK: Final = "longhaul.download"
 QUEUE_PREFIX: Final = "longhaul."
-UPKEEP_TASK: Final = "longhaul.upkeep"
-UPKEEP_QUEUE: Final = QUEUE_PREFIX + "upkeep"
-#: Seconds between two runs of the upkeep.
-UPKEEP_EVERY: Final = 300.0
 
 #: What a worker consumes, in the order in which it polls.
-QUEUES: Final = (UPKEEP_QUEUE, *(QUEUE_PREFIX + priority for priority in PRIORITIES))
+QUEUES: Final = tuple(QUEUE_PREFIX + priority for priority in PRIORITIES)
 
 
 class _Connection(Connection):
@@ -54,14 +50,6 @@ def celery_app(broker: str) -> Celery:
         accept_content=["json"],
         task_default_queue=QUEUE_PREFIX + "normal",
         task_queues=[_queue(name, broker) for name in QUEUES],
-        beat_schedule={
-            "upkeep": {
-                "task": UPKEEP_TASK,
-                "schedule": UPKEEP_EVERY,
-                # A message that no worker took in time is superseded by the next one.
-                "options": {"queue": UPKEEP_QUEUE, "expires": UPKEEP_EVERY / 2},
-            }
-        },
         task_create_missing_queues=False,
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,

@@ -1,7 +1,7 @@
 """``make up``: the whole system until Ctrl-C or SIGTERM.
 
 PORT is where the API listens (8080), WORKERS how many worker processes there are (1), STATE_DIR
-where everything is kept (.state). All other settings go through to API, workers and beat.
+where everything is kept (.state). All other settings go through to API and workers.
 """
 
 from __future__ import annotations

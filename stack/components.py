@@ -78,16 +78,6 @@ def worker(name: str, env: Mapping[str, str], output: Output) -> Component:
     )
 
 
-def beat(state: Path, env: Mapping[str, str], output: Output) -> Component:
-    """Celery's clock. It shows nothing by which one could see more than that it runs."""
-    schedule = str(state / "beat-schedule")
-    command = [str(_PROGRAMS / "celery"), "-q", "-A", "worker.app", "beat", "-s", schedule]
-    return Component(
-        name="beat",
-        start=lambda: Process("beat", command, env=env, cwd=ROOT, output=output),
-    )
-
-
 def _answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:

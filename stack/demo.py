@@ -60,7 +60,7 @@ class Demo:
         self._summary()
 
     def _start(self) -> None:
-        parts = "Valkey, SeaweedFS, the API, a worker and beat"
+        parts = "Valkey, SeaweedFS, the API and a worker"
         with self.console.status(f"starting {parts} …"):
             self.system.start()
         self.console.print(f"[green]✓[/] {parts} run on {self.system.base_url}\n")
@@ -143,7 +143,7 @@ def main() -> int:
 
 
 def _show_logs(console: Console, system: System) -> None:
-    for name in ("s3", "api", "worker-1", "beat"):
+    for name in ("s3", "api", "worker-1"):
         if system.log(name).exists():
             console.rule(f"the end of the log of {name}")
             lines = system.log(name).read_text(errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""The whole system on one machine: services, API, workers and beat, started and stopped as one."""
+"""The whole system on one machine: services, API and workers, started and stopped as one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ComponentDied(RuntimeError):
 
 
 class System:
-    """One running system. Its parts are ``valkey``, ``s3``, ``postgres``, ``api``, ``beat`` …
+    """One running system. Its parts are ``valkey``, ``s3``, ``postgres``, ``api``, ``worker-1`` …
 
     A context manager that starts everything and waits until it works. Two systems never meet:
     every port is a free one, and all that is kept lies below ``state``.
@@ -54,9 +54,9 @@ class System:
         output: IO[str] | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``env``: settings for API, workers and beat, on top of those that connect them.
+        """``env``: settings for API and workers, on top of those that connect them.
 
-        ``output`` gets the prefixed logs of API, workers and beat; without it they go to files, as
+        ``output`` gets the prefixed logs of API and workers; without it they go to files, as
         those of the services always do. ``tell`` is called with what happens, in words.
         """
         self.state = state.resolve()
@@ -69,7 +69,7 @@ class System:
         valkey_port, s3_port, postgres_port = free_port(), free_port(), free_port()
         self.redis_url = f"redis://127.0.0.1:{valkey_port}/0"
         self.s3_endpoint = f"http://127.0.0.1:{s3_port}"
-        #: The environment of API, workers and beat, beside what this process inherits.
+        #: The environment of API and workers, beside what this process inherits.
         self.env = {
             "PORT": str(port or free_port()),
             "REDIS_URL": self.redis_url,
@@ -87,7 +87,6 @@ class System:
         self._add(components.s3(self.state, s3_port, self.log("s3")))
         self._add(components.postgres(self.state, postgres_port, self.log("postgres")))
         self._add(components.api(self.env, self._output_of("api")))
-        self._add(components.beat(self.state, self.env, self._output_of("beat")))
         for _ in range(workers):
             self._add_worker({})
 

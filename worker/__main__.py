@@ -10,7 +10,7 @@ from worker.app import app, settings
 
 def main() -> None:
     # The command line knows Celery's own pools by name, others only by this setting.
-    app.conf.worker_pool = "worker.thread_pool:PromptThreads"
+    app.conf.worker_pool = "worker.thread_pool:NotifyingThreadPool"
     app.worker_main(
         [
             "--quiet",

@@ -18,7 +18,7 @@ report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
 services = connect(settings, timeout=20.0)
 app = services.celery
-WorkerProcess(services).listen()
+WorkerProcess(services).connect_signals()
 
 
 @signals.setup_logging.connect

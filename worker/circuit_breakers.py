@@ -87,8 +87,8 @@ class CircuitBreaker:
         self._client = client
         self._check = check
         self._open_seconds = open_seconds
-        self._failures = f"{keys.breaker(service)}:failures"
-        self._wait = f"{keys.breaker(service)}:wait"
+        self._failures = f"{keys.circuit_breaker(service)}:failures"
+        self._wait = f"{keys.circuit_breaker(service)}:wait"
         self._no_failures_until = 0.0
 
     def allows_attempt(self) -> bool:
@@ -239,14 +239,14 @@ class SourceErrorMarker:
         self._source = source
 
     def describe(
-        self, file_ids: Sequence[int], task_group: TaskGroup, *, known: Mapping[int, SourceFile]
+        self, file_ids: Sequence[int], task_group: TaskGroup, *, cached: Mapping[int, SourceFile]
     ) -> list[FileDescription]:
         with _mark_errors():
-            return self._source.describe(file_ids, task_group, known=known)
+            return self._source.describe(file_ids, task_group, cached=cached)
 
     def read_into(
         self,
-        entry: SourceFile,
+        file: SourceFile,
         view: memoryview,
         *,
         start: int,
@@ -255,17 +255,17 @@ class SourceErrorMarker:
     ) -> None:
         with _mark_errors():
             self._source.read_into(
-                entry, view, start=start, cancellation=cancellation, progress=progress
+                file, view, start=start, cancellation=cancellation, progress=progress
             )
 
     @contextmanager
     def open(
-        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
+        self, file: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         with ExitStack() as stack:
             with _mark_errors():
                 fill = stack.enter_context(
-                    self._source.open(entry, cancellation=cancellation, progress=progress)
+                    self._source.open(file, cancellation=cancellation, progress=progress)
                 )
 
             def marking_fill(view: memoryview) -> int:

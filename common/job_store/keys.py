@@ -1,11 +1,17 @@
 """Every key and channel of the job store.
 
-The keyspace is cut into 16 partitions. A job's partition is the second hex digit of its id, and an
-id is made so that it falls into the partition of the job's user. Hence all keys of a job *and* of
-its user carry one hash tag (``{p07}``), lie in one slot of a cluster, and one script changes all of
-them or none.
+The keyspace is divided into 16 partitions. A job's partition is the second hex digit of its id, and
+a new id is chosen so that the job falls into the partition of its user. So all keys of a job *and*
+of its user carry the same hash tag (``{p07}``) and lie in one slot of a cluster, and one script
+changes all of them or none.
 
-The patterns below are the single definition: the Lua scripts get a function for each of them.
+The patterns below are the only definition: Lua scripts use them as ``key.name(value, …)``.
+
+Keys and hash fields at rest keep their names when the code's words change, because a rename would
+lose jobs that are stored during an upgrade. So some of them use other words than the code:
+``lane`` (the priority that a job is queued with), ``fence`` (fencing token), ``jobs:hinted``
+(wake-ups sent), ``jobs:journal`` (state log), ``job:parts`` (upload log), ``user:line`` (a user's
+queue).
 """
 
 from __future__ import annotations
@@ -18,51 +24,50 @@ PARTITIONS: Final = 16
 
 #: ``{tag}`` is the partition's hash tag, braces included; ``{id}`` a job's id.
 PATTERNS: Final = {
-    # The job's flat fields, see common/jobs/model.py. Kept job_ttl after the job is finished.
+    # Hash: the job's fields, see common/jobs/model.py. Kept job_ttl after the job is finished.
     "status": "job:status:{tag}:{id}",
-    # What was asked for, as JSON; never changes.
+    # The request, as JSON; never changes.
     "spec": "job:spec:{tag}:{id}",
     # Hash: file id -> its report as JSON.
     "files": "job:files:{tag}:{id}",
     # List: one JSON object per ended attempt.
     "attempts": "job:attempts:{tag}:{id}",
-    # List: what of its archive is in the storage already, see worker/archive/composing/upload_log.py.
+    # List: which parts of the archive's upload exist, see worker/archive/composing/upload_log.py.
     "upload_log": "job:parts:{tag}:{id}",
     # Channel: a snapshot for each version.
     "events": "job:events:{tag}:{id}",
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
     "waiting": "jobs:waiting:{tag}:{priority}",  # queued; since when
     "retries": "jobs:retries:{tag}",  # queued, but not before this time
-    "leases": "jobs:leases:{tag}",  # processing; until when the worker is believed
-    "expiring": "jobs:expiring:{tag}",  # completed; until when the archive exists
-    "dead_letters": "jobs:dead:{tag}",  # dead letters; since when
-    "failures": "jobs:failures:{tag}",  # the newest that failed; when
-    "wake_ups_sent": "jobs:hinted:{tag}:{priority}",  # queued, its wake-up message is out; since when
-    # Hash: priority -> when the newest hint that was read from the queue had been sent, milliseconds.
-    "reached": "jobs:reached:{tag}",
-    # Exists while no job of the partition may be begun.
+    "leases": "jobs:leases:{tag}",  # processing; when the lease lapses
+    "expiring": "jobs:expiring:{tag}",  # completed; when the archive expires
+    "dead_letters": "jobs:dead:{tag}",  # since when
+    "failures": "jobs:failures:{tag}",  # the newest failed jobs; when they failed
+    "wake_ups_sent": "jobs:hinted:{tag}:{priority}",  # queued, with a wake-up; when it was sent
+    "upload_logs": "jobs:unfinished:{tag}",  # jobs that have an upload log; since when
+    # Hash: priority -> when the newest wake-up that was read from the queue had been sent, ms.
+    "read_up_to": "jobs:reached:{tag}",
+    # Exists while no job of the partition may start.
     "paused": "jobs:paused:{tag}",
-    # Hash: state -> how many jobs ended in it.
+    # Hash: state -> number of jobs that ended in it.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",
-    # Sorted set of the job ids that have such a list; since when.
-    "upload_logs": "jobs:unfinished:{tag}",
-    # Stream of all changes of state.
+    # Stream of all state changes.
     "state_log": "jobs:journal:{tag}",
-    # Sorted set of the user's jobs that are remembered, by creation.
+    # Sorted set of the user's jobs, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",
-    # Hash of the user's unfinished jobs: digest of the request -> id. A restarted job stands under
-    # its own id, where the same request has made another since.
+    # Hash of the user's unfinished jobs: digest of the request -> job id. A restarted job is stored
+    # under its own id if the same request has created another one since.
     "user_active": "user:active:{tag}:{user}",
-    # How many jobs the user asked for in a minute; kept for two.
+    # Number of jobs that the user requested in a minute; kept for two minutes.
     "user_rate": "user:rate:{tag}:{user}:{minute}",
-    # List of the user's jobs that wait in a priority; only the first one's hint is out.
+    # List of the user's queued jobs of one priority; only the first one has a wake-up.
     "user_queue": "user:line:{tag}:{user}:{priority}",
-    # The answer to an Idempotency-Key: "<digest of the request> <job id>".
+    # The result of an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
     # Webhooks: a hash for each terminal state of a job, the list of its attempts as JSON, and the
-    # sorted set of a job's versions that have one.
+    # sorted set of a job's versions that have a webhook.
     "delivery": "webhook:delivery:{tag}:{id}:{version}",
     "delivery_log": "webhook:log:{tag}:{id}:{version}",
     "deliveries": "webhook:of:{tag}:{id}",
@@ -70,25 +75,33 @@ PATTERNS: Final = {
     "webhooks_due": "webhooks:due:{tag}",
 }
 
-#: Outside of the partitions: the names of workers, and what each says of itself, in one slot.
+#: Set of worker names. Not partitioned; the workers' own keys lie in the same slot.
 WORKERS: Final = "workers"
-#: What the object storage can do, as JSON, as the worker that started last found it.
-STORAGE: Final = "storage:capabilities"
-#: Hash: how many archives and bytes by how they came to be.
+#: What the object storage supports, as JSON, as found by the worker that started last.
+STORAGE_CAPABILITIES: Final = "storage:capabilities"
+#: Hash: counters of archives and bytes by how they were made.
 ARCHIVE_TOTALS: Final = "archive:totals"
+#: The lock of the periodic cleanup, and a key that exists while the last run is recent enough.
+CLEANUP_LOCK: Final = "cleanup:lock"
+CLEANUP_DONE: Final = "cleanup:done"
 
 
-def breaker(name: str) -> str:
-    """Return the prefix of the keys of a service's circuit breaker; all lie in one slot."""
-    return f"breaker:{{{name}}}"
+def circuit_breaker(name: str) -> str:
+    """Return the prefix of the keys of a service's circuit breaker; not partitioned."""
+    return f"breaker:{name}"
 
 
 def worker(name: str) -> str:
     return f"worker:{{{WORKERS}}}:{name}"
 
 
+def build_lock(plan_id: str) -> str:
+    """Return the key of the lock for building an archive; not partitioned, as users share it."""
+    return f"archive:building:{plan_id}"
+
+
 def new_job_id(user: str) -> str:
-    """A random UUID (version 4, 118 random bits) that falls into the user's partition."""
+    """Return a random UUID (version 4, 118 random bits) that lies in the user's partition."""
     digits = secrets.token_hex(16)
     variant = "89ab"[int(digits[16], 16) & 3]
     return (
@@ -114,7 +127,7 @@ def partition_of_job(job_id: str) -> int:
 
 
 def partition_of_key(key: str) -> int:
-    """Of a key that begins with a job's or a partition's own name, not a user's."""
+    """Return the partition of a key of a job or a partition, but not of a user."""
     start = key.index("{p") + 2
     return int(key[start : start + 2])
 
@@ -150,11 +163,6 @@ def upload_log(job_id: str) -> str:
     return _of_job("upload_log", job_id)
 
 
-def building(plan_id: str) -> str:
-    """Who composes this archive at the moment; outside of the partitions, for all users."""
-    return f"archive:building:{plan_id}"
-
-
 def events(job_id: str) -> str:
     return _of_job("events", job_id)
 
@@ -184,7 +192,7 @@ def user_active(user: str) -> str:
 
 
 def of_partition(name: str, tag: str, priority: str = "") -> str:
-    """A key of a whole partition, such as ``waiting`` or ``state_log``."""
+    """Return a key of a whole partition, such as ``waiting`` or ``state_log``."""
     return PATTERNS[name].format(tag=tag, priority=priority)
 
 

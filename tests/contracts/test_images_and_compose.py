@@ -14,7 +14,7 @@ from tests.contracts.deployment import BIN, ROOT, run
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 #: Services that run images of this repository. Third-party images have their own users and paths.
-OUR_SERVICES = ("nginx", "api", "worker", "beat")
+OUR_SERVICES = ("nginx", "api", "worker")
 
 
 def _pins(lock: str) -> dict[str, str]:
@@ -107,7 +107,7 @@ def test_only_public_services_publish_ports() -> None:
 
 
 def _configured_variables() -> Iterator[str]:
-    for name in ("api", "worker", "beat"):
+    for name in ("api", "worker"):
         yield from COMPOSE["services"][name]["environment"]
     yield from (
         literal.split("=")[0]

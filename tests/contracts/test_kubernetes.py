@@ -56,7 +56,7 @@ def test_keda_reads_members_that_the_api_returns(resources: list[dict[str, Any]]
 def test_pods_run_without_root_capabilities_or_a_writable_root_file_system(
     deployments: dict[str, dict[str, Any]],
 ) -> None:
-    assert set(deployments) == {"nginx", "api", "worker", "beat"}
+    assert set(deployments) == {"nginx", "api", "worker"}
     for deployment in deployments.values():
         pod = deployment["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True

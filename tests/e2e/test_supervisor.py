@@ -102,7 +102,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(start: Start) -> None:
     supervisor = start()
     supervisor.expect("everything is ready")
     family = supervisor.family()
-    # Valkey, SeaweedFS, gunicorn and its worker, beat, two workers, the guard.
+    # Valkey, SeaweedFS, PostgreSQL, gunicorn and its worker, two workers, the guard.
     assert len(family) >= 8
     supervisor.popen.kill()
     wait_until(lambda: _gone(family), "the end of all parts", 10)

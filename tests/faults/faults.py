@@ -44,16 +44,8 @@ def kill_api(arena: Arena, _: random.Random) -> None:
     arena.restart("api")
 
 
-def kill_beat(arena: Arena, _: random.Random) -> None:
-    arena.restart("beat")
-
-
 def stop_and_continue_api(arena: Arena, rng: random.Random) -> None:
     _stop_and_continue(arena, "api", rng.uniform(0.5, 6))
-
-
-def stop_and_continue_beat(arena: Arena, rng: random.Random) -> None:
-    _stop_and_continue(arena, "beat", rng.uniform(0.5, 6))
 
 
 def kill_valkey(arena: Arena, rng: random.Random) -> None:
@@ -137,8 +129,6 @@ PROCESSES: Final[tuple[Inject, ...]] = (
     jump_clock,
     kill_api,
     stop_and_continue_api,
-    kill_beat,
-    stop_and_continue_beat,
     kill_valkey,
     stop_and_continue_valkey,
     kill_s3,

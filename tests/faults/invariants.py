@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import httpx
 from redis.exceptions import RedisError
 
-from common.celery_app import UPKEEP_QUEUE, UPKEEP_TASK, celery_app
 from common.job_store import keys
 from common.job_store.state_log import StateLog, StateLogEntry
 from common.jobs.model import PRIORITIES, Job
@@ -211,8 +210,8 @@ class FileChecksums:
         verdict.left_behind += [f"upload {name}" for name in self._uploads()]
 
     def _uploads(self) -> list[str]:
-        """Multipart uploads in the storage; what finds those of the dead is sent for meanwhile."""
-        celery_app(self._arena.system.redis_url).send_task(UPKEEP_TASK, queue=UPKEEP_QUEUE)
+        """Return the multipart uploads in the storage; the next round of a worker cleans up."""
+        self._arena.redis.delete(keys.CLEANUP_DONE)
         s3 = s3_client(self._arena.system.s3_endpoint)
         uploads = s3.list_multipart_uploads(Bucket="archives").get("Uploads", [])
         return [upload["Key"] for upload in uploads]

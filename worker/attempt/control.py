@@ -1,4 +1,4 @@
-"""What a running attempt tells the outside, and how the outside tells it to stop."""
+"""Carries progress out of a running attempt, and the request to stop into it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Final, Protocol
 from common.errors import DownloadTimeout, LonghaulError
 from common.jobs.model import FileReport, Progress
 
-#: Seconds of transfer before a rate says anything.
-_SETTLING: Final = 2.0
+#: Seconds of transfer before the remaining time is estimated.
+_MIN_SAMPLE: Final = 2.0
 #: Weight of the newest interval in the moving average of the rate.
-_NEWEST: Final = 0.3
+_NEWEST_WEIGHT: Final = 0.3
 
 
 class Control(Protocol):
-    """What the archive engine needs of the attempt that it works for; thread safe."""
+    """The archive engine's view of the attempt that it works for. Thread safe."""
 
     def check(self) -> None:
-        """Raise ``Interrupted`` or ``DownloadTimeout`` when the work must stop; call it often."""
+        """Raise ``Interrupted`` or ``DownloadTimeout`` if the work must stop. Call it often."""
 
     def expect(self, *, files: int, bytes: int | None) -> None:
-        """The totals, once they are known; ``bytes`` of source content."""
+        """Set the totals once they are known; ``bytes`` counts source content."""
 
     def advance(self, bytes: int) -> None:
-        """So many more bytes of source content are done."""
+        """Add ``bytes`` of source content to the progress."""
 
     def file_done(
         self,
@@ -37,11 +37,11 @@ class Control(Protocol):
         name: str | None,
         error_code: str | None = None,
     ) -> None:
-        """A file is ``done``, ``missing`` or ``failed``."""
+        """Report that a file is ``done``, ``missing`` or ``failed``."""
 
 
 class AttemptControl:
-    """The ``Control`` of one attempt, read by the heartbeat from another thread."""
+    """The ``Control`` of one attempt; the heartbeat thread reads it."""
 
     def __init__(self, *, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
         """``deadline``: seconds that the attempt may take."""
@@ -49,26 +49,26 @@ class AttemptControl:
         self._started = clock()
         self._deadline = self._started + deadline
         self._lock = threading.Lock()
-        self._stop: LonghaulError | None = None
+        self._stop_reason: LonghaulError | None = None
         self._files: int | None = None
         self._total: int | None = None
         self._done_bytes = 0
         self._percent = 0
         self._rate: float | None = None
-        self._sampled = (self._started, 0)
+        self._last_sample = (self._started, 0)
         self._reports: dict[int, FileReport] = {}
         self._unsent: set[int] = set()
 
     def check(self) -> None:
-        if self._stop is not None:
-            raise self._stop
+        if self._stop_reason is not None:
+            raise self._stop_reason
         if self._clock() > self._deadline:
             raise DownloadTimeout
 
-    def stop(self, why: LonghaulError) -> None:
-        """Make the next ``check`` raise ``why``; the first reason stands."""
+    def stop(self, reason: LonghaulError) -> None:
+        """Make the next ``check`` raise ``reason``, unless there is an earlier one."""
         with self._lock:
-            self._stop = self._stop or why
+            self._stop_reason = self._stop_reason or reason
 
     def expect(self, *, files: int, bytes: int | None) -> None:
         with self._lock:
@@ -95,49 +95,50 @@ class AttemptControl:
             self._unsent.add(file_id)
 
     def progress(self) -> tuple[Progress, int]:
-        """Where the attempt stands, and its percentage: below 100 until it is accepted as done."""
+        """Return the progress and its percentage, which stays below 100 until the job completes."""
         with self._lock:
             self._sample()
             if self._total:
-                share = self._done_bytes / self._total
+                fraction = self._done_bytes / self._total
             else:
-                share = len(self._reports) / self._files if self._files else 0.0
-            self._percent = max(self._percent, min(99, int(share * 100)))
+                fraction = len(self._reports) / self._files if self._files else 0.0
+            self._percent = max(self._percent, min(99, int(fraction * 100)))
             progress = Progress(
                 processed_files=len(self._reports),
                 total_bytes=self._total,
                 processed_bytes=self._done_bytes,
-                seconds_remaining=self._remaining(),
+                seconds_remaining=self._seconds_remaining(),
             )
             return progress, self._percent
 
     def take_reports(self) -> list[FileReport]:
-        """The files done since the last call."""
+        """Return the reports since the last call."""
         with self._lock:
             reports = [self._reports[file_id] for file_id in self._unsent]
             self._unsent.clear()
             return reports
 
     def all_reports(self) -> list[FileReport]:
-        """Every file done, for the last word on the attempt."""
+        """Return every report, for the end of the attempt."""
         with self._lock:
             return list(self._reports.values())
 
-    def give_back(self, reports: list[FileReport]) -> None:
-        """Reports that could not be stored: they are taken again next time."""
+    def restore_reports(self, reports: list[FileReport]) -> None:
+        """Return reports that could not be stored with the next ``take_reports``."""
         with self._lock:
             self._unsent.update(report.file_id for report in reports)
 
     def _sample(self) -> None:
-        then, before = self._sampled
-        elapsed = self._clock() - then
+        sampled_at, sampled_bytes = self._last_sample
+        elapsed = self._clock() - sampled_at
         if elapsed < 0.5:
             return
-        newest = (self._done_bytes - before) / elapsed
-        self._rate = newest if self._rate is None else self._rate + _NEWEST * (newest - self._rate)
-        self._sampled = (then + elapsed, self._done_bytes)
+        newest = (self._done_bytes - sampled_bytes) / elapsed
+        change = 0.0 if self._rate is None else newest - self._rate
+        self._rate = newest if self._rate is None else self._rate + _NEWEST_WEIGHT * change
+        self._last_sample = (sampled_at + elapsed, self._done_bytes)
 
-    def _remaining(self) -> float | None:
-        if not self._rate or self._total is None or self._clock() - self._started < _SETTLING:
+    def _seconds_remaining(self) -> float | None:
+        if not self._rate or self._total is None or self._clock() - self._started < _MIN_SAMPLE:
             return None
         return max(0.0, (self._total - self._done_bytes) / self._rate)

@@ -1,4 +1,4 @@
-"""One timer for all attempts of the process: progress, lease and cancel check in one round trip."""
+"""One thread for all attempts: it sends progress, extends leases and learns of cancellations."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from worker.attempt.control import AttemptControl
 
 #: Seconds between two progress events of one job.
-REPORT_EVERY: Final = 1.0
+PROGRESS_INTERVAL: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(kw_only=True)
-class _Run:
+class _Attempt:
     lease: Lease
     control: AttemptControl
     reported: dict[str, object] = field(default_factory=dict)
@@ -35,84 +35,86 @@ class _Run:
 
 
 class HeartbeatThread:
-    """Beats for every attempt of this process until the process ends."""
+    """Sends the heartbeats of all attempts of this process until the process ends."""
 
-    def __init__(self, jobs: JobStore, *, interval: float, alive: Callable[[], None]) -> None:
-        """``interval``: seconds between beats; a cancelled job stops within about one of them.
+    def __init__(
+        self, jobs: JobStore, *, interval: float, on_heartbeat: Callable[[], None]
+    ) -> None:
+        """``interval``: seconds between heartbeats; a cancelled job stops within about one.
 
-        ``alive`` is called with each beat, to show that the whole process lives.
+        ``on_heartbeat`` is called every time, to register that the whole process is alive.
         """
         self._jobs = jobs
-        self._alive = alive
+        self._on_heartbeat = on_heartbeat
         self._interval = interval
-        self._runs: dict[str, _Run] = {}
+        self._attempts: dict[str, _Attempt] = {}
         self._lock = threading.Lock()
         self._draining = False
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
 
     def start(self) -> None:
-        threading.Thread(target=self._beat_for_ever, name="heart", daemon=True).start()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        self._ended.set()
+        self._stopped.set()
 
-    def running(self) -> tuple[str, ...]:
-        """Ids of the jobs at work."""
+    def running_jobs(self) -> tuple[str, ...]:
+        """Return the ids of the jobs that this process works on."""
         with self._lock:
-            return tuple(self._runs)
+            return tuple(self._attempts)
 
     @contextmanager
-    def beating(self, lease: Lease, control: AttemptControl) -> Iterator[None]:
-        """Keep the lease alive and pass on stops, for as long as the block runs."""
+    def keep_lease(self, lease: Lease, control: AttemptControl) -> Iterator[None]:
+        """Extend the lease and stop ``control`` when it has to, while the block runs."""
         with self._lock:
-            self._runs[lease.job_id] = _Run(lease=lease, control=control)
+            self._attempts[lease.job_id] = _Attempt(lease=lease, control=control)
             if self._draining:
                 control.stop(Draining())
         try:
             yield
         finally:
             with self._lock:
-                self._runs.pop(lease.job_id, None)
+                self._attempts.pop(lease.job_id, None)
 
     def drain(self) -> None:
-        """Tell every attempt to stop so that its job can be handed back."""
+        """Stop every attempt so that its job returns to the queue."""
         with self._lock:
             self._draining = True
-            runs = list(self._runs.values())
-        for run in runs:
-            run.control.stop(Draining())
+            attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.control.stop(Draining())
 
-    def _beat_for_ever(self) -> None:
-        # The first one at once: of a worker that was never seen alive nobody sees that it died.
+    def _run(self) -> None:
+        # The first one is sent immediately: nobody notices the death of an unregistered worker.
         while True:
             with self._lock:
-                runs = list(self._runs.values())
+                attempts = list(self._attempts.values())
             try:
-                self._alive()
-                for run in runs:
-                    self._beat(run)
+                self._on_heartbeat()
+                for attempt in attempts:
+                    self._send(attempt)
             except RedisError as error:
-                # Leases may lapse meanwhile; the fence then refuses what these attempts write.
+                # If a lease expires meanwhile, the fencing token protects the job from the attempt.
                 log.warning("heartbeat failed", error=str(error))
-            if self._ended.wait(self._interval):
+            if self._stopped.wait(self._interval):
                 return
 
-    def _beat(self, run: _Run) -> None:
+    def _send(self, attempt: _Attempt) -> None:
         fields: dict[str, object] = {}
-        if time.monotonic() - run.reported_at >= REPORT_EVERY:
-            progress, percent = run.control.progress()
+        if time.monotonic() - attempt.reported_at >= PROGRESS_INTERVAL:
+            progress, percent = attempt.control.progress()
             fields = progress_fields(progress, percent=percent)
-        if fields == run.reported:
+        if fields == attempt.reported:
             fields = {}
-        reports = run.control.take_reports()
+        reports = attempt.control.take_reports()
         try:
-            answer = self._jobs.heartbeat(run.lease, fields, reports)
+            result = self._jobs.heartbeat(attempt.lease, fields, reports)
         except RedisError:
-            run.control.give_back(reports)
+            attempt.control.restore_reports(reports)
             raise
         if fields:
-            run.reported, run.reported_at = fields, time.monotonic()
-        if answer == "CANCEL":
-            run.control.stop(CancelRequested())
-        elif answer == "GONE":
-            run.control.stop(LeaseLost())
+            attempt.reported, attempt.reported_at = fields, time.monotonic()
+        if result == "CANCEL":
+            attempt.control.stop(CancelRequested())
+        elif result == "GONE":
+            attempt.control.stop(LeaseLost())

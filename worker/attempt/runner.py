@@ -1,4 +1,4 @@
-"""One attempt at one job, from the wake-up to its last word: the whole story on one screen."""
+"""Runs one attempt at one job, from the wake-up to the report of how it ended."""
 
 from __future__ import annotations
 
@@ -21,43 +21,47 @@ from common.errors import (
 )
 from common.jobs.model import Artifact, Failure
 from worker.attempt.control import AttemptControl, Control
-from worker.attempt.telemetry import watched
+from worker.attempt.telemetry import observe_attempt
 
 if TYPE_CHECKING:
     from common.job_store.jobs import Claim, JobStore
     from common.jobs.model import Job, WakeUp
     from worker.attempt.heartbeat import HeartbeatThread
 
-#: How long a finished attempt keeps trying to tell the store, seconds.
-LAST_WORD_TIMEOUT: Final = 600.0
-#: Pause after a wake-up that may not be followed now, seconds.
-SLOW_NO: Final = 1.0
+#: Seconds for which a finished attempt retries to report its result to the job store.
+REPORT_TIMEOUT: Final = 600.0
+#: Seconds between two of these retries.
+REPORT_INTERVAL: Final = 0.5
+#: Seconds to wait after a wake-up whose job may not start now.
+REJECTION_PAUSE: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 Build = Callable[["Claim", Control], Artifact]
+#: Reports how an attempt ended; returns the job, or None if another worker has it now.
+Report = Callable[[], "Job | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """Exponential, with jitter of a quarter up or down so that retries do not come in waves."""
+    """Exponential backoff with a jitter of 25 %, so that retries do not come in waves."""
 
     base: float = 1.0
-    longest: float = 60.0
+    max_delay: float = 60.0
 
     def delay(self, attempt: int) -> float:
-        """Seconds to wait after the failure of ``attempt`` (1, 2, …)."""
-        exact = min(self.longest, self.base * 2.0 ** (attempt - 1))
+        """Return the seconds to wait after the failure of ``attempt`` (1, 2, …)."""
+        exact = min(self.max_delay, self.base * 2.0 ** (attempt - 1))
         return exact * random.uniform(0.75, 1.25)  # noqa: S311
 
 
 class Runner:
-    """Runs attempts; any number of threads may call ``run_download`` at once."""
+    """Runs attempts. Thread safe."""
 
     def __init__(
         self,
         jobs: JobStore,
-        heart: HeartbeatThread,
+        heartbeat: HeartbeatThread,
         build: Build,
         *,
         name: str,
@@ -65,13 +69,13 @@ class Runner:
         backoff: Backoff,
         allows_attempt: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``build`` makes the archive, ``name`` is this worker's, ``deadline`` is in seconds.
+        """``name``: this worker's; ``deadline``: seconds that one attempt may take.
 
-        While ``allows_attempt`` returns False, jobs stay in the queue; the sweeper sends their
+        While ``allows_attempt`` returns False, jobs stay in the queue, and the sweeper sends their
         wake-ups again.
         """
         self._jobs = jobs
-        self._heart = heart
+        self._heartbeat = heartbeat
         self._build = build
         self._name = name
         self._deadline = deadline
@@ -79,49 +83,49 @@ class Runner:
         self._allows_attempt = allows_attempt
 
     def run_download(self, wake_up: WakeUp) -> None:
-        """Take the job if it waits to be run, do it, and report how it ended."""
+        """Claim the job if it is queued, build its archive, and report how that ended."""
         if not self._allows_attempt():
-            # A slow no: the other wake-ups stay in the broker, where the sweeper sees them wait.
-            time.sleep(SLOW_NO)
+            # The pause keeps the other wake-ups in the broker, where the sweeper sees them wait.
+            time.sleep(REJECTION_PAUSE)
             return
         claim = self._jobs.claim(wake_up.job_id, self._name, wake_up)
         if claim is None:
             return
-        with watched(claim.job) as done:
+        with observe_attempt(claim.job) as attempt_ended:
             control = AttemptControl(deadline=self._deadline)
             log.info("attempt started", files=len(claim.spec.file_ids))
-            with self._heart.beating(claim.lease, control):
-                last_word = self._attempt(claim, control)
-                done(self._tell(last_word))
+            with self._heartbeat.keep_lease(claim.lease, control):
+                report = self._attempt(claim, control)
+                attempt_ended(self._retry_report(report))
 
-    def _attempt(self, claim: Claim, control: AttemptControl) -> Callable[[], Job | None]:
-        """Do the work; the answer tells the store how it ended."""
+    def _attempt(self, claim: Claim, control: AttemptControl) -> Report:
+        """Build the archive and return the report of how that ended."""
         lease = claim.lease
         try:
             artifact = self._build(claim, control)
-        except (CancelRequested, LeaseLost) as stop:
-            log.info("attempt stopped", why=stop.code, reason=stop.message)
+        except (CancelRequested, LeaseLost) as reason:
+            log.info("attempt stopped", code=reason.code, reason=reason.message)
             return lambda: None
         except Draining:
             return lambda: self._jobs.hand_back(lease)
-        except DependencyUnavailable as away:
-            log.warning("attempt postponed", reason=away.message)
-            delay = away.retry_after or 0.0
+        except DependencyUnavailable as error:
+            log.warning("attempt postponed", reason=error.message)
+            delay = error.retry_after or 0.0
             return lambda: self._jobs.hand_back(lease, delay)
         except DownloadError as error:
-            return self._failed(claim, control, error)
-        except RedisError as away:
-            log.warning("attempt stopped, the job store is away", reason=str(away))
+            return self._failure_report(claim, control, error)
+        except RedisError as error:
+            log.warning("attempt stopped, job store unavailable", error=str(error))
             return lambda: self._jobs.hand_back(lease)
         except Exception:
-            log.exception("attempt broke")
-            return self._failed(claim, control, ProcessingError())
+            log.exception("attempt raised an unexpected error")
+            return self._failure_report(claim, control, ProcessingError())
         progress, _ = control.progress()
         return lambda: self._jobs.complete(lease, artifact, progress, control.all_reports())
 
-    def _failed(
+    def _failure_report(
         self, claim: Claim, control: AttemptControl, error: DownloadError
-    ) -> Callable[[], Job | None]:
+    ) -> Report:
         failure = Failure(code=error.code, message=error.message, retryable=error.retryable)
         log.warning("attempt failed", code=error.code, reason=error.message)
         if error.retryable and claim.job.retries_remaining > 0:
@@ -129,23 +133,20 @@ class Runner:
             return lambda: self._jobs.retry_later(claim.lease, failure, delay)
         return lambda: self._jobs.fail(claim.lease, failure, control.all_reports())
 
-    def _tell(self, last_word: Callable[[], Job | None]) -> Job | None:
-        """Say it until the store has heard it: the work is done and must not be done again.
-
-        The job as it then is; None when it is not this worker's any more.
-        """
-        give_up = time.monotonic() + LAST_WORD_TIMEOUT
+    def _retry_report(self, report: Report) -> Job | None:
+        """Call ``report`` until the job store accepts it, so that finished work is not repeated."""
+        give_up_at = time.monotonic() + REPORT_TIMEOUT
         while True:
             try:
-                job = last_word()
-            except LeaseLost as lost:
-                log.warning("attempt was superseded", reason=lost.message)
+                job = report()
+            except LeaseLost as error:
+                log.warning("attempt superseded", reason=error.message)
                 return None
-            except RedisError:
-                if time.monotonic() > give_up:
+            except RedisError as error:
+                if time.monotonic() > give_up_at:
                     raise
-                log.warning("the job store is away, the result waits")
-                time.sleep(0.5)
+                log.warning("result not reported yet, job store unavailable", error=str(error))
+                time.sleep(REPORT_INTERVAL)
             else:
                 if job is not None:
                     log.info("attempt ended", status=job.status, version=job.version)

@@ -1,4 +1,4 @@
-"""What can be seen of an attempt: its ids in every line of the log, its spans, its figures."""
+"""Makes an attempt observable: its ids in every log line, its spans, its metrics."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def watched(job: Job) -> Iterator[Callable[[Job | None], None]]:
-    """Around an attempt at a job just claimed; yields what is to be told how it left the job."""
-    began = time.monotonic()
+def observe_attempt(job: Job) -> Iterator[Callable[[Job | None], None]]:
+    """Observe an attempt at a job that was just claimed.
+
+    Yield a function to call with the job as the attempt left it, or None if it was interrupted.
+    """
+    started = time.monotonic()
     ids: dict[str, object] = {"job_id": job.id, "attempt": job.attempt}
     if job.traceparent:
         ids["trace_id"] = tracing.trace_id(job.traceparent)
-    metrics.attempt_began(job)
+    metrics.attempt_started(job)
     if job.attempt == 1:
         with tracing.span("queue", parent=job.traceparent, start=job.created_at):
-            pass  # Over since the claim: it only has a beginning to tell.
-    about = {"longhaul.job_id": job.id, "longhaul.attempt": job.attempt}
+            pass  # It started when the job was created, and the claim ended it.
+    attributes = {"longhaul.job_id": job.id, "longhaul.attempt": job.attempt}
     with (
         structlog.contextvars.bound_contextvars(**ids),
-        tracing.span("attempt", kind="consumer", parent=job.traceparent, attributes=about) as span,
+        tracing.span(
+            "attempt", kind="consumer", parent=job.traceparent, attributes=attributes
+        ) as span,
     ):
 
-        def done(ended: Job | None) -> None:
-            outcome = metrics.attempt_ended(ended, time.monotonic() - began)
+        def attempt_ended(result: Job | None) -> None:
+            outcome = metrics.attempt_ended(result, time.monotonic() - started)
             span.set("longhaul.outcome", outcome)
-            if ended is not None and ended.failure is not None:
-                span.fail(ended.failure.code)
+            if result is not None and result.failure is not None:
+                span.fail(result.failure.code)
 
-        yield done
+        yield attempt_ended

@@ -1,43 +1,63 @@
-"""Putting away what dead attempts left behind; beat sends for it every few minutes.
+"""Removes what dead attempts left in the object storage and in the job store.
 
-An attempt that streams its archive writes below ``jobs/<job id>/<fencing token>/``, so the job
-tells whether an upload or object there is still somebody's. Composed archives have a journal and
-are tidied by ``ArchiveBuilder.clear_leftovers``, but for uploads that nobody knows of
-(worker/maintenance/abandoned_uploads.py). What belongs to no known job may be another installation's: it is left to the
-bucket's lifecycle rule.
+``ArchiveBuilder.remove_uploads_of_ended_jobs`` removes what an upload log lists. The cleanup finds
+the rest:
+
+- An attempt that streams its archive writes below ``jobs/<job id>/<fencing token>/``, so the job
+  shows whether an upload or an object there is still needed. Keys of unknown jobs may belong to
+  another installation: the bucket's lifecycle rule deletes them.
+- The response to CreateMultipartUpload may get lost. The upload then exists, no upload log has its
+  id, and the next attempt creates another. An upload of a composed archive is not needed when
+  nobody builds that archive, or will resume building it.
+- Dead letters and consumers of the state log that are too old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from redis.exceptions import RedisError
 
+from common.errors import DownloadError
 from common.job_store import state_log
+from common.job_store.build_lock import RedisBuildLock
+from common.job_store.checkpoints import Checkpoints
 from common.jobs.transitions import JobState
-from worker.maintenance.abandoned_uploads import abort_forgotten
+from worker.archive.composing.upload_log import UploadLog
+from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from common.job_store.cleanup_lock import CleanupLock
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.queries import JobQueries
     from common.jobs.model import Job
     from common.object_storage import ObjectStorage
+    from worker.archive_builder import ArchiveBuilder
 
-PREFIX: Final = "jobs/"
-#: Objects in one look at the bucket, and looks in one run.
-PAGE: Final = 1_000
-PAGES: Final = 100
+STREAMED_PREFIX: Final = "jobs/"
+#: Objects in one ListObjectsV2 response, and responses read in one run.
+PAGE_SIZE: Final = 1_000
+MAX_PAGES: Final = 100
+
+#: Seconds between two attempts to prepare the storage, and between two rounds of the thread.
+_RETRY_INTERVAL: Final = 1.0
+_INTERVAL: Final = 60.0
+#: The first cleanup starts at most so many seconds after the worker.
+_MAX_START_DELAY: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupResult:
-    """How much a run put away."""
+    """How many of each kind a run removed."""
 
     uploads: int
     archives: int
@@ -46,84 +66,110 @@ class CleanupResult:
 
 
 class Cleanup:
-    """Idempotent, and safe to run anywhere at any time, twice at once too."""
+    """One run of the cleanup. Idempotent, and safe to run anywhere at any time."""
 
     def __init__(
         self,
         client: Redis,
         queries: JobQueries,
         dead_letters: DeadLetters,
-        store: ObjectStorage,
+        storage: ObjectStorage,
         *,
         bucket: str,
         job_ttl: float,
     ) -> None:
-        """``job_ttl``: seconds for which a finished job is remembered, dead letters included."""
+        """``job_ttl``: seconds for which finished jobs are kept, dead letters included."""
         self._client = client
+        self._checkpoints = Checkpoints(client)
         self._queries = queries
         self._dead_letters = dead_letters
-        self._store = store
+        self._storage = storage
         self._bucket = bucket
         self._job_ttl = job_ttl
 
-    def run(self) -> CleanupResult:
-        """Everything once. Raises ``RedisError`` and ``DownloadError`` when a service is away."""
-        tidied = CleanupResult(
-            uploads=self._abort_uploads()
-            + abort_forgotten(self._client, self._store, self._bucket),
-            archives=self._delete_archives(),
-            dead_letters=self._dead_letters.delete_old(self._job_ttl),
-            consumers=state_log.forget_consumers(self._client),
-        )
-        if any(vars(tidied).values()):
-            log.info("put away", **vars(tidied))
-        return tidied
+    def run(self, renew_lock: Callable[[], object] = lambda: None) -> CleanupResult:
+        """Remove everything that is not needed.
 
-    def _abort_uploads(self) -> int:
+        ``renew_lock`` is called between calls that may take long. Raise ``RedisError`` or
+        ``DownloadError`` when a service is unavailable.
+        """
+        uploads = self._abort_streamed_uploads(renew_lock) + self._abort_unlogged(renew_lock)
+        result = CleanupResult(
+            uploads=uploads,
+            archives=self._delete_archives(renew_lock),
+            dead_letters=self._dead_letters.delete_old(self._job_ttl),
+            consumers=state_log.delete_idle_consumers(self._client),
+        )
+        removed = asdict(result)
+        if any(removed.values()):
+            log.info("cleanup finished", **removed)
+        return result
+
+    def _abort_streamed_uploads(self, renew_lock: Callable[[], object]) -> int:
         found = {
             (upload.key, upload.upload_id)
-            for upload in self._store.list_multipart_uploads(self._bucket, PREFIX)
+            for upload in self._storage.list_multipart_uploads(self._bucket, STREAMED_PREFIX)
         }
         orphans = set(self._orphans(key for key, _ in found))
         aborted = [(key, upload_id) for key, upload_id in found if key in orphans]
         for key, upload_id in aborted:
-            self._store.abort_multipart_upload(self._bucket, key, upload_id)
+            renew_lock()
+            self._storage.abort_multipart_upload(self._bucket, key, upload_id)
         return len(aborted)
 
-    def _delete_archives(self) -> int:
+    def _abort_unlogged(self, renew_lock: Callable[[], object]) -> int:
+        """Abort uploads of composed archives that no upload log knows; return how many."""
+        found = self._storage.list_multipart_uploads(self._bucket, COMPOSED_PREFIX)
+        # Read only now: the upload log of a build exists before its uploads do.
+        logged = {
+            UploadLog.load(self._checkpoints.for_job(job_id)).plan_id
+            for job_id in self._checkpoints.job_ids()
+        }
+        aborted = 0
+        for upload in found:
+            renew_lock()
+            plan_id = upload.key.removeprefix(COMPOSED_PREFIX).split("/")[0]
+            build_lock = RedisBuildLock(self._client, plan_id, "cleanup")
+            if plan_id not in logged and build_lock.acquire():
+                self._storage.abort_multipart_upload(self._bucket, upload.key, upload.upload_id)
+                build_lock.release()
+                aborted += 1
+        return aborted
+
+    def _delete_archives(self, renew_lock: Callable[[], object]) -> int:
         deleted = 0
         for keys in self._pages():
             orphans = list(self._orphans(keys))
             for key in orphans:
-                self._store.delete_object(self._bucket, key)
+                renew_lock()
+                self._storage.delete_object(self._bucket, key)
             deleted += len(orphans)
+            renew_lock()
         return deleted
 
     def _pages(self) -> Iterator[list[str]]:
         after = ""
-        for _ in range(PAGES):
-            page = self._store.list_objects_v2(
-                self._bucket, prefix=PREFIX, start_after=after, limit=PAGE
+        for _ in range(MAX_PAGES):
+            page = self._storage.list_objects_v2(
+                self._bucket, prefix=STREAMED_PREFIX, start_after=after, limit=PAGE_SIZE
             )
             yield [entry.key for entry in page]
-            if len(page) < PAGE:
+            if len(page) < PAGE_SIZE:
                 return
             after = page[-1].key
 
     def _orphans(self, keys: Iterable[str]) -> Iterator[str]:
-        places = {key: place for key in keys if (place := _place(key)) is not None}
-        jobs = self._jobs({job_id for job_id, _ in places.values()})
-        for key, (job_id, token) in places.items():
+        attempts = {key: attempt for key in keys if (attempt := _attempt_of(key)) is not None}
+        ids = sorted({job_id for job_id, _ in attempts.values()})
+        jobs = {job.id: job for job in self._queries.get_many(ids)}
+        for key, (job_id, token) in attempts.items():
             if job_id in jobs and not _is_needed(jobs[job_id], key, token):
                 yield key
 
-    def _jobs(self, ids: set[str]) -> Mapping[str, Job]:
-        return {job.id: job for job in self._queries.get_many(sorted(ids))}
 
-
-def _place(key: str) -> tuple[str, int] | None:
-    """The job and the fencing token that a key tells of."""
-    match key.removeprefix(PREFIX).split("/"):
+def _attempt_of(key: str) -> tuple[str, int] | None:
+    """Return the job id and the fencing token that a key contains."""
+    match key.removeprefix(STREAMED_PREFIX).split("/"):
         case [job_id, token, _] if token.isdecimal():
             return job_id, int(token)
     return None
@@ -133,3 +179,54 @@ def _is_needed(job: Job, key: str, token: int) -> bool:
     if job.status is JobState.PROCESSING:
         return job.fencing_token == token
     return job.status is JobState.COMPLETED and job.artifact is not None and job.artifact.key == key
+
+
+class CleanupThread:
+    """Prepares the storage when the worker starts, then cleans up until it stops.
+
+    Each worker removes the uploads of ended jobs; the rest is left to the worker that gets the
+    cleanup lock.
+    """
+
+    def __init__(self, archives: ArchiveBuilder, cleanup: Cleanup, lock: CleanupLock) -> None:
+        self._archives = archives
+        self._cleanup = cleanup
+        self._lock = lock
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cleanup", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        pause, is_first_round = 0.0, True
+        while not self._stopped.wait(pause):
+            if not self._remove_uploads():
+                pause = _RETRY_INTERVAL
+            elif is_first_round:
+                # Many workers may start together: do not list the bucket from all at once.
+                pause, is_first_round = random.uniform(0, _MAX_START_DELAY), False  # noqa: S311
+            else:
+                self._run_cleanup()
+                pause = _INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
+
+    def _remove_uploads(self) -> bool:
+        """Return whether the storage was prepared and the uploads of ended jobs removed."""
+        try:
+            self._archives.prepare()
+            jobs = self._archives.remove_uploads_of_ended_jobs()
+        except (DownloadError, RedisError) as error:
+            log.warning("storage not ready", reason=str(error))
+            return False
+        if jobs:
+            log.info("uploads of ended jobs removed", jobs=jobs)
+        return True
+
+    def _run_cleanup(self) -> None:
+        try:
+            self._lock.run_if_due(self._cleanup.run)
+        except (DownloadError, RedisError) as error:
+            log.warning("cleanup failed, it is tried again later", reason=str(error))

@@ -2,7 +2,7 @@
 
 Entries are read, written in one transaction, then acknowledged. Whatever dies in between, they are
 read again, and the tables take each (job id, version) once. While PostgreSQL is away nothing more
-is read; the state log holds what comes (``common.job_store.state_log.BOUND``).
+is read; the state log holds what comes (``common.job_store.state_log.MAX_ENTRIES``).
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ BATCH: Final = 50
 BLOCK: Final = 1_000
 #: Milliseconds after which another process's unfinished entries are taken over.
 ABANDONED: Final = 60_000
-#: Milliseconds after which the name of a reader that ended is forgotten.
-GONE: Final = 3_600_000
 #: Seconds between looks for abandoned entries, and for jobs older than the retention.
 TAKE_OVER_EVERY: Final = 30.0
 FORGET_EVERY: Final = 3_600.0
@@ -140,7 +138,6 @@ class Recorder:
     def _next_entries(self) -> list[StateLogEntry]:
         if time.monotonic() >= self._take_over_at:
             self._take_over_at = time.monotonic() + TAKE_OVER_EVERY
-            self._state_log.forget_gone(idle=GONE)
             if abandoned := self._state_log.take_over(idle=ABANDONED, count=BATCH):
                 return abandoned
         return self._state_log.read(count=BATCH, block=BLOCK)

@@ -74,7 +74,7 @@ class SweepThread:
         reclaim = not self._store_was_away()
         dead = self._workers.dead() if reclaim else []
         swept = self._sweeper.sweep(self._dispatcher.waiting, dead=dead, reclaim=reclaim)
-        metrics.swept(swept)
+        metrics.sweep_finished(swept)
         if swept.recovered or swept.failed or swept.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(swept))
         self._trim_journal()

@@ -231,7 +231,7 @@ def test_errors_of_the_source_open_the_breaker_of_the_source_only(
     source = SourceErrorMarker(_FailingSource())  # type: ignore[arg-type]
     for job_id in "abc":
         with pytest.raises(SourceRateLimited) as failed:
-            source.describe((1,), None, known={})  # type: ignore[arg-type]
+            source.describe((1,), None, cached={})  # type: ignore[arg-type]
         with pytest.raises(DependencyUnavailable if job_id == "c" else SourceRateLimited):
             run(breakers, failed.value, job_id)
     assert service.checked == 0

@@ -11,4 +11,4 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.archive.composing.copying.WIDTH", WIDTH)
     monkeypatch.setattr("worker.archive.composing.writing.WIDTH", WIDTH)
     monkeypatch.setattr("worker.archive.composing.writing.MEMORY", 1000)
-    monkeypatch.setattr("common.sources.s3.HEADS", WIDTH)
+    monkeypatch.setattr("common.sources.s3.MAX_CONCURRENT_HEADS", WIDTH)

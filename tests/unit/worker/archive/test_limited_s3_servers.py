@@ -17,10 +17,9 @@ from common.job_store.storage_capabilities import StorageCapabilities
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, a_request, contents
 from tests.support.fake_s3 import FakeS3
-from worker.archive import build
-from worker.archive.build import Engine
+from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import GIB, MIB, Geometry
-from worker.archive.storage_probe import Capabilities, probe
+from worker.archive.storage_probe import Capabilities, probe_storage
 from worker.archive_builder import ArchiveBuilder
 
 ALL = {
@@ -31,9 +30,9 @@ ALL = {
     "whole_checksum": True,
     "mixed_parts": True,
 }
-SMALL = Geometry(least=100, write=150, copy=400)
+SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
 #: The same for a store that wants equal parts.
-EQUAL = Geometry(least=100, write=150, copy=400, equal=True)
+EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_the_probe_finds_out_what_a_store_lacks(
     rules: dict[str, bool], lacking: tuple[str, ...], can_compose: bool
 ) -> None:
     store = FakeS3(least=5 * MIB, **rules)
-    found = probe(cast("Any", store), "archives")
+    found = probe_storage(cast("Any", store), "archives")
     assert found == Capabilities(**{**ALL, **dict.fromkeys(lacking, False)})
     assert found.can_compose is can_compose
     assert store.objects == {}
@@ -75,9 +74,9 @@ def built(store: FakeS3, count: int, *, geometry: Geometry, can_copy: bool) -> d
     artifact = build(
         a_request(list(range(count))),
         source=S3Source(store, bucket="files", key_template="{file_id}"),
-        store=store,
+        storage=store,
         control=RecordingControl(),
-        engine=Engine(geometry=geometry, can_copy=can_copy),
+        options=BuildOptions(geometry=geometry, can_copy=can_copy),
     )
     assert store.open_uploads == {}
     return contents(store.objects["archives", artifact.key].data)
@@ -91,7 +90,7 @@ def test_a_store_that_wants_equal_parts_gets_them(sizes: list[int]) -> None:
 
 def test_a_rebuild_for_a_store_with_equal_parts_reads_the_previous_archive() -> None:
     store, files = catalogue([40] * 30, equal_parts=True)
-    wide = replace(EQUAL, write=900)
+    wide = replace(EQUAL, write_size=900)
     built(store, 30, geometry=wide, can_copy=False)
     store.place("files", "29", b"new", metadata={"filename": "29.bin"})
     store.revive()
@@ -117,7 +116,7 @@ def test_a_store_that_tells_no_checksum_of_a_copy_has_each_range_read_once() -> 
 
 def test_too_many_large_files_are_written_and_more_than_that_are_streamed() -> None:
     store, files = catalogue([500] * 30)
-    few = Geometry(least=100, write=150, copy=400, max_parts=20)
+    few = Geometry(min_part_size=100, write_size=150, copy_size=400, max_parts=20)
     assert built(store, 30, geometry=few, can_copy=True) == files
     assert "upload_part_copy" not in store.calls
 

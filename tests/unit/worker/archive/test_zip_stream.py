@@ -17,8 +17,7 @@ from common.jobs.model import OnMissing
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, a_request, contents
 from tests.support.fake_s3 import FakeS3
-from worker.archive import build
-from worker.archive.build import Engine
+from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
 
 PART = 500
@@ -26,10 +25,10 @@ PART = 500
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def part_size(number: int, *, equal: bool) -> int:
-        return PART if equal or number < 4 else 2 * PART
+    def part_size(number: int, *, equal_parts: bool) -> int:
+        return PART if equal_parts or number < 4 else 2 * PART
 
-    monkeypatch.setattr("worker.archive.zip_stream.part_size", part_size)
+    monkeypatch.setattr("worker.archive.streaming.part_size", part_size)
 
 
 class Unsized(S3Source):
@@ -64,9 +63,9 @@ def run(store: FakeS3, ids: list[int], control: Any = None, **request: Any) -> d
     artifact = build(
         a_request(ids, **request),
         source=Unsized(store, bucket="files", key_template="{file_id}"),
-        store=store,
+        storage=store,
         control=control or RecordingControl(),
-        engine=Engine(geometry=Geometry(equal=store.equal_parts)),
+        options=BuildOptions(geometry=Geometry(equal_parts=store.equal_parts)),
     )
     assert store.open_uploads == {}
     data = store.objects["archives", artifact.key].data
@@ -110,7 +109,7 @@ def test_progress_is_told_as_the_bytes_arrive() -> None:
     build(
         a_request([1]),
         source=Trickling(store, bucket="files", key_template="{file_id}"),
-        store=store,
+        storage=store,
         control=Watching(),
     )
     assert steps == [10] * 19 + [5]
@@ -119,7 +118,7 @@ def test_progress_is_told_as_the_bytes_arrive() -> None:
 def test_a_row_of_files_that_needs_too_many_parts_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.archive.zip_stream.MAX_PARTS", 3)
+    monkeypatch.setattr("worker.archive.streaming.MAX_PARTS", 3)
     store = world({1: b"x" * 1900})
     with pytest.raises(FileTooLarge):
         run(store, [1])
@@ -153,8 +152,8 @@ def test_the_same_files_are_composed_where_sizes_are_known() -> None:
     build(
         a_request([1, 2]),
         source=S3Source(store, bucket="files", key_template="{file_id}"),
-        store=store,
+        storage=store,
         control=RecordingControl(),
-        engine=Engine(geometry=Geometry(least=PART, write=600, copy=2000)),
+        options=BuildOptions(geometry=Geometry(min_part_size=PART, write_size=600, copy_size=2000)),
     )
     assert "upload_part_copy" in store.calls

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.zip_tools import TOOLS, need, run
-from worker.archive.planning.layout import Geometry, Item, Piece
+from worker.archive.planning.layout import Geometry, Item, SpanKind
 from worker.archive.planning.plan import make_plan
 from worker.archive.zip_format.crc32 import combine, crc32
 from worker.archive.zip_format.names import safe_name, unique_names
@@ -53,10 +53,10 @@ def write(path: Path, files: list[tuple[str, bytes | int]]) -> None:
                 archive.seek(at)
                 at += span.length
                 content = files[span.item][1]
-                if span.piece is Piece.HEADER:
+                if span.kind is SpanKind.HEADER:
                     archive.write(plan.header(span.item, crcs[span.item]))
-                elif span.piece is Piece.TAIL:
-                    archive.write(plan.tail(crcs)[span.start : span.start + span.length])
+                elif span.kind is SpanKind.DIRECTORY:
+                    archive.write(plan.directory(crcs)[span.start : span.start + span.length])
                 elif isinstance(content, bytes):
                     archive.write(content[span.start : span.start + span.length])
     assert path.stat().st_size == plan.size
@@ -120,7 +120,7 @@ def test_the_times_are_those_of_the_files() -> None:
     buffer = io.BytesIO()
     item = Item(raw_name=b"a", size=0, time=1_767_323_045, copyable=False)
     plan = make_plan([item], Geometry())
-    buffer.write(plan.header(0, 0) + plan.tail([0]))
+    buffer.write(plan.header(0, 0) + plan.directory([0]))
     with zipfile.ZipFile(buffer) as opened:
         assert opened.infolist()[0].date_time == (2026, 1, 2, 3, 4, 4)
         assert opened.infolist()[0].extra == b"UT\x05\x00\x01" + (1_767_323_045).to_bytes(

@@ -10,7 +10,7 @@ from worker.attempt.heartbeat import HeartbeatThread
 
 def test_a_worker_shows_that_it_lives_as_soon_as_it_starts(jobs: JobStore) -> None:
     shown = threading.Event()
-    heart = HeartbeatThread(jobs, interval=3600, alive=shown.set)
-    heart.start()
+    heartbeat = HeartbeatThread(jobs, interval=3600, on_heartbeat=shown.set)
+    heartbeat.start()
     assert shown.wait(5)
-    heart.stop()
+    heartbeat.stop()

@@ -30,8 +30,8 @@ def test_a_job_store_that_is_away_for_a_moment_costs_no_attempt(
     def build(*_: Any) -> Any:
         raise RedisConnectionError("reset by peer")
 
-    heart = HeartbeatThread(jobs, interval=60, alive=lambda: None)
-    runner = Runner(jobs, heart, build, name="worker", deadline=60, backoff=Backoff())
+    heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
+    runner = Runner(jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff())
     runner.run_download(wake_up)
     job = queries.get(wake_up.job_id)
     assert (job.status, job.attempt) == (JobState.QUEUED, 0)

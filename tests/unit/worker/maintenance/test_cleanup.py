@@ -54,9 +54,9 @@ def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
 @pytest.fixture
 def left_behind(redis: Redis, store: FakeS3) -> None:
     """A worker died with an upload, a rung of a ladder, and one more that it had not noted yet."""
-    journal = UploadLog.load(Checkpoints(redis).for_job(JOB))
-    journal.begin(PLAN, "archives", KEY)
-    journal.started(store.create_multipart_upload("archives", KEY))
+    upload_log = UploadLog.load(Checkpoints(redis).for_job(JOB))
+    upload_log.begin(PLAN, "archives", KEY)
+    upload_log.add_upload(store.create_multipart_upload("archives", KEY))
     store.create_multipart_upload("archives", f"archives/{PLAN}/parts/3")
     store.place("archives", f"archives/{PLAN}/parts/5", b"a temporary object")
     store.place("archives", "archives/another/archive.zip", b"somebody's archive")
@@ -68,10 +68,10 @@ def test_everything_of_an_ended_job_is_removed(
     builder: ArchiveBuilder, store: FakeS3, queries: Queries, redis: Redis, status: JobState | None
 ) -> None:
     queries.status = status
-    assert builder.clear_leftovers() == 1
+    assert builder.remove_uploads_of_ended_jobs() == 1
     assert store.open_uploads == {}
     assert list(store.objects) == [("archives", "archives/another/archive.zip")]
-    assert builder.clear_leftovers() == 0
+    assert builder.remove_uploads_of_ended_jobs() == 0
     assert redis.keys("*") == []
 
 
@@ -81,7 +81,7 @@ def test_a_job_that_may_go_on_keeps_what_it_has(
     builder: ArchiveBuilder, store: FakeS3, queries: Queries, status: JobState
 ) -> None:
     queries.status = status
-    assert builder.clear_leftovers() == 0
+    assert builder.remove_uploads_of_ended_jobs() == 0
     assert len(store.open_uploads) == 2
 
 
@@ -91,7 +91,7 @@ def test_nothing_is_removed_from_under_another_job_that_builds_the_same(
 ) -> None:
     other = RedisBuildLock(redis, PLAN, "another job")
     assert other.acquire()
-    assert builder.clear_leftovers() == 0
+    assert builder.remove_uploads_of_ended_jobs() == 0
     assert len(store.open_uploads) == 2
     other.release()
-    assert builder.clear_leftovers() == 1
+    assert builder.remove_uploads_of_ended_jobs() == 1

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from worker.archive.planning.layout import (
     GIB,
-    LARGEST_WRITTEN,
+    MAX_WRITTEN_PART_SIZE,
     MIB,
     Geometry,
     Item,
-    Kind,
-    Piece,
+    PartKind,
     Span,
+    SpanKind,
 )
 from worker.archive.planning.plan import Plan, PlanError, make_plan
 
-SMALL = Geometry(least=100, write=120, copy=400)
+SMALL = Geometry(min_part_size=100, write_size=120, copy_size=400)
 
 
 def items(sizes: list[int], *, copyable: list[bool] | bool = True) -> list[Item]:
@@ -42,36 +42,36 @@ def assert_sound(plan: Plan, geometry: Geometry) -> None:
         assert part.offset == offset
         offset += part.size
         if part is not plan.parts[-1]:
-            assert geometry.least <= part.size
-        if part.kind is Kind.WRITE:
-            assert part.size <= geometry.write + 2 * geometry.least
+            assert geometry.min_part_size <= part.size
+        if part.kind is PartKind.WRITE:
+            assert part.size <= geometry.write_size + 2 * geometry.min_part_size
         if (span := part.copied) is not None:
-            assert span.piece is Piece.DATA
+            assert span.kind is SpanKind.DATA
             assert plan.items[span.item].copyable
-            assert plan.items[span.item].size > geometry.least
-            assert span.length <= max(geometry.copy, 2 * geometry.least)
-        if part.kind is Kind.LADDER:
-            assert part.spans[0].length >= geometry.least
-            assert 0 < sum(span.length for span in part.written) < geometry.least
+            assert plan.items[span.item].size > geometry.min_part_size
+            assert span.length <= max(geometry.copy_size, 2 * geometry.min_part_size)
+        if part.kind is PartKind.LADDER:
+            assert part.spans[0].length >= geometry.min_part_size
+            assert 0 < sum(span.length for span in part.written) < geometry.min_part_size
     assert offset == plan.size
-    expected: list[tuple[Piece, int, int]] = []
+    expected: list[tuple[SpanKind, int, int]] = []
     for index, item in enumerate(plan.items):
-        expected.append((Piece.HEADER, index, item.header_size))
+        expected.append((SpanKind.HEADER, index, item.header_size))
         if item.size:
-            expected.append((Piece.DATA, index, item.size))
-    expected.append((Piece.TAIL, -1, plan.tail_size))
+            expected.append((SpanKind.DATA, index, item.size))
+    expected.append((SpanKind.DIRECTORY, -1, plan.directory_size))
     assert joined(spans(plan)) == expected
 
 
-def joined(row: list[Span]) -> list[tuple[Piece, int, int]]:
-    result: list[tuple[Piece, int, int]] = []
+def joined(row: list[Span]) -> list[tuple[SpanKind, int, int]]:
+    result: list[tuple[SpanKind, int, int]] = []
     for span in row:
-        if result and result[-1][:2] == (span.piece, span.item):
+        if result and result[-1][:2] == (span.kind, span.item):
             assert span.start == result[-1][2]
-            result[-1] = (span.piece, span.item, span.start + span.length)
+            result[-1] = (span.kind, span.item, span.start + span.length)
         else:
             assert span.start == 0
-            result.append((span.piece, span.item, span.length))
+            result.append((span.kind, span.item, span.length))
     return result
 
 
@@ -99,43 +99,46 @@ def test_the_same_items_give_the_same_plan() -> None:
 
 def test_large_files_pass_the_worker_only_where_the_first_header_must_be_filled_up() -> None:
     plan = make_plan(items([500_000_000] * 4), Geometry())
-    through = sum(s.length for p in plan.parts for s in p.written if s.piece is Piece.DATA)
+    through = sum(s.length for p in plan.parts for s in p.written if s.kind is SpanKind.DATA)
     assert through < 5 * MIB
     assert through / 2_000_000_000 < 0.003
-    assert [p.kind for p in plan.parts].count(Kind.LADDER) == 3
+    assert [p.kind for p in plan.parts].count(PartKind.LADDER) == 3
 
 
 def test_a_file_between_two_large_ones_climbs_the_ladder_with_its_neighbours_header() -> None:
     plan = make_plan(items([1000, 7, 1000]), SMALL)
-    ladder = next(part for part in plan.parts if part.kind is Kind.LADDER)
-    assert [(s.piece, s.item) for s in ladder.spans] == [
-        (Piece.DATA, 0),
-        (Piece.HEADER, 1),
-        (Piece.DATA, 1),
-        (Piece.HEADER, 2),
+    ladder = next(part for part in plan.parts if part.kind is PartKind.LADDER)
+    assert [(s.kind, s.item) for s in ladder.spans] == [
+        (SpanKind.DATA, 0),
+        (SpanKind.HEADER, 1),
+        (SpanKind.DATA, 1),
+        (SpanKind.HEADER, 2),
     ]
 
 
 def test_parts_grow_until_their_number_fits() -> None:
-    geometry = Geometry(least=100, write=120, copy=400, max_parts=40)
+    geometry = Geometry(min_part_size=100, write_size=120, copy_size=400, max_parts=40)
     plan = make_plan(items([100_000, 100_000]), geometry)
     assert 10 < len(plan.parts) <= 40
-    sizes = [part.size for part in plan.parts if part.kind is Kind.COPY]
-    assert max(sizes) > geometry.copy
+    sizes = [part.size for part in plan.parts if part.kind is PartKind.COPY]
+    assert max(sizes) > geometry.copy_size
 
 
 def test_more_large_files_than_parts_cannot_be_planned() -> None:
     with pytest.raises(PlanError):
-        make_plan(items([1000] * 50), Geometry(least=100, write=120, copy=400, max_parts=40))
+        make_plan(
+            items([1000] * 50),
+            Geometry(min_part_size=100, write_size=120, copy_size=400, max_parts=40),
+        )
 
 
 @given(st.lists(st.integers(0, 900), max_size=30))
 def test_equal_parts_are_equal_and_hold_everything(sizes: list[int]) -> None:
-    geometry = Geometry(least=100, write=120, copy=400, equal=True)
+    geometry = Geometry(min_part_size=100, write_size=120, copy_size=400, equal_parts=True)
     plan = make_plan(items(sizes), geometry)
-    assert {part.kind for part in plan.parts} == {Kind.WRITE}
-    assert {part.size for part in plan.parts[:-1]} <= {geometry.write}
-    assert 0 < plan.parts[-1].size <= geometry.write
+    assert {part.kind for part in plan.parts} == {PartKind.WRITE}
+    assert {part.size for part in plan.parts[:-1]} <= {geometry.write_size}
+    assert 0 < plan.parts[-1].size <= geometry.write_size
     assert sum(part.size for part in plan.parts) == plan.size
     assert joined(spans(plan)) == joined(spans(make_plan(items(sizes, copyable=False), SMALL)))
 
@@ -143,7 +146,7 @@ def test_equal_parts_are_equal_and_hold_everything(sizes: list[int]) -> None:
 def test_six_thousand_large_files_fit_by_copies() -> None:
     plan = make_plan(items([6 * MIB] * 6_000), Geometry())
     assert len(plan.parts) <= 10_000
-    assert Kind.LADDER in {part.kind for part in plan.parts}
+    assert PartKind.LADDER in {part.kind for part in plan.parts}
 
 
 @pytest.mark.parametrize("sizes", [[6 * MIB] * 12_000, [12 * MIB] * 6_000], ids=len)
@@ -154,7 +157,10 @@ def test_more_large_files_than_parts_are_written_instead_within_the_workers_memo
         make_plan(items(sizes), Geometry())
     plan = make_plan(items(sizes, copyable=False), Geometry())
     assert len(plan.parts) <= 10_000
-    assert max(part.size for part in plan.parts) <= LARGEST_WRITTEN + 2 * Geometry().least
+    assert (
+        max(part.size for part in plan.parts)
+        <= MAX_WRITTEN_PART_SIZE + 2 * Geometry().min_part_size
+    )
 
 
 def test_what_would_need_larger_parts_than_memory_allows_cannot_be_planned() -> None:
@@ -171,7 +177,7 @@ def test_an_archive_of_five_tebibytes_fits_into_one_upload() -> None:
 def test_an_archive_without_files_is_its_end_record() -> None:
     plan = make_plan([], Geometry())
     assert (plan.size, len(plan.parts)) == (22, 1)
-    assert len(plan.tail([])) == 22
+    assert len(plan.directory([])) == 22
 
 
 def test_offsets_name_the_headers() -> None:
@@ -180,7 +186,7 @@ def test_offsets_name_the_headers() -> None:
         at = part.offset
         for span, following in pairwise((*part.spans, None)):
             assert span is not None
-            if span.piece is Piece.HEADER:
+            if span.kind is SpanKind.HEADER:
                 assert plan.offsets[span.item] == at
             at += span.length
             assert following is None or at < part.offset + part.size

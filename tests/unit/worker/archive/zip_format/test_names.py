@@ -70,7 +70,7 @@ def test_equal_names_are_numbered_before_the_extension_and_regardless_of_case() 
 
 
 def test_a_taken_name_is_never_given_out() -> None:
-    assert unique_names(["manifest.json"], taken=["MANIFEST.json"]) == ["manifest (2).json"]
+    assert unique_names(["manifest.json"], reserved=["MANIFEST.json"]) == ["manifest (2).json"]
 
 
 @given(st.lists(st.sampled_from(["a", "A", "a (2)", "ß.txt", "SS.txt", "x" * 300]), max_size=30))

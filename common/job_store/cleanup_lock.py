@@ -1,0 +1,54 @@
+"""Lets one worker at a time run the periodic cleanup, and only once per interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from common.job_store import keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: Seconds between two runs, by all workers together.
+CLEANUP_INTERVAL: Final = 300.0
+#: Seconds after which the lock of a worker that died expires. A running cleanup renews it.
+LOCK_EXPIRY: Final = 60.0
+
+
+class CleanupLock:
+    """The lock and the time of the last run, both in the job store."""
+
+    def __init__(
+        self, client: Redis, *, interval: float = CLEANUP_INTERVAL, expiry: float = LOCK_EXPIRY
+    ) -> None:
+        self._client = client
+        self._interval = interval
+        self._expiry = expiry
+
+    def run_if_due(self, cleanup: Callable[[Callable[[], object]], object]) -> bool:
+        """Call ``cleanup`` and return True, unless it is not due or another worker runs it now.
+
+        ``cleanup`` gets a function that renews the lock. It raises ``RedisError`` once the lock has
+        expired, which ends the run, because another worker may have started one. A run that raises
+        is due again immediately.
+        """
+        lock = self._client.lock(keys.CLEANUP_LOCK, timeout=self._expiry, thread_local=False)
+        if self._is_done() or not lock.acquire(blocking=False):
+            return False
+        try:
+            # Another worker may have finished between the two commands above.
+            if self._is_done():
+                return False
+            cleanup(lock.reacquire)
+            self._client.set(keys.CLEANUP_DONE, 1, px=round(self._interval * 1000))
+        finally:
+            with suppress(RedisError):  # It expires anyway.
+                lock.release()
+        return True
+
+    def _is_done(self) -> bool:
+        return bool(self._client.exists(keys.CLEANUP_DONE))
