@@ -1,1 +1,1 @@
-"""The job store: the only Redis code besides Celery's own."""
+"""The job store: all Redis code except Celery's own."""

@@ -1,4 +1,4 @@
-"""How archives came to be, counted over all workers."""
+"""Counters of archives over all workers, by how they were made."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ log = structlog.get_logger(__name__)
 
 
 class ArchiveTotals:
-    """Counters that only grow: archives by how they were made, bytes by the way they took."""
+    """Counters of archives by how they were made, and of bytes by how they got into them."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
 
     def add(self, counts: Mapping[str, int]) -> None:
-        """Figures must not fail a job: trouble is only logged."""
+        """Increase the counters. Errors are only logged: statistics must not fail a job."""
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for name, count in counts.items():
@@ -31,9 +31,9 @@ class ArchiveTotals:
                         pipe.hincrby(keys.ARCHIVE_TOTALS, name, count)
                 pipe.execute()
         except RedisError as error:
-            log.warning("an archive was not counted", error=str(error))
+            log.warning("archive not counted", error=str(error))
 
     def read(self) -> dict[str, int]:
-        """Name to count; raises RedisError."""
-        found = cast("dict[str, str]", self._client.hgetall(keys.ARCHIVE_TOTALS))
-        return {name: int(count) for name, count in found.items()}
+        """Return the counters by name. Raises ``RedisError``."""
+        counts = cast("dict[str, str]", self._client.hgetall(keys.ARCHIVE_TOTALS))
+        return {name: int(count) for name, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Where attempts at an archive note how far they are, beyond the life of a worker."""
+"""Checkpoints of archives being built: records that outlive the worker that wrote them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from common.job_store import keys
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Records are kept so long after the first one, seconds.
+#: Seconds that records are kept after the first one.
 TTL: Final = 2 * 86_400
 
 log = structlog.get_logger(__name__)
 
 
 class Checkpoints:
-    """The records of every job, and which jobs have some."""
+    """The checkpoints of all jobs."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
@@ -33,65 +33,65 @@ class Checkpoints:
         return AttemptCheckpoint(self._client, job_id)
 
     def job_ids(self) -> Iterator[str]:
-        """The ids of jobs that have records: they run, wait, or ended without tidying up."""
+        """Yield the ids of jobs with records: they run, wait, or ended without cleaning up."""
         for tag in keys.all_tags():
-            found = self._client.zrange(keys.of_partition("upload_logs", tag), 0, -1)
-            yield from cast("list[str]", found)
+            ids = self._client.zrange(keys.of_partition("upload_logs", tag), 0, -1)
+            yield from cast("list[str]", ids)
 
 
 class JobCheckpoint:
-    """One job's records. Thread safe."""
+    """The records of one job. Thread-safe."""
 
     def __init__(self, client: Redis, job_id: str) -> None:
         self._client = client
         self._job_id = job_id
         self._key = keys.upload_log(job_id)
-        self._unfinished = keys.of_partition("upload_logs", keys.tag_of_job(job_id))
-        self._listed = False
+        self._index = keys.of_partition("upload_logs", keys.tag_of_job(job_id))
+        self._indexed = False
 
     def load(self) -> list[bytes]:
-        """All records in their order; raises RedisError."""
-        found = cast("list[str]", self._client.lrange(self._key, 0, -1))
-        return [record.encode() for record in found]
+        """Return all records in order. Raises ``RedisError``."""
+        records = cast("list[str]", self._client.lrange(self._key, 0, -1))
+        return [record.encode() for record in records]
 
     def append(self, record: bytes) -> None:
-        """Keep one more. Losing one costs work, not correctness, so trouble is only logged."""
+        """Store another record. Errors are only logged, as a lost record only costs work."""
         try:
-            if self._listed:
+            if self._indexed:
                 self._client.rpush(self._key, record)
                 return
             with self._client.pipeline(transaction=False) as pipe:
-                pipe.zadd(self._unfinished, {self._job_id: int(time.time() * 1000)})
+                pipe.zadd(self._index, {self._job_id: int(time.time() * 1000)})
                 pipe.rpush(self._key, record)
                 pipe.expire(self._key, TTL)
                 pipe.execute()
-            self._listed = True
+            self._indexed = True
         except RedisError as error:
-            log.warning("a checkpoint was not kept", error=str(error))
+            log.warning("checkpoint not stored", error=str(error))
 
     def clear(self) -> None:
-        """Forget all records; raises RedisError."""
+        """Delete all records. Raises ``RedisError``."""
         with self._client.pipeline(transaction=False) as pipe:
             pipe.delete(self._key)
-            pipe.zrem(self._unfinished, self._job_id)
+            pipe.zrem(self._index, self._job_id)
             pipe.execute()
-        self._listed = False
+        self._indexed = False
 
 
 class AttemptCheckpoint(JobCheckpoint):
-    """That of a job at work, which goes on without its records while the store is away."""
+    """The records of a running job, which continues without them if the store is unavailable."""
 
     def load(self) -> list[bytes]:
-        """All records in their order; none while the store is away."""
+        """Return all records in order, or none while the store is unavailable."""
         try:
             return super().load()
         except RedisError as error:
-            log.warning("a job begins without its records", error=str(error))
+            log.warning("job starts without its checkpoint", error=str(error))
             return []
 
     def clear(self) -> None:
-        """Forget all records; while the store is away they stay for ``unfinished`` to tell."""
+        """Delete all records, or leave them for a cleanup while the store is unavailable."""
         try:
             super().clear()
         except RedisError as error:
-            log.warning("a job's records stay behind", error=str(error))
+            log.warning("checkpoint not deleted", error=str(error))

@@ -1,4 +1,4 @@
-"""A client of the job store that gives up in time: of one server, by Sentinels, or of a cluster."""
+"""Opens clients of the job store with timeouts: one server, Sentinels or a cluster."""
 
 from __future__ import annotations
 
@@ -19,65 +19,66 @@ from common.redis_url import RedisTarget
 
 Options = dict[str, Any]
 
-# Left alone, each connection finds its library's version out anew from the files of its package:
-# half of the time that opening one takes.
+# By default each connection reads the library's version from the files of its package, which takes
+# half of the time for opening it.
 _DRIVER: Final = DriverInfo()
 
 
 def open_client(
     url: str, *, timeout: float, own_connection: bool = False, decode: bool = True
 ) -> Redis:
-    """A client whose calls give up after about ``timeout`` seconds.
+    """Return a client whose calls fail after about ``timeout`` seconds.
 
-    ``own_connection`` holds one single connection, to each node of a cluster, for as long as the
-    client lives. redis-py's own defaults wait for most of a minute on a server that hangs. For the
-    forms of ``url`` see common/redis_url.py.
+    redis-py's defaults wait for most of a minute for a server that hangs. ``own_connection`` limits
+    the client to a single connection (to each node of a cluster) that it keeps. For the forms of
+    ``url`` see common/redis_url.py.
 
-    A cluster's client is no ``Redis`` by class, but by what the job store asks of it. It alone
-    connects here already: raises ``RedisError`` when none of its nodes answers.
+    The client of a cluster is not a ``Redis`` by class but has the methods that the job store uses.
+    It connects immediately and raises ``RedisError`` when no node responds; the others connect on
+    first use.
     """
-    place = redis_url.parse(url)
+    target = redis_url.parse(url)
     retries = max(0, round(timeout / 3) - 1) if timeout > 3 else 0
-    limits: Options = {
+    timeouts: Options = {
         "socket_timeout": min(3.0, timeout),
         "socket_connect_timeout": min(2.0, timeout),
         "health_check_interval": 10,
     }
     options: Options = {
-        **limits,
+        **timeouts,
         "decode_responses": decode,
         "retry": Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
     }
     if own_connection:
-        # Not single_connection_client: that one connects now, and a worker has to start while the
-        # store is away. A pool that never holds a second connection connects when it is used.
+        # Not single_connection_client: it connects immediately, but a worker has to start while the
+        # store is unavailable. A pool of one connection connects on first use.
         options["max_connections"] = 1
-    if place.kind == "cluster":
-        return cast("Redis", _cluster(place, options))
+    if target.kind == "cluster":
+        return cast("Redis", _open_cluster(target, options))
     options["driver_info"] = _DRIVER
-    if place.kind == "sentinel":
-        return _by_sentinels(place, limits, options)
+    if target.kind == "sentinel":
+        return _open_by_sentinels(target, timeouts, options)
     if own_connection:
         return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=timeout, **options))
     return Redis.from_pool(ConnectionPool.from_url(url, **options))
 
 
-def _by_sentinels(place: RedisTarget, limits: Options, options: Options) -> Redis:
-    to_sentinels = {**limits, "password": place.sentinel_password, "ssl": place.tls}
-    sentinel = Sentinel(list(place.hosts), sentinel_kwargs=to_sentinels)
+def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options) -> Redis:
+    to_sentinels = {**timeouts, "password": target.sentinel_password, "ssl": target.tls}
+    sentinel = Sentinel(list(target.hosts), sentinel_kwargs=to_sentinels)
     client: Redis = sentinel.master_for(
-        place.service, db=place.db, **_credentials(place), **options
+        target.service, db=target.db, **_credentials(target), **options
     )
     return client
 
 
-def _cluster(place: RedisTarget, options: Options) -> Cluster:
-    nodes = [ClusterNode(host, port) for host, port in place.hosts]
+def _open_cluster(target: RedisTarget, options: Options) -> Cluster:
+    nodes = [ClusterNode(host, port) for host, port in target.hosts]
     try:
-        return Cluster(startup_nodes=nodes, **_credentials(place), **options)
+        return Cluster(startup_nodes=nodes, **_credentials(target), **options)
     except RedisClusterException as error:
         raise RedisConnectionError(str(error)) from error
 
 
-def _credentials(place: RedisTarget) -> Options:
-    return {"username": place.username, "password": place.password, "ssl": place.tls}
+def _credentials(target: RedisTarget) -> Options:
+    return {"username": target.username, "password": target.password, "ssl": target.tls}

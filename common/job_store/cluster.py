@@ -1,7 +1,7 @@
-"""A Redis Cluster behind the few calls that the job store makes.
+"""Redis Cluster behind the few calls that the job store makes.
 
-Every key of the store carries its partition's tag, so a script needs one node only. A pipeline may
-touch many partitions: it is cut into one ordinary pipeline for each node, which may hold scripts.
+Every key of the store carries its partition's hash tag, so a script needs only one node. A pipeline
+may touch many partitions: it is split into one ordinary pipeline per node, which may run scripts.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
     from redis.cluster import ClusterNode
 
-#: The map of slots to nodes is out of date.
-_STALE = (AskError, MovedError, ClusterDownError, RedisConnectionError)
+#: Errors that mean that the map of slots to nodes is out of date.
+_STALE_SLOT_MAP = (AskError, MovedError, ClusterDownError, RedisConnectionError)
 
 
 class Cluster(RedisCluster):
-    """redis-py's client; what it raises is a ``RedisError`` here without exception."""
+    """redis-py's client, except that all of its errors are ``RedisError``."""
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -41,11 +41,11 @@ class Cluster(RedisCluster):
         return NodePipelines(self)
 
     def node_of(self, key: str) -> Redis:
-        """A client of the node that holds ``key`` now. Raises ``RedisError``."""
+        """Return a client of the node that holds ``key`` now. Raises ``RedisError``."""
         return self.get_redis_connection(self._owner(key))
 
     def refresh(self) -> None:
-        """Ask anew which node holds what. Raises ``RedisError`` when no node knows."""
+        """Read the map of slots to nodes again. Raises ``RedisError`` when no node responds."""
         try:
             self.nodes_manager.initialize()
         except RedisClusterException as error:
@@ -62,12 +62,12 @@ class Cluster(RedisCluster):
 
 
 class NodePipelines:
-    """Looks like a pipeline: collects commands, sends them node by node, answers in their order."""
+    """A pipeline for many nodes: sends commands node by node and returns results in their order."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._pipes: dict[int, Pipeline] = {}
-        #: For each command: its pipeline and its place there.
+        #: For each command: its pipeline and its index there.
         self._order: list[tuple[int, int]] = []
 
     def __enter__(self) -> Self:
@@ -79,45 +79,45 @@ class NodePipelines:
 
     def __getattr__(self, command: str) -> Callable[..., object]:
         def queue(*args: Any, **options: Any) -> object:
-            # A command without a key, such as TIME, may be answered by any node.
-            return getattr(self.at(args[0] if args else ""), command)(*args, **options)
+            # Any node can run a command without a key, such as TIME.
+            return getattr(self.for_key(args[0] if args else ""), command)(*args, **options)
 
         return queue
 
     def execute_command(self, *args: Any, **options: Any) -> object:
-        """What the cluster's client itself puts here, where a command has keys in many slots."""
+        """Add a part of a command with keys in many slots, which redis-py has split by slot."""
         options.pop("target_nodes", None)
-        return self.at(args[1]).execute_command(*args, **options)
+        return self.for_key(args[1]).execute_command(*args, **options)
 
-    def at(self, key: str) -> Pipeline:
-        """The pipeline to the node that holds ``key``, for the next command."""
+    def for_key(self, key: str) -> Pipeline:
+        """Return the pipeline of the node that holds ``key``, for the next command."""
         node = self._cluster.node_of(key)
         pipe = self._pipes.setdefault(id(node), node.pipeline(transaction=False))
         self._order.append((id(node), len(pipe)))
         return pipe
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The answers in order; without ``raise_on_error`` refusals stand among them."""
+        """Return the results in order; without ``raise_on_error`` they include errors."""
         try:
             results = {node: pipe.execute(raise_on_error) for node, pipe in self._pipes.items()}
-        except _STALE as error:
+        except _STALE_SLOT_MAP as error:
             self._cluster.refresh()
             raise RedisConnectionError(f"the cluster has changed: {error}") from error
-        return [results[node][place] for node, place in self._order]
+        return [results[node][index] for node, index in self._order]
 
 
 def pipeline_for(pipe: Any, key: str) -> Pipeline:
-    """What takes the next command about ``key``: the pipeline itself, but on a cluster a part."""
-    return pipe.at(key) if isinstance(pipe, NodePipelines) else pipe
+    """Return the pipeline for the next command about ``key``: on a cluster that of its node."""
+    return pipe.for_key(key) if isinstance(pipe, NodePipelines) else pipe
 
 
 def node_of(client: Redis, key: str) -> Redis:
-    """The one server that holds ``key``: ``client`` itself, but on a cluster one of its nodes."""
+    """Return a client of the server that holds ``key``: on a cluster one of its nodes."""
     return client.node_of(key) if isinstance(client, Cluster) else client
 
 
 def uptime(client: Redis) -> int:
-    """Seconds since the last start of a server that holds a part of the store."""
+    """Return the seconds since a server of the store was last started."""
     if not isinstance(client, Cluster):
         return _uptime(client)
     try:

@@ -1,4 +1,4 @@
-"""Jobs that failed for good although a further attempt might have helped."""
+"""Dead letters: jobs that failed with a retryable error and have no attempts left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptNote:
+class AttemptRecord:
     """One attempt that ended without an archive. Times are milliseconds since 1970."""
 
     attempt: int
@@ -33,16 +33,16 @@ class AttemptNote:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """A dead letter with its whole history."""
+    """A dead letter with all its attempts."""
 
     job: Job
     #: Milliseconds since 1970.
     since: int
-    attempts: tuple[AttemptNote, ...]
+    attempts: tuple[AttemptRecord, ...]
 
 
 class DeadLetters:
-    """All dead letters. Raises ``redis.exceptions.RedisError`` when the store is away."""
+    """All dead letters. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(self, client: Redis, jobs: JobStore) -> None:
         self._client = client
@@ -50,65 +50,65 @@ class DeadLetters:
         self._queries = JobQueries(client)
 
     def page(self, *, before: tuple[int, str] | None, limit: int) -> tuple[list[DeadLetter], bool]:
-        """Dead letters, newest first, and whether more follow.
+        """Return up to ``limit`` dead letters, newest first, and whether there are more.
 
-        ``before`` is the (since, job id) of the last one on the page before; None: the first page.
+        ``before`` is the (since, job id) of the last one on the previous page; None: first page.
         """
-        found = self._ids(before, limit)
-        ids = [job_id for _, job_id in found[:limit]]
+        pairs = self._newest(before, limit)
+        ids = [job_id for _, job_id in pairs[:limit]]
         jobs = {job.id: job for job in self._queries.get_many(ids)}
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in ids:
                 pipe.lrange(keys.attempts(job_id), 0, -1)
-            notes = pipe.execute()
+            attempts = pipe.execute()
         letters = [
-            DeadLetter(job=jobs[job_id], since=since, attempts=tuple(map(_note, texts)))
-            for (since, job_id), texts in zip(found, notes, strict=False)
+            DeadLetter(job=jobs[job_id], since=since, attempts=tuple(map(_attempt, texts)))
+            for (since, job_id), texts in zip(pairs, attempts, strict=False)
             if job_id in jobs
         ]
-        return letters, len(found) > limit
+        return letters, len(pairs) > limit
 
     def requeue(self, job_id: str) -> Job:
-        """Run a dead letter anew, with all its attempts, whatever its user's limits.
+        """Run a dead letter again, with the full number of attempts, beyond its user's limits.
 
-        Raises ``JobNotFound`` where it is none (any more).
+        Raises ``JobNotFound`` when the job is not a dead letter.
         """
         if self._client.zscore(_key(keys.tag_of_job(job_id)), job_id) is None:
-            raise JobNotFound("No such dead letter is known")
+            raise JobNotFound("Dead letter not found.")
         return self._jobs.restart(job_id, limited=False)
 
     def delete_old(self, age: float) -> int:
-        """Drop those older than ``age`` seconds, whose jobs are not kept either; how many."""
+        """Delete dead letters older than ``age`` seconds and return their number."""
         latest = round((time.time() - age) * 1000)
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 pipe.zremrangebyscore(_key(tag), "-inf", latest)
             return sum(pipe.execute())
 
-    def _ids(self, before: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
-        """More than ``limit`` (since, id) pairs, newest first, where there are so many."""
+    def _newest(self, before: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
+        """Return up to ``limit + 1`` pairs (since, job id), newest first."""
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 if before is None:
                     pipe.zrange(_key(tag), 0, limit, desc=True, withscores=True)
                 else:
-                    # Those of the same millisecond are told apart by their ids, below.
+                    # Those of the same millisecond are ordered by their ids, below.
                     pipe.zrange(_key(tag), before[0], before[0], byscore=True, withscores=True)
                     pipe.zrevrangebyscore(
                         _key(tag), f"({before[0]}", "-inf", start=0, num=limit + 1, withscores=True
                     )
             rows: list[Any] = pipe.execute()
-        found = sorted(((int(at), job_id) for row in rows for job_id, at in row), reverse=True)
-        return [pair for pair in found if before is None or pair < before][: limit + 1]
+        pairs = sorted(((int(at), job_id) for row in rows for job_id, at in row), reverse=True)
+        return [pair for pair in pairs if before is None or pair < before][: limit + 1]
 
 
 def _key(tag: str) -> str:
     return keys.of_partition("dead_letters", tag)
 
 
-def _note(text: str) -> AttemptNote:
+def _attempt(text: str) -> AttemptRecord:
     fields = orjson.loads(text)
-    return AttemptNote(
+    return AttemptRecord(
         attempt=int(fields["attempt"]),
         worker=fields["worker"] or None,
         started_at=int(fields["startedAt"]) if fields["startedAt"] else None,

@@ -1,4 +1,4 @@
-"""The job's life cycle: each method is one atomic script, one round trip."""
+"""The life cycle of a job: each method runs one atomic script in one round trip."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 import orjson
 
 from common.job_store import keys
-from common.job_store.quota import CreationQuota
 from common.job_store.records import (
     decode_spec,
     decode_wake_ups,
     failure_fields,
     first_fields,
+    milliseconds,
     progress_fields,
     reports_json,
 )
@@ -44,7 +44,7 @@ IDEMPOTENCY_TTL: Final = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long things live (seconds) and how many a user may have."""
+    """Limits per user and job, and lifetimes in seconds."""
 
     max_active: int = 5
     max_attempts: int = 4
@@ -54,27 +54,39 @@ class Limits:
 
 
 class WakeUpSender(Protocol):
-    """Tells the workers of jobs that became ready ``common.wake_ups.Dispatcher``."""
+    """Sends wake-ups to the workers, as ``common.wake_ups.Dispatcher`` does."""
 
     @property
     def template(self) -> WakeUpTemplate | None:
-        """What a script needs to push them itself; None, if it cannot."""
+        """What a script needs to push wake-ups itself; None if it cannot."""
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
-        """Send those that a script could not push."""
+        """Send the wake-ups that a script could not push."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """What became of a request to create a job: ``created``, ``replayed`` or ``deduplicated``."""
+    """An accepted request to create a job."""
 
+    #: ``created``, ``replayed`` (by its Idempotency-Key) or ``deduplicated``.
     outcome: str
     job: Job
 
 
+@dataclass(kw_only=True)
+class CreationQuota:
+    """How many jobs a user may request in a minute, and how many were requested."""
+
+    #: Minutes since 1970.
+    minute: int
+    limit: int
+    #: Set by ``JobStore.create``.
+    hits: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The right to run one attempt of a job."""
+    """The right to run one attempt at a job."""
 
     lease: Lease
     job: Job
@@ -84,8 +96,8 @@ class Claim:
 class JobStore:
     """Creates and changes jobs.
 
-    Every method raises ``redis.exceptions.RedisError`` when the store cannot be reached; what was
-    refused raises one of ``common.errors``.
+    Every method raises ``RedisError`` when the store is unavailable, and one of ``common.errors``
+    when it rejects the change.
     """
 
     def __init__(
@@ -102,7 +114,7 @@ class JobStore:
         self.limits = limits or Limits()
 
     def with_script_runner(self, run_script: ScriptRunner) -> JobStore:
-        """The same store, by a shorter way to the server."""
+        """Return the same store with a faster way to run scripts."""
         return JobStore(self._client, self._wake_ups, self.limits, run_script=run_script)
 
     def create(
@@ -114,10 +126,10 @@ class JobStore:
         traceparent: str | None = None,
         quota: CreationQuota | None = None,
     ) -> Accepted:
-        """Accept a job for ``user``, or find the one that the same request made already.
+        """Create a job for ``user``, or find the one that the same request created before.
 
-        ``traceparent`` is that of the request, for the worker to go on with. ``quota`` counts this
-        request, whatever becomes of it.
+        ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
+        counts this request, even if it is rejected.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
@@ -137,27 +149,27 @@ class JobStore:
             "snapshot": orjson.dumps(fields).decode(),
             "max_active": self.limits.max_active,
             "idempotency": idempotency_key,
-            "idempotency_ttl": idempotency_key and _ms(IDEMPOTENCY_TTL),
+            "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
             "minute": quota and quota.minute,
-            "quota": quota and quota.most,
+            "quota": quota and quota.limit,
         }
-        answer = self._scripts.run("create", keys.status(job_id), args, fields)
+        result = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:
-            quota.hits = int(answer[1])
-        code, _, snapshot, *hints = raise_for_code(answer)
-        self._send(hints)
+            quota.hits = int(result[1])
+        code, _, snapshot, *wake_ups = raise_for_code(result)
+        self._send(wake_ups)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))
 
     def claim(self, job_id: str, worker: str, wake_up: WakeUp | None = None) -> Claim | None:
-        """Take the job for one attempt, or None when it is not waiting to be run.
+        """Start an attempt at a job, or return None when the job does not wait to be run.
 
-        ``wake_up``: the message that led here. It tells the sweeper how far its queue is read.
+        ``wake_up``: the message that led here. It shows the sweeper how far its queue is read.
         """
         args = {
             "id": job_id,
             "worker": worker,
             "claim": secrets.token_hex(8),
-            "lease": _ms(self.limits.lease),
+            "lease": milliseconds(self.limits.lease),
             "allowed": _sources(JobState.PROCESSING),
             "priority": wake_up and wake_up.priority,
             "sent": wake_up and wake_up.sent,
@@ -165,8 +177,8 @@ class JobStore:
         code, *values = self._scripts.call("claim", keys.status(job_id), args)
         if code != "CLAIMED":
             return None
-        snapshot, spec, *hints = values
-        self._send(hints)
+        snapshot, spec, *wake_ups = values
+        self._send(wake_ups)
         job = events.decode(snapshot)
         return Claim(
             lease=Lease(job_id=job_id, fencing_token=job.fencing_token),
@@ -177,11 +189,11 @@ class JobStore:
     def heartbeat(
         self, lease: Lease, progress: Mapping[str, object], files: Iterable[FileReport] = ()
     ) -> str:
-        """Store progress and extend the lease: ``CONTINUE``, ``CANCEL`` or ``GONE``."""
+        """Store progress and extend the lease; return ``CONTINUE``, ``CANCEL`` or ``GONE``."""
         args = {
             "id": lease.job_id,
             "fencing_token": lease.fencing_token,
-            "lease": _ms(self.limits.lease),
+            "lease": milliseconds(self.limits.lease),
             "files": reports_json(files),
         }
         code, *_ = self._scripts.call("heartbeat", keys.status(lease.job_id), args, progress)
@@ -190,7 +202,7 @@ class JobStore:
     def complete(
         self, lease: Lease, artifact: Artifact, progress: Progress, files: Iterable[FileReport] = ()
     ) -> Job:
-        """processing → completed. Raises ``LeaseLost`` when the job is no longer this worker's."""
+        """processing → completed. Raises ``LeaseLost`` when another worker has the job."""
         fields = {
             "status": JobState.COMPLETED,
             "artifact": orjson.dumps(artifact).decode(),
@@ -199,7 +211,7 @@ class JobStore:
         return self._finish(lease, fields, files)
 
     def fail(self, lease: Lease, failure: Failure, files: Iterable[FileReport] = ()) -> Job:
-        """processing → failed; a retryable failure leaves a dead letter. Raises ``LeaseLost``."""
+        """processing → failed; a retryable failure becomes a dead letter. Raises ``LeaseLost``."""
         return self._finish(lease, {"status": JobState.FAILED, **failure_fields(failure)}, files)
 
     def retry_later(self, lease: Lease, failure: Failure, delay: float) -> Job:
@@ -214,20 +226,20 @@ class JobStore:
         return self._release(lease, {}, delay=delay, counts=False)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel at once; cancelling again is no error. Raises ``JobNotFound``, ``JobConflict``."""
+        """Cancel a job. Idempotent. Raises ``JobNotFound`` and ``JobConflict``."""
         args = {
             "id": job_id,
             "allowed": _sources(JobState.CANCELLED),
-            "job_ttl": _ms(self.limits.job_ttl),
+            "job_ttl": milliseconds(self.limits.job_ttl),
         }
-        _, snapshot, *hints = self._scripts.call("cancel", keys.status(job_id), args)
-        self._send(hints)
+        _, snapshot, *wake_ups = self._scripts.call("cancel", keys.status(job_id), args)
+        self._send(wake_ups)
         return events.decode(snapshot)
 
     def restart(self, job_id: str, *, limited: bool = True) -> Job:
-        """Run a failed job, or one whose archive misses files, anew, with all its attempts.
+        """Run a failed job, or one whose archive lacks files, again with all its attempts.
 
-        ``limited=False`` lets the user have more active jobs than are allowed.
+        ``limited=False``: even if the user has the maximum number of active jobs.
 
         Raises ``JobNotFound``, ``JobConflict`` and ``TooManyActiveJobs``.
         """
@@ -236,8 +248,8 @@ class JobStore:
             "allowed": ",".join(RESTARTABLE),
             "max_active": self.limits.max_active if limited else UNLIMITED,
         }
-        _, snapshot, *hints = self._scripts.call("restart", keys.status(job_id), args)
-        self._send(hints)
+        _, snapshot, *wake_ups = self._scripts.call("restart", keys.status(job_id), args)
+        self._send(wake_ups)
         return events.decode(snapshot)
 
     def _finish(
@@ -248,8 +260,8 @@ class JobStore:
             "fencing_token": lease.fencing_token,
             "allowed": _sources(JobState(str(fields["status"]))),
             "files": reports_json(files),
-            "job_ttl": _ms(self.limits.job_ttl),
-            "archive_ttl": _ms(self.limits.archive_ttl),
+            "job_ttl": milliseconds(self.limits.job_ttl),
+            "archive_ttl": milliseconds(self.limits.archive_ttl),
         }
         _, snapshot = self._scripts.call("finish", keys.status(lease.job_id), args, fields)
         return events.decode(snapshot)
@@ -261,20 +273,18 @@ class JobStore:
             "id": lease.job_id,
             "fencing_token": lease.fencing_token,
             "allowed": _sources(JobState.QUEUED),
-            "delay": _ms(delay),
+            "delay": milliseconds(delay),
             "counts": int(counts),
         }
-        _, snapshot, *hints = self._scripts.call("release", keys.status(lease.job_id), args, fields)
-        self._send(hints)
+        _, snapshot, *wake_ups = self._scripts.call(
+            "release", keys.status(lease.job_id), args, fields
+        )
+        self._send(wake_ups)
         return events.decode(snapshot)
 
-    def _send(self, hints: Sequence[str]) -> None:
-        self._wake_ups.send(decode_wake_ups(hints))
+    def _send(self, wake_ups: Sequence[str]) -> None:
+        self._wake_ups.send(decode_wake_ups(wake_ups))
 
 
 def _sources(target: JobState) -> str:
     return ",".join(sorted(sources_of(target)))
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -1,4 +1,4 @@
-"""A paused queue: jobs are accepted and wait, those at work go on, none is begun."""
+"""Pausing the queue: jobs are accepted and wait, running ones continue, none is started."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 
 
 class Pause:
-    """The switch. Raises ``redis.exceptions.RedisError`` when the store is away."""
+    """Pauses and resumes the queue. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        # Every claim looks at the flag of its own partition, so that it stays one atomic script.
+        # One flag per partition: a claim reads only keys of its own partition.
         self._flags = [keys.of_partition("paused", tag) for tag in keys.all_tags()]
 
     def pause(self) -> None:
-        """From now on no job is begun; pausing twice is no error."""
+        """Start no more jobs. Idempotent."""
         with self._client.pipeline(transaction=False) as pipe:
             for flag in self._flags:
                 pipe.set(flag, "1")
             pipe.execute()
 
     def resume(self) -> None:
-        """Jobs are begun again; wake-ups that came to nothing are sent again by the sweeper."""
+        """Start jobs again. The sweeper repeats the wake-ups that were rejected meanwhile."""
         with self._client.pipeline(transaction=False) as pipe:
             for flag in self._flags:
                 pipe.delete(flag)
             pipe.execute()
 
     def paused(self) -> bool:
-        """Whether any partition is paused."""
+        """Return whether any partition is paused."""
         with self._client.pipeline(transaction=False) as pipe:
             for flag in self._flags:
                 pipe.exists(flag)

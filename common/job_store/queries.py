@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -18,57 +18,57 @@ if TYPE_CHECKING:
 
 
 class JobQueries:
-    """What is known of jobs. Raises ``redis.exceptions.RedisError`` when the store is away."""
+    """Reads jobs. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
 
     def get(self, job_id: str) -> Job:
-        """The job as it is now. Raises ``JobNotFound``."""
+        """Return the job as it is now. Raises ``JobNotFound``."""
         fields = cast("dict[str, str]", self._client.hgetall(keys.status(job_id)))
         if not fields:
             raise JobNotFound
         return Job.from_fields(fields)
 
     def owner(self, job_id: str) -> str:
-        """The user who created the job. Raises ``JobNotFound``."""
+        """Return the user who created the job. Raises ``JobNotFound``."""
         user = cast("str | None", self._client.hget(keys.status(job_id), "user"))
         if user is None:
             raise JobNotFound
         return user
 
     def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-        """The jobs that are still known, in the order asked for."""
+        """Return the jobs that still exist, in the order of ``job_ids``."""
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.hgetall(keys.status(job_id))
             return [Job.from_fields(fields) for fields in pipe.execute() if fields]
 
-    def processing(self, most: int) -> list[Job]:
-        """Jobs that a worker has at hand, by the leases; ``most`` of each partition."""
+    def processing(self, max_per_partition: int) -> list[Job]:
+        """Return jobs that workers hold leases of, at most so many of each partition."""
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
-                pipe.zrange(keys.of_partition("leases", tag), 0, most - 1)
+                pipe.zrange(keys.of_partition("leases", tag), 0, max_per_partition - 1)
             leased = [job_id for ids in pipe.execute() for job_id in ids]
         return [job for job in self.get_many(leased) if job.status is JobState.PROCESSING]
 
     def list_ids(self, user: str, *, before: tuple[int, str] | None = None) -> list[str]:
-        """Ids of the user's jobs, newest first.
+        """Return the ids of the user's jobs, newest first.
 
-        ``before`` is the (createdAt in ms, id) of the last job on the page before; None: the first.
+        ``before`` is the (createdAt in ms, id) of the last job on the previous page, or None.
         """
-        found = cast(
+        pairs = cast(
             "list[tuple[str, float]]",
             self._client.zrange(keys.user_jobs(user), 0, -1, desc=True, withscores=True),
         )
         if before is not None:
-            found = [(job_id, score) for job_id, score in found if (int(score), job_id) < before]
-        return [job_id for job_id, _ in found]
+            pairs = [(job_id, score) for job_id, score in pairs if (int(score), job_id) < before]
+        return [job_id for job_id, _ in pairs]
 
     def page(
         self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
     ) -> tuple[list[Job], bool]:
-        """The next ``limit`` of the user's jobs, newest first, and whether there are more.
+        """Return the next ``limit`` of the user's jobs, newest first, and whether there are more.
 
         ``before`` as for ``list_ids``; ``status`` None: in any state.
         """
@@ -82,14 +82,14 @@ class JobQueries:
         return found, False
 
     def spec(self, job_id: str) -> JobSpec:
-        """What was asked for. Raises ``JobNotFound``."""
+        """Return the job's request. Raises ``JobNotFound``."""
         text = cast("str | None", self._client.get(keys.spec(job_id)))
         if text is None:
             raise JobNotFound
         return decode_spec(text)
 
     def files(self, job_id: str, file_ids: Sequence[int]) -> list[FileReport]:
-        """What the worker reported on these files; one not reported yet is ``pending``."""
+        """Return the worker's reports on these files; one without a report is ``pending``."""
         if not file_ids:
             return []
         reports = self._client.hmget(keys.files(job_id), [str(i) for i in file_ids])
@@ -97,3 +97,25 @@ class JobQueries:
             FileReport(**orjson.loads(text)) if text else FileReport(file_id=i, state="pending")
             for i, text in zip(file_ids, reports, strict=True)
         ]
+
+
+class FailedJobs:
+    """The newest failed jobs of all users. Raises ``RedisError`` when the store is unavailable."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._queries = JobQueries(client)
+
+    def newest(self, limit: int) -> list[Job]:
+        """Return up to ``limit`` failed jobs, newest first; 50 of each partition are listed.
+
+        Jobs that were restarted or have expired since are left out.
+        """
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag in keys.all_tags():
+                key = keys.of_partition("failures", tag)
+                pipe.zrange(key, 0, limit - 1, desc=True, withscores=True)
+            rows: list[Any] = pipe.execute()
+        pairs = sorted(((int(at), job_id) for row in rows for job_id, at in row), reverse=True)
+        jobs = self._queries.get_many([job_id for _, job_id in pairs[:limit]])
+        return [job for job in jobs if job.status is JobState.FAILED]

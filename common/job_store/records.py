@@ -1,4 +1,4 @@
-"""How parts of a job lie in the store: as flat fields or as JSON."""
+"""How parts of a job are stored: as flat fields or as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def first_fields(
     max_attempts: int,
     traceparent: str | None,
 ) -> dict[str, str]:
-    """A new job's hash, but for its version and times, and for what is nought yet or empty.
+    """Return the hash of a new job, without version, times and fields that are zero or empty.
 
     ``digest``: of the request.
     """
@@ -28,6 +28,7 @@ def first_fields(
         "user": user,
         "status": JobState.QUEUED,
         "priority": spec.priority,
+        # The priority that the job is queued with; it rises while the job waits.
         "lane": spec.priority,
         "on_missing": spec.on_missing,
         "max_attempts": str(max_attempts),
@@ -63,7 +64,7 @@ def failure_fields(failure: Failure) -> dict[str, object]:
 
 
 def reports_json(files: Iterable[FileReport]) -> str | None:
-    """A JSON object, file id -> report as JSON text; None when there is nothing to report."""
+    """Return a JSON object, file id -> report as JSON text; None when there are no reports."""
     reports = {str(report.file_id): orjson.dumps(report).decode() for report in files}
     return orjson.dumps(reports).decode() if reports else None
 
@@ -78,9 +79,13 @@ def decode_spec(text: str) -> JobSpec:
     return JobSpec(**{**fields, **typed})
 
 
-def decode_wake_ups(hints: Sequence[str]) -> list[WakeUp]:
-    """What a script hands out for others to send: id, priority and time, again and again."""
+def decode_wake_ups(values: Sequence[str]) -> list[WakeUp]:
+    """Return the wake-ups that a script leaves for its caller to send, from a flat list."""
     return [
         WakeUp(job_id=job_id, priority=priority, sent=int(sent))
-        for job_id, priority, sent in zip(hints[::3], hints[1::3], hints[2::3], strict=True)
+        for job_id, priority, sent in zip(values[::3], values[1::3], values[2::3], strict=True)
     ]
+
+
+def milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

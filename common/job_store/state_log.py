@@ -1,9 +1,8 @@
-"""The stream of all changes of state, read by consumer groups: at least once, in order per job.
+"""The state log: a stream of all state changes, read by consumer groups.
 
-In between are the attempts to tell of such a change by webhook.
-
-Readers make themselves idempotent by (job id, version). An entry stays until every group has
-acknowledged it; a bound on the whole keeps a reader that never comes back from filling the store.
+Delivery is at least once and in order per job, so readers have to be idempotent by (job id,
+version). The attempts to deliver webhooks are entries, too. An entry stays until every group has
+acknowledged it; the length is limited, so that a reader that never returns cannot fill the store.
 """
 
 from __future__ import annotations
@@ -24,23 +23,26 @@ if TYPE_CHECKING:
     from redis import Redis
 
 #: Entries kept per partition, however far behind a group is.
-BOUND: Final = 100_000
-#: A reader that asked for nothing so long is gone, milliseconds; it may come back as a new one.
-GONE_AFTER: Final = 3_600_000
-#: Entries kept per partition while no group reads.
-UNREAD: Final = 1_000
+MAX_ENTRIES: Final = 100_000
+#: Milliseconds without a read until a consumer is deleted; it is created again when it reads.
+IDLE_AFTER: Final = 3_600_000
+#: Entries kept per partition while there is no group.
+MAX_ENTRIES_WITHOUT_GROUPS: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateLogEntry:
-    """One change of state; ``stream`` and ``id`` name it for ``ack``."""
+    """One state change, or one attempt to deliver its webhook.
+
+    ``stream`` and ``id`` identify the entry for ``ack``.
+    """
 
     stream: str
     id: str
     #: The job as the script wrote it.
     snapshot: str
-    #: An attempt to deliver the webhook for this state, as JSON, and what became of it by that
-    #: attempt; None where the job itself has changed.
+    #: An attempt to deliver the webhook for this state, as JSON, and the delivery's state after it;
+    #: None for a change of the job.
     delivery: str | None = None
     delivery_state: str | None = None
 
@@ -50,17 +52,17 @@ class StateLogEntry:
 
 
 class StateLog:
-    """One group's view of the state log. Raises ``redis.exceptions.RedisError`` when it is away."""
+    """The state log as one group reads it. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(self, client: Redis, group: str, consumer: str) -> None:
-        """``group`` is what is done with the entries, ``consumer`` is this process."""
+        """``group`` is the purpose of reading, ``consumer`` this process."""
         self._client = client
         self._group = group
         self._consumer = consumer
         self._streams = [keys.of_partition("state_log", tag) for tag in keys.all_tags()]
 
     def join(self) -> None:
-        """Make sure that the group exists; a new one starts at the oldest entry."""
+        """Create the group if it does not exist; a new one starts at the oldest entry."""
         for stream in self._streams:
             try:
                 self._client.xgroup_create(stream, self._group, id="0", mkstream=True)
@@ -69,16 +71,16 @@ class StateLog:
                     raise
 
     def read(self, *, count: int, block: int | None = None) -> list[StateLogEntry]:
-        """Up to ``count`` new entries per partition, after at most ``block`` milliseconds.
+        """Return up to ``count`` new entries per partition, after at most ``block`` ms.
 
-        On a cluster nothing waits: there is no command that listens to more than one slot.
+        On a cluster it never blocks: no command can wait for streams in several slots.
         """
         if isinstance(self._client, Cluster):
             return self._read_each(count)
-        answer: Any = self._client.xreadgroup(
+        response: Any = self._client.xreadgroup(
             self._group, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block
         )
-        return _all_entries(answer)
+        return _all_entries(response)
 
     def _read_each(self, count: int) -> list[StateLogEntry]:
         with self._client.pipeline(transaction=False) as pipe:
@@ -86,28 +88,20 @@ class StateLog:
                 pipeline_for(pipe, stream).xreadgroup(
                     self._group, self._consumer, {stream: ">"}, count=count
                 )
-            return [entry for answer in pipe.execute() for entry in _all_entries(answer)]
+            return [entry for response in pipe.execute() for entry in _all_entries(response)]
 
     def take_over(self, *, idle: int, count: int) -> list[StateLogEntry]:
-        """Entries that another consumer read over ``idle`` milliseconds ago and did not finish."""
-        taken: list[StateLogEntry] = []
+        """Claim entries that another consumer read over ``idle`` ms ago and did not acknowledge."""
+        claimed: list[StateLogEntry] = []
         for stream in self._streams:
-            answer: Any = self._client.xautoclaim(
+            response: Any = self._client.xautoclaim(
                 stream, self._group, self._consumer, min_idle_time=idle, count=count
             )
-            taken += _entries(stream, answer[1])
-        return taken
-
-    def forget_gone(self, *, idle: int) -> None:
-        """Drop the names of consumers that ended over ``idle`` milliseconds ago, owing nothing."""
-        for stream in self._streams:
-            consumers: Any = self._client.xinfo_consumers(stream, self._group)
-            for consumer in consumers:
-                if consumer["pending"] == 0 and consumer["idle"] > idle:
-                    self._client.xgroup_delconsumer(stream, self._group, consumer["name"])
+            claimed += _entries(stream, response[1])
+        return claimed
 
     def ack(self, entries: Sequence[StateLogEntry]) -> None:
-        """These are done: the group does not get them again."""
+        """Acknowledge entries: the group does not get them again."""
         with self._client.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.xack(entry.stream, self._group, entry.id)
@@ -115,48 +109,51 @@ class StateLog:
 
 
 def trim(client: Redis) -> None:
-    """Drop what every group has acknowledged."""
+    """Delete entries that every group has acknowledged."""
     for tag in keys.all_tags():
         stream = keys.of_partition("state_log", tag)
         if not client.exists(stream):
             continue
         groups: Any = client.xinfo_groups(stream)
         if not groups:
-            client.xtrim(stream, maxlen=UNREAD, approximate=True)
+            client.xtrim(stream, maxlen=MAX_ENTRIES_WITHOUT_GROUPS, approximate=True)
             continue
         oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
         client.xtrim(stream, minid=oldest, approximate=True)
-        client.xtrim(stream, maxlen=BOUND, approximate=True)
+        client.xtrim(stream, maxlen=MAX_ENTRIES, approximate=True)
 
 
-def forget_consumers(client: Redis) -> int:
-    """Drop readers that are gone and owe nothing: every worker process has a name of its own."""
-    forgotten = 0
+def delete_idle_consumers(client: Redis) -> int:
+    """Delete idle consumers that have acknowledged everything, and return their number.
+
+    Every worker process reads under a new name, so names of ended processes accumulate.
+    """
+    deleted = 0
     for tag in keys.all_tags():
         stream = keys.of_partition("state_log", tag)
         if not client.exists(stream):
             continue
         for group in client.xinfo_groups(stream):
             for consumer in client.xinfo_consumers(stream, group["name"]):
-                if not consumer["pending"] and consumer["idle"] > GONE_AFTER:
+                if not consumer["pending"] and consumer["idle"] > IDLE_AFTER:
                     client.xgroup_delconsumer(stream, group["name"], consumer["name"])
-                    forgotten += 1
-    return forgotten
+                    deleted += 1
+    return deleted
 
 
 def backlog(client: Redis) -> dict[str, int]:
-    """Group -> entries that it has not acknowledged, over all partitions."""
+    """Return the number of entries that each group has not acknowledged, over all partitions."""
     with client.pipeline(transaction=False) as pipe:
         for tag in keys.all_tags():
             pipe.xinfo_groups(keys.of_partition("state_log", tag))
-        # A partition without any entry has no stream yet, which is an error.
-        answers = pipe.execute(raise_on_error=False)
-    behind: dict[str, int] = {}
-    for groups in answers:
+        # A partition without entries has no stream yet, for which the command returns an error.
+        responses = pipe.execute(raise_on_error=False)
+    unacknowledged: dict[str, int] = {}
+    for groups in responses:
         for group in groups if isinstance(groups, list) else ():
-            owed = group["pending"] + (group["lag"] or 0)
-            behind[group["name"]] = behind.get(group["name"], 0) + owed
-    return behind
+            count = group["pending"] + (group["lag"] or 0)
+            unacknowledged[group["name"]] = unacknowledged.get(group["name"], 0) + count
+    return unacknowledged
 
 
 def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
@@ -169,17 +166,17 @@ def _order(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence or 0)
 
 
-def _all_entries(answer: Any) -> list[StateLogEntry]:
-    streams = answer.items() if isinstance(answer, dict) else answer or []
-    return [entry for stream, found in streams for entry in _entries(stream, _flat(found))]
+def _all_entries(response: Any) -> list[StateLogEntry]:
+    streams = response.items() if isinstance(response, dict) else response or []
+    return [entry for stream, items in streams for entry in _entries(stream, _flatten(items))]
 
 
-def _flat(found: Any) -> Any:
+def _flatten(items: Any) -> Any:
     """RESP3 wraps a stream's entries in one more list than RESP2."""
-    return found[0] if found and isinstance(found[0], list) else found
+    return items[0] if items and isinstance(items[0], list) else items
 
 
-def _entries(stream: str, found: Any) -> list[StateLogEntry]:
+def _entries(stream: str, items: Any) -> list[StateLogEntry]:
     return [
         StateLogEntry(
             stream=stream,
@@ -188,6 +185,6 @@ def _entries(stream: str, found: Any) -> list[StateLogEntry]:
             delivery=values.get("delivery"),
             delivery_state=values.get("state"),
         )
-        for entry_id, values in found
+        for entry_id, values in items
         if values
     ]

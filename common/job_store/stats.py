@@ -1,4 +1,4 @@
-"""The queue as a whole: sums over all partitions, each read in one pipelined round trip."""
+"""Statistics of the whole queue, summed over all partitions in one pipelined round trip."""
 
 from __future__ import annotations
 
@@ -16,26 +16,24 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
-    """How many jobs are where, and how those that ended fared."""
+    """How many jobs wait, run and have ended."""
 
     #: Priority -> queued jobs that could run now.
     waiting: dict[str, int]
-    #: Priority -> seconds that the first of them has waited; None when none waits.
+    #: Priority -> seconds that the oldest of them has waited; None when none waits.
     oldest: dict[str, float | None]
     processing: int
-    #: Queued, but not before their backoff is over.
+    #: Queued until their backoff is over.
     retrying: int
     completed: int
     failed: int
     cancelled: int
     dead_letters: int
-    #: No job is begun until an operator resumes the queue.
+    #: No job starts until an operator resumes the queue.
     paused: bool
-    #: Worker processes that lately showed a sign of life, how many jobs they may run at once and
-    #: how many they do run.
+    #: Registered worker processes, the jobs that they can run at the same time, and that they run.
     workers: int
     slots: int
     busy: int
@@ -44,11 +42,11 @@ class QueueState:
 
     @property
     def oldest_wait(self) -> float | None:
-        """Seconds that the first of all waiting jobs has waited; None when none waits."""
+        """Seconds that the oldest waiting job has waited; None when none waits."""
         return max((wait for wait in self.oldest.values() if wait is not None), default=None)
 
     def duration(self, percent: int) -> int | None:
-        """The nearest-rank percentile of the durations, milliseconds; None when there are none."""
+        """Return the nearest-rank percentile of the durations in ms; None when there are none."""
         if not self.durations:
             return None
         return self.durations[math.ceil(len(self.durations) * percent / 100) - 1]
@@ -61,13 +59,13 @@ class QueueState:
 
 
 class QueueStatistics:
-    """Reads the figures. Raises ``redis.exceptions.RedisError`` when the store is away."""
+    """Reads the statistics. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
 
     def waiting(self) -> int:
-        """Queued jobs that could run now, in all priorities."""
+        """Return the number of queued jobs that could run now."""
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 for priority in PRIORITIES:
@@ -75,15 +73,15 @@ class QueueStatistics:
             return sum(pipe.execute())
 
     def read(self) -> QueueState:
-        """Everything, from one pipeline besides the one for the workers."""
+        """Return all statistics, from one pipeline besides the one for the workers."""
         with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
             for tag in keys.all_tags():
-                _ask(pipe, tag)
-            (seconds, micros), *answers = pipe.execute()
-        size = len(answers) // keys.PARTITIONS
-        rows = [answers[start : start + size] for start in range(0, len(answers), size)]
-        # From here on each column is one question, answered by every partition.
+                _queue_commands(pipe, tag)
+            (seconds, micros), *results = pipe.execute()
+        size = len(results) // keys.PARTITIONS
+        rows = [results[start : start + size] for start in range(0, len(results), size)]
+        # Transposed: the results of one command for every partition.
         *priorities, processing, retrying, dead, paused, totals, durations = zip(*rows, strict=True)
         counts, oldest = priorities[: len(PRIORITIES)], priorities[len(PRIORITIES) :]
         now = seconds * 1000 + micros // 1000
@@ -107,7 +105,7 @@ class QueueStatistics:
         )
 
 
-def _ask(pipe: Pipeline, tag: str) -> None:
+def _queue_commands(pipe: Pipeline, tag: str) -> None:
     waiting = [keys.of_partition("waiting", tag, priority) for priority in PRIORITIES]
     for key in waiting:
         pipe.zcard(key)
@@ -121,7 +119,10 @@ def _ask(pipe: Pipeline, tag: str) -> None:
 
 
 def _longest_wait(firsts: Sequence[Any], now: int) -> float | None:
-    """``firsts``: of each partition the (job, since when in ms) that came first, or nothing."""
+    """Return the longest wait in seconds.
+
+    ``firsts``: of each partition a list with the oldest (job, since when in ms), or an empty one.
+    """
     since = min((found[0][1] for found in firsts if found), default=None)
     return None if since is None else max(0, now - int(since)) / 1000
 

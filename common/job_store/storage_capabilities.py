@@ -1,4 +1,4 @@
-"""What workers found out about the object storage, for everybody to see."""
+"""What the object storage supports, as workers found out when they started."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class StorageCapabilities:
-    """The capabilities that the worker which started last saw; both calls raise RedisError."""
+    """The capabilities that the worker that started last found. Raises ``RedisError``."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
 
     def publish(self, capabilities: Mapping[str, bool]) -> None:
-        self._client.set(keys.STORAGE, orjson.dumps(capabilities))
+        self._client.set(keys.STORAGE_CAPABILITIES, orjson.dumps(capabilities))
 
     def read(self) -> dict[str, bool] | None:
-        """Name to whether the storage can do it; None before any worker looked."""
-        found = cast("str | None", self._client.get(keys.STORAGE))
-        return None if found is None else cast("dict[str, bool]", orjson.loads(found))
+        """Return whether each capability is there, by name; None before any worker started."""
+        text = cast("str | None", self._client.get(keys.STORAGE_CAPABILITIES))
+        return None if text is None else cast("dict[str, bool]", orjson.loads(text))

@@ -1,4 +1,4 @@
-"""Everything that is due, partition by partition: safe to run in every worker at once."""
+"""The sweeper: does what is due in every partition. Every worker may run it at the same time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common.errors import WorkerLost
 from common.job_store import keys
 from common.job_store.cluster import node_of
-from common.job_store.records import decode_wake_ups
+from common.job_store.records import decode_wake_ups, milliseconds
 from common.job_store.scripts import Scripts, raise_for_code
 from common.jobs.model import PRIORITIES
 from common.jobs.transitions import JobState, sources_of
@@ -19,48 +19,50 @@ if TYPE_CHECKING:
 
     from common.job_store.jobs import Limits, WakeUpSender
 
-#: Jobs of each kind and partition in one sweep; the rest waits for the next.
+#: Jobs of each kind and partition in one sweep; the rest waits for the next one.
 BATCH: Final = 100
-#: Milliseconds by which a wake-up must have been overtaken before it counts as lost: the time from
-#: reading a message to the claim, and from a script to the broker where that is another server.
+#: Milliseconds by which later wake-ups must have overtaken one for it to count as lost. Covers the
+#: time from reading a message to the claim, and from a script to a broker on another server.
 LOST_AFTER: Final = 5_000
-#: The same when a worker has just died: most likely it had read what is missing.
-LOST_WITH_A_WORKER: Final = 1_000
+#: The same after a worker has died: most likely it had read the missing wake-ups.
+LOST_AFTER_WORKER_DEATH: Final = 1_000
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """How many jobs a sweep touched, by what happened to them."""
+    """The number of jobs that a sweep changed, by what happened to them."""
 
-    #: Taken from a silent worker and queued again.
+    #: Taken from a lost worker and queued again.
     recovered: int = 0
-    #: Taken from a silent worker for the last time.
+    #: Taken from a lost worker and failed, with no attempts left.
     failed: int = 0
     #: Their backoff was over.
     promoted: int = 0
-    #: Their archive's time was over.
+    #: Their archive expired.
     expired: int = 0
     #: Their wake-up was lost and sent again.
     resent: int = 0
 
 
 class Sweeper:
-    """Recovers lost jobs and lost messages, promotes due retries, expires old archives."""
+    """Recovers lost jobs and wake-ups, promotes due retries and expires old archives."""
 
     def __init__(
         self, client: Redis, wake_ups: WakeUpSender, limits: Limits, *, max_wait: float
     ) -> None:
+        """``max_wait``: seconds until a waiting job moves to the next higher priority."""
         self._client = client
         self._scripts = Scripts(client, template=wake_ups.template)
         self._wake_ups = wake_ups
         self._args: Mapping[str, object] = {
             "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
             "limit": BATCH,
-            "job_ttl": round(limits.job_ttl * 1000),
+            "job_ttl": milliseconds(limits.job_ttl),
             "error": WorkerLost().message,
-            "max_wait": round(max_wait * 1000),
+            "max_wait": milliseconds(max_wait),
         }
-        self._reached = dict.fromkeys(PRIORITIES, 0)
+        #: By priority: every wake-up sent before this time (ms) has been read from its queue.
+        self._read_up_to = dict.fromkeys(PRIORITIES, 0)
 
     def sweep(
         self,
@@ -69,19 +71,20 @@ class Sweeper:
         dead: Sequence[str] = (),
         reclaim: bool = True,
     ) -> SweepResult:
-        """One look at all partitions.
+        """Scan all partitions once.
 
-        ``waiting`` counts the messages in the broker's queues, None when unknown. ``dead``: workers
-        whose jobs are taken before their leases lapse. ``reclaim=False`` believes every lease:
-        after the store was away, its workers must first have had the time to renew them.
+        ``waiting`` returns the number of messages in each of the broker's queues, or None when it
+        is unknown. ``dead`` names workers whose jobs are taken before their leases lapse.
+        ``reclaim=False`` treats every lease as live: after the store was unavailable, its workers
+        need time to extend them.
 
-        Raises ``redis.exceptions.RedisError`` when the store cannot be reached.
+        Raises ``RedisError`` when the store is unavailable.
         """
-        self._look_for_empty_queues(waiting)
+        self._note_empty_queues(waiting)
         args = {
             **self._args,
-            **{f"reached_{priority}": at for priority, at in self._reached.items()},
-            "lost_after": LOST_WITH_A_WORKER if dead else LOST_AFTER,
+            **{f"read_up_to_{priority}": time for priority, time in self._read_up_to.items()},
+            "lost_after": LOST_AFTER_WORKER_DEATH if dead else LOST_AFTER,
             "dead": ",".join(dead) or None,
             "reclaim": int(reclaim),
         }
@@ -92,19 +95,19 @@ class Sweeper:
         totals = [0] * len(fields(SweepResult))
         for values in results:
             counts, values = values[: len(totals)], values[len(totals) :]
-            reached, hints = values[: len(PRIORITIES)], values[len(PRIORITIES) :]
+            times, wake_ups = values[: len(PRIORITIES)], values[len(PRIORITIES) :]
             totals = [total + int(count) for total, count in zip(totals, counts, strict=True)]
-            for priority, at in zip(PRIORITIES, reached, strict=True):
-                self._reached[priority] = max(self._reached[priority], int(at))
-            self._wake_ups.send(decode_wake_ups(hints))
+            for priority, time in zip(PRIORITIES, times, strict=True):
+                self._read_up_to[priority] = max(self._read_up_to[priority], int(time))
+            self._wake_ups.send(decode_wake_ups(wake_ups))
         return SweepResult(*totals)
 
-    def _look_for_empty_queues(self, waiting: Callable[[], Mapping[str, int] | None]) -> None:
-        """An empty queue has been read up to now."""
-        # The time first: what is sent while the messages are counted may not be among them, and
-        # this process may be held up for any time before it acts on what it saw.
+    def _note_empty_queues(self, waiting: Callable[[], Mapping[str, int] | None]) -> None:
+        """Remember that an empty queue has been read up to now."""
+        # The clock is read before the messages are counted: the count may lack what is sent in
+        # between, and this process may be delayed for any time before it acts on the count.
         clock: Any = node_of(self._client, keys.WORKERS).time()
         now = clock[0] * 1000 + clock[1] // 1000
         for priority, messages in (waiting() or {}).items():
             if not messages:
-                self._reached[priority] = max(self._reached[priority], now)
+                self._read_up_to[priority] = max(self._read_up_to[priority], now)

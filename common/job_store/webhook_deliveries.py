@@ -1,4 +1,4 @@
-"""Webhooks that are due, under way and done: each survives the worker that was delivering it."""
+"""The deliveries of webhooks: due, in progress and ended. They survive the worker they run on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 
 from common.errors import LeaseLost
 from common.job_store import keys
+from common.job_store.records import milliseconds
 from common.job_store.scripts import Scripts, raise_for_code
 from common.jobs import events
 from common.jobs.model import Job
@@ -19,27 +20,27 @@ if TYPE_CHECKING:
 
     from common.job_store.state_log import StateLogEntry
 
-#: A delivery and its log are kept so long after its last change, milliseconds: longer than the
+#: Milliseconds that a delivery and its attempts are kept after the last change: longer than the
 #: longest pause between two attempts, and than the three days that all of them take.
-KEEP: Final = 4 * 86_400_000
-#: When those of a user who has enough under way are looked at again, milliseconds.
-LATER: Final = 1_000
+TTL: Final = 4 * 86_400_000
+#: Milliseconds by which deliveries are postponed whose user has enough in progress.
+POSTPONE: Final = 1_000
 
-#: ``gone``: the receiver answered 410; ``failed``: all attempts are used up.
+#: ``gone``: the receiver responded with 410; ``failed``: no attempts are left.
 DeliveryState = Literal["pending", "delivered", "gone", "failed"]
-#: Why an attempt got no answer.
+#: Why an attempt got no response.
 POST_ERRORS: Final = ("refused", "unreachable", "timeout", "tls", "protocol")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookDelivery:
-    """A webhook taken for one attempt."""
+    """A webhook claimed for one attempt."""
 
-    #: As it was when it entered the terminal state.
+    #: The snapshot of the terminal state.
     job: Job
     #: 1 for the first.
     attempt: int
-    #: Names this taking, so that only its holder may settle it.
+    #: Changes with each claim, so that only its holder can record the attempt.
     fencing_token: int
 
     @property
@@ -49,21 +50,21 @@ class WebhookDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryAttempt:
-    """How one attempt went."""
+    """The outcome of one attempt."""
 
     attempt: int
-    #: Milliseconds since 1970, by the deliverer's clock.
+    #: Milliseconds since 1970, by the worker's clock.
     at: int
     duration_ms: int
-    #: The receiver's HTTP status; None where there was no answer.
+    #: The receiver's HTTP status; None without a response.
     status: int | None = None
-    #: One of ``POST_ERRORS``; never the receiver's own words.
+    #: One of ``POST_ERRORS``; never text from the receiver.
     error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryRecord:
-    """What became of one webhook so far."""
+    """One webhook with all its attempts so far."""
 
     id: str
     job: Job
@@ -78,24 +79,24 @@ class DeliveryRecord:
 
 
 def event_type(job: Job) -> str:
-    """What a webhook calls this state, such as ``download.completed``."""
+    """Return the webhook's event type, such as ``download.completed``."""
     return f"download.{job.status}"
 
 
 def message_id(job_id: str, version: int) -> str:
-    """The ``webhook-id``: the same for every attempt to tell of this state."""
+    """Return the ``webhook-id``, which is the same for every attempt."""
     return f"msg_{job_id}_{version}"
 
 
 class WebhookDeliveries:
-    """All webhooks. Raises ``redis.exceptions.RedisError`` when the store is away."""
+    """All webhooks. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._scripts = Scripts(client)
 
     def schedule(self, entries: Sequence[StateLogEntry]) -> None:
-        """Each of these changes is to be told of; one that is known already is left alone."""
+        """Make a webhook due for each of these changes. Idempotent."""
         with self._client.pipeline(transaction=False) as pipe:
             for entry in entries:
                 job = entry.job
@@ -103,26 +104,26 @@ class WebhookDeliveries:
                     "id": job.id,
                     "version": job.version,
                     "job": entry.snapshot,
-                    "keep": KEEP,
+                    "keep": TTL,
                 }
                 self._scripts.queue(pipe, "webhook_schedule", keys.deliveries(job.id), args)
             pipe.execute()
 
-    def take(self, *, limit: int, lease: float, busy: Sequence[str] = ()) -> list[WebhookDelivery]:
-        """Up to ``limit`` deliveries of each partition, nobody else's for ``lease`` seconds.
+    def claim(self, *, limit: int, lease: float, busy: Sequence[str] = ()) -> list[WebhookDelivery]:
+        """Claim up to ``limit`` due deliveries of each partition for ``lease`` seconds.
 
-        Those of ``busy`` users are put off for ``LATER``.
+        Those of ``busy`` users are postponed.
         """
         args = {
             "limit": limit,
-            "lease": round(lease * 1000),
+            "lease": milliseconds(lease),
             "busy": orjson.dumps(busy).decode(),
-            "later": LATER,
+            "postpone": POSTPONE,
         }
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():
                 self._scripts.queue(
-                    pipe, "webhook_take", keys.of_partition("webhooks_due", tag), args
+                    pipe, "webhook_claim", keys.of_partition("webhooks_due", tag), args
                 )
             results = [raise_for_code(result)[1:] for result in pipe.execute()]
         return [
@@ -133,7 +134,7 @@ class WebhookDeliveries:
             for job, attempts, token in zip(values[::3], values[1::3], values[2::3], strict=True)
         ]
 
-    def settle(
+    def record_attempt(
         self,
         delivery: WebhookDelivery,
         state: DeliveryState,
@@ -141,46 +142,46 @@ class WebhookDeliveries:
         *,
         delay: float = 0.0,
     ) -> bool:
-        """Note how an attempt went; ``pending``: to be tried again after ``delay`` seconds.
+        """Record the outcome of an attempt; ``pending``: try again after ``delay`` seconds.
 
-        False where the lease had lapsed, so that the delivery is another's by now.
+        Returns False if the lease had lapsed and another worker claimed the delivery.
         """
         args = {
             "id": delivery.job.id,
             "version": delivery.job.version,
             "fencing_token": delivery.fencing_token,
             "state": state,
-            "delay": round(delay * 1000),
+            "delay": milliseconds(delay),
             "entry": orjson.dumps(entry).decode(),
-            "keep": KEEP,
+            "keep": TTL,
         }
         try:
-            self._scripts.call("webhook_settle", keys.deliveries(delivery.job.id), args)
+            self._scripts.call("webhook_record", keys.deliveries(delivery.job.id), args)
         except LeaseLost:
             return False
         return True
 
     def of_job(self, job_id: str) -> list[DeliveryRecord]:
-        """The job's webhooks with all their attempts, oldest first."""
+        """Return the job's webhooks with all their attempts, oldest first."""
         versions: Any = self._client.zrange(keys.deliveries(job_id), 0, -1)
         with self._client.pipeline(transaction=False) as pipe:
             for version in versions:
                 pipe.hgetall(keys.delivery(job_id, int(version)))
                 pipe.lrange(keys.delivery_log(job_id, int(version)), 0, -1)
-            found = pipe.execute()
+            results = pipe.execute()
         return [
-            _record(fields, log)
-            for fields, log in zip(found[::2], found[1::2], strict=True)
+            _record(fields, attempts)
+            for fields, attempts in zip(results[::2], results[1::2], strict=True)
             if fields
         ]
 
 
-def _record(fields: dict[str, str], log: Sequence[str]) -> DeliveryRecord:
+def _record(fields: dict[str, str], attempts: Sequence[str]) -> DeliveryRecord:
     job = events.decode(fields["job"])
     return DeliveryRecord(
         id=message_id(job.id, job.version),
         job=job,
         state=fields["state"],  # type: ignore[arg-type]
         next_at=int(fields["next_at"]) if fields.get("next_at") else None,
-        attempts=tuple(DeliveryAttempt(**orjson.loads(entry)) for entry in log),
+        attempts=tuple(DeliveryAttempt(**orjson.loads(entry)) for entry in attempts),
     )

@@ -1,8 +1,9 @@
-"""Which workers are there, how busy they are, and which of them died.
+"""The registry of workers: which exist, how busy they are, and which have died.
 
-A worker keeps one connection of its own to the store. When the process is killed, the kernel closes
-that connection at once, so the others see the death within a beat instead of a lease's length.
-Silence alone is no death: a stopped or starved process still has its connection.
+Each worker holds a connection to the store that nothing else uses. When the process is killed, the
+kernel closes the connection immediately, so others detect the death within seconds instead of
+waiting for the lease to lapse. Missing heartbeats alone do not mean death: a stopped or starved
+process still has its connection.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from common.job_store.cluster import node_of
 if TYPE_CHECKING:
     from redis import Redis
 
-#: A worker not heard of for so long is not known any more, milliseconds.
-FORGET_AFTER: Final = 15_000
-#: A worker without a connection is dead after so long; it may just be connecting anew.
+#: Milliseconds without a heartbeat until a worker leaves the registry.
+TTL: Final = 15_000
+#: Milliseconds without a heartbeat until a worker without a connection counts as dead; before, it
+#: may just be reconnecting.
 DEAD_AFTER: Final = 1_500
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerState:
-    """A worker process as it last described itself."""
+    """A worker process as of its last heartbeat."""
 
     name: str
     #: The machine's name.
     host: str = ""
-    #: Milliseconds since 1970, by the store's clock, of its first beat; None where it did not say.
+    #: When it registered, in milliseconds since 1970 by the store's clock; None if unknown.
     since: int | None = None
-    #: The server that knows the worker, and its number of the worker's own connection.
+    #: The server that the worker is connected to, and the connection's id there.
     server: str
     connection: int
     slots: int
@@ -43,7 +45,7 @@ class WorkerState:
 
 
 class WorkerRegistration:
-    """Shows one worker to the others and to the operator."""
+    """Registers one worker, for other workers and operators to see."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class WorkerRegistration:
         running: Callable[[], tuple[str, ...]],
         host: str = "",
     ) -> None:
-        """``client`` must be this worker's alone, with a single connection."""
+        """``client`` must have a single connection that nothing else uses."""
         self._client = client
         self._name = name
         self._host = host
@@ -65,7 +67,7 @@ class WorkerRegistration:
         self._connection: int | None = None
 
     def heartbeat(self) -> None:
-        """Say that this worker lives. Raises ``redis.exceptions.RedisError``."""
+        """Register the worker, or renew its registration. Raises ``RedisError``."""
         node = node_of(self._client, keys.WORKERS)
         connection = node.client_id()
         if connection != self._connection:
@@ -83,33 +85,33 @@ class WorkerRegistration:
             slots=self._slots,
             running=self._running(),
         )
-        self._client.set(keys.worker(self._name), orjson.dumps(state), px=FORGET_AFTER)
+        self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
         self._client.sadd(keys.WORKERS, self._name)
 
     def deregister(self) -> None:
-        """This worker ends."""
+        """Remove the worker from the registry. Raises ``RedisError``."""
         self._client.delete(keys.worker(self._name))
         self._client.srem(keys.WORKERS, self._name)
 
 
 class WorkerRegistry:
-    """All workers, seen from any process."""
+    """All registered workers."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
 
     def registered(self) -> list[WorkerState]:
-        """The workers that were heard of lately."""
+        """Return the workers that sent a heartbeat recently."""
         return [state for state, _ in self._read()]
 
     def dead(self) -> list[str]:
-        """Names of workers whose connection is gone for good."""
+        """Return the names of workers whose connection is closed for good."""
         silent = [state for state, age in self._read() if age > DEAD_AFTER]
         if not silent:
             return []
         node = node_of(self._client, keys.WORKERS)
         server = _run_id(node)
-        # After a restart or a failover the workers' connections are on their way.
+        # After a restart or failover of the store, workers are still reconnecting.
         silent = [state for state in silent if state.server == server]
         connections: list[Any] = [state.connection for state in silent]
         if not connections:
@@ -119,30 +121,30 @@ class WorkerRegistry:
         return [state.name for state in silent if state.connection not in alive]
 
     def _read(self) -> list[tuple[WorkerState, int]]:
-        """Each worker with the milliseconds since its last beat; the forgotten are removed."""
+        """Return workers with the milliseconds since their last heartbeat; remove lapsed ones."""
         names = sorted(cast("set[str]", self._client.smembers(keys.WORKERS)))
         with self._client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.get(keys.worker(name))
                 pipe.pttl(keys.worker(name))
-            found = pipe.execute()
-        pairs = list(zip(names, found[::2], found[1::2], strict=True))
-        gone = [name for name, text, _ in pairs if text is None]
-        if gone:
-            self._client.srem(keys.WORKERS, *gone)
-        return [(_state(text), FORGET_AFTER - left) for _, text, left in pairs if text is not None]
+            values = pipe.execute()
+        pairs = list(zip(names, values[::2], values[1::2], strict=True))
+        lapsed = [name for name, text, _ in pairs if text is None]
+        if lapsed:
+            self._client.srem(keys.WORKERS, *lapsed)
+        return [(_state(text), TTL - left) for _, text, left in pairs if text is not None]
 
 
 def _run_id(node: Redis) -> str:
-    """Names a server from its start to its end."""
+    """Return the id of a server process, which changes when it restarts."""
     return str(cast("dict[str, str]", node.info("server")).get("run_id"))
 
 
 def _state(text: str) -> WorkerState:
-    said = orjson.loads(text)
-    # While a deploy is under way, a newer worker may say more than is understood here.
-    known = {name: said[name] for name in _MEMBERS if name in said}
-    return WorkerState(**{**known, "running": tuple(said["running"])})
+    members = orjson.loads(text)
+    # During a deployment a newer worker may send members that this version does not have.
+    supported = {name: members[name] for name in _MEMBERS if name in members}
+    return WorkerState(**{**supported, "running": tuple(members["running"])})
 
 
 _MEMBERS: Final = tuple(member.name for member in fields(WorkerState))

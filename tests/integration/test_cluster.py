@@ -17,7 +17,7 @@ from common.job_store.dead_letters import DeadLetters
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
-from common.job_store.state_log import StateLog, backlog, forget_consumers, trim
+from common.job_store.state_log import StateLog, backlog, delete_idle_consumers, trim
 from common.job_store.stats import QueueStatistics
 from common.job_store.subscription import EventSubscription, open_subscriptions
 from common.job_store.sweeper import Sweeper
@@ -100,9 +100,9 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     state_log.ack(entries)
     trim(redis)
     assert backlog(redis) == {"group": 0}
-    assert forget_consumers(redis) == 0
+    assert delete_idle_consumers(redis) == 0
     assert state_log.read(count=1000) == state_log.take_over(idle=0, count=10) == []
-    assert len(deliveries.take(limit=100, lease=60)) == len(ids)
+    assert len(deliveries.claim(limit=100, lease=60)) == len(ids)
     letters = DeadLetters(redis, jobs)
     page, more = letters.page(before=None, limit=15)
     rest, _ = letters.page(before=(page[-1].since, page[-1].job.id), limit=100)

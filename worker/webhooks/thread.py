@@ -100,7 +100,7 @@ class WebhookThread:
             return
         posts = Counter(self._under_way.values())
         busy = [user for user, count in posts.items() if count >= PER_USER]
-        for delivery in self._deliveries.take(limit=PER_PARTITION, lease=LEASE, busy=busy):
+        for delivery in self._deliveries.claim(limit=PER_PARTITION, lease=LEASE, busy=busy):
             post = self._posts.submit(self._deliver, delivery)
             self._under_way[post] = delivery.job.user
 
@@ -108,7 +108,9 @@ class WebhookThread:
         try:
             verdict = self._courier.deliver(delivery)
             metrics.WEBHOOKS.labels(verdict.state).inc()
-            self._deliveries.settle(delivery, verdict.state, verdict.entry, delay=verdict.delay)
+            self._deliveries.record_attempt(
+                delivery, verdict.state, verdict.entry, delay=verdict.delay
+            )
         except RedisError as error:
             log.warning("webhook not settled, it will be posted again", error=str(error))
         except Exception:

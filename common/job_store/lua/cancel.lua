@@ -1,14 +1,24 @@
--- @include settle
--- @include hint
--- queued | processing → cancelled, at once; a running worker learns of it by its next heartbeat.
--- Input: args.id, allowed, job_ttl (ms)
--- Output: {'CANCELLED', snapshot, hints…} (also when it is cancelled already), {'NOT_FOUND'}, {'CONFLICT'}
--- Event: version + 1, journal.
+-- @include terminal
+-- @include wake_up
+--[[
+  Cancels a job: queued | processing → cancelled. A running worker learns of it from its next
+  heartbeat.
 
-local job = load(args.id)
+  Input:
+    KEYS[1]  the job's status
+    args     id, allowed (states), job_ttl (ms)
+  Output:
+    {'CANCELLED', snapshot, wake-ups…}, also if the job is cancelled already
+    {'NOT_FOUND'}
+    {'CONFLICT'}  the job has ended otherwise
+  Event:
+    version + 1, state log; the wake-up of the user's next job
+]]
+
+local job = load_job(args.id)
 if not job then return {'NOT_FOUND'} end
 if job.status == 'cancelled' then return {'CANCELLED', cjson.encode(job)} end
-if not among(job.status, args.allowed) then return {'CONFLICT'} end
-local snapshot = settle(job, {status = 'cancelled'})
-step_back(args.id, job.user, job.lane)
-return {'CANCELLED', snapshot, unpack(hints)}
+if not contains(args.allowed, job.status) then return {'CONFLICT'} end
+local snapshot = enter_terminal_state(job, {status = 'cancelled'})
+dequeue(args.id, job.user, job.lane)
+return {'CANCELLED', snapshot, unpack(wake_ups)}

@@ -1,40 +1,48 @@
--- @include change
--- @include hint
--- queued → processing: a new attempt under a new fencing token and a lease.
--- Input: args.id, worker, claim (unique to this call), lease (ms), allowed; lane and sent (ms) of
---        the wake-up that led here, where there was one
--- Output: {'CLAIMED', snapshot, spec, hints…}, {'REFUSED'} when the job is not waiting to be run
---         or the queue is paused: its hint is sent again after the pause
--- Event: version + 1, journal; the user's next job in line is hinted.
+-- @include update
+-- @include wake_up
+--[[
+  Starts an attempt: queued → processing, with a new fencing token and a lease.
 
--- Read is read, even if it comes to nothing: what was sent before this wake-up has been read too.
+  Input:
+    KEYS[1]  the job's status
+    args     id, worker, claim (unique to this call), lease (ms), allowed (states); priority and
+             sent (ms) of the wake-up that led here, if there was one
+  Output:
+    {'CLAIMED', snapshot, spec, wake-ups…}
+    {'REJECTED'}  the job does not wait to be run, or the queue is paused; then the wake-up is sent
+                  again after the pause
+  Event:
+    version + 1, state log; the wake-up of the user's next job
+]]
+
+-- A rejected wake-up was read from its queue all the same: whatever was sent before it is read too.
 if args.sent then
-  local reached = redis.call('HGET', key.reached(), args.priority) or '0'
-  if tonumber(args.sent) > tonumber(reached) then
-    redis.call('HSET', key.reached(), args.priority, args.sent)
+  local read_up_to = redis.call('HGET', key.read_up_to(), args.priority) or '0'
+  if tonumber(args.sent) > tonumber(read_up_to) then
+    redis.call('HSET', key.read_up_to(), args.priority, args.sent)
   end
 end
 
-local job = load(args.id)
--- The client library sends again when an answer is lost: the lease is this caller's already.
+local job = load_job(args.id)
+-- The client library sends a command again when it misses the response: the caller has the lease.
 if job and job.status == 'processing' and job.claim == args.claim then
   return {'CLAIMED', cjson.encode(job), redis.call('GET', key.spec(args.id))}
 end
-if not job or not among(job.status, args.allowed) then return {'REFUSED'} end
-if redis.call('ZSCORE', key.retries(), args.id) then return {'REFUSED'} end
-if redis.call('EXISTS', key.paused()) == 1 then return {'REFUSED'} end
+if not job or not contains(args.allowed, job.status) then return {'REJECTED'} end
+if redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
+if redis.call('EXISTS', key.paused()) == 1 then return {'REJECTED'} end
 
-redis.call('ZADD', key.leases(), text(now + tonumber(args.lease)), args.id)
-local snapshot = change(args.id, {
+redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
+local snapshot = update_job(args.id, {
   status = 'processing',
-  attempt = text((job.attempt or 0) + 1),
-  fence = text((job.fence or 0) + 1),
-  attempt_at = moment,
-  started_at = (job.started_at or '') ~= '' and job.started_at or moment,
+  attempt = to_text((job.attempt or 0) + 1),
+  fence = to_text((job.fence or 0) + 1),
+  attempt_at = now_text,
+  started_at = (job.started_at or '') ~= '' and job.started_at or now_text,
   worker = args.worker,
   claim = args.claim,
   retry_at = '', error = '', error_code = '', retryable = '',
   progress = '0', processed_files = '0', processed_bytes = '0', seconds_remaining = '',
 })
-step_back(args.id, job.user, job.lane)
-return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(hints)}
+dequeue(args.id, job.user, job.lane)
+return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

@@ -1,13 +1,21 @@
 -- @include fields
--- @include hint
--- Accept a job, or find the one that this request made already.
--- Input: args.spec (JSON), snapshot (the fields as a JSON object), max_active, idempotency_ttl (ms);
---        where there is a key: idempotency; where requests are counted: quota (how often the user
---        may ask within a minute) and minute;
---        fields: the hash, but for its version and times; fields.digest: of the request
--- Output: {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, hints…},
---         {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN', hits}; hits: in this minute
--- Event: an entry in the journal, the wake-up message. Nobody can know the job's channel yet.
+-- @include wake_up
+--[[
+  Creates a job, or finds the one that the same request created before.
+
+  Input:
+    KEYS[1]  the job's status
+    args     spec (JSON), snapshot (the fields as a JSON object), max_active, idempotency_ttl (ms);
+             idempotency (the key), if the request has one; quota (requests that the user may make
+             in this minute) and minute, if requests are counted
+    fields   the job's hash except its version and times; fields.digest: of the request
+  Output:
+    {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
+    {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN', hits}
+    hits: the user's requests in this minute
+  Event:
+    state log, the wake-up; nothing on the job's channel, as nobody can know it yet
+]]
 
 local id, user, digest = fields.id, fields.user, fields.digest
 local hits = 0
@@ -18,7 +26,7 @@ if args.quota then
   if hits > tonumber(args.quota) then return {'TOO_OFTEN', hits} end
 end
 
-local function remember(job_id)
+local function store_idempotency_key(job_id)
   if args.idempotency then
     local record = key.idempotency(user, args.idempotency)
     redis.call('SET', record, digest .. ' ' .. job_id, 'PX', args.idempotency_ttl)
@@ -29,7 +37,7 @@ if args.idempotency then
   local first = redis.call('GET', key.idempotency(user, args.idempotency))
   if first then
     if string.sub(first, 1, #digest) ~= digest then return {'KEY_REUSED', hits} end
-    local job = load(string.sub(first, #digest + 2))
+    local job = load_job(string.sub(first, #digest + 2))
     if job then return {'REPLAYED', hits, cjson.encode(job)} end
   end
 end
@@ -37,10 +45,10 @@ end
 local active = key.user_active(user)
 if redis.call('HSETNX', active, digest, id) == 0 then
   local running = redis.call('HGET', active, digest)
-  local job = load(running)
+  local job = load_job(running)
   if job then
-    remember(running)
-    -- The client library sends again when an answer is lost: that is the same call, not another.
+    store_idempotency_key(running)
+    -- The client library sends a command again when it misses the response: same id, same call.
     return {running == id and 'CREATED' or 'DEDUPLICATED', hits, cjson.encode(job)}
   end
   redis.call('HSET', active, digest, id)
@@ -51,14 +59,14 @@ if redis.call('HLEN', active) > tonumber(args.max_active) then
   return {'TOO_MANY', hits}
 end
 
-remember(id)
+store_idempotency_key(id)
 redis.call('SET', key.spec(id), args.spec)
-redis.call('ZADD', key.user_jobs(user), moment, id)
--- Not by change(): reading the hash back and making JSON of it would cost a third of all this.
-redis.call('HSET', key.status(id), 'version', '1', 'created_at', moment, 'updated_at', moment,
+redis.call('ZADD', key.user_jobs(user), now_text, id)
+-- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
+redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
   unpack(ARGV, first_field))
-local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. moment
-  .. '","updated_at":"' .. moment .. '"}'
+local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. now_text
+  .. '","updated_at":"' .. now_text .. '"}'
 redis.call('XADD', key.state_log(), '*', 'job', snapshot)
-hint(id, user, fields.lane)
-return {'CREATED', hits, snapshot, unpack(hints)}
+enqueue(id, user, fields.lane)
+return {'CREATED', hits, snapshot, unpack(wake_ups)}

@@ -1,17 +1,28 @@
 -- @include attempt
 -- @include fields
--- The worker's last word on an attempt: completed, or failed for good.
--- Input: args.id, fence, allowed, job_ttl, archive_ttl (ms), files (as for heartbeat);
---        fields: status and what belongs to it
--- Output: {'FINISHED', snapshot}, {'LOST'}
--- Event: version + 1, journal.
+--[[
+  Ends a job with the result of its attempt: processing → completed | failed.
 
-local job = load(args.id)
--- The client library sends again when an answer is lost: the word was taken already.
+  Input:
+    KEYS[1]  the job's status
+    args     id, fencing_token, allowed (states), job_ttl, archive_ttl (ms); files (JSON object:
+             file id -> report), if there are any
+    fields   status and what belongs to it
+  Output:
+    {'FINISHED', snapshot}
+    {'LOST'}  the lease is no longer the caller's
+  Event:
+    version + 1, state log
+]]
+
+local job = load_job(args.id)
+-- The client library sends a command again when it misses the response: the job has ended already.
 if job and job.status == fields.status and job.fence == args.fencing_token then
   return {'FINISHED', cjson.encode(job)}
 end
-if not job or not among(job.status, args.allowed) or job.fence ~= args.fencing_token then return {'LOST'} end
+if not job or not contains(args.allowed, job.status) or job.fence ~= args.fencing_token then
+  return {'LOST'}
+end
 if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do
     redis.call('HSET', key.files(args.id), file_id, report)
@@ -19,9 +30,9 @@ if args.files then
 end
 local snapshot
 if fields.status == 'failed' then
-  note_attempt(job, fields)
-  snapshot = fail_for_good(job, fields)
+  record_attempt(job, fields)
+  snapshot = fail(job, fields)
 else
-  snapshot = settle(job, fields)
+  snapshot = enter_terminal_state(job, fields)
 end
 return {'FINISHED', snapshot}

@@ -1,21 +1,31 @@
 -- @include attempt
 -- @include fields
--- processing → queued: after a retryable failure, or because the worker shuts down.
--- Input: args.id, fence, allowed, delay (ms), counts ('1': the attempt counts, '0': it does not);
---        fields: error, error_code, retryable
--- Output: {'QUEUED', snapshot, hints…}, {'LOST'}
--- Event: version + 1, journal; the wake-up message when there is no delay.
+--[[
+  Gives a job back: processing → queued, after a retryable failure or because the worker shuts down.
 
-local job = load(args.id)
--- The client library sends again when an answer is lost: the job is back in the queue already.
+  Input:
+    KEYS[1]  the job's status
+    args     id, fencing_token, allowed (states), delay (ms), counts ('1': the attempt counts)
+    fields   error, error_code, retryable
+  Output:
+    {'QUEUED', snapshot, wake-ups…}
+    {'LOST'}  the lease is no longer the caller's
+  Event:
+    version + 1, state log; the wake-up if there is no delay
+]]
+
+local job = load_job(args.id)
+-- The client library sends a command again when it misses the response: the job is queued already.
 if job and job.status == 'queued' and job.fence == args.fencing_token then
   return {'QUEUED', cjson.encode(job)}
 end
-if not job or not among(job.status, args.allowed) or job.fence ~= args.fencing_token then return {'LOST'} end
-if args.counts == '1' then
-  note_attempt(job, fields)
-else
-  fields.attempt = text(job.attempt - 1)
+if not job or not contains(args.allowed, job.status) or job.fence ~= args.fencing_token then
+  return {'LOST'}
 end
-local snapshot = back_to_queue(job, fields, tonumber(args.delay))
-return {'QUEUED', snapshot, unpack(hints)}
+if args.counts == '1' then
+  record_attempt(job, fields)
+else
+  fields.attempt = to_text(job.attempt - 1)
+end
+local snapshot = requeue(job, fields, tonumber(args.delay))
+return {'QUEUED', snapshot, unpack(wake_ups)}

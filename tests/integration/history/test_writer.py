@@ -185,9 +185,9 @@ def test_attempts_to_deliver_webhooks_are_kept(
     jobs.cancel(job.id)
     deliveries.schedule([entry for entry in hooks.read(count=9) if entry.job.terminal])
     for attempt, (state, status) in enumerate([("pending", 500), ("delivered", 204)], 1):
-        (taken,) = deliveries.take(limit=1, lease=10)
+        (taken,) = deliveries.claim(limit=1, lease=10)
         entry = DeliveryAttempt(attempt=attempt, at=1_700_000_000_000, duration_ms=5, status=status)
-        assert deliveries.settle(taken, state, entry)
+        assert deliveries.record_attempt(taken, state, entry)
     recorder.step()
     dossier = reader.job_record(job.id)
     assert dossier is not None

@@ -10,8 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from common.job_store.failed_jobs import FailedJobs
 from common.job_store.jobs import JobStore
+from common.job_store.queries import FailedJobs
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from tests.unit.api.conftest import Worker
 
@@ -28,7 +28,7 @@ def show(redis: Redis, name: str) -> None:
     WorkerRegistration(redis, name, slots=4, running=lambda: (), host="east").heartbeat()
 
 
-def test_workers_are_told_with_the_progress_of_their_jobs(
+def test_workers_are_listed_with_the_progress_of_their_jobs(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore, redis: Redis
 ) -> None:
     job_id = post(headers={"X-User-Id": "ada"}, file_ids=[1, 2]).json["jobId"]
@@ -46,7 +46,7 @@ def test_workers_are_told_with_the_progress_of_their_jobs(
     assert second["jobs"] == []
 
 
-def test_a_job_that_ended_or_went_to_another_is_not_at_hand_any_more(
+def test_a_worker_does_not_list_jobs_that_ended_or_moved_to_another_worker(
     client: FlaskClient, post: Callable[..., Any], worker: Worker, jobs: JobStore, redis: Redis
 ) -> None:
     ended, moved = (post(file_ids=[number]).json["jobId"] for number in (1, 2))
@@ -57,7 +57,7 @@ def test_a_job_that_ended_or_went_to_another_is_not_at_hand_any_more(
     assert told["jobs"] == []
 
 
-def test_a_worker_of_another_release_is_understood(redis: Redis) -> None:
+def test_registrations_of_other_releases_are_readable(redis: Redis) -> None:
     redis.sadd("workers", "older", "newer")
     said = '"server":"s","connection":1,"slots":2,"running":[]'
     redis.set("worker:{workers}:older", f'{{"name":"older",{said}}}', px=9_000)
@@ -68,7 +68,7 @@ def test_a_worker_of_another_release_is_understood(redis: Redis) -> None:
     ]
 
 
-def test_failures_of_all_users_are_told_newest_first(
+def test_failures_of_all_users_are_listed_newest_first(
     client: FlaskClient, post: Callable[..., Any], worker: Worker
 ) -> None:
     failed = []
@@ -84,7 +84,7 @@ def test_failures_of_all_users_are_told_newest_first(
     assert told[0]["completedAt"]
 
 
-def test_a_failed_job_that_runs_again_is_no_failure(
+def test_a_failed_job_that_is_retried_is_not_listed_as_a_failure(
     client: FlaskClient, post: Callable[..., Any], worker: Worker
 ) -> None:
     job_id = post(file_ids=[1]).json["jobId"]
@@ -93,7 +93,7 @@ def test_a_failed_job_that_runs_again_is_no_failure(
     assert client.get("/v1/admin/overview", **HERE).json["failures"] == []
 
 
-def test_of_each_partition_fifty_failures_are_kept(
+def test_fifty_failures_are_kept_per_partition(
     post: Callable[..., Any], worker: Worker, redis: Redis
 ) -> None:
     for number in range(1, 54):
@@ -103,7 +103,7 @@ def test_of_each_partition_fifty_failures_are_kept(
     assert len(FailedJobs(redis).newest(100)) == 50
 
 
-def test_the_overview_tells_the_figures_of_the_queue(
+def test_the_overview_contains_the_queue_statistics(
     client: FlaskClient, post: Callable[..., Any]
 ) -> None:
     post(file_ids=[1])
@@ -115,6 +115,6 @@ def test_the_overview_tells_the_figures_of_the_queue(
     assert told["timestamp"]
 
 
-def test_without_an_event_loop_there_is_no_stream_but_the_overview(client: FlaskClient) -> None:
-    answer = client.get("/v1/admin/stream", **HERE)
-    assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+def test_without_an_event_loop_the_operator_stream_is_unavailable(client: FlaskClient) -> None:
+    response = client.get("/v1/admin/stream", **HERE)
+    assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")

@@ -13,7 +13,7 @@ from common.errors import CancelRequested, NetworkError
 from common.object_storage import Cancelled
 from common.task_group import TaskGroup
 from tests.support.archives import RecordingControl
-from worker.archive.composing.memory_budget import MemoryBudget
+from worker.archive.composing.writing import MemoryBudget
 
 
 def test_every_item_is_done_once_and_no_more_than_the_width_at_a_time() -> None:
@@ -108,15 +108,15 @@ def test_a_call_gives_its_answer() -> None:
 def test_a_budget_makes_the_next_one_wait() -> None:
     task_group = TaskGroup(RecordingControl())
     budget = MemoryBudget(100, task_group.cancellation)
-    budget.take(60)
-    threading.Timer(0.1, lambda: budget.give(60)).start()
+    budget.acquire(60)
+    threading.Timer(0.1, lambda: budget.release(60)).start()
     started = time.monotonic()
-    budget.take(60)
+    budget.acquire(60)
     assert time.monotonic() - started > 0.05
     task_group.cancellation.set()
     with pytest.raises(Cancelled):
-        budget.take(60)
+        budget.acquire(60)
 
 
 def test_more_than_the_whole_budget_is_given_to_one_alone() -> None:
-    MemoryBudget(100, TaskGroup(RecordingControl()).cancellation).take(500)
+    MemoryBudget(100, TaskGroup(RecordingControl()).cancellation).acquire(500)

@@ -1,37 +1,41 @@
--- @include settle
--- @include hint
--- An attempt ended without an archive.
--- note_attempt(job): keeps its history, for dead letters.
--- back_to_queue(job, fields, delay): processing → queued, ready after `delay` milliseconds.
--- fail_for_good(job, fields): processing → failed; a retryable failure leaves a dead letter.
+-- @include terminal
+-- @include wake_up
+--[[
+  How an attempt ends without an archive.
 
-local MAX_NOTED = 50
+  record_attempt(job, changes): appends the attempt to the job's list, for dead letters
+  requeue(job, changes, delay): processing → queued, ready after `delay` ms; returns the snapshot
+  fail(job, changes): processing → failed; a retryable failure becomes a dead letter; returns the
+    snapshot
+]]
 
-local function note_attempt(job, set)
+local MAX_ATTEMPTS_KEPT = 50
+
+local function record_attempt(job, changes)
   redis.call('RPUSH', key.attempts(job.id), cjson.encode({
     attempt = job.attempt, worker = job.worker or '', startedAt = job.attempt_at or '',
-    endedAt = moment, errorCode = set.error_code or '', error = set.error or '',
+    endedAt = now_text, errorCode = changes.error_code or '', error = changes.error or '',
   }))
-  redis.call('LTRIM', key.attempts(job.id), -MAX_NOTED, -1)
+  redis.call('LTRIM', key.attempts(job.id), -MAX_ATTEMPTS_KEPT, -1)
 end
 
-local function back_to_queue(job, set, delay)
+local function requeue(job, changes, delay)
   redis.call('ZREM', key.leases(), job.id)
-  set.status = 'queued'
-  set.worker = ''
-  set.seconds_remaining = ''
-  set.retry_at = ''
+  changes.status = 'queued'
+  changes.worker = ''
+  changes.seconds_remaining = ''
+  changes.retry_at = ''
   if delay > 0 then
-    set.retry_at = text(now + delay)
-    redis.call('ZADD', key.retries(), set.retry_at, job.id)
+    changes.retry_at = to_text(now + delay)
+    redis.call('ZADD', key.retries(), changes.retry_at, job.id)
   end
-  local snapshot = change(job.id, set)
-  if delay <= 0 then hint(job.id, job.user, job.lane) end
+  local snapshot = update_job(job.id, changes)
+  if delay <= 0 then enqueue(job.id, job.user, job.lane) end
   return snapshot
 end
 
-local function fail_for_good(job, set)
-  set.status = 'failed'
-  if set.retryable == '1' then redis.call('ZADD', key.dead_letters(), moment, job.id) end
-  return settle(job, set)
+local function fail(job, changes)
+  changes.status = 'failed'
+  if changes.retryable == '1' then redis.call('ZADD', key.dead_letters(), now_text, job.id) end
+  return enter_terminal_state(job, changes)
 end

@@ -1,21 +1,32 @@
--- Input for every script: KEYS[1] routes to the partition (its tag is `tag`);
--- ARGV: the number of named arguments, their names and values, then fields to write and values.
--- Output: {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
+--[[
+  What every script begins with.
+
+  Input:
+    KEYS[1]  any key of the partition; its hash tag becomes `tag`
+    ARGV     the number of named arguments, their names and values, then the names and values of
+             fields for the job's hash
+  Output:
+    {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
+
+  Defines: tag, args, first_field, now (ms, a number), now_text (the same as a string),
+           to_text(number), load_job(id), contains(list, item)
+]]
 
 local tag = string.match(KEYS[1], '{p%d%d}')
 local args = {}
 local first_field = ARGV[1] * 2 + 2
 for i = 2, first_field - 1, 2 do args[ARGV[i]] = ARGV[i + 1] end
 
-local function text(number)
+local function to_text(number)
   return string.format('%.0f', number)
 end
 
+-- The server's clock: the clocks of workers may differ.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local moment = text(now)
+local now_text = to_text(now)
 
-local function load(id)
+local function load_job(id)
   local flat = redis.call('HGETALL', key.status(id))
   if #flat == 0 then return nil end
   local job = {}
@@ -23,7 +34,8 @@ local function load(id)
   return job
 end
 
--- `allowed` is a list of states by commas, handed in from common/jobs/transitions.py.
-local function among(state, allowed)
-  return string.find(',' .. allowed .. ',', ',' .. state .. ',', 1, true) ~= nil
+-- Whether a comma-separated list contains an item. `args.allowed` is such a list: the states that
+-- common/jobs/transitions.py allows as a source of the transition.
+local function contains(list, item)
+  return string.find(',' .. list .. ',', ',' .. item .. ',', 1, true) ~= nil
 end

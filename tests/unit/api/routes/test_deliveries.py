@@ -15,7 +15,7 @@ from common.job_store.state_log import StateLog
 from common.job_store.webhook_deliveries import DeliveryAttempt, WebhookDeliveries
 
 
-def test_the_log_tells_every_attempt_to_deliver(
+def test_deliveries_show_every_attempt(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore, redis: Redis
 ) -> None:
     state_log = StateLog(redis, "webhooks", "test")
@@ -26,8 +26,8 @@ def test_the_log_tells_every_attempt_to_deliver(
     jobs.cancel(job_id)
     deliveries = WebhookDeliveries(redis)
     deliveries.schedule([entry for entry in state_log.read(count=10) if entry.job.terminal])
-    (delivery,) = deliveries.take(limit=1, lease=60)
-    deliveries.settle(
+    (delivery,) = deliveries.claim(limit=1, lease=60)
+    deliveries.record_attempt(
         delivery, "pending", DeliveryAttempt(attempt=1, at=0, duration_ms=7, error="tls"), delay=5
     )
     (shown,) = client.get(path).json["deliveries"]
@@ -49,21 +49,21 @@ def test_the_log_tells_every_attempt_to_deliver(
     }
 
 
-def test_the_deliveries_of_no_job_are_not_found(client: FlaskClient) -> None:
-    answer = client.get("/v1/download/00000000-0000-4000-8000-000000000000/deliveries")
-    assert (answer.status_code, answer.json["code"]) == (404, "JOB_NOT_FOUND")
+def test_deliveries_of_an_unknown_job_are_not_found(client: FlaskClient) -> None:
+    response = client.get("/v1/download/00000000-0000-4000-8000-000000000000/deliveries")
+    assert (response.status_code, response.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://localhost/", "ftp://example.com/"])
-def test_a_callback_url_that_is_plainly_private_is_refused(
+def test_a_private_callback_url_is_rejected(
     post: Callable[..., Any], url: str
 ) -> None:
-    answer = post(file_ids=[1], callbackUrl=url)
-    assert (answer.status_code, answer.json["code"]) == (400, "VALIDATION_ERROR")
-    assert list(answer.json["errors"]) == ["callbackUrl"]
+    response = post(file_ids=[1], callbackUrl=url)
+    assert (response.status_code, response.json["code"]) == (400, "VALIDATION_ERROR")
+    assert list(response.json["errors"]) == ["callbackUrl"]
 
 
-def test_an_intranet_may_let_webhooks_go_to_private_hosts(make_app: Callable[..., Flask]) -> None:
+def test_private_callback_urls_can_be_allowed(make_app: Callable[..., Flask]) -> None:
     client = make_app(webhook_allow_private=True).test_client()
     body = {"file_ids": [1], "callbackUrl": "http://127.0.0.1:9/hook"}
     assert client.post("/v1/download/initiate", json=body).status_code == 202

@@ -40,7 +40,7 @@ def entry(number: int, status: int | None = 500) -> DeliveryAttempt:
 
 
 def take_one(deliveries: WebhookDeliveries) -> WebhookDelivery:
-    (taken,) = deliveries.take(limit=10, lease=60)
+    (taken,) = deliveries.claim(limit=10, lease=60)
     return taken
 
 
@@ -53,9 +53,9 @@ def test_a_terminal_state_told_twice_is_delivered_once(
     delivery = take_one(deliveries)
     assert delivery.id == f"msg_{told.job.id}_{told.job.version}"
     assert delivery.job == told.job
-    deliveries.settle(delivery, "delivered", entry(1, 200))
+    deliveries.record_attempt(delivery, "delivered", entry(1, 200))
     deliveries.schedule([told])
-    assert deliveries.take(limit=10, lease=60) == []
+    assert deliveries.claim(limit=10, lease=60) == []
 
 
 def test_a_taken_delivery_is_nobody_elses_until_its_lease_lapses(
@@ -64,12 +64,12 @@ def test_a_taken_delivery_is_nobody_elses_until_its_lease_lapses(
     told = terminal(jobs, redis)
     deliveries.schedule([told])
     lost = take_one(deliveries)
-    assert deliveries.take(limit=10, lease=60) == []
+    assert deliveries.claim(limit=10, lease=60) == []
     _fall_due(redis, told)
     again = take_one(deliveries)
     assert (again.id, again.attempt) == (lost.id, 1)
-    assert not deliveries.settle(lost, "delivered", entry(1, 200))
-    assert deliveries.settle(again, "delivered", entry(1, 200))
+    assert not deliveries.record_attempt(lost, "delivered", entry(1, 200))
+    assert deliveries.record_attempt(again, "delivered", entry(1, 200))
 
 
 def test_a_failed_attempt_is_made_again_after_its_delay_under_the_same_id(
@@ -78,8 +78,8 @@ def test_a_failed_attempt_is_made_again_after_its_delay_under_the_same_id(
     told = terminal(jobs, redis)
     deliveries.schedule([told])
     first = take_one(deliveries)
-    deliveries.settle(first, "pending", entry(1), delay=3600)
-    assert deliveries.take(limit=10, lease=60) == []
+    deliveries.record_attempt(first, "pending", entry(1), delay=3600)
+    assert deliveries.claim(limit=10, lease=60) == []
     _fall_due(redis, told)
     second = take_one(deliveries)
     assert (second.id, second.attempt) == (first.id, 2)
@@ -90,18 +90,18 @@ def test_the_log_tells_every_attempt_and_when_the_next_one_is_due(
 ) -> None:
     told = terminal(jobs, redis)
     deliveries.schedule([told])
-    deliveries.settle(take_one(deliveries), "pending", entry(1), delay=3600)
+    deliveries.record_attempt(take_one(deliveries), "pending", entry(1), delay=3600)
     (record,) = deliveries.of_job(told.job.id)
     assert (record.state, record.job.status) == ("pending", JobState.CANCELLED)
     assert record.attempts == (entry(1),)
     assert record.next_at is not None
     assert record.next_at > time.time() * 1000 + 3_500_000
     _fall_due(redis, told)
-    deliveries.settle(take_one(deliveries), "gone", entry(2, 410))
+    deliveries.record_attempt(take_one(deliveries), "gone", entry(2, 410))
     (record,) = deliveries.of_job(told.job.id)
     assert (record.state, record.next_at) == ("gone", None)
     assert [attempt.status for attempt in record.attempts] == [500, 410]
-    assert deliveries.take(limit=10, lease=60) == []
+    assert deliveries.claim(limit=10, lease=60) == []
 
 
 def test_each_terminal_state_of_a_job_has_its_own_delivery(
@@ -126,7 +126,7 @@ def test_everything_kept_of_a_delivery_ends_some_day(
     jobs: JobStore, redis: Redis, deliveries: WebhookDeliveries
 ) -> None:
     deliveries.schedule([terminal(jobs, redis)])
-    deliveries.settle(take_one(deliveries), "failed", entry(10))
+    deliveries.record_attempt(take_one(deliveries), "failed", entry(10))
     kept = list(redis.scan_iter("webhook:*"))
     assert len(kept) == 3
     assert all(0 < redis.pttl(key) <= 4 * 86_400_000 for key in kept)

@@ -1,0 +1,46 @@
+-- @include update
+--[[
+  enter_terminal_state(job, changes): ends a job and returns the new snapshot. Removes everything
+  that belongs to a running job and sets the expiry of what is kept.
+
+  Input:
+    changes.status             the terminal state
+    args.job_ttl, archive_ttl  ms; archive_ttl only for completed jobs
+  Event:
+    as update_job
+]]
+
+-- Finished jobs that a user's list keeps.
+local MAX_USER_JOBS = 1000
+local MAX_FAILURES = 50
+local MAX_DURATIONS = 200
+
+local function enter_terminal_state(job, changes)
+  local id, user, state = job.id, job.user, changes.status
+  changes.completed_at = now_text
+  changes.retry_at = ''
+  changes.seconds_remaining = ''
+  redis.call('ZREM', key.leases(), id)
+  redis.call('ZREM', key.retries(), id)
+  local stored_by_digest = redis.call('HGET', key.user_active(user), job.digest) == id
+  redis.call('HDEL', key.user_active(user), stored_by_digest and job.digest or id)
+  redis.call('ZREMRANGEBYRANK', key.user_jobs(user), 0, -1 - MAX_USER_JOBS)
+  redis.call('HINCRBY', key.totals(), state, 1)
+  if state == 'failed' then
+    redis.call('ZADD', key.failures(), now_text, id)
+    redis.call('ZREMRANGEBYRANK', key.failures(), 0, -1 - MAX_FAILURES)
+  end
+  local ttl = tonumber(args.job_ttl)
+  if state == 'completed' then
+    changes.expires_at = to_text(now + tonumber(args.archive_ttl))
+    ttl = ttl + tonumber(args.archive_ttl)
+    redis.call('ZADD', key.expiring(), changes.expires_at, id)
+    redis.call('LPUSH', key.durations(), to_text(now - tonumber(job.created_at)))
+    redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)
+  end
+  local snapshot = update_job(id, changes)
+  for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do
+    redis.call('PEXPIRE', name, to_text(ttl))
+  end
+  return snapshot
+end

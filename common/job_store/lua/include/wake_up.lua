@@ -1,0 +1,54 @@
+-- @include base
+--[[
+  Fair sharing between users. The queued jobs of a user and priority form a list, and only the first
+  of them has a wake-up in the broker's queue; the next one gets its wake-up when the first is
+  claimed. So a user with 1,000 queued jobs gets only a fair share of the workers. The priority is
+  the broker's queue: first the job's own, after a long wait the next higher one. The job's hash
+  calls it `lane`.
+
+  enqueue(id, user, priority): the job is ready to run: send its wake-up, or put it in line
+  dequeue(id, user, priority): the job no longer waits; the next one in line gets its wake-up
+  retract_wake_up(id, priority): removes the job's message from the broker's queue, if it is still
+    there and the broker is this server
+
+  Event:
+    A Celery message on the queue's list, where the broker is this server: then the script begins
+    with definitions of `queue` and `message`. Otherwise the caller gets `wake_ups`, triples of id,
+    priority and time (ms), and sends them itself.
+]]
+
+local wake_ups = {}
+
+local function send_wake_up(id, priority)
+  redis.call('ZADD', key.wake_ups_sent(priority), now_text, id)
+  if message then
+    redis.call('LPUSH', queue .. priority, message(id, priority, now_text))
+  else
+    for _, value in ipairs({id, priority, now_text}) do wake_ups[#wake_ups + 1] = value end
+  end
+end
+
+local function retract_wake_up(id, priority)
+  local sent = redis.call('ZSCORE', key.wake_ups_sent(priority), id)
+  if sent and message then
+    -- From the tail, where the oldest messages are.
+    redis.call('LREM', queue .. priority, -1, message(id, priority, to_text(sent)))
+  end
+end
+
+local function enqueue(id, user, priority)
+  redis.call('ZADD', key.waiting(priority), 'NX', now_text, id)
+  if redis.call('RPUSH', key.user_queue(user, priority), id) == 1 then
+    send_wake_up(id, priority)
+  end
+end
+
+local function dequeue(id, user, priority)
+  redis.call('ZREM', key.waiting(priority), id)
+  redis.call('ZREM', key.wake_ups_sent(priority), id)
+  local user_queue = key.user_queue(user, priority)
+  local was_first = redis.call('LINDEX', user_queue, 0) == id
+  redis.call('LREM', user_queue, 1, id)
+  local first = was_first and redis.call('LINDEX', user_queue, 0)
+  if first then send_wake_up(first, priority) end
+end

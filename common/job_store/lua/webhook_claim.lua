@@ -1,0 +1,45 @@
+-- @include base
+--[[
+  Leases deliveries that are due in one partition. Those of users who have enough in progress are
+  postponed, so that a receiver that hangs delays only its own webhooks.
+
+  Input:
+    KEYS[1]  the partition's webhooks_due
+    args     limit, lease (ms), busy (JSON array of users), postpone (ms)
+  Output:
+    {'CLAIMED', (snapshot, attempts so far, fencing token)…}
+  Event:
+    none
+]]
+
+local MAX_SCANNED = 50
+
+local result = {'CLAIMED'}
+local claimed = 0
+local busy = {}
+for _, user in ipairs(cjson.decode(args.busy)) do busy[user] = true end
+
+local function claim(member, snapshot, name, attempts)
+  redis.call('ZADD', key.webhooks_due(), to_text(now + tonumber(args.lease)), member)
+  result[#result + 1] = snapshot
+  result[#result + 1] = attempts
+  result[#result + 1] = to_text(redis.call('HINCRBY', name, 'fence', 1))
+  claimed = claimed + 1
+end
+
+local due = redis.call(
+  'ZRANGE', key.webhooks_due(), '-inf', now_text, 'BYSCORE', 'LIMIT', 0, MAX_SCANNED)
+for _, member in ipairs(due) do
+  if claimed == tonumber(args.limit) then break end
+  local id, version = string.match(member, '^(.+):(%d+)$')
+  local name = key.delivery(id, version)
+  local stored = redis.call('HMGET', name, 'job', 'attempts')
+  if not stored[1] then
+    redis.call('ZREM', key.webhooks_due(), member)
+  elseif busy[cjson.decode(stored[1]).user] then
+    redis.call('ZADD', key.webhooks_due(), to_text(now + tonumber(args.postpone)), member)
+  else
+    claim(member, stored[1], name, stored[2])
+  end
+end
+return result
