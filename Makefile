@@ -91,9 +91,9 @@ bench-jobs: $(INSTALLED) $(PEER)  ## Compare the overhead of a job with BullMQ (
 
 bench: bench-archive bench-api bench-jobs  ## All benchmarks, each beside its baseline
 
-bench-archive: $(INSTALLED)  ## The archive engine against zipstream-ng with boto3 (SCALE=0.1 ROUNDS=3 SETS=small,mid,large)
+bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also through a slow line (SCALE= ROUNDS= SETS= PLACES=)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-	  $(if $(SETS),--sets $(SETS))
+	  $(if $(SETS),--sets $(SETS)) $(if $(PLACES),--places $(PLACES))
 
 load: $(INSTALLED) $(LOAD)/.installed  ## 100 people post, watch and download; a verdict (USERS= RAMP= SECONDS= WORKERS= HOST=)
 	@$(BIN)/python -m bench.load

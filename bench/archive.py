@@ -1,10 +1,10 @@
-"""The archive engine against zipstream-ng with boto3, and against bare server-side copies.
+"""Measures the archive engine beside zipstream-ng with boto3 and beside bare server-side copies.
 
-    python -m bench.archive [--scale 0.1] [--rounds 3] [--sets small,mid,large]
+    python -m bench.archive [--scale 0.1] [--rounds 3] [--sets 100KB,10MB] [--places bare,cloud]
 
-Every build runs in a process of its own against SeaweedFS on this machine; the contenders take
-turns within each round, and the table shows medians over the rounds. ``--scale`` makes fewer files
-of the same sizes. Worker CPU is the fair figure: the store works on the same cores.
+Every build runs in a process of its own against SeaweedFS on this machine, directly ("bare") and
+through a proxy with a cloud's latency and rates ("cloud", bench/cloud.py). The contenders alternate
+within each round; the tables show medians over the rounds, and of the ratios within each round.
 """
 
 from __future__ import annotations
@@ -18,16 +18,21 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.delay import DelayProxy
+from bench.cloud import CloudProxy
 from common.errors import LonghaulError
 from common.object_storage import ObjectStorage
 from stack.services import S3, start_s3
+from worker.archive.composing.copying import WIDTH as COPIES
 
 MB = 1_000_000
-#: Ways of our engine in which every byte passes the worker.
+OURS, SAME, CHANGED = "longhaul", "longhaul, same request again", "longhaul, 0.5 % changed"
+ZIPSTREAM, THREADS, COPY = "zipstream-ng + boto3", "the same, 16 threads", "bare copy"
+#: Ways of our engine in which every byte passes through the worker.
 STREAMING = {"written": "longhaul, no copies", "unsized": "longhaul, sizes unknown"}
 
 
@@ -35,6 +40,7 @@ STREAMING = {"written": "longhaul, no copies", "unsized": "longhaul, sizes unkno
 class FileSet:
     """``count`` files of ``size`` bytes with ids from ``first`` on."""
 
+    name: str
     title: str
     first: int
     count: int
@@ -42,159 +48,218 @@ class FileSet:
 
     @property
     def gigabytes(self) -> float:
+        """Return the size of the whole set."""
         return self.count * self.size / 1e9
+
+    @property
+    def can_be_copied(self) -> bool:
+        """Return whether S3 copies such files as parts: each part but the last has 5 MiB."""
+        return self.size >= 5 * 1024 * 1024
 
 
 Row = dict[str, float]
 
 
 class Bench:
-    """A store full of files, and the results so far."""
+    """An object storage full of files, and the results so far by (place, set, contender)."""
 
-    def __init__(self, s3: S3, store: ObjectStorage) -> None:
+    def __init__(self, s3: S3, storage: ObjectStorage) -> None:
         self._s3 = s3
-        self._store = store
-        self.port = s3.port
-        self.results: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        self._storage = storage
+        self.results: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
 
     def fill(self, files: FileSet) -> None:
+        """Put the files of a set."""
         block = os.urandom(files.size + files.count)
         for index in range(files.count):
             content = memoryview(block)[index : index + files.size]
             name = {"filename": f"{files.first + index}.bin"}
-            self._store.put_object("files", str(files.first + index), content, metadata=name)
+            self._storage.put_object("files", str(files.first + index), content, metadata=name)
 
     def change(self, files: FileSet, count: int) -> None:
         """Overwrite ``count`` files, spread over the set."""
         for index in range(count):
             key = str(files.first + index * files.count // count)
-            self._store.put_object(
+            self._storage.put_object(
                 "files", key, os.urandom(files.size), metadata={"filename": f"{key}.bin"}
             )
 
-    def forget(self) -> None:
-        """Remove all archives and indexes, so that the next build starts from nothing."""
-        while found := self._store.list_objects_v2("archives"):
-            self._store.delete_objects("archives", [item.key for item in found])
+    def delete(self, bucket: str) -> None:
+        """Delete all objects of a bucket; without archives, the next build starts from nothing."""
+        while found := self._storage.list_objects_v2(bucket):
+            self._storage.delete_objects(bucket, [item.key for item in found])
 
-    def run(self, contender: str, files: FileSet, label: str, *, endpoint: str = "") -> None:
-        command = [
-            *(sys.executable, "-m", "bench.archive_build", contender),
-            *("--endpoint", endpoint or self._s3.endpoint),
-            *("--key", self._s3.access_key, "--secret", self._s3.secret_key),
-            *("--first", str(files.first), "--count", str(files.count), "--size", str(files.size)),
-        ]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
+    @contextmanager
+    def endpoint(self, place: str) -> Iterator[str]:
+        """Return the URL of the S3 server as seen from ``bare`` or ``cloud``."""
+        if place == "bare":
+            yield self._s3.endpoint
+            return
+        with CloudProxy(self._s3.port) as proxy:
+            yield proxy.url
+
+    def run(
+        self, contender: str, files: FileSet, label: str, place: str, *, width: int = 8
+    ) -> None:
+        """Build once in a process of its own and keep the figures."""
+        with self.endpoint(place) as endpoint:
+            command = [
+                *(sys.executable, "-m", "bench.archive_build", contender),
+                *("--endpoint", endpoint, "--width", str(width)),
+                *("--key", self._s3.access_key, "--secret", self._s3.secret_key),
+                *("--first", str(files.first), "--count", str(files.count)),
+                *("--size", str(files.size)),
+            ]
+            done = subprocess.run(
+                command, check=False, capture_output=True, text=True, timeout=1800
+            )
+        if done.returncode:
+            raise RuntimeError(f"{label} failed on {files.title}: {done.stderr[-800:]}")
         row = json.loads(done.stdout)
-        self.results[files.title, label].append(row)
-        print(f"  {files.title:>14} {label:<24} {row['wall']:7.2f} s  {row['cpu']:7.3f} CPU-s")
+        self.results[place, files.title, label].append(row)
+        print(
+            f"  {place:5} {files.title:>14}  {label:<30} {row['wall']:7.2f} s "
+            f"{row['cpu']:7.3f} CPU-s",
+            flush=True,
+        )
 
-    def median(self, files: FileSet, label: str, figure: str) -> float:
-        return statistics.median(row[figure] for row in self.results[files.title, label])
+    def median(self, place: str, files: FileSet, label: str, figure: str) -> float:
+        """Return the median of a figure over the rounds."""
+        return statistics.median(row[figure] for row in self.results[place, files.title, label])
+
+    def ratio(
+        self, place: str, files: FileSet, one: str, other: str, figure: str = "wall"
+    ) -> float:
+        """Return the median of the ratios within each round, in which the machine cancels out."""
+        mine, theirs = (self.results[place, files.title, label] for label in (one, other))
+        return statistics.median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True))
 
 
-def one_round(bench: Bench, sets: dict[str, FileSet]) -> None:
-    """Every contender once on every set; whoever is second warms nothing for the first."""
-    for name, files in sets.items():
-        bench.forget()
-        bench.run("longhaul", files, "longhaul")
-        bench.run("longhaul", files, "the same again")
-        if name == "small":
+def one_round(bench: Bench, files: FileSet, place: str) -> None:
+    """Run every contender once on one set, each from an empty archive bucket."""
+    bench.delete("archives")
+    bench.run("longhaul", files, OURS, place)
+    if place == "bare":
+        bench.run("longhaul", files, SAME, place)
+        if files.name == "100KB":
             bench.change(files, max(1, files.count // 200))
-            bench.run("longhaul", files, "0.5 % changed")
-            bench.forget()
-            with DelayProxy(bench.port, delay=0.030) as proxy:
-                bench.run("longhaul", files, "longhaul, 30 ms", endpoint=proxy.url)
-        else:
-            bench.forget()
-            bench.run("copy", files, "bare copy")
-        if name == "large":
+            bench.run("longhaul", files, CHANGED, place)
+        if files.name == "500MB":
             for contender, label in STREAMING.items():
-                bench.forget()
-                bench.run(contender, files, label)
-        bench.forget()
-        bench.run("zipstream", files, "zipstream-ng + boto3")
+                bench.delete("archives")
+                bench.run(contender, files, label, place)
+    if files.can_be_copied:
+        bench.delete("archives")
+        bench.run("copy", files, COPY, place, width=COPIES)
+    for contender, label in (("zipstream", ZIPSTREAM), ("zipstream16", THREADS)):
+        bench.delete("archives")
+        bench.run(contender, files, label, place)
 
 
-def table(bench: Bench, sets: dict[str, FileSet]) -> str:
+def figures(bench: Bench, sets: list[FileSet], place: str) -> str:
+    """Return the table of all medians."""
     lines = [
-        "| set | contender | wall s | CPU-s | CPU-s per GB | CPU-ms a file | through worker "
+        "| set | contender | wall s | CPU-s | CPU-s per GB | CPU-ms per file | through the worker "
         "| peak MB | above idle MB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for files in sets.values():
-        labels = [label for title, label in bench.results if title == files.title]
-        for label in labels:
+    for files in sets:
+        for label in [
+            label for at, title, label in bench.results if (at, title) == (place, files.title)
+        ]:
             wall, cpu, peak, idle, through = (
-                bench.median(files, label, figure)
+                bench.median(place, files, label, figure)
                 for figure in ("wall", "cpu", "peak", "idle", "through")
             )
-            share = f"{through / files.gigabytes / 1e7:.2f} %"
             lines.append(
                 f"| {files.title} | {label} | {wall:.2f} | {cpu:.3f} | {cpu / files.gigabytes:.3f} "
-                f"| {cpu / files.count * 1000:.2f} | {share} "
+                f"| {cpu / files.count * 1000:.2f} | {through / files.gigabytes / 1e7:.2f} % "
                 f"| {peak / MB:.0f} | {(peak - idle) / MB:.0f} |"
             )
     return "\n".join(lines)
 
 
-def ratios(bench: Bench, files: FileSet, one: str, other: str, figure: str) -> float:
-    """The median of the ratios within each round: what else the machine did cancels out."""
-    pairs = zip(bench.results[files.title, one], bench.results[files.title, other], strict=True)
-    return statistics.median(a[figure] / b[figure] for a, b in pairs)
+def ratios(bench: Bench, sets: list[FileSet], place: str) -> str:
+    """Return the table of wall times as ratios: what the targets are about."""
+    lines = [
+        f"| set | longhaul / {ZIPSTREAM} | longhaul / {THREADS} | longhaul / {COPY} |",
+        "|---|---|---|---|",
+    ]
+    for files in sets:
+        cells = [
+            f"{bench.ratio(place, files, OURS, label):.2f}"
+            if bench.results.get((place, files.title, label))
+            else "-"
+            for label in (ZIPSTREAM, THREADS, COPY)
+        ]
+        lines.append(f"| {files.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def file_sets(scale: float) -> list[FileSet]:
+    """Return all sets, each with ``scale`` of its files."""
+
+    def some(count: int) -> int:
+        return round(count * scale) or 1
+
+    return [
+        FileSet("100KB", "1,000 x 100 KB", 100_000, some(1000), 100_000),
+        FileSet("1MB", "300 x 1 MB", 200_000, some(300), MB),
+        FileSet("6MB", "150 x 6 MB", 300_000, some(150), 6 * MB),
+        FileSet("10MB", "100 x 10 MB", 400_000, some(100), 10 * MB),
+        FileSet("50MB", "40 x 50 MB", 500_000, some(40), 50 * MB),
+        FileSet("500MB", "4 x 500 MB", 600_000, some(4), 500 * MB),
+    ]
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--scale", type=float, default=1.0, help="share of the files of each set")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sets", default="small,mid,large")
+    parser.add_argument("--sets", default="100KB,1MB,6MB,10MB,50MB,500MB")
+    parser.add_argument("--places", default="bare,cloud")
     options = parser.parse_args()
-    every = {
-        "small": FileSet("1,000 x 100 KB", 100_000, round(1000 * options.scale), 100_000),
-        "mid": FileSet("100 x 10 MB", 200_000, round(100 * options.scale) or 1, 10 * MB),
-        "large": FileSet("4 x 500 MB", 300_000, round(4 * options.scale) or 1, 500 * MB),
-    }
-    sets = {name: every[name] for name in options.sets.split(",")}
+    names, places = options.sets.split(","), options.places.split(",")
+    sets = [files for files in file_sets(options.scale) if files.name in names]
     with tempfile.TemporaryDirectory(prefix="bench-archive-") as directory:
         s3 = start_s3(Path(directory))
         try:
-            store = _ready(s3)
-            bench = Bench(s3, store)
-            for files in sets.values():
+            storage = _ready(s3)
+            bench = Bench(s3, storage)
+            # One set at a time, so that the disk holds no more than that and its archives.
+            for files in sets:
                 bench.fill(files)
-            for number in range(options.rounds):
-                print(f"round {number + 1} of {options.rounds}")
-                one_round(bench, sets)
-            print(table(bench, sets))
-            for name, files in sets.items():
-                if name != "small":
-                    wall = ratios(bench, files, "longhaul", "bare copy", "wall")
-                    print(f"{files.title}: wall against bare copy {wall:.2f}")
-                else:
-                    cpu = ratios(bench, files, "0.5 % changed", "longhaul", "cpu")
-                    print(f"{files.title}: CPU of a rebuild against a build {cpu:.2f}")
-                cpu = ratios(bench, files, "longhaul", "zipstream-ng + boto3", "cpu")
-                print(f"{files.title}: CPU against zipstream-ng + boto3 {cpu:.3f}")
-            store.close()
+                for number in range(options.rounds):
+                    print(f"round {number + 1} of {options.rounds}")
+                    for place in places:
+                        one_round(bench, files, place)
+                bench.delete("files")
+            for place in places:
+                print(f"\n{place}\n\n{figures(bench, sets, place)}\n\n{ratios(bench, sets, place)}")
+            for files in sets:
+                if files.name == "100KB" and "bare" in places:
+                    rebuild = bench.ratio("bare", files, CHANGED, OURS, "cpu")
+                    print(f"\nCPU of a rebuild with 0.5 % changed files: {rebuild:.2f} of a build")
+            storage.close()
         finally:
             s3.process.stop()
 
 
 def _ready(s3: S3) -> ObjectStorage:
-    store = ObjectStorage(
+    storage = ObjectStorage(
         endpoint=s3.endpoint, region="us-east-1", access_key=s3.access_key, secret_key=s3.secret_key
     )
     for bucket in ("files", "archives"):
         for _ in range(100):
             try:
-                store.ensure_bucket(bucket)
+                storage.ensure_bucket(bucket)
                 break
             except LonghaulError:
                 time.sleep(0.2)
-    return store
+    return storage
 
 
 if __name__ == "__main__":
