@@ -1,1 +1,1 @@
-"""The process that does the downloads."""
+"""The Celery worker: it builds the archives."""

@@ -1,1 +1,1 @@
-"""What runs beside the jobs: sweep thread, cleanup, history recorder."""
+"""Threads that run beside the jobs: sweeper, cleanup, history recorder."""

@@ -1,8 +1,8 @@
-"""The state log's reader that keeps history in PostgreSQL.
+"""Copies the state log to the history in PostgreSQL.
 
-Entries are read, written in one transaction, then acknowledged. Whatever dies in between, they are
-read again, and the tables take each (job id, version) once. While PostgreSQL is away nothing more
-is read; the state log holds what comes (``common.job_store.state_log.MAX_ENTRIES``).
+Entries are read, written in one transaction, then acknowledged. If anything dies in between, they
+are read again, and the tables accept each (job id, version) once. While PostgreSQL is unavailable,
+the state log keeps the entries, up to ``common.job_store.state_log.MAX_ENTRIES``.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
 
 #: Entries of each partition in one transaction.
 BATCH: Final = 50
-#: Milliseconds that one read waits for something to come.
+#: Milliseconds that one read waits for new entries.
 BLOCK: Final = 1_000
-#: Milliseconds after which another process's unfinished entries are taken over.
-ABANDONED: Final = 60_000
-#: Seconds between looks for abandoned entries, and for jobs older than the retention.
-TAKE_OVER_EVERY: Final = 30.0
-FORGET_EVERY: Final = 3_600.0
-#: Seconds between attempts while PostgreSQL or the store is away.
-LONGEST_PAUSE: Final = 10.0
+#: Milliseconds after which the unfinished entries of another process are taken over.
+TAKE_OVER_AFTER: Final = 60_000
+#: Seconds between two checks for such entries, and between two deletions of old jobs.
+TAKE_OVER_INTERVAL: Final = 30.0
+DELETE_INTERVAL: Final = 3_600.0
+#: Maximum of the seconds between two attempts while a service is unavailable.
+MAX_PAUSE: Final = 10.0
 
-#: Expiry changes no file, so the reports are read once only.
+#: Expiry changes no file, so the reports are read only once.
 _WITH_FILES: Final = TERMINAL - {JobState.EXPIRED}
 
 log = structlog.get_logger(__name__)
 
 
 def recorder_for(services: Services, engine: Engine, name: str) -> Recorder:
-    """The recorder of the worker ``name``, on ``services.database``."""
+    """Return the recorder of the worker ``name``."""
     ttl = services.settings.history_ttl
     return Recorder(
         StateLog(services.redis, "history", name),
@@ -62,12 +62,12 @@ def recorder_for(services: Services, engine: Engine, name: str) -> Recorder:
         services.queries,
         migrate=partial(migrate, engine),
         retention=timedelta(seconds=ttl) if ttl else None,
-        recorded=metrics.HISTORY_ENTRIES.inc,
+        on_recorded=metrics.HISTORY_ENTRIES.inc,
     )
 
 
 class Recorder:
-    """A thread that records until it is stopped; every worker process may have one."""
+    """A thread that records history until it is stopped. Every worker process may have one."""
 
     def __init__(
         self,
@@ -77,86 +77,90 @@ class Recorder:
         *,
         migrate: Callable[[], None],
         retention: timedelta | None,
-        recorded: Callable[[int], object] = lambda _: None,
+        on_recorded: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """``migrate`` makes the tables, ``retention`` None keeps jobs for ever.
+        """``migrate`` creates the tables. With ``retention`` None, jobs are kept forever.
 
-        ``recorded`` hears of how many entries each transaction kept.
+        ``on_recorded`` is called with the number of entries in each transaction.
         """
         self._state_log = state_log
         self._writer = writer
         self._queries = queries
         self._migrate = migrate
         self._retention = retention
-        self._recorded = recorded
-        self._ready = False
-        self._held: list[StateLogEntry] = []
+        self._on_recorded = on_recorded
+        self._prepared = False
+        self._unfinished: list[StateLogEntry] = []
         self._take_over_at = 0.0
-        # Spread out, so that many workers do not delete the same rows at once.
-        self._forget_at = time.monotonic() + FORGET_EVERY * random.random()  # noqa: S311
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._record_for_ever, name="recorder", daemon=True)
+        # With jitter, so that many workers do not delete the same rows at the same time.
+        self._delete_at = time.monotonic() + DELETE_INTERVAL * random.random()  # noqa: S311
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the batch at hand; what is not finished then is another's to take over."""
-        self._ended.set()
+        """Stop after the current batch. Another process takes over what is unfinished."""
+        self._stopped.set()
         self._thread.join(2 * BLOCK / 1000)
 
-    def _record_for_ever(self) -> None:
+    def _run(self) -> None:
         pause = 0.0
-        while not self._ended.wait(pause):
+        while not self._stopped.wait(pause):
             try:
                 self.step()
                 pause = 0.0
             except (RedisError, SQLAlchemyError) as error:
-                pause = min(LONGEST_PAUSE, 2 * pause or 0.5)
-                log.warning("history waits", error=type(error).__name__, held=len(self._held))
+                pause = min(MAX_PAUSE, 2 * pause or 0.5)
+                log.warning(
+                    "history not recorded",
+                    error=type(error).__name__,
+                    unfinished=len(self._unfinished),
+                )
 
     def step(self) -> None:
-        """One batch; after ``RedisError`` or ``SQLAlchemyError`` the next call repeats it."""
+        """Record one batch. After ``RedisError`` or ``SQLAlchemyError``, call it again."""
         self._prepare()
-        if not self._held:
-            self._held = self._next_entries()
-        if self._held:
-            self._keep(self._held)
-            self._state_log.ack(self._held)
-            self._recorded(len(self._held))
-            self._held = []
-        self._forget_old()
+        if not self._unfinished:
+            self._unfinished = self._next_entries()
+        if self._unfinished:
+            self._record(self._unfinished)
+            self._state_log.ack(self._unfinished)
+            self._on_recorded(len(self._unfinished))
+            self._unfinished = []
+        self._delete_old()
 
     def _prepare(self) -> None:
-        if self._ready:
+        if self._prepared:
             return
-        # First of all: from now on the state log keeps what this group has not read.
+        # Before the migration: from now on the state log keeps what this group has not read.
         self._state_log.join()
         self._migrate()
-        self._ready = True
+        self._prepared = True
 
     def _next_entries(self) -> list[StateLogEntry]:
         if time.monotonic() >= self._take_over_at:
-            self._take_over_at = time.monotonic() + TAKE_OVER_EVERY
-            if abandoned := self._state_log.take_over(idle=ABANDONED, count=BATCH):
+            self._take_over_at = time.monotonic() + TAKE_OVER_INTERVAL
+            if abandoned := self._state_log.take_over(idle=TAKE_OVER_AFTER, count=BATCH):
                 return abandoned
         return self._state_log.read(count=BATCH, block=BLOCK)
 
-    def _keep(self, entries: Sequence[StateLogEntry]) -> None:
+    def _record(self, entries: Sequence[StateLogEntry]) -> None:
         changes = [self._change(entry) for entry in entries]
         try:
             self._writer.record(changes)
         except DataError:
-            self._keep_one_by_one(changes)
+            self._record_one_by_one(changes)
 
-    def _keep_one_by_one(self, changes: Sequence[Change]) -> None:
-        """One change that PostgreSQL can never take must not hold up all others for ever."""
+    def _record_one_by_one(self, changes: Sequence[Change]) -> None:
+        """Record the others when PostgreSQL rejects one change."""
         for change in changes:
             try:
                 self._writer.record([change])
             except DataError:
                 job = change.job
-                log.exception("a change cannot be kept", job_id=job.id, version=job.version)
+                log.exception("change rejected by PostgreSQL", job_id=job.id, version=job.version)
 
     def _change(self, entry: StateLogEntry) -> Change:
         if entry.delivery is None:
@@ -172,8 +176,8 @@ class Recorder:
         except JobNotFound:
             return ()
 
-    def _forget_old(self) -> None:
-        if self._retention is None or time.monotonic() < self._forget_at:
+    def _delete_old(self) -> None:
+        if self._retention is None or time.monotonic() < self._delete_at:
             return
-        if self._writer.forget(self._retention) < FORGET_BATCH:
-            self._forget_at = time.monotonic() + FORGET_EVERY
+        if self._writer.delete_old(self._retention) < FORGET_BATCH:
+            self._delete_at = time.monotonic() + DELETE_INTERVAL

@@ -1,4 +1,4 @@
-"""The thread that looks for lost jobs and due retries, in every worker process."""
+"""The thread that recovers lost jobs and starts due retries. Every worker process has one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from common.job_store.worker_registry import WorkerRegistry
     from common.wake_ups import Dispatcher
 
-#: An answer that took so long means that nobody could renew a lease meanwhile, seconds.
-HUNG: Final = 2.0
-#: Seconds between looks at what every reader of the state log has done with.
-TRIM_EVERY: Final = 60.0
+#: A response of the job store that took so many seconds means that no lease could be extended.
+MAX_RESPONSE_TIME: Final = 2.0
+#: Seconds between two removals of entries that every reader of the state log has processed.
+TRIM_INTERVAL: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
 
 class SweepThread:
-    """Sweeps about every ``interval`` seconds."""
+    """Calls the sweeper about every ``interval`` seconds."""
 
     def __init__(
         self,
@@ -42,51 +42,53 @@ class SweepThread:
         interval: float,
         lease: float,
     ) -> None:
-        """``lease``: how long leases are believed after the store was away, seconds."""
+        """``lease``: seconds for which no lease expires after the job store was unavailable."""
         self._sweeper = sweeper
         self._client = client
         self._dispatcher = dispatcher
         self._workers = workers
         self._interval = interval
         self._lease = lease
-        self._believe_until = 0.0
+        self._reclaim_after = 0.0
         self._trim_at = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._ended.set()
+        self._stopped.set()
 
-    def _sweep_for_ever(self) -> None:
-        # Spread out, so that many workers do not all sweep in the same instant.
-        while not self._ended.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
+    def _run(self) -> None:
+        # With jitter, so that many workers do not all sweep at the same moment.
+        while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
             try:
                 self._sweep()
             except RedisError as error:
-                # While the store is away nobody can renew a lease; that says nothing of workers.
-                self._believe_until = time.monotonic() + self._lease
+                # No worker could extend its leases meanwhile: an expired lease proves nothing.
+                self._reclaim_after = time.monotonic() + self._lease
                 log.warning("sweep failed", error=str(error))
 
     def _sweep(self) -> None:
-        reclaim = not self._store_was_away()
+        reclaim = self._leases_are_reliable()
         dead = self._workers.dead() if reclaim else []
-        swept = self._sweeper.sweep(self._dispatcher.waiting, dead=dead, reclaim=reclaim)
-        metrics.sweep_finished(swept)
-        if swept.recovered or swept.failed or swept.resent:
-            log.warning("jobs recovered", dead_workers=dead, **vars(swept))
-        self._trim_journal()
+        result = self._sweeper.sweep(self._dispatcher.waiting, dead=dead, reclaim=reclaim)
+        metrics.sweep_finished(result)
+        if result.recovered or result.failed or result.resent:
+            log.warning("jobs recovered", dead_workers=dead, **vars(result))
+        self._trim_state_log()
 
-    def _trim_journal(self) -> None:
+    def _trim_state_log(self) -> None:
         if time.monotonic() >= self._trim_at:
-            self._trim_at = time.monotonic() + TRIM_EVERY * random.uniform(0.5, 1.5)  # noqa: S311
+            jitter = random.uniform(0.5, 1.5)  # noqa: S311
+            self._trim_at = time.monotonic() + TRIM_INTERVAL * jitter
             trim(self._client)
 
-    def _store_was_away(self) -> bool:
-        asked_at = time.monotonic()
-        just_started = uptime(self._client) <= self._lease
-        if time.monotonic() - asked_at > HUNG:
-            self._believe_until = time.monotonic() + self._lease
-        return just_started or time.monotonic() < self._believe_until
+    def _leases_are_reliable(self) -> bool:
+        """Return whether the workers could extend their leases lately."""
+        started = time.monotonic()
+        just_restarted = uptime(self._client) <= self._lease
+        if time.monotonic() - started > MAX_RESPONSE_TIME:
+            self._reclaim_after = time.monotonic() + self._lease
+        return not just_restarted and time.monotonic() >= self._reclaim_after
