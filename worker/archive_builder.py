@@ -1,4 +1,4 @@
-"""Binds the archive engine to this installation: its catalogue, its storage, its job store."""
+"""Builds the archives of jobs with this installation's source, object storage and job store."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
 from common.object_storage import NoSuchKey
 from common.sources import Source, source_from_template
-from worker.archive import BuildRequest, build
-from worker.archive.build import Engine
-from worker.archive.composing.compose import clear_away
+from worker.archive import BuildOptions, BuildRequest, build
+from worker.archive.composing.compose import delete_upload
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.planning.layout import Geometry
-from worker.archive.storage_probe import Capabilities, probe
+from worker.archive.storage_probe import Capabilities, probe_storage
 from worker.circuit_breakers import CircuitBreaker, CircuitBreakers, SourceErrorMarker
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class ArchiveBuilder:
         settings = services.settings
         self._settings = settings
         self._services = services
-        self._store = services.storage
+        self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
         self._totals = ArchiveTotals(services.redis)
         hosts = settings.source_redirect_hosts.split(",")
@@ -58,9 +57,9 @@ class ArchiveBuilder:
             redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
             authorization=settings.source_authorization or None,
         )
-        place = urlsplit(settings.source_url_template)
-        #: Where the files come from, unless they lie in the storage themselves.
-        self._host = None if place.scheme == "s3" else place.netloc
+        url = urlsplit(settings.source_url_template)
+        #: The host of the source, unless the files are in the object storage.
+        self._host = None if url.scheme == "s3" else url.netloc
         self._source: Source = SourceErrorMarker(source) if self._host else source
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
@@ -72,30 +71,30 @@ class ArchiveBuilder:
 
     def _check_storage(self) -> None:
         with suppress(NoSuchKey, SourceForbidden):
-            self._store.head_object(self._settings.archive_bucket, "circuit-check", timeout=2.0)
+            self._storage.head_object(self._settings.archive_bucket, "circuit-check", timeout=2.0)
 
     def prepare(self) -> Capabilities:
-        """Set up the bucket for archives and find out what the storage can do; once."""
+        """Set up the bucket for archives and test what the storage supports. Runs only once."""
         with self._lock:
             if self._capabilities is None:
                 bucket = self._settings.archive_bucket
-                self._store.ensure_bucket(bucket, ttl=self._settings.archive_ttl)
+                self._storage.ensure_bucket(bucket, ttl=self._settings.archive_ttl)
                 if self._settings.compose_archives:
-                    self._capabilities = probe(self._store, bucket)
+                    self._capabilities = probe_storage(self._storage, bucket)
                     log.info("storage probed", capabilities=self._capabilities)
                     self._publish(asdict(self._capabilities))
                 else:
-                    # What is not asked of the storage need not be known of it: nothing is assumed.
+                    # Archives are streamed, which needs none of the tested features.
                     self._capabilities = Capabilities()
                     self._publish({})
             return self._capabilities
 
     def build(self, claim: Claim, control: Control) -> Artifact:
-        """Build what the job asks for; see ``worker.archive.build``."""
+        """Build the archive of a claimed job; see ``worker.archive.build``."""
         capabilities, job_id = self.prepare(), claim.job.id
         request = BuildRequest(
             job_id=job_id,
-            attempt_token=claim.lease.fencing_token,
+            fencing_token=claim.lease.fencing_token,
             file_ids=claim.spec.file_ids,
             file_name=claim.spec.file_name,
             on_missing=claim.spec.on_missing,
@@ -105,38 +104,42 @@ class ArchiveBuilder:
             min_rate=self._settings.min_rate_bytes,
             rate_window=self._settings.min_rate_window,
         )
-        engine = Engine(
+        options = BuildOptions(
             checkpoint=self._checkpoints.for_attempt(job_id),
             can_copy=capabilities.can_compose,
-            geometry=Geometry(equal=not capabilities.mixed_parts),
-            turn=partial(self._turn, job_id),
+            geometry=Geometry(equal_parts=not capabilities.mixed_parts),
+            build_lock=partial(self._build_lock, job_id),
             report=self._totals.add,
         )
         return build(
-            request, source=self._source, store=self._store, control=control, engine=engine
+            request,
+            source=self._source,
+            storage=self._storage,
+            control=control,
+            options=options,
         )
 
-    def clear_leftovers(self) -> int:
-        """Remove what ended jobs left in the storage; returns how many had left something."""
-        cleared = 0
-        for job_id in self._checkpoints.unfinished():
+    def remove_uploads_of_ended_jobs(self) -> int:
+        """Abort the uploads that ended jobs left behind; return the number of these jobs."""
+        removed = 0
+        for job_id in self._checkpoints.job_ids():
             if self._has_ended(job_id):
-                cleared += self._clear(job_id)
-        return cleared
+                removed += self._remove_uploads(job_id)
+        return removed
 
-    def _clear(self, job_id: str) -> bool:
-        journal = UploadLog.load(self._checkpoints.for_job(job_id))
-        turn = self._turn(job_id, journal.plan_id or "")
-        if not turn.acquire():
-            # Another job builds the same archive, at the same place: its uploads look like ours.
+    def _remove_uploads(self, job_id: str) -> bool:
+        upload_log = UploadLog.load(self._checkpoints.for_job(job_id))
+        build_lock = self._build_lock(job_id, upload_log.plan_id or "")
+        if not build_lock.acquire():
+            # Another job builds the same archive under the same keys: its uploads look the same.
             return False
         try:
-            clear_away(self._store, journal)
+            delete_upload(self._storage, upload_log)
         finally:
-            turn.release()
+            build_lock.release()
         return True
 
-    def _turn(self, job_id: str, plan_id: str) -> RedisBuildLock:
+    def _build_lock(self, job_id: str, plan_id: str) -> RedisBuildLock:
         return RedisBuildLock(self._services.redis, plan_id, job_id)
 
     def _has_ended(self, job_id: str) -> bool:
@@ -145,8 +148,8 @@ class ArchiveBuilder:
         except JobNotFound:
             return True
 
-    def _publish(self, findings: Mapping[str, bool]) -> None:
+    def _publish(self, capabilities: Mapping[str, bool]) -> None:
         try:
-            StorageCapabilities(self._services.redis).publish(findings)
+            StorageCapabilities(self._services.redis).publish(capabilities)
         except RedisError as error:
-            log.warning("the storage's capabilities are not published", error=str(error))
+            log.warning("storage capabilities not published", error=str(error))

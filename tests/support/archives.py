@@ -41,7 +41,7 @@ class RecordingControl:
 def a_request(file_ids: list[int], **changes: Any) -> BuildRequest:
     values: dict[str, Any] = {
         "job_id": "11111111-2222-4333-8444-555555555555",
-        "attempt_token": 1,
+        "fencing_token": 1,
         "file_ids": tuple(file_ids),
         "file_name": None,
         "on_missing": OnMissing.FAIL,

@@ -9,11 +9,10 @@ from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, a_request, contents
 from tests.support.crashes import MemoryCheckpoint
 from tests.support.fake_s3 import FakeS3
-from worker.archive import build
-from worker.archive.build import Engine
+from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
 
-SMALL = Geometry(least=100, write=150, copy=400)
+SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
 WIDTH = 2
 
 
@@ -34,9 +33,9 @@ class World:
         return build(
             a_request(list(self.files), **request),
             source=S3Source(self.store, bucket="files", key_template="{file_id}"),
-            store=self.store,
+            storage=self.store,
             control=self.control,
-            engine=Engine(checkpoint=self.checkpoint, geometry=SMALL, can_copy=can_copy),
+            options=BuildOptions(checkpoint=self.checkpoint, geometry=SMALL, can_copy=can_copy),
         )
 
     def archive(self, artifact: Any) -> bytes:

@@ -1,6 +1,5 @@
-"""Gathers files into one ZIP in the object storage."""
+"""Builds one ZIP archive from many files, in the object storage."""
 
-from worker.archive.build import build
-from worker.archive.request import BuildRequest
+from worker.archive.build import BuildOptions, BuildRequest, build
 
-__all__ = ["BuildRequest", "build"]
+__all__ = ["BuildOptions", "BuildRequest", "build"]

@@ -1,4 +1,4 @@
-"""From a request to an archive in the store: describe, decide how, build."""
+"""Builds the archive of one job: describes its files, chooses a method, and runs it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,63 @@ from common.jobs.model import Artifact, OnMissing
 from common.object_storage import ObjectStorage
 from common.sources import Missing, Source, SourceFile
 from common.task_group import TaskGroup
-from worker.archive.build_lock import BuildLock, KeepLock, NoLock, waiting_for
-from worker.archive.composing.compose import clear_away, compose, find
-from worker.archive.composing.previous_archive import PreviousArchive, load_previous, remember
-from worker.archive.composing.state import ArchivePlan, BuildTools, StoredArchive
-from worker.archive.composing.upload_log import Checkpoint, NoUploadLog, UploadLog
+from worker.archive.build_lock import BuildLock, NoBuildLock, RenewingControl, acquire_or_find
+from worker.archive.composing.compose import compose, delete_upload, find_archive
+from worker.archive.composing.previous_archive import (
+    PreviousArchive,
+    load_previous_archive,
+    store_index,
+)
+from worker.archive.composing.state import BuildDependencies, StoredArchive
+from worker.archive.composing.upload_log import Checkpoint, NoCheckpoint, UploadLog
 from worker.archive.min_rate import MinRate
-from worker.archive.planning.archive_plan import make_archive_plan
+from worker.archive.planning.archive_plan import ArchivePlan, make_archive_plan
 from worker.archive.planning.layout import Geometry
-from worker.archive.planning.members import Member, accepted, members_of
+from worker.archive.planning.members import Member, name_members, select_files
 from worker.archive.planning.plan import PlanError
-from worker.archive.request import ZIP_TYPE, BuildRequest
 from worker.archive.streaming import stream_archive
-from worker.archive.zip_format import names
+from worker.archive.zip_format import names, records
 from worker.attempt.control import Control
 from worker.metrics import ARCHIVE_BYTES
 
-#: Seconds that a finished archive is handed out again; the bucket's rules keep it a day longer
-#: than a job needs it.
-REUSABLE_FOR = 86_400.0
+#: Seconds for which a finished archive is reused. The lifecycle rule keeps archives a day longer
+#: than a job needs them.
+MAX_REUSE_AGE = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
-    """How archives are built here, and where this job's progress is kept."""
+class BuildRequest:
+    """The archive that one attempt of a job has to build."""
 
-    checkpoint: Checkpoint = field(default_factory=NoUploadLog)
+    job_id: str
+    #: The fencing token of the attempt.
+    fencing_token: int
+    file_ids: tuple[int, ...]
+    #: The archive's file name that the client requested.
+    file_name: str | None
+    on_missing: OnMissing
+    #: The bucket that the archive is written to.
+    bucket: str
+    #: Deliver a single file as it is, by a link to the source object.
+    direct_single_file: bool
+    #: The limit for the size of all files together; None: no limit.
+    max_bytes: int | None
+    #: Bytes per second that a source must send within each window of ``rate_window`` seconds.
+    min_rate: int = 1024
+    rate_window: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How archives are built with this storage, and where this job's progress is stored."""
+
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     geometry: Geometry = field(default_factory=Geometry)
-    #: The store copies ranges of objects by itself; see ``probe.py``.
+    #: The storage copies ranges of objects; see ``storage_probe.py``.
     can_copy: bool = True
-    #: The turn at building the plan with the given id.
-    turn: Callable[[str], BuildLock] = lambda _: NoLock()
-    #: Told how an archive came to be: counts by name, those of ``work.Tally`` among them.
+    #: Returns the lock for the plan with the given id.
+    build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
+    #: Receives the counts of ``BuildStats`` and how the archive was built.
     report: Callable[[Mapping[str, int]], None] = lambda _: None
 
 
@@ -51,157 +76,193 @@ def build(
     request: BuildRequest,
     *,
     source: Source,
-    store: ObjectStorage,
+    storage: ObjectStorage,
     control: Control,
-    engine: Engine | None = None,
+    options: BuildOptions | None = None,
 ) -> Artifact:
-    """Make what the job asks for and say where it is.
+    """Build the archive and return where it is.
 
-    Raises a DownloadError, or the Interrupted that ``control.check()`` raises, within a second.
+    Raise a DownloadError, or the Interrupted that ``control.check()`` raises, within a second.
     """
-    engine = engine or Engine()
-    pace = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
-    task_group = TaskGroup(pace)
-    tools = BuildTools(
-        source=source, store=store, control=control, pace=pace, task_group=task_group
+    options = options or BuildOptions()
+    min_rate = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
+    deps = BuildDependencies(
+        source=source,
+        storage=storage,
+        control=control,
+        min_rate=min_rate,
+        task_group=TaskGroup(min_rate),
     )
-    previous = task_group.call(
-        lambda: load_previous(
-            store, request.bucket, request.file_ids, cancellation=task_group.cancellation
+    previous = deps.task_group.call(
+        lambda: load_previous_archive(
+            storage, request.bucket, request.file_ids, deps.task_group.cancellation
         )
     )
     described = source.describe(
-        request.file_ids, task_group, known=previous.entries() if previous else {}
+        request.file_ids, deps.task_group, cached=previous.source_files() if previous else {}
     )
     for file in described:
         if isinstance(file, Missing):
             control.file_done(
                 file.file_id, state="missing", size=None, name=None, error_code=file.code
             )
-    entries, missing = accepted(described, request)
-    sizes = [entry.size for entry in entries]
+    files, missing = select_files(
+        described, on_missing=request.on_missing, max_bytes=request.max_bytes
+    )
+    sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     control.expect(files=len(request.file_ids), bytes=total)
-    if request.direct_single_file and len(request.file_ids) == 1 and (at := entries[0].location):
-        return _direct(entries[0], at, control)
-    members = members_of(entries)
-    noted = missing if request.on_missing is OnMissing.SKIP else None
-    try:
-        stored = _composed(members, noted, request, tools, engine, previous)
-        if stored is None:
-            stored = _streamed(members, noted, request, tools, engine)
-            engine.report({"streamed": 1, "through_worker": stored.size})
-            ARCHIVE_BYTES.labels("streamed").inc(stored.size)
-    except FileNotFound as error:
-        if request.on_missing is OnMissing.SKIP:
-            raise ProcessingError("A file went away; the next attempt goes without it") from error
-        raise
+    if request.direct_single_file and len(request.file_ids) == 1:
+        (file,) = files
+        if file.location is not None:
+            return _deliver_directly(file, file.location, control)
+    stored = _build_archive(name_members(files), missing, request, deps, options, previous)
     return Artifact(
         bucket=request.bucket,
         key=stored.key,
         name=archive_name(request),
         size=stored.size,
-        content_type=ZIP_TYPE,
+        content_type=records.CONTENT_TYPE,
         checksum=None if stored.crc32 is None else f"crc32:{stored.crc32:08x}",
         etag=stored.etag,
         missing_files=len(missing),
     )
 
 
-def _composed(
+def archive_name(request: BuildRequest) -> str:
+    """Return the file name of the archive for the client: safe, and with ``.zip`` at the end."""
+    name = names.safe_name(request.file_name or "", fallback=f"download-{request.job_id}.zip")
+    return name if name.lower().endswith(".zip") else f"{name}.zip"
+
+
+def _build_archive(
+    members: Sequence[Member],
+    missing: Sequence[Missing],
+    request: BuildRequest,
+    deps: BuildDependencies,
+    options: BuildOptions,
+    previous: PreviousArchive | None,
+) -> StoredArchive:
+    """Compose the archive if its files allow that; otherwise stream it through the worker."""
+    listed_missing = missing if request.on_missing is OnMissing.SKIP else None
+    try:
+        stored = None
+        if all(m.file.ranged and m.file.etag and m.file.size is not None for m in members):
+            archive_plan = _plan(members, listed_missing, request.bucket, options)
+            if archive_plan is not None:
+                stored = _find_or_compose(archive_plan, request, deps, options, previous)
+        if stored is None:
+            stored = _stream(members, listed_missing, request, deps, options)
+    except FileNotFound as error:
+        if request.on_missing is OnMissing.SKIP:
+            raise ProcessingError(
+                "A file was deleted during the build; the next attempt skips it"
+            ) from error
+        raise
+    return stored
+
+
+def _plan(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
-    request: BuildRequest,
-    tools: BuildTools,
-    engine: Engine,
-    previous: PreviousArchive | None,
-) -> StoredArchive | None:
-    """The archive, found or composed; None if its files do not allow that."""
-    if not all(m.entry.ranged and m.entry.etag and m.entry.size is not None for m in members):
-        return None
-    blueprint = _drawn(members, missing, request.bucket, engine)
-    if blueprint is None:
-        return None
-
-    def look() -> StoredArchive | None:
-        stored = tools.task_group.call(
-            lambda: find(blueprint, tools.store, tools.task_group.cancellation)
-        )
-        return stored if stored is not None and _fresh(stored) else None
-
-    turn = engine.turn(blueprint.plan_id)
-    with waiting_for(turn, tools.pace, look) as found:
-        if found is not None:
-            clear_away(tools.store, UploadLog.load(engine.checkpoint))
-            _all_done(members, tools.control)
-            engine.report({"found": 1})
-            return found
-        tools = replace(tools, task_group=TaskGroup(KeepLock(tools.pace, turn)))
-        if previous is not None and not tools.task_group.call(partial(previous.exists, tools)):
-            previous = None
-        stored, work = compose(blueprint, tools, engine.checkpoint, previous)
-        remember(work, stored.etag, request.file_ids)
-        engine.report({"composed": 1, **vars(work.tally)})
-        return stored
-
-
-def _drawn(
-    members: Sequence[Member], missing: Sequence[Missing] | None, bucket: str, engine: Engine
+    bucket: str,
+    options: BuildOptions,
 ) -> ArchivePlan | None:
-    """A blueprint with copies; one without where those would be too many; None: none fits."""
-    for can_copy in (True, False) if engine.can_copy else (False,):
+    """Return a plan with copies, or without if those need too many parts; None if none fits."""
+    for can_copy in (True, False) if options.can_copy else (False,):
         try:
             return make_archive_plan(
-                members, missing, bucket=bucket, geometry=engine.geometry, can_copy=can_copy
+                members, missing, bucket=bucket, geometry=options.geometry, can_copy=can_copy
             )
         except PlanError:
             continue
     return None
 
 
-def _streamed(
+def _find_or_compose(
+    archive_plan: ArchivePlan,
+    request: BuildRequest,
+    deps: BuildDependencies,
+    options: BuildOptions,
+    previous: PreviousArchive | None,
+) -> StoredArchive:
+    cancellation = deps.task_group.cancellation
+
+    def find() -> StoredArchive | None:
+        stored = deps.task_group.call(
+            lambda: find_archive(archive_plan, deps.storage, cancellation)
+        )
+        return stored if stored is not None and _is_reusable(stored) else None
+
+    lock = options.build_lock(archive_plan.plan_id)
+    with acquire_or_find(lock, deps.min_rate, find) as found:
+        if found is not None:
+            delete_upload(deps.storage, UploadLog.load(options.checkpoint))
+            _report_all_done(archive_plan.members, deps.control)
+            options.report({"found": 1})
+            return found
+        deps = replace(deps, task_group=TaskGroup(RenewingControl(deps.min_rate, lock)))
+        if previous is not None and not deps.task_group.call(
+            partial(previous.exists, deps.storage, deps.task_group.cancellation)
+        ):
+            previous = None
+        stored, state = compose(archive_plan, deps, options.checkpoint, previous)
+        store_index(
+            deps.storage,
+            archive_plan,
+            etag=stored.etag,
+            crc32s=state.checksums.crc32s(),
+            file_ids=request.file_ids,
+        )
+        options.report({"composed": 1, **vars(state.stats)})
+        return stored
+
+
+def _stream(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
     request: BuildRequest,
-    tools: BuildTools,
-    engine: Engine,
+    deps: BuildDependencies,
+    options: BuildOptions,
 ) -> StoredArchive:
-    key = f"jobs/{request.job_id}/{request.attempt_token}/{archive_name(request)}"
-    return stream_archive(
-        members, missing, key=key, request=request, tools=tools, equal=engine.geometry.equal
+    stored = stream_archive(
+        members,
+        missing,
+        bucket=request.bucket,
+        key=f"jobs/{request.job_id}/{request.fencing_token}/{archive_name(request)}",
+        max_bytes=request.max_bytes,
+        equal_parts=options.geometry.equal_parts,
+        deps=deps,
     )
+    options.report({"streamed": 1, "through_worker": stored.size})
+    ARCHIVE_BYTES.labels("streamed").inc(stored.size)
+    return stored
 
 
-def _fresh(stored: StoredArchive) -> bool:
-    """Young enough to outlive the link that the job is about to get."""
+def _is_reusable(stored: StoredArchive) -> bool:
+    """Return whether the archive will outlive the link that the job is about to get."""
     age = datetime.now(UTC) - (stored.modified or datetime.min.replace(tzinfo=UTC))
-    return age.total_seconds() < REUSABLE_FOR
+    return age.total_seconds() < MAX_REUSE_AGE
 
 
-def _all_done(members: Sequence[Member], control: Control) -> None:
+def _report_all_done(members: Sequence[Member], control: Control) -> None:
     for member in members:
-        entry = member.entry
-        control.advance(entry.size or 0)
-        control.file_done(entry.file_id, state="done", size=entry.size, name=member.name)
+        file = member.file
+        control.advance(file.size or 0)
+        control.file_done(file.file_id, state="done", size=file.size, name=member.name)
 
 
-def archive_name(request: BuildRequest) -> str:
-    """What the client's archive is called: safe, and ending in ``.zip``."""
-    name = names.safe_name(request.file_name or "", fallback=f"download-{request.job_id}.zip")
-    return name if name.lower().endswith(".zip") else f"{name}.zip"
-
-
-def _direct(entry: SourceFile, location: tuple[str, str], control: Control) -> Artifact:
-    name = names.safe_name(entry.name, fallback=f"file-{entry.file_id}")
-    control.advance(entry.size or 0)
-    control.file_done(entry.file_id, state="done", size=entry.size, name=name)
-    ARCHIVE_BYTES.labels("delivered_as_is").inc(entry.size or 0)
+def _deliver_directly(file: SourceFile, location: tuple[str, str], control: Control) -> Artifact:
+    name = names.safe_name(file.name, fallback=f"file-{file.file_id}")
+    control.advance(file.size or 0)
+    control.file_done(file.file_id, state="done", size=file.size, name=name)
+    ARCHIVE_BYTES.labels("delivered_as_is").inc(file.size or 0)
     return Artifact(
         bucket=location[0],
         key=location[1],
         name=name,
-        size=entry.size or 0,
-        content_type=entry.content_type or "application/octet-stream",
-        checksum=None if entry.crc32 is None else f"crc32:{entry.crc32:08x}",
-        etag=entry.etag,
+        size=file.size or 0,
+        content_type=file.content_type or "application/octet-stream",
+        checksum=None if file.crc32 is None else f"crc32:{file.crc32:08x}",
+        etag=file.etag,
     )

@@ -1,4 +1,4 @@
-"""Waiting while another job builds the very archive that this one wants."""
+"""Waits while another job builds the same archive."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from typing import Protocol, TypeVar
 
 from common.task_group import Listener
 
-#: Seconds between two tries.
-TRY_EVERY = 0.25
+#: Seconds between two attempts to acquire the lock.
+ACQUIRE_INTERVAL = 0.25
+#: Attempts between two checks for the finished archive.
+ATTEMPTS_PER_CHECK = 4
 
 T = TypeVar("T")
 
 
 class BuildLock(Protocol):
-    """The right to build one archive, held by at most one job unless that job's worker is gone."""
+    """Lets one job at a time build an archive; ``RedisBuildLock`` is the implementation."""
 
-    def acquire(self) -> bool: ...
+    def acquire(self) -> bool:
+        """Return whether this job has the lock now; do not wait."""
 
-    def renew(self) -> None: ...
+    def renew(self) -> None:
+        """Extend the lock's expiry; called often."""
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Release the lock."""
 
 
-class NoLock:
-    """The turn of somebody who shares the storage with nobody."""
+class NoBuildLock:
+    """The lock of a build that shares the storage with no other."""
 
     def acquire(self) -> bool:
         return True
@@ -38,40 +43,42 @@ class NoLock:
         return
 
 
-class KeepLock:
-    """A control that renews the turn whenever it is listened to."""
+class RenewingControl:
+    """A control that renews the build lock at every check."""
 
-    def __init__(self, control: Listener, turn: BuildLock) -> None:
+    def __init__(self, control: Listener, lock: BuildLock) -> None:
         self._control = control
-        self._turn = turn
+        self._lock = lock
 
     def check(self) -> None:
+        """Raise what the job's control raises, and renew the lock."""
         self._control.check()
-        self._turn.renew()
+        self._lock.renew()
 
 
 @contextmanager
-def waiting_for(
-    turn: BuildLock, control: Listener, look: Callable[[], T | None]
+def acquire_or_find(
+    lock: BuildLock, control: Listener, find: Callable[[], T | None]
 ) -> Iterator[T | None]:
-    """Gives what ``look`` finds, or None once it is this job's turn to build, which it then holds.
+    """Yield what ``find`` returns, or None when this job has the lock and has to build.
 
-    ``look`` is called at once, about every second of the wait, and when the turn came.
+    ``find`` is called first, about every second while another job has the lock, and once more
+    after a wait for the lock.
     """
-    found, tries = look(), 0
-    mine = False
-    while found is None and not mine:
-        mine = turn.acquire()
-        if mine:
-            found = look() if tries else None
+    found, attempts = find(), 0
+    acquired = False
+    while found is None and not acquired:
+        acquired = lock.acquire()
+        if acquired:
+            found = find() if attempts else None
             break
         control.check()
-        time.sleep(TRY_EVERY)
-        tries += 1
-        if tries % 4 == 0:
-            found = look()
+        time.sleep(ACQUIRE_INTERVAL)
+        attempts += 1
+        if attempts % ATTEMPTS_PER_CHECK == 0:
+            found = find()
     try:
         yield found
     finally:
-        if mine:
-            turn.release()
+        if acquired:
+            lock.release()

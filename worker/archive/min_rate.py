@@ -1,4 +1,4 @@
-"""The lowest rate that a source may have, so that a trickling one cannot hold a worker."""
+"""A minimum transfer rate, so that a source that sends very slowly cannot occupy a worker."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from common.task_group import Listener
 
 
 class _Reading:
+    """The bytes that one read has received in the current window."""
+
     def __init__(self) -> None:
         self.since = time.monotonic()
         self.count = 0
@@ -21,30 +23,30 @@ class _Reading:
 
 
 class MinRate:
-    """A control that also ends the work when one read gives too little for too long."""
+    """A control that also ends the job when one read stays below the minimum rate."""
 
     def __init__(self, control: Listener, *, min_rate: int, window: float) -> None:
-        """``min_rate`` in bytes a second, over each ``window`` seconds of one read."""
+        """``min_rate`` is in bytes per second, measured over each ``window`` seconds of a read."""
         self._control = control
-        self._least = min_rate * window
+        self._min_bytes = min_rate * window
         self._window = window
         self._lock = threading.Lock()
         self._readings: set[_Reading] = set()
 
     def check(self) -> None:
-        """Raises what the control raises, and DownloadTimeout for a read below the rate."""
+        """Raise what the control raises, and DownloadTimeout for a read below the rate."""
         self._control.check()
         now = time.monotonic()
         with self._lock:
             due = [r for r in self._readings if now - r.since >= self._window]
         for reading in due:
-            if reading.count < self._least:
+            if reading.count < self._min_bytes:
                 raise DownloadTimeout("A source sends too slowly")
             reading.since, reading.count = now, 0
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[int], None]]:
-        """Watch one read; it tells the bytes it gets to the function that this gives."""
+        """Measure one read; yield the function to call with the number of bytes received."""
         reading = _Reading()
         with self._lock:
             self._readings.add(reading)

@@ -28,7 +28,7 @@ def test_an_archive_holds_every_file_under_its_name(buckets: Any) -> None:
     artifact = build(
         a_request([1, 2, 3], bucket=buckets.archives, file_name="my files"),
         source=buckets.source(),
-        store=buckets.store,
+        storage=buckets.store,
         control=control,
     )
 
@@ -48,7 +48,7 @@ def test_a_missing_file_fails_the_job_unless_it_may_be_skipped(buckets: Any) -> 
     with pytest.raises(FileNotFound):
         build(
             a_request([1, 404], bucket=buckets.archives),
-            source=buckets.source(), store=buckets.store, control=control,
+            source=buckets.source(), storage=buckets.store, control=control,
         )  # fmt: skip
 
     assert control.reports[404]["state"] == "missing"
@@ -60,7 +60,7 @@ def test_skipped_files_are_named_in_the_manifest(buckets: Any) -> None:
 
     artifact = build(
         a_request([1, 404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
-        source=buckets.source(), store=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
     )  # fmt: skip
 
     manifest = json.loads(contents(buckets.read(artifact.key))["MANIFEST.json"])
@@ -77,7 +77,7 @@ def test_skipping_every_file_is_a_failure(buckets: Any) -> None:
     with pytest.raises(FileNotFound):
         build(
             a_request([404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
-            source=buckets.source(), store=buckets.store, control=RecordingControl(),
+            source=buckets.source(), storage=buckets.store, control=RecordingControl(),
         )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_one_single_file_is_delivered_as_itself_where_that_is_allowed(buckets: A
 
     artifact = build(
         a_request([7], bucket=buckets.archives, direct_single_file=True),
-        source=buckets.source(), store=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
     )  # fmt: skip
 
     assert (artifact.bucket, artifact.key, artifact.name) == (buckets.sources, "7", "seven.txt")
@@ -99,7 +99,7 @@ def test_files_beyond_the_allowed_size_are_refused_before_anything_is_read(bucke
     with pytest.raises(FileTooLarge):
         build(
             a_request([1], bucket=buckets.archives, max_bytes=4),
-            source=buckets.source(), store=buckets.store, control=RecordingControl(),
+            source=buckets.source(), storage=buckets.store, control=RecordingControl(),
         )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_a_stop_is_obeyed_within_a_second_and_leaves_nothing(
     with pytest.raises(error):
         build(
             a_request([1], bucket=buckets.archives),
-            source=source, store=buckets.store, control=control,
+            source=source, storage=buckets.store, control=control,
         )  # fmt: skip
 
     assert time.monotonic() - asked_at[0] < 1
@@ -150,7 +150,7 @@ def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
     with pytest.raises(DownloadTimeout):
         build(
             a_request([1], bucket=buckets.archives, min_rate=1000, rate_window=0.5),
-            source=source, store=buckets.store, control=RecordingControl(),
+            source=source, storage=buckets.store, control=RecordingControl(),
         )  # fmt: skip
     assert time.monotonic() - started < 5
     assert buckets.leftovers() == []

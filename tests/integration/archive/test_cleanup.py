@@ -20,7 +20,7 @@ from common.jobs.model import Artifact, Failure, Job, JobSpec, Lease, Progress
 from stack.services import Valkey
 from tests.integration.archive.conftest import Buckets
 from tests.unit.conftest import RecordedWakeUps
-from worker.archive.composing.upload_log import UploadLog as ArchiveJournal
+from worker.archive.composing.upload_log import UploadLog
 from worker.maintenance.cleanup import Cleanup
 
 BROKEN = Failure(code="NETWORK_ERROR", message="", retryable=True)
@@ -96,7 +96,7 @@ def test_an_upload_whose_id_was_lost_goes_unless_its_archive_is_being_built(
         buckets.store.create_multipart_upload(buckets.archives, key)
     assert RedisBuildLock(redis, "two", "somebody").acquire()
     checkpoint = Checkpoints(redis).for_job(str(uuid.uuid4()))
-    ArchiveJournal(checkpoint).begin("three", buckets.archives, to_be_resumed)
+    UploadLog(checkpoint).begin("three", buckets.archives, to_be_resumed)
     assert upkeep.run().uploads == 1
     left = {upload.key for upload in buckets.store.list_multipart_uploads(buckets.archives, "")}
     assert left == {building, to_be_resumed}

@@ -57,7 +57,7 @@ def archive_of(files: Sequence[Sample], store: ObjectStorage, bucket: str) -> st
     """The key of an archive, once it is built. Raises ``DownloadError``."""
     request = BuildRequest(
         job_id=str(uuid.uuid4()),
-        attempt_token=1,
+        fencing_token=1,
         file_ids=tuple(sample.file_id for sample in files),
         file_name=None,
         on_missing=OnMissing.FAIL,
@@ -66,4 +66,4 @@ def archive_of(files: Sequence[Sample], store: ObjectStorage, bucket: str) -> st
         max_bytes=None,
     )
     source = source_from_template("s3://files/{file_id}", store=store)
-    return build(request, source=source, store=store, control=AttemptControl(deadline=60)).key
+    return build(request, source=source, storage=store, control=AttemptControl(deadline=60)).key

@@ -55,7 +55,7 @@ def built(buckets: Any, store: Any, count: int, **request: Any) -> dict[str, byt
     artifact = build(
         a_request(list(range(count)), bucket=buckets.archives, **request),
         source=source_from_template(f"s3://{buckets.sources}/{{file_id}}", store=store),
-        store=store,
+        storage=store,
         control=RecordingControl(),
     )
     return contents(buckets.read(artifact.key))

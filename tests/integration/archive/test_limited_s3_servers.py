@@ -10,10 +10,9 @@ import pytest
 
 from common.object_storage import ObjectStorage, UploadedPart
 from tests.support.archives import RecordingControl, a_request, contents
-from worker.archive import build
-from worker.archive.build import Engine
+from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import MIB, Geometry
-from worker.archive.storage_probe import probe
+from worker.archive.storage_probe import probe_storage
 
 
 class Lesser:
@@ -47,10 +46,10 @@ def files(buckets: Any) -> dict[str, bytes]:
     return files
 
 
-def built(buckets: Any, store: Lesser, engine: Engine) -> dict[str, bytes]:
+def built(buckets: Any, store: Lesser, options: BuildOptions) -> dict[str, bytes]:
     artifact = build(
         a_request(list(range(4)), bucket=buckets.archives),
-        source=buckets.source(), store=store, control=RecordingControl(), engine=engine,
+        source=buckets.source(), storage=store, control=RecordingControl(), options=options,
     )  # fmt: skip
     assert buckets.leftovers() == []
     return contents(buckets.read(artifact.key))
@@ -60,17 +59,17 @@ def test_without_checksums_of_copies_what_was_copied_is_read_for_them(
     buckets: Any, files: dict[str, bytes]
 ) -> None:
     store = Lesser(buckets.store)
-    assert not probe(store, buckets.archives).copy_checksum  # type: ignore[arg-type]
+    assert not probe_storage(store, buckets.archives).copy_checksum  # type: ignore[arg-type]
     store.copies = 0
-    assert built(buckets, store, Engine()) == files
+    assert built(buckets, store, BuildOptions()) == files
     assert store.copies > 0
 
 
 def test_equal_parts_are_equal(buckets: Any, files: dict[str, bytes]) -> None:
     store = Lesser(buckets.store)
-    engine = Engine(can_copy=False, geometry=Geometry(equal=True))
-    assert built(buckets, store, engine) == files
+    options = BuildOptions(can_copy=False, geometry=Geometry(equal_parts=True))
+    assert built(buckets, store, options) == files
     *rest, last = (store.sizes[number] for number in sorted(store.sizes))
-    assert set(rest) == {Geometry().write}
-    assert 0 < last <= Geometry().write
+    assert set(rest) == {Geometry().write_size}
+    assert 0 < last <= Geometry().write_size
     assert store.copies == 0

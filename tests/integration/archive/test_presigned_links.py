@@ -27,7 +27,7 @@ def finished(module_buckets: Any) -> Any:
     buckets.put(2, b"small", name="small.txt")
     artifact = build(
         a_request([1, 2], bucket=buckets.archives, file_name=NAME),
-        source=buckets.source(), store=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
     )  # fmt: skip
     url = buckets.store.presign_get(
         artifact.bucket, artifact.key,
@@ -80,7 +80,7 @@ def test_a_link_gives_the_same_bytes_after_the_files_changed(
     module_buckets.put(2, b"newer", name="small.txt")
     newer = build(
         a_request([1, 2], bucket=module_buckets.archives, file_name=NAME),
-        source=module_buckets.source(), store=module_buckets.store, control=RecordingControl(),
+        source=module_buckets.source(), storage=module_buckets.store, control=RecordingControl(),
     )  # fmt: skip
     assert newer.key != artifact.key
     assert newer.etag != artifact.etag

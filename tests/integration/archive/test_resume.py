@@ -19,15 +19,14 @@ from common.job_store.checkpoints import Checkpoints
 from common.object_storage import ObjectStorage
 from tests.support.archives import RecordingControl, a_request, contents
 from tests.support.crashes import Crash
-from worker.archive import build
-from worker.archive.build import Engine
+from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
-from worker.archive.storage_probe import Capabilities, probe
+from worker.archive.storage_probe import Capabilities, probe_storage
 
 MIB = 1024 * 1024
 JOB = "10000000-0000-4000-8000-000000000001"
 #: Small ranges, so that a kill finds some done and some not.
-FINE = Geometry(copy=10 * MIB)
+FINE = Geometry(copy_size=10 * MIB)
 
 WORKER = """
 import sys
@@ -36,8 +35,7 @@ from common.object_storage import ObjectStorage
 from common.job_store.checkpoints import Checkpoints
 from tests.support.archives import RecordingControl, a_request
 from tests.integration.archive.test_resume import FINE, JOB
-from worker.archive import build
-from worker.archive.build import Engine
+from worker.archive import BuildOptions, build
 from common.sources import source_from_template
 endpoint, key, secret, port, files, archives, count = sys.argv[1:]
 store = ObjectStorage(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
@@ -45,9 +43,9 @@ client = Redis(port=int(port), decode_responses=True)
 build(
     a_request(list(range(int(count))), bucket=archives, job_id=JOB),
     source=source_from_template(f"s3://{files}/{{file_id}}", store=store),
-    store=store,
+    storage=store,
     control=RecordingControl(),
-    engine=Engine(checkpoint=Checkpoints(client).for_job(JOB), geometry=FINE),
+    options=BuildOptions(checkpoint=Checkpoints(client).for_job(JOB), geometry=FINE),
 )
 """
 
@@ -93,17 +91,17 @@ def test_an_archive_survives_crashes_at_many_calls(
             buckets.sources, "1", os.urandom(300), metadata={"filename": "1.bin"}
         )
         files[1] = buckets.read("1", buckets.sources)
-        engine = Engine(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE)
+        options = BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE)
         request = a_request(list(files), bucket=buckets.archives, job_id=JOB)
         try:
             artifact = build(
-                request, source=buckets.source(), control=RecordingControl(), engine=engine,
-                store=CrashingStore(buckets.store, at=at, before=bool(at % 2)),
+                request, source=buckets.source(), control=RecordingControl(), options=options,
+                storage=CrashingStore(buckets.store, at=at, before=bool(at % 2)),
             )  # fmt: skip
         except Crash:
             artifact = build(
-                request, source=buckets.source(), control=RecordingControl(), engine=engine,
-                store=buckets.store,
+                request, source=buckets.source(), control=RecordingControl(), options=options,
+                storage=buckets.store,
             )  # fmt: skip
         expected = {f"{i}.bin": data for i, data in files.items()}
         assert contents(buckets.read(artifact.key)) == expected, f"crash at call {at}"
@@ -135,8 +133,8 @@ def test_after_kill_9_the_next_worker_redoes_only_what_was_in_flight(
 
     artifact = build(
         a_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
-        source=buckets.source(), store=buckets.store, control=RecordingControl(),
-        engine=Engine(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE),
+        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+        options=BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE),
     )  # fmt: skip
 
     held = contents(buckets.read(artifact.key))
@@ -149,7 +147,7 @@ def test_after_kill_9_the_next_worker_redoes_only_what_was_in_flight(
 
 
 def test_the_store_is_probed_and_left_clean(buckets: Any) -> None:
-    assert probe(buckets.store, buckets.archives) == Capabilities(
+    assert probe_storage(buckets.store, buckets.archives) == Capabilities(
         range_copy=True,
         copy_checksum=True,
         copy_precondition=True,

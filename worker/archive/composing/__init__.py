@@ -1,1 +1,1 @@
-"""Builds an archive inside the object storage from copied and written parts."""
+"""Composes an archive inside the object storage from copied and written parts."""

@@ -1,4 +1,4 @@
-"""Builds an archive inside the store: copies first, then what is written around them."""
+"""Composes an archive inside the storage: copies first, then the parts written around them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections.abc import Callable
 import structlog
 
 from common.errors import CancelRequested, DownloadError
-from common.object_storage import BadChecksum, Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
+from common.object_storage import (
+    BadChecksum,
+    Cancellation,
+    NoSuchKey,
+    NoSuchUpload,
+    ObjectStorage,
+)
 from worker.archive.composing.copying import copy_parts
 from worker.archive.composing.previous_archive import PreviousArchive
-from worker.archive.composing.state import ArchivePlan, BuildState, BuildTools, StoredArchive
-from worker.archive.composing.upload_log import Checkpoint, NoUploadLog, UploadLog
+from worker.archive.composing.state import BuildDependencies, BuildState, StoredArchive
+from worker.archive.composing.upload_log import Checkpoint, NoCheckpoint, UploadLog
 from worker.archive.composing.writing import write_parts
-from worker.archive.planning.layout import Kind
-from worker.archive.request import ZIP_TYPE
+from worker.archive.planning.archive_plan import ArchivePlan
+from worker.archive.planning.layout import PartKind
+from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import join
 from worker.metrics import ARCHIVE_BYTES
 
@@ -22,123 +29,132 @@ log = structlog.get_logger(__name__)
 
 
 def compose(
-    blueprint: ArchivePlan,
-    tools: BuildTools,
+    archive_plan: ArchivePlan,
+    deps: BuildDependencies,
     checkpoint: Checkpoint,
     previous: PreviousArchive | None,
 ) -> tuple[StoredArchive, BuildState]:
-    """Build, or go on building, what ``blueprint`` says.
+    """Build the planned archive, or resume its build.
 
-    What was begun stays in the store for the next attempt if one may help; else nothing stays.
+    If it fails in a way that another attempt may resume, the uploads stay in the storage;
+    otherwise they are deleted.
     """
-    journal = UploadLog.load(checkpoint)
-    if journal.plan_id not in (None, blueprint.plan_id):
-        clear_away(tools.store, journal)
-    resumed = journal.plan_id is not None
-    work = BuildState(blueprint, tools, journal, previous)
+    upload_log = UploadLog.load(checkpoint)
+    if upload_log.plan_id not in (None, archive_plan.plan_id):
+        delete_upload(deps.storage, upload_log)
+    resumed = upload_log.plan_id is not None
+    state = BuildState(archive_plan, deps, upload_log, previous)
     try:
-        stored = _build(work)
+        stored = _build(state)
     except BaseException as error:
-        if _is_over(error) or isinstance(checkpoint, NoUploadLog):
-            _tidy(lambda: clear_away(tools.store, journal))
+        if not _is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
+            _clean_up(lambda: delete_upload(deps.storage, upload_log))
         raise
-    _tidy(lambda: clear_away(tools.store, journal) if resumed else _remove_temporaries(work))
-    log.info("archive composed", plan=blueprint.plan_id, size=stored.size, **vars(work.tally))
-    for way in ("copied", "through_worker", "reused", "resumed"):
-        ARCHIVE_BYTES.labels(way).inc(getattr(work.tally, way))
-    return stored, work
+    _clean_up(
+        lambda: delete_upload(deps.storage, upload_log) if resumed else _delete_temporaries(state)
+    )
+    log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
+    for name in ("copied", "through_worker", "reused", "resumed"):
+        ARCHIVE_BYTES.labels(name).inc(getattr(state.stats, name))
+    return stored, state
 
 
-def find(
-    blueprint: ArchivePlan, store: ObjectStorage, cancellation: Cancellation
+def find_archive(
+    archive_plan: ArchivePlan, storage: ObjectStorage, cancellation: Cancellation
 ) -> StoredArchive | None:
-    """The archive, if it was built before by whomever: one HEAD."""
+    """Return the archive if any job has built it before; this takes one HEAD request."""
     try:
-        info = store.head_object(blueprint.bucket, blueprint.key, cancellation=cancellation)
+        info = storage.head_object(archive_plan.bucket, archive_plan.key, cancellation=cancellation)
     except NoSuchKey:
         return None
-    if info.size != blueprint.plan.size or info.metadata.get("plan") != blueprint.plan_id:
+    if info.size != archive_plan.plan.size or info.metadata.get("plan") != archive_plan.plan_id:
         return None
     return StoredArchive(
-        key=blueprint.key, size=info.size, crc32=info.crc32, etag=info.etag, modified=info.modified
+        key=archive_plan.key,
+        size=info.size,
+        crc32=info.crc32,
+        etag=info.etag,
+        modified=info.modified,
     )
 
 
-def clear_away(store: ObjectStorage, journal: UploadLog) -> None:
-    """Remove whatever an upload left behind, but not a finished archive; then forget it."""
-    if journal.plan_id is not None:
-        prefix = journal.key.rpartition("/")[0] + "/"
-        if journal.upload_id:
-            store.abort_multipart_upload(journal.bucket, journal.key, journal.upload_id)
-        for upload in store.list_multipart_uploads(journal.bucket, prefix):
-            store.abort_multipart_upload(journal.bucket, upload.key, upload.upload_id)
-        parts = store.list_objects_v2(journal.bucket, prefix=f"{prefix}parts/")
+def delete_upload(storage: ObjectStorage, upload_log: UploadLog) -> None:
+    """Delete the uploads and temporary objects of a build and its log, but no finished archive."""
+    if upload_log.plan_id is not None:
+        bucket = upload_log.bucket
+        prefix = upload_log.key.rpartition("/")[0] + "/"
+        if upload_log.upload_id:
+            storage.abort_multipart_upload(bucket, upload_log.key, upload_log.upload_id)
+        for upload in storage.list_multipart_uploads(bucket, prefix):
+            storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+        parts = storage.list_objects_v2(bucket, prefix=f"{prefix}parts/")
         if parts:
-            store.delete_objects(journal.bucket, [part.key for part in parts])
-    journal.clear()
+            storage.delete_objects(bucket, [part.key for part in parts])
+    upload_log.clear()
 
 
-def _build(work: BuildState) -> StoredArchive:
-    blueprint, journal, tools = work.blueprint, work.journal, work.tools
-    if journal.plan_id is None:
-        journal.begin(blueprint.plan_id, blueprint.bucket, blueprint.key)
-    if not work.is_one_object and journal.upload_id is None:
-        journal.started(
-            tools.task_group.call(
-                lambda: tools.store.create_multipart_upload(
-                    blueprint.bucket, blueprint.key, content_type=ZIP_TYPE,
-                    metadata=blueprint.metadata, cancellation=work.cancellation,
+def _build(state: BuildState) -> StoredArchive:
+    archive_plan, upload_log, deps = state.archive_plan, state.upload_log, state.deps
+    if upload_log.plan_id is None:
+        upload_log.begin(archive_plan.plan_id, archive_plan.bucket, archive_plan.key)
+    if not state.is_single_put and upload_log.upload_id is None:
+        upload_log.add_upload(
+            deps.task_group.call(
+                lambda: deps.storage.create_multipart_upload(
+                    archive_plan.bucket, archive_plan.key, content_type=records.CONTENT_TYPE,
+                    metadata=archive_plan.metadata, cancellation=state.cancellation,
                 )
             )
         )  # fmt: skip
-    work.recall()
-    copy_parts(work)
-    write_parts(work)
-    crc32 = join((work.sent[part.number].crc32 or 0, part.size) for part in work.plan.parts)
-    if work.is_one_object:
-        etag = work.sent[1].etag
+    state.resume()
+    copy_parts(state)
+    write_parts(state)
+    parts = state.uploaded_parts
+    crc32 = join((parts[p.number].crc32 or 0, p.size) for p in state.plan.parts)
+    if state.is_single_put:
+        etag = parts[1].etag
     else:
-        etag = tools.task_group.call(lambda: _complete(work, crc32))
-    return StoredArchive(key=blueprint.key, size=work.plan.size, crc32=crc32, etag=etag)
+        etag = deps.task_group.call(lambda: _complete(state, crc32))
+    return StoredArchive(key=archive_plan.key, size=state.plan.size, crc32=crc32, etag=etag)
 
 
-def _complete(work: BuildState, crc32: int) -> str:
-    blueprint, store = work.blueprint, work.tools.store
-    parts = [work.sent[part.number] for part in work.plan.parts]
+def _complete(state: BuildState, crc32: int) -> str:
+    archive_plan, storage = state.archive_plan, state.deps.storage
+    parts = [state.uploaded_parts[part.number] for part in state.plan.parts]
     try:
-        return store.complete_multipart_upload(
-            blueprint.bucket, blueprint.key, work.upload_id, parts,
-            crc32=crc32, size=work.plan.size, cancellation=work.cancellation,
+        return storage.complete_multipart_upload(
+            archive_plan.bucket, archive_plan.key, state.upload_id, parts,
+            crc32=crc32, size=state.plan.size, cancellation=state.cancellation,
         )  # fmt: skip
     except NoSuchUpload:
-        # The answer to an earlier completion was lost, or another worker was faster.
-        stored = find(blueprint, store, work.cancellation)
+        # The response to an earlier completion was lost, or another worker was faster.
+        stored = find_archive(archive_plan, storage, state.cancellation)
         if stored is None:
             raise
         return stored.etag
 
 
-def _is_over(error: BaseException) -> bool:
-    """Whether no later attempt could go on from what is in the store now."""
+def _is_resumable(error: BaseException) -> bool:
+    """Return whether a later attempt may continue with the parts that the storage has now."""
     if isinstance(error, CancelRequested | BadChecksum | NoSuchUpload):
-        return True
-    return isinstance(error, DownloadError) and not error.retryable
+        return False
+    return not isinstance(error, DownloadError) or error.retryable
 
 
-def _remove_temporaries(work: BuildState) -> None:
+def _delete_temporaries(state: BuildState) -> None:
     keys = [
-        work.blueprint.temporary(part.number)
-        for part in work.plan.parts
-        if part.kind is Kind.LADDER
+        state.archive_plan.temporary_key(part.number)
+        for part in state.plan.parts
+        if part.kind is PartKind.LADDER
     ]
     for start in range(0, len(keys), 1000):
-        work.tools.store.delete_objects(work.blueprint.bucket, keys[start : start + 1000])
-    work.journal.clear()
+        state.deps.storage.delete_objects(state.archive_plan.bucket, keys[start : start + 1000])
+    state.upload_log.clear()
 
 
-def _tidy(step: Callable[[], None]) -> None:
-    """What is left behind is no reason to fail: the bucket's rules remove it some day."""
+def _clean_up(step: Callable[[], None]) -> None:
+    """Run a cleanup; if it fails, the bucket's lifecycle rule deletes the rest later."""
     try:
         step()
     except DownloadError as error:
-        log.warning("remains of an upload are left behind", why=str(error))
+        log.warning("upload not cleaned up", error=str(error))

@@ -1,125 +1,182 @@
-"""The first wave: what the store copies by itself, from large files and from an older archive."""
+"""Copies inside the storage: ranges of large files, and parts of the previous archive."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-from common.errors import FileNotFound
+from common.errors import FileNotFound, StorageError
 from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload, UploadedPart
-from worker.archive.composing.previous_archive import PreviousArchive, still_there
+from worker.archive.composing.previous_archive import PreviousArchive, reading_previous
 from worker.archive.composing.state import BuildState
-from worker.archive.planning.layout import Kind, Piece, PlannedPart, Span
-from worker.archive.request import ZIP_TYPE
+from worker.archive.planning.layout import PartKind, PartPlan, Span, SpanKind
+from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import combine, crc32
 
-#: Copies that the store works at side by side.
+#: The number of concurrent copies.
 WIDTH = 6
-#: Bytes read at a time where the store gives no checksum for what it copied.
-BLOCK = 4 * 1024 * 1024
+#: The size of reads for the checksum of a copy, if the storage does not return one.
+BLOCK_SIZE = 4 * 1024 * 1024
 
 
-def copy_parts(work: BuildState) -> None:
-    """Send every COPY part, the first half of every LADDER, and what the previous archive has."""
-    copier = _Copier(work)
-    todo: list[Callable[[], None]] = []
-    for part in work.plan.parts:
-        if part.number in work.sent or part.number in work.journal.rungs:
+def copy_parts(state: BuildState) -> None:
+    """Copy every COPY part, the first part of every LADDER, and what the previous archive has.
+
+    This is the first phase of a build. The parts that the worker writes need the checksums of all
+    copies.
+    """
+    copier = _Copier(state)
+    steps: list[Callable[[], None]] = []
+    for part_plan in state.plan.parts:
+        number = part_plan.number
+        if number in state.uploaded_parts or number in state.upload_log.ladder_parts:
             continue
-        if part.copied:
-            todo.append(partial(copier.send, part, part.copied))
-        elif (start := work.range_in_previous(part)) is not None:
-            todo.append(partial(copier.take_over, part, start))
-    work.tools.task_group.each(lambda step: step(), todo, width=min(WIDTH, len(todo)))
+        if part_plan.copied:
+            steps.append(partial(copier.copy_from_file, part_plan, part_plan.copied))
+        elif (start := state.range_in_previous(part_plan)) is not None:
+            steps.append(partial(copier.copy_from_previous, part_plan, start))
+    state.deps.task_group.each(lambda step: step(), steps, width=min(WIDTH, len(steps)))
+
+
+def finish_ladder_part(
+    state: BuildState, part_plan: PartPlan, content: memoryview, content_crc32: int
+) -> UploadedPart:
+    """Complete the temporary object with ``content`` and copy it as one part of the archive."""
+    storage, bucket, cancellation = (
+        state.deps.storage, state.archive_plan.bucket, state.cancellation,
+    )  # fmt: skip
+    key = state.archive_plan.temporary_key(part_plan.number)
+    ladder = state.upload_log.ladder_parts[part_plan.number]
+    whole_crc32 = combine(ladder.part.crc32 or 0, content_crc32, len(content))
+    try:
+        last = storage.upload_part(
+            bucket, key, ladder.upload_id, 2, content,
+            crc32=content_crc32, cancellation=cancellation,
+        )  # fmt: skip
+        etag = storage.complete_multipart_upload(
+            bucket, key, ladder.upload_id, [ladder.part, last],
+            crc32=whole_crc32, size=part_plan.size, cancellation=cancellation,
+        )  # fmt: skip
+    except NoSuchUpload:
+        etag = _completed_earlier(state, part_plan, key, whole_crc32)
+    try:
+        part = storage.upload_part_copy(
+            bucket, state.archive_plan.key, state.upload_id, part_plan.number,
+            source=(bucket, key), start=0, length=part_plan.size, if_match=etag,
+            cancellation=cancellation,
+        )  # fmt: skip
+    except NoSuchUpload:
+        raise
+    except NoSuchKey as error:
+        raise StorageError("The storage lost a temporary object") from error
+    if part.crc32 not in (None, whole_crc32):
+        raise BadChecksum("A copy inside the storage changed the bytes")
+    return UploadedPart(number=part_plan.number, etag=part.etag, crc32=whole_crc32)
+
+
+def _completed_earlier(state: BuildState, part_plan: PartPlan, key: str, crc32: int) -> str:
+    """Return the ETag of the temporary object if an earlier attempt completed it and crashed."""
+    try:
+        info = state.deps.storage.head_object(
+            state.archive_plan.bucket, key, cancellation=state.cancellation
+        )
+    except NoSuchKey:
+        raise NoSuchUpload("A temporary upload is gone") from None
+    if info.size != part_plan.size or info.crc32 not in (None, crc32):
+        raise NoSuchUpload("A temporary upload is gone")
+    return info.etag
 
 
 class _Copier:
-    def __init__(self, work: BuildState) -> None:
-        self._work = work
-        self._blueprint = work.blueprint
+    """Runs the copies of one build."""
 
-    def send(self, planned: PlannedPart, span: Span) -> None:
-        """Copy a range of a file."""
-        if planned.kind is Kind.COPY:
-            part = self._copy(self._blueprint.key, self._work.upload_id, planned.number, span)
-            self._work.part_sent(planned, part)
+    def __init__(self, state: BuildState) -> None:
+        self._state = state
+        self._archive_plan = state.archive_plan
+
+    def copy_from_file(self, part_plan: PartPlan, span: Span) -> None:
+        """Copy a range of a file as a part of the archive or of a temporary object."""
+        if part_plan.kind is PartKind.COPY:
+            part = self._copy(self._archive_plan.key, self._state.upload_id, part_plan.number, span)
+            self._state.add_part(part_plan, part)
         else:
-            key = self._blueprint.temporary(planned.number)
-            upload_id = self._work.tools.store.create_multipart_upload(
-                self._blueprint.bucket,
-                key,
-                content_type=ZIP_TYPE,
-                cancellation=self._work.cancellation,
-            )
-            part = self._copy(key, upload_id, 1, span)
-            self._work.journal.climbed(planned.number, upload_id, part)
-        self._work.add(copied=span.length)
-        self._work.tools.control.advance(span.length)
-
-    def take_over(self, planned: PlannedPart, start: int) -> None:
-        """Copy a part of nothing but headers and files as the previous archive has it."""
-        work, previous = self._work, self._work.previous
-        assert previous is not None  # noqa: S101  only then a part has a place in it
-        with still_there():
-            part = work.tools.store.upload_part_copy(
-                self._blueprint.bucket, self._blueprint.key, work.upload_id, planned.number,
-                source=(previous.bucket, previous.key), start=start, length=planned.size,
-                if_match=previous.etag, cancellation=work.cancellation,
+            key = self._archive_plan.temporary_key(part_plan.number)
+            upload_id = self._state.deps.storage.create_multipart_upload(
+                self._archive_plan.bucket, key,
+                content_type=records.CONTENT_TYPE, cancellation=self._state.cancellation,
             )  # fmt: skip
-        value = 0
-        for span in planned.spans:
-            crc = previous.crc32(self._blueprint.members[span.item]) or 0
-            if span.piece is Piece.HEADER:
-                value = crc32(work.plan.header(span.item, crc), value)
+            part = self._copy(key, upload_id, 1, span)
+            self._state.upload_log.add_ladder_part(part_plan.number, upload_id, part)
+        self._state.count(copied=span.length)
+        self._state.deps.control.advance(span.length)
+
+    def copy_from_previous(self, part_plan: PartPlan, start: int) -> None:
+        """Copy a part that consists of headers and files from the previous archive."""
+        state, previous = self._state, self._state.previous
+        assert previous is not None  # noqa: S101  only then a part has a range in it
+        with reading_previous():
+            part = state.deps.storage.upload_part_copy(
+                self._archive_plan.bucket, self._archive_plan.key, state.upload_id,
+                part_plan.number,
+                source=(previous.bucket, previous.key), start=start, length=part_plan.size,
+                if_match=previous.etag, cancellation=state.cancellation,
+            )  # fmt: skip
+        expected = 0
+        for span in part_plan.spans:
+            crc = previous.crc32(self._archive_plan.members[span.item]) or 0
+            if span.kind is SpanKind.HEADER:
+                expected = crc32(state.plan.header(span.item, crc), expected)
             else:
-                work.ledger.learn(span, crc)
-                value = combine(value, crc, span.length)
+                state.checksums.add(span, crc)
+                expected = combine(expected, crc, span.length)
         copied = part.crc32
         if copied is None:
-            copied = self._of_previous(previous, start, planned.size)
-        if copied != value:
-            raise BadChecksum("The previous archive is not what its index says")
-        work.part_sent(planned, UploadedPart(number=planned.number, etag=part.etag, crc32=value))
-        data = sum(span.length for span in planned.spans if span.piece is Piece.DATA)
-        work.add(copied=planned.size, reused=data)
-        work.tools.control.advance(data)
+            copied = self._read_crc32_of_previous(previous, start, part_plan.size)
+        if copied != expected:
+            raise BadChecksum("The previous archive does not match its index")
+        state.add_part(
+            part_plan, UploadedPart(number=part_plan.number, etag=part.etag, crc32=expected)
+        )
+        data = sum(span.length for span in part_plan.spans if span.kind is SpanKind.DATA)
+        state.count(copied=part_plan.size, reused=data)
+        state.deps.control.advance(data)
 
     def _copy(self, key: str, upload_id: str, number: int, span: Span) -> UploadedPart:
-        entry = self._blueprint.members[span.item].entry
-        assert entry.location is not None  # noqa: S101  only such files are planned to be copied
+        file = self._archive_plan.members[span.item].file
+        assert file.location is not None  # noqa: S101  only such files are planned to be copied
         try:
-            part = self._work.tools.store.upload_part_copy(
-                self._blueprint.bucket, key, upload_id, number,
-                source=entry.location, start=span.start, length=span.length,
-                if_match=entry.etag, cancellation=self._work.cancellation,
+            part = self._state.deps.storage.upload_part_copy(
+                self._archive_plan.bucket, key, upload_id, number,
+                source=file.location, start=span.start, length=span.length,
+                if_match=file.etag, cancellation=self._state.cancellation,
             )  # fmt: skip
         except NoSuchUpload:
             raise
         except NoSuchKey as error:
-            raise FileNotFound(f"File {entry.file_id} does not exist any more") from error
+            raise FileNotFound(f"File {file.file_id} no longer exists") from error
         if part.crc32 is None:
-            part = UploadedPart(number=number, etag=part.etag, crc32=self._of_file(span))
-        self._work.ledger.learn(span, part.crc32 or 0)
+            part = UploadedPart(number=number, etag=part.etag, crc32=self._read_crc32(span))
+        self._state.checksums.add(span, part.crc32 or 0)
         return part
 
-    def _of_file(self, span: Span) -> int:
-        entry, source = self._blueprint.members[span.item].entry, self._work.tools.source
-        return self._by_reading(partial(source.read_into, entry), span.start, span.length)
+    def _read_crc32(self, span: Span) -> int:
+        file, source = self._archive_plan.members[span.item].file, self._state.deps.source
+        return self._crc32_by_reading(partial(source.read_into, file), span.start, span.length)
 
-    def _of_previous(self, previous: PreviousArchive, start: int, length: int) -> int:
+    def _read_crc32_of_previous(self, previous: PreviousArchive, start: int, length: int) -> int:
         read = partial(
-            self._work.tools.store.read_into,
+            self._state.deps.storage.read_into,
             previous.bucket, previous.key, if_match=previous.etag,
         )  # fmt: skip
-        return self._by_reading(read, start, length)
+        return self._crc32_by_reading(read, start, length)
 
-    def _by_reading(self, read: Callable[..., None], start: int, length: int) -> int:
-        """The checksum of a range by reading it, for stores that do not tell."""
-        block, value = memoryview(bytearray(min(BLOCK, length))), 0
-        for at in range(start, start + length, BLOCK):
-            view = block[: min(BLOCK, start + length - at)]
-            with self._work.tools.pace.reading() as progress:
-                read(view, start=at, cancellation=self._work.cancellation, progress=progress)
+    def _crc32_by_reading(self, read: Callable[..., None], start: int, length: int) -> int:
+        """Return the checksum of a range, for storages that do not return it with a copy."""
+        block, value = memoryview(bytearray(min(BLOCK_SIZE, length))), 0
+        for offset in range(start, start + length, BLOCK_SIZE):
+            view = block[: min(BLOCK_SIZE, start + length - offset)]
+            with self._state.deps.min_rate.reading() as progress:
+                read(view, start=offset, cancellation=self._state.cancellation, progress=progress)
             value = crc32(view, value)
-        self._work.add(through_worker=length)
+        self._state.count(through_worker=length)
         return value

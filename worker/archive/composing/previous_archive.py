@@ -1,9 +1,9 @@
-"""An archive that was built before for the same file ids: what it holds need not be fetched again.
+"""The archive of an earlier build of the same file ids, whose bytes can be reused.
 
-After a build an index is stored beside the archives, under a key that depends on the set of file
-ids only. It says which version of which file stands where. A later build of that set knows from
-it the names of files that did not change, and takes runs of small files from the old archive in
-one read, or whole parts by one copy.
+After a build, an index is stored next to the archives. Its key depends only on the set of file ids,
+and it says which version of which file is at which offset. The next build of that set takes from it
+the names of unchanged files, and reuses bytes of the old archive: runs of small files in one read,
+whole parts in one copy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import structlog
@@ -21,26 +21,24 @@ import structlog
 from common.errors import DownloadError, FileChanged, StorageError
 from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
 from common.sources import SourceFile
-from worker.archive.planning.layout import Piece, PlannedPart, Span
+from worker.archive.planning.archive_plan import ArchivePlan
+from worker.archive.planning.layout import PartPlan, Span, SpanKind
 from worker.archive.planning.members import Member
 from worker.archive.planning.plan import Plan
 from worker.archive.zip_format.crc32 import crc32
-
-if TYPE_CHECKING:
-    from worker.archive.composing.state import BuildState, BuildTools
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A file as it stands in the previous archive."""
+class ArchivedFile:
+    """A file in the previous archive."""
 
-    entry: SourceFile
+    file: SourceFile
     name: str
-    #: Of the bytes that went into the archive.
+    #: The checksum of the bytes in the archive.
     crc32: int
-    #: Of its local header.
+    #: The offset of the local header.
     offset: int
 
 
@@ -51,39 +49,38 @@ class PreviousArchive:
     bucket: str
     key: str
     etag: str
-    held: dict[int, Held]
+    files: dict[int, ArchivedFile]
 
-    def entries(self) -> dict[int, SourceFile]:
-        return {file_id: held.entry for file_id, held in self.held.items()}
+    def source_files(self) -> dict[int, SourceFile]:
+        """Return the files as the source described them then."""
+        return {file_id: archived.file for file_id, archived in self.files.items()}
 
-    def exists(self, tools: BuildTools) -> bool:
-        """Whether the archive is still the one that the index was written for."""
+    def exists(self, storage: ObjectStorage, cancellation: Cancellation) -> bool:
+        """Return whether the archive that the index describes is still there."""
         try:
-            found = tools.store.head_object(
-                self.bucket, self.key, cancellation=tools.task_group.cancellation
-            )
+            info = storage.head_object(self.bucket, self.key, cancellation=cancellation)
         except NoSuchKey:
             return False
-        return found.etag == self.etag
+        return info.etag == self.etag
 
     def crc32(self, member: Member) -> int | None:
-        """The checksum of the file, if the archive holds this version of it."""
-        held = self._same(member)
-        return None if held is None else held.crc32
+        """Return the checksum of a file if the archive has this version of it."""
+        archived = self._find(member)
+        return None if archived is None else archived.crc32
 
     def position(self, plan: Plan, members: Sequence[Member], span: Span) -> int | None:
-        """Where the bytes of a header or a whole file of ``plan`` stand in this archive."""
-        if span.piece is Piece.TAIL or span.item >= len(members):
+        """Return the offset of a header or of a whole file in this archive, or None."""
+        if span.kind is SpanKind.DIRECTORY or span.item >= len(members):
             return None
-        item, held = plan.items[span.item], self._same(members[span.item])
-        if held is None:
+        item, archived = plan.items[span.item], self._find(members[span.item])
+        if archived is None:
             return None
-        if span.piece is Piece.HEADER:
-            return held.offset + span.start
-        return held.offset + item.header_size if span.length == item.size else None
+        if span.kind is SpanKind.HEADER:
+            return archived.offset + span.start
+        return archived.offset + item.header_size if span.length == item.size else None
 
-    def range_of(self, plan: Plan, members: Sequence[Member], part: PlannedPart) -> int | None:
-        """Where a whole part stands in this archive, if it does so without a gap."""
+    def range_of(self, plan: Plan, members: Sequence[Member], part: PartPlan) -> int | None:
+        """Return the offset of a whole part in this archive if it is there without gaps."""
         first = end = self.position(plan, members, part.spans[0])
         for span in part.spans:
             position = self.position(plan, members, span)
@@ -92,26 +89,30 @@ class PreviousArchive:
             end = position + span.length
         return first
 
-    def _same(self, member: Member) -> Held | None:
-        held = self.held.get(member.entry.file_id)
-        if held and held.name == member.name and same_version(held.entry, member.entry):
-            return held
+    def _find(self, member: Member) -> ArchivedFile | None:
+        archived = self.files.get(member.file.file_id)
+        if (
+            archived
+            and archived.name == member.name
+            and is_same_version(archived.file, member.file)
+        ):
+            return archived
         return None
 
 
 @contextmanager
-def still_there() -> Iterator[None]:
-    """A previous archive that vanishes or changes while it is used is no fault of the files."""
+def reading_previous() -> Iterator[None]:
+    """Raise a retryable error if the previous archive disappears or changes inside the block."""
     try:
         yield
     except NoSuchUpload:
         raise
     except (NoSuchKey, FileChanged) as error:
-        raise StorageError("The previous archive is not there any more") from error
+        raise StorageError("The previous archive no longer exists") from error
 
 
-def same_version(one: SourceFile, other: SourceFile) -> bool:
-    """Whether both are the same bytes of the same age."""
+def is_same_version(one: SourceFile, other: SourceFile) -> bool:
+    """Return whether both have the same bytes and the same time."""
     return one.etag is not None and (one.origin, one.etag, one.size, one.modified) == (
         other.origin,
         other.etag,
@@ -121,59 +122,67 @@ def same_version(one: SourceFile, other: SourceFile) -> bool:
 
 
 def index_key(file_ids: Sequence[int]) -> str:
+    """Return the key of the index for a set of files."""
     ids = ",".join(map(str, sorted(file_ids)))
     return f"indexes/{hashlib.sha256(ids.encode()).hexdigest()[:32]}.json"
 
 
-def load_previous(
-    store: ObjectStorage, bucket: str, file_ids: Sequence[int], *, cancellation: Cancellation
+def load_previous_archive(
+    storage: ObjectStorage, bucket: str, file_ids: Sequence[int], cancellation: Cancellation
 ) -> PreviousArchive | None:
-    """The previous archive of these files, if its index can be read. It may be gone itself."""
+    """Return the previous archive of these files if its index is readable; it may be gone."""
     try:
-        with store.get_object(bucket, index_key(file_ids), cancellation=cancellation) as answer:
-            document = orjson.loads(answer.read_all())
-        return _parsed(bucket, document)
+        with storage.get_object(bucket, index_key(file_ids), cancellation=cancellation) as response:
+            document = orjson.loads(response.read_all())
+        return _parse(bucket, document)
     except (DownloadError, ValueError, KeyError, TypeError):
         return None
 
 
-def remember(work: BuildState, etag: str, file_ids: Sequence[int]) -> None:
-    """Leave an index behind for the next build of the same files; it is no loss if it fails."""
-    blueprint = work.blueprint
-    members, crc32s, offsets = blueprint.members, work.ledger.crc32s(), work.plan.offsets
+def store_index(
+    storage: ObjectStorage,
+    archive_plan: ArchivePlan,
+    *,
+    etag: str,
+    crc32s: Sequence[int],
+    file_ids: Sequence[int],
+) -> None:
+    """Store the index for the next build of the same files. A failure is only logged."""
     rows = [
         [
-            *(m.entry.file_id, m.entry.origin, m.entry.etag, m.entry.size, m.entry.name, m.name),
-            *(m.entry.modified.timestamp() if m.entry.modified else None, m.entry.crc32),
-            *(m.entry.content_type, m.entry.location, crc, offset),
+            *(m.file.file_id, m.file.origin, m.file.etag, m.file.size, m.file.name, m.name),
+            *(m.file.modified.timestamp() if m.file.modified else None, m.file.crc32),
+            *(m.file.content_type, m.file.location, crc, offset),
         ]
-        for m, crc, offset in zip(members, crc32s, offsets, strict=False)
+        for m, crc, offset in zip(
+            archive_plan.members, crc32s, archive_plan.plan.offsets, strict=False
+        )
     ]
-    body = orjson.dumps({"key": blueprint.key, "etag": etag, "files": rows})
+    body = orjson.dumps({"key": archive_plan.key, "etag": etag, "files": rows})
     try:
-        work.tools.store.put_object(
-            blueprint.bucket, index_key(file_ids), body,
+        storage.put_object(
+            archive_plan.bucket, index_key(file_ids), body,
             content_type="application/json", crc32=crc32(body),
         )  # fmt: skip
     except DownloadError as error:
-        log.warning("no index was stored", plan=blueprint.plan_id, why=str(error))
+        log.warning("archive index not stored", plan=archive_plan.plan_id, error=str(error))
 
 
-def _parsed(bucket: str, document: dict[str, Any]) -> PreviousArchive:
-    held = {}
+def _parse(bucket: str, document: dict[str, Any]) -> PreviousArchive:
+    files = {}
     for row in document["files"]:
-        file_id, origin, etag, size, raw, name, modified, listed, *rest = row
+        file_id, origin, etag, size, source_name, name, modified, listed_crc32, *rest = row
         content_type, location, crc, offset = rest
-        entry = SourceFile(
+        file = SourceFile(
             file_id=file_id,
             origin=origin,
-            name=raw,
+            name=source_name,
             size=size,
             etag=etag,
             modified=None if modified is None else datetime.fromtimestamp(modified, UTC),
             content_type=content_type,
-            crc32=listed,
+            crc32=listed_crc32,
             location=tuple(location) if location else None,
         )
-        held[file_id] = Held(entry, name, crc, offset)
-    return PreviousArchive(bucket=bucket, key=document["key"], etag=document["etag"], held=held)
+        files[file_id] = ArchivedFile(file, name, crc, offset)
+    return PreviousArchive(bucket=bucket, key=document["key"], etag=document["etag"], files=files)

@@ -1,76 +1,40 @@
-"""One archive in the making: what all its steps share."""
+"""The state of one archive while it is built, shared by all steps."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
 from common.object_storage import Cancellation, ObjectStorage, UploadedPart
-from common.sources import Missing, Source
+from common.sources import Source
 from common.task_group import TaskGroup
 from worker.archive.composing.checksums import FileChecksums
 from worker.archive.composing.previous_archive import PreviousArchive
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.min_rate import MinRate
-from worker.archive.planning.layout import Kind, Piece, PlannedPart, Span
-from worker.archive.planning.manifest import render
-from worker.archive.planning.members import Member
-from worker.archive.planning.plan import Plan
+from worker.archive.planning.archive_plan import ArchivePlan
+from worker.archive.planning.layout import PartKind, PartPlan, Span, SpanKind
 from worker.archive.zip_format.crc32 import crc32
 from worker.attempt.control import Control
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchivePlan:
-    """What is to be built: the members, the layout, and where it goes."""
-
-    #: Names this very content: equal ids are equal bytes.
-    plan_id: str
-    plan: Plan
-    members: Sequence[Member]
-    #: None: without a manifest, which else is the last item of the plan.
-    missing: Sequence[Missing] | None
-    bucket: str
-    #: Everything that belongs to the plan has keys that begin so.
-    prefix: str
-    #: The store copies ranges of objects by itself.
-    can_copy: bool
-
-    @property
-    def key(self) -> str:
-        return f"{self.prefix}archive.zip"
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the finished object says of itself."""
-        return {"plan": self.plan_id}
-
-    def temporary(self, number: int) -> str:
-        return f"{self.prefix}parts/{number}"
-
-    def manifest(self, crc32s: Sequence[int]) -> bytes:
-        sized = [(member, member.entry.size or 0) for member in self.members]
-        return render(sized, self.missing or [], crc32s)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildTools:
-    """What it is built with."""
+class BuildDependencies:
+    """The services that a build uses."""
 
     source: Source
-    store: ObjectStorage
+    storage: ObjectStorage
     control: Control
-    pace: MinRate
+    min_rate: MinRate
     task_group: TaskGroup
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredArchive:
-    """A finished archive."""
+    """A finished archive in the storage."""
 
     key: str
     size: int
@@ -81,7 +45,7 @@ class StoredArchive:
 
 @dataclass
 class BuildStats:
-    """How many bytes went which way, for logs and metrics."""
+    """The number of bytes by the way that they took, for logs and metrics."""
 
     copied: int = 0
     through_worker: int = 0
@@ -91,120 +55,127 @@ class BuildStats:
 
 
 class BuildState:
-    """The state of a build: checksums known, parts in the store, files finished. Thread safe."""
+    """Checksums, uploaded parts and finished files of one build. Thread safe."""
 
     def __init__(
         self,
-        blueprint: ArchivePlan,
-        tools: BuildTools,
-        journal: UploadLog,
+        archive_plan: ArchivePlan,
+        deps: BuildDependencies,
+        upload_log: UploadLog,
         previous: PreviousArchive | None,
     ) -> None:
-        self.blueprint = blueprint
-        self.plan = blueprint.plan
-        self.tools = tools
-        self.journal = journal
+        self.archive_plan = archive_plan
+        self.plan = archive_plan.plan
+        self.deps = deps
+        self.upload_log = upload_log
         self.previous = previous
-        of_manifest: list[int | None] = [] if blueprint.missing is None else [None]
-        listed: list[int | None] = [member.entry.crc32 for member in blueprint.members]
-        held = [previous.crc32(member) if previous else None for member in blueprint.members]
-        expected = [a if b is None else b for a, b in zip(held, listed, strict=True)]
-        self.ledger = FileChecksums(self.plan, listed + of_manifest, expected + of_manifest)
-        self.sent: dict[int, UploadedPart] = {}
-        self.tally = BuildStats()
+        manifest_crc32: list[int | None] = [] if archive_plan.missing is None else [None]
+        listed: list[int | None] = [member.file.crc32 for member in archive_plan.members]
+        archived = [previous.crc32(m) if previous else None for m in archive_plan.members]
+        expected = [a if b is None else b for a, b in zip(archived, listed, strict=True)]
+        self.checksums = FileChecksums(
+            self.plan, listed + manifest_crc32, expected + manifest_crc32
+        )
+        self.uploaded_parts: dict[int, UploadedPart] = {}
+        self.stats = BuildStats()
         self._lock = threading.Lock()
-        self._parts_left = Counter(span.item for part in self.plan.parts for span in _data(part))
-        for index, member in enumerate(blueprint.members):
-            if not member.entry.size:
-                self._file_done(index)
+        self._parts_left = Counter(
+            span.item for part in self.plan.parts for span in _data_spans(part)
+        )
+        for index, member in enumerate(archive_plan.members):
+            if not member.file.size:
+                self._report_file(index)
 
     @property
     def cancellation(self) -> Cancellation:
-        return self.tools.task_group.cancellation
+        return self.deps.task_group.cancellation
 
     @property
     def upload_id(self) -> str:
-        """Of the archive's own upload."""
-        return self.journal.upload_id or ""
+        """Return the id of the archive's own upload."""
+        return self.upload_log.upload_id or ""
 
     @property
-    def is_one_object(self) -> bool:
-        """So small that one PUT does it, without an upload of parts."""
-        return len(self.plan.parts) == 1 and self.plan.parts[0].kind is Kind.WRITE
+    def is_single_put(self) -> bool:
+        """Return whether the archive is so small that PutObject is enough."""
+        return len(self.plan.parts) == 1 and self.plan.parts[0].kind is PartKind.WRITE
 
     @property
-    def files_known(self) -> bool:
-        """Whether the checksum of every file, the manifest apart, is known."""
-        return self.ledger.unknown <= (self.blueprint.missing is not None)
+    def has_all_file_checksums(self) -> bool:
+        """Return whether the checksums of all files except the manifest are known."""
+        return self.checksums.unknown <= (self.archive_plan.missing is not None)
 
     @cached_property
     def manifest(self) -> bytes:
-        """The manifest's bytes, its checksum being known with them; empty if there is none."""
-        if self.blueprint.missing is None:
+        """The manifest, empty if there is none. Rendering it adds its checksum."""
+        if self.archive_plan.missing is None:
             return b""
-        crc32s = [self.ledger.crc32(i) or 0 for i in range(len(self.blueprint.members))]
-        document = self.blueprint.manifest(crc32s)
-        for span in self.ledger.spans(len(self.blueprint.members)):
-            self.ledger.learn(span, crc32(document[span.start : span.start + span.length]))
+        count = len(self.archive_plan.members)
+        document = self.archive_plan.manifest(
+            [self.checksums.crc32(item) or 0 for item in range(count)]
+        )
+        for span in self.checksums.spans(count):
+            self.checksums.add(span, crc32(document[span.start : span.start + span.length]))
         return document
 
     @cached_property
-    def tail(self) -> bytes:
-        """The directory; every checksum must be known."""
-        return self.plan.tail(self.ledger.crc32s())
+    def directory(self) -> bytes:
+        """The central directory; all checksums must be known."""
+        return self.plan.directory(self.checksums.crc32s())
 
-    def range_in_previous(self, part: PlannedPart) -> int | None:
-        """Where the store could copy a whole written part from, or None."""
-        if self.previous is None or not self.blueprint.can_copy:
+    def range_in_previous(self, part: PartPlan) -> int | None:
+        """Return from where the storage can copy a whole written part, or None."""
+        if self.previous is None or not self.archive_plan.can_copy:
             return None
-        if self.is_one_object or part is self.plan.parts[-1]:
+        if self.is_single_put or part is self.plan.parts[-1]:
             return None
-        return self.previous.range_of(self.plan, self.blueprint.members, part)
+        return self.previous.range_of(self.plan, self.archive_plan.members, part)
 
-    def add(self, **counts: int) -> None:
-        """Count bytes or parts in the tally."""
+    def count(self, **counts: int) -> None:
+        """Add bytes or parts to the stats."""
         with self._lock:
             for name, count in counts.items():
-                setattr(self.tally, name, getattr(self.tally, name) + count)
+                setattr(self.stats, name, getattr(self.stats, name) + count)
 
-    def part_sent(self, planned: PlannedPart, part: UploadedPart) -> None:
-        """The store holds the part: write that down and report the files that it completes."""
-        part = UploadedPart(number=planned.number, etag=part.etag, crc32=part.crc32)
-        self.journal.sent(part, self.ledger.unlisted(planned.spans))
-        self._arrived(planned, part)
+    def add_part(self, part_plan: PartPlan, part: UploadedPart) -> None:
+        """Log a part that the storage has, and report the files that it completes."""
+        part = UploadedPart(number=part_plan.number, etag=part.etag, crc32=part.crc32)
+        self.upload_log.add_part(part, self.checksums.unlisted(part_plan.spans))
+        self._add(part_plan, part)
 
-    def recall(self) -> None:
-        """Take over what the journal says is in the store already."""
-        for planned in self.plan.parts:
-            if record := self.journal.parts.get(planned.number):
-                self.ledger.recall(planned.spans, record.crc32s)
-                self._arrived(planned, record.part)
-                done = sum(span.length for span in _data(planned))
-                self.add(resumed=planned.size, parts_resumed=1)
-                self.tools.control.advance(done)
-            elif (rung := self.journal.rungs.get(planned.number)) and planned.copied:
-                self.ledger.learn(planned.copied, rung.part.crc32 or 0)
-                self.add(resumed=planned.copied.length)
-                self.tools.control.advance(planned.copied.length)
+    def resume(self) -> None:
+        """Restore the parts that the upload log lists."""
+        for part_plan in self.plan.parts:
+            if logged := self.upload_log.parts.get(part_plan.number):
+                self.checksums.restore(part_plan.spans, logged.crc32s)
+                self._add(part_plan, logged.part)
+                self.count(resumed=part_plan.size, parts_resumed=1)
+                self.deps.control.advance(sum(span.length for span in _data_spans(part_plan)))
+            elif (ladder := self.upload_log.ladder_parts.get(part_plan.number)) and (
+                span := part_plan.copied
+            ):
+                self.checksums.add(span, ladder.part.crc32 or 0)
+                self.count(resumed=span.length)
+                self.deps.control.advance(span.length)
 
-    def _arrived(self, planned: PlannedPart, part: UploadedPart) -> None:
+    def _add(self, part_plan: PartPlan, part: UploadedPart) -> None:
         finished = []
         with self._lock:
-            self.sent[planned.number] = part
-            for span in _data(planned):
+            self.uploaded_parts[part_plan.number] = part
+            for span in _data_spans(part_plan):
                 self._parts_left[span.item] -= 1
                 if self._parts_left[span.item] == 0:
                     finished.append(span.item)
         for item in finished:
-            self._file_done(item)
+            self._report_file(item)
 
-    def _file_done(self, item: int) -> None:
-        if item < len(self.blueprint.members):
-            member = self.blueprint.members[item]
-            self.tools.control.file_done(
-                member.entry.file_id, state="done", size=member.entry.size, name=member.name
+    def _report_file(self, item: int) -> None:
+        if item < len(self.archive_plan.members):
+            member = self.archive_plan.members[item]
+            self.deps.control.file_done(
+                member.file.file_id, state="done", size=member.file.size, name=member.name
             )
 
 
-def _data(part: PlannedPart) -> list[Span]:
-    return [span for span in part.spans if span.piece is Piece.DATA]
+def _data_spans(part_plan: PartPlan) -> list[Span]:
+    return [span for span in part_plan.spans if span.kind is SpanKind.DATA]

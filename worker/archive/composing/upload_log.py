@@ -1,7 +1,8 @@
-"""What survives a worker that dies: which upload it was, and which of its parts are in the store.
+"""The log of one multipart upload, so that another attempt can resume it after a crash.
 
-One record is about 90 bytes a part, and five more for each small file in it whose checksum the
-catalogue does not know. Records are only ever appended; a torn or foreign one is not there.
+It says which upload belongs to the job and which parts the storage has. A record takes about 90
+bytes per part, and five more for each small file whose checksum the source does not give. Records
+are only appended; a damaged record, or one of another plan, is ignored.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ import orjson
 
 from common.object_storage import UploadedPart
 
-#: Characters of the plan's id that each record carries.
-PLAN_MARK = 8
+#: The number of characters of the plan's id in each record.
+PLAN_ID_PREFIX = 8
 
 
 class Checkpoint(Protocol):
-    """Keeps one job's records. Thread safe; losing records costs work, never correctness."""
+    """Stores the records of one job. Thread safe; a lost record costs work, not correctness."""
 
     def load(self) -> list[bytes]:
-        """All records, in the order in which they were appended."""
+        """Return all records in the order in which they were appended."""
 
     def append(self, record: bytes) -> None:
-        """Keep one more."""
+        """Store another record."""
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Delete all records."""
 
 
-class NoUploadLog:
-    """The checkpoint of a build that nobody will resume."""
+class NoCheckpoint:
+    """The checkpoint of a build that is never resumed."""
 
     def load(self) -> list[bytes]:
         return []
@@ -47,8 +48,8 @@ class NoUploadLog:
 
 
 @dataclass(frozen=True, slots=True)
-class SentPart:
-    """A part that the store holds, and the CRC32s of its files that nobody else knows."""
+class LoggedPart:
+    """A part that the storage has, and the CRC32s of its files that the source does not give."""
 
     part: UploadedPart
     crc32s: tuple[int, ...]
@@ -56,7 +57,7 @@ class SentPart:
 
 @dataclass(frozen=True, slots=True)
 class LadderPart:
-    """The first part of a ladder's temporary upload."""
+    """The first part of the temporary upload that becomes a LADDER part."""
 
     upload_id: str
     part: UploadedPart
@@ -64,77 +65,82 @@ class LadderPart:
 
 @dataclass
 class UploadLog:
-    """The records of one upload, read back or to be written."""
+    """The records of one upload."""
 
     checkpoint: Checkpoint
     plan_id: str | None = None
     bucket: str = ""
     key: str = ""
     upload_id: str | None = None
-    parts: dict[int, SentPart] = field(default_factory=dict)
-    rungs: dict[int, LadderPart] = field(default_factory=dict)
+    parts: dict[int, LoggedPart] = field(default_factory=dict)
+    ladder_parts: dict[int, LadderPart] = field(default_factory=dict)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> UploadLog:
-        journal = cls(checkpoint)
+        """Read the log that an earlier attempt wrote."""
+        upload_log = cls(checkpoint)
         for record in checkpoint.load():
             try:
                 kind, plan, *values = orjson.loads(record)
-                journal._take(kind, plan, values)
+                upload_log._read(kind, plan, values)
             except (ValueError, TypeError, struct.error):
                 continue
-        return journal
+        return upload_log
 
     def begin(self, plan_id: str, bucket: str, key: str) -> None:
-        """Before anything is created: whoever finds only this looks for what came to be."""
+        """Record the plan before anything is created, so that a cleanup knows where to search."""
         self.plan_id, self.bucket, self.key = plan_id, bucket, key
         self.checkpoint.append(orjson.dumps(("plan", plan_id, bucket, key)))
 
-    def started(self, upload_id: str) -> None:
+    def add_upload(self, upload_id: str) -> None:
+        """Record the archive's own upload."""
         self.upload_id = upload_id
-        self._write("upload", upload_id)
+        self._append("upload", upload_id)
 
-    def sent(self, part: UploadedPart, crc32s: Sequence[int]) -> None:
-        self.parts[part.number] = SentPart(part, tuple(crc32s))
-        self._write("part", part.number, part.etag.strip('"'), part.crc32, _packed(crc32s))
+    def add_part(self, part: UploadedPart, crc32s: Sequence[int]) -> None:
+        """Record a part that the storage has."""
+        self.parts[part.number] = LoggedPart(part, tuple(crc32s))
+        self._append("part", part.number, part.etag.strip('"'), part.crc32, _packed(crc32s))
 
-    def climbed(self, number: int, upload_id: str, part: UploadedPart) -> None:
-        self.rungs[number] = LadderPart(upload_id, part)
-        self._write("rung", number, upload_id, part.etag.strip('"'), part.crc32)
+    def add_ladder_part(self, number: int, upload_id: str, part: UploadedPart) -> None:
+        """Record the first part of the temporary upload for the LADDER part ``number``."""
+        self.ladder_parts[number] = LadderPart(upload_id, part)
+        self._append("ladder", number, upload_id, part.etag.strip('"'), part.crc32)
 
     def clear(self) -> None:
+        """Delete all records."""
         self.checkpoint.clear()
         self.plan_id = self.upload_id = None
         self.parts.clear()
-        self.rungs.clear()
+        self.ladder_parts.clear()
 
-    def _write(self, kind: str, *values: Any) -> None:
-        # Every record names its plan: a worker that was superseded may still append to the list.
-        plan = (self.plan_id or "")[:PLAN_MARK]
+    def _append(self, kind: str, *values: Any) -> None:
+        # Every record names its plan, because a worker that lost its lease may still append.
+        plan = (self.plan_id or "")[:PLAN_ID_PREFIX]
         self.checkpoint.append(orjson.dumps((kind, plan, *values)))
 
-    def _take(self, kind: str, plan: str, values: list[Any]) -> None:
+    def _read(self, kind: str, plan: str, values: list[Any]) -> None:
         if kind == "plan":
-            # A second beginning: whoever made it could not read the first.
+            # A second plan means that the attempt that wrote it could not read the first one.
             self.plan_id, self.upload_id = plan, None
             self.bucket, self.key = values
             self.parts.clear()
-            self.rungs.clear()
-        elif self.plan_id is not None and self.plan_id[:PLAN_MARK] == plan:
-            self._take_step(kind, values)
+            self.ladder_parts.clear()
+        elif self.plan_id is not None and self.plan_id[:PLAN_ID_PREFIX] == plan:
+            self._read_step(kind, values)
 
-    def _take_step(self, kind: str, values: list[Any]) -> None:
+    def _read_step(self, kind: str, values: list[Any]) -> None:
         match kind:
             case "upload":
                 (self.upload_id,) = values
             case "part":
                 number, etag, crc32, packed = values
                 part = UploadedPart(number=number, etag=f'"{etag}"', crc32=crc32)
-                self.parts[number] = SentPart(part, _unpacked(packed))
-            case "rung":
+                self.parts[number] = LoggedPart(part, _unpacked(packed))
+            case "ladder":
                 number, upload_id, etag, crc32 = values
                 part = UploadedPart(number=1, etag=f'"{etag}"', crc32=crc32)
-                self.rungs[number] = LadderPart(upload_id, part)
+                self.ladder_parts[number] = LadderPart(upload_id, part)
 
 
 def _packed(values: Sequence[int]) -> str:

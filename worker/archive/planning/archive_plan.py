@@ -1,24 +1,58 @@
-"""From members to what is to be built, under an id that depends on nothing else."""
+"""The plan of one archive: its members, its layout, its keys, and the id that they depend on."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
 from common.sources import Missing
-from worker.archive.composing.state import ArchivePlan
 from worker.archive.planning.layout import Geometry, Item
-from worker.archive.planning.manifest import render
+from worker.archive.planning.manifest import render_manifest
 from worker.archive.planning.members import MANIFEST_NAME, Member
-from worker.archive.planning.plan import make_plan
+from worker.archive.planning.plan import Plan, make_plan
 from worker.archive.zip_format import records
 
-#: Below it, by plan, lies all that is composed.
+#: Composed archives and their temporary objects have keys that start with this and the plan's id.
 PREFIX = "archives/"
-#: Changes whenever the same members would come out as other bytes or other parts.
+#: Changes when the same members would become other bytes or other parts.
 FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivePlan:
+    """An archive that is to be built: its members, its layout, and its place in the storage."""
+
+    #: Identifies the content: archives with equal ids have equal bytes.
+    plan_id: str
+    plan: Plan
+    members: Sequence[Member]
+    #: The files that the manifest, the last item of the plan, lists as missing. None: no manifest.
+    missing: Sequence[Missing] | None
+    bucket: str
+    #: The prefix of all keys that belong to the plan.
+    prefix: str
+    #: The storage copies ranges of objects.
+    can_copy: bool
+
+    @property
+    def key(self) -> str:
+        return f"{self.prefix}archive.zip"
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of the finished object."""
+        return {"plan": self.plan_id}
+
+    def temporary_key(self, part_number: int) -> str:
+        """Return the key of the temporary object that becomes a LADDER part."""
+        return f"{self.prefix}parts/{part_number}"
+
+    def manifest(self, crc32s: Sequence[int]) -> bytes:
+        """Return the manifest for the members' checksums."""
+        return render_manifest(_sized(self.members), self.missing or [], crc32s)
 
 
 def make_archive_plan(
@@ -29,26 +63,25 @@ def make_archive_plan(
     geometry: Geometry,
     can_copy: bool,
 ) -> ArchivePlan:
-    """The blueprint of an archive. Each member must have a size and an ETag.
+    """Return the plan of an archive whose members all have a size and an ETag.
 
-    The id names the versions of the files, their names and order, and the cut into parts: with
-    the same id come the same bytes and the same ETag. Raises Unplannable.
+    Its id depends on the versions of the files, their names and order, and the sizes of parts:
+    equal ids mean equal bytes and equal ETags. Raise PlanError if no upload can hold the archive.
     """
     items = [
         Item(
             raw_name=member.raw_name,
-            size=member.entry.size or 0,
+            size=member.file.size or 0,
             time=member.time,
-            copyable=can_copy and member.entry.location is not None,
+            copyable=can_copy and member.file.location is not None,
         )
         for member in members
     ]
     if missing is not None:
-        sized = [(member, member.entry.size or 0) for member in members]
         items.append(
             Item(
                 raw_name=MANIFEST_NAME.encode(),
-                size=len(render(sized, missing, [0] * len(members))),
+                size=len(render_manifest(_sized(members), missing, [0] * len(members))),
                 time=max((item.time for item in items), default=records.EARLIEST),
                 copyable=False,
             )
@@ -65,15 +98,27 @@ def make_archive_plan(
     )
 
 
+def _sized(members: Sequence[Member]) -> list[tuple[Member, int]]:
+    return [(member, member.file.size or 0) for member in members]
+
+
 def _plan_id(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
     geometry: Geometry,
     can_copy: bool,
 ) -> str:
+    # Archives in the bucket are found by this id: these names and their order must not change.
+    sizes = {
+        "least": geometry.min_part_size,
+        "write": geometry.write_size,
+        "copy": geometry.copy_size,
+        "max_parts": geometry.max_parts,
+        "equal": geometry.equal_parts,
+    }
     rows = [
-        (m.entry.origin, m.entry.etag, m.entry.size, m.time, m.entry.crc32, m.name) for m in members
+        (m.file.origin, m.file.etag, m.file.size, m.time, m.file.crc32, m.name) for m in members
     ]
-    lacking = [(file.file_id, file.code, file.message) for file in missing or ()]
-    identity = orjson.dumps([FORMAT, geometry, can_copy, rows, missing is not None, lacking])
+    absent = [(file.file_id, file.code, file.message) for file in missing or ()]
+    identity = orjson.dumps([FORMAT, sizes, can_copy, rows, missing is not None, absent])
     return hashlib.sha256(identity).hexdigest()[:40]

@@ -1,15 +1,15 @@
-"""What an archive is laid out of: items, spans of them, and parts of the upload.
+"""The units of an archive's layout: items, spans of bytes, and parts of the upload.
 
-An archive is headers, contents and a directory in a row. The store can copy contents by itself,
-but only as parts of 5 MiB or more, from objects larger than that, and headers have to get in
-between. Three kinds of parts do it:
+An archive is a sequence of headers, file contents and the central directory. The storage can copy
+contents by itself, but only as parts of 5 MiB or more, and from objects larger than that; headers
+have to be put in between. Three kinds of parts achieve that:
 
-``WRITE``   bytes that the worker puts together: headers, small files, the directory. Where a header
-            alone would be too short, the first bytes of the file behind it fill the part up.
+``WRITE``   bytes that the worker uploads: headers, small files, the directory. If a header alone is
+            too short for a part, the first bytes of the file behind it are added.
 ``COPY``    a range of a large file.
-``LADDER``  the end of a large file and the header behind it. A part may be short if it is the
-            last, so both become a temporary object of two parts, and that is copied as one part:
-            no byte of the large file passes the worker.
+``LADDER``  the end of a large file and the header behind it. Only the last part of an upload may be
+            short, so both become the two parts of a temporary object, which is then copied as one
+            part: no byte of the large file passes through the worker.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from worker.archive.zip_format import records
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-#: The store takes no larger part.
-LARGEST_PART = 5 * GIB
-#: A part that the worker writes stands in its memory as a whole.
-LARGEST_WRITTEN = 24 * MIB
+#: The limit of S3 for a part.
+MAX_PART_SIZE = 5 * GIB
+#: The worker holds a part that it writes in memory.
+MAX_WRITTEN_PART_SIZE = 24 * MIB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One member as the layout sees it."""
+    """One member of the archive, reduced to what its layout depends on."""
 
     raw_name: bytes
     size: int
     time: int
-    #: The store can copy ranges of it.
+    #: The storage can copy ranges of it.
     copyable: bool
 
     @property
@@ -46,38 +46,43 @@ class Item:
         return records.local_header_size(self.raw_name, zip64=self.zip64)
 
 
-class Piece(Enum):
+class SpanKind(Enum):
+    """What the bytes of a span are."""
+
     HEADER = "header"
     DATA = "data"
-    #: The directory and the records behind it.
-    TAIL = "tail"
+    #: The central directory and the end records.
+    DIRECTORY = "directory"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """``length`` bytes of one header, one file (from ``start`` on) or the tail."""
+    """``length`` bytes, from ``start`` on, of one header, one file, or the directory."""
 
-    piece: Piece
+    kind: SpanKind
     item: int
     start: int
     length: int
 
 
-class Kind(Enum):
+class PartKind(Enum):
+    """How a part gets into the storage; see the top of this module."""
+
     WRITE = "write"
     COPY = "copy"
     LADDER = "ladder"
 
 
-Cut = tuple[Kind, list[Span]]
+#: A part before it has a number and an offset.
+UnnumberedPart = tuple[PartKind, list[Span]]
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedPart:
-    """One part of the upload. A LADDER's first span is copied, its others are written."""
+class PartPlan:
+    """One part of the upload. The first span of a LADDER is copied, the others are written."""
 
     number: int
-    kind: Kind
+    kind: PartKind
     offset: int
     spans: tuple[Span, ...]
 
@@ -87,33 +92,35 @@ class PlannedPart:
 
     @property
     def copied(self) -> Span | None:
-        return None if self.kind is Kind.WRITE else self.spans[0]
+        """Return the span that the storage copies, if there is one."""
+        return None if self.kind is PartKind.WRITE else self.spans[0]
 
     @property
     def written(self) -> tuple[Span, ...]:
-        if self.kind is Kind.WRITE:
+        """Return the spans that the worker uploads."""
+        if self.kind is PartKind.WRITE:
             return self.spans
-        return self.spans[1:] if self.kind is Kind.LADDER else ()
+        return self.spans[1:] if self.kind is PartKind.LADDER else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
-    """How large parts are, in bytes."""
+    """The sizes of parts, in bytes."""
 
-    least: int = 5 * MIB
-    #: A written part is sent once it has as much; it may be ``2 * least`` longer.
-    write: int = 6 * MIB
-    #: Ranges are copied in pieces of at most this, for progress and for resuming.
-    copy: int = 64 * MIB
+    min_part_size: int = 5 * MIB
+    #: A written part is uploaded once it has this size; it may be ``2 * min_part_size`` longer.
+    write_size: int = 6 * MIB
+    #: The limit for a copied range, so that there is progress and little to repeat.
+    copy_size: int = 64 * MIB
     max_parts: int = 10_000
-    #: Every part but the last has exactly ``write`` bytes, as some stores want it (Cloudflare R2);
-    #: nothing is copied then.
-    equal: bool = False
+    #: All parts except the last have exactly ``write_size`` bytes, which some storages require
+    #: (Cloudflare R2). Nothing is copied then.
+    equal_parts: bool = False
 
     def doubled(self) -> Geometry:
-        """Parts twice as large, as far as the store and the worker's memory allow that."""
+        """Return sizes twice as large, within the limits of S3 and of the worker's memory."""
         return replace(
             self,
-            write=min(self.write * 2, max(self.write, LARGEST_WRITTEN)),
-            copy=min(self.copy * 2, LARGEST_PART),
+            write_size=min(self.write_size * 2, max(self.write_size, MAX_WRITTEN_PART_SIZE)),
+            copy_size=min(self.copy_size * 2, MAX_PART_SIZE),
         )

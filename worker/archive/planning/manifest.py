@@ -1,4 +1,4 @@
-"""MANIFEST.json: what the archive holds and what it lacks, for jobs that skip missing files."""
+"""MANIFEST.json: lists the archive's files and the missing ones, for jobs that skip those."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from common.sources import Missing
 from worker.archive.planning.members import Member
 
 
-def render(
+def render_manifest(
     files: Sequence[tuple[Member, int]], missing: Sequence[Missing], checksums: Sequence[int]
 ) -> bytes:
-    """The document for the members with their sizes and CRC32s.
+    """Return the document for members with their sizes and CRC32s.
 
-    Its length does not depend on the checksums, so it is known before they are.
+    Its length does not depend on the checksums, so that the layout can be planned before they
+    are known.
     """
-    held: list[dict[str, Any]] = [
+    present: list[dict[str, Any]] = [
         {
-            "fileId": member.entry.file_id,
+            "fileId": member.file.file_id,
             "name": member.name,
             "size": size,
             "checksum": f"crc32:{crc32:08x}",
         }
         for (member, size), crc32 in zip(files, checksums, strict=True)
     ]
-    lacking = [
+    absent = [
         {"fileId": file.file_id, "code": file.code, "message": file.message} for file in missing
     ]
-    return orjson.dumps({"files": held, "missing": lacking}, option=orjson.OPT_INDENT_2) + b"\n"
+    return orjson.dumps({"files": present, "missing": absent}, option=orjson.OPT_INDENT_2) + b"\n"

@@ -1,4 +1,4 @@
-"""From what a source says of its files to the members of an archive."""
+"""Turns the files that a source describes into the members of an archive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from common.errors import (
 )
 from common.jobs.model import OnMissing
 from common.sources import FileDescription, Missing, SourceFile
-from worker.archive.request import BuildRequest
 from worker.archive.zip_format import names, records
 
 MANIFEST_NAME = "MANIFEST.json"
@@ -27,10 +26,10 @@ _ERRORS: dict[str, type[DownloadError]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """One file under the name that it has in the archive."""
+    """A file and its name in the archive."""
 
     name: str
-    entry: SourceFile
+    file: SourceFile
 
     @property
     def raw_name(self) -> bytes:
@@ -38,29 +37,29 @@ class Member:
 
     @property
     def time(self) -> int:
-        return records.timestamp(self.entry.modified)
+        return records.timestamp(self.file.modified)
 
 
-def members_of(entries: Sequence[SourceFile]) -> list[Member]:
-    """The entries under safe and unique names; the manifest's own name is never given to a file."""
-    safe = (names.safe_name(e.name, fallback=f"file-{e.file_id}") for e in entries)
-    unique = names.unique_names(safe, taken=[MANIFEST_NAME])
-    return [Member(name=n, entry=e) for n, e in zip(unique, entries, strict=True)]
+def name_members(files: Sequence[SourceFile]) -> list[Member]:
+    """Give the files safe and unique names; the name of the manifest is reserved."""
+    safe = (names.safe_name(f.name, fallback=f"file-{f.file_id}") for f in files)
+    unique = names.unique_names(safe, reserved=[MANIFEST_NAME])
+    return [Member(name=n, file=f) for n, f in zip(unique, files, strict=True)]
 
 
-def accepted(
-    described: Sequence[FileDescription], request: BuildRequest
+def select_files(
+    described: Sequence[FileDescription], *, on_missing: OnMissing, max_bytes: int | None
 ) -> tuple[list[SourceFile], list[Missing]]:
-    """Which files go into the archive and which are skipped.
+    """Return the files for the archive and the missing ones.
 
-    Raises the first missing file's error unless missing files are skipped, or if nothing is left;
-    FileTooLarge where the files together are larger than the request allows.
+    Raise the first missing file's error if ``on_missing`` is FAIL or if no file is left, and
+    FileTooLarge if the files have more than ``max_bytes`` together.
     """
-    entries = [file for file in described if isinstance(file, SourceFile)]
+    files = [file for file in described if isinstance(file, SourceFile)]
     missing = [file for file in described if isinstance(file, Missing)]
-    if missing and (request.on_missing is OnMissing.FAIL or not entries):
+    if missing and (on_missing is OnMissing.FAIL or not files):
         raise _ERRORS.get(missing[0].code, PermanentDownloadError)(missing[0].message)
-    total = sum(entry.size or 0 for entry in entries)
-    if request.max_bytes is not None and total > request.max_bytes:
-        raise FileTooLarge(f"The files have {total} bytes, {request.max_bytes} are allowed")
-    return entries, missing
+    total = sum(file.size or 0 for file in files)
+    if max_bytes is not None and total > max_bytes:
+        raise FileTooLarge(f"The files have {total} bytes in total; the limit is {max_bytes}")
+    return files, missing

@@ -1,4 +1,4 @@
-"""The layout of an archive, exact to the byte before anything is read. Pure: no I/O."""
+"""The layout of an archive, exact to the byte before any file is read. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from worker.archive.planning.layout import Cut, Geometry, Item, PlannedPart
+from worker.archive.planning.layout import Geometry, Item, PartPlan, UnnumberedPart
 from worker.archive.planning.part_plan import PartPlanner
 from worker.archive.zip_format import records
 
 
 class PlanError(Exception):
-    """No layout fits into the number of parts that an upload may have."""
+    """The archive needs more parts than an upload may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Where everything is, in bytes from the beginning of the archive."""
+    """The items, parts and offsets of an archive, in bytes from its beginning."""
 
     items: tuple[Item, ...]
-    parts: tuple[PlannedPart, ...]
-    #: Of each item's header.
+    parts: tuple[PartPlan, ...]
+    #: The offset of each item's header.
     offsets: tuple[int, ...]
-    tail_offset: int
-    tail_size: int
+    directory_offset: int
+    directory_size: int
 
     @property
     def size(self) -> int:
-        return self.tail_offset + self.tail_size
+        return self.directory_offset + self.directory_size
 
-    def tail(self, crc32s: Sequence[int]) -> bytes:
-        """The directory and the end records for the items' checksums."""
-        directory = b"".join(
+    def directory(self, crc32s: Sequence[int]) -> bytes:
+        """Return the central directory and the end records for the items' checksums."""
+        entries = b"".join(
             records.central_entry(i.raw_name, size=i.size, crc32=crc, time=i.time, offset=offset)
             for i, crc, offset in zip(self.items, crc32s, self.offsets, strict=True)
         )
-        return directory + records.end_records(
-            count=len(self.items), size=len(directory), offset=self.tail_offset
+        return entries + records.end_records(
+            count=len(self.items), size=len(entries), offset=self.directory_offset
         )
 
     def header(self, item: int, crc32: int) -> bytes:
+        """Return the local header of an item."""
         i = self.items[item]
         return records.local_header(
             i.raw_name, size=i.size, crc32=crc32, time=i.time, zip64=i.zip64
@@ -48,21 +49,21 @@ class Plan:
 
 
 def make_plan(items: Sequence[Item], geometry: Geometry) -> Plan:
-    """The same items and geometry give the same plan, always.
+    """Return the plan; it depends on nothing but ``items`` and ``geometry``.
 
-    Raises Unplannable if they do not fit into ``max_parts`` parts however large those are.
+    Raise PlanError if the items do not fit into ``max_parts`` parts of any size.
     """
     lengths = [item.header_size + item.size for item in items]
     offsets = tuple(accumulate(lengths, initial=0))
-    directory = sum(
+    entries_size = sum(
         records.central_entry_size(item.raw_name, size=item.size, offset=offset)
         for item, offset in zip(items, offsets, strict=False)
     )
-    tail_size = directory + records.end_records_size(
-        count=len(items), size=directory, offset=offsets[-1]
+    directory_size = entries_size + records.end_records_size(
+        count=len(items), size=entries_size, offset=offsets[-1]
     )
     while True:
-        parts = tuple(_numbered(PartPlanner(items, geometry).cut(tail_size)))
+        parts = tuple(_numbered(PartPlanner(items, geometry).parts(directory_size)))
         if len(parts) <= geometry.max_parts:
             break
         larger = geometry.doubled()
@@ -73,14 +74,14 @@ def make_plan(items: Sequence[Item], geometry: Geometry) -> Plan:
         items=tuple(items),
         parts=parts,
         offsets=offsets[:-1],
-        tail_offset=offsets[-1],
-        tail_size=tail_size,
+        directory_offset=offsets[-1],
+        directory_size=directory_size,
     )
 
 
-def _numbered(parts: Iterator[Cut]) -> Iterator[PlannedPart]:
+def _numbered(parts: Iterator[UnnumberedPart]) -> Iterator[PartPlan]:
     offset = 0
     for number, (kind, spans) in enumerate(parts, start=1):
-        part = PlannedPart(number, kind, offset, tuple(spans))
+        part = PartPlan(number, kind, offset, tuple(spans))
         offset += part.size
         yield part

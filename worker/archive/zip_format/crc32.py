@@ -1,4 +1,4 @@
-"""CRC-32 (ISO 3309, as ZIP and S3 use it), and the CRC of bytes joined from those of the pieces."""
+"""CRC-32 as ZIP and S3 use it (ISO 3309), and the CRC of concatenated bytes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _ONE = 1 << 31
 
 
 def crc32(data: bytes | bytearray | memoryview, value: int = 0) -> int:
-    """The CRC of what ``value`` stands for followed by ``data``."""
+    """Return the CRC of ``data``, appended to the bytes whose CRC is ``value``."""
     return int(zlib_ng.crc32(data, value))
 
 
 def combine(first: int, second: int, second_length: int) -> int:
-    """The CRC of A followed by B from the CRCs of both and the length of B in bytes.
+    """Return the CRC of A followed by B, from the CRCs of both and the length of B in bytes.
 
-    Appending n bytes multiplies A's remainder by x^(8n) modulo the polynomial; this is how zlib's
-    ``crc32_combine`` does it, which Python's zlib does not export.
+    Appending n bytes multiplies A's remainder by x^(8n) modulo the polynomial. This is zlib's
+    ``crc32_combine``, which Python's zlib does not export.
     """
     return _multiply(_power_of_x(8 * second_length), first) ^ second
 
 
-def join(pieces: Iterable[tuple[int, int]]) -> int:
-    """The CRC of pieces in a row, each given as (CRC, length)."""
+def join(blocks: Iterable[tuple[int, int]]) -> int:
+    """Return the CRC of concatenated blocks, each given as (CRC, length)."""
     value = 0
-    for piece, length in pieces:
-        value = combine(value, piece, length)
+    for crc, length in blocks:
+        value = combine(value, crc, length)
     return value
 
 
 def _multiply(a: int, b: int) -> int:
-    """Product modulo the polynomial; bit 31 is the coefficient of x^0."""
+    """Return the product modulo the polynomial; bit 31 is the coefficient of x^0."""
     product, mask = 0, _ONE
     while a:
         if a & mask:
@@ -57,7 +57,7 @@ def _power_of_x(exponent: int) -> int:
 
 @lru_cache(maxsize=64)
 def _square(bit: int) -> int:
-    """x to the power of 2^bit."""
+    """Return x to the power of 2^bit."""
     if bit == 0:
         return _ONE >> 1
     root = _square(bit - 1)

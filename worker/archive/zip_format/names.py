@@ -1,7 +1,7 @@
-"""Names that every system can unpack: made safe one by one, then unique among each other.
+"""Makes member names safe for every operating system, and unique within an archive.
 
-Members lie flat in the archive: a name's folders are dropped, and with them every way out of the
-folder that somebody unpacks into (CWE-22, "zip slip").
+Archives have no folders: the folders of a name are dropped, so that no member can be unpacked
+outside of the target folder (CWE-22, "zip slip").
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-#: Bytes of UTF-8 that the common file systems take for one name.
+#: The limit of common file systems for a name, in bytes of UTF-8.
 MAX_BYTES = 255
 _FORBIDDEN = re.compile(r'[<>:"|?*]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
-# Cc control, Cf format (direction overrides among them), Cs surrogates, Zl and Zp line ends.
+# Cc control, Cf format (including direction overrides), Cs surrogates, Zl and Zp line separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def safe_name(name: str, *, fallback: str) -> str:
-    """The last segment of ``name`` without what Windows, macOS or a terminal would trip over.
+    """Return the last segment of ``name`` without anything that an operating system rejects.
 
-    Joiners are format characters as well, but emoji and Indic scripts need them, so they stay.
+    Joiners are format characters, too, but emoji and Indic scripts need them, so they stay.
     """
     text = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
     text = "".join(
@@ -35,12 +35,12 @@ def safe_name(name: str, *, fallback: str) -> str:
     return _shortened(text, MAX_BYTES).rstrip(". ") or fallback
 
 
-def unique_names(names: Iterable[str], *, taken: Iterable[str] = ()) -> list[str]:
-    """The names with `` (2)``, `` (3)`` … before the extension where one came before.
+def unique_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> list[str]:
+    """Add `` (2)``, `` (3)`` … before the extension of names that occurred before.
 
-    Upper and lower case count as the same, as they do on Windows and macOS.
+    Names are compared without case, as on Windows and macOS.
     """
-    seen = {_folded(name) for name in taken}
+    seen = {_folded(name) for name in reserved}
     last: dict[str, int] = {}
     result = []
     for name in names:
@@ -62,14 +62,14 @@ def _folded(name: str) -> str:
 def _numbered(name: str, number: int) -> str:
     stem, extension = _split(name)
     mark = f" ({number}){extension}"
-    return _cut(stem, MAX_BYTES - len(mark.encode())) + mark
+    return _truncate(stem, MAX_BYTES - len(mark.encode())) + mark
 
 
 def _shortened(name: str, limit: int) -> str:
     if len(name.encode()) <= limit:
         return name
     stem, extension = _split(name)
-    return _cut(stem, limit - len(extension.encode())) + extension
+    return _truncate(stem, limit - len(extension.encode())) + extension
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -79,5 +79,5 @@ def _split(name: str) -> tuple[str, str]:
     return stem, dot + extension
 
 
-def _cut(text: str, limit: int) -> str:
+def _truncate(text: str, limit: int) -> str:
     return text.encode()[:limit].decode(errors="ignore")

@@ -1,9 +1,9 @@
-"""The records of a ZIP file (PKWARE APPNOTE 6.3.10): their bytes and, before those, their sizes.
+"""The records of a ZIP file (PKWARE APPNOTE 6.3.10), and their sizes without building them.
 
-Every member is stored, never deflated, and its size stands in front of it: no data descriptors,
-which macOS cannot open above 4 GiB and no streaming reader likes. Names are UTF-8 (flag bit 11).
-The time is written twice: as local MS-DOS time, here UTC, and as the Unix time of Info-ZIP's
-extra field ``UT``. Zip64 records appear exactly where a 32-bit field does not suffice.
+Members are stored, not deflated, and their sizes precede them: there are no data descriptors, which
+macOS cannot open above 4 GiB and streaming readers handle badly. Names are UTF-8 (flag bit 11). The
+time is written twice: as MS-DOS time in UTC, and as the Unix time of Info-ZIP's extra field ``UT``.
+Zip64 records are written only where a 32-bit field is too small.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import struct
 from datetime import UTC, datetime
 
+#: The media type of a ZIP file.
+CONTENT_TYPE = "application/zip"
 LIMIT32 = 0xFFFFFFFF
 LIMIT16 = 0xFFFF
-#: 1980-01-01 and 2107-12-31 23:59:58 UTC, the ends of MS-DOS time.
+#: 1980-01-01 and 2107-12-31 23:59:58 UTC, the limits of MS-DOS time.
 EARLIEST, LATEST = 315_532_800, 4_354_819_198
 #: The Unix time in the extra field is a signed 32-bit number.
 LATEST_UNIX = 0x7FFFFFFF
@@ -35,7 +37,7 @@ _END = struct.Struct("<4s4H2IH")
 
 
 def timestamp(moment: datetime | None) -> int:
-    """Seconds since the epoch as a member's time; an unknown moment is the earliest possible."""
+    """Return a member's time in seconds since the epoch; the earliest possible if it is unknown."""
     if moment is None:
         return EARLIEST
     return min(max(int(moment.timestamp()), EARLIEST), LATEST)
@@ -50,7 +52,7 @@ def local_header_size(name: bytes, *, zip64: bool) -> int:
 
 
 def local_header(name: bytes, *, size: int, crc32: int, time: int, zip64: bool) -> bytes:
-    """What stands before a member's bytes. ``zip64`` may be set for a small member too."""
+    """Return the record before a member's bytes. ``zip64`` may be set for a small member, too."""
     extra = _time_extra(time)
     size32 = size
     if zip64:
@@ -71,7 +73,7 @@ def central_entry_size(name: bytes, *, size: int, offset: int) -> int:
 
 
 def central_entry(name: bytes, *, size: int, crc32: int, time: int, offset: int) -> bytes:
-    """A member's line in the directory; ``offset`` is that of its local header."""
+    """Return a member's entry in the directory; ``offset`` is that of its local header."""
     zip64 = _central_zip64(size, offset)
     extra = _time_extra(time) + zip64
     version = VERSION_ZIP64 if zip64 else VERSION
@@ -92,7 +94,7 @@ def end_records_size(*, count: int, size: int, offset: int) -> int:
 
 
 def end_records(*, count: int, size: int, offset: int) -> bytes:
-    """What ends the file: ``count`` entries in a directory of ``size`` bytes at ``offset``."""
+    """Return the end of the file, for ``count`` entries in ``size`` bytes at ``offset``."""
     end64 = b""
     if _end_zip64(count, size, offset):
         end64 = _END64.pack(

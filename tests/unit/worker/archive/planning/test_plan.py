@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -126,10 +127,7 @@ def test_parts_grow_until_their_number_fits() -> None:
 
 def test_more_large_files_than_parts_cannot_be_planned() -> None:
     with pytest.raises(PlanError):
-        make_plan(
-            items([1000] * 50),
-            Geometry(min_part_size=100, write_size=120, copy_size=400, max_parts=40),
-        )
+        make_plan(items([1000] * 50), replace(SMALL, max_parts=40))
 
 
 @given(st.lists(st.integers(0, 900), max_size=30))
