@@ -27,6 +27,7 @@ class ObjectInfo:
     content_disposition: str | None
     #: CRC32 of the whole object; None if none is stored, or if it is one of parts (COMPOSITE).
     crc32: int | None
+    content_encoding: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +105,7 @@ def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
         metadata={n[11:]: v for n, v in headers.items() if n.startswith("x-amz-meta-")},
         content_disposition=headers.get("content-disposition"),
         crc32=None if composite else decode_crc32(headers.get("x-amz-checksum-crc32")),
+        content_encoding=headers.get("content-encoding"),
     )
 
 

@@ -22,6 +22,8 @@ from common.observability.metrics import STORAGE_SECONDS
 MAX_ATTEMPTS = 5
 FIRST_DELAY = 0.1
 MAX_DELAY = 2.0
+#: Longest Retry-After that is waited for, seconds.
+MAX_REQUESTED_DELAY = 10.0
 #: Seconds that the storage may take for a write, a copy or a completion before it responds.
 LONG_TIMEOUT = 120.0
 #: Error codes that a later attempt may not get.
@@ -53,20 +55,22 @@ def retry(
     """Call ``attempt`` until it succeeds or fails five times in a row without progress.
 
     Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
-    jitter; ``cancellation`` ends them.
+    jitter, after the delay that a server asks for; ``cancellation`` ends them. A delay of more than
+    10 s is left to the job's next attempt, which does not occupy a worker until then.
     """
     failures, last_progress = 0, progress()
     while True:
         try:
             return attempt()
-        except on:
+        except on as error:
             if progress() > last_progress:
                 failures, last_progress = 0, progress()
             failures += 1
-            if failures >= MAX_ATTEMPTS:
+            requested_delay = error.retry_after or 0.0
+            if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
                 raise
             delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
-            cancellation.wait(random.uniform(0, delay))  # noqa: S311
+            cancellation.wait(requested_delay + random.uniform(0, delay))  # noqa: S311
 
 
 def operation_name(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from common.object_storage import ObjectStorage
@@ -9,7 +11,28 @@ from common.sources.base import FileDescription, Missing, Source, SourceFile
 from common.sources.http import HttpSource
 from common.sources.s3 import S3Source
 
-__all__ = ["FileDescription", "Missing", "Source", "SourceFile", "source_from_template"]
+if TYPE_CHECKING:
+    from common.settings import Settings
+
+__all__ = [
+    "FileDescription",
+    "Missing",
+    "Source",
+    "SourceFile",
+    "source_from_settings",
+    "source_from_template",
+]
+
+
+def source_from_settings(settings: Settings, store: ObjectStorage) -> Source:
+    """Return the source that this installation reads files from."""
+    hosts = settings.source_redirect_hosts.split(",")
+    return source_from_template(
+        settings.source_url_template,
+        store=store,
+        redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+        authorization=settings.source_authorization or None,
+    )
 
 
 def source_from_template(
@@ -19,16 +42,24 @@ def source_from_template(
     redirect_hosts: frozenset[str] = frozenset(),
     authorization: str | None = None,
 ) -> Source:
-    """The source that ``template`` names: ``s3://bucket/{file_id}`` or ``https://host/{file_id}``.
+    """Return the source of ``s3://bucket/{file_id}`` or ``https://host/{file_id}``.
 
-    The keywords but ``store`` are for HTTP, see ``http.py``. Raises ValueError for a template that
-    is none.
+    ``redirect_hosts`` and ``authorization`` are for HTTP. Raise ValueError for an invalid template.
     """
-    if "{file_id}" not in template:
-        raise ValueError("SOURCE_URL_TEMPLATE must hold {file_id}")
+    if _fields(template) != {"file_id"}:
+        raise ValueError("SOURCE_URL_TEMPLATE must contain {file_id} and no other {field}")
     parts = urlsplit(template)
     if parts.scheme == "s3" and parts.netloc and parts.path.strip("/"):
-        return S3Source(store, bucket=parts.netloc, key_template=parts.path.lstrip("/"))
+        # Everything behind the bucket is the key, also `?` and `#`.
+        key_template = template.removeprefix(f"s3://{parts.netloc}").lstrip("/")
+        return S3Source(store, bucket=parts.netloc, key_template=key_template)
     if parts.scheme in ("http", "https") and parts.netloc:
         return HttpSource(template, redirect_hosts=redirect_hosts, authorization=authorization)
     raise ValueError("SOURCE_URL_TEMPLATE must begin with s3://bucket/ or https://host/")
+
+
+def _fields(template: str) -> set[str | None]:
+    try:
+        return {field for _, field, _, _ in string.Formatter().parse(template)} - {None}
+    except ValueError:
+        return set()

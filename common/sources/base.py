@@ -1,4 +1,4 @@
-"""What a source says of its files, and what is asked of a source."""
+"""The interface of a source, and its description of files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from common.errors import DownloadError, FileNotFound, SourceForbidden
 from common.object_storage import Cancellation
 from common.task_group import TaskGroup
 
@@ -17,69 +18,82 @@ class SourceFile:
     """One version of one file."""
 
     file_id: int
-    #: As the source gives it: not yet safe to write into an archive.
+    #: As the source names it: not yet safe to write into an archive.
     name: str
-    #: Bytes; None where the source tells only by ending.
+    #: Bytes; None if only reading the file to its end tells.
     size: int | None
-    #: Names the version in If-Match; None where the source cannot pin one.
+    #: Names the version in If-Match; None if the source has no strong validator.
     etag: str | None = None
     modified: datetime | None = None
     content_type: str | None = None
-    #: Of the whole file, stored with it when it was written; None where there is none.
+    #: Of the whole file, as the storage computed it on upload; None if there is none.
     crc32: int | None = None
-    #: Names the file among all sources, such as its URL without credentials.
+    #: Identifies the file among all sources, such as its URL without credentials.
     origin: str
-    #: Bucket and key, where the store can copy the file by itself.
+    #: Bucket and key, if the object storage can copy the file.
     location: tuple[str, str] | None = None
-    #: Any range can be read, and is refused once the file is another version.
+    #: Any range can be read, and reading fails once the file is another version.
     ranged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Missing:
-    """A file that cannot be had, and why: ``code`` is one of the failure codes of a job."""
+    """A file that is unavailable; ``code`` is one of a job's failure codes."""
 
     file_id: int
     code: str
     message: str
 
+    @classmethod
+    def because_of(cls, error: DownloadError, file_id: int) -> Missing:
+        """Describe a file that a source permanently fails to deliver."""
+        match error:
+            case FileNotFound():
+                message = f"File {file_id} does not exist"
+            case SourceForbidden():
+                message = f"File {file_id} is not readable"
+            case _:
+                message = f"File {file_id}: {error.message}"
+        return cls(file_id=file_id, code=error.code, message=message)
+
 
 FileDescription = SourceFile | Missing
 
-#: Fills a view with what comes next; gives less than was asked for only at the end of the file.
+#: Fills a view with the next bytes; returns fewer than fit only at the end of the file.
 Fill = Callable[[memoryview], int]
 
 
 class Source(Protocol):
-    """Where the files of the catalogue come from. Thread safe."""
+    """The place that files come from. Thread safe."""
 
     def describe(
         self,
         file_ids: Sequence[int],
         task_group: TaskGroup,
         *,
-        known: Mapping[int, SourceFile],
+        cached: Mapping[int, SourceFile],
     ) -> list[FileDescription]:
-        """One answer for each id, in their order.
+        """Return one description for each id, in their order.
 
-        ``known`` are earlier answers: what has not changed since need not be asked for in full.
+        ``cached`` are earlier descriptions; a source may use them for files that did not change.
+        Raise the DownloadError if the source itself is unavailable.
         """
 
     def read_into(
         self,
-        entry: SourceFile,
+        file: SourceFile,
         view: memoryview,
         *,
         start: int,
         cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
-        """Fill ``view`` with the bytes from ``start`` on, over broken connections.
+        """Fill ``view`` with the file's bytes from ``start`` on; resume broken connections.
 
-        Raises FileChanged where the file is no longer the version of ``entry``.
+        Only for files that are ``ranged``. Raise FileChanged if the file is another version now.
         """
 
     def open(
-        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
+        self, file: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> AbstractContextManager[Fill]:
-        """The file from its beginning to its end, for those whose ranges or size are unknown."""
+        """Return a context that reads the whole file, for files without ranges or a size."""

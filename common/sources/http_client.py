@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.parse import urljoin, urlsplit
+import http.client
+import socket
+import ssl
+import string
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, cast
+from urllib.parse import quote, urljoin
 
-import urllib3
-from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+from urllib3.util.wait import wait_for_read
 
 from common.errors import (
     DownloadError,
@@ -18,14 +28,67 @@ from common.errors import (
     SourceRateLimited,
     TemporaryUnavailable,
 )
+from common.http_connection import FinalResponse
+from common.http_headers import parse_retry_after
+from common.object_storage import Cancellation
 
-MAX_REDIRECTS = 5
-CONNECT_TIMEOUT = 3.0
-#: Longest silence of a source, seconds.
-READ_TIMEOUT = 15.0
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS: Final = 5
+CONNECT_TIMEOUT: Final = 3.0
+#: Longest silence of a source, and longest time for the head of a response, seconds.
+READ_TIMEOUT: Final = 15.0
+#: Idle connections per host.
+MAX_IDLE: Final = 32
 #: Longest wait that a source may ask for, seconds.
-LONGEST_WAIT = 300.0
+MAX_RETRY_AFTER: Final = 300.0
+#: The rest of a body that is read, so that the connection can be used again: bytes, and seconds.
+MAX_DRAIN_BYTES: Final = 65_536
+MAX_DRAIN_SECONDS: Final = 0.2
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+#: 203 is a 200 that a proxy transformed (RFC 9110, 15.3.4).
+_SUCCESS: Final = frozenset({200, 203, 206})
+
+
+@dataclass(frozen=True, slots=True)
+class UrlOrigin:
+    """Where a URL leads to; equal for all spellings of one scheme, host and port."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def netloc(self) -> str:
+        return self.host if self.port == _DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A URL that can be requested, normalized by RFC 3986, 6.2."""
+
+    origin: UrlOrigin
+    #: Path and query.
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.origin.scheme}://{self.origin.netloc}{self.target}"
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """Raise ValueError for anything but an HTTP URL without credentials."""
+        try:
+            url = parse_url(text)
+        except LocationParseError as error:
+            raise ValueError("The URL is malformed") from error
+        if url.scheme not in _DEFAULT_PORTS or not url.host:
+            raise ValueError("The URL is not an HTTP URL")
+        if url.auth is not None:
+            raise ValueError("The URL contains credentials")
+        # A trailing dot is another spelling of the same name, which certificates do not list.
+        host = url.host.removesuffix(".")
+        port = url.port or _DEFAULT_PORTS[url.scheme]
+        return cls(UrlOrigin(url.scheme, host, port), url.request_uri)
 
 
 class HttpClient:
@@ -34,61 +97,226 @@ class HttpClient:
     def __init__(
         self, *, origin: str, redirect_hosts: frozenset[str], authorization: str | None
     ) -> None:
-        """``origin`` is scheme://host[:port]; only it gets ``authorization``."""
-        self._origin = origin
-        self._hosts = redirect_hosts | {urlsplit(origin).netloc}
+        """Only ``origin``, scheme://host[:port], receives ``authorization``."""
+        self._origin = Url.parse(origin).origin
         self._authorization = authorization
-        self._pool = urllib3.PoolManager(
-            num_pools=8,
-            maxsize=32,
-            block=False,
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-        )
+        self._allowed = {self._origin, *_redirect_targets(self._origin, redirect_hosts)}
+        self._pool = _ConnectionPool()
 
     def close(self) -> None:
-        self._pool.clear()
+        """Close the idle connections."""
+        self._pool.close()
 
-    def request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None
-    ) -> tuple[BaseHTTPResponse, str]:
-        """The answer with its body still unread, and the URL that gave it.
+    @contextmanager
+    def get(
+        self, url: str, headers: Mapping[str, str] | None = None, *, cancellation: Cancellation
+    ) -> Iterator[SourceResponse]:
+        """Send a GET, follow redirects, and yield the response with its body unread.
 
-        Raises the error that a status of 400 or more stands for; NetworkError for the rest.
+        Raise the error that stands for a status other than 200, 203 and 206, and NetworkError for
+        any failure of the connection, also while the body is read inside the context.
         """
+        location = Url.parse(url)
         for _ in range(MAX_REDIRECTS + 1):
-            sent = {"accept-encoding": "identity", "user-agent": "Longhaul", **(headers or {})}
-            if self._authorization and _origin(url) == self._origin:
-                sent["authorization"] = self._authorization
+            with self._exchange(location, headers or {}, cancellation) as response:
+                if response.status not in _REDIRECTS:
+                    if response.status not in _SUCCESS:
+                        raise error_for(response)
+                    yield response
+                    return
+                location = self._redirected(location, response)
+        raise NetworkError("The source redirects in a loop")
+
+    @contextmanager
+    def _exchange(
+        self, url: Url, headers: Mapping[str, str], cancellation: Cancellation
+    ) -> Iterator[SourceResponse]:
+        sent = {"accept-encoding": "identity", "user-agent": "Longhaul", **headers}
+        if self._authorization and url.origin == self._origin:
+            sent["authorization"] = self._authorization
+        while True:
+            connection = self._pool.take(url.origin)
+            reused = connection.used
+            response: SourceResponse | None = None
             try:
-                answer = self._pool.request(
-                    method, url, headers=sent, preload_content=False, redirect=False
-                )
-            except HTTPError as error:
-                raise NetworkError("The source could not be reached") from error
-            if answer.status not in REDIRECTS:
-                if answer.status >= 400:
-                    answer.drain_conn()
-                    raise error_of(answer)
-                return answer, url
-            answer.drain_conn()
-            url = self._allowed(urljoin(url, answer.headers.get("location", "")))
-        raise NetworkError("The source redirects in a circle")
+                connection.connect()
+                with cancellation.interrupting(connection):
+                    try:
+                        response = SourceResponse(connection.send(url.target, sent), str(url))
+                    except (http.client.RemoteDisconnected, ConnectionError):
+                        if reused:
+                            # The server closed the connection while it was idle.
+                            continue
+                        raise
+                    yield response
+                return
+            except (OSError, http.client.HTTPException, UnicodeError) as error:
+                raise NetworkError("The connection to the source failed") from error
+            finally:
+                if response is not None and response.end():
+                    self._pool.give_back(url.origin, connection)
+                else:
+                    connection.close()
 
-    def _allowed(self, url: str) -> str:
-        parts = urlsplit(url)
-        secure = parts.scheme == "https" or (
-            parts.scheme == "http" and self._origin.startswith("http:")
-        )
-        if not secure or parts.netloc not in self._hosts or parts.username is not None:
-            raise SourceForbidden("The source redirects to where this service must not go")
-        return url
+    def _redirected(self, url: Url, response: SourceResponse) -> Url:
+        target = response.headers.get("location")
+        if not target:
+            raise NetworkError("The source redirects without saying where to")
+        try:
+            # Header values are read as Latin-1: these are the bytes that the server sent.
+            target = quote(target.encode("latin-1"), safe=string.punctuation)
+            location = Url.parse(urljoin(str(url), target))
+        except ValueError:
+            location = None
+        if location is None or location.origin not in self._allowed:
+            raise SourceForbidden("The source redirects to a host that is not allowed")
+        return location
 
 
-def error_of(answer: BaseHTTPResponse) -> DownloadError:
-    """What the status of a refusal means."""
-    wait = _retry_after(answer.headers.get("retry-after"))
-    match answer.status:
+class SourceResponse:
+    """A response and its body, which is read once."""
+
+    def __init__(self, message: FinalResponse, url: str) -> None:
+        self._message = message
+        self.status = message.status
+        #: Where the response came from, after redirects.
+        self.url = url
+        #: By lower-case name; the values of repeated headers are joined, folded lines unfolded.
+        self.headers: dict[str, str] = {}
+        for name, value in message.headers.items():
+            text = " ".join(value.split("\r\n")).strip()
+            known = self.headers.get(name.lower())
+            self.headers[name.lower()] = text if known is None else f"{known}, {text}"
+        #: Bytes of the body that are still to come; None: until the server ends it.
+        self._left = None if message.chunked else message.length
+        self._at_end = self._left == 0
+        self._failed = False
+
+    @property
+    def length(self) -> int | None:
+        """The size of the body; None if only its end tells."""
+        return None if self._message.chunked else self._left
+
+    def read(self, limit: int) -> bytes:
+        """Return at most ``limit`` bytes as they arrive; nothing at the end of the body.
+
+        Raise NetworkError if the connection ends before the body does.
+        """
+        if self._at_end:
+            return b""
+        try:
+            block = self._message.read1(limit if self._left is None else min(limit, self._left))
+        except (OSError, http.client.HTTPException) as error:
+            self._failed = True
+            raise NetworkError("The connection to the source broke") from error
+        if self._left is not None:
+            self._left -= len(block)
+        if not block and self._left:
+            self._failed = True
+            raise NetworkError("The source sent less than it announced")
+        self._at_end = not block or self._left == 0
+        return block
+
+    def end(self) -> bool:
+        """Read what is left of a short body; return whether the connection can be used again."""
+        reusable = False
+        if not self._failed and not self._message.will_close:
+            reusable = self._drain()
+        self._message.close()
+        return reusable and not self._message.has_excess
+
+    def _drain(self) -> bool:
+        self._message.socket.settimeout(MAX_DRAIN_SECONDS)
+        deadline, allowed = time.monotonic() + MAX_DRAIN_SECONDS, MAX_DRAIN_BYTES
+        try:
+            while not self._at_end and allowed >= (self._left or 0) and time.monotonic() < deadline:
+                allowed -= len(self.read(allowed + 1))
+        except NetworkError:
+            return False
+        return self._at_end
+
+
+class _Connection:
+    """One connection, used for one request at a time."""
+
+    def __init__(self, origin: UrlOrigin, tls: ssl.SSLContext) -> None:
+        host = origin.host.strip("[]")
+        if origin.scheme == "https":
+            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, origin.port, timeout=CONNECT_TIMEOUT, context=tls
+            )
+        else:
+            self._http = http.client.HTTPConnection(host, origin.port, timeout=CONNECT_TIMEOUT)
+        self._http.response_class = FinalResponse
+        self._socket: socket.socket | None = None
+        self.used = False
+
+    def connect(self) -> None:
+        if self._socket is None:
+            self._http.connect()
+            # `http.client` forgets it as soon as a response is the last one.
+            self._socket = self._http.sock
+
+    def send(self, target: str, headers: Mapping[str, str]) -> FinalResponse:
+        """Send a GET and return the final response to it."""
+        self.used = True
+        self._http.sock.settimeout(READ_TIMEOUT)
+        self._http.request("GET", target, headers=dict(headers))
+        return cast("FinalResponse", self._http.getresponse())
+
+    def is_idle(self) -> bool:
+        """Return whether the server neither closed the connection nor sent anything unasked."""
+        return self._socket is not None and not wait_for_read(self._socket, timeout=0)
+
+    def interrupt(self) -> None:
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class _ConnectionPool:
+    """Idle connections by origin. Thread safe."""
+
+    def __init__(self) -> None:
+        self._tls = ssl.create_default_context()
+        self._lock = threading.Lock()
+        self._idle: defaultdict[UrlOrigin, deque[_Connection]] = defaultdict(deque)
+
+    def take(self, origin: UrlOrigin) -> _Connection:
+        while True:
+            with self._lock:
+                connection = self._idle[origin].pop() if self._idle[origin] else None
+            if connection is None:
+                return _Connection(origin, self._tls)
+            if connection.is_idle():
+                return connection
+            connection.close()
+
+    def give_back(self, origin: UrlOrigin, connection: _Connection) -> None:
+        with self._lock:
+            if len(self._idle[origin]) < MAX_IDLE:
+                self._idle[origin].append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            connections = [each for idle in self._idle.values() for each in idle]
+            self._idle.clear()
+        for connection in connections:
+            connection.close()
+
+
+def error_for(response: SourceResponse) -> DownloadError:
+    """Return the error that a status other than success stands for."""
+    wait = parse_retry_after(response.headers.get("retry-after"), time.time())
+    retry_after = None if wait is None else min(wait, MAX_RETRY_AFTER)
+    match response.status:
         case 404 | 410:
             return FileNotFound()
         case 401 | 403 | 451:
@@ -96,19 +324,22 @@ def error_of(answer: BaseHTTPResponse) -> DownloadError:
         case 409 | 412 | 416:
             return FileChanged()
         case 429:
-            return SourceRateLimited(retry_after=wait)
-        case 408 | 500 | 502 | 503 | 504:
-            return TemporaryUnavailable(retry_after=wait)
+            return SourceRateLimited(retry_after=retry_after)
+        # 202: the source prepares the file, as archives on tape are.
+        case 202 | 408 | 425 | 500 | 502 | 503 | 504:
+            return TemporaryUnavailable(retry_after=retry_after)
         case _:
-            return NetworkError(f"The source answered {answer.status}")
+            return NetworkError(f"The source responded with the status {response.status}")
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _retry_after(value: str | None) -> float | None:
-    if value is None or not value.isdigit():
-        return None
-    return min(float(value), LONGEST_WAIT)
+def _redirect_targets(origin: UrlOrigin, hosts: frozenset[str]) -> Iterator[UrlOrigin]:
+    """Yield where redirects may lead to besides ``origin``: never from HTTPS to HTTP."""
+    schemes = ("https",) if origin.scheme == "https" else ("http", "https")
+    for scheme in schemes:
+        for host in hosts:
+            try:
+                yield Url.parse(f"{scheme}://{host}").origin
+            except ValueError:
+                raise ValueError(f"{host!r} in SOURCE_REDIRECT_HOSTS is not a host") from None
+    if origin.port == _DEFAULT_PORTS["http"]:
+        yield UrlOrigin("https", origin.host, _DEFAULT_PORTS["https"])

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
-from common.errors import SourceForbidden
-from common.object_storage import Cancellation, NoSuchKey, ObjectStorage
+from common.errors import FileChanged, FileNotFound, PermanentDownloadError
+from common.object_storage import (
+    Cancellation,
+    ListedObject,
+    NoSuchKey,
+    ObjectInfo,
+    ObjectStorage,
+)
 from common.object_storage.content_disposition import object_name
 from common.sources.base import FileDescription, Fill, Missing, SourceFile
-from common.sources.s3_listing import Listing
+from common.sources.content_coding import Decoder, coded_name, needs_decoding, parse_coding
 from common.task_group import TaskGroup
 
-#: HEADs that wait for their answers at the same time.
-HEADS = 64
+#: HEAD requests at the same time.
+MAX_CONCURRENT_HEADS = 64
+#: Objects in one response of ListObjectsV2.
+PAGE_SIZE: Final = 1000
+#: Fewer wanted objects than this on a page: a HEAD for each one is cheaper.
+MIN_HITS_PER_PAGE: Final = 50
 
 
 class S3Source:
-    """``bucket`` and ``key_template``, in which ``{file_id}`` stands for the id."""
+    """Objects of one bucket; ``{file_id}`` in ``key_template`` stands for the id."""
 
     def __init__(self, store: ObjectStorage, *, bucket: str, key_template: str) -> None:
         self._store = store
@@ -25,6 +36,7 @@ class S3Source:
         self._key_template = key_template
 
     def key(self, file_id: int) -> str:
+        """Return the key of a file."""
         return self._key_template.format(file_id=file_id)
 
     def describe(
@@ -32,89 +44,141 @@ class S3Source:
         file_ids: Sequence[int],
         task_group: TaskGroup,
         *,
-        known: Mapping[int, SourceFile],
+        cached: Mapping[int, SourceFile],
     ) -> list[FileDescription]:
-        answers: dict[int, FileDescription] = {}
-        if known:
-            listing = Listing(self._store, self._bucket, task_group.cancellation)
-            answers.update(task_group.call(lambda: self._unchanged(file_ids, known, listing)))
+        """Return one description for each id; list objects instead if ``cached`` has many."""
+        descriptions: dict[int, FileDescription] = {}
+        cancellation = task_group.cancellation
+        if cached:
+            descriptions.update(
+                task_group.call(lambda: self._unchanged(file_ids, cached, cancellation))
+            )
 
-        def ask(file_id: int) -> None:
-            answers[file_id] = self._ask(file_id, task_group.cancellation)
+        def describe(file_id: int) -> None:
+            try:
+                descriptions[file_id] = self._describe(file_id, cancellation)
+            except PermanentDownloadError as error:
+                descriptions[file_id] = Missing.because_of(error, file_id)
 
-        unknown = [file_id for file_id in file_ids if file_id not in answers]
-        task_group.each(ask, unknown, width=min(HEADS, len(unknown)))
-        return [answers[file_id] for file_id in file_ids]
+        remaining = [file_id for file_id in file_ids if file_id not in descriptions]
+        task_group.each(describe, remaining, width=min(MAX_CONCURRENT_HEADS, len(remaining)))
+        return [descriptions[file_id] for file_id in file_ids]
 
     def read_into(
         self,
-        entry: SourceFile,
+        file: SourceFile,
         view: memoryview,
         *,
         start: int,
         cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
+        """Fill ``view`` with the object's bytes from ``start`` on."""
         self._store.read_into(
-            self._bucket, self.key(entry.file_id), view,
-            start=start, if_match=entry.etag, cancellation=cancellation, progress=progress,
+            self._bucket, self.key(file.file_id), view,
+            start=start, if_match=file.etag, cancellation=cancellation, progress=progress,
         )  # fmt: skip
 
     @contextmanager
     def open(
-        self, entry: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
+        self, file: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
+        """Read the whole object, and decode it if it is stored with a content coding."""
+        size, coding = file.size or 0, None
+        if file.size is None:
+            info = self._head(file.file_id, cancellation)
+            if info.etag != file.etag:
+                raise FileChanged
+            size, coding = info.size, parse_coding(info.content_encoding)
         position = 0
 
         def fill(view: memoryview) -> int:
             nonlocal position
-            view = view[: max(0, (entry.size or 0) - position)]
-            self.read_into(
-                entry, view, start=position, cancellation=cancellation, progress=progress
-            )
+            view = view[: max(0, size - position)]
+            self.read_into(file, view, start=position, cancellation=cancellation, progress=progress)
             position += len(view)
             return len(view)
 
-        yield fill
+        yield _decoding(coding, fill) if coding else fill
+
+    def _unchanged(
+        self, file_ids: Sequence[int], cached: Mapping[int, SourceFile], cancellation: Cancellation
+    ) -> dict[int, SourceFile]:
+        """Return the cached descriptions that a listing shows to be still correct."""
+        files = {
+            self.key(file_id): cached[file_id]
+            for file_id in file_ids
+            if file_id in cached and cached[file_id].origin == self._origin(file_id)
+        }
+        return {
+            files[listed.key].file_id: files[listed.key]
+            for listed in self._list(files, cancellation)
+            if (listed.etag, listed.size, listed.modified)
+            == (files[listed.key].etag, files[listed.key].size, files[listed.key].modified)
+        }
+
+    def _list(self, keys: Iterable[str], cancellation: Cancellation) -> Iterator[ListedObject]:
+        """Yield those of the objects that few listings find; the others may exist as well."""
+        wanted = sorted(keys, key=str.encode)
+        while len(wanted) >= MIN_HITS_PER_PAGE:
+            page = self._store.list_objects_v2(
+                self._bucket,
+                start_after=_key_before(wanted[0]),
+                limit=PAGE_SIZE,
+                cancellation=cancellation,
+            )
+            names = set(wanted)
+            hits = [listed for listed in page if listed.key in names]
+            yield from hits
+            if len(page) < PAGE_SIZE or len(hits) < MIN_HITS_PER_PAGE:
+                return
+            end = page[-1].key.encode()
+            wanted = [key for key in wanted if key.encode() > end]
+
+    def _describe(self, file_id: int, cancellation: Cancellation) -> SourceFile:
+        info = self._head(file_id, cancellation)
+        coding, name = parse_coding(info.content_encoding), object_name(info)
+        stored_as_is = not needs_decoding(coding, name)
+        return SourceFile(
+            file_id=file_id,
+            origin=self._origin(file_id),
+            name=coded_name(coding, name),
+            size=info.size if stored_as_is else None,
+            etag=info.etag,
+            modified=info.modified,
+            content_type=info.content_type,
+            crc32=info.crc32 if stored_as_is else None,
+            # A copy, or a link to the object itself, would deliver the encoded bytes.
+            location=(self._bucket, info.key) if coding is None else None,
+            ranged=stored_as_is,
+        )
+
+    def _head(self, file_id: int, cancellation: Cancellation) -> ObjectInfo:
+        try:
+            return self._store.head_object(
+                self._bucket, self.key(file_id), cancellation=cancellation
+            )
+        except NoSuchKey:
+            raise FileNotFound from None
 
     def _origin(self, file_id: int) -> str:
         return f"s3://{self._bucket}/{self.key(file_id)}"
 
-    def _unchanged(
-        self, file_ids: Sequence[int], known: Mapping[int, SourceFile], listing: Listing
-    ) -> dict[int, SourceFile]:
-        keys = {
-            self.key(file_id): known[file_id]
-            for file_id in file_ids
-            if file_id in known and known[file_id].origin == self._origin(file_id)
-        }
-        return {
-            keys[found.key].file_id: keys[found.key]
-            for found in listing.find(keys)
-            if (found.etag, found.size, found.modified)
-            == (keys[found.key].etag, keys[found.key].size, keys[found.key].modified)
-        }
 
-    def _ask(self, file_id: int, cancellation: Cancellation) -> FileDescription:
-        key = self.key(file_id)
-        try:
-            info = self._store.head_object(self._bucket, key, cancellation=cancellation)
-        except NoSuchKey:
-            return Missing(
-                file_id=file_id, code="FILE_NOT_FOUND", message=f"File {file_id} does not exist"
-            )
-        except SourceForbidden:
-            return Missing(
-                file_id=file_id, code="PERMISSION_DENIED", message=f"File {file_id} is not readable"
-            )
-        return SourceFile(
-            file_id=file_id,
-            origin=self._origin(file_id),
-            name=object_name(info),
-            size=info.size,
-            etag=info.etag,
-            modified=info.modified,
-            content_type=info.content_type,
-            crc32=info.crc32,
-            location=(self._bucket, key),
-        )
+def _decoding(coding: str, fill: Fill) -> Fill:
+    buffer = memoryview(bytearray(65_536))
+    decoder = Decoder(coding, lambda limit: bytes(buffer[: fill(buffer[:limit])]))
+
+    def fill_decoded(view: memoryview) -> int:
+        done = 0
+        while done < len(view) and (block := decoder.read(len(view) - done)):
+            view[done : done + len(block)] = block
+            done += len(block)
+        return done
+
+    return fill_decoded
+
+
+def _key_before(key: str) -> str:
+    """Return a key right before ``key``: a listing starts behind the one that it is given."""
+    return f"{key[:-1]}{chr(max(1, ord(key[-1]) - 1))}~"

@@ -25,10 +25,10 @@ def store() -> FakeS3:
 
 
 def described(
-    store: FakeS3, file_ids: list[int], known: Any = None, bucket: str = "files"
+    store: FakeS3, file_ids: list[int], cached: Any = None, bucket: str = "files"
 ) -> list[Any]:
     source = S3Source(store, bucket=bucket, key_template="docs/{file_id}")
-    return source.describe(file_ids, TaskGroup(RecordingControl()), known=known or {})
+    return source.describe(file_ids, TaskGroup(RecordingControl()), cached=cached or {})
 
 
 def as_known(entries: list[Any]) -> dict[int, SourceFile]:
