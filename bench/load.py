@@ -1,7 +1,7 @@
-"""``make load``: the whole system under the load of ``bench/locustfile.py``, and a verdict.
+"""``make load``: runs the users of ``bench/locustfile.py`` against the whole system and judges it.
 
-USERS people come within RAMP seconds; all stay until SECONDS are over. HOST names a system that
-runs already; else one is started for it, with WORKERS worker processes.
+USERS users start within RAMP seconds and stay until SECONDS are over. HOST names a running system;
+without it, one is started with WORKERS worker processes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from stack.sample_catalog import SMALL
 from stack.system import System
 
 LOCUST = Path(__file__).parent.parent / ".venv-load" / "bin" / "locust"
-#: All people come from one address here, and there are as many jobs as people.
+#: All users share one address here, and there are as many jobs as users.
 UNLIMITED = {"CREATE_PER_MINUTE_IP": "1000000", "REQUESTS_PER_MINUTE_IP": "1000000"}
 
 
 def main() -> int:
-    """Exit code 0 when the verdict is good."""
+    """Run the load; return 0 when every check passes."""
     users = int(os.environ.get("USERS") or 100)
     ramp = float(os.environ.get("RAMP") or 20)
     seconds = float(os.environ.get("SECONDS") or 60)

@@ -1,7 +1,7 @@
-"""People who ask for files, watch the job in one of three ways, and download the archive.
+"""Users who request files, watch the job in one of three ways, and download the archive.
 
-Run by ``make load``; or by itself: ``locust -f bench/locustfile.py --host http://127.0.0.1:8080``.
-FILE_IDS are the files to ask for, MAX_ACCEPT_MS is the slowest acceptance (p99) that still passes.
+Run by ``make load``, or alone: ``locust -f bench/locustfile.py --host http://127.0.0.1:8080``.
+FILE_IDS are the files to request; MAX_ACCEPT_MS is the p99 of accepting a job that still passes.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from requests.exceptions import RequestException
 FILE_IDS = [int(i) for i in os.environ.get("FILE_IDS", "10001,10002,10003,10004,10005").split(",")]
 MAX_ACCEPT_MS = float(os.environ.get("MAX_ACCEPT_MS", "100"))
 #: Seconds that a job may take from request to end.
-PATIENCE = 120.0
+JOB_TIMEOUT = 120.0
 TERMINAL = ("completed", "failed", "cancelled", "expired")
 
 ACCEPT, DOWNLOAD = "POST initiate", "GET archive"
 Job = dict[str, Any]
 
 
-class Broken(Exception):
-    """The service did not keep its word."""
+class ContractViolation(Exception):
+    """The service did something that its contract rules out."""
 
 
-class Person(HttpUser):
-    """Asks, watches, downloads, and looks at the files for a moment."""
+class DownloadUser(HttpUser):
+    """Requests files, watches the job, downloads the archive, and pauses."""
 
     abstract = True
     wait_time = between(0.5, 2)
@@ -46,48 +46,48 @@ class Person(HttpUser):
 
     @task
     def get_files(self) -> None:
-        job = self.ask()
+        job = self.request_files()
         began = time.perf_counter()
         try:
             job = self.watch(job)
-        except (Broken, RequestException, ValueError) as error:
-            self.tell(f"watch by {self.way}", began, error)
+        except (ContractViolation, RequestException, ValueError) as error:
+            self.report(f"watch by {self.way}", began, error)
         else:
-            self.tell(f"watch by {self.way}", began)
+            self.report(f"watch by {self.way}", began)
             self.download(job)
 
-    def ask(self) -> Job:
+    def request_files(self) -> Job:
         wanted = random.sample(FILE_IDS, random.randint(2, min(5, len(FILE_IDS))))
-        answer = self.client.post("/v1/download/initiate", json={"file_ids": wanted}, name=ACCEPT)
-        if answer.status_code != 202:
+        response = self.client.post("/v1/download/initiate", json={"file_ids": wanted}, name=ACCEPT)
+        if response.status_code != 202:
             raise StopUser
-        return dict(answer.json())
+        return dict(response.json())
 
     def watch(self, job: Job) -> Job:
-        """The completed job. Raises ``Broken``."""
-        until = time.monotonic() + PATIENCE
+        """Watch until the job is completed; return it. Raises ``ContractViolation``."""
+        deadline = time.monotonic() + JOB_TIMEOUT
         for newer in self.snapshots(job):
             if newer["version"] < job["version"]:
-                raise Broken("a version went back")
+                raise ContractViolation("a version went back")
             if newer["progress"] < job["progress"] and newer["attempt"] == job["attempt"]:
-                raise Broken("the progress went back")
+                raise ContractViolation("the progress went back")
             job = newer
             if job["status"] == "completed":
                 return job
             if job["status"] in TERMINAL:
-                raise Broken(f"the job ended as {job['status']}: {job['errorCode']}")
-            if time.monotonic() > until:
-                raise Broken("the job took too long")
-        raise Broken("the updates ended before the job")
+                raise ContractViolation(f"the job ended as {job['status']}: {job['errorCode']}")
+            if time.monotonic() > deadline:
+                raise ContractViolation("the job took too long")
+        raise ContractViolation("the updates ended before the job")
 
     def snapshots(self, job: Job) -> Iterator[Job]:
-        """The job as it changes."""
+        """Yield the job whenever it changes."""
         raise NotImplementedError
 
     def status(self, job: Job, query: str = "") -> Job:
         path = f"/v1/download/status/{job['jobId']}{query}"
-        answer = self.client.get(path, name=f"GET status ({self.way})")
-        return dict(answer.json()) if answer.status_code in (200, 410) else job
+        response = self.client.get(path, name=f"GET status ({self.way})")
+        return dict(response.json()) if response.status_code in (200, 410) else job
 
     def download(self, job: Job) -> None:
         result = self.client.get(
@@ -97,19 +97,19 @@ class Person(HttpUser):
         ).json()
         with self.client.get(
             result["downloadUrl"], stream=True, name=DOWNLOAD, catch_response=True
-        ) as answer:
+        ) as response:
             head, size = b"", 0
-            for piece in answer.iter_content(65_536):
-                head = head or piece[:4]
-                size += len(piece)
+            for block in response.iter_content(65_536):
+                head = head or block[:4]
+                size += len(block)
             if head != b"PK\x03\x04":
-                answer.failure(f"no ZIP, but status {answer.status_code}")
+                response.failure(f"no ZIP, but status {response.status_code}")
             elif size != result["fileSize"]:
-                answer.failure(f"{size} bytes instead of {result['fileSize']}")
+                response.failure(f"{size} bytes instead of {result['fileSize']}")
             else:
-                answer.success()
+                response.success()
 
-    def tell(self, name: str, began: float, error: Exception | None = None) -> None:
+    def report(self, name: str, began: float, error: Exception | None = None) -> None:
         self.environment.events.request.fire(
             request_type="JOB",
             name=name,
@@ -120,8 +120,8 @@ class Person(HttpUser):
         )
 
 
-class Polling(Person):
-    """Asks again whenever the service advised to."""
+class Polling(DownloadUser):
+    """Polls at the interval that the service advises."""
 
     way = "polling"
 
@@ -131,8 +131,8 @@ class Polling(Person):
             yield self.status(job)
 
 
-class LongPolling(Person):
-    """Lets the service hold the answer until something has changed."""
+class LongPolling(DownloadUser):
+    """Lets the service hold the response until the job changes."""
 
     way = "long poll"
 
@@ -142,8 +142,8 @@ class LongPolling(Person):
             yield job
 
 
-class Listening(Person):
-    """Server-sent events."""
+class EventStream(DownloadUser):
+    """Reads server-sent events."""
 
     way = "events"
 
@@ -152,29 +152,31 @@ class Listening(Person):
         opened = self.client.get(
             job["subscribeUrl"], stream=True, name="GET subscribe", timeout=(5, 30)
         )
-        with closing(opened) as answer:
-            for line in answer.iter_lines():
+        with closing(opened) as response:
+            for line in response.iter_lines():
                 if line.startswith(b"data: "):
                     if began:
-                        self.tell("first event", began)
+                        self.report("first event", began)
                         began = 0.0
                     yield json.loads(line.removeprefix(b"data: "))
 
 
 @events.quitting.add_listener
-def verdict(environment: Environment, **_: Any) -> None:
-    """Print what is to be thought of it; exit code 1 when it is not good."""
+def print_checks(environment: Environment, **_: Any) -> None:
+    """Print the checks; the exit code is 1 when one of them fails."""
     stats = environment.stats
     accepted = stats.get(ACCEPT, "POST")
     slowest = accepted.get_response_time_percentile(0.99) or 0.0
-    ways = {kind.way: stats.get(f"watch by {kind.way}", "JOB") for kind in Person.__subclasses__()}
+    ways = {
+        kind.way: stats.get(f"watch by {kind.way}", "JOB") for kind in DownloadUser.__subclasses__()
+    }
     finished = sum(entry.num_requests - entry.num_failures for entry in ways.values())
     checks = {
-        f"{accepted.num_requests} jobs were asked for, {finished} seen to their end": finished > 0,
+        f"{accepted.num_requests} jobs requested, {finished} watched to their end": finished > 0,
         f"{stats.total.num_failures} of {stats.total.num_requests} calls failed": (
             stats.total.num_failures == 0
         ),
-        f"accepting took {slowest:.0f} ms (p99), {MAX_ACCEPT_MS:.0f} ms are allowed": (
+        f"accepting took {slowest:.0f} ms (p99), at most {MAX_ACCEPT_MS:.0f} ms allowed": (
             slowest <= MAX_ACCEPT_MS
         ),
         **{
@@ -184,11 +186,11 @@ def verdict(environment: Environment, **_: Any) -> None:
             for way, entry in ways.items()
         },
     }
-    print("\nVerdict")
-    for what, good in checks.items():
-        print(f"  {'ok ' if good else 'BAD'}  {what}")
+    print("\nChecks")
+    for what, passed in checks.items():
+        print(f"  {'ok    ' if passed else 'FAILED'}  {what}")
     environment.process_exit_code = 0 if all(checks.values()) else 1
-    print("  ==> the service holds" if all(checks.values()) else "  ==> the service does NOT hold")
+    print("\nAll checks passed." if all(checks.values()) else "\nSome checks failed.")
 
 
 def percentile(entry: Any) -> float:

@@ -1,8 +1,8 @@
-"""Jobs whose archives cost nothing: what is left is what a job costs besides.
+"""Jobs without an archive, to measure what a job costs apart from it.
 
-``worker`` runs a real worker that notes for each job when it was accepted and when it started, in
-the list ``bench:latency`` (nanoseconds of CLOCK_MONOTONIC). ``enqueue N RATE`` accepts N jobs of a
-thousand users as the API does, RATE a second; 0: as fast as it can.
+``worker`` runs a real worker that appends to the list ``bench:latency`` when each job was accepted
+and started (nanoseconds of CLOCK_MONOTONIC). ``enqueue N RATE`` creates N jobs of a thousand users
+as the API does, RATE per second; 0: as fast as possible.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ def work() -> None:
             notes.rpush("bench:latency", f"{claim.job.metadata['t']} {started}")
             return ARTIFACT
 
-    lifecycle.ArchiveBuilder = NoArchives  # type: ignore[misc]
+    vars(lifecycle)["ArchiveBuilder"] = NoArchives
     from worker.__main__ import main
 
     main()
 
 
 def enqueue(number: int, rate: float) -> None:
-    """Accept ``number`` jobs, each another request."""
+    """Create ``number`` jobs, each another request."""
     url = os.environ["REDIS_URL"]
     dispatcher = Dispatcher(celery_app(url), same_server=True)
     jobs = JobStore(open_client(url, timeout=10), dispatcher, Limits(max_active=10**6))
     began = time.monotonic()
-    for turn in range(number):
+    for index in range(number):
         if rate:
-            time.sleep(max(0.0, began + turn / rate - time.monotonic()))
-        spec = JobSpec(file_ids=(turn + 1,), metadata={"t": str(time.monotonic_ns())})
-        jobs.create(f"user-{turn % USERS}", spec)
+            time.sleep(max(0.0, began + index / rate - time.monotonic()))
+        spec = JobSpec(file_ids=(index + 1,), metadata={"t": str(time.monotonic_ns())})
+        jobs.create(f"user-{index % USERS}", spec)
 
 
 if __name__ == "__main__":

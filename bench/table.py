@@ -1,4 +1,4 @@
-"""Rounds of two contenders as a table: medians, and the median of the ratios of each round."""
+"""Prints the rounds of two contenders as a table: medians, and medians of the ratios per round."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rounds = Mapping[str, list[dict[str, float]]]
 
 
 def table(rows: Rows, rounds: Rounds) -> str:
-    """Markdown."""
+    """Return a Markdown table."""
     lines = [
         "| row | ours | peer | ours / peer | target | moonshot |",
         "|---|---|---|---|---|---|",
