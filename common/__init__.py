@@ -1,1 +1,1 @@
-"""What the API and the workers must agree on."""
+"""Code that the API and the workers share. Imports neither of them."""

@@ -1,7 +1,8 @@
-"""The only place that builds connections."""
+"""Builds the services of a process: the only place that creates clients and connections."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
-#: To PostgreSQL, per process.
+#: Connections to PostgreSQL per process.
 DATABASE_CONNECTIONS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What a process works with."""
+    """The clients and stores that a process uses."""
 
     settings: Settings
     redis: Redis
@@ -48,7 +49,7 @@ class Services:
     workers: WorkerRegistry
     storage: ObjectStorage
     presenter: JobPresenter
-    #: PostgreSQL; None where no history is kept.
+    #: PostgreSQL; None if there is no history.
     database: Engine | None
 
     def short_timeout_client(self) -> Redis:
@@ -56,16 +57,16 @@ class Services:
         return open_client(self.settings.redis_url, timeout=2.0)
 
     def own_connection(self) -> Redis:
-        """A client with a connection that nobody else uses, for a worker's presence."""
+        """Return a client with a connection that nothing else uses, for the worker registry."""
         return open_client(self.settings.redis_url, timeout=2.0, own_connection=True)
 
 
 def connect(settings: Settings, *, timeout: float) -> Services:
-    """Build every connection; none is opened before it is used.
+    """Build all services. Connections are opened on first use.
 
-    ``timeout`` is how many seconds a call to the job store may take, retries included: short for
-    the API, which has to answer 503 within 2 s, long for a worker, which has to outlive a restart
-    of the store.
+    ``timeout``: seconds that a call to the job store may take, retries included. Short for the API,
+    which has to respond with 503 within 2 s; long for a worker, which has to survive a restart of
+    the store.
     """
     storage = ObjectStorage(
         endpoint=settings.s3_endpoint_url or None,
@@ -79,7 +80,7 @@ def connect(settings: Settings, *, timeout: float) -> Services:
 def assemble(
     settings: Settings, client: Redis, storage: ObjectStorage, database: Engine | None = None
 ) -> Services:
-    """All services on connections that are there already, such as those of a test."""
+    """Build the services on existing clients, such as those of a test."""
     celery = celery_app(settings.broker)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -103,25 +104,30 @@ def assemble(
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
         storage=storage,
-        presenter=JobPresenter(storage, link_ttl=settings.link_ttl),
+        presenter=JobPresenter(storage, link_ttl=settings.link_ttl, clock=now_ms),
         database=database,
     )
+
+
+def now_ms() -> int:
+    """Return the milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
 
 
 def _database(url: str, timeout: float) -> Engine | None:
     if not url:
         return None
-    # Loaded where it is used only: it is an extra, and worth 20 MB of memory.
+    # An optional dependency that takes 20 MB of memory: imported only when it is used.
     from common.history import open_engine
 
     return open_engine(url, timeout=timeout, size=DATABASE_CONNECTIONS)
 
 
 def same_server(store: str, broker: str) -> bool:
-    """Whether both URLs name the same database, so that one script can write to both."""
+    """Return whether both URLs name the same database, so that one script can write to both."""
     try:
-        places = redis_url.parse(store), redis_url.parse(broker)
+        targets = redis_url.parse(store), redis_url.parse(broker)
     except ValueError:
         return False
-    same = [(place.kind, set(place.hosts), place.service, place.db) for place in places]
-    return places[0].kind != "cluster" and same[0] == same[1]
+    databases = [(each.kind, set(each.hosts), each.service, each.db) for each in targets]
+    return targets[0].kind != "cluster" and databases[0] == databases[1]

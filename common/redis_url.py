@@ -1,9 +1,9 @@
-"""What a Redis URL names: one server, a group watched by Sentinels, or a cluster.
+"""Parses Redis URLs: a single server, a service behind Sentinels, or a cluster.
 
-``redis://host:6379/0`` and ``rediss://`` as everywhere; beside these
+Besides ``redis://host:6379/0`` and ``rediss://`` there are
 ``redis+sentinel://[user:password@]host:26379,host:26379/service[/db]`` and
-``redis+cluster://[user:password@]host:6379,host:6379``. With ``rediss+`` the servers, and the
-Sentinels, are spoken to by TLS. ``?sentinel_password=`` is the Sentinels' own.
+``redis+cluster://[user:password@]host:6379,host:6379``. With ``rediss+`` the connections to servers
+and Sentinels use TLS. ``?sentinel_password=`` is the password of the Sentinels.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PORTS: Final = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 
 @dataclass(frozen=True, kw_only=True)
 class RedisTarget:
-    """Where a database is."""
+    """The database that a URL points to."""
 
     kind: Kind
-    #: Of the server, of the Sentinels, or of some of the cluster's nodes.
+    #: Addresses of the server, the Sentinels, or some of the cluster's nodes.
     hosts: tuple[tuple[str, int], ...]
     db: int = 0
-    #: The group's name at the Sentinels.
+    #: The name of the service that the Sentinels monitor.
     service: str = ""
     username: str | None = None
     password: str | None = None
@@ -34,11 +34,13 @@ class RedisTarget:
 
 
 def parse(url: str) -> RedisTarget:
-    """Raises ValueError for what is no Redis URL, without repeating it: it may hold a password."""
+    """Parse a URL. Raises ``ValueError`` without showing the URL, which may hold a password."""
     scheme, _, rest = url.partition("://")
     base, _, variant = scheme.lower().partition("+")
     if base not in ("redis", "rediss") or variant not in ("", "sentinel", "cluster"):
-        raise ValueError("A Redis URL begins with redis://, redis+sentinel:// or redis+cluster://")
+        raise ValueError(
+            "A Redis URL must begin with redis://, redis+sentinel:// or redis+cluster://"
+        )
     kind: Kind = "sentinel" if variant == "sentinel" else "cluster" if variant else "single"
     location, _, query = rest.partition("?")
     authority, _, path = location.partition("/")
@@ -61,15 +63,17 @@ def _service_and_db(kind: Kind, path: str) -> tuple[str, int]:
     first, _, second = path.partition("/")
     if kind == "sentinel":
         if not first:
-            raise ValueError("A redis+sentinel URL names the service behind its hosts: /mymaster")
+            raise ValueError(
+                "A redis+sentinel URL must end with the name of the service: /mymaster"
+            )
         return unquote(first), int(second or 0)
     if kind == "cluster" and first not in ("", "0"):
-        raise ValueError("A cluster has one database only")
+        raise ValueError("A cluster has only database 0")
     return "", int(first or 0)
 
 
 def _host(member: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{member}")
     if not parts.hostname:
-        raise ValueError("A Redis URL names at least one host")
+        raise ValueError("A Redis URL must name at least one host")
     return parts.hostname, parts.port or port

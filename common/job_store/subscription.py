@@ -1,9 +1,9 @@
-"""The pub/sub reader: hears of every change of the jobs it watches, reads them whole, runs scripts.
+"""A subscription to job events (pub/sub) on a connection that can also send commands.
 
-One RESP3 connection does all of it, because there a connection that listens may also ask
-(https://valkey.io/topics/protocol/#pushes). Subscription and snapshot travel together and come
-back in order: no change can slip in between, and no second connection is needed. What many ask for
-at the same time goes out and comes back together, for the price of a single round trip.
+With RESP3 a connection that has subscribed may still send commands
+(https://valkey.io/topics/protocol/#pushes). SUBSCRIBE and the command that reads the snapshot are
+sent together and come back in order, so no change is missed in between and one connection is
+enough. Commands of many callers are pipelined and share a single round trip.
 """
 
 from __future__ import annotations
@@ -27,55 +27,52 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.connection import AbstractConnection
 
-#: Bytes taken from the socket at once: what is behind waits until these are worked off.
+#: Bytes read from the socket before they are processed.
 CHUNK: Final = 65_536
-#: Seconds that an answer may take until the server counts as gone.
-PATIENCE: Final = 3.0
+#: Seconds without a response until the connection counts as lost.
+RESPONSE_TIMEOUT: Final = 3.0
 
 _NOTHING: Final = object()
 
-#: Gets what the server says to a command; an error is a ``hiredis.ReplyError``.
-Answered = Callable[[Any], None]
+#: Called with the response to a command; an error is a ``hiredis.ReplyError``.
+OnResponse = Callable[[Any], None]
 
-
-#: Gets a job's id and its fields as they are now: published, or read because they were asked for;
-#: None: no such job.
-Changed = Callable[[str, "dict[str, str] | None"], None]
+#: Called with a job's id and its current fields, published or read; None: the job does not exist.
+OnChange = Callable[[str, "dict[str, str] | None"], None]
 
 
 def open_subscriptions(client: Redis) -> list[EventSubscription]:
-    """A feed for the whole store; of a cluster one for each partition, in order."""
+    """Return one subscription for the whole store, or on a cluster one per partition, in order."""
     tags = keys.all_tags() if isinstance(client, Cluster) else keys.all_tags()[:1]
     return [EventSubscription(client, tag) for tag in tags]
 
 
 class EventSubscription:
-    """Watches jobs on a connection of its own.
+    """Watches jobs on one connection that nothing else uses.
 
-    Nothing but ``connect`` waits: whoever drives the feed calls ``receive`` when ``fileno`` is
-    readable, and ``flush`` as long as it returns False and ``fileno`` is writable. All of them
-    raise ``RedisError`` or ``OSError`` once the connection is lost; the watched jobs are then
-    forgotten.
+    Only ``connect`` blocks. The event loop calls ``receive`` when ``fileno`` is readable, and
+    ``flush`` while it returns False and ``fileno`` is writable. All of them raise ``RedisError`` or
+    ``OSError`` once the connection is lost; then no job is watched any more.
     """
 
     def __init__(self, client: Redis, tag: str) -> None:
-        """``client`` knows where to connect, and its time limits; ``tag``: of a partition."""
+        """``client`` provides the address and the timeouts; ``tag`` is a partition's."""
         self._client = client
         self._tag = tag
         self._connection: AbstractConnection | None = None
         self._socket: socket.socket | None = None
         self._input = bytearray(CHUNK)
-        self._forget()
+        self._reset()
 
     @property
     def connected(self) -> bool:
         return self._socket is not None
 
     def connect(self) -> None:
-        """Open the connection; may take as long as the client's own time limits allow."""
+        """Open the connection; blocks for at most the client's timeouts."""
         self.close()
         if isinstance(self._client, Cluster):
-            # The partition may have moved: that is one reason to be here again.
+            # The partition may have moved to another node, which is one reason to reconnect.
             self._client.refresh()
         pool = node_of(self._client, keys.of_partition("state_log", self._tag)).connection_pool
         connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
@@ -85,51 +82,51 @@ class EventSubscription:
         self._socket.setblocking(False)
 
     def close(self) -> None:
-        """Drop the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self._connection is not None:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._connection = self._socket = None
-        self._forget()
+        self._reset()
 
     def fileno(self) -> int:
         return self._open_socket().fileno()
 
     def watch(self, job_ids: Iterable[str]) -> None:
-        """Hear of these jobs' changes from now on; each comes once as it is now."""
+        """Report changes of these jobs from now on, and once each job as it is now."""
         for job_id in job_ids:
             self._queue("SUBSCRIBE", keys.events(job_id))
-            self._ask(job_id)
+            self._read_job(job_id)
 
     def read(self, job_ids: Iterable[str]) -> None:
-        """Each of these jobs comes once more as it is now."""
+        """Report each of these jobs once more as it is now."""
         for job_id in job_ids:
-            self._ask(job_id)
+            self._read_job(job_id)
 
     def unwatch(self, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
             self._queue("UNSUBSCRIBE", keys.events(job_id))
 
-    def call(self, command: Iterable[str], answered: Answered) -> None:
-        """Send any other command. It is never answered when the connection is lost before."""
+    def call(self, command: Iterable[str], on_response: OnResponse) -> None:
+        """Send any other command; there is no response if the connection is lost before it."""
         self._queue(*command)
-        self._awaited.append((answered, time.monotonic()))
+        self._awaited.append((on_response, time.monotonic()))
 
     def check(self) -> None:
-        """Make sure that an answer is due; raises ``RedisError`` when one is overdue."""
+        """Detect a silent server: send PING when idle; raise ``RedisError`` on a timeout."""
         now = time.monotonic()
         if not self._awaited:
             self._queue("PING")
             self._awaited.append((None, now))
-        elif now - self._awaited[0][1] > PATIENCE:
-            raise RedisConnectionError("the job store has gone silent")
+        elif now - self._awaited[0][1] > RESPONSE_TIMEOUT:
+            raise RedisConnectionError("the job store does not respond")
 
     @property
     def pending(self) -> int:
-        """Bytes that are queued to be sent."""
+        """Bytes that wait to be sent."""
         return len(self._output)
 
     def flush(self) -> bool:
-        """Send what is queued; False when some of it has to wait until the socket is writable."""
+        """Send what waits; return False if some of it has to wait until the socket is writable."""
         while self._output:
             try:
                 sent = self._open_socket().send(self._output)
@@ -138,8 +135,8 @@ class EventSubscription:
             del self._output[:sent]
         return True
 
-    def receive(self, changed: Changed) -> None:
-        """Hand over what has come in by now, as far as one chunk holds it."""
+    def receive(self, on_change: OnChange) -> None:
+        """Process what has arrived, up to one chunk."""
         try:
             size = self._open_socket().recv_into(self._input)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -150,28 +147,28 @@ class EventSubscription:
         while (reply := self._reader.gets()) is not _NOTHING:
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == "message":
-                    self._published(reply[1].rpartition(":")[2], reply[2], changed)
+                    self._published(reply[1].rpartition(":")[2], reply[2], on_change)
                 continue
-            asked, _ = self._awaited.popleft()
-            if callable(asked):
-                asked(reply)
+            request, _ = self._awaited.popleft()
+            if callable(request):
+                request(reply)
             elif isinstance(reply, hiredis.ReplyError):
-                raise RedisConnectionError(f"the job store refused to be read: {reply}")
-            elif asked is not None:
-                changed(asked, reply or None)
+                raise RedisConnectionError(f"the job store rejected a command: {reply}")
+            elif request is not None:
+                on_change(request, reply or None)
 
-    def _published(self, job_id: str, message: str, changed: Changed) -> None:
+    def _published(self, job_id: str, message: str, on_change: OnChange) -> None:
         try:
             fields = orjson.loads(message)
         except orjson.JSONDecodeError:
             fields = None
         if isinstance(fields, dict) and fields.get("id") == job_id:
-            changed(job_id, fields)
+            on_change(job_id, fields)
         else:
-            # Whoever else published there: the hash knows.
-            self._ask(job_id)
+            # Not published by a script of the job store: read the hash instead.
+            self._read_job(job_id)
 
-    def _ask(self, job_id: str) -> None:
+    def _read_job(self, job_id: str) -> None:
         self._queue("HGETALL", keys.status(job_id))
         self._awaited.append((job_id, time.monotonic()))
 
@@ -183,9 +180,9 @@ class EventSubscription:
             raise RedisConnectionError("not connected to the job store")
         return self._socket
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._reader = hiredis.Reader(encoding="utf-8", notEnoughData=_NOTHING)
         self._output = bytearray()
-        #: What was asked for, in order, and since when: a job, a command by who gets its answer, or
-        #: None for a mere sign of life.
-        self._awaited: deque[tuple[str | Answered | None, float]] = deque()
+        #: Requests without a response yet, in order, and when they were sent: the id of a job, the
+        #: callback of a command, or None for PING.
+        self._awaited: deque[tuple[str | OnResponse | None, float]] = deque()

@@ -1,1 +1,1 @@
-"""What a job is and how it may change: pure, without I/O, clock or environment."""
+"""What a job is and how it may change: pure code without I/O, clock or environment."""

@@ -1,4 +1,4 @@
-"""The job as a frozen snapshot, read alike from the store's hash and from an event."""
+"""The job as a frozen snapshot, read from the job store's hash or from an event."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ class OnMissing(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """What was asked for; it never changes."""
+    """What the client requested. It never changes."""
 
     file_ids: tuple[int, ...]
     priority: Priority = Priority.NORMAL
     on_missing: OnMissing = OnMissing.FAIL
     file_name: str | None = None
     callback_url: str | None = None
-    #: Echoed back to the caller; at most 4 KiB as JSON.
+    #: Returned to the client unchanged; at most 4 KiB as JSON.
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far an attempt has come, and how long the rest may take."""
+    """The progress of an attempt, and the estimated time until it ends."""
 
     processed_files: int = 0
     total_bytes: int | None = None
     processed_bytes: int = 0
-    #: Seconds; None while no honest estimate can be made.
+    #: Seconds; None while no reliable estimate is possible.
     seconds_remaining: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """The finished object that a completed job points at."""
+    """The archive, or single file, of a completed job."""
 
     bucket: str
     key: str
@@ -64,10 +64,10 @@ class Artifact:
     #: Bytes.
     size: int
     content_type: str
-    #: ``crc32:<8 hex digits>`` of all bytes, where it is known.
+    #: ``crc32:<8 hex digits>`` of all bytes; None if unknown.
     checksum: str | None = None
     etag: str | None = None
-    #: Requested files that the archive does not hold (``onMissing: skip``).
+    #: Requested files that the archive lacks (``onMissing: skip``).
     missing_files: int = 0
 
 
@@ -82,21 +82,21 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to work on a job until it lapses; ``fencing_token`` is checked on every write."""
+    """The right to run a job until the lease lapses; every write checks ``fencing_token``."""
 
     job_id: str
-    #: Fencing token: grows with each claim, so that an older holder's writes are refused.
+    #: Grows with each claim, so that writes of an earlier holder are rejected.
     fencing_token: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class WakeUp:
-    """A message that tells the workers of a job that is ready."""
+    """A message that tells the workers to look at a job that is ready."""
 
     job_id: str
-    #: The broker's queue that it goes through.
+    #: The priority queue that it is sent to.
     priority: str
-    #: When, in milliseconds by the store's clock.
+    #: Milliseconds since 1970, by the store's clock.
     sent: int
 
 
@@ -112,10 +112,10 @@ class WakeUpTemplate:
 
 @dataclass(frozen=True, kw_only=True)
 class FileReport:
-    """One file of a job as its worker reported it."""
+    """A worker's report on one file of a job."""
 
     file_id: int
-    #: ``done``, ``missing`` or ``failed``; a file not reported yet is ``pending``.
+    #: ``done``, ``missing`` or ``failed``; a file without a report is ``pending``.
     state: str
     size: int | None = None
     name: str | None = None
@@ -124,16 +124,16 @@ class FileReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A whole snapshot. Times are integer milliseconds since 1970, taken by the store's clock."""
+    """A snapshot of a job. Times are milliseconds since 1970, by the job store's clock."""
 
     id: str
     user: str
     status: JobState
-    #: Grows by one at every change; the cursor of every transport.
+    #: Incremented by every change; the cursor of every transport.
     version: int
     priority: Priority
     on_missing: OnMissing
-    #: Current attempt, 1 for the first; 0 before it.
+    #: The current attempt: 1 for the first, 0 before it.
     attempt: int
     max_attempts: int
     #: Fencing token of the newest lease.
@@ -155,7 +155,7 @@ class Job:
     updated_at: int
     completed_at: int | None
     expires_at: int | None
-    #: W3C Trace Context of the request that made the job; None where it is not traced.
+    #: W3C Trace Context of the request that created the job; None if it is not traced.
     traceparent: str | None = None
 
     @property
@@ -164,18 +164,18 @@ class Job:
 
     @property
     def retries_remaining(self) -> int:
-        """Attempts that are left; none after a failure that no attempt can mend."""
+        """Attempts that are left; 0 after a failure that is not retryable."""
         if self.failure is not None and not self.failure.retryable:
             return 0
         return max(0, self.max_attempts - self.attempt)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> Self:
-        """A job from the store's flat strings; an absent or empty field is None or 0."""
+        """Return the job in the store's flat strings; an absent or empty field is None or 0."""
         get = fields.get
         job = cls.__new__(cls)
-        # All at once: a frozen class's own way, member by member, takes twice as long, and this is
-        # done for every event of every watched job. A test holds it against the members above.
+        # A frozen dataclass sets members one by one in its constructor, which takes twice as long,
+        # and this runs for every event of every watched job. A test compares the members.
         job.__dict__.update(
             id=fields["id"],
             user=fields["user"],

@@ -1,8 +1,8 @@
-"""A job as its client sees it: the same on every transport."""
+"""The job as clients see it, the same on every transport."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
@@ -17,24 +17,25 @@ class LinkSigner(Protocol):
     def presign_get(
         self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
     ) -> str:
-        """A URL that gives the object to whoever holds it, for ``expires_in`` seconds."""
+        """Return a URL that anyone who has it can download the object with for so many seconds."""
 
 
 class JobPresenter:
-    """Turns snapshots into the members that clients see."""
+    """Turns snapshots into the JSON members that clients see."""
 
-    def __init__(self, signer: LinkSigner, *, link_ttl: int) -> None:
-        """``link_ttl``: seconds that a link is good for, at most; never past the archive's end."""
+    def __init__(self, signer: LinkSigner, *, link_ttl: int, clock: Callable[[], int]) -> None:
+        """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970."""
         self._signer = signer
         self._link_ttl = link_ttl
+        self._clock = clock
 
-    def present(self, job: Job, now_ms: int | None = None) -> dict[str, Any]:
-        """The job as JSON members, with a link signed now when it is completed.
+    def present(self, job: Job) -> dict[str, Any]:
+        """Return the job as JSON members, with a newly signed link if it is completed.
 
-        Signing is computation only: no round trip. ``now_ms`` is milliseconds since 1970.
+        Signing is pure computation, without a round trip.
         """
         artifact, failure = job.artifact, job.failure
-        url, expires_at = self.link(job, now_ms)
+        url, expires_at = self.link(job)
         remaining = job.seconds_remaining
         return {
             "jobId": job.id,
@@ -45,7 +46,7 @@ class JobPresenter:
             "processedFiles": job.processed_files,
             "totalBytes": job.total_bytes,
             "processedBytes": job.processed_bytes,
-            # Every user's jobs take turns, so no number of jobs "in front" would be true.
+            # Users share the workers fairly, so a number of jobs "in front" would be wrong.
             "queuePosition": None,
             "estimatedSecondsRemaining": None if remaining is None else round(remaining),
             "estimatedCompletion": None
@@ -72,19 +73,21 @@ class JobPresenter:
             "completedAt": iso(job.completed_at),
         }
 
-    def link(self, job: Job, now_ms: int | None = None) -> tuple[str | None, str | None]:
-        """A fresh link to the archive and when it ends; Nones where there is no archive (any more).
+    def link(self, job: Job) -> tuple[str | None, str | None]:
+        """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
-        Ends with the archive, should that be sooner than the link's own time.
+        The link expires with the archive at the latest.
         """
         if job.status is not JobState.COMPLETED or job.artifact is None:
             return None, None
-        now = now_ms if now_ms is not None else time.time_ns() // 1_000_000
-        end = min(now + self._link_ttl * 1000, job.expires_at or now + self._link_ttl * 1000)
-        seconds = (end - now) // 1000
+        now = self._clock()
+        expires_at = now + self._link_ttl * 1000
+        if job.expires_at is not None:
+            expires_at = min(expires_at, job.expires_at)
+        seconds = (expires_at - now) // 1000
         if seconds < 1:
             return None, None
-        return self._sign(job.artifact, seconds), iso(end)
+        return self._sign(job.artifact, seconds), iso(expires_at)
 
     def _sign(self, artifact: Artifact, seconds: int) -> str:
         return self._signer.presign_get(
@@ -97,15 +100,15 @@ class JobPresenter:
 
 
 def iso(ms: int | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds and ``Z``."""
+    """Return ISO 8601 in UTC with milliseconds and ``Z``."""
     if ms is None:
         return None
     seconds, rest = divmod(ms, 1000)
     return f"{second(seconds)}.{rest:03d}Z"
 
 
-# A job's times hardly differ from one event to the next, nor those of jobs at the same time.
+# Cached: most times repeat from one event of a job to the next, and among simultaneous jobs.
 @lru_cache(maxsize=4096)
 def second(seconds: int) -> str:
-    """The same without milliseconds and ``Z``."""
+    """Return the same without milliseconds and ``Z``."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -1,4 +1,4 @@
-"""The one table of allowed transitions; the store's scripts are handed the sources from here."""
+"""The only table of allowed transitions. The job store passes the source states to its scripts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
-    # An enumeration's own hash is computed in Python, and states are looked up for every event.
+    # The hash of an Enum is computed in Python, and every event looks states up in dictionaries.
     __hash__ = str.__hash__
 
 
-#: What happens by itself: ``processing → queued`` is a retry or a job handed back.
+#: Without a user's explicit retry. ``processing → queued`` is an automatic retry, or a job that a
+#: worker gave back.
 ALLOWED: Final = {
     JobState.QUEUED: frozenset({JobState.PROCESSING, JobState.CANCELLED}),
     JobState.PROCESSING: frozenset(
@@ -30,7 +31,7 @@ ALLOWED: Final = {
     JobState.EXPIRED: frozenset[JobState](),
 }
 
-#: What only an explicit retry by the user may start again.
+#: States from which an explicit retry by the user starts the job again.
 RESTARTABLE: Final = frozenset({JobState.FAILED, JobState.COMPLETED})
 
 TERMINAL: Final = frozenset(
@@ -39,5 +40,5 @@ TERMINAL: Final = frozenset(
 
 
 def sources_of(target: JobState) -> frozenset[JobState]:
-    """The states from which ``target`` may be entered without a user's explicit retry."""
+    """Return the states from which ``target`` can be entered without an explicit retry."""
     return frozenset(source for source, targets in ALLOWED.items() if target in targets)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from api.fast_path import job_json
 from api.live.messages import Form, JobMessage, Present, RunningJobMessage, heard
+from common.bootstrap import now_ms
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.jobs.events import event_name
@@ -63,7 +64,7 @@ whole = st.fixed_dictionaries(
 
 @pytest.fixture
 def present(storage: FakeStorage) -> Present:
-    return JobPresenter(storage, link_ttl=60).present
+    return JobPresenter(storage, link_ttl=60, clock=now_ms).present
 
 
 def slow(fields: dict[str, str], present: Present) -> bytes:
@@ -74,12 +75,12 @@ def slow(fields: dict[str, str], present: Present) -> bytes:
 def test_members_are_the_presenters(fields: dict[str, str]) -> None:
     assert job_json.can_render(fields)
     quick = job_json.render_members(fields).encode() + b"}"
-    assert quick == slow(fields, JobPresenter(FakeStorage(), link_ttl=60).present)
+    assert quick == slow(fields, JobPresenter(FakeStorage(), link_ttl=60, clock=now_ms).present)
 
 
 @given(whole, st.sampled_from([*Form]), st.sampled_from([None, "heartbeat"]))
 def test_events_are_the_same(fields: dict[str, str], form: Form, name: str | None) -> None:
-    present = JobPresenter(FakeStorage(), link_ttl=60).present
+    present = JobPresenter(FakeStorage(), link_ttl=60, clock=now_ms).present
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("time.time_ns", lambda: 1_790_000_000_123_456_789)
         event, job = heard(fields, name, present), Job.from_fields(fields)

@@ -1,4 +1,4 @@
-"""A job as its client sees it."""
+"""The job as clients see it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,17 @@ def job() -> Job:
     return Job.from_fields(fields)
 
 
+def presenter_at(now: int) -> JobPresenter:
+    return JobPresenter(FakeStorage(), link_ttl=3600, clock=lambda: now)
+
+
 @pytest.fixture
 def presenter() -> JobPresenter:
-    return JobPresenter(FakeStorage(), link_ttl=3600)
+    return presenter_at(NOW)
 
 
 @pytest.fixture
-def completed(job) -> Job:
+def completed(job: Job) -> Job:
     return dataclasses.replace(
         job,
         status=JobState.COMPLETED,
@@ -57,7 +61,9 @@ def completed(job) -> Job:
     )
 
 
-def test_a_running_job_shows_where_it_is(presenter, job):
+def test_a_running_job_shows_its_progress_and_the_estimated_end(
+    presenter: JobPresenter, job: Job
+) -> None:
     shown = presenter.present(job)
     assert shown["status"] == "processing"
     assert (shown["processedBytes"], shown["totalBytes"]) == (400, 1000)
@@ -67,33 +73,34 @@ def test_a_running_job_shows_where_it_is(presenter, job):
     assert shown["createdAt"] == "2023-11-14T22:13:15.123Z"
 
 
-def test_what_is_not_known_is_null(presenter, job):
+def test_unknown_members_are_null(presenter: JobPresenter, job: Job) -> None:
     shown = presenter.present(job)
     for member in ("queuePosition", "downloadUrl", "expiresAt", "fileName", "error", "retryAt"):
         assert shown[member] is None
 
 
-def test_a_completed_job_carries_a_link_signed_now(presenter, completed):
-    shown = presenter.present(completed, NOW)
+def test_a_completed_job_has_a_newly_signed_link(presenter: JobPresenter, completed: Job) -> None:
+    shown = presenter.present(completed)
     assert shown["downloadUrl"].endswith("name=files.zip&expires=3600")
     assert shown["expiresAt"] == iso(NOW + 3_600_000)
     assert (shown["fileSize"], shown["checksum"]) == (1234, "crc32:0badcafe")
 
 
-def test_a_link_ends_with_the_archive(presenter, completed):
-    now = NOW + 86_400_000 - 60_000
-    shown = presenter.present(completed, now)
+def test_a_link_expires_with_the_archive(completed: Job) -> None:
+    shown = presenter_at(NOW + 86_400_000 - 60_000).present(completed)
     assert shown["downloadUrl"].endswith("expires=60")
     assert shown["expiresAt"] == iso(NOW + 86_400_000)
 
 
 @pytest.mark.parametrize("past", [0, 1])
-def test_no_link_outlives_the_archive(presenter, completed, past):
-    shown = presenter.present(completed, NOW + 86_400_000 + past)
+def test_there_is_no_link_after_the_archive_has_expired(completed: Job, past: int) -> None:
+    shown = presenter_at(NOW + 86_400_000 + past).present(completed)
     assert shown["downloadUrl"] is shown["expiresAt"] is None
 
 
-def test_a_waiting_retry_tells_why_and_how_often_still(presenter, job):
+def test_a_waiting_retry_shows_the_error_and_the_attempts_left(
+    presenter: JobPresenter, job: Job
+) -> None:
     failure = Failure(code="NETWORK_ERROR", message="The connection broke", retryable=True)
     waiting = dataclasses.replace(job, failure=failure, retry_at=NOW + 2_000)
     shown = presenter.present(waiting)
@@ -103,5 +110,5 @@ def test_a_waiting_retry_tells_why_and_how_often_still(presenter, job):
 
 
 @pytest.mark.parametrize(("ms", "text"), [(0, "1970-01-01T00:00:00.000Z"), (None, None)])
-def test_times_are_iso_8601_with_milliseconds(ms, text):
+def test_times_are_iso_8601_with_milliseconds(ms: int | None, text: str | None) -> None:
     assert iso(ms) == text
