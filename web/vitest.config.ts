@@ -7,7 +7,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["{client,react,app}/test/**/*.test.{ts,tsx}"] },
+        test: {
+          name: "unit",
+          include: ["{client,react,app}/test/**/*.test.{ts,tsx}"],
+          setupFiles: ["vitest.setup.ts"],
+        },
       },
       {
         extends: true,

@@ -123,6 +123,7 @@ test("when streams work again the watch comes back to them", async () => {
 });
 
 test("while nothing answers the trouble is told, and asked for again", async () => {
+  stream();
   server.down = true;
   const { seen } = watch();
   await pass(60 * SECOND);
