@@ -25,7 +25,7 @@ from longhaul_client.client import completed
 from longhaul_client.display import fetching, follow, size_text
 from longhaul_client.watch import Transport
 from stack.__main__ import StopRequested, stop_on_signals
-from stack.sample_catalog import BUCKET, CATALOGUE, s3_client
+from stack.sample_catalog import BUCKET, CATALOG, s3_client
 from stack.system import ComponentDied, System
 
 #: Text, a picture, compressed data and video; one name in another script; 150 MiB in all.
@@ -89,7 +89,7 @@ class Demo:
 
     def _compare(self, path: Path) -> None:
         sources = s3_client(self.system.s3_endpoint)
-        names = {sample.file_id: sample.name for sample in CATALOGUE}
+        names = {sample.file_id: sample.name for sample in CATALOG}
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if [member.filename for member in members] != [names[id_] for id_ in FILE_IDS]:

@@ -54,7 +54,7 @@ def _sample(file_id: int, name: str, content_type: str, recipe: Recipe) -> Sampl
 
 _MP4 = sample_files.MP4_HEADER
 
-CATALOGUE: tuple[Sample, ...] = (
+CATALOG: tuple[Sample, ...] = (
     _sample(10001, "welcome.txt", "text/plain", sample_files.prose(1 * KIB)),
     _sample(10002, "settings.json", "application/json", sample_files.json_document(4 * KIB)),
     _sample(10003, "Überfahrt nach Kyōto.txt", "text/plain", sample_files.prose(64 * KIB)),
@@ -94,7 +94,7 @@ CATALOGUE: tuple[Sample, ...] = (
 )
 
 #: Files under 1 MiB: enough for a test that is not about size.
-SMALL: tuple[Sample, ...] = CATALOGUE[:6]
+SMALL: tuple[Sample, ...] = CATALOG[:6]
 
 
 def s3_client(endpoint: str) -> S3Client:
@@ -117,7 +117,7 @@ def s3_client(endpoint: str) -> S3Client:
     return client
 
 
-def fill(client: S3Client, wanted: Sequence[Sample] = CATALOGUE, *, bucket: str = BUCKET) -> int:
+def fill(client: S3Client, wanted: Sequence[Sample] = CATALOG, *, bucket: str = BUCKET) -> int:
     """Put the files that the bucket lacks into it; returns how many were made."""
     ensure_bucket(client, bucket)
     with ThreadPoolExecutor(4, thread_name_prefix="catalogue") as pool:

@@ -15,7 +15,7 @@ from stack import components
 from stack.components import Component, Output
 from stack.postgres import database_url
 from stack.process import Process, free_port, wait_until
-from stack.sample_catalog import CATALOGUE, Sample, fill, s3_client
+from stack.sample_catalog import CATALOG, Sample, fill, s3_client
 from stack.services import ACCESS_KEY, SECRET_KEY
 
 #: Seconds that a part may take to get ready, and to end after SIGTERM.
@@ -49,7 +49,7 @@ class System:
         *,
         port: int | None = None,
         workers: int = 1,
-        files: Sequence[Sample] = CATALOGUE,
+        files: Sequence[Sample] = CATALOG,
         env: Mapping[str, str] | None = None,
         output: IO[str] | None = None,
         tell: Callable[[str], None] = lambda _: None,
@@ -141,24 +141,24 @@ class System:
         for name, process in self.processes.items():
             self._require_alive(name, process)
 
-    def start_part(self, name: str) -> None:
+    def start_component(self, name: str) -> None:
         """Start a part that was ended, on the same port and with the same state."""
         self._launch(name)
         self._await(name)
 
-    def stop_part(self, name: str) -> int:
+    def stop_component(self, name: str) -> int:
         """End a part as a deploy does, by SIGTERM; returns its exit code."""
         grace = S3_STOP_GRACE if name == "s3" else STOP_GRACE
         return self.processes.pop(name).stop(grace)
 
-    def kill_part(self, name: str) -> None:
+    def kill_component(self, name: str) -> None:
         """End a part as an accident does, by SIGKILL to it and its children."""
         self.processes.pop(name).kill()
 
     def add_worker(self, **env: str) -> str:
         """Start one more worker, with ``env`` on top of the system's; returns its name."""
         name = self._add_worker(env)
-        self.start_part(name)
+        self.start_component(name)
         return name
 
     def log(self, name: str) -> Path:
@@ -169,7 +169,7 @@ class System:
         for name in names:
             self.processes[name].terminate()
         for name in names:
-            self.stop_part(name)
+            self.stop_component(name)
 
     def _add(self, part: Component) -> str:
         self._parts[part.name] = part

@@ -113,7 +113,7 @@ def test_after_kill_9_in_two_gib_the_next_worker_skips_what_was_done(composing: 
         while (job := client.job(job_id))["processedBytes"] is None or job["processedBytes"] < GIB:
             assert job["status"] in {"queued", "processing"}, "over before it could be killed"
             time.sleep(0.1)
-        composing.kill_part(composing.workers[0])
+        composing.kill_component(composing.workers[0])
         port = free_port()
         second = composing.add_worker(METRICS_PORT=str(port))
         finished = client.until_done(job_id)

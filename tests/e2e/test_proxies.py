@@ -47,7 +47,7 @@ def _noise(rng: random.Random) -> bytes:
     return rng.randbytes(320 * KIB)
 
 
-CATALOGUE = [
+CATALOG = [
     Sample(
         file_id=number, name=f"{number}.bin", content_type="application/octet-stream", recipe=_noise
     )
@@ -57,7 +57,7 @@ CATALOGUE = [
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("proxies"), workers=0, files=CATALOGUE) as running:
+    with System(tmp_path_factory.mktemp("proxies"), workers=0, files=CATALOG) as running:
         yield running
 
 
@@ -213,7 +213,7 @@ def test_the_archive_is_whole(followed: dict[str, Future[Followed]], system: Sys
     with zipfile.ZipFile(io.BytesIO(httpx.get(link, timeout=30).content)) as archive:
         assert archive.testzip() is None
         contents = sorted(archive.read(name) for name in archive.namelist())
-    assert contents == sorted(sample.make() for sample in CATALOGUE[2:4])
+    assert contents == sorted(sample.make() for sample in CATALOG[2:4])
 
 
 def test_behind_a_proxy_that_holds_streams_back_the_client_falls_back_in_time(

@@ -37,17 +37,17 @@ def test_two_systems_side_by_side_do_not_know_each_others_jobs(own: System, syst
 @pytest.mark.parametrize("kill", [False, True], ids=["deploy", "kill -9"])
 def test_a_watch_goes_on_where_it_was_after_the_api_was_restarted(own: System, kill: bool) -> None:
     for name in own.workers:
-        own.stop_part(name)
+        own.stop_component(name)
     with Longhaul(own.base_url, user=f"restart-{kill}") as client, ThreadPoolExecutor(1) as pool:
         job = client.start(IDS)
         watch = client.watch(job.job_id, transports=[Transport.SSE])
         seen: list[Job] = [next(iter(watch))]
         rest = pool.submit(lambda: seen.extend(watch))
         if kill:
-            own.kill_part("api")
+            own.kill_component("api")
         else:
-            assert own.stop_part("api") == 0
-        own.start_part("api")
+            assert own.stop_component("api") == 0
+        own.start_component("api")
         own.add_worker()
         rest.result(60)
     versions = [snapshot.version for snapshot in seen]
@@ -56,21 +56,21 @@ def test_a_watch_goes_on_where_it_was_after_the_api_was_restarted(own: System, k
 
 
 def test_a_worker_that_was_killed_is_noticed_by_check_only_if_nobody_asked(own: System) -> None:
-    own.kill_part(own.add_worker())
+    own.kill_component(own.add_worker())
     own.check()
     name = own.add_worker()
     own.processes[name].kill()
     with pytest.raises(ComponentDied, match=f"{name} ended by itself with code -9"):
         own.check()
-    own.kill_part(name)
+    own.kill_component(name)
 
 
 def test_a_worker_can_be_started_while_the_store_is_away(own: System) -> None:
-    own.kill_part("valkey")
+    own.kill_component("valkey")
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(own.add_worker)
         wait_until(lambda: "Cannot connect" in own.log(own.workers[-1]).read_text(), "the try", 20)
-        own.start_part("valkey")
+        own.start_component("valkey")
         assert worker.result(60) == own.workers[-1]
 
 

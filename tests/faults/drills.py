@@ -37,7 +37,7 @@ def worker_killed(house: House) -> None:
         wait_for(lambda: house.at_work(jobs) == 6, "all at work", 30)  # noqa: B023
         worker = house.worker_of(jobs[0])
         struck = [job_id for job_id in jobs if house.worker_of(job_id) == worker]
-        house.arena.system.kill_part(worker)
+        house.arena.system.kill_component(worker)
         killed = time.monotonic()
         while struck:
             again = [job_id for job_id in struck if house.job(job_id).attempt > 1]
@@ -45,7 +45,7 @@ def worker_killed(house: House) -> None:
             struck = [job_id for job_id in struck if job_id not in again]
             time.sleep(0.02)
         house.arena.heal()
-        house.arena.system.start_part(worker)
+        house.arena.system.start_component(worker)
         house.wait_for_end(jobs)
     p50, p99 = percentile(seconds, 50), percentile(seconds, 99)
     print(f"worker killed: {len(seconds)} jobs at work elsewhere, p50 {p50:.2f} s, p99 {p99:.2f} s")
@@ -59,7 +59,7 @@ def valkey_away(house: House, outage: float) -> None:
     jobs = [house.post(f"valkey-{number}") for number in range(8)]
     wait_for(lambda: house.at_work(jobs) == 8, "all at work", 30)
     fences = [house.job(job_id).fencing_token for job_id in jobs]
-    house.arena.system.kill_part("valkey")
+    house.arena.system.kill_component("valkey")
     refusals: list[float] = []
     killed = time.monotonic()
     while time.monotonic() - killed < outage:
@@ -68,7 +68,7 @@ def valkey_away(house: House, outage: float) -> None:
         refusals.append(time.monotonic() - started)
         assert status == 503, status
         time.sleep(0.25)
-    house.arena.system.start_part("valkey")
+    house.arena.system.start_component("valkey")
     back = time.monotonic()
     new = house.post_until_taken("afterwards")
     accepted = time.monotonic() - back
@@ -119,8 +119,8 @@ def rolling_restart(house: House) -> None:
     client.start()
     started = time.monotonic()
     for worker in house.arena.system.workers:
-        house.arena.system.stop_part(worker)
-        house.arena.system.start_part(worker)
+        house.arena.system.stop_component(worker)
+        house.arena.system.start_component(worker)
     took = time.monotonic() - started
     over.set()
     client.join()
@@ -139,11 +139,11 @@ def webhook_of_a_killed_worker(house: House) -> None:
     wait_for(lambda: receiver.held > 0, "the first post", 60)
     workers = house.arena.system.workers
     for worker in workers:
-        house.arena.system.kill_part(worker)
+        house.arena.system.kill_component(worker)
     killed = time.monotonic()
     receiver.let_go()
     for worker in workers:
-        house.arena.system.start_part(worker)
+        house.arena.system.start_component(worker)
     wait_for(lambda: bool(receiver.ids[job_id, "completed"]), "the second post", 120)
     print(
         f"webhook whose worker was killed: delivered by another {time.monotonic() - killed:.0f} s "

@@ -12,14 +12,14 @@ import libfaketime
 from redis import Redis
 
 from common.job_store.client import open_client
-from stack.sample_catalog import CATALOGUE
+from stack.sample_catalog import CATALOG
 from stack.system import System
 from tests.faults.webhook_receiver import Receiver
 from tests.support.s3_proxy import S3Proxy
 from tests.support.tcp_proxy import TcpProxy
 
 #: Small enough for thousands of archives; the largest is copied by the storage itself.
-FILES: Final = CATALOGUE[:10]
+FILES: Final = CATALOG[:10]
 #: Seconds that each piece of S3 traffic is held back, so that work is in flight when faults strike.
 S3_DELAY: Final = 0.02
 
@@ -99,9 +99,9 @@ class Arena:
 
     def restart(self, name: str, *, after: float = 0.0) -> None:
         """kill -9, then start again ``after`` so many seconds."""
-        self.system.kill_part(name)
+        self.system.kill_component(name)
         time.sleep(after)
-        self.system.start_part(name)
+        self.system.start_component(name)
 
 
 def wait_for(true: Callable[[], bool], what: str, timeout: float, *, every: float = 0.05) -> float:

@@ -27,8 +27,8 @@ def stop_and_continue_worker(arena: Arena, rng: random.Random) -> None:
 def roll_worker(arena: Arena, rng: random.Random) -> None:
     """SIGTERM and a new one, as a deploy does."""
     name = rng.choice(arena.system.workers)
-    arena.system.stop_part(name)
-    arena.system.start_part(name)
+    arena.system.stop_component(name)
+    arena.system.start_component(name)
 
 
 def jump_clock(arena: Arena, rng: random.Random) -> None:

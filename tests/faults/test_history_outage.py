@@ -122,9 +122,9 @@ def test_history_equals_the_journal_after_postgresql_was_killed(
     posters = Posters(system.base_url)
     try:
         wait_until(lambda: _count(engine, CHANGES) > 50, "the first rows")
-        system.kill_part("postgres")
+        system.kill_component("postgres")
         time.sleep(OUTAGE)
-        system.start_part("postgres")
+        system.start_component("postgres")
         time.sleep(1)
     finally:
         posters.stop()

@@ -39,13 +39,13 @@ def in_the_middle(house: House, user: str, **members: object) -> tuple[Job, str]
 
 def test_a_killed_workers_job_runs_again_elsewhere_at_once(house: House) -> None:
     job, worker = in_the_middle(house, "killed")
-    house.arena.system.kill_part(worker)
+    house.arena.system.kill_component(worker)
     again = wait_for(lambda: house.job(job.id).attempt == 2, "a second attempt", 12)
     print(f"again after {again:.1f} s")
     assert house.job(job.id).worker != job.worker
     house.arena.heal()
     house.wait_for_end([job.id])
-    house.arena.system.start_part(worker)
+    house.arena.system.start_component(worker)
 
 
 def test_a_stopped_worker_loses_its_job_and_its_late_word_is_refused(house: House) -> None:
@@ -62,12 +62,12 @@ def test_a_stopped_worker_loses_its_job_and_its_late_word_is_refused(house: Hous
 
 def test_valkey_is_killed_and_the_job_at_work_is_not_started_twice(house: House) -> None:
     job, _ = in_the_middle(house, "valkey")
-    house.arena.system.kill_part("valkey")
+    house.arena.system.kill_component("valkey")
     started = time.monotonic()
     assert house.try_to_post("meanwhile").status_code == 503
     assert time.monotonic() - started < 2.5
     time.sleep(5)
-    house.arena.system.start_part("valkey")
+    house.arena.system.start_component("valkey")
     house.arena.heal()
     (done,) = house.wait_for_end([job.id])
     assert (done.attempt, done.fencing_token) == (1, job.fencing_token)
@@ -79,8 +79,8 @@ def test_a_rolling_restart_costs_no_attempt(house: House) -> None:
     jobs = [house.post(f"roll-{number}") for number in range(4)]
     wait_for(lambda: house.at_work(jobs) == 4, "all at work", 20)
     for worker in house.arena.system.workers:
-        house.arena.system.stop_part(worker)
-        house.arena.system.start_part(worker)
+        house.arena.system.stop_component(worker)
+        house.arena.system.start_component(worker)
     house.arena.heal()
     house.wait_for_end(jobs)
     ended_attempts = [house.arena.redis.lrange(keys.attempts(i), 0, -1) for i in jobs]
@@ -89,9 +89,9 @@ def test_a_rolling_restart_costs_no_attempt(house: House) -> None:
 
 def test_the_api_is_killed_and_the_job_goes_on(house: House) -> None:
     job, _ = in_the_middle(house, "api")
-    house.arena.system.kill_part("api")
+    house.arena.system.kill_component("api")
     house.arena.heal()
-    house.arena.system.start_part("api")
+    house.arena.system.start_component("api")
     (done,) = house.wait_for_end([job.id])
     assert done.attempt == 1
     assert house.arena.redis.exists(keys.user_active("api")) == 0
@@ -128,9 +128,9 @@ def test_a_webhook_outlives_the_worker_that_was_posting_it(house: House) -> None
     wait_for(lambda: receiver.held == 1, "the first post", 60)
     workers = system.workers
     for worker in workers:
-        system.kill_part(worker)
+        system.kill_component(worker)
     receiver.let_go()
     for worker in workers:
-        system.start_part(worker)
+        system.start_component(worker)
     wait_for(lambda: bool(receiver.ids[job_id, "completed"]), "the second post", 90)
     assert receiver.ids[job_id, "completed"] == receiver.first_tries[job_id]

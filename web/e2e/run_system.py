@@ -24,9 +24,9 @@ def main() -> None:
             for line in sys.stdin:
                 verb, name = line.split()
                 {
-                    "kill": system.kill_part,
-                    "stop": system.stop_part,
-                    "start": system.start_part,
+                    "kill": system.kill_component,
+                    "stop": system.stop_component,
+                    "start": system.start_component,
                 }[verb](name)
                 print("done", flush=True)
 

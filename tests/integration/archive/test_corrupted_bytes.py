@@ -13,16 +13,16 @@ from common.errors import DownloadError
 from common.jobs.model import OnMissing
 from common.object_storage import ObjectStorage
 from common.sources import source_from_template
-from stack.sample_catalog import CATALOGUE, Sample, fill, s3_client
+from stack.sample_catalog import CATALOG, Sample, fill, s3_client
 from stack.services import ACCESS_KEY, S3, SECRET_KEY
 from tests.support.s3_proxy import S3Proxy
 from worker.archive import BuildRequest, build
 from worker.attempt.control import AttemptControl
 
-FILES = CATALOGUE[:8]
+FILES = CATALOG[:8]
 
 
-def test_they_never_come_into_an_archive_of_files_with_stored_checksums(s3: S3) -> None:
+def test_corrupted_bytes_never_get_into_an_archive_of_files_with_checksums(s3: S3) -> None:
     bucket = f"falsified-{uuid.uuid4().hex[:8]}"
     chance = random.Random(5)
     built = 0

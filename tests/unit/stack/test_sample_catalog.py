@@ -12,22 +12,22 @@ from email.header import decode_header, make_header
 import pytest
 from PIL import Image
 
-from stack.sample_catalog import CATALOGUE, MISSING_ID, Sample, metadata_text
+from stack.sample_catalog import CATALOG, MISSING_ID, Sample, metadata_text
 from stack.sample_files import KIB, MIB
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[int, bytes]:
-    return {sample.file_id: sample.make() for sample in CATALOGUE}
+    return {sample.file_id: sample.make() for sample in CATALOG}
 
 
-@pytest.mark.parametrize("sample", CATALOGUE, ids=lambda sample: sample.key)
+@pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.key)
 def test_two_makings_are_byte_identical(sample: Sample, made: dict[int, bytes]) -> None:
     assert sample.make() == made[sample.file_id]
 
 
 def test_ids_run_from_10001_to_10020_and_the_missing_one_is_missing() -> None:
-    ids = [sample.file_id for sample in CATALOGUE]
+    ids = [sample.file_id for sample in CATALOG]
     assert ids == list(range(10001, 10021))
     assert MISSING_ID not in ids
 
@@ -40,19 +40,19 @@ def test_sizes_run_from_one_kib_to_64_mib_and_make_about_300_mib(made: dict[int,
 
 
 def test_no_two_files_have_the_same_bytes(made: dict[int, bytes]) -> None:
-    assert len(set(made.values())) == len(CATALOGUE)
+    assert len(set(made.values())) == len(CATALOG)
 
 
 def test_every_file_is_what_its_name_says(made: dict[int, bytes]) -> None:
-    for sample in CATALOGUE:
+    for sample in CATALOG:
         _open(sample.name.rpartition(".")[2], made[sample.file_id])
 
 
 def test_two_files_share_a_name() -> None:
-    assert len({sample.name for sample in CATALOGUE}) == len(CATALOGUE) - 1
+    assert len({sample.name for sample in CATALOG}) == len(CATALOG) - 1
 
 
-@pytest.mark.parametrize("sample", CATALOGUE, ids=lambda sample: sample.key)
+@pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.key)
 def test_names_survive_the_ascii_only_metadata_of_s3(sample: Sample) -> None:
     stored = metadata_text(sample.name)
     assert stored.isascii()
