@@ -1,4 +1,4 @@
-"""``python -m worker``: a Celery worker with a pool of threads, which suits work that waits."""
+"""``python -m worker``: a Celery worker with a thread pool, which suits I/O-bound work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.app import app, settings
 
 
 def main() -> None:
-    # The command line knows Celery's own pools by name, others only by this setting.
+    # The command line accepts only Celery's own pools.
     app.conf.worker_pool = "worker.thread_pool:NotifyingThreadPool"
     app.worker_main(
         [
@@ -17,7 +17,7 @@ def main() -> None:
             "worker",
             *("--concurrency", str(settings.worker_concurrency)),
             *("--queues", ",".join(QUEUES), "--loglevel", settings.log_level),
-            # Two workers of one machine must not share a name, or Flower takes them for one.
+            # Flower confuses workers that share a name.
             *("--hostname", f"longhaul-{os.getpid()}@%h"),
             *("--without-gossip", "--without-mingle"),
         ]

@@ -1,4 +1,4 @@
-"""Celery's entry point: ``celery -A worker.app …`` finds ``app`` here."""
+"""Celery's entry point: ``celery -A worker.app …`` uses ``app``."""
 
 from __future__ import annotations
 

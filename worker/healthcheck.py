@@ -1,7 +1,8 @@
-"""``python -m worker.healthcheck``: whether this host's worker is heard of, for container probes.
+"""``python -m worker.healthcheck``: the health check of a worker's container.
 
-Exit code 0 if so, 1 if not. A job store that does not answer counts as not: give a probe that
-restarts containers a patience of minutes, for a worker outlives an outage of the store.
+The exit code is 0 if a worker of this host is registered, else 1, also when the job store is
+unavailable. A worker survives such an outage, so a probe that restarts containers should wait for
+minutes.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from common.settings import Settings
 def main() -> int:
     try:
         client = open_client(Settings.from_env().redis_url, timeout=2.0)
-        heard_of = [worker.name for worker in WorkerRegistry(client).registered()]
+        names = [worker.name for worker in WorkerRegistry(client).registered()]
     except RedisError as error:
-        print(f"the job store does not answer: {error}", file=sys.stderr)
+        print(f"Job store unavailable: {error}", file=sys.stderr)
         return 1
     host = socket.gethostname()
-    return 0 if any(name.startswith(f"{host}-") for name in heard_of) else 1
+    return 0 if any(name.startswith(f"{host}-") for name in names) else 1
 
 
 if __name__ == "__main__":

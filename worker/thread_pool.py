@@ -1,8 +1,9 @@
-"""A pool of threads that tells Celery's loop when one of them is free again.
+"""A thread pool that wakes Celery's event loop when a thread becomes free.
 
-Without prefetching the loop asks the broker for a message only while a slot is free, and while all
-are taken it looks once a second: a worker with four slots then runs four jobs a second at most,
-however short they are. Celery's own pools of processes wake the loop by a pipe; threads have none.
+Without prefetching, the loop requests a message from the broker only while a slot is free. While
+all are busy it checks once a second, so that a worker with four slots runs at most four jobs a
+second, however short they are. Celery's process pools wake the loop by a pipe; its thread pool
+does not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NotifyingThreadPool(TaskPool):  # type: ignore[misc]
-    """Celery's pool of threads, with an end that the loop hears of at once."""
+    """Celery's thread pool, plus a notification when a task ends."""
 
     _loop: Hub | None = None
 
@@ -25,11 +26,11 @@ class NotifyingThreadPool(TaskPool):  # type: ignore[misc]
 
     def on_apply(self, *args: Any, **kwargs: Any) -> ApplyResult:
         result = super().on_apply(*args, **kwargs)
-        # By then Celery has counted the task as done.
+        # When this callback runs, Celery has freed the slot.
         result.f.add_done_callback(self._wake)
         return result
 
     def _wake(self, _: object) -> None:
         if self._loop is not None:
-            # Thread safe; what is called does not matter, for each turn of the loop looks anew.
+            # Thread safe. Any callback will do: the loop checks for free slots on every iteration.
             self._loop.call_soon(int)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""From a job's end to a signed POST, by any number of workers, whoever of them dies."""
+"""From the end of a job to a signed POST, by any number of workers, even if some of them die."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def present(job: Job) -> dict[str, Any]:
     return {"jobId": job.id, "status": job.status, "version": job.version}
 
 
-def webhooks(redis: Redis, name: str = "worker") -> WebhookThread:
-    courier = WebhookSender(Poster(lambda _: True), present=present, secret=" ".join(SECRETS))
-    return WebhookThread(StateLog(redis, "webhooks", name), WebhookDeliveries(redis), courier)
+def webhook_thread(redis: Redis, name: str = "worker") -> WebhookThread:
+    sender = WebhookSender(Poster(lambda _: True), present=present, secret=" ".join(SECRETS))
+    return WebhookThread(StateLog(redis, "webhooks", name), WebhookDeliveries(redis), sender)
 
 
 def cancelled(jobs: JobStore, url: str, user: str = "alice") -> Job:
@@ -51,11 +51,11 @@ def cancelled(jobs: JobStore, url: str, user: str = "alice") -> Job:
     return jobs.cancel(job.id)
 
 
-def test_a_webhook_is_signed_and_shaped_by_the_standard(
+def test_webhooks_conform_to_standard_webhooks(
     jobs: JobStore, redis: Redis, receiver: Receiver
 ) -> None:
     job = cancelled(jobs, receiver.url())
-    thread = webhooks(redis)
+    thread = webhook_thread(redis)
     thread.start()
     (post,) = receiver.wait_for(1)
     thread.stop()
@@ -69,13 +69,13 @@ def test_a_webhook_is_signed_and_shaped_by_the_standard(
     wait_until(lambda: _state(redis, job) == "delivered", "the log")
 
 
-def test_a_refused_webhook_is_posted_again_under_the_same_id(
+def test_a_failed_webhook_is_posted_again_with_the_same_id(
     jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.webhooks.sender.PAUSES", (0.01,) * 9)
+    monkeypatch.setattr("worker.webhooks.sender.RETRY_DELAYS", (0.01,) * 9)
     receiver.answers = [(500, {}), (302, {"Location": "http://127.0.0.1/"}), (200, {})]
     job = cancelled(jobs, receiver.url())
-    thread = webhooks(redis)
+    thread = webhook_thread(redis)
     thread.start()
     posts = receiver.wait_for(3)
     wait_until(lambda: _state(redis, job) == "delivered", "the log")
@@ -85,20 +85,20 @@ def test_a_refused_webhook_is_posted_again_under_the_same_id(
     assert [attempt.status for attempt in record.attempts] == [500, 302, 200]
 
 
-def test_a_job_without_callback_url_and_one_still_running_send_nothing(
+def test_jobs_without_a_callback_url_and_unfinished_jobs_send_no_webhook(
     jobs: JobStore, redis: Redis
 ) -> None:
     jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://example.com/"))
     other = jobs.create("bob", JobSpec(file_ids=(2,))).job
     jobs.cancel(other.id)
-    webhooks(redis).schedule()
-    assert WebhookDeliveries(redis).take(limit=100, lease=60) == []
+    webhook_thread(redis).schedule()
+    assert WebhookDeliveries(redis).claim(limit=100, lease=60) == []
 
 
-def test_a_user_whose_receiver_hangs_holds_up_nobody_elses_webhooks(
+def test_a_receiver_that_hangs_does_not_delay_the_webhooks_of_other_users(
     jobs: JobStore, redis: Redis, receiver: Receiver
 ) -> None:
-    # Of one partition, so that all stand in one line.
+    # In the same partition, so that all wait in the same queue.
     partition = keys.partition_of_user("hangs")
     other = next(
         name
@@ -110,21 +110,21 @@ def test_a_user_whose_receiver_hangs_holds_up_nobody_elses_webhooks(
         for _ in range(30):
             cancelled(jobs, url, user="hangs")
         cancelled(jobs, receiver.url(), user=other)
-        thread = webhooks(redis)
+        thread = webhook_thread(redis)
         thread.start()
         receiver.wait_for(1)
         thread.stop()
 
 
-def test_a_worker_killed_between_reading_and_scheduling_loses_nothing(
+def test_a_worker_killed_between_reading_and_scheduling_loses_no_webhook(
     jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = StateLog(redis, "webhooks", "dead")
-    dead.join()
+    dead.create_group()
     cancelled(jobs, receiver.url())
     assert len(dead.read(count=10)) == 2
     monkeypatch.setattr("worker.webhooks.thread.TAKE_OVER_AFTER", 0.0)
-    thread = webhooks(redis, "alive")
+    thread = webhook_thread(redis, "alive")
     thread.schedule()
     thread.deliver()
     receiver.wait_for(1)
@@ -135,7 +135,7 @@ def test_many_workers_deliver_each_webhook_once(
     jobs: JobStore, redis: Redis, receiver: Receiver
 ) -> None:
     ended = [cancelled(jobs, receiver.url(), user=f"user-{number}") for number in range(40)]
-    threads = [webhooks(redis, f"worker-{number}") for number in range(3)]
+    threads = [webhook_thread(redis, f"worker-{number}") for number in range(3)]
     for thread in threads:
         thread.start()
     receiver.wait_for(40)

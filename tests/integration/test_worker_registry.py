@@ -1,4 +1,4 @@
-"""Death is told from silence by the worker's own connection."""
+"""A worker is dead when its connection is closed, not when it is silent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stack.services import Valkey
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_registry, "DEAD_AFTER", 50)
 
 
@@ -23,7 +23,7 @@ def worker(valkey: Valkey, name: str) -> tuple[Redis, WorkerRegistration]:
     return client, WorkerRegistration(client, name, slots=4, running=lambda: ("job",))
 
 
-def test_a_worker_is_known_from_its_first_beat_until_it_leaves(
+def test_a_worker_is_registered_from_its_first_heartbeat_until_it_deregisters(
     valkey: Valkey, redis: Redis
 ) -> None:
     client, alice = worker(valkey, "alice")
@@ -36,7 +36,9 @@ def test_a_worker_is_known_from_its_first_beat_until_it_leaves(
     client.close()
 
 
-def test_a_silent_worker_with_a_connection_is_not_dead(valkey: Valkey, redis: Redis) -> None:
+def test_a_silent_worker_is_dead_only_after_its_connection_is_closed(
+    valkey: Valkey, redis: Redis
+) -> None:
     client, alice = worker(valkey, "alice")
     alice.heartbeat()
     time.sleep(0.1)

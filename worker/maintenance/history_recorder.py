@@ -22,7 +22,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from common.errors import JobNotFound
 from common.history import Change, HistoryWriter, migrate
-from common.history.writer import FORGET_BATCH
+from common.history.writer import DELETE_BATCH
 from common.job_store.state_log import StateLog
 from common.jobs.transitions import TERMINAL, JobState
 from worker import metrics
@@ -103,7 +103,9 @@ class Recorder:
     def stop(self) -> None:
         """Stop after the current batch. Another process takes over what is unfinished."""
         self._stopped.set()
-        self._thread.join(2 * BLOCK / 1000)
+        # A thread that waits for entries holds none: there is no reason to wait for it.
+        if self._unfinished:
+            self._thread.join(2.0)
 
     def _run(self) -> None:
         pause = 0.0
@@ -135,14 +137,14 @@ class Recorder:
         if self._prepared:
             return
         # Before the migration: from now on the state log keeps what this group has not read.
-        self._state_log.join()
+        self._state_log.create_group()
         self._migrate()
         self._prepared = True
 
     def _next_entries(self) -> list[StateLogEntry]:
         if time.monotonic() >= self._take_over_at:
             self._take_over_at = time.monotonic() + TAKE_OVER_INTERVAL
-            if abandoned := self._state_log.take_over(idle=TAKE_OVER_AFTER, count=BATCH):
+            if abandoned := self._state_log.claim_idle(idle_ms=TAKE_OVER_AFTER, count=BATCH):
                 return abandoned
         return self._state_log.read(count=BATCH, block=BLOCK)
 
@@ -179,5 +181,5 @@ class Recorder:
     def _delete_old(self) -> None:
         if self._retention is None or time.monotonic() < self._delete_at:
             return
-        if self._writer.delete_old(self._retention) < FORGET_BATCH:
+        if self._writer.delete_old(self._retention) < DELETE_BATCH:
             self._delete_at = time.monotonic() + DELETE_INTERVAL

@@ -1,4 +1,4 @@
-"""Tells callers' servers how their jobs ended, by Standard Webhooks."""
+"""Webhooks: posts the terminal state of a job to its callback URL, by Standard Webhooks."""
 
 from worker.webhooks.http_poster import Poster
 from worker.webhooks.sender import WebhookSender

@@ -1,7 +1,8 @@
-"""One POST to an address that was looked at first: resolved once, judged, then connected to.
+"""Posts to a URL whose addresses are resolved once, checked, and then connected to.
 
-The name is resolved here and nowhere else, so that what is judged is what is connected to, while
-the Host header, SNI and the certificate's name stay those of the URL. No redirects are followed.
+Only this module resolves the name, so that the checked address is the one that is connected to
+(no DNS rebinding), while the Host header, SNI and the certificate's name stay those of the URL.
+Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -16,21 +17,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util.connection import create_connection
 
-#: Of a name with many addresses so many are tried.
-MOST_ADDRESSES: Final = 4
+from common.http_connection import FinalHTTPConnection, FinalHTTPSConnection
+
+#: Addresses that are tried if a name has many.
+MAX_ADDRESSES: Final = 4
 
 
-class AddressRefused(HTTPError):
-    """The name stands for an address that is not public."""
+class AddressRejected(HTTPError):
+    """The name resolves to an address that is not allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookResponse:
-    """What came of one POST; exactly one of ``status`` and ``error`` is given."""
+    """The result of one POST. Exactly one of ``status`` and ``error`` is set."""
 
     status: int | None = None
     #: The Retry-After header, as it was sent.
@@ -40,42 +43,42 @@ class WebhookResponse:
 
 
 class Poster:
-    """Posts to URLs that strangers gave."""
+    """Posts to URLs that users chose. Thread safe."""
 
     def __init__(
         self,
-        accepts: Callable[[str], bool],
+        is_allowed: Callable[[str], bool],
         *,
         timeout: float = 15.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """``accepts`` judges a numeric address; ``timeout``: seconds for everything together."""
-        self._accepts = accepts
+        """``is_allowed`` gets a numeric address. ``timeout``: seconds for all steps together."""
+        self._is_allowed = is_allowed
         self._timeout = timeout
         self._tls = tls or ssl.create_default_context()
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> WebhookResponse:
-        """Send the body; the answer's own body is not read."""
+        """Send the body. The body of the response is not read."""
         parts = urlsplit(url)
-        route = _Route(self._accepts, time.monotonic() + self._timeout)
+        route = _Route(self._is_allowed, time.monotonic() + self._timeout)
         connection = self._connection(parts.scheme, parts.hostname or "", parts.port, route)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        # A socket's timeout starts anew with every byte that trickles in; this one does not.
-        clock = threading.Timer(self._timeout, route.cut)
-        clock.daemon = True
-        clock.start()
+        # The timeout of a socket starts again with every byte that arrives; this one does not.
+        timer = threading.Timer(self._timeout, route.abort)
+        timer.daemon = True
+        timer.start()
         try:
             connection.request("POST", target, body=body, headers=headers)
             response = connection.getresponse()
-            if route.late:  # Headers that end in the middle would pass for complete ones.
+            if route.aborted:  # Truncated headers would pass for complete ones.
                 return WebhookResponse(error="timeout")
             return WebhookResponse(
                 status=response.status, retry_after=response.headers.get("retry-after")
             )
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            return WebhookResponse(error="timeout" if route.late else _kind(error))
+            return WebhookResponse(error="timeout" if route.aborted else _error_code(error))
         finally:
-            clock.cancel()
+            timer.cancel()
             connection.close()
             route.close()
 
@@ -88,51 +91,51 @@ class Poster:
 
 
 class _Route:
-    """The way to one receiver, which can be cut from another thread."""
+    """A connection to one receiver that can be aborted from another thread."""
 
-    def __init__(self, accepts: Callable[[str], bool], deadline: float) -> None:
-        self._accepts = accepts
+    def __init__(self, is_allowed: Callable[[str], bool], deadline: float) -> None:
+        self._is_allowed = is_allowed
         self._deadline = deadline
-        self._twin: socket.socket | None = None
-        self.late = False
+        self._duplicate: socket.socket | None = None
+        self.aborted = False
 
     def connect(self, host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-        # All or nothing: a name that mixes public and private addresses is up to no good.
-        if not all(self._accepts(address) for address in addresses):
-            raise AddressRefused
-        trouble: OSError = OSError("no address")
-        for address in addresses[:MOST_ADDRESSES]:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
+        # All of them: a name with both public and private addresses is an attempt to get in.
+        if not all(self._is_allowed(address) for address in addresses):
+            raise AddressRejected
+        last_error: OSError = OSError("no address")
+        for address in addresses[:MAX_ADDRESSES]:
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError
             try:
-                sock = create_connection((address, port), timeout=left)
+                sock = create_connection((address, port), timeout=remaining)
             except OSError as error:
-                trouble = error
+                last_error = error
             else:
-                # TLS takes the socket's descriptor over; the twin stays ours.
-                self._twin = sock.dup()
-                if self.late:
-                    self.cut()
+                # TLS takes over the file descriptor of the socket; the duplicate stays valid.
+                self._duplicate = sock.dup()
+                if self.aborted:
+                    self.abort()
                 return sock
-        raise trouble
+        raise last_error
 
-    def cut(self) -> None:
-        self.late = True
-        if self._twin is not None:
+    def abort(self) -> None:
+        self.aborted = True
+        if self._duplicate is not None:
             try:
-                self._twin.shutdown(socket.SHUT_RDWR)
+                self._duplicate.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return
 
     def close(self) -> None:
-        if self._twin is not None:
-            self._twin.close()
+        if self._duplicate is not None:
+            self._duplicate.close()
 
 
-class _Http(HTTPConnection):
+class _Http(FinalHTTPConnection):
     def __init__(self, host: str, port: int | None, *, route: _Route, timeout: float) -> None:
         super().__init__(host, port, timeout=timeout)
         self._route = route
@@ -141,7 +144,7 @@ class _Http(HTTPConnection):
         return self._route.connect(self._dns_host, self.port)
 
 
-class _Https(HTTPSConnection):
+class _Https(FinalHTTPSConnection):
     def __init__(self, host: str, port: int | None, *, route: _Route, **options: Any) -> None:
         super().__init__(host, port, **options)
         self._route = route
@@ -150,9 +153,9 @@ class _Https(HTTPSConnection):
         return self._route.connect(self._dns_host, self.port)
 
 
-def _kind(error: Exception) -> str:
+def _error_code(error: Exception) -> str:
     match error:
-        case AddressRefused():
+        case AddressRejected():
             return "refused"
         case TimeoutError() | ConnectTimeoutError():
             return "timeout"

@@ -1,4 +1,4 @@
-"""The thread that turns the state log into webhooks and delivers those that are due."""
+"""The thread that schedules webhooks from the state log and delivers those that are due."""
 
 from __future__ import annotations
 
@@ -19,73 +19,75 @@ if TYPE_CHECKING:
     from common.job_store.webhook_deliveries import WebhookDeliveries, WebhookDelivery
     from worker.webhooks.sender import WebhookSender
 
-#: Seconds between two looks at the state log and at what is due.
-INTERVAL: Final = 0.5
-#: Posts of this process at the same time; each may last 15 s.
-WIDTH: Final = 8
-#: Posts for one user at the same time: a receiver that hangs leaves hands free for the others.
-PER_USER: Final = 2
-#: Deliveries taken at once of each of the 16 partitions: at most three rounds of posts.
-PER_PARTITION: Final = 1
-#: Seconds that a taken delivery is nobody else's: longer than three rounds of posts.
+#: Seconds between two polls of the state log and of the due deliveries.
+POLL_INTERVAL: Final = 0.5
+#: Concurrent posts of this process; each may take 15 s.
+MAX_POSTS: Final = 8
+#: Concurrent posts for one user, so that a receiver that hangs does not block the others.
+MAX_POSTS_PER_USER: Final = 2
+#: Deliveries claimed at once from each of the 16 partitions: at most three rounds of posts.
+CLAIMED_PER_PARTITION: Final = 1
+#: Seconds for which a claimed delivery is reserved: longer than three rounds of posts.
 LEASE: Final = 60.0
-#: What another process read and did not finish is taken over after so long, seconds.
+#: Seconds after which entries that another process read and did not finish are taken over.
 TAKE_OVER_AFTER: Final = 30.0
 
 log = structlog.get_logger(__name__)
 
 
 class WebhookThread:
-    """Runs in every worker process; any number may run at once."""
+    """Runs in every worker process. They share the work through the job store."""
 
     def __init__(
-        self, state_log: StateLog, deliveries: WebhookDeliveries, courier: WebhookSender
+        self, state_log: StateLog, deliveries: WebhookDeliveries, sender: WebhookSender
     ) -> None:
-        """``state_log`` is read as the group for webhooks."""
+        """``state_log``: as the consumer group for webhooks reads it."""
         self._state_log = state_log
         self._deliveries = deliveries
-        self._courier = courier
-        self._posts = ThreadPoolExecutor(WIDTH, thread_name_prefix="webhook")
-        #: Posts that were begun, and whose they are.
-        self._under_way: dict[Future[None], str] = {}
+        self._sender = sender
+        self._posts = ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook")
+        #: Unfinished posts, with their users.
+        self._posting: dict[Future[None], str] = {}
         self._joined = False
         self._take_over_at = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work_for_ever, name="webhooks", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more; posts under way may end, the others lapse to another process."""
-        self._ended.set()
+        """Start no more posts. Those that do not finish are retried by another process."""
+        self._stopped.set()
         self._posts.shutdown(wait=False, cancel_futures=True)
 
-    def _work_for_ever(self) -> None:
-        while not self._ended.wait(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311
+    def _run(self) -> None:
+        while not self._stopped.wait(POLL_INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311
             try:
                 self.schedule()
                 self.deliver()
             except RedisError as error:
-                log.warning("webhooks wait for the job store", error=str(error))
+                log.warning("webhooks postponed, job store unavailable", error=str(error))
             except Exception:
-                # The pool of posts may have been shut down since the look at the event.
-                if not self._ended.is_set():
-                    log.exception("webhooks broke")
+                # The executor may have been shut down after the check above.
+                if not self._stopped.is_set():
+                    log.exception("webhook thread raised an unexpected error")
 
     def schedule(self) -> None:
-        """Make a delivery of each terminal state that the state log tells of."""
+        """Schedule a delivery for each new terminal state in the state log."""
         if not self._joined:
-            self._state_log.join()
+            self._state_log.create_group()
             self._joined = True
         self._schedule(self._state_log.read(count=100))
         if time.monotonic() >= self._take_over_at:
-            self._schedule(self._state_log.take_over(idle=round(TAKE_OVER_AFTER * 1000), count=100))
+            self._schedule(
+                self._state_log.claim_idle(idle_ms=round(TAKE_OVER_AFTER * 1000), count=100)
+            )
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[StateLogEntry]) -> None:
         changes = [entry for entry in entries if entry.delivery is None]
-        # Most jobs have no webhook: their text says so without being read.
+        # Most jobs have no webhook, which shows without parsing the snapshot.
         likely = [entry for entry in changes if "callback_url" in entry.snapshot]
         wanted = [entry for entry in likely if entry.job.terminal and entry.job.callback_url]
         if wanted:
@@ -94,24 +96,26 @@ class WebhookThread:
             self._state_log.ack(entries)
 
     def deliver(self) -> None:
-        """Start posting what is due, unless all hands are busy."""
-        self._under_way = {post: user for post, user in self._under_way.items() if not post.done()}
-        if len(self._under_way) >= WIDTH:
+        """Start to post due deliveries, up to the limit of concurrent posts."""
+        self._posting = {post: user for post, user in self._posting.items() if not post.done()}
+        if len(self._posting) >= MAX_POSTS:
             return
-        posts = Counter(self._under_way.values())
-        busy = [user for user, count in posts.items() if count >= PER_USER]
-        for delivery in self._deliveries.claim(limit=PER_PARTITION, lease=LEASE, busy=busy):
+        posts = Counter(self._posting.values())
+        busy = [user for user, count in posts.items() if count >= MAX_POSTS_PER_USER]
+        for delivery in self._deliveries.claim(limit=CLAIMED_PER_PARTITION, lease=LEASE, busy=busy):
             post = self._posts.submit(self._deliver, delivery)
-            self._under_way[post] = delivery.job.user
+            self._posting[post] = delivery.job.user
 
     def _deliver(self, delivery: WebhookDelivery) -> None:
         try:
-            verdict = self._courier.deliver(delivery)
-            metrics.WEBHOOKS.labels(verdict.state).inc()
+            outcome = self._sender.deliver(delivery)
+            metrics.WEBHOOKS.labels(outcome.state).inc()
             self._deliveries.record_attempt(
-                delivery, verdict.state, verdict.entry, delay=verdict.delay
+                delivery, outcome.state, outcome.attempt, delay=outcome.delay
             )
         except RedisError as error:
-            log.warning("webhook not settled, it will be posted again", error=str(error))
+            log.warning(
+                "result of a webhook not recorded, it will be posted again", error=str(error)
+            )
         except Exception:
-            log.exception("webhook broke", webhook_id=delivery.id)
+            log.exception("webhook raised an unexpected error", webhook_id=delivery.id)

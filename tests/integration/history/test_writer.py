@@ -93,7 +93,7 @@ def test_changes_that_come_twice_and_in_any_order_leave_the_same_rows(
     jobs: JobStore, engine: Engine, redis: Redis
 ) -> None:
     state_log = StateLog(redis, "audit", "a")
-    state_log.join()
+    state_log.create_group()
     run(jobs, user="alice")
     run(jobs, user="bob")
     changes = [Change(job=entry.job, files=(DONE,)) for entry in state_log.read(count=100)]
@@ -118,13 +118,13 @@ def test_what_a_dead_recorder_read_is_recorded_by_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dead = StateLog(redis, "history", "dead")
-    dead.join()
+    dead.create_group()
     finished = run(jobs)
     assert len(dead.read(count=10)) == 5
-    monkeypatch.setattr("worker.maintenance.history_recorder.ABANDONED", 0)
+    monkeypatch.setattr("worker.maintenance.history_recorder.TAKE_OVER_AFTER", 0)
     recorder.step()
     assert len(rows(engine, CHANGES)) == finished.version
-    assert dead.take_over(idle=0, count=10) == []
+    assert dead.claim_idle(idle_ms=0, count=10) == []
 
 
 def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
@@ -138,7 +138,7 @@ def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
     recorder.step()
     kept = {(row["job_id"], row["version"]) for row in rows(engine, CHANGES)}
     assert kept == {(bad.id, 1), (good.id, 1)}
-    assert StateLog(redis, "history", "two").take_over(idle=0, count=10) == []
+    assert StateLog(redis, "history", "two").claim_idle(idle_ms=0, count=10) == []
 
 
 def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
@@ -181,7 +181,7 @@ def test_attempts_to_deliver_webhooks_are_kept(
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/")).job
     hooks, deliveries = StateLog(redis, "webhooks", "one"), WebhookDeliveries(redis)
-    hooks.join()
+    hooks.create_group()
     jobs.cancel(job.id)
     deliveries.schedule([entry for entry in hooks.read(count=9) if entry.job.terminal])
     for attempt, (state, status) in enumerate([("pending", 500), ("delivered", 204)], 1):

@@ -1,4 +1,4 @@
-"""The pool's threads and Celery's loop."""
+"""The thread pool wakes Celery's event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.thread_pool import NotifyingThreadPool
 
 
 class Loop:
-    """Notes when it is woken."""
+    """Records that it was woken."""
 
     def __init__(self) -> None:
         self.woken = threading.Event()
@@ -19,26 +19,26 @@ class Loop:
         self.woken.set()
 
 
-def test_a_thread_that_becomes_free_wakes_the_loop_once_celery_knows_of_it() -> None:
-    loop, began, may_end = Loop(), threading.Event(), threading.Event()
-    known: list[bool] = []
+def test_a_finished_task_wakes_the_loop_after_celery_has_freed_the_slot() -> None:
+    loop, started, may_end = Loop(), threading.Event(), threading.Event()
+    woken_before_callback: list[bool] = []
     pool = NotifyingThreadPool(limit=1)
     pool.register_with_event_loop(loop)
 
     def work() -> None:
-        began.set()
+        started.set()
         may_end.wait(5)
 
-    pool.apply_async(work, callback=lambda _: known.append(loop.woken.is_set()))
-    assert began.wait(5)
+    pool.apply_async(work, callback=lambda _: woken_before_callback.append(loop.woken.is_set()))
+    assert started.wait(5)
     assert not loop.woken.is_set()
     may_end.set()
     assert loop.woken.wait(5)
-    assert known == [False]
+    assert woken_before_callback == [False]
     pool.on_stop()
 
 
-def test_a_task_that_breaks_wakes_the_loop_too() -> None:
+def test_a_failed_task_wakes_the_loop() -> None:
     loop = Loop()
     pool = NotifyingThreadPool(limit=1)
     pool.register_with_event_loop(loop)

@@ -1,4 +1,4 @@
-"""What becomes of an attempt, by how its work ended."""
+"""How the end of an attempt is reported to the job store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wake_up(jobs: JobStore, wake_ups: RecordedWakeUps) -> WakeUp:
     return wake_ups.wake_ups[0]
 
 
-def test_a_job_store_that_is_away_for_a_moment_costs_no_attempt(
+def test_a_short_outage_of_the_job_store_uses_no_attempt(
     jobs: JobStore, queries: JobQueries, redis: Redis, wake_up: WakeUp
 ) -> None:
     def build(*_: Any) -> Any:

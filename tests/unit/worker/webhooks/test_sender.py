@@ -1,4 +1,4 @@
-"""What a receiver's answer means for a webhook."""
+"""What the response of a receiver means for a webhook."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from common.job_store.webhook_deliveries import DeliveryAttempt
 from worker.webhooks.http_poster import WebhookResponse
-from worker.webhooks.sender import PAUSES, judge
+from worker.webhooks.sender import RETRY_DELAYS, outcome_of
 
 
 def attempt(number: int) -> DeliveryAttempt:
@@ -17,42 +17,42 @@ def attempt(number: int) -> DeliveryAttempt:
 
 
 def test_ten_attempts_are_spread_over_three_days() -> None:
-    verdicts = [judge(WebhookResponse(status=500), attempt(number)) for number in range(1, 11)]
-    assert [verdict.state for verdict in verdicts] == ["pending"] * 9 + ["failed"]
-    assert 2.9 * 86_400 < sum(verdict.delay for verdict in verdicts) <= 3 * 86_400
-    assert list(PAUSES) == sorted(PAUSES)
+    outcomes = [outcome_of(WebhookResponse(status=500), attempt(number)) for number in range(1, 11)]
+    assert [outcome.state for outcome in outcomes] == ["pending"] * 9 + ["failed"]
+    assert 2.9 * 86_400 < sum(outcome.delay for outcome in outcomes) <= 3 * 86_400
+    assert list(RETRY_DELAYS) == sorted(RETRY_DELAYS)
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
 def test_any_2xx_is_a_delivery(status: int) -> None:
-    assert judge(WebhookResponse(status=status), attempt(10)).state == "delivered"
+    assert outcome_of(WebhookResponse(status=status), attempt(10)).state == "delivered"
 
 
-def test_410_ends_the_delivery_at_once() -> None:
-    assert judge(WebhookResponse(status=410), attempt(1)).state == "gone"
+def test_410_ends_the_delivery_immediately() -> None:
+    assert outcome_of(WebhookResponse(status=410), attempt(1)).state == "gone"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [WebhookResponse(status=302), WebhookResponse(status=400), WebhookResponse(error="tls")],
 )
-def test_everything_else_is_tried_again(answer: WebhookResponse) -> None:
-    assert judge(answer, attempt(1)).state == "pending"
+def test_every_other_result_is_retried(response: WebhookResponse) -> None:
+    assert outcome_of(response, attempt(1)).state == "pending"
 
 
 def delay(retry_after: str, status: int = 503) -> float:
-    return judge(WebhookResponse(status=status, retry_after=retry_after), attempt(1)).delay
+    return outcome_of(WebhookResponse(status=status, retry_after=retry_after), attempt(1)).delay
 
 
-def test_retry_after_lengthens_a_pause_but_never_shortens_it() -> None:
+def test_retry_after_can_make_the_delay_longer_but_not_shorter() -> None:
     assert delay("120") == 120
     assert delay("120", status=429) == 120
-    assert delay("1") == delay("") == PAUSES[0]
+    assert delay("1") == delay("") == RETRY_DELAYS[0]
     later = datetime.now(UTC) + timedelta(seconds=600)
     assert 595 < delay(format_datetime(later, usegmt=True)) <= 600
 
 
-def test_retry_after_beyond_a_day_and_nonsense_have_no_effect_of_their_own() -> None:
+def test_retry_after_is_limited_to_a_day_and_ignored_when_malformed() -> None:
     assert delay("99999999999999") == 86_400
-    assert delay("soon") == delay("-5") == delay("²") == PAUSES[0]
-    assert delay("120", status=500) == PAUSES[0]
+    assert delay("soon") == delay("-5") == delay("²") == RETRY_DELAYS[0]
+    assert delay("120", status=500) == RETRY_DELAYS[0]
