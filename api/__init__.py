@@ -1,1 +1,1 @@
-"""The HTTP API: accepts jobs, tells how they are, hands out links; never does the work itself."""
+"""The HTTP API: creates jobs, reports their status, and returns links to finished archives."""

@@ -1,4 +1,4 @@
-"""Puts the API together."""
+"""Builds the API: ``create_app`` and the objects that it depends on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.auth.stream_tickets import StreamTickets
-from api.catalogue import Catalogue
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
 from api.job_history import JobHistory
+from api.live.long_poll import Live, Polling
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits
 from api.metrics import QueueMetrics
@@ -29,13 +29,13 @@ from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
 from api.responses import OrjsonProvider
 from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
-from api.waiting import Live, Polling
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.queries import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.settings import SettingError
+from common.sources import source_from_settings
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
@@ -64,12 +64,15 @@ def create_app(
     live: Live | None = None,
     operator_streams: OperatorStreams | None = None,
 ) -> Flask:
-    """The WSGI application; ``live`` knows of changes, without it jobs are polled for them."""
+    """Return the WSGI application.
+
+    Without ``live``, long polls read the job store at intervals, and there are no streams.
+    """
     settings = services.settings
     app = Flask("api", static_folder=None)
     app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    # A doubled slash is an unknown path, not a redirect that no document tells of.
+    # A double slash is an unknown path. Werkzeug would redirect it, which is not documented.
     app.url_map.merge_slashes = False
     dependencies = _dependencies(services, live, operator_streams)
     app.extensions[EXTENSION] = dependencies
@@ -99,26 +102,28 @@ def _install_fast_path(app: Flask, dependencies: Dependencies, *, max_body_bytes
         return
     initiate = InitiateFastPath(app.wsgi_app, dependencies, max_body_bytes=max_body_bytes)
     status = StatusFastPath(initiate, dependencies, dependencies.live)
-    app.wsgi_app = status  # type: ignore[method-assign, assignment]
+    app.wsgi_app = status  # type: ignore[method-assign]
 
 
 def build_live_updates(services: Services) -> LiveUpdates:
-    """Streams and long polls for this process; gevent has to drive it."""
+    """Return the streams and long polls of this process, which has to run gevent's event loop."""
     settings = services.settings
     return LiveUpdates(
         open_subscriptions(services.redis),
         services.presenter.present,
         StreamLimits(
-            heartbeat=settings.heartbeat_interval,
-            streams=settings.max_streams,
-            streams_per_user=settings.max_streams_per_user,
+            heartbeat_interval=settings.heartbeat_interval,
+            max_streams=settings.max_streams,
+            max_streams_per_user=settings.max_streams_per_user,
         ),
     )
 
 
 def build_operator_streams(services: Services) -> OperatorStreams:
-    """The operators' streams of this process; gevent has to drive them."""
-    return OperatorStreams(_overview(services).read, heartbeat=services.settings.heartbeat_interval)
+    """Return the operators' streams of this process, which has to run gevent's event loop."""
+    return OperatorStreams(
+        _overview(services).read, heartbeat_interval=services.settings.heartbeat_interval
+    )
 
 
 def _overview(services: Services) -> Overview:
@@ -138,7 +143,7 @@ def _dependencies(
     statistics = QueueStatistics(services.redis)
     history = _history(services)
     return Dependencies(
-        jobs=services.jobs.with_script_runner(live.run)
+        jobs=services.jobs.with_script_runner(live.run_script)
         if isinstance(live, LiveUpdates)
         else services.jobs,
         queries=services.queries,
@@ -147,7 +152,7 @@ def _dependencies(
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(
-            token=settings.admin_token, trust_this_machine=settings.auth_mode == "none"
+            token=settings.admin_token, trust_localhost=settings.auth_mode == "none"
         ),
         overview=_overview(services),
         live=live or Polling(services.queries),
@@ -162,7 +167,7 @@ def _dependencies(
             rest_ip=settings.requests_per_minute_ip,
         ),
         queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
-        catalogue=Catalogue(services.storage, settings.source_url_template),
+        source=source_from_settings(settings, services.storage),
         health=Health(
             {
                 "redis": services.redis.ping,
@@ -189,22 +194,22 @@ def _dependencies(
 def _history(services: Services) -> HistoryReader | None:
     if services.database is None:
         return None
-    from common.history import HistoryReader  # It needs the extra `history`.
+    from common.history import HistoryReader  # Requires the extra `history`.
 
     return HistoryReader(services.database)
 
 
 def _authenticator(settings: Settings) -> Authenticator:
-    """Raises ``SettingError``: a gap in these settings must not open the door."""
+    """Return what identifies callers. Raise ``SettingError`` if the settings are incomplete."""
     if settings.auth_mode == "none":
         return HeaderAuthenticator()
     if settings.auth_mode != "jwt":
-        raise SettingError("AUTH_MODE has to be none or jwt")
+        raise SettingError("AUTH_MODE must be none or jwt")
     if bool(settings.jwt_secret) == bool(settings.jwt_jwks_url):
-        raise SettingError("AUTH_MODE=jwt needs either JWT_SECRET or JWT_JWKS_URL")
+        raise SettingError("AUTH_MODE=jwt requires either JWT_SECRET or JWT_JWKS_URL")
     if settings.jwt_jwks_url and not (settings.jwt_audience and settings.jwt_issuer):
-        # Such an issuer signs tokens for others too.
-        raise SettingError("JWT_JWKS_URL needs JWT_AUDIENCE and JWT_ISSUER as well")
+        # Such an issuer signs tokens for other services too.
+        raise SettingError("JWT_JWKS_URL requires JWT_AUDIENCE and JWT_ISSUER")
     try:
         secret, url = settings.jwt_secret, settings.jwt_jwks_url
         keys = RemoteKeys(url) if url else SharedSecret(secret)

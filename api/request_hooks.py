@@ -1,4 +1,4 @@
-"""What every request and every answer goes through: identity, limits, headers."""
+"""Hooks of every request: rate limits, authentication, and common response headers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 
     from api.cors import CorsHeaders
 
-#: For JSON, which no browser has to render; a page sets its own policy.
-POLICY: Final = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+#: For JSON, which browsers do not render. Pages set their own policy.
+CONTENT_SECURITY_POLICY: Final = (
+    "Content-Security-Policy",
+    "default-src 'none'; frame-ancestors 'none'",
+)
 TRANSPORT_SECURITY: Final = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_SAME: Final = (
+_SECURITY_HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
 )
-_SAME_LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in (*_SAME, POLICY))
-_SECURE_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
+_SECURITY_LINES: Final = "".join(
+    f"{name}: {value}\r\n" for name, value in (*_SECURITY_HEADERS, CONTENT_SECURITY_POLICY)
+)
+_TRANSPORT_SECURITY_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 
 #: The key of a ``FastPathRejection`` in the WSGI environment.
 FAST_PATH_REJECTION: Final = "longhaul.fast_path_rejection"
@@ -45,29 +50,30 @@ class FastPathRejection:
 
 
 def install(app: Flask) -> None:
-    app.before_request(_receive)
-    app.after_request(_finish)
+    """Register the hooks."""
+    app.before_request(_check_request)
+    app.after_request(_add_headers)
 
 
-def _receive() -> None:
-    context = deps()
+def _check_request() -> None:
+    rate_limiter = deps().rate_limiter
     g.caller = Caller(ANONYMOUS)
     rejection: FastPathRejection | None = request.environ.get(FAST_PATH_REJECTION)
     if rejection is not None:
         g.rate = rejection.rate
         raise rejection.error
-    g.rate = context.rate_limiter.count_request(client_address())
+    g.rate = rate_limiter.count_request(client_address())
     if not request.path.startswith("/v1/"):
         return
-    context.rate_limiter.sync_counts()
+    rate_limiter.sync_counts()
     raise_if_exceeded(g.rate)
-    # A preflight carries no credentials, and its answer is the same for everybody.
+    # A preflight has no credentials, and its response is the same for every caller.
     if request.method != "OPTIONS":
-        authorization.admit()
+        authorization.authorize_request()
 
 
 def count_creation() -> None:
-    """Count this request against the limits for new jobs. Raises ``RateLimited``."""
+    """Count this request against the limits for new jobs. Raise ``RateLimited`` if exceeded."""
     limiter = deps().rate_limiter
     creation = limiter.count_creation(client_address())
     limiter.count_for_user(g.caller.user, creation)
@@ -76,37 +82,43 @@ def count_creation() -> None:
 
 
 def client_address() -> str:
+    """Return the IP address of the client; behind trusted proxies, as forwarded by them."""
     return request.remote_addr or "unknown"
 
 
 def common_headers(request_id: str, rate: RateLimit) -> list[tuple[str, str]]:
-    """What every answer carries."""
+    """Return the headers that every response has."""
     return [
         ("X-Request-ID", request_id),
         ("RateLimit-Limit", str(rate.limit)),
         ("RateLimit-Remaining", str(max(0, rate.remaining))),
         ("RateLimit-Reset", str(rate.reset)),
-        *_SAME,
+        *_SECURITY_HEADERS,
     ]
 
 
 def common_header_lines(
-    environ: WSGIEnvironment, request_id: str, rate: RateLimit, cors: CorsHeaders, *, caching: str = ""
+    environ: WSGIEnvironment,
+    request_id: str,
+    rate: RateLimit,
+    cors: CorsHeaders,
+    *,
+    caching: str = "",
 ) -> str:
     """Return the same lines that Flask's hooks add; ``caching``: a Cache-Control line, if any."""
-    secure = _SECURE_LINE if environ["wsgi.url_scheme"] == "https" else ""
+    secure = _TRANSPORT_SECURITY_LINE if environ["wsgi.url_scheme"] == "https" else ""
     return (
         f"{cors.lines(environ)}X-Request-ID: {request_id}\r\nRateLimit-Limit: {rate.limit}\r\n"
         f"RateLimit-Remaining: {max(0, rate.remaining)}\r\nRateLimit-Reset: {rate.reset}\r\n"
-        f"{_SAME_LINES}{caching}{secure}"
+        f"{_SECURITY_LINES}{caching}{secure}"
     )
 
 
-def _finish(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     headers = response.headers
     headers.extend(common_headers(g.request_id, g.rate))
-    if POLICY[0] not in headers:
-        headers.add(*POLICY)
+    if CONTENT_SECURITY_POLICY[0] not in headers:
+        headers.add(*CONTENT_SECURITY_POLICY)
     if "Cache-Control" not in headers:
         headers.add("Cache-Control", "no-store")
     if request.is_secure:

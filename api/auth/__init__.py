@@ -1,1 +1,1 @@
-"""Who is calling, and what they may do: callers, JWTs, operators, stream tickets."""
+"""Authentication and authorization."""

@@ -1,4 +1,4 @@
-"""Who may do what: the caller of each request, and whose the job is that the path names."""
+"""Authorizes requests: identifies the caller and checks access to the job in the path."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from common.errors import JobNotFound, LonghaulError
 
 ADMIN_PATHS: Final = "/v1/admin/"
 WEBSOCKET: Final = "websocket.web_socket"
-#: Views that a browser calls without headers: their URL carries a ticket instead.
+#: Views that browsers call without headers. Their URL carries a ticket instead.
 TICKETED: Final = frozenset({"events.subscribe", "events.stream", WEBSOCKET})
 
-#: What a browser's page is told of a refused WebSocket, which sees no status of the handshake.
+#: Close codes of rejected WebSockets: browsers do not show the status of the handshake.
 CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
     Unauthorized: websocket.UNAUTHORIZED,
     Forbidden: websocket.FORBIDDEN,
@@ -26,20 +26,20 @@ CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
 }
 
 
-def admit() -> None:
-    """Tell the caller (``g.caller``) and refuse what is not theirs.
+def authorize_request() -> None:
+    """Identify the caller (``g.caller``) and check that they may send this request.
 
-    Raises ``Unauthorized``, ``Forbidden`` and ``JobNotFound``. A WebSocket is refused by its view,
-    after the handshake, with the error in ``g.websocket_rejection``.
+    Raises ``Unauthorized``, ``Forbidden`` and ``JobNotFound``. For a WebSocket, the error is stored
+    in ``g.websocket_rejection`` instead; its view rejects it after the handshake.
     """
     try:
         g.caller = _ticket_holder() or deps().authenticator.identify(request.headers)
         _check_operator()
         _check_owner()
-    except (Unauthorized, Forbidden, JobNotFound) as refusal:
+    except (Unauthorized, Forbidden, JobNotFound) as error:
         if request.endpoint != WEBSOCKET:
             raise
-        g.websocket_rejection = refusal
+        g.websocket_rejection = error
 
 
 def _ticket_holder() -> Caller | None:
@@ -57,14 +57,14 @@ def _check_operator() -> None:
 
 
 def _check_owner() -> None:
-    context, job_id = deps(), _job_id()
-    if job_id is None or g.caller.admin or not context.authenticator.jobs_are_private:
+    dependencies, job_id = deps(), _job_id()
+    if job_id is None or g.caller.admin or not dependencies.authenticator.jobs_are_private:
         return
-    if context.queries.owner(job_id) != g.caller.user:
-        raise Forbidden("This job is another's")
+    if dependencies.queries.owner(job_id) != g.caller.user:
+        raise Forbidden("You don't have permission to access this job.")
 
 
 def _job_id() -> str | None:
-    """Raises ``JobNotFound`` where the path names a job by what is no id."""
-    named = (request.view_args or {}).get("job_id")
-    return None if named is None else parsing.job_id(named)
+    """Return the job ID in the path, if any. Raise ``JobNotFound`` if it is malformed."""
+    text = (request.view_args or {}).get("job_id")
+    return None if text is None else parsing.job_id(text)

@@ -1,4 +1,4 @@
-"""The issuer's public keys, by a JWKS URL (RFC 7517): cached, bounded, ready for rotation."""
+"""The public keys of a token issuer, fetched from a JWKS URL (RFC 7517) and cached."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from jwt.exceptions import PyJWTError
 from urllib3.exceptions import HTTPError
 
 from common.errors import BackendUnavailable
+from common.http_connection import pool_manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ALGORITHMS: Final = ("RS256", "ES256")
-#: Seconds that keys are believed, and that they may be served for when the issuer is away.
-FRESH: Final = 600.0
-#: Seconds between two fetches, whatever key ids strangers make up.
+#: Seconds after which the keys are fetched again. While that fails, the old keys stay in use.
+MAX_AGE: Final = 600.0
+#: Minimum of seconds between fetches, so that tokens with unknown key IDs cannot cause many.
 COOLDOWN: Final = 10.0
-#: Seconds that one fetch may take, and bytes that it may bring.
+#: Limits of a fetch: seconds and bytes.
 TIMEOUT: Final = 1.5
-LARGEST: Final = 262_144
+MAX_SIZE: Final = 262_144
 
 log = structlog.get_logger(__name__)
 
 
 class RemoteKeys:
-    """Keys by id. Fetched when first needed, when old, and when an unknown id shows up."""
+    """Keys by ID. They are fetched when first needed, when they expire, and for unknown IDs."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._clock = clock
-        self._http = urllib3.PoolManager(
+        self._http = pool_manager(
             timeout=urllib3.Timeout(total=TIMEOUT), retries=False, num_pools=1, maxsize=1
         )
         self._lock = threading.Lock()
@@ -46,8 +47,8 @@ class RemoteKeys:
         self._tried_at: float | None = None
 
     def find(self, key_id: str | None) -> PyJWK | None:
-        """Raises ``BackendUnavailable`` while no keys could be fetched at all."""
-        if self._keys is None or self._clock() - self._fetched_at > FRESH:
+        """Return the key with this ID, if any. Raise ``BackendUnavailable`` without any keys."""
+        if self._keys is None or self._clock() - self._fetched_at > MAX_AGE:
             self._refresh()
         key = self._lookup(key_id)
         if key is None and self._refresh():
@@ -56,14 +57,16 @@ class RemoteKeys:
 
     def _lookup(self, key_id: str | None) -> PyJWK | None:
         if self._keys is None:
-            raise BackendUnavailable("Tokens cannot be checked now", retry_after=COOLDOWN)
+            raise BackendUnavailable(
+                "Tokens cannot be verified right now. Try again later.", retry_after=COOLDOWN
+            )
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)
 
     def _refresh(self) -> bool:
-        """Whether new keys came. One caller fetches."""
-        # Those who have keys, if old ones, need not wait.
+        """Fetch the keys, unless another thread does. Return whether there are new keys."""
+        # Requests wait only if there are no keys yet; old keys are good enough.
         if not self._lock.acquire(blocking=self._keys is None):
             return False
         try:
@@ -78,32 +81,32 @@ class RemoteKeys:
         try:
             self._keys = dict(_usable(self._fetch()))
         except (HTTPError, ValueError, OSError) as error:
-            log.warning("the keys of the token issuer cannot be fetched", error=repr(error))
+            log.warning("cannot fetch the keys of the token issuer", error=repr(error))
             return False
         self._fetched_at = self._clock()
         return True
 
     def _fetch(self) -> list[Any]:
-        """Raises ``ValueError`` for an answer that is no key set."""
+        """Return the fetched keys. Raise ``ValueError`` if the response is not a key set."""
         deadline = time.monotonic() + TIMEOUT
-        answer = self._http.request("GET", self._url, preload_content=False, redirect=False)
+        response = self._http.request("GET", self._url, preload_content=False, redirect=False)
         try:
             body = bytearray()
-            # The client's timeout counts silence; a source that trickles needs a deadline.
-            for piece in answer.stream(16_384):
-                body += piece
-                if len(body) > LARGEST or time.monotonic() > deadline:
+            # The timeout of the client is for each read; a slow response needs a deadline.
+            for chunk in response.stream(16_384):
+                body += chunk
+                if len(body) > MAX_SIZE or time.monotonic() > deadline:
                     raise ValueError("the key set is too large or too slow")
         finally:
-            answer.close()
-        found = orjson.loads(body) if answer.status == 200 else None
-        if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
-            raise ValueError(f"no key set, but status {answer.status}")  # noqa: TRY004
-        return list(found["keys"])
+            response.close()
+        key_set = orjson.loads(body) if response.status == 200 else None
+        if not isinstance(key_set, dict) or not isinstance(key_set.get("keys"), list):
+            raise ValueError(f"the response is not a key set (status {response.status})")  # noqa: TRY004
+        return list(key_set["keys"])
 
 
 def _usable(keys: Iterable[Any]) -> Iterable[tuple[str | None, PyJWK]]:
-    """The public keys for signatures by algorithms that we take; the rest is not for us."""
+    """Yield ID and key of the public signature keys with a supported algorithm."""
     for data in keys:
         if not isinstance(data, dict) or data.get("use", "sig") != "sig":
             continue

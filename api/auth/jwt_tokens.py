@@ -1,4 +1,4 @@
-"""AUTH_MODE=jwt: the caller is the subject of a signed token (RFC 6750, RFC 7519, RFC 8725)."""
+"""AUTH_MODE=jwt: authentication by signed bearer tokens (RFC 6750, RFC 7519, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jwt
 
-from api.auth.callers import USER_PATTERN, Caller
+from api.auth.callers import Caller, is_user_id
 from api.errors import Unauthorized
 
 if TYPE_CHECKING:
     from jwt import PyJWK
     from werkzeug.datastructures import Headers
 
-#: The scope that makes an operator.
+#: The scope of operators.
 ADMIN_SCOPE: Final = "downloads:admin"
-#: A longer one is refused unread, bytes: headers are bounded anyway, the work on them should be.
-LONGEST_TOKEN: Final = 8_192
-#: RFC 7518, 3.2: a key as long as the hash that it makes, bytes.
-SHORTEST_SECRET: Final = 32
+#: Bytes. Longer tokens are rejected without verification, to limit the work for each request.
+MAX_TOKEN_LENGTH: Final = 8_192
+#: Bytes. RFC 7518, 3.2: the key must be at least as long as the hash.
+MIN_SECRET_LENGTH: Final = 32
 #: Seconds for which a verified token is not verified again, though never beyond its expiry. Within
 #: that time a key that the issuer withdrew may still be accepted.
 CACHE_TTL: Final = 30.0
@@ -30,7 +30,6 @@ CACHE_TTL: Final = 30.0
 MAX_CACHED_TOKENS: Final = 10_000
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *\Z", re.IGNORECASE)
-_USER = re.compile(USER_PATTERN[:-1] + r"\Z")
 
 
 class _VerifiedToken(NamedTuple):
@@ -40,19 +39,19 @@ class _VerifiedToken(NamedTuple):
 
 
 class Keys(Protocol):
-    """Where the keys come from that tokens are checked with."""
+    """Provides the keys that verify tokens."""
 
     def find(self, key_id: str | None) -> PyJWK | None:
-        """The key of that id; each key is good for the one algorithm that it is bound to."""
+        """Return the key with this ID, or None. Each key is bound to one algorithm."""
 
 
 class SharedSecret:
-    """One secret that the issuer knows too: HS256 and nothing else."""
+    """A secret shared with the issuer, for HS256 only."""
 
     def __init__(self, secret: str) -> None:
-        """Raises ``ValueError`` for one that is too short to be safe."""
-        if len(secret.encode()) < SHORTEST_SECRET:
-            raise ValueError(f"JWT_SECRET has to have {SHORTEST_SECRET} bytes at least")
+        """Raises ``ValueError`` if the secret is too short to be safe."""
+        if len(secret.encode()) < MIN_SECRET_LENGTH:
+            raise ValueError(f"JWT_SECRET must be at least {MIN_SECRET_LENGTH} bytes long")
         encoded = jwt.utils.base64url_encode(secret.encode()).decode()
         self._key = jwt.PyJWK({"kty": "oct", "k": encoded}, algorithm="HS256")
 
@@ -61,14 +60,17 @@ class SharedSecret:
 
 
 class JwtAuthenticator:
-    """Checks signature, algorithm, expiry, audience and issuer; a refusal tells little of why."""
+    """Verifies signature, algorithm, expiry, audience, and issuer of tokens.
+
+    Error messages do not reveal which check failed, except for expiry.
+    """
 
     jobs_are_private = True
 
     def __init__(
         self, keys: Keys, *, audience: str | None, issuer: str | None, leeway: float
     ) -> None:
-        """``leeway``: seconds by which the issuer's clock may differ from ours."""
+        """``leeway``: seconds by which the clock of the issuer may differ."""
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
@@ -78,13 +80,18 @@ class JwtAuthenticator:
         self._verified: dict[bytes, _VerifiedToken] = {}
 
     def identify(self, headers: Headers) -> Caller:
-        """Raises ``Unauthorized``; ``BackendUnavailable`` where the keys cannot be had."""
-        given = headers.getlist("Authorization")
-        if not given:
-            raise Unauthorized("A bearer token is required")
-        found = _BEARER.match(given[0]) if len(given) == 1 else None
-        if found is None or len(found[1]) > LONGEST_TOKEN:
-            raise Unauthorized("Authorization has to be one bearer token", invalid=True)
+        """Return the caller, who is the subject of the token.
+
+        Raises ``Unauthorized``, and ``BackendUnavailable`` if the keys cannot be fetched.
+        """
+        values = headers.getlist("Authorization")
+        if not values:
+            raise Unauthorized
+        found = _BEARER.match(values[0]) if len(values) == 1 else None
+        if found is None or len(found[1]) > MAX_TOKEN_LENGTH:
+            raise Unauthorized(
+                "The Authorization header must contain exactly one bearer token.", invalid=True
+            )
         digest = hashlib.sha256(found[1].encode()).digest()
         verified = self._verified.get(digest)
         if verified is None or verified.valid_until <= time.time():
@@ -97,10 +104,10 @@ class JwtAuthenticator:
     def _verify(self, token: str) -> _VerifiedToken:
         claims = self._claims(token)
         user = claims["sub"]
-        if not _USER.match(user):
-            raise Unauthorized("The token's subject cannot be a user's name", invalid=True)
+        if not is_user_id(user):
+            raise Unauthorized("The subject of the token is not a valid user ID.", invalid=True)
         caller = Caller(user, admin=ADMIN_SCOPE in _scopes(claims))
-        # `nbf` and `iat` need no second check: what has begun stays begun.
+        # `nbf` and `iat` need no second check: a token that is valid already stays so until `exp`.
         return _VerifiedToken(
             caller, min(int(claims["exp"]) + self._leeway, time.time() + CACHE_TTL)
         )
@@ -109,9 +116,9 @@ class JwtAuthenticator:
         try:
             key = self._keys.find(jwt.get_unverified_header(token).get("kid"))
             if key is None:
-                raise Unauthorized("The token's key is not known", invalid=True)
-            # The algorithm is the key's, never the token's choice (RFC 8725, 3.1): so `none`, and
-            # a public key taken for a secret, are refused.
+                raise Unauthorized("The token was signed with an unknown key.", invalid=True)
+            # The algorithm is that of the key, never the one in the token (RFC 8725, 3.1). That
+            # rejects `none` as well as a public key used as an HMAC secret.
             return jwt.decode(
                 token,
                 key,
@@ -122,13 +129,13 @@ class JwtAuthenticator:
                 options={"require": ["exp", "sub"], "enforce_minimum_key_length": True},
             )
         except jwt.ExpiredSignatureError:
-            raise Unauthorized("The token has expired", invalid=True) from None
-        except (jwt.PyJWTError, RecursionError):  # The latter: JSON nested a thousand deep.
-            raise Unauthorized("The token is not acceptable", invalid=True) from None
+            raise Unauthorized("The token has expired. Get a new one.", invalid=True) from None
+        except (jwt.PyJWTError, RecursionError):  # The latter: deeply nested JSON.
+            raise Unauthorized("The token is not valid.", invalid=True) from None
 
 
 def _scopes(claims: Mapping[str, Any]) -> Sequence[str]:
-    """``scope`` by spaces (RFC 8693, 4.2), or ``scp`` in either form, as some issuers have it."""
+    """Return the scopes: ``scope``, separated by spaces (RFC 8693, 4.2), or ``scp``."""
     scopes = claims.get("scope", claims.get("scp", ""))
     if isinstance(scopes, str):
         return scopes.split()

@@ -1,9 +1,9 @@
-"""Who may use the operator's calls.
+"""Decides who is an operator.
 
-A caller whose credentials say so (``Caller.admin``), or who has the operator's token. Where there
-are no credentials at all and no token is set: whoever sits at this machine. That is told by a
-connection from the loopback interface, to a name of this machine, without any trace of a proxy
-(behind one every client seems to come from here), and not by another site's page in a browser.
+An operator is a caller whose credentials say so (``Caller.admin``), or who sends the operators'
+token (ADMIN_TOKEN). With AUTH_MODE=none and no token, requests from this machine are trusted. Such
+a request comes over the loopback interface, to a local host name, without any header of a proxy
+(behind one, every client seems to be local), and not from another site's page in a browser.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from flask import g, request
 
 from api.errors import Forbidden
 
-_TRACES_OF_PROXIES: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
-_NAMES_OF_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "[::1]")
+_PROXY_HEADERS: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+_LOCAL_HOST_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Operators:
-    """Tells operators from the rest."""
+    """Checks whether requests come from an operator."""
 
-    def __init__(self, *, token: str, trust_this_machine: bool) -> None:
-        """``token`` empty: none; ``trust_this_machine`` counts only without a token."""
+    def __init__(self, *, token: str, trust_localhost: bool) -> None:
+        """``trust_localhost`` has an effect only if ``token`` is empty."""
         self._token = token.encode()
-        self._trust_this_machine = trust_this_machine and not token
+        self._trust_localhost = trust_localhost and not token
 
     def require(self) -> None:
-        """Raise ``Forbidden`` unless the request is an operator's."""
-        if not (g.caller.admin or self._has_token() or self._at_this_machine()):
-            raise Forbidden
+        """Raise ``Forbidden`` unless the request is from an operator."""
+        if not (g.caller.admin or self._has_token() or self._is_trusted_local_request()):
+            raise Forbidden("Only operators have access to this.")
 
     def _has_token(self) -> bool:
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return (
             bool(self._token)
-            and kind.lower() == "bearer"
-            and hmac.compare_digest(given.strip().encode(), self._token)
+            and scheme.lower() == "bearer"
+            and hmac.compare_digest(token.strip().encode(), self._token)
         )
 
-    def _at_this_machine(self) -> bool:
+    def _is_trusted_local_request(self) -> bool:
         return (
-            self._trust_this_machine
+            self._trust_localhost
             and _is_loopback(request.remote_addr or "")
-            and not any(name in request.headers for name in _TRACES_OF_PROXIES)
-            and request.host.rpartition(":")[0].lower() in _NAMES_OF_THIS_MACHINE
+            and not any(name in request.headers for name in _PROXY_HEADERS)
+            and request.host.rpartition(":")[0].lower() in _LOCAL_HOST_NAMES
             and request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-            # Older browsers name only where a request comes from.
+            # Older browsers send only Origin.
             and request.headers.get("Origin", _own_origin()) == _own_origin()
         )
 

@@ -1,5 +1,5 @@
-"""Tickets: a browser's EventSource and WebSocket cannot send headers, so their URL proves the right
-to watch one job."""
+"""Tickets for streams. The EventSource and WebSocket of a browser cannot send an Authorization
+header, so the URL of a stream contains a ticket instead."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from itsdangerous import BadData, Signer, TimestampSigner
 from itsdangerous.encoding import base64_decode, base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
-#: Seconds: a job's life with all its retries, since a client that comes back uses the same URL.
+#: Seconds. Long enough for a job with all its retries: clients reconnect to the same URL.
 TICKET_TTL: Final = 3_600
 
 
 class StreamTickets:
-    """Makes and reads tickets. One is good for one job and for nothing but watching it."""
+    """Issues and verifies tickets. A ticket only grants permission to watch one job."""
 
     def __init__(self, secret: str, *, ttl: int = TICKET_TTL) -> None:
-        """``ttl``: seconds that a ticket is good for."""
-        # The key is derived here, once, and not for each ticket.
+        """``ttl``: how long a ticket is valid, in seconds."""
+        # Derived only once, because deriving it for each ticket would be slow.
         key = Signer(secret, salt="longhaul.live").derive_key()
         self._signer = TimestampSigner(key, key_derivation="none", algorithm=_Hmac())
         self._ttl = ttl
 
     def issue(self, job_id: str, user: str) -> str:
-        """A ticket for ``user`` to watch the job."""
+        """Return a ticket with which ``user`` may watch the job."""
         signed = self._signer.sign(f"{job_id}.{base64_encode(user).decode()}").decode()
-        # Whoever shows it names the job too.
+        # The URL contains the job ID anyway.
         return signed[len(job_id) + 1 :]
 
     def holder(self, ticket: str, job_id: str) -> str | None:
-        """The user to whom it was issued; None when it is not good (any more) for this job."""
+        """Return the user of a ticket, or None if it is not valid for this job."""
         try:
             signed = self._signer.unsign(f"{job_id}.{ticket}", max_age=self._ttl)
             return base64_decode(signed[len(job_id) + 1 :]).decode()
@@ -40,7 +40,7 @@ class StreamTickets:
 
 
 class _Hmac(SigningAlgorithm):
-    """The library's own algorithm by one call into OpenSSL: half of a ticket's time."""
+    """The library's default algorithm, by one call to OpenSSL, which takes half of the time."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         return hmac.digest(key, value, "sha1")

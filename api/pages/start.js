@@ -2,6 +2,6 @@ window.ui = SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  // Its default sends the document's address to another host.
+  // By default, Swagger UI sends the URL of the document to another host.
   validatorUrl: null,
 });

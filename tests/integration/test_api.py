@@ -51,7 +51,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def test_a_job_goes_its_way_through_the_api(redis: Redis) -> None:
+def test_a_job_can_be_followed_from_creation_to_download(redis: Redis) -> None:
     client, jobs = api_on(redis)
     job_id = client.post(INITIATE, json={"file_ids": [1, 2]}).json["jobId"]
     claim = jobs.claim(job_id, "w")
@@ -64,7 +64,7 @@ def test_a_job_goes_its_way_through_the_api(redis: Redis) -> None:
     assert statistics["durations"]["p99"] is not None
 
 
-def test_accepting_a_job_is_one_round_trip(redis: Redis, trips: list[int]) -> None:
+def test_creating_a_job_is_one_round_trip(redis: Redis, trips: list[int]) -> None:
     client, _ = api_on(redis)
     client.post(INITIATE, json={"file_id": 1})
     trips.clear()
@@ -91,7 +91,7 @@ def own_store(tmp_path: Path) -> Iterator[tuple[Redis, Any]]:
     server.process.stop()
 
 
-def test_a_store_that_hangs_is_told_of_within_two_seconds_and_forgotten_when_it_is_back(
+def test_a_hanging_job_store_is_a_503_within_two_seconds_until_it_recovers(
     own_store: tuple[Redis, Any],
 ) -> None:
     store, process = own_store
@@ -103,9 +103,9 @@ def test_a_store_that_hangs_is_told_of_within_two_seconds_and_forgotten_when_it_
         lambda: client.get(path),
         lambda: client.post(INITIATE, json={"file_id": 2}),
     ):
-        begun = time.monotonic()
-        answer = answer_of()
-        assert time.monotonic() - begun < 2
-        assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+        started = time.monotonic()
+        response = answer_of()
+        assert time.monotonic() - started < 2
+        assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
     process.signal(signal.SIGCONT)
     assert client.get(path).status_code == 200

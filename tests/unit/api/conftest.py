@@ -17,7 +17,7 @@ from common.errors import BackendUnavailable
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
-from common.object_storage import NoSuchKey, ObjectInfo
+from common.object_storage import Cancellation, NoSuchKey, ObjectInfo
 from common.settings import Settings
 
 ARTIFACT = Artifact(
@@ -41,7 +41,7 @@ class FakeStorage:
     ) -> str:
         return f"https://storage.example/{bucket}/{key}?name={filename}&expires={expires_in}"
 
-    def head(self, bucket: str, key: str, *, timeout: float | None = None) -> ObjectInfo:
+    def head_object(self, bucket: str, key: str, *, cancellation: Cancellation) -> ObjectInfo:
         if self.broken:
             raise BackendUnavailable
         if not 1 <= int(key) < 100:

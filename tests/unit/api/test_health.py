@@ -5,39 +5,39 @@ from __future__ import annotations
 import threading
 import time
 
-from api.health import PATIENCE, Health
+from api.health import TIMEOUT, Health
 from common.job_store.storage_capabilities import StorageCapabilities
 
 
-def test_all_is_well(client):
-    answer = client.get("/health")
-    assert answer.status_code == 200
+def test_health_is_healthy_if_all_required_checks_pass(client):
+    response = client.get("/health")
+    assert response.status_code == 200
     checks = {"redis": "ok", "storage": "ok", "history": "off"}
-    assert answer.json == {"status": "healthy", "checks": checks}
+    assert response.json == {"status": "healthy", "checks": checks}
     assert client.get("/health/ready").status_code == 200
 
 
-def test_a_storage_that_is_away_is_named(client, storage):
+def test_health_names_an_unavailable_storage(client, storage):
     storage.broken = True
-    answer = client.get("/health")
-    assert answer.status_code == 503
-    assert answer.json == {
+    response = client.get("/health")
+    assert response.status_code == 503
+    assert response.json == {
         "status": "unhealthy",
         "checks": {"redis": "ok", "storage": "unavailable", "history": "off"},
     }
     assert client.get("/health/live").json == {"status": "alive"}
 
 
-def test_checks_that_hang_are_asked_side_by_side_and_given_up():
+def test_hanging_checks_run_in_parallel_and_time_out():
     done = threading.Event()
     health = Health({"one": lambda: done.wait(30), "two": lambda: done.wait(30)}, {})
-    begun = time.monotonic()
+    started = time.monotonic()
     assert health.report() == {"one": "timeout", "two": "timeout"}
-    assert time.monotonic() - begun < PATIENCE + 0.5
+    assert time.monotonic() - started < TIMEOUT + 0.5
     done.set()
 
 
-def test_what_the_storage_can_do_is_shown_once_a_worker_has_tried(client, redis):
+def test_health_shows_storage_capabilities_once_a_worker_published_them(client, redis):
     StorageCapabilities(redis).publish({"range_copy": True, "copy_checksum": False})
-    answer = client.get("/health")
-    assert answer.json["storage"] == {"range_copy": True, "copy_checksum": False}
+    response = client.get("/health")
+    assert response.json["storage"] == {"range_copy": True, "copy_checksum": False}

@@ -29,7 +29,7 @@ def figures(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_the_queue_is_told_by_priority(
+def test_queue_metrics_are_grouped_by_priority(
     client: FlaskClient,
     jobs: JobStore,
     redis: Redis,
@@ -43,7 +43,7 @@ def test_the_queue_is_told_by_priority(
     worker.complete(jobs.create("alice", JobSpec(file_ids=(2,))).job.id)
     worker.claim(jobs.create("alice", JobSpec(file_ids=(3,))).job.id)
     WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).heartbeat()
-    StateLog(redis, "history", "h").join()
+    StateLog(redis, "history", "h").create_group()
     found = figures(client.get("/metrics").text)
     assert found["longhaul_job_store_up",] == 1
     assert found["longhaul_jobs_waiting", "high"] == 1
@@ -56,21 +56,21 @@ def test_the_queue_is_told_by_priority(
     assert found["longhaul_state_log_backlog", "history"] >= 1
 
 
-def test_metrics_are_told_while_the_store_is_away(
+def test_metrics_are_available_while_the_job_store_is_down(
     client: FlaskClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any, **__: Any) -> Any:
         raise RedisConnectionError
 
     monkeypatch.setattr(redis, "pipeline", away)
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    found = figures(answer.text)
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    found = figures(response.text)
     assert found["longhaul_job_store_up",] == 0
     assert ("longhaul_jobs_leased",) not in found
 
 
-def test_paths_do_not_make_series_of_their_own(client: FlaskClient) -> None:
+def test_paths_do_not_create_series(client: FlaskClient) -> None:
     for number in range(3):
         client.get(f"/v1/download/status/00000000-0000-4000-8000-00000000000{number}")
         client.get(f"/nowhere/{number}")
@@ -99,7 +99,7 @@ print(metrics.exposition(CollectorRegistry()).decode())
 """
 
 
-def test_several_processes_are_added_up_and_dead_ones_have_no_streams(tmp_path: Path) -> None:
+def test_processes_are_summed_and_dead_ones_have_no_open_streams(tmp_path: Path) -> None:
     env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     gone = subprocess.Popen([sys.executable, "-c", SEVERAL], env={**env, "GONE": "1"})
     assert gone.wait(30) == 0

@@ -23,7 +23,7 @@ def document(client) -> dict:
     return client.get("/openapi.json").json
 
 
-def test_every_route_is_in_the_document(make_app, document):
+def test_every_route_is_documented(make_app, document):
     app = make_app()
     routed = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
@@ -37,7 +37,7 @@ def test_every_route_is_in_the_document(make_app, document):
     assert routed == documented
 
 
-def test_every_operation_says_what_it_does_under_a_name_of_its_own(document):
+def test_every_operation_has_a_summary_and_a_unique_id(document):
     operations = [
         operation
         for item in document["paths"].values()
@@ -48,14 +48,14 @@ def test_every_operation_says_what_it_does_under_a_name_of_its_own(document):
     assert len({operation["operationId"] for operation in operations}) == len(operations)
 
 
-def test_every_limited_call_documents_that_it_may_be_refused(document):
+def test_every_rate_limited_operation_documents_its_errors(document):
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if path.startswith("/v1/") and method != "parameters":
                 assert {"400", "429", "500", "503"} <= set(operation["responses"])
 
 
-def test_the_document_tells_the_limits_that_are_set(make_app):
+def test_the_document_contains_the_configured_limits(make_app):
     client = make_app(file_id_max=500, max_files=7).test_client()
     schema = client.get("/openapi.json").json["components"]["schemas"]["Initiate"]
     file_ids = schema["properties"]["file_ids"]
@@ -63,28 +63,28 @@ def test_the_document_tells_the_limits_that_are_set(make_app):
 
 
 @pytest.mark.parametrize("page", ["/docs", "/docs/problems", "/"])
-def test_no_page_needs_another_host(client, page):
+def test_no_page_loads_anything_from_another_host(client, page):
     html = client.get(page, headers={"Accept": "text/html"})
     assert html.mimetype == "text/html"
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", html.text)
     for asset in re.findall(r"(?:src|href)=\"(/docs/[^\"]+)\"", html.text):
-        with client.get(asset) as answer:
-            assert answer.status_code == 200, asset
+        with client.get(asset) as response:
+            assert response.status_code == 200, asset
 
 
-def test_programs_are_told_where_the_documents_are(client):
-    answer = client.get("/", headers={"Accept": "*/*"})
-    assert set(answer.json) == {"message", "version", "docs"}
-    assert client.get(answer.json["docs"]).status_code == 200
+def test_index_returns_the_url_of_the_documentation_to_programs(client):
+    response = client.get("/", headers={"Accept": "*/*"})
+    assert set(response.json) == {"message", "version", "docs"}
+    assert client.get(response.json["docs"]).status_code == 200
 
 
-def test_the_type_of_a_problem_leads_to_its_meaning(client):
+def test_the_type_of_a_problem_links_to_its_explanation(client):
     kind = client.get("/v1/download/x").json["type"]
     path, _, anchor = kind.partition("#")
     assert f'id="{anchor}"' in client.get(path).text
 
 
-def test_prometheus_gets_routes_not_paths(client):
+def test_metrics_are_labeled_by_route_not_path(client):
     client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
     client.open("/nowhere", method="BREW")
     text = client.get("/metrics").text
@@ -94,7 +94,7 @@ def test_prometheus_gets_routes_not_paths(client):
     assert "BREW" not in text
 
 
-def test_every_code_that_a_problem_points_to_has_a_meaning(client):
+def test_every_problem_code_is_explained(client):
     page = client.get("/docs/problems").text
     told = set(re.findall(r'id="([A-Z_]+)"', page))
     assert {kind.code for kind in problems.STATUS} - told <= {"BAD_REQUEST", "PROCESSING_ERROR"}

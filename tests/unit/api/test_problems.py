@@ -42,37 +42,58 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable",
         ("POST", "/v1/download/check", {"json": {"file_id": 0}}, 400, "VALIDATION_ERROR"),
     ],
 )
-def test_a_refusal_is_a_problem_document(client, method, path, options, status, code):
+def test_an_error_is_a_problem_document(client, method, path, options, status, code):
     if isinstance(options.get("data"), bytes):
         options = {**options, "content_type": "application/json"}
-    answer = client.open(path, method=method, **options)
-    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
-    problem = answer.json
+    response = client.open(path, method=method, **options)
+    assert (response.status_code, response.mimetype) == (status, "application/problem+json")
+    problem = response.json
     assert set(problem) - {"errors"} == MEMBERS
     assert (problem["status"], problem["code"]) == (status, code)
-    assert problem["requestId"] == answer.headers["X-Request-ID"]
+    assert problem["requestId"] == response.headers["X-Request-ID"]
     assert problem["type"].endswith(f"#{code}")
 
 
-def test_a_wrong_method_is_told_the_right_ones(client):
+@pytest.mark.parametrize(
+    ("method", "path", "detail"),
+    [
+        ("GET", "/v1/download/status/00000000-0000-4000-8000-000000000000", "Job not found."),
+        ("PUT", "/v1/download/jobs", "Method not allowed."),
+        ("GET", "/v1/admin/overview", "Only operators have access to this."),
+    ],
+)
+def test_the_detail_says_what_is_wrong(client, method, path, detail):
+    assert client.open(path, method=method).json["detail"] == detail
+
+
+def test_invalid_fields_are_listed_with_what_is_wrong(client):
+    problem = client.post(INITIATE, json={"file_id": 0, "fileName": ".."}).json
+    assert problem["detail"] == "Some fields are invalid."
+    assert problem["errors"] == {
+        "file_id": ["A file ID must be an integer from 1 to 100000000."],
+        "fileName": ["Must be a file name: no slashes or control characters, and not only dots."],
+    }
+
+
+def test_a_wrong_method_gets_the_allowed_methods(client):
     assert "POST" in client.get(INITIATE).headers["Allow"]
 
 
-def test_the_instance_is_a_uri_whatever_the_path(client):
+def test_the_instance_is_always_a_valid_uri(client):
     assert client.get("/a%00%20b%C3%A9").json["instance"] == "/a%00%20b%C3%A9"
 
 
-def test_an_unexpected_error_shows_nothing_of_the_inside(client, queries, monkeypatch):
+def test_an_unexpected_error_reveals_no_internals(client, queries, monkeypatch):
     def explode(job_id: str) -> None:
         raise RuntimeError("secret at 10.0.0.1")
 
     monkeypatch.setattr(queries, "get", explode)
-    answer = client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
-    assert (answer.status_code, answer.json["code"]) == (500, "INTERNAL_ERROR")
-    assert b"secret" not in answer.data
+    response = client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
+    assert (response.status_code, response.json["code"]) == (500, "INTERNAL_ERROR")
+    assert b"secret" not in response.data
 
 
-def test_every_error_of_the_product_has_a_status():
+def test_every_error_class_has_a_status():
     def below(kind: type[LonghaulError]) -> Iterator[type[LonghaulError]]:
         yield kind
         for child in kind.__subclasses__():
@@ -113,21 +134,21 @@ CALLS = [
 
 
 @pytest.mark.parametrize("kind", ["hung_port", "closed_port"])
-def test_a_job_store_that_is_away_is_answered_with_503_in_time(request, kind, storage):
+def test_an_unavailable_job_store_is_a_503_within_two_seconds(request, kind, storage):
     port = request.getfixturevalue(kind)
     store = open_client(f"redis://127.0.0.1:{port}/0", timeout=1.5)
     client = client_of(store, storage)
     for method, path, options in CALLS:
-        begun = time.monotonic()
-        answer = client.open(path, method=method, **options)
-        assert time.monotonic() - begun < 2
-        assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
-        assert int(answer.headers["Retry-After"]) >= 1
-        assert str(port) not in answer.text
+        started = time.monotonic()
+        response = client.open(path, method=method, **options)
+        assert time.monotonic() - started < 2
+        assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert str(port) not in response.text
     store.close()
 
 
-def test_the_rest_is_served_while_the_job_store_is_away(closed_port, storage):
+def test_other_routes_work_while_the_job_store_is_down(closed_port, storage):
     store = open_client(f"redis://127.0.0.1:{closed_port}/0", timeout=1.5)
     client = client_of(store, storage)
     for path in ("/", "/docs", "/openapi.json", "/health/live", "/metrics"):
@@ -135,10 +156,10 @@ def test_the_rest_is_served_while_the_job_store_is_away(closed_port, storage):
     store.close()
 
 
-def test_a_store_that_refuses_writes_is_a_backend_that_is_away(client, jobs, monkeypatch):
+def test_a_job_store_that_rejects_writes_is_an_unavailable_backend(client, jobs, monkeypatch):
     def full(*args: object, **kwargs: object) -> None:
         raise redis_py.exceptions.OutOfMemoryError
 
     monkeypatch.setattr(jobs, "create", full)
-    answer = client.post(INITIATE, json={"file_id": 1})
-    assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+    response = client.post(INITIATE, json={"file_id": 1})
+    assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")

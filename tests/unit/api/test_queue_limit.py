@@ -1,22 +1,22 @@
-"""The bound of the queue."""
+"""The limit of the queue's length."""
 
 from __future__ import annotations
 
 import pytest
 
-from api.queue_limit import LATEST_RETRY, QueueLimit
+from api.queue_limit import MAX_RETRY_AFTER, QueueLimit
 from common.errors import QueueFull
 
 
 class Queue:
-    """Says how many wait, and counts how often it is asked."""
+    """Returns ``length`` and counts how often it is read."""
 
     def __init__(self) -> None:
         self.length = 0
-        self.asked = 0
+        self.reads = 0
 
     def waiting(self) -> int:
-        self.asked += 1
+        self.reads += 1
         return self.length
 
 
@@ -38,51 +38,51 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def admission(queue, clock) -> QueueLimit:
-    return QueueLimit(queue, most=10, clock=clock)
+def queue_limit(queue, clock) -> QueueLimit:
+    return QueueLimit(queue, max_waiting=10, clock=clock)
 
 
-def test_the_queue_is_asked_at_most_once_a_second(admission, queue, clock):
+def test_the_queue_is_read_at_most_once_a_second(queue_limit, queue, clock):
     for _ in range(5):
-        admission.check()
-    assert queue.asked == 1
+        queue_limit.check()
+    assert queue.reads == 1
     clock.now += 1
-    admission.check()
-    assert queue.asked == 2
+    queue_limit.check()
+    assert queue.reads == 2
 
 
-def test_jobs_accepted_since_the_last_look_count(admission, queue):
+def test_jobs_accepted_since_the_last_read_count(queue_limit, queue):
     queue.length = 8
     for _ in range(2):
-        admission.check()
-        admission.accepted()
+        queue_limit.check()
+        queue_limit.count_accepted()
     with pytest.raises(QueueFull):
-        admission.check()
+        queue_limit.check()
 
 
-def test_accepted_jobs_are_not_counted_twice_after_a_look(admission, queue, clock):
-    admission.check()
+def test_accepted_jobs_are_not_counted_twice_after_a_read(queue_limit, queue, clock):
+    queue_limit.check()
     for _ in range(9):
-        admission.accepted()
+        queue_limit.count_accepted()
     queue.length = 9
     clock.now += 1
-    admission.check()
-    assert admission.waiting == 9
+    queue_limit.check()
+    assert queue_limit.waiting == 9
 
 
-def test_the_time_to_come_back_is_that_of_the_drain(admission, queue, clock):
+def test_retry_after_is_estimated_from_the_drain_rate(queue_limit, queue, clock):
     queue.length = 30
     with pytest.raises(QueueFull):
-        admission.check()
+        queue_limit.check()
     queue.length = 25
     clock.now += 1
-    with pytest.raises(QueueFull) as refusal:
-        admission.check()
-    assert refusal.value.retry_after == pytest.approx(16 / 5)
+    with pytest.raises(QueueFull) as error:
+        queue_limit.check()
+    assert error.value.retry_after == pytest.approx(16 / 5)
 
 
-def test_a_queue_that_does_not_move_promises_nothing_soon(admission, queue):
+def test_retry_after_is_the_maximum_if_the_queue_does_not_drain(queue_limit, queue):
     queue.length = 10
-    with pytest.raises(QueueFull) as refusal:
-        admission.check()
-    assert refusal.value.retry_after == LATEST_RETRY
+    with pytest.raises(QueueFull) as error:
+        queue_limit.check()
+    assert error.value.retry_after == MAX_RETRY_AFTER

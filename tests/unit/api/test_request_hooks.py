@@ -1,4 +1,4 @@
-"""What every request and answer goes through."""
+"""What every request and response goes through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JOBS = "/v1/download/jobs"
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", JOBS, "/health/live", "/openapi.json", "/docs"])
-def test_every_answer_carries_the_common_headers(client, path):
+def test_every_response_has_the_common_headers(client, path):
     headers = client.get(path).headers
     assert uuid.UUID(headers["X-Request-ID"])
     assert headers["RateLimit-Limit"] == "6000"
@@ -22,51 +22,51 @@ def test_every_answer_carries_the_common_headers(client, path):
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_a_sane_request_id_is_kept(client):
-    answer = client.get("/nowhere", headers={"X-Request-ID": "trace-7.a_b"})
-    assert answer.headers["X-Request-ID"] == answer.json["requestId"] == "trace-7.a_b"
+def test_a_valid_request_id_is_kept(client):
+    response = client.get("/nowhere", headers={"X-Request-ID": "trace-7.a_b"})
+    assert response.headers["X-Request-ID"] == response.json["requestId"] == "trace-7.a_b"
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", "<script>"])
-def test_a_strange_request_id_is_replaced(client, given):
+def test_an_invalid_request_id_is_replaced(client, given):
     assert uuid.UUID(client.get("/", headers={"X-Request-ID": given}).headers["X-Request-ID"])
 
 
 @pytest.mark.parametrize("user", ["", "x" * 129, "a b", "{p00}", "é"])
-def test_a_strange_user_is_refused(client, user):
-    answer = client.get(JOBS, headers={"X-User-Id": user})
-    assert answer.status_code == 400
-    assert list(answer.json["errors"]) == ["X-User-Id"]
+def test_an_invalid_user_id_is_rejected(client, user):
+    response = client.get(JOBS, headers={"X-User-Id": user})
+    assert response.status_code == 400
+    assert list(response.json["errors"]) == ["X-User-Id"]
 
 
 @pytest.mark.parametrize("user", ["ann", "ann@example.com", "auth0|6-a:b/c+d=e~f"])
-def test_a_usual_user_is_taken(client, user):
+def test_a_valid_user_id_is_accepted(client, user):
     assert client.get(JOBS, headers={"X-User-Id": user}).status_code == 200
 
 
-def test_other_origins_get_no_leave_by_default(client):
-    answer = client.get(JOBS, headers={"Origin": "https://app.example"})
-    assert "Access-Control-Allow-Origin" not in answer.headers
+def test_cross_origin_requests_are_not_allowed_by_default(client):
+    response = client.get(JOBS, headers={"Origin": "https://app.example"})
+    assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_a_named_origin_may_call_and_read_the_headers(make_app):
+def test_a_configured_origin_may_send_requests_and_read_the_headers(make_app):
     client = make_app(cors_origins="https://app.example, https://b.example").test_client()
-    answer = client.get("/nowhere", headers={"Origin": "https://app.example"})
-    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-    assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+    response = client.get("/nowhere", headers={"Origin": "https://app.example"})
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "ETag" in response.headers["Access-Control-Expose-Headers"]
     other = client.get(JOBS, headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_a_cache_is_told_that_answers_differ_by_origin(make_app):
+def test_responses_vary_by_origin(make_app):
     client = make_app(cors_origins="http://a.example").test_client()
     for headers in ({}, {"Origin": "http://a.example"}, {"Origin": "http://b.example"}):
         assert "Origin" in client.get("/health/live", headers=headers).vary
 
 
-def test_a_browser_may_ask_before_it_posts(make_app):
+def test_a_preflight_request_is_allowed(make_app):
     client = make_app(cors_origins="https://app.example").test_client()
-    answer = client.options(
+    response = client.options(
         "/v1/download/initiate",
         headers={
             "Origin": "https://app.example",
@@ -74,13 +74,13 @@ def test_a_browser_may_ask_before_it_posts(make_app):
             "Access-Control-Request-Headers": "content-type, idempotency-key",
         },
     )
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-    assert "idempotency-key" in answer.headers["Access-Control-Allow-Headers"]
-    assert "DELETE" in answer.headers["Access-Control-Allow-Methods"]
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "idempotency-key" in response.headers["Access-Control-Allow-Headers"]
+    assert "DELETE" in response.headers["Access-Control-Allow-Methods"]
 
 
-def test_forwarded_addresses_count_only_behind_trusted_proxies(make_app):
+def test_forwarded_addresses_are_used_only_behind_trusted_proxies(make_app):
     def left(client, address):
         return client.get(JOBS, headers={"X-Forwarded-For": address}).headers["RateLimit-Remaining"]
 
@@ -91,18 +91,18 @@ def test_forwarded_addresses_count_only_behind_trusted_proxies(make_app):
     assert left(behind, "6.6.6.6, 1.1.1.1") == "98"
 
 
-def test_strict_transport_is_asked_for_over_tls_only(make_app):
+def test_strict_transport_security_is_sent_over_tls_only(make_app):
     client = make_app(trusted_proxies=1).test_client()
     assert "Strict-Transport-Security" not in client.get("/").headers
     secure = client.get("/", headers={"X-Forwarded-Proto": "https"})
     assert "max-age" in secure.headers["Strict-Transport-Security"]
 
 
-def test_the_request_after_the_last_is_refused_with_the_time_to_wait(make_app):
+def test_a_request_over_the_limit_gets_429_with_retry_after(make_app):
     client = make_app(requests_per_minute_ip=2).test_client()
-    answers = [client.get(JOBS) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    refused = answers[2]
+    responses = [client.get(JOBS) for _ in range(3)]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    refused = responses[2]
     assert refused.json["code"] == "RATE_LIMIT_EXCEEDED"
     assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
     assert refused.headers["RateLimit-Remaining"] == "0"
@@ -113,10 +113,10 @@ def test_new_jobs_are_limited_by_user_and_by_address(make_app):
     client = make_app(create_per_minute_user=2, create_per_minute_ip=3).test_client()
 
     def create(user):
-        answer = client.post(
+        response = client.post(
             "/v1/download/initiate", json={"file_id": 1}, headers={"X-User-Id": user}
         )
-        return answer.status_code, answer.headers["RateLimit-Limit"]
+        return response.status_code, response.headers["RateLimit-Limit"]
 
     assert [create("ann"), create("ann"), create("ann")] == [(202, "2"), (202, "2"), (429, "2")]
     assert create("bob") == (429, "3")

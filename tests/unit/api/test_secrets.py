@@ -34,7 +34,7 @@ def default_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_no_secret_gets_out(
+def test_no_secret_is_exposed(
     make_app: Callable[..., Flask],
     redis: Redis,
     queries: JobQueries,

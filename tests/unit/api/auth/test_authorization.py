@@ -50,9 +50,9 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def job(client: FlaskClient) -> dict[str, Any]:
-    answer = client.post("/v1/download/initiate", json={"file_id": 1}, headers=bearer("alice"))
-    assert answer.status_code == 202
-    return dict(answer.json)
+    response = client.post("/v1/download/initiate", json={"file_id": 1}, headers=bearer("alice"))
+    assert response.status_code == 202
+    return dict(response.json)
 
 
 def calls(app: Flask, **values: str) -> list[tuple[str, str, Rule]]:
@@ -76,19 +76,22 @@ def test_every_route_asks_who_calls_or_is_listed_as_public(app: Flask, client: F
     assert refused == {rule.rule for rule in app.url_map.iter_rules()} - PUBLIC
 
 
-def test_every_route_of_a_job_refuses_it_to_others(
+def test_every_route_of_a_job_rejects_other_users(
     app: Flask, client: FlaskClient, job: dict[str, Any]
 ) -> None:
     of_jobs = [call for call in calls(app, job_id=job["jobId"]) if "job_id" in call[2].arguments]
     assert len(of_jobs) >= 8
     for method, path, _ in of_jobs:
-        answer = client.open(path, method=method, headers=bearer("mallory"), json={})
-        assert (answer.status_code, answer.json["code"]) == (403, "FORBIDDEN"), path
+        response = client.open(path, method=method, headers=bearer("mallory"), json={})
+        assert (response.status_code, response.json["code"]) == (403, "FORBIDDEN"), path
+        if not path.startswith(authorization.ADMIN_PATHS):
+            detail = "You don't have permission to access this job."
+            assert response.json["detail"] == detail
     status = client.get(f"/v1/download/status/{job['jobId']}", headers=bearer("alice"))
     assert (status.status_code, status.json["status"]) == (200, "queued")
 
 
-def test_calls_of_operators_need_the_scope(app: Flask, client: FlaskClient) -> None:
+def test_operator_calls_require_the_scope(app: Flask, client: FlaskClient) -> None:
     for method, path, _ in calls(app, job_id=UNKNOWN):
         if path.startswith(authorization.ADMIN_PATHS):
             assert client.open(path, method=method, headers=bearer("alice")).status_code == 403
@@ -106,28 +109,29 @@ def test_an_operator_may_see_and_cancel_any_job(
     assert client.delete(path, headers=headers).status_code == 200
 
 
-def test_a_job_that_nobody_has_is_unknown_and_not_forbidden(client: FlaskClient) -> None:
-    answer = client.get(f"/v1/download/status/{UNKNOWN}", headers=bearer("alice"))
-    assert (answer.status_code, answer.json["code"]) == (404, "JOB_NOT_FOUND")
+def test_an_unknown_job_is_not_found_rather_than_forbidden(client: FlaskClient) -> None:
+    response = client.get(f"/v1/download/status/{UNKNOWN}", headers=bearer("alice"))
+    assert (response.status_code, response.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_x_user_id_is_not_believed(client: FlaskClient) -> None:
-    answer = client.get("/v1/download/jobs", headers={"X-User-Id": "alice"})
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+def test_x_user_id_is_ignored_with_jwt(client: FlaskClient) -> None:
+    response = client.get("/v1/download/jobs", headers={"X-User-Id": "alice"})
+    assert response.status_code == 401
+    assert response.json["detail"] == "Authentication required."
+    assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_a_preflight_needs_no_token(make_app: Callable[..., Flask]) -> None:
     app = make_app(auth_mode="jwt", jwt_secret=SECRET, cors_origins="https://app.example")
-    answer = app.test_client().options(
+    response = app.test_client().options(
         "/v1/download/initiate",
         headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"},
     )
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
 
 
-def test_a_ticket_opens_the_streams_of_its_own_job_and_nothing_else(
+def test_a_ticket_grants_access_to_the_streams_of_its_job_only(
     app: Flask, client: FlaskClient, job: dict[str, Any]
 ) -> None:
     ticket = job["subscribeUrl"].partition("?ticket=")[2]
@@ -147,7 +151,7 @@ def test_a_ticket_opens_the_streams_of_its_own_job_and_nothing_else(
     assert client.get(f"/v1/download/subscribe/{job['jobId']}?ticket=x").status_code == 401
 
 
-def test_the_document_asks_for_a_token_where_one_is_needed(client: FlaskClient) -> None:
+def test_the_document_requires_a_token_where_one_is_needed(client: FlaskClient) -> None:
     document = client.get("/openapi.json").json
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -166,7 +170,7 @@ def test_the_document_asks_for_a_token_where_one_is_needed(client: FlaskClient) 
         {"auth_mode": "jwt", "jwt_jwks_url": "https://id.example/keys", "jwt_issuer": "i"},
     ],
 )
-def test_a_gap_in_the_settings_does_not_open_the_door(
+def test_incomplete_settings_are_rejected(
     make_app: Callable[..., Flask], gap: dict[str, str]
 ) -> None:
     with pytest.raises(SettingError):

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api.auth import jwks
-from api.auth.jwks import COOLDOWN, FRESH, RemoteKeys
+from api.auth.jwks import COOLDOWN, MAX_AGE, RemoteKeys
 from common.errors import BackendUnavailable
 from tests.unit.api.auth.test_jwt_tokens import EC, RSA, public
 
@@ -88,7 +88,7 @@ def test_keys_are_fetched_once_for_many_tokens(keys: RemoteKeys, issuer: Issuer)
     assert issuer.asked == 1
 
 
-def test_a_new_key_is_found_as_soon_as_a_token_names_it(
+def test_a_new_key_is_fetched_when_a_token_uses_it(
     keys: RemoteKeys, issuer: Issuer, clock: Clock
 ) -> None:
     assert keys.find("r1")
@@ -100,7 +100,7 @@ def test_a_new_key_is_found_as_soon_as_a_token_names_it(
     assert keys.find("r1") is None
 
 
-def test_made_up_key_ids_do_not_make_us_ask_again_and_again(
+def test_unknown_key_ids_do_not_cause_repeated_fetches(
     keys: RemoteKeys, issuer: Issuer, clock: Clock
 ) -> None:
     for number in range(50):
@@ -111,22 +111,22 @@ def test_made_up_key_ids_do_not_make_us_ask_again_and_again(
     assert issuer.asked == 2
 
 
-def test_a_withdrawn_key_is_forgotten_when_the_keys_get_old(
+def test_a_withdrawn_key_is_dropped_when_the_keys_expire(
     keys: RemoteKeys, issuer: Issuer, clock: Clock
 ) -> None:
     assert keys.find("r1")
     issuer.keys = []
     assert keys.find("r1")
-    clock.now += FRESH + 1
+    clock.now += MAX_AGE + 1
     assert keys.find("r1") is None
 
 
-def test_old_keys_serve_while_the_issuer_is_away(
+def test_expired_keys_are_used_while_the_issuer_is_unavailable(
     keys: RemoteKeys, issuer: Issuer, clock: Clock
 ) -> None:
     assert keys.find("r1")
     issuer.status = 500
-    clock.now += FRESH + 1
+    clock.now += MAX_AGE + 1
     assert keys.find("r1")
 
 
@@ -141,7 +141,7 @@ def test_old_keys_serve_while_the_issuer_is_away(
         (200, b" " * 300_000),
     ],
 )
-def test_without_any_keys_nobody_is_let_in_and_nobody_blamed(
+def test_without_keys_authentication_is_unavailable(
     keys: RemoteKeys, issuer: Issuer, status: int, body: bytes | None
 ) -> None:
     issuer.status, issuer.body = status, body
@@ -149,15 +149,15 @@ def test_without_any_keys_nobody_is_let_in_and_nobody_blamed(
         keys.find("r1")
 
 
-def test_an_issuer_that_trickles_is_given_up_in_time(keys: RemoteKeys, issuer: Issuer) -> None:
+def test_a_slow_issuer_times_out(keys: RemoteKeys, issuer: Issuer) -> None:
     issuer.trickle = 0.3
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(BackendUnavailable):
         keys.find("r1")
-    assert time.monotonic() - begun < jwks.TIMEOUT + 1
+    assert time.monotonic() - started < jwks.TIMEOUT + 1
 
 
-def test_only_public_keys_for_signatures_by_known_algorithms_are_taken(
+def test_only_public_signature_keys_with_supported_algorithms_are_used(
     keys: RemoteKeys, issuer: Issuer
 ) -> None:
     issuer.keys = [
@@ -174,10 +174,10 @@ def test_only_public_keys_for_signatures_by_known_algorithms_are_taken(
         assert keys.find(kid) is None
 
 
-def test_a_token_without_a_key_id_is_checked_by_the_only_key(
+def test_a_token_without_a_key_id_is_verified_with_the_only_key(
     keys: RemoteKeys, issuer: Issuer, clock: Clock
 ) -> None:
     assert keys.find(None)
     issuer.keys.append(public(rsa.generate_private_key(65537, 2048), "r2"))
-    clock.now += FRESH + 1
+    clock.now += MAX_AGE + 1
     assert keys.find(None) is None

@@ -12,21 +12,21 @@ from api.auth.stream_tickets import StreamTickets
 JOB, OTHER = "a" * 36, "b" * 36
 
 
-def test_ticket_names_its_holder_for_its_job() -> None:
+def test_a_ticket_identifies_its_user() -> None:
     tickets = StreamTickets("secret")
     assert tickets.holder(tickets.issue(JOB, "alice"), JOB) == "alice"
 
 
-def test_ticket_is_refused_for_another_job() -> None:
+def test_a_ticket_is_rejected_for_another_job() -> None:
     tickets = StreamTickets("secret")
     assert tickets.holder(tickets.issue(JOB, "alice"), OTHER) is None
 
 
-def test_ticket_of_another_secret_is_refused() -> None:
+def test_a_ticket_signed_with_another_secret_is_rejected() -> None:
     assert StreamTickets("secret").holder(StreamTickets("other").issue(JOB, "alice"), JOB) is None
 
 
-def test_ticket_lapses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ticket_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     tickets = StreamTickets("secret", ttl=60)
     ticket = tickets.issue(JOB, "alice")
     now = time.time()
@@ -37,11 +37,11 @@ def test_ticket_lapses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("ticket", ["", "x", ".", "a.b.c", "é", "\0", "W10.x.y"])
-def test_nonsense_is_no_ticket(ticket: str) -> None:
+def test_a_malformed_ticket_is_rejected(ticket: str) -> None:
     assert StreamTickets("secret").holder(ticket, JOB) is None
 
 
-def test_changed_ticket_is_refused() -> None:
+def test_a_modified_ticket_is_rejected() -> None:
     tickets = StreamTickets("secret")
     ticket = tickets.issue(JOB, "alice")
     # But for the last character, some bits of which mean nothing in base 64.
@@ -50,7 +50,7 @@ def test_changed_ticket_is_refused() -> None:
         assert tickets.holder(changed, JOB) is None
 
 
-def test_ticket_is_signed_as_the_library_signs_it() -> None:
+def test_tickets_are_compatible_with_itsdangerous() -> None:
     ticket = StreamTickets("secret").issue(JOB, "alice")
     key = Signer("secret", salt="longhaul.live").derive_key()
     signer = TimestampSigner(key, key_derivation="none")

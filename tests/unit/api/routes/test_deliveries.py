@@ -19,7 +19,7 @@ def test_deliveries_show_every_attempt(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore, redis: Redis
 ) -> None:
     state_log = StateLog(redis, "webhooks", "test")
-    state_log.join()
+    state_log.create_group()
     job_id = post(file_ids=[1], callbackUrl="https://example.com/hook").json["jobId"]
     path = f"/v1/download/{job_id}/deliveries"
     assert client.get(path).json == {"jobId": job_id, "deliveries": []}
@@ -55,9 +55,7 @@ def test_deliveries_of_an_unknown_job_are_not_found(client: FlaskClient) -> None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://localhost/", "ftp://example.com/"])
-def test_a_private_callback_url_is_rejected(
-    post: Callable[..., Any], url: str
-) -> None:
+def test_a_private_callback_url_is_rejected(post: Callable[..., Any], url: str) -> None:
     response = post(file_ids=[1], callbackUrl=url)
     assert (response.status_code, response.json["code"]) == (400, "VALIDATION_ERROR")
     assert list(response.json["errors"]) == ["callbackUrl"]

@@ -14,10 +14,10 @@ from tests.unit.api.conftest import ARTIFACT
 INITIATE = "/v1/download/initiate"
 
 
-def test_a_request_for_files_is_accepted_as_a_queued_job(post):
-    answer = post(file_ids=[3, 1, 3], metadata={"order": 7})
-    assert answer.status_code == 202
-    job = answer.json
+def test_initiate_creates_a_queued_job(post):
+    response = post(file_ids=[3, 1, 3], metadata={"order": 7})
+    assert response.status_code == 202
+    job = response.json
     assert (job["status"], job["version"]) == ("queued", 1)
     assert job["totalFileIds"] == job["totalFiles"] == 2
     assert job["metadata"] == {"order": 7}
@@ -25,20 +25,20 @@ def test_a_request_for_files_is_accepted_as_a_queued_job(post):
     assert uuid.UUID(job["jobId"])
 
 
-def test_an_accepted_job_tells_where_to_go_on(post):
-    answer = post()
-    job = answer.json
+def test_the_response_contains_the_urls_of_the_job(post):
+    response = post()
+    job = response.json
     base = "http://localhost/v1/download"
-    assert job["statusUrl"] == f"{base}/status/{job['jobId']}" == answer.headers["Location"]
+    assert job["statusUrl"] == f"{base}/status/{job['jobId']}" == response.headers["Location"]
     assert job["resultUrl"] == f"{base}/{job['jobId']}"
     assert job["cancelUrl"] == f"{base}/cancel/{job['jobId']}"
     assert job["subscribeUrl"].startswith(f"{base}/subscribe/{job['jobId']}")
     assert job["webSocketUrl"].startswith("ws://localhost/v1/download/subscribe/")
     assert job["pollingInterval"] == 2000
-    assert answer.headers["Retry-After"] == "2"
+    assert response.headers["Retry-After"] == "2"
 
 
-def test_the_urls_begin_with_the_public_one_where_it_is_set(make_app):
+def test_urls_start_with_the_public_url_if_it_is_set(make_app):
     client = make_app(public_url="https://files.example/").test_client()
     job = client.post(INITIATE, json={"file_id": 1}).json
     assert job["statusUrl"].startswith("https://files.example/v1/")
@@ -50,7 +50,7 @@ def test_the_order_of_the_files_is_kept(post, queries):
     assert queries.spec(job_id).file_ids == (9, 2, 5)
 
 
-def test_async_is_another_name_of_initiate(client):
+def test_async_is_an_alias_of_initiate(client):
     assert client.post("/v1/download/async", json={"file_id": 1}).status_code == 202
 
 
@@ -79,19 +79,19 @@ def test_async_is_another_name_of_initiate(client):
         ([1], "body"),
     ],
 )
-def test_what_is_wrong_with_a_request_stands_under_its_member(client, body, member):
-    answer = client.post(INITIATE, json=body)
-    assert answer.status_code == 400
-    assert answer.json["code"] == "VALIDATION_ERROR"
-    assert list(answer.json["errors"]) == [member]
-    assert all(answer.json["errors"][member])
+def test_validation_errors_are_reported_by_field(client, body, member):
+    response = client.post(INITIATE, json=body)
+    assert response.status_code == 400
+    assert response.json["code"] == "VALIDATION_ERROR"
+    assert list(response.json["errors"]) == [member]
+    assert all(response.json["errors"][member])
 
 
-def test_metadata_that_is_nested_too_deep_is_refused(client):
+def test_metadata_that_is_nested_too_deeply_is_rejected(client):
     nested = '{"m":' * 400 + "1" + "}" * 400
     body = f'{{"file_id": 1, "metadata": {nested}}}'
-    answer = client.post(INITIATE, data=body, content_type="application/json")
-    assert list(answer.json["errors"]) == ["metadata"]
+    response = client.post(INITIATE, data=body, content_type="application/json")
+    assert list(response.json["errors"]) == ["metadata"]
 
 
 @pytest.mark.parametrize(
@@ -112,17 +112,17 @@ def test_metadata_that_is_nested_too_deep_is_refused(client):
         "not a url",
     ],
 )
-def test_a_callback_to_a_plainly_private_address_is_refused(client, url):
-    answer = client.post(INITIATE, json={"file_id": 1, "callbackUrl": url})
-    assert list(answer.json["errors"]) == ["callbackUrl"]
+def test_a_callback_to_a_private_address_is_rejected(client, url):
+    response = client.post(INITIATE, json={"file_id": 1, "callbackUrl": url})
+    assert list(response.json["errors"]) == ["callbackUrl"]
 
 
-def test_a_callback_to_a_public_host_is_taken(client):
+def test_a_callback_to_a_public_host_is_accepted(client):
     body = {"file_id": 1, "callbackUrl": "https://hooks.example.com:8443/x?y=1"}
     assert client.post(INITIATE, json=body).status_code == 202
 
 
-def test_the_same_idempotency_key_gets_the_first_answer_again(post):
+def test_the_same_idempotency_key_returns_the_first_job(post):
     first = post({"Idempotency-Key": "order 7"})
     second = post({"Idempotency-Key": "order 7"})
     assert second.json["jobId"] == first.json["jobId"]
@@ -130,48 +130,53 @@ def test_the_same_idempotency_key_gets_the_first_answer_again(post):
     assert second.headers["Idempotent-Replayed"] == "true"
 
 
-def test_an_idempotency_key_of_another_request_is_refused(post):
+def test_an_idempotency_key_cannot_be_used_for_another_request(post):
     post({"Idempotency-Key": "a"}, file_id=1)
-    answer = post({"Idempotency-Key": "a"}, file_id=2)
-    assert (answer.status_code, answer.json["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    response = post({"Idempotency-Key": "a"}, file_id=2)
+    assert (response.status_code, response.json["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-def test_an_idempotency_key_belongs_to_its_caller(post):
+def test_idempotency_keys_are_separate_for_each_user(post):
     first = post({"Idempotency-Key": "a", "X-User-Id": "ann"})
     second = post({"Idempotency-Key": "a", "X-User-Id": "bob"})
     assert first.json["jobId"] != second.json["jobId"]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "schlüssel"])
-def test_an_idempotency_key_has_to_be_printable_and_short(post, key):
+def test_an_invalid_idempotency_key_is_rejected(post, key):
     assert post({"Idempotency-Key": key}).json["code"] == "VALIDATION_ERROR"
 
 
-def test_ten_identical_requests_in_a_row_make_one_job(post):
-    answers = [post(file_ids=[1, 2]) for _ in range(10)]
-    assert len({answer.json["jobId"] for answer in answers}) == 1
-    assert [answer.json["deduplicated"] for answer in answers] == [False] + [True] * 9
+def test_ten_identical_requests_create_one_job(post):
+    responses = [post(file_ids=[1, 2]) for _ in range(10)]
+    assert len({response.json["jobId"] for response in responses}) == 1
+    assert [response.json["deduplicated"] for response in responses] == [False] + [True] * 9
+    assert responses[0].json["message"] == "The download has been queued."
+    assert responses[9].json["message"] == "An identical request is already running."
 
 
-def test_a_sixth_unfinished_job_is_one_too_many(post):
+def test_a_sixth_active_job_is_rejected(post):
     for number in range(1, 6):
         assert post(file_id=number).status_code == 202
-    answer = post(file_id=6)
-    assert (answer.status_code, answer.json["code"]) == (429, "TOO_MANY_ACTIVE_JOBS")
-    assert int(answer.headers["Retry-After"]) >= 1
+    response = post(file_id=6)
+    assert (response.status_code, response.json["code"]) == (429, "TOO_MANY_ACTIVE_JOBS")
+    assert response.json["detail"] == (
+        "You already have 5 downloads in progress. Wait for one to finish or cancel one."
+    )
+    assert int(response.headers["Retry-After"]) >= 1
     assert post({"X-User-Id": "somebody-else"}, file_id=6).status_code == 202
 
 
-def test_a_full_queue_refuses_with_the_time_to_come_back(make_app):
+def test_a_full_queue_rejects_jobs_with_retry_after(make_app):
     client = make_app(queue_max=2).test_client()
     users = [{"X-User-Id": name} for name in ("a", "b", "c")]
-    answers = [client.post(INITIATE, json={"file_id": 1}, headers=user) for user in users]
-    assert [answer.status_code for answer in answers] == [202, 202, 503]
-    assert answers[2].json["code"] == "QUEUE_FULL"
-    assert 1 <= int(answers[2].headers["Retry-After"]) <= queue_limit.LATEST_RETRY
+    responses = [client.post(INITIATE, json={"file_id": 1}, headers=user) for user in users]
+    assert [response.status_code for response in responses] == [202, 202, 503]
+    assert responses[2].json["code"] == "QUEUE_FULL"
+    assert 1 <= int(responses[2].headers["Retry-After"]) <= queue_limit.MAX_RETRY_AFTER
 
 
-def test_a_preferred_wait_that_sees_the_end_is_answered_with_200(client, worker, queries):
+def test_prefer_wait_returns_200_if_the_job_finishes_in_time(client, worker, queries):
     def work() -> None:
         job_ids: list[str] = []
         while not job_ids:
@@ -180,42 +185,44 @@ def test_a_preferred_wait_that_sees_the_end_is_answered_with_200(client, worker,
 
     thread = threading.Thread(target=work)
     thread.start()
-    answer = client.post(INITIATE, json={"file_id": 1}, headers={"Prefer": "wait=10"})
+    response = client.post(INITIATE, json={"file_id": 1}, headers={"Prefer": "wait=10"})
     thread.join()
-    assert answer.status_code == 200
-    assert answer.json["status"] == "completed"
-    assert answer.json["downloadUrl"].startswith("https://storage.example/archives/ab/cd.zip")
-    assert answer.headers["Preference-Applied"] == "wait=10"
-    assert "Retry-After" not in answer.headers
+    assert response.status_code == 200
+    assert response.json["status"] == "completed"
+    assert response.json["downloadUrl"].startswith("https://storage.example/archives/ab/cd.zip")
+    assert response.headers["Preference-Applied"] == "wait=10"
+    assert "Retry-After" not in response.headers
 
 
-def test_a_preferred_wait_that_ends_before_the_job_is_answered_with_202(client):
-    answer = client.post(INITIATE, json={"file_id": 1}, headers={"Prefer": "respond-async, wait=1"})
-    assert answer.status_code == 202
-    assert answer.headers["Preference-Applied"] == "wait=1"
+def test_prefer_wait_returns_202_if_the_job_is_still_running(client):
+    response = client.post(
+        INITIATE, json={"file_id": 1}, headers={"Prefer": "respond-async, wait=1"}
+    )
+    assert response.status_code == 202
+    assert response.headers["Preference-Applied"] == "wait=1"
 
 
-def test_start_waits_for_the_end_and_else_hands_out_the_job(make_app):
+def test_start_returns_the_unfinished_job_after_the_timeout(make_app):
     client = make_app(request_timeout=0.2).test_client()
-    answer = client.post("/v1/download/start", json={"file_id": 5})
-    assert (answer.status_code, answer.json["status"]) == (202, "queued")
+    response = client.post("/v1/download/start", json={"file_id": 5})
+    assert (response.status_code, response.json["status"]) == (202, "queued")
 
 
-def test_check_tells_of_a_file_that_is_there(client):
-    answer = client.post("/v1/download/check", json={"file_id": 7})
-    assert answer.json == {"file_id": 7, "available": True, "size": 5, "fileName": "letter.txt"}
+def test_check_finds_an_available_file(client):
+    response = client.post("/v1/download/check", json={"file_id": 7})
+    assert response.json == {"file_id": 7, "available": True, "size": 5, "fileName": "letter.txt"}
 
 
-def test_check_tells_of_a_file_that_is_not_there(client):
-    answer = client.post("/v1/download/check", json={"file_id": 404})
-    assert answer.status_code == 200
-    assert answer.json == {"file_id": 404, "available": False, "size": None, "fileName": None}
+def test_check_reports_a_missing_file_as_unavailable(client):
+    response = client.post("/v1/download/check", json={"file_id": 404})
+    assert response.status_code == 200
+    assert response.json == {"file_id": 404, "available": False, "size": None, "fileName": None}
 
 
-def test_check_says_so_when_the_storage_is_away(client, storage):
+def test_check_is_unavailable_if_the_storage_is_down(client, storage):
     storage.broken = True
-    answer = client.post("/v1/download/check", json={"file_id": 7})
-    assert (answer.status_code, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+    response = client.post("/v1/download/check", json={"file_id": 7})
+    assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
 
 
 def test_only_a_failed_job_or_one_that_misses_files_is_run_again(client, post, worker):
@@ -226,15 +233,15 @@ def test_only_a_failed_job_or_one_that_misses_files_is_run_again(client, post, w
     assert client.post(retry).json["code"] == "JOB_CONFLICT"
 
 
-def test_a_failed_job_is_run_again_on_request(client, post, worker):
+def test_retry_runs_a_failed_job_again(client, post, worker):
     job_id = post().json["jobId"]
     worker.fail(job_id)
-    answer = client.post(f"/v1/download/{job_id}/retry")
-    assert (answer.status_code, answer.json["status"]) == (202, "queued")
-    assert answer.json["error"] is None
+    response = client.post(f"/v1/download/{job_id}/retry")
+    assert (response.status_code, response.json["status"]) == (202, "queued")
+    assert response.json["error"] is None
 
 
-def test_a_completed_job_that_misses_files_is_run_again_on_request(client, post, worker):
+def test_retry_runs_a_completed_job_with_missing_files_again(client, post, worker):
     job_id = post().json["jobId"]
     worker.complete(job_id, replace(ARTIFACT, missing_files=1))
     assert client.post(f"/v1/download/{job_id}/retry").status_code == 202

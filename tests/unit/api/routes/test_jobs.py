@@ -27,65 +27,65 @@ def status(client, job_id):
     return get
 
 
-def test_the_status_is_the_job_with_its_version_as_etag(status, job_id):
-    answer = status()
-    assert answer.json["jobId"] == job_id
-    assert answer.headers["ETag"] == '"1"'
-    assert answer.headers["Cache-Control"] == "private, no-cache"
-    assert answer.headers["Retry-After"] == "2"
+def test_status_returns_the_job_with_its_version_as_etag(status, job_id):
+    response = status()
+    assert response.json["jobId"] == job_id
+    assert response.headers["ETag"] == '"1"'
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert response.headers["Retry-After"] == "2"
 
 
-def test_a_job_id_may_be_written_in_capitals(client, job_id):
+def test_a_job_id_is_case_insensitive(client, job_id):
     assert client.get(f"/v1/download/status/{job_id.upper()}").json["jobId"] == job_id
 
 
 @pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"0", "1"', '"x",W/"1"', "*"])
-def test_a_version_that_the_client_has_is_not_sent_again(status, tag):
-    answer = status(If_None_Match=tag)
-    assert (answer.status_code, answer.data) == (304, b"")
-    assert answer.headers["ETag"] == '"1"'
+def test_status_returns_304_if_the_client_has_the_version(status, tag):
+    response = status(If_None_Match=tag)
+    assert (response.status_code, response.data) == (304, b"")
+    assert response.headers["ETag"] == '"1"'
 
 
 @pytest.mark.parametrize("tag", ['"0"', "", "1", 'W/"M", ""', '"²"', f'"{"9" * 5000}"'])
-def test_any_other_etag_gets_the_job(status, tag):
+def test_status_returns_the_job_for_any_other_etag(status, tag):
     assert status(If_None_Match=tag).status_code == 200
     assert status("?wait=1", If_None_Match=tag).status_code == 200
 
 
-def test_a_long_poll_takes_a_weakened_etag_for_what_it_is(status):
-    begun = time.monotonic()
+def test_a_long_poll_accepts_a_weak_etag(status):
+    started = time.monotonic()
     assert status("?wait=30", If_None_Match='W/"0"').json["version"] == 1
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(
     "path", [f"status/{UNKNOWN}", "status/x", f"status/{UNKNOWN}/files", UNKNOWN, "x"]
 )
 def test_an_unknown_job_is_not_found(client, path):
-    answer = client.get(f"/v1/download/{path}")
-    assert (answer.status_code, answer.json["code"]) == (404, "JOB_NOT_FOUND")
+    response = client.get(f"/v1/download/{path}")
+    assert (response.status_code, response.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_a_finished_job_is_not_to_be_polled_again(status, job_id, worker):
+def test_a_finished_job_has_no_retry_after(status, job_id, worker):
     worker.complete(job_id)
-    answer = status()
-    assert (answer.status_code, answer.json["status"]) == (200, "completed")
-    assert "Retry-After" not in answer.headers
+    response = status()
+    assert (response.status_code, response.json["status"]) == (200, "completed")
+    assert "Retry-After" not in response.headers
 
 
-def test_a_cancelled_job_is_gone_but_still_shown(client, status, job_id):
+def test_a_cancelled_job_is_gone_but_still_returned(client, status, job_id):
     client.delete(f"/v1/download/{job_id}")
-    answer = status(If_None_Match='"2"')
-    assert answer.status_code == 410
-    assert (answer.mimetype, answer.json["status"]) == ("application/json", "cancelled")
+    response = status(If_None_Match='"2"')
+    assert response.status_code == 410
+    assert (response.mimetype, response.json["status"]) == ("application/json", "cancelled")
 
 
-def test_an_expired_job_is_gone_but_still_shown(status, job_id, worker, redis, client):
+def test_an_expired_job_is_gone_but_still_returned(status, job_id, worker, redis, client):
     worker.complete(job_id)
     redis.hset(status_key(redis, job_id), "status", "expired")
-    answer = status()
-    assert (answer.status_code, answer.json["status"]) == (410, "expired")
-    assert answer.json["downloadUrl"] is None
+    response = status()
+    assert (response.status_code, response.json["status"]) == (410, "expired")
+    assert response.json["downloadUrl"] is None
     result = client.get(f"/v1/download/{job_id}")
     assert (result.status_code, result.json["code"]) == (410, "JOB_EXPIRED")
 
@@ -94,13 +94,13 @@ def status_key(redis, job_id):
     return next(redis.scan_iter(f"job:status:*:{job_id}"))
 
 
-def test_a_long_poll_is_answered_as_soon_as_the_job_changes(status, job_id, jobs):
+def test_a_long_poll_returns_as_soon_as_the_job_changes(status, job_id, jobs):
     timer = threading.Timer(0.2, jobs.cancel, [job_id])
     timer.start()
-    begun = time.monotonic()
-    answer = status("?wait=20&since=1")
-    assert time.monotonic() - begun < 5
-    assert answer.json["version"] == 2
+    started = time.monotonic()
+    response = status("?wait=20&since=1")
+    assert time.monotonic() - started < 5
+    assert response.json["version"] == 2
 
 
 @pytest.mark.parametrize(
@@ -111,47 +111,47 @@ def test_a_long_poll_is_answered_as_soon_as_the_job_changes(status, job_id, jobs
         ("?wait=1", {"If_None_Match": '"1"'}, 304),
     ],
 )
-def test_a_long_poll_without_a_change_ends_with_its_time(status, query, headers, expected):
-    begun = time.monotonic()
+def test_a_long_poll_without_a_change_returns_after_the_wait(status, query, headers, expected):
+    started = time.monotonic()
     assert status(query, **headers).status_code == expected
-    assert 1 <= time.monotonic() - begun < 3
+    assert 1 <= time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(
     ("query", "headers"),
     [("?wait=30&since=0", {}), ("?wait=30", {"If_None_Match": '"0"'})],
 )
-def test_a_long_poll_for_an_old_version_is_answered_at_once(status, query, headers):
-    begun = time.monotonic()
+def test_a_long_poll_for_an_old_version_returns_immediately(status, query, headers):
+    started = time.monotonic()
     assert status(query, **headers).status_code == 200
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - started < 1
 
 
-def test_a_long_poll_for_a_finished_job_is_answered_at_once(status, job_id, worker):
+def test_a_long_poll_for_a_finished_job_returns_immediately(status, job_id, worker):
     version = worker.complete(job_id).version
-    begun = time.monotonic()
+    started = time.monotonic()
     assert status(f"?wait=30&since={version}").json["status"] == "completed"
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("query", ["?wait=61", "?wait=-1", "?wait=x", "?since=1&since=2"])
-def test_a_wait_that_cannot_be_granted_is_refused(status, query):
+def test_an_invalid_wait_is_rejected(status, query):
     assert status(query).json["code"] == "VALIDATION_ERROR"
 
 
-def test_a_query_parameter_without_a_name_is_refused(status):
-    answer = status("?since=0&=1")
-    assert (answer.status_code, answer.json["errors"]) == (
+def test_a_query_parameter_without_a_name_is_rejected(status):
+    response = status("?since=0&=1")
+    assert (response.status_code, response.json["errors"]) == (
         400,
-        {"query": ["A parameter has no name"]},
+        {"query": ["A parameter has no name."]},
     )
 
 
-def test_unknown_query_parameters_are_let_pass(status):
+def test_unknown_query_parameters_are_ignored(status):
     assert status("?_=1700000000").status_code == 200
 
 
-def test_the_files_of_a_job_are_paged_in_the_order_of_the_request(client, post, jobs, worker):
+def test_files_are_listed_in_pages_in_the_order_of_the_request(client, post, jobs, worker):
     job_id = post(file_ids=[5, 3, 4]).json["jobId"]
     reports = [
         FileReport(file_id=5, state="done", size=9, name="five.txt"),
@@ -184,19 +184,19 @@ def test_the_files_of_a_job_are_paged_in_the_order_of_the_request(client, post, 
     assert second["nextCursor"] is None
 
 
-def test_the_result_redirects_to_a_fresh_link(client, job_id, worker):
+def test_result_redirects_to_a_newly_signed_url(client, job_id, worker):
     worker.complete(job_id)
-    answer = client.get(f"/v1/download/{job_id}")
-    assert answer.status_code == 302
-    assert answer.headers["Location"].startswith("https://storage.example/archives/ab/cd.zip?")
-    assert answer.headers["Cache-Control"] == "no-store"
+    response = client.get(f"/v1/download/{job_id}")
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("https://storage.example/archives/ab/cd.zip?")
+    assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_the_result_is_json_to_those_who_ask_for_it(client, job_id, worker):
+def test_result_is_json_if_the_client_accepts_json(client, job_id, worker):
     worker.complete(job_id)
-    answer = client.get(f"/v1/download/{job_id}", headers=JSON)
-    assert answer.status_code == 200
-    assert set(answer.json) == {
+    response = client.get(f"/v1/download/{job_id}", headers=JSON)
+    assert response.status_code == 200
+    assert set(response.json) == {
         "downloadUrl",
         "expiresAt",
         "fileName",
@@ -206,50 +206,50 @@ def test_the_result_is_json_to_those_who_ask_for_it(client, job_id, worker):
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", ""])
-def test_the_result_redirects_browsers_and_download_tools(client, job_id, worker, accept):
+def test_result_redirects_browsers_and_download_tools(client, job_id, worker, accept):
     worker.complete(job_id)
-    answer = client.get(f"/v1/download/{job_id}", headers={"Accept": accept})
-    assert answer.status_code == 302
+    response = client.get(f"/v1/download/{job_id}", headers={"Accept": accept})
+    assert response.status_code == 302
 
 
-def test_the_result_of_an_unfinished_job_is_not_ready(client, job_id):
-    answer = client.get(f"/v1/download/{job_id}")
-    assert (answer.status_code, answer.json["code"]) == (404, "JOB_NOT_READY")
-    assert answer.json["job"]["jobId"] == job_id
-    assert answer.json["retryable"] is True
-    assert answer.headers["Retry-After"] == "2"
+def test_result_of_an_unfinished_job_is_not_ready(client, job_id):
+    response = client.get(f"/v1/download/{job_id}")
+    assert (response.status_code, response.json["code"]) == (404, "JOB_NOT_READY")
+    assert response.json["job"]["jobId"] == job_id
+    assert response.json["retryable"] is True
+    assert response.headers["Retry-After"] == "2"
 
 
-def test_the_result_of_a_failed_job_is_a_conflict(client, job_id, worker):
+def test_result_of_a_failed_job_is_a_conflict(client, job_id, worker):
     worker.fail(job_id)
-    answer = client.get(f"/v1/download/{job_id}")
-    assert (answer.status_code, answer.json["code"]) == (409, "JOB_FAILED")
-    assert answer.json["detail"] == "File 1 does not exist"
+    response = client.get(f"/v1/download/{job_id}")
+    assert (response.status_code, response.json["code"]) == (409, "JOB_FAILED")
+    assert response.json["detail"] == "File 1 does not exist"
 
 
-def test_the_result_of_a_cancelled_job_is_gone(client, job_id):
+def test_result_of_a_cancelled_job_is_gone(client, job_id):
     client.delete(f"/v1/download/{job_id}")
-    answer = client.get(f"/v1/download/{job_id}")
-    assert (answer.status_code, answer.json["code"]) == (410, "JOB_CANCELLED")
+    response = client.get(f"/v1/download/{job_id}")
+    assert (response.status_code, response.json["code"]) == (410, "JOB_CANCELLED")
 
 
-def test_a_job_is_cancelled_by_either_call_and_again(client, job_id):
-    expected = {"jobId": job_id, "status": "cancelled", "message": "The job is cancelled"}
-    for answer in (
+def test_both_cancel_calls_are_idempotent(client, job_id):
+    expected = {"jobId": job_id, "status": "cancelled", "message": "The download was cancelled."}
+    for response in (
         client.delete(f"/v1/download/{job_id}"),
         client.delete(f"/v1/download/{job_id}"),
         client.post(f"/v1/download/cancel/{job_id}"),
     ):
-        assert (answer.status_code, answer.json) == (200, expected)
+        assert (response.status_code, response.json) == (200, expected)
 
 
 def test_a_finished_job_cannot_be_cancelled(client, job_id, worker):
     worker.complete(job_id)
-    answer = client.post(f"/v1/download/cancel/{job_id}")
-    assert (answer.status_code, answer.json["code"]) == (409, "JOB_CONFLICT")
+    response = client.post(f"/v1/download/cancel/{job_id}")
+    assert (response.status_code, response.json["code"]) == (409, "JOB_CONFLICT")
 
 
-def test_the_list_holds_the_callers_own_jobs_newest_first(client, post):
+def test_jobs_lists_the_users_own_jobs_newest_first(client, post):
     mine = [post({"X-User-Id": "ann"}, file_id=number).json["jobId"] for number in range(1, 6)]
     post({"X-User-Id": "bob"}, file_id=1)
     found: list[str] = []
@@ -267,7 +267,7 @@ def test_the_list_holds_the_callers_own_jobs_newest_first(client, post):
     assert created == sorted(created, reverse=True)
 
 
-def test_the_list_shows_one_state_on_request(client, post, worker):
+def test_jobs_can_be_filtered_by_state(client, post, worker):
     done, waiting = (post(file_id=number).json["jobId"] for number in (1, 2))
     worker.complete(done)
     for state, expected in (("completed", [done]), ("queued", [waiting]), ("failed", [])):
@@ -278,5 +278,5 @@ def test_the_list_shows_one_state_on_request(client, post, worker):
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"]
 )
-def test_a_page_that_cannot_be_is_refused(client, query):
+def test_invalid_page_parameters_are_rejected(client, query):
     assert client.get(f"/v1/download/jobs?{query}").json["code"] == "VALIDATION_ERROR"

@@ -35,14 +35,14 @@ def dead(jobs: JobStore, job_id: str) -> None:
             jobs.fail(claim.lease, BROKEN)
 
 
-def test_dead_letters_are_listed_with_every_attempt_and_run_again(
+def test_dead_letters_show_every_attempt_and_can_be_requeued(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore
 ) -> None:
     job_id = post(file_ids=[1]).json["jobId"]
     dead(jobs, job_id)
-    answer = client.get("/v1/admin/dead-letters", **HERE).json
-    (letter,) = answer["deadLetters"]
-    assert answer["nextCursor"] is None
+    response = client.get("/v1/admin/dead-letters", **HERE).json
+    (letter,) = response["deadLetters"]
+    assert response["nextCursor"] is None
     assert (letter["job"]["jobId"], letter["userId"]) == (job_id, "anonymous")
     assert [note["worker"] for note in letter["attempts"]] == ["worker-0", "worker-1"]
     assert {note["errorCode"] for note in letter["attempts"]} == {"NETWORK_ERROR"}
@@ -53,7 +53,7 @@ def test_dead_letters_are_listed_with_every_attempt_and_run_again(
     assert client.post(path, **HERE).status_code == 404
 
 
-def test_dead_letters_come_in_pages_without_loss_or_repetition(
+def test_dead_letters_are_paged_without_gaps_or_duplicates(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore
 ) -> None:
     ended = set()
@@ -73,7 +73,7 @@ def test_dead_letters_come_in_pages_without_loss_or_repetition(
     assert set(seen) == ended
 
 
-def test_a_paused_queue_accepts_jobs_and_says_that_it_is_paused(
+def test_a_paused_queue_accepts_jobs_but_does_not_start_them(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore
 ) -> None:
     assert client.post("/v1/admin/queue/pause", **HERE).json == {"paused": True}
@@ -99,28 +99,28 @@ def test_a_paused_queue_accepts_jobs_and_says_that_it_is_paused(
         {"base_url": "http://rebound.example:8080"},
     ],
 )
-def test_without_a_token_only_this_machine_itself_is_an_operator(
+def test_without_a_token_only_local_requests_are_from_an_operator(
     client: FlaskClient, method: str, path: str, request_: dict[str, Any]
 ) -> None:
-    answer = client.open(path, method=method, **{**HERE, **request_})
-    assert (answer.status_code, answer.json["code"]) == (403, "FORBIDDEN")
+    response = client.open(path, method=method, **{**HERE, **request_})
+    assert (response.status_code, response.json["code"]) == (403, "FORBIDDEN")
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_with_a_token_only_who_has_it_is_an_operator(
+def test_with_a_token_only_its_holder_is_an_operator(
     make_app: Callable[..., Flask], method: str, path: str
 ) -> None:
     client = make_app(admin_token="open sesame").test_client()
     for headers in ({}, {"Authorization": "Bearer sesame"}, {"Authorization": "Bearer "}):
         assert client.open(path, method=method, headers=headers, **HERE).status_code == 403
-    answer = client.open(
+    response = client.open(
         path,
         method=method,
         headers={"Authorization": "Bearer open sesame"},
         environ_base={"REMOTE_ADDR": "192.0.2.7"},
     )
     # The stream needs an event loop, which is not here.
-    assert answer.status_code == {
+    assert response.status_code == {
         "/v1/admin/stream": 503,
         CALLS[1][1]: 404,
     }.get(path, 200)
