@@ -11,16 +11,15 @@ if TYPE_CHECKING:
     from api.auth.callers import Authenticator
     from api.auth.operators import Operators
     from api.auth.stream_tickets import StreamTickets
-    from api.catalogue import Catalogue
     from api.cors import CorsHeaders
     from api.health import Health
     from api.job_history import JobHistory
+    from api.live.long_poll import Live
     from api.live.operator_streams import OperatorStreams
     from api.metrics import QueueMetrics
     from api.overview import Overview
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
-    from api.waiting import Live
     from common.job_store.archive_totals import ArchiveTotals
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.jobs import JobStore
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from common.job_store.queries import JobQueries
     from common.job_store.webhook_deliveries import WebhookDeliveries
     from common.jobs.presenter import JobPresenter
+    from common.sources import Source
 
 EXTENSION = "longhaul"
 
@@ -61,7 +61,8 @@ class Dependencies:
     cors: CorsHeaders
     rate_limiter: RateLimiter
     queue_limit: QueueLimit
-    catalogue: Catalogue
+    #: Describes files for checks; the worker reads them from the same source.
+    source: Source
     health: Health
     queue_metrics: QueueMetrics
     job_history: JobHistory

@@ -19,7 +19,7 @@ from common.job_store.checkpoints import Checkpoints
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
 from common.object_storage import NoSuchKey
-from common.sources import Source, source_from_template
+from common.sources import Source, source_from_settings
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
 from worker.archive.composing.upload_log import UploadLog
@@ -50,13 +50,7 @@ class ArchiveBuilder:
         self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
         self._totals = ArchiveTotals(services.redis)
-        hosts = settings.source_redirect_hosts.split(",")
-        source = source_from_template(
-            settings.source_url_template,
-            store=services.storage,
-            redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
-            authorization=settings.source_authorization or None,
-        )
+        source = source_from_settings(settings, services.storage)
         url = urlsplit(settings.source_url_template)
         #: The host of the source, unless the files are in the object storage.
         self._host = None if url.scheme == "s3" else url.netloc

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from flask import Response, g
 from flask_smorest import Blueprint
 
 from api import job_creation, parsing
 from api.dependencies import deps
+from api.live.long_poll import wait_until_finished
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address, count_creation
 from api.responses import base_url, json_response, retry_after
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import FILE, INITIATE
 from api.schemas.responses import CheckSchema
-from api.waiting import wait_for_end
+from common.errors import BackendUnavailable
 from common.jobs.model import Job, JobSpec
+from common.sources import SourceFile
+from common.task_group import TaskGroup
+
+#: Seconds that a source may take to describe a file; ending its requests takes up to 0.7 more.
+CHECK_SECONDS: Final = 1.2
 
 blueprint = Blueprint("downloads", __name__, description="Start downloads")
 
@@ -97,7 +106,8 @@ def retry(job_id: str) -> Response:
 def check() -> Response:
     """Check whether a file is available, without creating a job."""
     file_id = parsing.body(FILE)["file_id"]
-    found = deps().catalogue.find(file_id)
+    (file,) = deps().source.describe([file_id], TaskGroup(_CheckDeadline()), cached={})
+    found = file if isinstance(file, SourceFile) else None
     return json_response(
         {
             "file_id": file_id,
@@ -106,6 +116,17 @@ def check() -> Response:
             "fileName": found.name if found else None,
         }
     )
+
+
+class _CheckDeadline:
+    """Ends a check that takes too long, so that clients get 503 within two seconds."""
+
+    def __init__(self) -> None:
+        self._deadline = time.monotonic() + CHECK_SECONDS
+
+    def check(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise BackendUnavailable("The source of the files does not respond. Try again later.")
 
 
 def _create_and_wait(
@@ -121,7 +142,7 @@ def _create_and_wait(
         g.rate = creation.rate
     if accepted.outcome == "replayed":
         headers["Idempotent-Replayed"] = "true"
-    job = wait_for_end(dependencies.live, accepted.job, wait)
+    job = wait_until_finished(dependencies.live, accepted.job, wait)
     finished = bool(wait) and job.terminal
     message = "The download is finished." if finished else job_creation.outcome_message(accepted)
     deduplicated = accepted.outcome == "deduplicated"

@@ -9,6 +9,8 @@ from io import BufferedReader
 from common.errors import NetworkError
 
 MAX_LINE = 65_536
+#: Interim (1xx) responses before the final one.
+MAX_INTERIM_RESPONSES = 20
 MAX_HEADERS = 200
 MAX_BODY = 64 * 1024 * 1024
 
@@ -25,9 +27,7 @@ class Response:
         """Read the head. ``close`` calls ``release`` with whether the connection can be reused."""
         self._reader = reader
         self._release = release
-        self.status, self.headers = _read_head(self._reader)
-        while 100 <= self.status < 200:
-            self.status, self.headers = _read_head(self._reader)
+        self.status, self.headers = _read_final_head(self._reader)
         self._chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         self._keep_alive = self.headers.get("connection", "").lower() != "close"
         #: Remaining bytes of the body or of the current chunk; None: until the connection closes.
@@ -91,6 +91,17 @@ class Response:
 
 class ConnectionClosed(NetworkError):
     """The server closed the connection before it sent a response."""
+
+
+def _read_final_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, str]]:
+    """Read past the interim responses (RFC 9110, 15.2); return the final status and headers."""
+    for _ in range(MAX_INTERIM_RESPONSES + 1):
+        status, headers = _read_head(reader)
+        if status >= 200:
+            return status, headers
+        if status == 101:
+            break
+    raise NetworkError("The storage sent interim responses instead of a final one")
 
 
 def _read_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, str]]:
