@@ -21,21 +21,21 @@ _settings = Settings.from_env()
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = "api.server.gevent_worker.Worker"
-#: Requests in progress and idle connections; live streams are none of them.
+#: Requests in progress and idle connections. Live streams do not count.
 worker_connections = 2_000
 backlog = 4_096
-# Longer than nginx keeps a connection to us idle (30 s, nginx/http/upstream.conf): were we the one
-# that closes, a POST could meet a connection that is just going away, and nobody may send it twice.
+# Longer than nginx keeps an idle connection (30 s, nginx/http/upstream.conf): if this side closed
+# first, nginx could send a POST on a connection that is just closing, and must not repeat it.
 keepalive = 75
-#: Seconds that requests in progress have when the server stops; streams take three of them.
+#: Seconds for requests in progress when the server stops; ending the streams takes three of them.
 graceful_timeout = 30
 timeout = 30
-# Nobody steers a running process by a socket; a container's file system is read-only besides.
+# Not used, and a container's file system is read-only.
 control_socket_disable = True
-# Heartbeats of the workers are written there: on a disk they may hang.
+# Workers write their heartbeats there. On a disk, a write can block.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
 
-# Each stream is a file descriptor.
+# Each stream needs a file descriptor.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
@@ -44,13 +44,13 @@ if not _settings.ticket_secret:
     os.environ["TICKET_SECRET"] = secrets.token_urlsafe(32)
 
 
-# Several processes keep their figures in files, so that any of them can tell all.
+# Several processes share their metrics in files, so that each can report all.
 if workers > 1:
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="longhaul-metrics-"))
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001  gunicorn's signature
-    """What a dead process had open does not count any more."""
+    """Remove the dead process from the metrics."""
     if workers > 1:
         from prometheus_client.multiprocess import mark_process_dead
 
@@ -58,20 +58,20 @@ def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001  gunico
 
 
 def post_worker_init(worker: Worker) -> None:
-    """The application is loaded: let the worker end its streams when it stops."""
+    """Let the worker end its streams when it stops."""
     from api.wsgi import live, operator_streams
 
-    def drain(within: float) -> None:
-        operator_streams.end()
-        live.drain(within)
+    def drain(duration: float) -> None:
+        operator_streams.close_all()
+        live.drain(duration)
 
     worker.drain = drain
-    # What is loaded now stays: the collector need not look at it again with every full collection,
-    # which would hold up all streams for tens of milliseconds.
+    # Everything loaded so far stays for good. Scanning it in every full garbage collection would
+    # delay all streams by tens of milliseconds.
     gc.collect()
     gc.freeze()
 
 
 def worker_exit(server: object, worker: Worker) -> None:  # noqa: ARG001
-    """Else the interpreter spends seconds on taking every object apart."""
+    """Skip the final garbage collection, which takes seconds with many streams."""
     gc.freeze()

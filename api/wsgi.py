@@ -1,4 +1,4 @@
-"""What gunicorn serves: ``gunicorn api.wsgi:app``."""
+"""The application that gunicorn serves: ``gunicorn -c python:api.gunicorn_conf api.wsgi:app``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from common.observability.logs import configure_logging
 from common.observability.sentry import report_errors
 from common.settings import Settings
 
-#: Seconds a call to the job store may take: a 503 has to be out within two.
-PATIENCE = 1.5
+#: Seconds that a call to the job store may take: a 503 has to be sent within two.
+JOB_STORE_TIMEOUT = 1.5
 
 settings = Settings.from_env()
 configure_logging(settings.log_level, settings.secrets())
 report_errors(settings.sentry_dsn, service="api", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
-services = connect(settings, timeout=PATIENCE)
+services = connect(settings, timeout=JOB_STORE_TIMEOUT)
 live = build_live_updates(services)
 operator_streams = build_operator_streams(services)
 app = create_app(services, live=live, operator_streams=operator_streams)

@@ -47,9 +47,7 @@ class InitiateFastPath:
         self._dependencies = dependencies
         self._max_body_bytes = min(max_body_bytes, MAX_BODY_BYTES)
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] in PATHS and self._is_simple(environ):
             spec = _read_spec(environ, self._dependencies.file_ids)
             if spec is not None:

@@ -74,9 +74,7 @@ class StatusFastPath:
         self._jobs = jobs
         self._cache: dict[str, CachedJob] = {}
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
         if path.startswith(PREFIX) and is_simple(environ):
             try:

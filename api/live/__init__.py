@@ -1,1 +1,1 @@
-"""Live updates: one subscriber per process, any number of clients, the newest state to each."""
+"""Live updates: one subscription per job and process, any number of streams and long polls."""

@@ -1,6 +1,6 @@
-"""Who watches which job: one subscription per job and process, whatever number of watchers.
+"""Delivers a job's changes to its subscribers: one subscription per job and process.
 
-Pure bookkeeping: the feed is driven, and the watchers are written to, by others.
+Bookkeeping without I/O: the job store's connection calls the hub, and the hub calls subscribers.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from api.live.messages import JobMessage, Present, heard
+from api.live.messages import JobMessage, Present, message_from_fields
 from common.jobs.model import Job
 
-#: Gets the job as it was read after the subscription; None when there is no such job.
-Opened = Callable[[Job | None], None]
+#: Gets the job as it was read after the subscription began; None when there is no such job.
+OnSnapshot = Callable[[Job | None], None]
 
 
 class Subscription(Protocol):
-    """The part of ``EventFeed`` that the hub needs."""
+    """The part of ``EventSubscription`` that the hub needs."""
 
     @property
     def connected(self) -> bool: ...
@@ -30,150 +30,157 @@ class Subscription(Protocol):
 
 
 class Subscriber(Protocol):
-    """Whoever wants to hear of one job."""
+    """Receives one job's updates."""
 
-    #: Its place among the watchers of its job; the hub's own.
-    place: int
+    #: Its position among the subscribers of its job; only the hub uses it.
+    position: int
 
-    def offer(self, event: JobMessage) -> None:
-        """A newer state. Only the newest matters: one that is not yet told may be replaced."""
+    def deliver(self, message: JobMessage) -> None:
+        """Take a newer state. It may replace one that is not sent yet: only the newest matters."""
 
-    def beat(self, event: JobMessage | None) -> None:
-        """Nothing new: the same state once more, or None while the store is away."""
+    def heartbeat(self, message: JobMessage | None) -> None:
+        """Take the same state again, or None while the job store is unavailable."""
 
-    def gone(self) -> None:
-        """The job is not known any more."""
+    def job_deleted(self) -> None:
+        """The job store has no such job any more."""
 
 
 class Topic:
-    """A watched job."""
+    """A job with subscribers."""
 
-    __slots__ = ("beating", "job_id", "opening", "version", "watchers")
+    __slots__ = ("awaits_heartbeat", "awaits_snapshot", "job_id", "subscribers", "version")
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        #: The newest version that was heard of.
+        #: The newest version that was delivered.
         self.version = 0
-        self.watchers: list[Subscriber] = []
-        #: Who waits for the first snapshot; None when nobody does.
-        self.opening: list[Opened] | None = None
-        #: A snapshot was asked for because of a heartbeat.
-        self.beating = False
+        self.subscribers: list[Subscriber] = []
+        #: Callbacks of subscribers that wait for their first snapshot; None if there are none.
+        self.awaits_snapshot: list[OnSnapshot] | None = None
+        #: A snapshot was requested for a heartbeat.
+        self.awaits_heartbeat = False
 
 
 class Hub:
-    """Hands each change to the watchers of its job, and heartbeats in between."""
+    """Delivers each change to the subscribers of its job, and heartbeats in between."""
 
-    def __init__(self, feed: Subscription, present: Present, *, heartbeat: float) -> None:
-        """``heartbeat``: seconds between two of one job."""
-        self._feed = feed
+    def __init__(
+        self, subscription: Subscription, present: Present, *, heartbeat_interval: float
+    ) -> None:
+        """``heartbeat_interval``: seconds between two heartbeats of a job."""
+        self._subscription = subscription
         self._present = present
-        self._heartbeat = heartbeat
+        self._heartbeat_interval = heartbeat_interval
         self._topics: dict[str, Topic] = {}
-        #: (due time, topic), the earliest first; topics that are gone drop out when due.
-        self._due: deque[tuple[float, Topic]] = deque()
+        #: (due time, topic), the earliest first; topics that were removed are skipped when due.
+        self._heartbeats: deque[tuple[float, Topic]] = deque()
 
     def __len__(self) -> int:
-        """Jobs that are watched."""
+        """Return the number of jobs with subscribers."""
         return len(self._topics)
 
-    def join(self, job_id: str, watcher: Subscriber, opened: Opened, now: float) -> None:
-        """Subscribe, then read: ``opened`` gets the job as it was after the subscription began.
+    def subscribe(
+        self, job_id: str, subscriber: Subscriber, on_snapshot: OnSnapshot, now: float
+    ) -> None:
+        """Subscribe first, then read: ``on_snapshot`` gets the job as it was after that.
 
-        From now on ``watcher`` hears of every change, also before ``opened`` is called.
+        The subscriber receives every change from now on, also before ``on_snapshot`` is called.
         """
         topic = self._topics.get(job_id)
         if topic is None:
             topic = self._topics[job_id] = Topic(job_id)
-            self._due.append((now + self._heartbeat, topic))
-            if self._feed.connected:
-                self._feed.watch([job_id])
-        elif self._feed.connected:
-            self._feed.read([job_id])
-        watcher.place = len(topic.watchers)
-        topic.watchers.append(watcher)
-        if topic.opening is None:
-            topic.opening = []
-        topic.opening.append(opened)
+            self._heartbeats.append((now + self._heartbeat_interval, topic))
+            if self._subscription.connected:
+                self._subscription.watch([job_id])
+        elif self._subscription.connected:
+            self._subscription.read([job_id])
+        subscriber.position = len(topic.subscribers)
+        topic.subscribers.append(subscriber)
+        if topic.awaits_snapshot is None:
+            topic.awaits_snapshot = []
+        topic.awaits_snapshot.append(on_snapshot)
 
-    def leave(self, job_id: str, watcher: Subscriber) -> None:
-        """Forget a watcher; forget the job with the last one. Harmless for one that is gone."""
+    def unsubscribe(self, job_id: str, subscriber: Subscriber) -> None:
+        """Remove a subscriber, and the topic with its last one; does nothing if already removed."""
         topic = self._topics.get(job_id)
         if topic is None:
             return
-        watchers, place = topic.watchers, watcher.place
-        if place >= len(watchers) or watchers[place] is not watcher:
+        subscribers, position = topic.subscribers, subscriber.position
+        if position >= len(subscribers) or subscribers[position] is not subscriber:
             return
-        last = watchers.pop()
-        if last is not watcher:
-            watchers[place] = last
-            last.place = place
-        if not watchers:
-            self._drop(topic)
+        last = subscribers.pop()
+        if last is not subscriber:
+            subscribers[position] = last
+            last.position = position
+        if not subscribers:
+            self._remove(topic)
 
-    def change(self, job_id: str, fields: dict[str, str] | None) -> None:
-        """The feed has brought a job: a change, or what was asked for."""
+    def on_update(self, job_id: str, fields: dict[str, str] | None) -> None:
+        """Deliver a job that the job store published, or returned when it was read.
+
+        ``fields`` is None when there is no such job.
+        """
         topic = self._topics.get(job_id)
         if topic is None:
             return
         if fields is None:
-            self._gone(topic)
+            self._on_deleted(topic)
             return
         newer = int(fields["version"]) > topic.version
-        if not (newer or topic.opening or topic.beating):
+        if not (newer or topic.awaits_snapshot or topic.awaits_heartbeat):
             return
-        event = heard(fields, None if newer else "heartbeat", self._present)
-        opening, topic.opening = topic.opening, None
+        message = message_from_fields(fields, None if newer else "heartbeat", self._present)
+        callbacks, topic.awaits_snapshot = topic.awaits_snapshot, None
         if newer:
-            topic.version = event.version
-            for watcher in topic.watchers:
-                watcher.offer(event)
-        elif topic.beating:
-            # A copy: a watcher that finds its client dead leaves.
-            for watcher in list(topic.watchers):
-                watcher.beat(event)
-        topic.beating = False
-        for opened in opening or ():
-            opened(event.job)
-        if event.terminal:
-            self._drop(topic)
+            topic.version = message.version
+            for subscriber in topic.subscribers:
+                subscriber.deliver(message)
+        elif topic.awaits_heartbeat:
+            # A copy: a subscriber that finds its client unreachable unsubscribes.
+            for subscriber in list(topic.subscribers):
+                subscriber.heartbeat(message)
+        topic.awaits_heartbeat = False
+        for on_snapshot in callbacks or ():
+            on_snapshot(message.job)
+        if message.terminal:
+            self._remove(topic)
 
     def resubscribe(self) -> None:
-        """After a new connection: watch all anew; what was missed meanwhile comes as a change."""
+        """Watch all jobs again after a reconnect; changes missed meanwhile arrive as updates."""
         for topic in self._topics.values():
-            topic.beating = False
-        self._feed.watch(self._topics)
+            topic.awaits_heartbeat = False
+        self._subscription.watch(self._topics)
 
     def tick(self, now: float) -> None:
-        """Start the heartbeats that are due; their events go out when the snapshots are there."""
+        """Read the jobs whose heartbeat is due; it is sent when they arrive in ``on_update``."""
         due = list(self._take_due(now))
         for topic in due:
-            self._due.append((now + self._heartbeat, topic))
-            topic.beating = self._feed.connected
-        if self._feed.connected:
-            self._feed.read(topic.job_id for topic in due)
+            self._heartbeats.append((now + self._heartbeat_interval, topic))
+            topic.awaits_heartbeat = self._subscription.connected
+        if self._subscription.connected:
+            self._subscription.read(topic.job_id for topic in due)
             return
         for topic in due:
-            for watcher in list(topic.watchers):
-                watcher.beat(None)
+            for subscriber in list(topic.subscribers):
+                subscriber.heartbeat(None)
 
     def _take_due(self, now: float) -> Iterator[Topic]:
-        while self._due and self._due[0][0] <= now:
-            topic = self._due.popleft()[1]
+        while self._heartbeats and self._heartbeats[0][0] <= now:
+            topic = self._heartbeats.popleft()[1]
             if self._topics.get(topic.job_id) is topic:
                 yield topic
 
-    def _gone(self, topic: Topic) -> None:
-        opening, topic.opening = topic.opening, None
-        for opened in opening or ():
-            opened(None)
-        watchers = list(topic.watchers)
-        self._drop(topic)
-        for watcher in watchers:
-            watcher.gone()
+    def _on_deleted(self, topic: Topic) -> None:
+        callbacks, topic.awaits_snapshot = topic.awaits_snapshot, None
+        for on_snapshot in callbacks or ():
+            on_snapshot(None)
+        subscribers = list(topic.subscribers)
+        self._remove(topic)
+        for subscriber in subscribers:
+            subscriber.job_deleted()
 
-    def _drop(self, topic: Topic) -> None:
-        topic.watchers.clear()
+    def _remove(self, topic: Topic) -> None:
+        topic.subscribers.clear()
         del self._topics[topic.job_id]
-        if self._feed.connected:
-            self._feed.unwatch([topic.job_id])
+        if self._subscription.connected:
+            self._subscription.unwatch([topic.job_id])

@@ -1,4 +1,4 @@
-"""What a client is told: a job's snapshot, made into bytes once per form and not per client."""
+"""Messages to clients: a job's snapshot, encoded once per format and not once per client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from common.jobs.model import Job
 from common.jobs.presenter import iso
 from common.jobs.transitions import JobState
 
-#: A job as its client sees it, made anew each time.
+#: Returns a job's members as clients see them.
 Present = Callable[[Job], dict[str, Any]]
 
 
-class Form(StrEnum):
-    """How a client wants its events."""
+class StreamFormat(StrEnum):
+    """The format in which a client receives messages; the value is a metric's label."""
 
-    # An enumeration's own hash is computed in Python, and a form is looked up for every event.
+    # The hash of an enumeration is computed in Python, and every message looks a format up.
     __hash__ = str.__hash__
 
     NAMED = "named"
@@ -32,9 +32,9 @@ class Form(StrEnum):
 
 
 class JobMessage:
-    """One snapshot under one name. Its JSON is made when the first client needs it."""
+    """One snapshot with the name of its event. It is encoded when the first client needs it."""
 
-    __slots__ = ("_data", "_fields", "_job", "_made", "_present", "name", "terminal", "version")
+    __slots__ = ("_data", "_encoded", "_fields", "_job", "_present", "name", "terminal", "version")
 
     def __init__(self, job: Job, name: str, present: Present) -> None:
         self.name = name
@@ -44,7 +44,7 @@ class JobMessage:
         self._fields: Mapping[str, str] = {}
         self._present = present
         self._data = b""
-        self._made: dict[Form, bytes] = {}
+        self._encoded: dict[StreamFormat, bytes] = {}
 
     @property
     def job(self) -> Job:
@@ -52,50 +52,52 @@ class JobMessage:
             self._job = Job.from_fields(self._fields)
         return self._job
 
-    def bytes_for(self, form: Form) -> bytes:
-        made = self._made.get(form)
-        if made is None:
-            made = self._made[form] = self._make(form)
-        return made
+    def encode(self, format_: StreamFormat) -> bytes:
+        """Return the message as it goes over the wire."""
+        encoded = self._encoded.get(format_)
+        if encoded is None:
+            encoded = self._encoded[format_] = self._encode(format_)
+        return encoded
 
-    def _make(self, form: Form) -> bytes:
+    def _encode(self, format_: StreamFormat) -> bytes:
         if not self._data:
-            self._data = (
-                f'{self._members()},"timestamp":"{iso(time.time_ns() // 1_000_000)}"}}'.encode()
-            )
-        if form is Form.WEBSOCKET:
+            now = iso(time.time_ns() // 1_000_000)
+            self._data = f'{self._render_members()},"timestamp":"{now}"}}'.encode()
+        if format_ is StreamFormat.WEBSOCKET:
             return websocket.text(b'{"type":"%b",%b' % (self.name.encode(), self._data[1:]))
-        name = self.name if form is Form.NAMED else None
+        name = self.name if format_ is StreamFormat.NAMED else None
         return sse.message(self._data, event=name, version=self.version)
 
-    def _members(self) -> str:
-        """The job as a JSON object without its closing brace."""
+    def _render_members(self) -> str:
+        """Return the job as a JSON object without its closing brace."""
         return orjson.dumps(self._present(self.job)).decode()[:-1]
 
 
 class RunningJobMessage(JobMessage):
-    """An event of a waiting or running job, of the store's strings."""
+    """A message about a queued or processing job, rendered from the job store's strings."""
 
     __slots__ = ()
 
     def __init__(self, fields: Mapping[str, str], name: str) -> None:
-        """``fields`` have to be fit for ``job_json.render_members``."""
+        """``fields``: those that ``job_json.can_render``."""
         self.name = name
         self.version = int(fields["version"])
         self.terminal = False
         self._job = None
         self._fields = fields
         self._data = b""
-        self._made = {}
+        self._encoded = {}
 
-    def _members(self) -> str:
+    def _render_members(self) -> str:
         return job_json.render_members(self._fields)
 
 
-def heard(fields: Mapping[str, str], name: str | None, present: Present) -> JobMessage:
-    """An event of the store's strings; ``name``: if it is not that of the job's state."""
+def message_from_fields(
+    fields: Mapping[str, str], name: str | None, present: Present
+) -> JobMessage:
+    """Return a message about the job; without ``name``, it is named after the job's state."""
     if job_json.can_render(fields):
-        retried = fields["status"] == JobState.QUEUED and fields.get("retry_at")
-        return RunningJobMessage(fields, name or ("retrying" if retried else "progress"))
+        retrying = fields["status"] == JobState.QUEUED and fields.get("retry_at")
+        return RunningJobMessage(fields, name or ("retrying" if retrying else "progress"))
     job = Job.from_fields(fields)
     return JobMessage(job, name or event_name(job), present)

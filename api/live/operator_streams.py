@@ -1,8 +1,9 @@
-"""The operators' streams: one reading a second for all who look, and none while nobody does."""
+"""The operators' streams: the overview is read once a second for all of them, if there are any."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -10,115 +11,121 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
+from api.errors import ServerFull
 from api.live import sse
-from api.live.errors import ServerFull
 from api.live.event_loop import StreamLoop
-from api.live.messages import Form
+from api.live.messages import StreamFormat
 from api.live.streams import Stream
 from api.metrics import OPEN_STREAMS
-from api.overview import stamped
+from api.overview import with_timestamp
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-#: Seconds between two readings.
-EVERY: Final = 1.0
-#: Operators that look at once, by each process.
-MOST: Final = 50
-#: Seconds of a stream; whoever comes back has to show again that they are an operator.
-LIFETIME: Final = 900.0
+    from api.server.hijacking import OnHijack
+
+#: Seconds between two reads of the overview.
+READ_INTERVAL: Final = 1.0
+#: Open streams per process.
+MAX_STREAMS: Final = 50
+#: Seconds after which a stream ends, so that the client has to be authorized again.
+MAX_AGE: Final = 900.0
 RETRY_AFTER: Final = 5.0
-#: How the figures name such streams.
-FORM: Final = "operator"
+#: The label of these streams in metrics.
+METRIC_LABEL: Final = "operator"
 
 log = structlog.get_logger(__name__)
 
 
 class OperatorStream(Stream):
-    """A stream of readings: the newest takes the place of one that is not yet written."""
+    """A stream of overviews: a newer one replaces one that is not sent yet."""
 
-    __slots__ = ("until",)
+    __slots__ = ("expires_at",)
 
-    def __init__(self, until: float, dirty: Callable[[Stream], None]) -> None:
-        """``until`` by the monotonic clock."""
-        super().__init__("", Form.NAMED, "", dirty)
-        self.until = until
+    def __init__(self, expires_at: float, request_flush: Callable[[Stream], None]) -> None:
+        """``expires_at``: by the monotonic clock."""
+        super().__init__("", StreamFormat.NAMED, "", request_flush)
+        self.expires_at = expires_at
 
-    def show(self, reading: bytes) -> None:
+    def send(self, event: bytes) -> None:
         if not self.ended:
-            self._slot = reading
-            self._dirty(self)
+            self._slot = event
+            self._request_flush(self)
 
 
 class OperatorStreams:
-    """Reads what operators look at and shows it to them. Belongs to gevent's event loop."""
+    """Sends the overview to operators whenever it changes. Runs on gevent's event loop."""
 
-    def __init__(self, read: Callable[[], dict[str, Any]], *, heartbeat: float) -> None:
-        """``heartbeat``: seconds after which a reading is sent although it is the same."""
-        self._read = read
-        self._heartbeat = heartbeat
+    def __init__(
+        self, read_overview: Callable[[], dict[str, Any]], *, heartbeat_interval: float
+    ) -> None:
+        """``heartbeat_interval``: seconds after which an unchanged overview is sent again."""
+        self._read_overview = read_overview
+        self._heartbeat_interval = heartbeat_interval
         self._streams: set[OperatorStream] = set()
-        self._crowd: StreamLoop | None = None
+        self._loop: StreamLoop | None = None
         self._reader: Any = None
-        self._count = 0
-        self._ended = False
+        self._event_count = 0
+        self._closed = False
 
-    def opening(self) -> bytes:
-        """What a new stream begins with. Raises ``RedisError`` and ``ServerFull``."""
-        if self._ended or len(self._streams) >= MOST:
+    def open_stream(self) -> OnHijack:
+        """Return a function that starts a stream on a connection, beginning with the overview.
+
+        Raises ``RedisError`` and ``ServerFull``.
+        """
+        if self._closed or len(self._streams) >= MAX_STREAMS:
             raise ServerFull(retry_after=RETRY_AFTER)
-        return sse.retry() + self._event(self._read())
+        return partial(self._start, sse.retry() + self._event(self._read_overview()))
 
-    def admit(self, connection: _socket.socket, opening: bytes) -> None:
-        """Write ``opening``, then every change."""
-        if self._crowd is None:
-            self._crowd = StreamLoop(gevent.get_hub().loop, self._left)
-        stream = OperatorStream(time.monotonic() + LIFETIME, self._crowd.dirty)
-        self._streams.add(stream)
-        OPEN_STREAMS.labels(FORM).inc()
-        self._crowd.admit(stream, connection)
-        stream.start(connection, opening, 0, last=self._ended)
-        if not self._reader:
-            self._reader = gevent.spawn(self._follow, self._crowd)
-
-    def end(self) -> None:
-        """End every stream, now and from now on: the process stops."""
-        self._ended = True
+    def close_all(self) -> None:
+        """End all streams, and those that are opened later: the process is stopping."""
+        self._closed = True
         for stream in self._streams:
             stream.end()
 
-    def _follow(self, crowd: StreamLoop) -> None:
-        shown: dict[str, Any] = {}
-        shown_at = 0.0
+    def _start(self, opening: bytes, connection: _socket.socket, head: bytes) -> None:
+        if self._loop is None:
+            self._loop = StreamLoop(gevent.get_hub().loop, self._on_close)
+        stream = OperatorStream(time.monotonic() + MAX_AGE, self._loop.request_flush)
+        self._streams.add(stream)
+        OPEN_STREAMS.labels(METRIC_LABEL).inc()
+        self._loop.add(stream, connection)
+        stream.start(connection, head + opening, 0, last=self._closed)
+        if not self._reader:
+            self._reader = gevent.spawn(self._read_and_send, self._loop)
+
+    def _read_and_send(self, loop: StreamLoop) -> None:
+        last_sent: dict[str, Any] = {}
+        last_sent_at = 0.0
         while self._streams:
-            gevent.sleep(EVERY)
+            gevent.sleep(READ_INTERVAL)
             now = time.monotonic()
-            crowd.tick(now)
+            loop.tick(now)
             try:
-                reading = self._read()
+                overview = self._read_overview()
             except RedisError as error:
-                # Whoever asks again is told what is wrong.
-                log.warning("nothing to show to operators", error=repr(error))
+                # Clients reconnect, and get a response that says what is wrong.
+                log.warning("the overview cannot be read; ending its streams", error=repr(error))
                 for stream in self._streams:
                     stream.end()
                 continue
-            if reading != shown or now - shown_at >= self._heartbeat:
-                shown, shown_at = reading, now
-                self._show(self._event(reading))
-            for stream in [stream for stream in self._streams if stream.until <= now]:
+            if overview != last_sent or now - last_sent_at >= self._heartbeat_interval:
+                last_sent, last_sent_at = overview, now
+                self._send(self._event(overview))
+            for stream in [stream for stream in self._streams if stream.expires_at <= now]:
                 stream.end()
 
-    def _show(self, event: bytes) -> None:
+    def _send(self, event: bytes) -> None:
         for stream in self._streams:
-            stream.show(event)
+            stream.send(event)
 
-    def _event(self, reading: dict[str, Any]) -> bytes:
-        self._count += 1
-        data = orjson.dumps(stamped(reading))
-        return sse.message(data, event="overview", version=self._count)
+    def _event(self, overview: dict[str, Any]) -> bytes:
+        self._event_count += 1
+        data = orjson.dumps(with_timestamp(overview))
+        return sse.message(data, event="overview", version=self._event_count)
 
-    def _left(self, stream: Stream) -> None:
+    def _on_close(self, stream: Stream) -> None:
         if isinstance(stream, OperatorStream):
             self._streams.discard(stream)
-            OPEN_STREAMS.labels(FORM).dec()
+            OPEN_STREAMS.labels(METRIC_LABEL).dec()

@@ -1,6 +1,6 @@
-"""Live updates of one process: links to the store, and the crowd that watches, on one event loop.
+"""Live updates of one process: its streams, its long polls and its connections to the job store.
 
-Belongs to the thread, and so to gevent's event loop, that uses it first.
+Everything here belongs to the thread, and so to the gevent event loop, that uses it first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import gevent
 from hiredis import ReplyError
 
 from api.errors import ServerFull, TooManyStreams
+from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
-from api.live.long_poll import Waiter
-from api.live.messages import Form, JobMessage, Present
+from api.live.long_poll import LongPoll
+from api.live.messages import JobMessage, Present, StreamFormat
 from api.live.store_connection import RETRY_AFTER, StoreConnection
 from api.live.streams import Stream
 from api.metrics import OPEN_STREAMS
@@ -31,157 +32,204 @@ if TYPE_CHECKING:
     from common.job_store.subscription import EventSubscription
     from common.jobs.model import Job
 
-TICK: Final = 0.25
-#: While draining: between two looks, and longest for what is not yet written, seconds.
-PAUSE: Final = 0.05
-LAST_WORDS: Final = 1.0
+#: Seconds.
+TICK_INTERVAL: Final = 0.25
+#: While draining: seconds between two steps, and the maximum for data that is not sent yet.
+DRAIN_STEP: Final = 0.05
+FINAL_FLUSH_TIMEOUT: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamLimits:
-    """How many streams, and how often they hear a heartbeat (seconds)."""
+    """The number of streams, and the seconds between two heartbeats."""
 
-    heartbeat: float = 15.0
-    streams: int = 12_000
-    streams_per_user: int = 50
+    heartbeat_interval: float = 15.0
+    max_streams: int = 12_000
+    max_streams_per_user: int = 50
 
 
 class LiveUpdates:
-    """Streams and long polls. Starts by itself with the first of them."""
+    """Opens streams and long polls. It connects to the job store when it is first used."""
 
     def __init__(
         self,
-        feeds: Sequence[EventSubscription],
+        subscriptions: Sequence[EventSubscription],
         present: Present,
-        bounds: StreamLimits | None = None,
+        limits: StreamLimits | None = None,
     ) -> None:
-        """``feeds``: one, or as many as there are partitions, each for its own."""
-        self.bounds = bounds or StreamLimits()
-        self._feeds = feeds
+        """``subscriptions``: one for all partitions, or one for each, in order."""
+        self.limits = limits or StreamLimits()
+        self._subscriptions = subscriptions
         self._present = present
-        self._links: list[StoreConnection] = []
-        self._crowd: StreamLoop
+        self._connections: list[StoreConnection] = []
+        self._loop: StreamLoop
         self._ticker: Any = None
-        self._waiters: set[Waiter] = set()
-        self._streams = 0
-        self._per_user: Counter[str] = Counter()
+        self._long_polls: set[LongPoll] = set()
+        self._stream_count = 0
+        self._streams_per_user: Counter[str] = Counter()
         self._draining = False
 
-    def wait_for(self, job_id: str, since: int, timeout: float) -> Job:
-        """The job once its version is past ``since`` or it is finished; else as it is at the end.
+    def wait_for_change(self, job_id: str, since: int, timeout: float) -> Job:
+        """Return the job once its version is above ``since`` or it is finished.
 
-        ``timeout`` in seconds. Raises ``JobNotFound`` and ``BackendUnavailable``.
+        After ``timeout`` seconds, return it as it is then. Raises ``JobNotFound`` and
+        ``BackendUnavailable``.
         """
-        link = self._link(partition_of_job(job_id))
-        waiter = Waiter(since)
-        job = link.join(job_id, waiter)
-        self._waiters.add(waiter)
+        connection = self._connection(partition_of_job(job_id))
+        long_poll = LongPoll(since)
+        job = connection.subscribe(job_id, long_poll)
+        self._long_polls.add(long_poll)
         try:
-            return waiter.wait(job, 0 if self._draining else timeout)
+            return long_poll.wait(job, 0 if self._draining else timeout)
         finally:
-            self._waiters.discard(waiter)
-            link.leave(job_id, waiter)
+            self._long_polls.discard(long_poll)
+            connection.unsubscribe(job_id, long_poll)
 
     def read_fields(self, job_id: str) -> Mapping[str, str]:
-        """The job's fields as they are. Raises ``JobNotFound`` and ``BackendUnavailable``."""
-        return self._link(partition_of_job(job_id)).read_fields(job_id)
+        """Return the job's fields. Raise ``JobNotFound`` and ``BackendUnavailable``."""
+        return self._connection(partition_of_job(job_id)).read_fields(job_id)
 
     def read_version(self, job_id: str) -> list[str]:
-        """The job's version and ``updated_at``, Nones if there is none. Raises as ``read_fields``."""
-        return self._link(partition_of_job(job_id)).read_version(job_id)
+        """Return the job's ``version`` and ``updated_at``, Nones if there is no such job.
 
-    def run(self, key: str, digest: str, arguments: list[str]) -> list[Any] | None:
-        """A ``ScriptRunner`` for scripts: on the connection that all of the process share.
-
-        What the store refuses has not been carried out: its ordinary client knows what to do then.
+        Raises ``BackendUnavailable``.
         """
-        link = self._link(partition_of_key(key))
+        return self._connection(partition_of_job(job_id)).read_version(job_id)
+
+    def run_script(self, key: str, digest: str, arguments: list[str]) -> list[Any] | None:
+        """Run a script on the connection that all requests of the process share.
+
+        Returns None if the job store rejected the script, which then has not run: its ordinary
+        client knows what to do. Raises ``BackendUnavailable``.
+        """
+        connection = self._connection(partition_of_key(key))
         try:
-            answer: list[Any] | None = link.call("EVALSHA", digest, "1", key, *arguments)
+            reply: list[Any] | None = connection.call("EVALSHA", digest, "1", key, *arguments)
         except ReplyError:
             return None
-        return answer
+        return reply
 
-    def open(self, job_id: str, form: Form, *, user: str) -> tuple[Stream, Job]:
-        """A stream that hears of the job already, and the job as it is; it still needs ``start``.
+    def open_stream(
+        self, job_id: str, format_: StreamFormat, *, user: str, last_version: int | None
+    ) -> PendingStream:
+        """Subscribe a new stream to the job; ``last_version``: what its client has already.
 
         Raises ``JobNotFound``, ``BackendUnavailable``, ``ServerFull`` and ``TooManyStreams``.
-        Whoever does not start it has to ``abandon`` it.
         """
-        link = self._link(partition_of_job(job_id))
-        if self._draining or self._streams >= self.bounds.streams:
+        connection = self._connection(partition_of_job(job_id))
+        if self._draining or self._stream_count >= self.limits.max_streams:
             raise ServerFull(retry_after=RETRY_AFTER)
-        if self._per_user[user] >= self.bounds.streams_per_user:
+        if self._streams_per_user[user] >= self.limits.max_streams_per_user:
             raise TooManyStreams(retry_after=RETRY_AFTER)
-        stream = Stream(job_id, form, user, self._crowd.dirty)
-        self._streams += 1
-        self._per_user[user] += 1
-        OPEN_STREAMS.labels(form.value).inc()
+        stream = Stream(job_id, format_, user, self._loop.request_flush)
+        self._stream_count += 1
+        self._streams_per_user[user] += 1
+        OPEN_STREAMS.labels(format_.value).inc()
         try:
-            job = link.join(job_id, stream)
+            job = connection.subscribe(job_id, stream)
         except BaseException:
-            self.abandon(stream)
+            self.release(stream)
             raise
-        return stream, job
+        return PendingStream(self, stream, job, last_version)
 
     def start(
-        self, stream: Stream, connection: _socket.socket, head: bytes, since: int | None, job: Job
+        self,
+        stream: Stream,
+        connection: _socket.socket,
+        head: bytes,
+        last_version: int | None,
+        job: Job,
     ) -> None:
-        """Write ``head`` and what a client that knows ``since`` missed; go on alone."""
-        missed = "heartbeat" if job.version == since else "connected"
-        opening = head + JobMessage(job, missed, self._present).bytes_for(stream.form)
+        """Send ``head`` and the job as it is, then every change."""
+        name = "heartbeat" if job.version == last_version else "connected"
+        opening = head + JobMessage(job, name, self._present).encode(stream.format)
         if job.terminal:
-            opening += JobMessage(job, event_name(job), self._present).bytes_for(stream.form)
-        self._crowd.admit(stream, connection)
+            opening += JobMessage(job, event_name(job), self._present).encode(stream.format)
+        self._loop.add(stream, connection)
         stream.start(connection, opening, job.version, last=job.terminal)
         if self._draining:
             stream.end()
 
-    def abandon(self, stream: Stream) -> None:
-        """A stream is over, or never began."""
-        self._link(partition_of_job(stream.job_id)).leave(stream.job_id, stream)
-        self._streams -= 1
-        self._per_user[stream.user] -= 1
-        OPEN_STREAMS.labels(stream.form.value).dec()
-        if not self._per_user[stream.user]:
-            del self._per_user[stream.user]
+    def release(self, stream: Stream) -> None:
+        """Unsubscribe a stream that has ended or was never started."""
+        self._connection(partition_of_job(stream.job_id)).unsubscribe(stream.job_id, stream)
+        self._stream_count -= 1
+        self._streams_per_user[stream.user] -= 1
+        OPEN_STREAMS.labels(stream.format.value).dec()
+        if not self._streams_per_user[stream.user]:
+            del self._streams_per_user[stream.user]
 
-    def drain(self, within: float) -> None:
-        """End everything, spread over ``within`` seconds, so that clients do not return at once."""
+    def drain(self, duration: float) -> None:
+        """End everything, spread over ``duration`` seconds: clients then reconnect one by one."""
         self._draining = True
-        for waiter in list(self._waiters):
-            waiter.release()
-        if not self._links:
+        for long_poll in list(self._long_polls):
+            long_poll.cancel()
+        if not self._connections:
             return
-        streams = self._crowd.shuffled()
-        began, total = time.monotonic(), len(streams)
+        streams = self._loop.active_streams_shuffled()
+        started, total = time.monotonic(), len(streams)
         while streams:
-            gevent.sleep(PAUSE)
-            passed = (time.monotonic() - began) / within
-            while streams and len(streams) > total * (1 - passed):
+            gevent.sleep(DRAIN_STEP)
+            elapsed = (time.monotonic() - started) / duration
+            while streams and len(streams) > total * (1 - elapsed):
                 streams.pop().end()
-        with gevent.Timeout(LAST_WORDS, False):
-            while self._crowd.writing:
-                gevent.sleep(PAUSE)
+        with gevent.Timeout(FINAL_FLUSH_TIMEOUT, False):
+            while self._loop.has_unsent_data:
+                gevent.sleep(DRAIN_STEP)
 
-    def _link(self, partition: int) -> StoreConnection:
-        if not self._links:
-            self._begin()
-        return self._links[partition % len(self._links)]
+    def _connection(self, partition: int) -> StoreConnection:
+        if not self._connections:
+            self._connect()
+        return self._connections[partition % len(self._connections)]
 
-    def _begin(self) -> None:
+    def _connect(self) -> None:
         loop = gevent.get_hub().loop
-        self._crowd = StreamLoop(loop, self.abandon)
-        heartbeat = self.bounds.heartbeat
-        self._links = [
-            StoreConnection(feed, Hub(feed, self._present, heartbeat=heartbeat), self._crowd, loop)
-            for feed in self._feeds
+        self._loop = StreamLoop(loop, self.release)
+        interval = self.limits.heartbeat_interval
+        self._connections = [
+            StoreConnection(
+                subscription,
+                Hub(subscription, self._present, heartbeat_interval=interval),
+                self._loop,
+                loop,
+            )
+            for subscription in self._subscriptions
         ]
-        self._ticker = loop.timer(TICK, TICK)
+        self._ticker = loop.timer(TICK_INTERVAL, TICK_INTERVAL)
         self._ticker.start(self._tick)
 
     def _tick(self) -> None:
         now = time.monotonic()
-        self._crowd.tick(now)
-        for link in self._links:
-            link.tick(now)
+        self._loop.tick(now)
+        for connection in self._connections:
+            connection.tick(now)
+
+
+class PendingStream:
+    """A stream that is subscribed already but has no connection yet.
+
+    Either ``start`` or ``abandon`` has to be called.
+    """
+
+    def __init__(
+        self, live: LiveUpdates, stream: Stream, job: Job, last_version: int | None
+    ) -> None:
+        self.job = job
+        self._live = live
+        self._stream = stream
+        self._last_version = last_version
+
+    @property
+    def nothing_to_send(self) -> bool:
+        """Whether the job is finished and the client has its last state already."""
+        return self.job.terminal and self.job.version == self._last_version
+
+    def start(self, connection: _socket.socket, head: bytes) -> None:
+        """Send ``head``, the job as it is, and every change until it is finished."""
+        if self._stream.format is not StreamFormat.WEBSOCKET:
+            head += sse.retry()
+        self._live.start(self._stream, connection, head, self._last_version, self.job)
+
+    def abandon(self) -> None:
+        """Unsubscribe; nobody waits for the stream."""
+        self._live.release(self._stream)

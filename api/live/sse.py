@@ -1,4 +1,4 @@
-"""The text/event-stream format, as bytes: pure, no I/O.
+"""The text/event-stream format (server-sent events) as bytes, without I/O.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -9,10 +9,10 @@ import re
 from functools import cache
 from typing import Final
 
-#: Milliseconds after which a client that lost its stream comes back.
+#: Milliseconds after which a disconnected client reconnects.
 RETRY_MS: Final = 2000
 
-#: A line that clients ignore; it keeps proxies from taking the stream for dead.
+#: A line that clients ignore; it keeps proxies from closing an idle stream.
 COMMENT: Final = b":\n\n"
 
 HEADERS: Final = {
@@ -25,9 +25,9 @@ _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
 
 def message(data: bytes, *, event: str | None, version: int) -> bytes:
-    """One event. Without ``event`` it reaches ``EventSource.onmessage``.
+    """Return one event. Without ``event``, browsers pass it to ``EventSource.onmessage``.
 
-    ``data`` may hold any bytes: each kind of line end starts a new ``data`` line, so that no
+    ``data`` may contain any bytes: each kind of line end starts a new ``data`` line, so that no
     content can end the event or forge a field. Raises ``ValueError`` for an event name that would.
     """
     name = b"" if event is None else b"event: %b\n" % _field(event)
@@ -37,15 +37,15 @@ def message(data: bytes, *, event: str | None, version: int) -> bytes:
 
 
 def retry() -> bytes:
-    """Tells the client how long to wait before it comes back."""
+    """Return the field that tells a client how long to wait before it reconnects."""
     return b"retry: %d\n\n" % RETRY_MS
 
 
 def last_event_id(*sources: str | None) -> int | None:
-    """The version in the first of these that is present and is one; None when the client has none.
+    """Return the version in the first source that is present and valid, else None.
 
-    A client may send anything here (the format itself keeps line ends and NUL out of ids), so what
-    is no plain number counts as no id: the client then gets a snapshot.
+    A client may send anything here. An id that is not a plain number counts as none: the client
+    then gets a snapshot.
     """
     for text in sources:
         if text is not None and text.isascii() and text.isdigit() and len(text) < 16:
@@ -53,9 +53,9 @@ def last_event_id(*sources: str | None) -> int | None:
     return None
 
 
-# Few names, met in every event.
+# There are few names, and every event has one.
 @cache
 def _field(text: str) -> bytes:
     if any(mark in text for mark in "\r\n\0"):
-        raise ValueError("a field of an event must not hold CR, LF or NUL")
+        raise ValueError("a field of an event must not contain CR, LF or NUL")
     return text.encode()

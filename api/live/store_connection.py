@@ -1,4 +1,4 @@
-"""One connection to the store and its hub, kept alive on gevent's event loop."""
+"""One connection to the job store with its hub, kept open on gevent's event loop."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import gevent
 import structlog
-from gevent.event import AsyncResult
-from gevent.event import Event as Flag
+from gevent.event import AsyncResult, Event
 from gevent.hub import Waiter
 from hiredis import ReplyError
 from redis.exceptions import RedisError
@@ -23,62 +22,75 @@ from common.job_store import keys
 from common.job_store.subscription import EventSubscription
 from common.jobs.model import Job
 
-#: Seconds until a caller is told that the store does not answer, and until it may ask again.
-PATIENCE: Final = 1.5
+#: Seconds until a request fails because the job store does not respond, and until it may be
+#: repeated.
+SUBSCRIBE_TIMEOUT: Final = 1.5
 RETRY_AFTER: Final = 2.0
-#: Seconds that a command may take, as far as ticks tell them.
-CALL_PATIENCE: Final = 1.25
-#: Seconds for a mere reading, as far as ticks tell them: who gives up can ask by another way.
-READ_PATIENCE: Final = 0.25
-#: Bytes of commands that do not wait for the end of the turn, so that the store can begin with
-#: them: a fifth more jobs are accepted at saturation.
-EARLY: Final = 4_096
-#: Longest pause between two attempts to reach the store, seconds.
-RECONNECT: Final = 0.5
+#: Seconds that a command may take; checked with every tick, so not exact.
+COMMAND_TIMEOUT: Final = 1.25
+#: The same for a read, short because the request then uses the ordinary client.
+READ_TIMEOUT: Final = 0.25
+#: Bytes of commands that are sent before the end of the loop's iteration, so that the job store can
+#: begin: a process at its limit creates a fifth more jobs.
+EARLY_FLUSH_BYTES: Final = 4_096
+#: Seconds between two attempts to connect.
+MIN_RECONNECT_PAUSE: Final = 0.1
+MAX_RECONNECT_PAUSE: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
 
 class StoreConnection:
-    """Reads the feed into the hub; reconnects for as long as it takes, then reads all anew."""
+    """Passes published changes to the hub and runs commands of many requests together.
 
-    def __init__(self, feed: EventSubscription, hub: Hub, crowd: StreamLoop, loop: Any) -> None:
-        """``crowd`` has the streams that watch by ``hub``; ``loop`` is gevent's."""
+    It reconnects for as long as it takes, and then reads all jobs with subscribers again.
+    """
+
+    def __init__(
+        self, subscription: EventSubscription, hub: Hub, stream_loop: StreamLoop, loop: Any
+    ) -> None:
+        """``stream_loop`` has the streams that subscribe to ``hub``; ``loop`` is gevent's."""
         self.hub = hub
-        self._feed = feed
-        self._crowd = crowd
+        self._subscription = subscription
+        self._stream_loop = stream_loop
         self._loop = loop
-        self._lost = Flag()
-        #: The loop's watchers of the feed's connection.
-        self._readable: Any = None
-        self._writable: Any = None
-        self._flushing = False
-        #: Who waits for an answer, and until when. Not AsyncResults: their timeouts would cost as
-        #: much as the rest of a poll's way to the store and back.
+        self._lost = Event()
+        #: The loop's watchers of the connection.
+        self._read_watcher: Any = None
+        self._write_watcher: Any = None
+        self._flush_scheduled = False
+        #: Callers that wait for a reply, and their deadlines. Not ``AsyncResult`` objects: their
+        #: timeouts would cost as much as the rest of a status poll.
         self._callers: dict[Any, float] = {}
         gevent.spawn(self._stay_connected)
 
-    def join(self, job_id: str, watcher: Subscriber) -> Job:
-        """Watch a job; it as it was when the watch began.
+    def subscribe(self, job_id: str, subscriber: Subscriber) -> Job:
+        """Subscribe to a job; return it as it was when the subscription began.
 
-        Raises ``JobNotFound``, and ``BackendUnavailable`` when the store does not answer in time.
+        Raises ``JobNotFound``, and ``BackendUnavailable`` if the job store does not respond in
+        time.
         """
-        answer: AsyncResult = AsyncResult()
-        self.hub.join(job_id, watcher, answer.set, time.monotonic())
-        self._flush_soon()
+        snapshot: AsyncResult = AsyncResult()
+        self.hub.subscribe(job_id, subscriber, snapshot.set, time.monotonic())
+        self._schedule_flush()
         try:
-            job: Job | None = answer.get(timeout=PATIENCE)
+            job: Job | None = snapshot.get(timeout=SUBSCRIBE_TIMEOUT)
         except gevent.Timeout:
-            self.leave(job_id, watcher)
+            self.unsubscribe(job_id, subscriber)
             raise BackendUnavailable(retry_after=RETRY_AFTER) from None
         if job is None:
             raise JobNotFound
         return job
 
-    def read_fields(self, job_id: str) -> Mapping[str, str]:
-        """The job's fields as they are now.
+    def unsubscribe(self, job_id: str, subscriber: Subscriber) -> None:
+        self.hub.unsubscribe(job_id, subscriber)
+        self._schedule_flush()
 
-        Raises ``JobNotFound``, and ``BackendUnavailable`` when the store does not answer in time.
+    def read_fields(self, job_id: str) -> Mapping[str, str]:
+        """Return the job's fields as they are now.
+
+        Raises ``JobNotFound``, and ``BackendUnavailable`` if the job store does not respond in
+        time.
         """
         fields: Mapping[str, str] = self._read("HGETALL", keys.status(job_id))
         if not fields:
@@ -86,129 +98,126 @@ class StoreConnection:
         return fields
 
     def read_version(self, job_id: str) -> list[str]:
-        """Version and ``updated_at``, Nones where there is no such job. Raises as ``read``."""
+        """Return ``version`` and ``updated_at``, Nones if there is no such job.
+
+        Raises ``BackendUnavailable``.
+        """
         found: list[str] = self._read("HMGET", keys.status(job_id), "version", "updated_at")
         return found
 
     def call(self, *command: str) -> Any:
-        """The store's answer to a command, or None when there is no connection to send it by.
+        """Return the job store's reply to a command, or None if there is no connection.
 
-        Raises ``ReplyError`` as hiredis does, and ``BackendUnavailable`` when the answer is lost or
-        late: whether the command was carried out is unknown then.
+        Raises ``ReplyError`` as hiredis does, and ``BackendUnavailable`` when the reply is lost or
+        late: it is then unknown whether the command has run.
         """
-        return self._ask(command, CALL_PATIENCE) if self._feed.connected else None
-
-    def leave(self, job_id: str, watcher: Subscriber) -> None:
-        """Watch no longer."""
-        self.hub.leave(job_id, watcher)
-        self._flush_soon()
+        return self._call(command, COMMAND_TIMEOUT) if self._subscription.connected else None
 
     def tick(self, now: float) -> None:
-        """Start heartbeats that are due, and see whether the store is still there."""
+        """Start heartbeats that are due, expire calls, and check that the job store responds."""
         self.hub.tick(now)
-        self._give_up_calls([caller for caller, until in self._callers.items() if until < now])
-        if self._feed.connected:
+        self._fail_callers([caller for caller, end in self._callers.items() if end < now])
+        if self._subscription.connected:
             try:
-                self._feed.check()
+                self._subscription.check()
             except RedisError as error:
                 self._disconnect(error)
-        self._flush_soon()
+        self._schedule_flush()
 
     def _stay_connected(self) -> None:
         while True:
             try:
-                self._feed.connect()
+                self._subscription.connect()
             except (RedisError, OSError) as error:
-                log.warning("live updates: the job store cannot be reached", error=repr(error))
-                gevent.sleep(random.uniform(0.1, RECONNECT))  # noqa: S311
+                log.warning("live updates: cannot connect to the job store", error=repr(error))
+                gevent.sleep(random.uniform(MIN_RECONNECT_PAUSE, MAX_RECONNECT_PAUSE))  # noqa: S311
                 continue
             self._lost.clear()
-            self._readable = self._loop.io(self._feed.fileno(), READ)
-            self._readable.start(self._pump)
+            self._read_watcher = self._loop.io(self._subscription.fileno(), READ)
+            self._read_watcher.start(self._on_readable)
             self.hub.resubscribe()
-            self._flush_soon()
+            self._schedule_flush()
             self._lost.wait()
 
-    def _pump(self) -> None:
-        """The feed has something to read."""
-        self._crowd.cork()
+    def _on_readable(self) -> None:
+        self._stream_loop.begin_batch()
         try:
-            self._feed.receive(self.hub.change)
+            self._subscription.receive(self.hub.on_update)
         except (RedisError, OSError) as error:
             self._disconnect(error)
         finally:
-            self._crowd.uncork()
-        if self._feed.pending:
+            self._stream_loop.end_batch()
+        if self._subscription.pending:
             self._flush()
 
     def _read(self, *command: str) -> Any:
-        if not self._feed.connected:
+        if not self._subscription.connected:
             raise BackendUnavailable(retry_after=RETRY_AFTER)
         try:
-            return self._ask(command, READ_PATIENCE)
+            return self._call(command, READ_TIMEOUT)
         except ReplyError:
-            # It is loading, or no longer the one to ask: the ordinary client knows what to do.
+            # The server is loading, or no longer the primary: the ordinary client handles that.
             raise BackendUnavailable(retry_after=RETRY_AFTER) from None
 
-    def _ask(self, command: Iterable[str], patience: float) -> Any:
-        """The answer: together with whatever else is asked for in this turn of the loop."""
+    def _call(self, command: Iterable[str], timeout: float) -> Any:
+        """Send a command with all others of this iteration of the loop; return its reply."""
         caller = Waiter()
-        self._callers[caller] = time.monotonic() + patience
-        self._feed.call(command, caller.switch)
-        if self._feed.pending > EARLY:
-            # What fails here fails once more at the end of the turn, where it is dealt with.
+        self._callers[caller] = time.monotonic() + timeout
+        self._subscription.call(command, caller.switch)
+        if self._subscription.pending > EARLY_FLUSH_BYTES:
+            # An error here occurs again at the end of the iteration, where it is handled.
             with suppress(RedisError, OSError):
-                self._feed.flush()
-        self._flush_soon()
+                self._subscription.flush()
+        self._schedule_flush()
         try:
             reply = caller.get()
         finally:
-            # An answer that comes later still finds a waiter for whom nobody waits.
+            # A late reply goes to this waiter, which nobody reads any more.
             del self._callers[caller]
         if isinstance(reply, ReplyError):
             raise reply
         return reply
 
-    def _give_up_calls(self, callers: Iterable[Any]) -> None:
+    def _fail_callers(self, callers: Iterable[Any]) -> None:
         for caller in callers:
             caller.throw(BackendUnavailable(retry_after=RETRY_AFTER))
 
-    def _flush_soon(self) -> None:
-        """Send what the feed has queued, in this turn of the loop, all of it together."""
-        if not self._flushing:
-            self._flushing = True
+    def _schedule_flush(self) -> None:
+        """Send the queued commands, all together, at the end of the loop's iteration."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
             self._loop.run_callback(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
-        if not self._feed.connected:
+        self._flush_scheduled = False
+        if not self._subscription.connected:
             return
         try:
-            done = self._feed.flush()
+            done = self._subscription.flush()
         except (RedisError, OSError) as error:
             self._disconnect(error)
             return
-        if not done and self._writable is None:
-            self._writable = self._loop.io(self._feed.fileno(), WRITE)
-            self._writable.start(self._on_writable)
+        if not done and self._write_watcher is None:
+            self._write_watcher = self._loop.io(self._subscription.fileno(), WRITE)
+            self._write_watcher.start(self._on_writable)
 
     def _on_writable(self) -> None:
-        _stop(self._writable)
-        self._writable = None
+        _close_watcher(self._write_watcher)
+        self._write_watcher = None
         self._flush()
 
     def _disconnect(self, error: Exception) -> None:
-        log.warning("live updates: the job store's connection is lost", error=repr(error))
-        # A watcher has to stop before its file descriptor is closed.
-        for watcher in (self._readable, self._writable):
+        log.warning("live updates: lost the connection to the job store", error=repr(error))
+        # A watcher has to be stopped before its file descriptor is closed.
+        for watcher in (self._read_watcher, self._write_watcher):
             if watcher is not None:
-                _stop(watcher)
-        self._readable = self._writable = None
-        self._feed.close()
-        self._give_up_calls(list(self._callers))
+                _close_watcher(watcher)
+        self._read_watcher = self._write_watcher = None
+        self._subscription.close()
+        self._fail_callers(list(self._callers))
         self._lost.set()
 
 
-def _stop(watcher: Any) -> None:
+def _close_watcher(watcher: Any) -> None:
     watcher.stop()
     watcher.close()

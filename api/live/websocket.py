@@ -1,4 +1,4 @@
-"""WebSocket (RFC 6455) by wsproto: the handshake, frames to the client, frames from it."""
+"""WebSocket (RFC 6455) with wsproto: the handshake, frames to the client, frames from it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError, generate_
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Seconds between two pings.
-PING_EVERY: Final = 20.0
+#: Seconds.
+PING_INTERVAL: Final = 20.0
 
-# Close codes: after the terminal message; on deploy; and refusals, which a browser could not tell
-# apart by their HTTP status.
-DONE: Final = 1000
-RESTART: Final = 1012
+# Close codes. After the terminal message, on deploy, and when a stream cannot be opened now:
+NORMAL_CLOSURE: Final = 1000
+SERVICE_RESTART: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
+# Rejections, whose HTTP status a browser would hide from its page:
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
 NOT_FOUND: Final = 4404
-TRY_LATER: Final = 1013
 
-#: Whole frames from a server are not masked and depend on nothing sent before: one writer for all.
-_writer: Final = Connection(ConnectionType.SERVER)
+#: A server's complete frames are not masked and do not depend on earlier ones, so all streams
+#: share one encoder.
+_encoder: Final = Connection(ConnectionType.SERVER)
 
 
 def accept(environ: WSGIEnvironment) -> dict[str, str]:
-    """The headers of the 101 answer. Raises ``ValueError`` for a handshake that is not valid."""
+    """Return the headers of the 101 response. Raise ``ValueError`` for an invalid handshake."""
     headers = [
         (name[5:].replace("_", "-").lower().encode(), str(value).encode("latin-1"))
         for name, value in environ.items()
@@ -49,21 +50,22 @@ def accept(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def text(payload: bytes) -> bytes:
-    """A text frame; ``payload`` is UTF-8."""
-    return _writer.send(TextMessage(data=payload.decode()))
+    """Return a text frame; ``payload`` is UTF-8."""
+    return _encoder.send(TextMessage(data=payload.decode()))
 
 
 def ping() -> bytes:
-    return _writer.send(Ping())
+    """Return a ping frame."""
+    return _encoder.send(Ping())
 
 
 def close(code: int) -> bytes:
-    """A close frame: nothing may follow it."""
+    """Return a close frame, the last frame of a connection."""
     return Connection(ConnectionType.SERVER).send(CloseConnection(code=code))
 
 
-class Incoming:
-    """What a client sends: pings to answer and its goodbye; everything else is passed over."""
+class FrameParser:
+    """Reads a client's frames. Replies to pings and to its close frame; ignores the rest."""
 
     __slots__ = ("_connection", "closed")
 
@@ -72,14 +74,14 @@ class Incoming:
         self.closed = False
 
     def feed(self, data: bytes) -> bytes:
-        """The frames to send in answer."""
-        answer = b""
+        """Return the frames to send in reply."""
+        reply = b""
         try:
             self._connection.receive_data(data)
             for event in self._connection.events():
                 if isinstance(event, Ping | CloseConnection):
-                    answer += self._connection.send(event.response())
+                    reply += self._connection.send(event.response())
                 self.closed |= isinstance(event, CloseConnection)
         except (RemoteProtocolError, LocalProtocolError):
             self.closed = True
-        return answer
+        return reply

@@ -65,7 +65,7 @@ def status(job_id: str) -> Response:
         if since is None:
             since = max(parsing.if_none_match_versions(), default=job.version)
         if job.version <= since:
-            job = dependencies.live.wait_for(job_id, since, query["wait"])
+            job = dependencies.live.wait_for_change(job_id, since, query["wait"])
     return _status_response(job)
 
 

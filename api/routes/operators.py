@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
@@ -32,9 +32,6 @@ from api.server.hijacking import Hijack, HijackResponse
 from common.errors import BackendUnavailable
 from common.job_store.dead_letters import DeadLetter
 from common.jobs.presenter import iso
-
-if TYPE_CHECKING:
-    import _socket
 
 # Three blueprints, because each is a tag of the OpenAPI document: generated clients group their
 # methods by tag, so merging the tags would rename them.
@@ -118,16 +115,7 @@ def stream() -> Response:
         )
     if request.method == "HEAD":
         return Response(headers=sse.HEADERS)
-    opening = streams.opening()
-
-    def start(connection: _socket.socket, head: bytes) -> None:
-        streams.admit(connection, head + opening)
-
-    return HijackResponse(Hijack(start, _nothing), 200, sse.HEADERS)
-
-
-def _nothing() -> None:
-    """A stream that nobody waits for any more leaves nothing behind."""
+    return HijackResponse(Hijack(streams.open_stream()), 200, sse.HEADERS)
 
 
 @admin.route("/v1/admin/dead-letters")

@@ -14,7 +14,7 @@ from api.auth.authorization import CLOSE_CODES
 from api.dependencies import deps
 from api.errors import ValidationFailed
 from api.live import sse, websocket
-from api.live.messages import Form
+from api.live.messages import StreamFormat
 from api.live.service import LiveUpdates
 from api.openapi import ResponseSpec, operation
 from api.schemas.job import EventSchema
@@ -57,14 +57,14 @@ def subscribe(job_id: str) -> Response:
     The events are `connected`, `progress`, `retrying`, `completed`, `failed`, `cancelled`,
     `expired`, and `heartbeat`. The data of each event is the whole job and a `timestamp`.
     """
-    return _events(parsing.job_id(job_id), Form.NAMED)
+    return _events(parsing.job_id(job_id), StreamFormat.NAMED)
 
 
 @blueprint.route("/v1/download/<job:job_id>/stream")
 @blueprint.doc(**_STREAM)
 def stream(job_id: str) -> Response:
     """Stream the same events without names, for `EventSource.onmessage`."""
-    return _events(parsing.job_id(job_id), Form.UNNAMED)
+    return _events(parsing.job_id(job_id), StreamFormat.UNNAMED)
 
 
 @websocket_blueprint.route("/v1/download/subscribe/<job:job_id>", websocket=True)
@@ -77,50 +77,41 @@ def web_socket(job_id: str) -> Response:
     return HijackResponse(_conversation(job_id), 101, headers)
 
 
-def _events(job_id: str, form: Form) -> Response:
+def _events(job_id: str, format_: StreamFormat) -> Response:
     live = live_updates()
-    since = last_seen_version()
     if request.method == "HEAD":
         deps().queries.get(job_id)
         return Response(headers=sse.HEADERS)
-    opened, job = live.open(job_id, form, user=g.caller.user)
-    if job.terminal and job.version == since:
+    pending = live.open_stream(
+        job_id, format_, user=g.caller.user, last_version=last_seen_version()
+    )
+    if pending.nothing_to_send:
         # An EventSource reconnects whenever a stream ends; only a 204 stops it.
-        live.abandon(opened)
+        pending.abandon()
         return Response(status=204)
-
-    def start(connection: _socket.socket, head: bytes) -> None:
-        live.start(opened, connection, head + sse.retry(), since, job)
-
-    body = Hijack(start, partial(live.abandon, opened))
-    return HijackResponse(body, 200, sse.HEADERS)
+    return HijackResponse(Hijack(pending.start, pending.abandon), 200, sse.HEADERS)
 
 
 def _conversation(job_id: str) -> Hijack:
-    since = last_seen_version()
     try:
         if rejection := g.get("websocket_rejection"):
             raise rejection
-        live = live_updates()
-        opened, job = live.open(parsing.job_id(job_id), Form.WEBSOCKET, user=g.caller.user)
+        pending = live_updates().open_stream(
+            parsing.job_id(job_id),
+            StreamFormat.WEBSOCKET,
+            user=g.caller.user,
+            last_version=last_seen_version(),
+        )
     except LonghaulError as error:
         # Browsers hide a failed handshake from the page, but not the code of a close frame.
-        code = CLOSE_CODES.get(type(error), websocket.TRY_LATER)
-        return Hijack(partial(_reject, code), _nothing)
-
-    def start(connection: _socket.socket, head: bytes) -> None:
-        live.start(opened, connection, head, since, job)
-
-    return Hijack(start, partial(live.abandon, opened))
+        code = CLOSE_CODES.get(type(error), websocket.TRY_AGAIN_LATER)
+        return Hijack(partial(_reject, code))
+    return Hijack(pending.start, pending.abandon)
 
 
 def _reject(code: int, connection: _socket.socket, head: bytes) -> None:
     connection.sendall(head + websocket.close(code))
     connection.close()
-
-
-def _nothing() -> None:
-    """A refused WebSocket leaves nothing behind."""
 
 
 def live_updates() -> LiveUpdates:

@@ -29,9 +29,7 @@ class RawResponse(NamedTuple):
     header_lines: str
     body: bytes
 
-    def to_wsgi(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def to_wsgi(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Return this response itself if the server supports that, else what PEP 3333 requires."""
         if ENVIRON_KEY in environ:
             return cast("Iterable[bytes]", self)

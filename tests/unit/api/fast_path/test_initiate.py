@@ -155,8 +155,7 @@ def test_span_is_the_same_and_the_job_continues_the_trace(
             job_id = f"00000000-0000-4000-8000-{number:012}"
             context = span.get_span_context()
             assert context
-            stored = redis.hget(keys.status(job_id), "traceparent")
-            assert stored
+            stored = str(redis.hget(keys.status(job_id), "traceparent"))
             assert stored.startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
         seen.append((responses, described(ended)))
     assert seen[0] == seen[1]
@@ -194,7 +193,15 @@ def test_caller_is_the_subject_of_the_token(both: BothPaths) -> None:
     requests = ({**ONE, "headers": {**caller, "Origin": "https://a.example"}} for caller in callers)
     fast, flask = both.send(*requests, **JWT, cors_origins="https://a.example")
     assert fast == flask
-    assert [status[:3] for status, _, _ in fast] == ["202", "202", "202", "401", "401", "401", "401"]
+    assert [status[:3] for status, _, _ in fast] == [
+        "202",
+        "202",
+        "202",
+        "401",
+        "401",
+        "401",
+        "401",
+    ]
     assert both.left_to_flask == 4
 
 

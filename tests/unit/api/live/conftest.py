@@ -1,9 +1,9 @@
-"""Jobs on fakeredis, with its channels played to the hub as the real feed would."""
+"""Jobs on fakeredis, whose published changes reach the hub as in the real subscription."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -17,24 +17,24 @@ from common.job_store.jobs import JobStore
 from common.jobs.model import Job, JobSpec
 
 
-class FakeFeed:
-    """A connection to fakeredis that answers in order, when ``play`` is called."""
+class FakeSubscription:
+    """A connection to fakeredis that delivers in order, when ``play`` is called."""
 
     def __init__(self, client: Redis) -> None:
         self.connected = True
         self._client = client
-        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
-        self._asked: deque[str] = deque()
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._to_read: deque[str] = deque()
         self.watched: list[str] = []
 
     def watch(self, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
             self.watched.append(job_id)
             self._pubsub.subscribe(keys.events(job_id))
-            self._asked.append(job_id)
+            self._to_read.append(job_id)
 
     def read(self, job_ids: Iterable[str]) -> None:
-        self._asked += job_ids
+        self._to_read += job_ids
 
     def unwatch(self, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
@@ -42,55 +42,55 @@ class FakeFeed:
             self._pubsub.unsubscribe(keys.events(job_id))
 
     def play(self, hub: Hub) -> None:
-        """Hand over what was published, then what was asked for."""
+        """Pass on what was published, then the jobs to read."""
         while True:
             message = self._pubsub.get_message()
             if message is not None:
-                hub.change(message["channel"].rpartition(":")[2], orjson.loads(message["data"]))
+                hub.on_update(message["channel"].rpartition(":")[2], orjson.loads(message["data"]))
             elif not self._pubsub.subscribed or not self._pubsub.connection.can_read(0):
                 break
-        while self._asked:
-            job_id = self._asked.popleft()
-            hub.change(job_id, self._client.hgetall(keys.status(job_id)) or None)  # type: ignore[arg-type]
+        while self._to_read:
+            job_id = self._to_read.popleft()
+            hub.on_update(job_id, self._client.hgetall(keys.status(job_id)) or None)  # type: ignore[arg-type]
 
     def lose(self) -> None:
-        """What was published or asked for will never come."""
+        """Lose what was published and what was to be read."""
         while self._pubsub.connection.can_read(0):
             self._pubsub.get_message()
-        self._asked.clear()
+        self._to_read.clear()
 
 
 class Recorder:
-    """A watcher that keeps what it is told."""
+    """A subscriber that records what it receives."""
 
     def __init__(self) -> None:
-        self.place = 0
-        self.told: list[tuple[str, int]] = []
-        self.beats: list[int | None] = []
-        self.is_gone = False
+        self.position = 0
+        self.messages: list[tuple[str, int]] = []
+        self.heartbeats: list[int | None] = []
+        self.is_deleted = False
 
-    def offer(self, event: JobMessage) -> None:
-        self.told.append((event.name, event.version))
+    def deliver(self, message: JobMessage) -> None:
+        self.messages.append((message.name, message.version))
 
-    def beat(self, event: JobMessage | None) -> None:
-        self.beats.append(event.version if event else None)
+    def heartbeat(self, message: JobMessage | None) -> None:
+        self.heartbeats.append(message.version if message else None)
 
-    def gone(self) -> None:
-        self.is_gone = True
+    def job_deleted(self) -> None:
+        self.is_deleted = True
 
 
-def present(job: Job) -> Mapping[str, Any]:
+def present(job: Job) -> dict[str, Any]:
     return {"jobId": job.id, "status": job.status.value, "version": job.version}
 
 
 @pytest.fixture
-def feed(redis: Redis) -> FakeFeed:
-    return FakeFeed(redis)
+def subscription(redis: Redis) -> FakeSubscription:
+    return FakeSubscription(redis)
 
 
 @pytest.fixture
-def hub(feed: FakeFeed) -> Hub:
-    return Hub(feed, present, heartbeat=15)
+def hub(subscription: FakeSubscription) -> Hub:
+    return Hub(subscription, present, heartbeat_interval=15)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who hears what, on the real scripts."""
+"""What the hub delivers to whom, on the real scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from api.live.hub import Hub
 from common.job_store.jobs import JobStore
 from common.jobs.model import Artifact, Failure, Job, Progress
-from tests.unit.api.live.conftest import FakeFeed, Recorder
+from tests.unit.api.live.conftest import FakeSubscription, Recorder
 
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
 
@@ -19,185 +19,189 @@ def job_id(new_job: Callable[[], str]) -> str:
     return new_job()
 
 
-def join(hub: Hub, job_id: str, now: float = 0) -> tuple[Recorder, list[Job | None]]:
-    watcher, opened = Recorder(), list[Job | None]()
-    hub.join(job_id, watcher, opened.append, now)
-    return watcher, opened
+def subscribe(hub: Hub, job_id: str, now: float = 0) -> tuple[Recorder, list[Job | None]]:
+    subscriber, snapshots = Recorder(), list[Job | None]()
+    hub.subscribe(job_id, subscriber, snapshots.append, now)
+    return subscriber, snapshots
 
 
-def test_join_gives_the_snapshot_read_after_subscribing(
-    hub: Hub, feed: FakeFeed, job_id: str
+def test_subscriber_gets_the_snapshot_that_was_read_after_subscribing(
+    hub: Hub, subscription: FakeSubscription, job_id: str
 ) -> None:
-    _, opened = join(hub, job_id)
-    assert opened == []
-    feed.play(hub)
-    assert [job.version for job in opened if job] == [1]
+    _, snapshots = subscribe(hub, job_id)
+    assert snapshots == []
+    subscription.play(hub)
+    assert [job.version for job in snapshots if job] == [1]
 
 
 def test_change_between_subscription_and_snapshot_is_not_missed(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, job_id: str
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
 ) -> None:
-    watcher, opened = join(hub, job_id)
+    subscriber, snapshots = subscribe(hub, job_id)
     jobs.claim(job_id, "w")
-    feed.play(hub)
-    assert opened[0] is not None
-    assert max(opened[0].version, *(version for _, version in watcher.told)) == 2
+    subscription.play(hub)
+    assert snapshots[0] is not None
+    assert max(snapshots[0].version, *(version for _, version in subscriber.messages)) == 2
 
 
-def test_unknown_job_is_told_as_unknown(hub: Hub, feed: FakeFeed) -> None:
-    _, opened = join(hub, "00000000-0000-4000-8000-000000000000")
-    feed.play(hub)
-    assert opened == [None]
+def test_snapshot_of_an_unknown_job_is_none(hub: Hub, subscription: FakeSubscription) -> None:
+    _, snapshots = subscribe(hub, "00000000-0000-4000-8000-000000000000")
+    subscription.play(hub)
+    assert snapshots == [None]
     assert len(hub) == 0
 
 
-def test_every_watcher_hears_each_version_once_and_in_order(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, job_id: str
+def test_every_subscriber_gets_each_version_once_and_in_order(
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
 ) -> None:
-    watchers = [join(hub, job_id)[0] for _ in range(3)]
-    feed.play(hub)
+    subscribers = [subscribe(hub, job_id)[0] for _ in range(3)]
+    subscription.play(hub)
     claim = jobs.claim(job_id, "w")
     assert claim
-    feed.play(hub)
+    subscription.play(hub)
     jobs.retry_later(claim.lease, Failure(code="NETWORK_ERROR", message="x", retryable=True), 5)
-    feed.play(hub)
-    for watcher in watchers:
-        assert watcher.told == [("progress", 1), ("progress", 2), ("retrying", 3)]
+    subscription.play(hub)
+    for subscriber in subscribers:
+        assert subscriber.messages == [("progress", 1), ("progress", 2), ("retrying", 3)]
 
 
-def test_many_watchers_of_a_job_make_one_subscription(
-    hub: Hub, feed: FakeFeed, job_id: str
+def test_all_subscribers_of_a_job_share_one_subscription(
+    hub: Hub, subscription: FakeSubscription, job_id: str
 ) -> None:
-    watchers = [join(hub, job_id)[0] for _ in range(5)]
-    feed.play(hub)
-    assert feed.watched == [job_id]
-    for watcher in (watchers[2], watchers[0], watchers[4], watchers[3]):
-        hub.leave(job_id, watcher)
-        assert feed.watched == [job_id]
-    hub.leave(job_id, watchers[1])
-    assert feed.watched == []
+    subscribers = [subscribe(hub, job_id)[0] for _ in range(5)]
+    subscription.play(hub)
+    assert subscription.watched == [job_id]
+    for subscriber in (subscribers[2], subscribers[0], subscribers[4], subscribers[3]):
+        hub.unsubscribe(job_id, subscriber)
+        assert subscription.watched == [job_id]
+    hub.unsubscribe(job_id, subscribers[1])
+    assert subscription.watched == []
     assert len(hub) == 0
 
 
-def test_whoever_left_hears_nothing_and_the_others_still_do(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, job_id: str
+def test_removed_subscriber_gets_nothing_more_and_the_others_still_do(
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
 ) -> None:
-    gone, stays = join(hub, job_id)[0], join(hub, job_id)[0]
-    feed.play(hub)
-    hub.leave(job_id, gone)
-    hub.leave(job_id, gone)
+    left, remaining = subscribe(hub, job_id)[0], subscribe(hub, job_id)[0]
+    subscription.play(hub)
+    hub.unsubscribe(job_id, left)
+    hub.unsubscribe(job_id, left)
     jobs.claim(job_id, "w")
-    feed.play(hub)
-    assert gone.told == [("progress", 1)]
-    assert stays.told == [("progress", 1), ("progress", 2)]
+    subscription.play(hub)
+    assert left.messages == [("progress", 1)]
+    assert remaining.messages == [("progress", 1), ("progress", 2)]
 
 
-def test_terminal_event_ends_the_subscription(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, job_id: str
+def test_terminal_message_ends_the_subscription(
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
 ) -> None:
-    watcher, _ = join(hub, job_id)
-    feed.play(hub)
+    subscriber, _ = subscribe(hub, job_id)
+    subscription.play(hub)
     claim = jobs.claim(job_id, "w")
     assert claim
     jobs.complete(claim.lease, ARTIFACT, Progress(processed_files=1))
-    feed.play(hub)
-    assert watcher.told[-1] == ("completed", 3)
-    assert feed.watched == []
+    subscription.play(hub)
+    assert subscriber.messages[-1] == ("completed", 3)
+    assert subscription.watched == []
 
 
-def test_older_version_that_comes_late_is_dropped(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, job_id: str
+def test_late_message_with_an_older_version_is_dropped(
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
 ) -> None:
-    watcher, _ = join(hub, job_id)
-    feed.play(hub)
+    subscriber, _ = subscribe(hub, job_id)
+    subscription.play(hub)
     jobs.claim(job_id, "w")
-    feed.play(hub)
+    subscription.play(hub)
     old = {"version": "1", "status": "queued"}
-    hub.change(job_id, old)
-    assert watcher.told == [("progress", 1), ("progress", 2)]
+    hub.on_update(job_id, old)
+    assert subscriber.messages == [("progress", 1), ("progress", 2)]
 
 
-def test_heartbeat_tells_the_same_state_once_more(hub: Hub, feed: FakeFeed, job_id: str) -> None:
-    watcher, _ = join(hub, job_id)
-    feed.play(hub)
-    hub.tick(14.9)
-    feed.play(hub)
-    assert watcher.beats == []
-    hub.tick(15.0)
-    feed.play(hub)
-    hub.tick(30.1)
-    feed.play(hub)
-    assert watcher.beats == [1, 1]
-
-
-def test_heartbeat_heals_a_lost_message(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, job_id: str
+def test_heartbeat_repeats_the_same_state(
+    hub: Hub, subscription: FakeSubscription, job_id: str
 ) -> None:
-    watcher, _ = join(hub, job_id)
-    feed.play(hub)
+    subscriber, _ = subscribe(hub, job_id)
+    subscription.play(hub)
+    hub.tick(14.9)
+    subscription.play(hub)
+    assert subscriber.heartbeats == []
+    hub.tick(15.0)
+    subscription.play(hub)
+    hub.tick(30.1)
+    subscription.play(hub)
+    assert subscriber.heartbeats == [1, 1]
+
+
+def test_heartbeat_makes_up_for_a_lost_message(
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
+) -> None:
+    subscriber, _ = subscribe(hub, job_id)
+    subscription.play(hub)
     jobs.cancel(job_id)
-    feed.lose()
+    subscription.lose()
     hub.tick(15)
-    feed.play(hub)
-    assert watcher.told[-1] == ("cancelled", 2)
-    assert watcher.beats == []
+    subscription.play(hub)
+    assert subscriber.messages[-1] == ("cancelled", 2)
+    assert subscriber.heartbeats == []
 
 
 def test_after_an_outage_all_jobs_are_read_again(
-    hub: Hub, feed: FakeFeed, jobs: JobStore, new_job: Callable[[], str]
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, new_job: Callable[[], str]
 ) -> None:
     first, second = new_job(), new_job()
-    watchers = [join(hub, first)[0], join(hub, second)[0]]
-    feed.play(hub)
-    feed.connected = False
+    subscribers = [subscribe(hub, first)[0], subscribe(hub, second)[0]]
+    subscription.play(hub)
+    subscription.connected = False
     jobs.cancel(first)
-    feed.lose()
+    subscription.lose()
     hub.tick(15)
-    assert [watcher.beats for watcher in watchers] == [[None], [None]]
-    feed.connected = True
-    feed.watched.clear()
+    assert [subscriber.heartbeats for subscriber in subscribers] == [[None], [None]]
+    subscription.connected = True
+    subscription.watched.clear()
     hub.resubscribe()
-    feed.play(hub)
-    assert watchers[0].told[-1] == ("cancelled", 2)
-    assert watchers[1].told == [("progress", 1)]
-    assert feed.watched == [second]
+    subscription.play(hub)
+    assert subscribers[0].messages[-1] == ("cancelled", 2)
+    assert subscribers[1].messages == [("progress", 1)]
+    assert subscription.watched == [second]
 
 
-def test_join_during_an_outage_is_answered_after_it(hub: Hub, feed: FakeFeed, job_id: str) -> None:
-    feed.connected = False
-    _, opened = join(hub, job_id)
-    feed.play(hub)
-    assert opened == []
-    feed.connected = True
-    hub.resubscribe()
-    feed.play(hub)
-    assert [job.version for job in opened if job] == [1]
-
-
-def test_job_that_is_forgotten_ends_its_streams(
-    hub: Hub, feed: FakeFeed, job_id: str, redis: object
+def test_subscriber_during_an_outage_gets_its_snapshot_after_it(
+    hub: Hub, subscription: FakeSubscription, job_id: str
 ) -> None:
-    watcher, _ = join(hub, job_id)
-    feed.play(hub)
-    hub.change(job_id, None)
-    assert watcher.is_gone
+    subscription.connected = False
+    _, snapshots = subscribe(hub, job_id)
+    subscription.play(hub)
+    assert snapshots == []
+    subscription.connected = True
+    hub.resubscribe()
+    subscription.play(hub)
+    assert [job.version for job in snapshots if job] == [1]
+
+
+def test_subscribers_are_informed_when_the_job_is_deleted(
+    hub: Hub, subscription: FakeSubscription, job_id: str, redis: object
+) -> None:
+    subscriber, _ = subscribe(hub, job_id)
+    subscription.play(hub)
+    hub.on_update(job_id, None)
+    assert subscriber.is_deleted
     assert len(hub) == 0
 
 
-def test_event_is_made_into_bytes_once_for_all_watchers_of_a_form(
-    feed: FakeFeed, job_id: str
+def test_message_is_encoded_once_for_all_subscribers_of_a_format(
+    subscription: FakeSubscription, job_id: str
 ) -> None:
-    from api.live.messages import Form, JobMessage
+    from api.live.messages import JobMessage, StreamFormat
 
-    made: list[bytes] = []
+    encoded: list[bytes] = []
 
-    class Reader(Recorder):
-        def offer(self, event: JobMessage) -> None:
-            made.append(event.bytes_for(Form.NAMED))
+    class EncodingSubscriber(Recorder):
+        def deliver(self, message: JobMessage) -> None:
+            encoded.append(message.encode(StreamFormat.NAMED))
 
-    hub = Hub(feed, lambda _: {}, heartbeat=15)
+    hub = Hub(subscription, lambda _: {}, heartbeat_interval=15)
     for _ in range(3):
-        hub.join(job_id, Reader(), lambda _: None, 0)
-    feed.play(hub)
-    assert len(made) == 3
-    assert made[0] is made[1] is made[2]
+        hub.subscribe(job_id, EncodingSubscriber(), lambda _: None, 0)
+    subscription.play(hub)
+    assert len(encoded) == 3
+    assert encoded[0] is encoded[1] is encoded[2]

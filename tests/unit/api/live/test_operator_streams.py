@@ -1,4 +1,4 @@
-"""The operators' board on gevent's own loop, with a socket pair for each who looks."""
+"""The operators' streams on gevent's own loop, with a pair of sockets for each client."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 import gevent
 import orjson
 import pytest
-from redis.exceptions import ConnectionError as StoreIsAway
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.live import operator_streams
 from api.live.operator_streams import OperatorStreams
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operator_streams, "EVERY", 0.01)
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator_streams, "READ_INTERVAL", 0.01)
 
 
 class Client:
-    """The other end of a stream."""
+    """The client's end of a stream."""
 
-    def __init__(self, at: OperatorStreams) -> None:
-        self.socket, theirs = socket.socketpair()
+    def __init__(self, streams: OperatorStreams) -> None:
+        self.socket, server_end = socket.socketpair()
         self.socket.setblocking(False)
         self._data = b""
         self.ended = False
-        at.admit(theirs, at.opening())
+        streams.open_stream()(server_end, b"")
 
     def events(self) -> list[Any]:
-        """What has come so far, as far as it is whole."""
+        """Return the events that have arrived completely."""
         while not self.ended:
             try:
                 data = self.socket.recv(1_000_000)
@@ -44,15 +44,15 @@ class Client:
         return [orjson.loads(line[6:]) for line in lines if line.startswith("data: ")]
 
 
-Look = Callable[[OperatorStreams], Client]
+OpenClient = Callable[[OperatorStreams], Client]
 
 
 @pytest.fixture
-def look() -> Iterator[Look]:
+def open_client() -> Iterator[OpenClient]:
     clients: list[Client] = []
 
-    def open_one(at: OperatorStreams) -> Client:
-        clients.append(Client(at))
+    def open_one(streams: OperatorStreams) -> Client:
+        clients.append(Client(streams))
         return clients[-1]
 
     yield open_one
@@ -66,69 +66,77 @@ def numbers() -> Iterator[int]:
     return count(1)
 
 
-def test_all_who_look_share_one_reading(look: Look, numbers: Iterator[int]) -> None:
-    shared = OperatorStreams(lambda: {"number": next(numbers)}, heartbeat=15)
-    clients = [look(shared) for _ in range(5)]
+def test_all_streams_share_one_read(open_client: OpenClient, numbers: Iterator[int]) -> None:
+    streams = OperatorStreams(lambda: {"number": next(numbers)}, heartbeat_interval=15)
+    clients = [open_client(streams) for _ in range(5)]
     gevent.sleep(0.2)
-    told = [[event["number"] for event in client.events()] for client in clients]
-    assert [numbers[0] for numbers in told] == [1, 2, 3, 4, 5]
-    assert len({tuple(numbers[1:]) for numbers in told}) == 1
-    assert len(told[0]) > 3
+    received = [[event["number"] for event in client.events()] for client in clients]
+    assert [numbers[0] for numbers in received] == [1, 2, 3, 4, 5]
+    assert len({tuple(numbers[1:]) for numbers in received}) == 1
+    assert len(received[0]) > 3
 
 
-def test_nothing_is_read_while_nobody_looks(look: Look, numbers: Iterator[int]) -> None:
-    shared = OperatorStreams(lambda: {"number": next(numbers)}, heartbeat=15)
-    client = look(shared)
+def test_overview_is_not_read_without_streams(
+    open_client: OpenClient, numbers: Iterator[int]
+) -> None:
+    streams = OperatorStreams(lambda: {"number": next(numbers)}, heartbeat_interval=15)
+    client = open_client(streams)
     gevent.sleep(0.05)
     client.socket.close()
     gevent.sleep(0.1)
     read = next(numbers)
     gevent.sleep(0.1)
     assert next(numbers) == read + 1
-    again = look(shared)
+    again = open_client(streams)
     gevent.sleep(0.1)
     assert len(again.events()) > 1
 
 
-def test_the_same_reading_is_sent_again_only_as_a_heartbeat(look: Look) -> None:
-    shared = OperatorStreams(lambda: {"number": 1}, heartbeat=0.1)
-    client = look(shared)
+def test_unchanged_overview_is_sent_again_only_as_a_heartbeat(open_client: OpenClient) -> None:
+    streams = OperatorStreams(lambda: {"number": 1}, heartbeat_interval=0.1)
+    client = open_client(streams)
     gevent.sleep(0.35)
     assert 3 <= len(client.events()) <= 6
 
 
-def test_who_reads_slowly_gets_the_newest_and_not_all(look: Look, numbers: Iterator[int]) -> None:
-    shared = OperatorStreams(lambda: {"number": next(numbers), "rest": "x" * 100_000}, heartbeat=15)
-    client = look(shared)
+def test_slow_reader_gets_the_newest_overview_and_not_all(
+    open_client: OpenClient, numbers: Iterator[int]
+) -> None:
+    streams = OperatorStreams(
+        lambda: {"number": next(numbers), "rest": "x" * 100_000}, heartbeat_interval=15
+    )
+    client = open_client(streams)
     gevent.sleep(0.4)
     newest = next(numbers)
-    told: list[int] = []
+    received: list[int] = []
     with gevent.Timeout(5):
-        while not told or told[-1] < newest:
-            told = [event["number"] for event in client.events()]
+        while not received or received[-1] < newest:
+            received = [event["number"] for event in client.events()]
             gevent.sleep(0.005)
-    assert len(told) < newest / 2
-    assert told == sorted(told)
+    assert len(received) < newest / 2
+    assert received == sorted(received)
 
 
-def test_a_stream_ends_after_its_time(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operator_streams, "LIFETIME", 0.05)
-    client = look(OperatorStreams(lambda: {"number": 1}, heartbeat=15))
+def test_stream_ends_at_its_maximum_age(
+    open_client: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_streams, "MAX_AGE", 0.05)
+    client = open_client(OperatorStreams(lambda: {"number": 1}, heartbeat_interval=15))
     gevent.sleep(0.3)
     assert client.events()
     assert client.ended
 
 
-def test_streams_end_while_the_store_is_away(look: Look) -> None:
+def test_streams_end_when_the_job_store_is_unavailable(open_client: OpenClient) -> None:
     readings = iter([{"number": 1}, {"number": 2}])
 
     def read() -> dict[str, Any]:
         reading = next(readings, None)
         if reading is None:
-            raise StoreIsAway
+            raise RedisConnectionError
         return reading
 
-    client = look(OperatorStreams(read, heartbeat=15))
+    client = open_client(OperatorStreams(read, heartbeat_interval=15))
     gevent.sleep(0.3)
     assert [event["number"] for event in client.events()] == [1, 2]
     assert client.ended

@@ -10,19 +10,19 @@ from api.live import sse
 
 
 def fields_of(message: bytes) -> list[tuple[str, str]]:
-    """What a browser's parser makes of it: field and value, line by line."""
+    """Return field and value of each line, as a browser parses them."""
     lines = message.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [
         (line.partition(":")[0], line.partition(":")[2].removeprefix(" ")) for line in lines if line
     ]
 
 
-def test_named_message_has_name_version_and_data() -> None:
-    made = sse.message(b'{"a":1}', event="progress", version=7)
-    assert made == b'event: progress\nid: 7\ndata: {"a":1}\n\n'
+def test_named_event_has_name_version_and_data() -> None:
+    message = sse.message(b'{"a":1}', event="progress", version=7)
+    assert message == b'event: progress\nid: 7\ndata: {"a":1}\n\n'
 
 
-def test_unnamed_message_reaches_onmessage() -> None:
+def test_unnamed_event_has_no_event_field() -> None:
     assert sse.message(b"{}", event=None, version=1) == b"id: 1\ndata: {}\n\n"
 
 
@@ -37,18 +37,18 @@ def test_line_ends_in_data_neither_end_the_event_nor_forge_a_field(end: str) -> 
 
 
 @pytest.mark.parametrize("name", ["a\nid: 9", "a\rdata: x", "a\0b", "completed\r\n"])
-def test_event_name_with_a_line_end_or_nul_is_refused(name: str) -> None:
+def test_event_name_with_a_line_end_or_nul_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="CR, LF or NUL"):
         sse.message(b"{}", event=name, version=1)
 
 
-def test_nul_in_data_passes_as_data() -> None:
+def test_nul_in_data_is_sent_as_data() -> None:
     text = json.dumps({"a": "\0"}).encode()
     assert sse.message(text, event=None, version=1).endswith(b'data: {"a": "\\u0000"}\n\n')
 
 
 @pytest.mark.parametrize(
-    ("header", "parameter", "known"),
+    ("header", "parameter", "version"),
     [
         ("7", None, 7),
         (None, "8", 8),
@@ -64,6 +64,6 @@ def test_nul_in_data_passes_as_data() -> None:
     ],
 )
 def test_last_event_id_is_a_version_or_none(
-    header: str | None, parameter: str | None, known: int | None
+    header: str | None, parameter: str | None, version: int | None
 ) -> None:
-    assert sse.last_event_id(header, parameter) == known
+    assert sse.last_event_id(header, parameter) == version

@@ -1,4 +1,4 @@
-"""One client's stream: fast and slow readers, ends and refusals."""
+"""One client's stream: fast and slow readers, and how streams end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.live import sse, websocket
-from api.live.messages import Form, JobMessage
+from api.live.messages import JobMessage, StreamFormat
 from api.live.streams import Stream
 from common.job_store.queries import JobQueries
 from common.jobs.model import Job
@@ -27,37 +27,41 @@ def job(new_job: Callable[[], str], queries: JobQueries) -> Job:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[_socket.socket, socket.socket]]:
-    """The server's end, as a stream holds it, and the client's."""
-    ours, theirs = socket.socketpair()
-    theirs.settimeout(2)
-    kept = _socket.socket(ours.family, ours.type, ours.proto, ours.detach())
-    kept.setblocking(False)
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    yield kept, theirs
-    kept.close()
-    theirs.close()
+    """The server's end, as a stream has it, and the client's."""
+    server_end, client_end = socket.socketpair()
+    client_end.settimeout(2)
+    connection = _socket.socket(
+        server_end.family, server_end.type, server_end.proto, server_end.detach()
+    )
+    connection.setblocking(False)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    yield connection, client_end
+    connection.close()
+    client_end.close()
 
 
-def event(job: Job, version: int, **changes: Any) -> JobMessage:
+def message(job: Job, version: int, **changes: Any) -> JobMessage:
     changed = dataclasses.replace(job, version=version, **changes)
     name = changed.status.value if changed.terminal else "progress"
     return JobMessage(changed, name, present)
 
 
-def started(job: Job, connection: _socket.socket, form: Form = Form.NAMED) -> Stream:
-    stream = Stream(job.id, form, "alice", lambda _: None)
+def started(
+    job: Job, connection: _socket.socket, format_: StreamFormat = StreamFormat.NAMED
+) -> Stream:
+    stream = Stream(job.id, format_, "alice", lambda _: None)
     stream.start(connection, b"<head>", job.version, last=False)
     assert stream.flush()
     return stream
 
 
 def fill(stream: Stream, job: Job) -> int:
-    """Offer newer versions until the client's buffers are full; the version that was stuck."""
+    """Deliver newer versions until the client's buffers are full; return the one that got stuck."""
     for version in range(2, 10_000):
-        stream.offer(event(job, version, metadata={"x": "y" * 500}))
+        stream.deliver(message(job, version, metadata={"x": "y" * 500}))
         if not stream.flush():
             return version
-    raise AssertionError("the buffers take everything")
+    raise AssertionError("the buffers never fill up")
 
 
 def drain(stream: Stream, client: socket.socket) -> bytes:
@@ -79,36 +83,36 @@ def versions(received: bytes) -> list[int]:
     return [int(line[4:]) for line in received.split(b"\n") if line.startswith(b"id: ")]
 
 
-def test_events_go_out_in_order_and_older_ones_are_dropped(
+def test_messages_are_sent_in_order_and_older_ones_are_dropped(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     stream = started(job, pair[0])
     for version in (2, 1, 2, 3, 1):
-        stream.offer(event(job, version))
+        stream.deliver(message(job, version))
         assert stream.flush()
     received = pair[1].recv(65_536)
     assert received.startswith(b"<head>")
     assert versions(received) == [2, 3]
 
 
-def test_what_came_before_the_start_follows_the_snapshot_unless_that_is_newer(
+def test_message_before_the_start_follows_the_snapshot_unless_that_is_newer(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     for before, expected in ((job.version, []), (job.version + 1, [job.version + 1])):
-        stream = Stream(job.id, Form.NAMED, "alice", lambda _: None)
-        stream.offer(event(job, before))
+        stream = Stream(job.id, StreamFormat.NAMED, "alice", lambda _: None)
+        stream.deliver(message(job, before))
         stream.start(pair[0], b"<head>", job.version, last=False)
         assert stream.flush()
         assert versions(pair[1].recv(65_536)) == expected
 
 
-def test_slow_reader_gets_whole_events_and_the_newest_state(
+def test_slow_reader_gets_complete_messages_and_the_newest_state(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     stream = started(job, pair[0])
     stuck = fill(stream, job)
     for version in range(stuck + 1, stuck + 500):
-        stream.offer(event(job, version))
+        stream.deliver(message(job, version))
         assert not stream.flush()
     received = drain(stream, pair[1])
     seen = versions(received)
@@ -116,93 +120,93 @@ def test_slow_reader_gets_whole_events_and_the_newest_state(
     assert received.count(b"\n\n") == len(seen)
 
 
-def test_slow_reader_never_misses_the_terminal_event(
+def test_slow_reader_never_misses_the_terminal_message(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     stream = started(job, pair[0])
     stuck = fill(stream, job)
-    stream.offer(event(job, stuck + 1))
-    stream.offer(event(job, stuck + 2, status=JobState.CANCELLED))
-    stream.beat(JobMessage(job, "heartbeat", present))
-    stream.offer(event(job, stuck + 1))
+    stream.deliver(message(job, stuck + 1))
+    stream.deliver(message(job, stuck + 2, status=JobState.CANCELLED))
+    stream.heartbeat(JobMessage(job, "heartbeat", present))
+    stream.deliver(message(job, stuck + 1))
     received = drain(stream, pair[1])
     assert stream.ended
     assert versions(received)[-1] == stuck + 2
     assert received.rpartition(b"event: ")[2].startswith(b"cancelled\n")
 
 
-def test_nothing_follows_the_terminal_event(
+def test_nothing_follows_the_terminal_message(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     stream = started(job, pair[0])
-    stream.offer(event(job, 2, status=JobState.CANCELLED))
+    stream.deliver(message(job, 2, status=JobState.CANCELLED))
     assert stream.flush()
-    stream.offer(event(job, 3))
-    stream.beat(JobMessage(job, "heartbeat", present))
+    stream.deliver(message(job, 3))
+    stream.heartbeat(JobMessage(job, "heartbeat", present))
     stream.end()
     assert stream.flush()
     assert versions(pair[1].recv(65_536)) == [2]
 
 
-def test_heartbeat_does_not_replace_news(
+def test_heartbeat_does_not_replace_a_newer_state(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     stream = started(job, pair[0])
-    stream.offer(event(job, 2))
-    stream.beat(JobMessage(job, "heartbeat", present))
+    stream.deliver(message(job, 2))
+    stream.heartbeat(JobMessage(job, "heartbeat", present))
     assert stream.flush()
     received = pair[1].recv(65_536)
     assert versions(received) == [2]
     assert b"heartbeat" not in received
 
 
-def test_while_the_store_is_away_a_comment_keeps_the_stream_alive(
+def test_comment_keeps_the_stream_alive_while_the_job_store_is_unavailable(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     stream = started(job, pair[0])
     pair[1].recv(100)
-    stream.beat(None)
+    stream.heartbeat(None)
     assert stream.flush()
     assert pair[1].recv(100) == sse.COMMENT
 
 
-def test_end_on_deploy_lets_the_newest_state_out_first(
+def test_stream_that_ends_on_deploy_sends_the_newest_state_first(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
-    stream = started(job, pair[0], Form.WEBSOCKET)
+    stream = started(job, pair[0], StreamFormat.WEBSOCKET)
     client = Client(pair[1])
     client.skip(b"<head>")
-    stream.offer(event(job, 2))
+    stream.deliver(message(job, 2))
     stream.end()
     assert stream.flush()
     assert stream.ended
-    assert [message["version"] for message in client.messages()] == [2]
-    assert client.close_code == websocket.RESTART
+    assert [received["version"] for received in client.messages()] == [2]
+    assert client.close_code == websocket.SERVICE_RESTART
 
 
 def test_websocket_closes_with_1000_after_the_terminal_message(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
-    stream = started(job, pair[0], Form.WEBSOCKET)
+    stream = started(job, pair[0], StreamFormat.WEBSOCKET)
     client = Client(pair[1])
     client.skip(b"<head>")
-    stream.offer(event(job, 2, status=JobState.CANCELLED))
+    stream.deliver(message(job, 2, status=JobState.CANCELLED))
     assert stream.flush()
-    (message,) = client.messages()
-    assert (message["type"], message["jobId"]) == ("cancelled", job.id)
-    assert client.close_code == websocket.DONE
+    (received,) = client.messages()
+    assert (received["type"], received["jobId"]) == ("cancelled", job.id)
+    assert client.close_code == websocket.NORMAL_CLOSURE
 
 
-def test_websocket_answers_pings_and_goodbyes(
+def test_websocket_replies_to_ping_and_close_frames(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
-    stream = started(job, pair[0], Form.WEBSOCKET)
+    stream = started(job, pair[0], StreamFormat.WEBSOCKET)
     client = Client(pair[1])
     client.skip(b"<head>")
-    stream.receive(client.ping(b"here?"))
+    stream.receive(client.ping(b"payload"))
     assert stream.flush()
     client.messages()
-    assert client.pongs == [b"here?"]
+    assert client.pongs == [b"payload"]
     stream.receive(client.close(1001))
     assert stream.ended
     assert stream.flush()
@@ -210,11 +214,11 @@ def test_websocket_answers_pings_and_goodbyes(
     assert client.close_code == 1001
 
 
-def test_flood_of_pings_from_a_client_that_does_not_read_is_not_hoarded(
+def test_replies_to_a_flood_of_pings_do_not_pile_up(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
-    stream = started(job, pair[0], Form.WEBSOCKET)
+    stream = started(job, pair[0], StreamFormat.WEBSOCKET)
     client = Client(pair[1])
     for _ in range(5_000):
         stream.receive(client.ping(b"x" * 100))
-    assert len(stream._rest) < 20_000
+    assert len(stream._unsent) < 20_000

@@ -16,7 +16,7 @@ from api.live import websocket
 
 
 class Client:
-    """The other side of an open WebSocket."""
+    """The client's side of an open WebSocket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -35,7 +35,7 @@ class Client:
         return self._protocol.send(CloseConnection(code=code))
 
     def messages(self) -> list[dict[str, Any]]:
-        """What has come by now."""
+        """Return the messages that have arrived."""
         self._protocol.receive_data(self._socket.recv(1_000_000))
         found = []
         for event in self._protocol.events():
@@ -59,12 +59,12 @@ HANDSHAKE = {
 }
 
 
-def test_handshake_is_answered_as_rfc_6455_says() -> None:
+def test_handshake_is_accepted_as_rfc_6455_says() -> None:
     assert websocket.accept(HANDSHAKE)["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 @pytest.mark.parametrize(
-    "broken",
+    "changes",
     [
         {"HTTP_SEC_WEBSOCKET_KEY": None},
         {"HTTP_SEC_WEBSOCKET_VERSION": "8"},
@@ -72,20 +72,20 @@ def test_handshake_is_answered_as_rfc_6455_says() -> None:
         {"HTTP_HOST": None},
     ],
 )
-def test_broken_handshake_is_refused(broken: dict[str, str | None]) -> None:
-    environ = {k: v for k, v in {**HANDSHAKE, **broken}.items() if v is not None}
+def test_invalid_handshake_is_rejected(changes: dict[str, str | None]) -> None:
+    environ = {k: v for k, v in {**HANDSHAKE, **changes}.items() if v is not None}
     with pytest.raises(ValueError, match=r"."):
         websocket.accept(environ)
 
 
-def test_text_is_one_unmasked_frame_of_utf8() -> None:
+def test_text_is_one_unmasked_utf8_frame() -> None:
     frame = websocket.text('{"name":"Überfahrt"}'.encode())
     assert frame[0] == 0x81
     assert frame[1] == len(frame) - 2
     assert json.loads(frame[2:]) == {"name": "Überfahrt"}
 
 
-def test_close_is_written_anew_for_every_client() -> None:
+def test_close_frame_can_be_made_repeatedly() -> None:
     assert websocket.close(1012) == websocket.close(1012) == b"\x88\x02\x03\xf4"
 
 
@@ -93,25 +93,25 @@ def test_close_is_written_anew_for_every_client() -> None:
     "bytes_",
     [b"\x81\x05hello", b"\xff\xff\xff\xff\xff", b"\x89\xfe\xff\xff" + b"x" * 300, b"\x83\x80abcd"],
 )
-def test_frames_that_break_the_protocol_end_the_connection(bytes_: bytes) -> None:
-    incoming = websocket.Incoming()
-    incoming.feed(bytes_)
-    assert incoming.closed
+def test_invalid_frames_close_the_connection(bytes_: bytes) -> None:
+    parser = websocket.FrameParser()
+    parser.feed(bytes_)
+    assert parser.closed
 
 
-def test_messages_of_a_client_are_passed_over() -> None:
-    incoming = websocket.Incoming()
+def test_messages_from_the_client_are_ignored() -> None:
+    parser = websocket.FrameParser()
     client = Connection(ConnectionType.CLIENT)
-    assert incoming.feed(client.send(TextMessage(data="hello" * 1000))) == b""
-    assert not incoming.closed
+    assert parser.feed(client.send(TextMessage(data="hello" * 1000))) == b""
+    assert not parser.closed
 
 
-def test_nothing_is_answered_after_goodbye() -> None:
-    incoming = websocket.Incoming()
+def test_parser_is_closed_after_a_close_frame() -> None:
+    parser = websocket.FrameParser()
     client = Connection(ConnectionType.CLIENT)
-    answer = incoming.feed(client.send(CloseConnection(code=1000)))
-    assert answer
-    assert incoming.closed
+    reply = parser.feed(client.send(CloseConnection(code=1000)))
+    assert reply
+    assert parser.closed
     assert client.state is ConnectionState.LOCAL_CLOSING
     with pytest.raises(LocalProtocolError):
         client.send(TextMessage(data="late"))

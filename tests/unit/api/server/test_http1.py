@@ -143,7 +143,7 @@ def test_application_sees_only_the_length_of_too_long_a_body(pieces: tuple[bytes
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
 def test_response_header_with_a_line_end_is_not_sent(value: str) -> None:
     with pytest.raises(ValueError, match="line end"):
-        http1.head("200 OK", [("X", value)], [])
+        http1.head("200 OK", [("X", value)], "")
 
 
 def test_response_to_a_malformed_request_is_a_complete_problem() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from api.server import http1
@@ -32,12 +34,13 @@ def sent(data: bytes, *, raw: bool) -> tuple[bytes, bool]:
     parser.feed(data)
     client, request = Client(), parser.ready.popleft()
     writer = ResponseWriter(client, request, keep_alive=True)  # type: ignore[arg-type]
+    start_response: Any = writer.start_response
     if raw:
-        assert RESPONSE.to_wsgi(request.environ, writer.start_response) is RESPONSE
+        assert RESPONSE.to_wsgi(request.environ, start_response) is RESPONSE
         writer.send_raw(RESPONSE)
     else:
         del request.environ[ENVIRON_KEY]
-        writer.send(RESPONSE.to_wsgi(request.environ, writer.start_response))
+        writer.send(RESPONSE.to_wsgi(request.environ, start_response))
     return client.received, writer.keep_alive
 
 
