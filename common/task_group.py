@@ -1,4 +1,4 @@
-"""Threads that work for one job while the thread that called them listens to the job's control."""
+"""Runs the steps of one job on several threads that stop together."""
 
 from __future__ import annotations
 
@@ -10,63 +10,64 @@ from typing import Generic, Protocol, TypeVar
 
 from common.object_storage import Cancellation, Cancelled
 
-#: Seconds between two looks at the control.
-LISTEN_EVERY = 0.25
-#: Seconds that interrupted threads get to notice it.
-WIND_DOWN = 0.7
+#: Seconds between two checks of the control.
+CHECK_INTERVAL = 0.25
+#: Seconds for which cancelled threads are waited for.
+CANCEL_TIMEOUT = 0.7
 
 T = TypeVar("T")
 
 
-class Listener(Protocol):
-    """The part of a job's control that can end its work."""
+class SupportsCheck(Protocol):
+    """The part of a job's control that can stop its work."""
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        """Raise an error if the work must stop."""
 
 
 class TaskGroup:
-    """Runs the steps of one job side by side; ends all when the control or one step says so."""
+    """Threads that work on one job, and stop together when the control or one of them fails."""
 
-    def __init__(self, control: Listener) -> None:
+    def __init__(self, control: SupportsCheck) -> None:
         self._control = control
         self.cancellation = Cancellation()
 
-    def each(self, step: Callable[[T], None], items: Iterable[T], *, width: int) -> None:
-        """Call ``step`` for every item, at most ``width`` at a time, begun in the items' order.
+    def each(self, step: Callable[[T], None], items: Iterable[T], *, concurrency: int) -> None:
+        """Call ``step`` for every item, on at most ``concurrency`` threads, in the items' order.
 
-        The items are taken one at a time, so a generator may do work of its own. The first error
-        of a step, of the items or of the control ends the others at once and is raised.
+        Items are taken one at a time, so a generator may do work. The first error of a step, of the
+        items or of the control cancels the other steps and is raised.
         """
-        shift = _Shift(iter(items), step, self.cancellation)
-        # Each goes on with the caller's log and trace ids.
+        run = _Run(iter(items), step, self.cancellation)
+        # Copies of the context pass on the log and trace ids.
         threads = [
-            threading.Thread(target=contextvars.copy_context().run, args=(shift.work,), daemon=True)
-            for _ in range(max(1, width))
+            threading.Thread(target=contextvars.copy_context().run, args=(run.work,), daemon=True)
+            for _ in range(max(1, concurrency))
         ]
         try:
             for thread in threads:
                 thread.start()
-                if shift.over:
+                if run.exhausted:
                     break
-            while not shift.idle.wait(LISTEN_EVERY):
+            while not run.finished.wait(CHECK_INTERVAL):
                 self._control.check()
         except BaseException:
             self.cancellation.set()
-            shift.join(threads)
+            run.join(threads)
             raise
-        shift.join(threads)
-        if shift.error is not None:
-            raise shift.error
+        run.join(threads)
+        if run.error is not None:
+            raise run.error
 
     def call(self, step: Callable[[], T]) -> T:
-        """One step on a thread of its own, so that the control is listened to meanwhile."""
-        answers: list[T] = []
-        self.each(lambda _: answers.append(step()), (None,), width=1)
-        return answers[0]
+        """Run one step on a thread, and check the control meanwhile; return its result."""
+        results: list[T] = []
+        self.each(lambda _: results.append(step()), (None,), concurrency=1)
+        return results[0]
 
 
-class _Shift(Generic[T]):
-    """One call of ``each``: who takes the next item, and when nothing is left."""
+class _Run(Generic[T]):
+    """The state of one call of ``each``, shared by its threads."""
 
     def __init__(
         self, items: Iterator[T], step: Callable[[T], None], cancellation: Cancellation
@@ -75,58 +76,59 @@ class _Shift(Generic[T]):
         self._step = step
         self._cancellation = cancellation
         self._lock = threading.Lock()
-        self._busy = 0
-        #: No further step will begin.
-        self.over = False
+        self._running = 0
+        #: No further step starts.
+        self.exhausted = False
         self.error: BaseException | None = None
-        #: Set once no step runs and none will begin.
-        self.idle = threading.Event()
+        #: Set when no step runs and none will start.
+        self.finished = threading.Event()
 
     def work(self) -> None:
+        """Run steps until there are no more; the target of each thread."""
         while True:
             with self._lock:
                 taken = self._take()
                 if not taken:
-                    self._settle()
+                    self._finish_if_done()
                     return
             try:
                 self._step(taken[0])
-            except BaseException as error:  # noqa: BLE001  raised again where the shift ends
+            except BaseException as error:  # noqa: BLE001  ``each`` raises it
                 with self._lock:
                     self._fail(error)
-            # Waiting for the next item must not keep what belongs to this one in memory.
+            # A thread that waits for the next item must not keep this one in memory.
             taken = ()
             with self._lock:
-                self._busy -= 1
-                self._settle()
+                self._running -= 1
+                self._finish_if_done()
 
     def join(self, threads: list[threading.Thread]) -> None:
-        deadline = time.monotonic() + WIND_DOWN
+        deadline = time.monotonic() + CANCEL_TIMEOUT
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self) -> tuple[T] | tuple[()]:
-        if self.over or self._cancellation.requested:
-            self.over = True
+        if self.exhausted or self._cancellation.requested:
+            self.exhausted = True
             return ()
         try:
             item = next(self._items)
         except StopIteration:
-            self.over = True
+            self.exhausted = True
             return ()
-        except BaseException as error:  # noqa: BLE001  raised again where the shift ends
+        except BaseException as error:  # noqa: BLE001  ``each`` raises it
             self._fail(error)
             return ()
-        self._busy += 1
+        self._running += 1
         return (item,)
 
     def _fail(self, error: BaseException) -> None:
-        self.over = True
+        self.exhausted = True
         if self.error is None or isinstance(self.error, Cancelled):
             self.error = error
         self._cancellation.set()
 
-    def _settle(self) -> None:
-        if self.over and self._busy == 0:
-            self.idle.set()
+    def _finish_if_done(self) -> None:
+        if self.exhausted and self._running == 0:
+            self.finished.set()

@@ -21,7 +21,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.object_storage import Cancellation
-from common.object_storage.content_disposition import filename_of
+from common.object_storage.content_disposition import parse_filename
 from common.object_storage.transport import retry
 from common.sources.base import FileDescription, Fill, Missing, SourceFile
 from common.sources.content_coding import (
@@ -95,7 +95,7 @@ class HttpSource:
                 descriptions[file_id] = Missing.because_of(error, file_id)
 
         width = min(MAX_CONCURRENT_REQUESTS, len(file_ids))
-        task_group.each(describe, file_ids, width=width)
+        task_group.each(describe, file_ids, concurrency=width)
         return [descriptions[file_id] for file_id in file_ids]
 
     def read_into(
@@ -435,7 +435,7 @@ def _check_version(file: SourceFile, response: SourceResponse, *, is_whole: bool
 
 def _file_name(response: SourceResponse, file_id: int) -> str:
     """Return the name by Content-Disposition, else by the URL after redirects, else the id."""
-    by_header = filename_of(response.headers.get("content-disposition", ""))
+    by_header = parse_filename(response.headers.get("content-disposition", ""))
     return by_header or unquote(urlsplit(response.url).path.rpartition("/")[2]) or str(file_id)
 
 

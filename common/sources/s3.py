@@ -61,7 +61,7 @@ class S3Source:
                 descriptions[file_id] = Missing.because_of(error, file_id)
 
         remaining = [file_id for file_id in file_ids if file_id not in descriptions]
-        task_group.each(describe, remaining, width=min(MAX_CONCURRENT_HEADS, len(remaining)))
+        task_group.each(describe, remaining, concurrency=min(MAX_CONCURRENT_HEADS, len(remaining)))
         return [descriptions[file_id] for file_id in file_ids]
 
     def read_into(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from common.task_group import Listener
+from common.task_group import SupportsCheck
 
 #: Seconds between two attempts to acquire the lock.
 ACQUIRE_INTERVAL = 0.25
@@ -46,7 +46,7 @@ class NoBuildLock:
 class RenewingControl:
     """A control that renews the build lock at every check."""
 
-    def __init__(self, control: Listener, lock: BuildLock) -> None:
+    def __init__(self, control: SupportsCheck, lock: BuildLock) -> None:
         self._control = control
         self._lock = lock
 
@@ -58,7 +58,7 @@ class RenewingControl:
 
 @contextmanager
 def acquire_or_find(
-    lock: BuildLock, control: Listener, find: Callable[[], T | None]
+    lock: BuildLock, control: SupportsCheck, find: Callable[[], T | None]
 ) -> Iterator[T | None]:
     """Yield what ``find`` returns, or None when this job has the lock and has to build.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from common.errors import DownloadTimeout
-from common.task_group import Listener
+from common.task_group import SupportsCheck
 
 
 class _Reading:
@@ -25,7 +25,7 @@ class _Reading:
 class MinRate:
     """A control that also ends the job when one read stays below the minimum rate."""
 
-    def __init__(self, control: Listener, *, min_rate: int, window: float) -> None:
+    def __init__(self, control: SupportsCheck, *, min_rate: int, window: float) -> None:
         """``min_rate`` is in bytes per second, measured over each ``window`` seconds of a read."""
         self._control = control
         self._min_bytes = min_rate * window

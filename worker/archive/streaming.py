@@ -81,7 +81,7 @@ def stream_archive(
         uploaded[part.number] = (result, len(content))
 
     try:
-        task_group.each(upload, streamer.parts(), width=WIDTH)
+        task_group.each(upload, streamer.parts(), concurrency=WIDTH)
         rows = [uploaded[number] for number in sorted(uploaded)]
         checksum = join((part.crc32 or 0, length) for part, length in rows)
         size = sum(length for _, length in rows)

@@ -1,4 +1,4 @@
-"""Threads that work for a job, and what ends them."""
+"""Threads that work on one job, and what stops them."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from tests.support.archives import RecordingControl
 from worker.archive.composing.writing import MemoryBudget
 
 
-def test_every_item_is_done_once_and_no_more_than_the_width_at_a_time() -> None:
-    lock, now, most, done = threading.Lock(), 0, 0, []
+def test_every_item_is_processed_once_with_limited_concurrency() -> None:
+    lock, running, max_running, done = threading.Lock(), 0, 0, []
 
     def step(item: int) -> None:
-        nonlocal now, most
+        nonlocal running, max_running
         with lock:
-            now += 1
-            most = max(most, now)
+            running += 1
+            max_running = max(max_running, running)
         time.sleep(0.002)
         with lock:
-            now -= 1
+            running -= 1
             done.append(item)
 
-    TaskGroup(RecordingControl()).each(step, range(50), width=4)
+    TaskGroup(RecordingControl()).each(step, range(50), concurrency=4)
     assert sorted(done) == list(range(50))
-    assert most <= 4
+    assert max_running <= 4
 
 
-def test_who_waits_for_the_next_item_keeps_nothing_of_the_last() -> None:
+def test_a_thread_that_waits_for_the_next_item_does_not_keep_the_last_one_in_memory() -> None:
     class Item:
         pass
 
     alive: weakref.WeakSet[Item] = weakref.WeakSet()
 
-    def made() -> Item:
+    def new_item() -> Item:
         item = Item()
         alive.add(item)
         return item
 
     def items() -> Iterator[Item]:
         for _ in range(4):
-            yield made()
+            yield new_item()
         deadline = time.monotonic() + 5
         while alive and time.monotonic() < deadline:
             time.sleep(0.001)
         assert not alive
 
-    TaskGroup(RecordingControl()).each(lambda _: time.sleep(0.01), items(), width=4)
+    TaskGroup(RecordingControl()).each(lambda _: time.sleep(0.01), items(), concurrency=4)
 
 
-def test_nothing_to_do_is_done_at_once() -> None:
-    TaskGroup(RecordingControl()).each(lambda _: None, [], width=0)
+def test_no_items_are_no_error() -> None:
+    TaskGroup(RecordingControl()).each(lambda _: None, [], concurrency=0)
 
 
-def test_the_first_error_ends_the_others_and_is_raised() -> None:
+def test_the_first_error_cancels_the_other_steps_and_is_raised() -> None:
     task_group = TaskGroup(RecordingControl())
 
     def step(item: int) -> None:
@@ -70,20 +70,20 @@ def test_the_first_error_ends_the_others_and_is_raised() -> None:
 
     started = time.monotonic()
     with pytest.raises(NetworkError, match="three"):
-        task_group.each(step, range(10), width=4)
+        task_group.each(step, range(10), concurrency=4)
     assert time.monotonic() - started < 1
 
 
-def test_an_error_of_the_items_is_raised() -> None:
+def test_an_error_of_the_iterable_is_raised() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise NetworkError("no more")
 
     with pytest.raises(NetworkError, match="no more"):
-        TaskGroup(RecordingControl()).each(lambda _: None, items(), width=2)
+        TaskGroup(RecordingControl()).each(lambda _: None, items(), concurrency=2)
 
 
-def test_a_stop_of_the_control_ends_the_steps() -> None:
+def test_an_error_of_the_control_cancels_the_steps() -> None:
     control = RecordingControl()
     task_group = TaskGroup(control)
     ended = threading.Event()
@@ -97,15 +97,15 @@ def test_a_stop_of_the_control_ends_the_steps() -> None:
             raise
 
     with pytest.raises(CancelRequested):
-        task_group.each(step, [1], width=1)
+        task_group.each(step, [1], concurrency=1)
     assert ended.is_set()
 
 
-def test_a_call_gives_its_answer() -> None:
+def test_call_returns_the_result() -> None:
     assert TaskGroup(RecordingControl()).call(lambda: 42) == 42
 
 
-def test_a_budget_makes_the_next_one_wait() -> None:
+def test_a_memory_budget_makes_the_next_step_wait() -> None:
     task_group = TaskGroup(RecordingControl())
     budget = MemoryBudget(100, task_group.cancellation)
     budget.acquire(60)
@@ -118,5 +118,5 @@ def test_a_budget_makes_the_next_one_wait() -> None:
         budget.acquire(60)
 
 
-def test_more_than_the_whole_budget_is_given_to_one_alone() -> None:
+def test_one_step_may_exceed_the_whole_memory_budget_when_it_is_alone() -> None:
     MemoryBudget(100, TaskGroup(RecordingControl()).cancellation).acquire(500)

@@ -35,7 +35,7 @@ def copy_parts(state: BuildState) -> None:
             steps.append(partial(copier.copy_from_file, part_plan, part_plan.copied))
         elif (start := state.range_in_previous(part_plan)) is not None:
             steps.append(partial(copier.copy_from_previous, part_plan, start))
-    state.deps.task_group.each(lambda step: step(), steps, width=min(WIDTH, len(steps)))
+    state.deps.task_group.each(lambda step: step(), steps, concurrency=min(WIDTH, len(steps)))
 
 
 def finish_ladder_part(

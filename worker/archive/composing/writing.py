@@ -32,7 +32,7 @@ Position = Callable[[Span], int | None]
 def write_parts(state: BuildState) -> None:
     """Write every part that is not in the storage yet; the checksums of all copies are known."""
     writer = _Writer(state)
-    state.deps.task_group.each(writer.read, writer.reads(), width=WIDTH)
+    state.deps.task_group.each(writer.read, writer.reads(), concurrency=WIDTH)
 
 
 class MemoryBudget:
