@@ -60,7 +60,7 @@ def metrics() -> list[Metric]:
         if isinstance(wrapper, MetricWrapperBase)
     ]
     redis = fakeredis.FakeRedis(decode_responses=True)
-    StateLog(redis, "history", "h").join()
+    StateLog(redis, "history", "h").create_group()
     for family in QueueMetrics(QueueStatistics(redis), redis).collect():
         labels = tuple(family.samples[0].labels)
         found.append(Metric(family.name, family.type, labels, family.documentation))
