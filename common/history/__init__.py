@@ -1,4 +1,4 @@
-"""What happened to every job, kept in PostgreSQL long after the job store has forgotten it."""
+"""The history of every job in PostgreSQL, kept long after the job store has deleted it."""
 
 from common.history.database import migrate, open_engine
 from common.history.reader import HistoryReader

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL, and its tables brought up to date."""
+"""Connections to PostgreSQL, and the migration of its tables."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, make_url, text
 
-#: Any number, as long as nobody else in the database locks by it.
+#: Any number that no other application uses for an advisory lock in the same database.
 _MIGRATION_LOCK: Final = 0x10C6_8A01
 
 
 def open_engine(url: str, *, timeout: float, size: int) -> Engine:
-    """An engine of at most ``size`` connections; none is opened before it is used.
+    """Return an engine with at most ``size`` connections, which are opened on first use.
 
     ``timeout``: seconds that connecting, and separately one statement, may take. Raises
-    ``sqlalchemy.exc.ArgumentError`` when ``url`` is none; its message does not show the URL.
+    ``sqlalchemy.exc.ArgumentError`` for an invalid ``url``, without showing it.
     """
     parsed = make_url(url)
     if parsed.drivername in ("postgres", "postgresql"):
@@ -28,21 +28,21 @@ def open_engine(url: str, *, timeout: float, size: int) -> Engine:
         max_overflow=0,
         pool_timeout=timeout,
         pool_pre_ping=True,
-        # The values of a failing statement are users' data: none of a log's business.
+        # The parameters of a failing statement are users' data and must not be logged.
         hide_parameters=True,
         connect_args={
             "connect_timeout": max(1, round(timeout)),
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
-            # Dead peers are noticed though TCP would wait for a quarter of an hour.
+            # By default TCP takes a quarter of an hour to detect a dead peer.
             "tcp_user_timeout": milliseconds,
         },
     )
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the tables up to date; any number of processes may call this at once.
+    """Migrate the tables to the newest version. Safe to call in many processes at the same time.
 
-    Raises ``sqlalchemy.exc.SQLAlchemyError`` when the database is away.
+    Raises ``sqlalchemy.exc.SQLAlchemyError`` when the database is unavailable.
     """
     config = Config()
     config.set_main_option("script_location", "common.history:migrations")

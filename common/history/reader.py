@@ -1,4 +1,4 @@
-"""Reading history: what the job store has forgotten, and how the service fared by the hour."""
+"""Reads history: jobs that the job store has deleted, and statistics by the hour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import func, literal_column, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import BackendUnavailable
-from common.history.rows import job_of, moment
+from common.history.rows import job_of, timestamp
 from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
 from common.jobs.model import Job
 from common.jobs.transitions import TERMINAL, JobState
@@ -26,18 +26,18 @@ PERCENTILES: Final = (50, 95, 99)
 
 @dataclass(frozen=True, kw_only=True)
 class Hour:
-    """What happened from ``start`` until one hour later."""
+    """Statistics of the hour that begins at ``start``."""
 
     start: datetime
     created: int
     completed: int
     failed: int
     cancelled: int
-    #: Attempts that will be tried again.
+    #: Failed attempts that are followed by a retry.
     retried: int
-    #: Of the archives completed.
+    #: Total size of the completed archives.
     bytes: int
-    #: Percent -> milliseconds from creation to completion; empty when none completed.
+    #: Percentile -> milliseconds from creation to completion; empty if no job completed.
     durations: Mapping[int, float]
 
     @property
@@ -49,7 +49,7 @@ class Hour:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """Everything known of one job; rows by column name."""
+    """Everything that was recorded of one job; rows by column name."""
 
     job: Job
     changes: Sequence[Mapping[str, Any]]
@@ -59,7 +59,7 @@ class JobRecord:
 
 
 class HistoryReader:
-    """Raises ``BackendUnavailable`` when the database is away."""
+    """Reads history. Raises ``BackendUnavailable`` when the database is unavailable."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -70,35 +70,35 @@ class HistoryReader:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise BackendUnavailable("History cannot be read now") from error
+            raise BackendUnavailable("History is unavailable.") from error
 
     def check(self) -> None:
-        """Whether the database answers."""
+        """Raise ``BackendUnavailable`` if the database does not respond."""
         with self._connection() as connection:
             connection.execute(select(1))
 
     def finished_jobs(
         self, owner: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
     ) -> list[Job]:
-        """The owner's finished jobs, newest first; ``before``: (createdAt in ms, id), exclusive."""
+        """Return the owner's finished jobs, newest first, older than ``before`` (createdAt, id)."""
         states = TERMINAL if status is None else TERMINAL & {status}
         query = select(JOBS).where(
             JOBS.c.owner == owner, JOBS.c.status.in_([state.value for state in states])
         )
         if before is not None:
-            place = tuple_(
-                moment(before[0]), before[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
+            cursor = tuple_(
+                timestamp(before[0]), before[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
             )
-            query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < place)
+            query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < cursor)
         query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
         with self._connection() as connection:
             return [job_of(row) for row in connection.execute(query).mappings()]
 
     def job_record(self, job_id: str) -> JobRecord | None:
-        """All that was recorded of a job."""
+        """Return everything that was recorded of a job, or None."""
         with self._connection() as connection:
-            found = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).mappings().first()
-            if found is None:
+            row = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).mappings().first()
+            if row is None:
                 return None
 
             def rows(table: Table) -> list[Mapping[str, Any]]:
@@ -107,7 +107,7 @@ class HistoryReader:
                 return [dict(row) for row in connection.execute(query).mappings()]
 
             return JobRecord(
-                job=job_of(found),
+                job=job_of(row),
                 changes=rows(CHANGES),
                 attempts=rows(ATTEMPTS),
                 files=rows(FILES),
@@ -115,21 +115,21 @@ class HistoryReader:
             )
 
     def hours(self, *, last: int, now: datetime | None = None) -> list[Hour]:
-        """The last so many hours, oldest first, the running one included; quiet ones are zero."""
+        """Return the last hours including the current one, oldest first; empty ones have zeros."""
         newest = (now or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
         starts = [newest - timedelta(hours=back) for back in range(last - 1, -1, -1)]
         hour = func.date_trunc("hour", CHANGES.c.at, "UTC").label("hour")
         query = (
-            select(hour, *_figures())
+            select(hour, *_statistics())
             .where(CHANGES.c.at >= starts[0], CHANGES.c.at < newest + timedelta(hours=1))
             .group_by(hour)
         )
         with self._connection() as connection:
-            found = {row["hour"]: dict(row) for row in connection.execute(query).mappings()}
-        return [_hour(start, found.get(start, {})) for start in starts]
+            rows = {row["hour"]: dict(row) for row in connection.execute(query).mappings()}
+        return [_hour(start, rows.get(start, {})) for start in starts]
 
 
-def _figures() -> list[Any]:
+def _statistics() -> list[Any]:
     status = CHANGES.c.status
     counted = {
         "created": CHANGES.c.version == 1,

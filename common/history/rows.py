@@ -1,4 +1,4 @@
-"""Jobs as rows and back: pure, and indifferent to the order and number of deliveries."""
+"""Converts jobs to rows and back. The result depends on neither order nor number of deliveries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: Members of ``Job`` that are columns as they are.
+#: Members of ``Job`` that are stored unchanged in a column of the same name.
 _PLAIN: Final = (
     *("id", "version", "attempt", "max_attempts", "progress"),
     *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
@@ -29,7 +29,7 @@ def job_row(job: Job) -> Row:
     failure = job.failure
     return {
         **{name: getattr(job, name) for name in _PLAIN},
-        **{name: moment(getattr(job, name)) for name in _TIMES},
+        **{name: timestamp(getattr(job, name)) for name in _TIMES},
         "fence": job.fencing_token,
         "owner": job.user,
         "status": job.status.value,
@@ -44,7 +44,7 @@ def job_row(job: Job) -> Row:
 
 
 def job_of(row: RowMapping) -> Job:
-    """The job as it was recorded; what only a running job has is None."""
+    """Return the job as it was recorded; members that only a running job has are None."""
     times: dict[str, Any] = {name: milliseconds(row[name]) for name in _TIMES}
     return Job(
         **{name: row[name] for name in _PLAIN},
@@ -73,26 +73,26 @@ def change_row(job: Job) -> Row:
         "error_code": job.failure.code if job.failure else None,
         "elapsed_ms": job.updated_at - job.created_at,
         "bytes": job.artifact.size if job.artifact else None,
-        "at": moment(job.updated_at),
+        "at": timestamp(job.updated_at),
     }
 
 
 def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
-    """What these changes say of attempts: one row for each that began or may have ended.
+    """Return one row for each attempt that these changes started or may have ended.
 
-    A claim begins the attempt that its fencing token names; the first change after it ends that
-    attempt. Later ones carry the same token, so the lowest version wins, here and in the database.
+    A claim starts an attempt, which its fencing token identifies; the next change ends it. Later
+    changes carry the same token, so the lowest version wins, here and in the database.
     """
     rows: dict[tuple[str, int], Row] = {}
     for job in sorted(jobs, key=lambda job: (job.id, -job.version)):
         if job.fencing_token == 0:
             continue
-        row = rows.setdefault((job.id, job.fencing_token), _unknown_attempt(job))
+        row = rows.setdefault((job.id, job.fencing_token), _empty_attempt(job))
         if job.status is JobState.PROCESSING:
-            row.update(attempt=job.attempt, worker=job.worker, started_at=moment(job.updated_at))
+            row.update(attempt=job.attempt, worker=job.worker, started_at=timestamp(job.updated_at))
         else:
             row.update(
-                ended_at=moment(job.updated_at),
+                ended_at=timestamp(job.updated_at),
                 ended_version=job.version,
                 outcome=job.status.value,
                 error_code=job.failure.code if job.failure else None,
@@ -116,7 +116,7 @@ def delivery_row(job: Job, delivery: Mapping[str, Any]) -> Row:
         "job_id": job.id,
         "version": job.version,
         "attempt": delivery["attempt"],
-        "at": moment(delivery["at"]),
+        "at": timestamp(delivery["at"]),
         "duration_ms": delivery["duration_ms"],
         "http_status": delivery["status"],
         "error": delivery["error"],
@@ -124,11 +124,9 @@ def delivery_row(job: Job, delivery: Mapping[str, Any]) -> Row:
     }
 
 
-def _unknown_attempt(job: Job) -> Row:
-    known = {"job_id": job.id, "fence": job.fencing_token}
-    return known | dict.fromkeys(
-        column.name for column in ATTEMPTS.columns if not column.primary_key
-    )
+def _empty_attempt(job: Job) -> Row:
+    key = {"job_id": job.id, "fence": job.fencing_token}
+    return key | dict.fromkeys(column.name for column in ATTEMPTS.columns if not column.primary_key)
 
 
 def _failure(row: RowMapping) -> Failure | None:
@@ -137,8 +135,8 @@ def _failure(row: RowMapping) -> Failure | None:
     return Failure(code=row["error_code"], message=row["error"], retryable=row["retryable"])
 
 
-def moment(ms: int | None) -> datetime | None:
-    """Exact: a float of seconds would round milliseconds."""
+def timestamp(ms: int | None) -> datetime | None:
+    """Convert exactly: a float of seconds would round milliseconds."""
     return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
 
 
@@ -147,5 +145,5 @@ def milliseconds(at: datetime | None) -> int | None:
 
 
 def storable(text: str) -> str:
-    """PostgreSQL's text cannot hold NUL."""
+    """Replace NUL characters, which PostgreSQL's text type cannot store."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

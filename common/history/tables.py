@@ -1,4 +1,4 @@
-"""The tables; ``migrations/`` makes them and a test holds both alike."""
+"""The tables of history. ``migrations/`` creates them; a test compares both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _job_id() -> Column[object]:
     return Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
 
 
-#: Each job at its newest version. The callback URL is left out: it may hold a secret.
+#: Each job at its newest version, without its callback URL, which may contain a secret.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -63,7 +63,7 @@ JOBS: Final = Table(
     Index("jobs_updated", "updated_at"),
 )
 
-#: The state log, row for row.
+#: The state log, one row per state change.
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -81,7 +81,8 @@ CHANGES: Final = Table(
     Index("changes_at", "at"),
 )
 
-#: One row per claim: a job's fencing token names it, for attempts count anew after a retry by hand.
+#: One row per claim, identified by the fencing token: attempts start again at 1 after an explicit
+#: retry. The column keeps its first name, ``fence``.
 ATTEMPTS: Final = Table(
     "attempts",
     METADATA,
@@ -91,7 +92,7 @@ ATTEMPTS: Final = Table(
     Column("worker", Text),
     _time("started_at"),
     _time("ended_at"),
-    # The version that ended it, and the state into which the job then went.
+    # The version that ended it, and the state that the job had then.
     Column("ended_version", BigInteger),
     Column("outcome", Text),
     Column("error_code", Text),
@@ -103,7 +104,7 @@ FILES: Final = Table(
     METADATA,
     _job_id(),
     Column("file_id", BigInteger, primary_key=True),
-    # Of the job when this was read.
+    # The job's version when the report was read.
     Column("version", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("size", BigInteger),
@@ -111,7 +112,7 @@ FILES: Final = Table(
     Column("error_code", Text),
 )
 
-#: One row per attempt to deliver a webhook; ``version`` is that of the state it tells of.
+#: One row per attempt to deliver a webhook; ``version`` is that of the state it reports.
 DELIVERIES: Final = Table(
     "deliveries",
     METADATA,

@@ -1,7 +1,7 @@
-"""Writing history: a batch of changes in one transaction, each counted once however often it comes.
+"""Writes history: a batch of changes in one transaction, idempotently.
 
-Every statement either inserts or replaces something older, so batches may be repeated, overlap and
-come out of order: rows end up the same.
+Every statement either inserts a row or replaces an older one, so batches may be repeated, overlap
+and arrive out of order: the rows end up the same.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from common.jobs.transitions import TERMINAL
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-#: Jobs forgotten in one transaction.
-FORGET_BATCH: Final = 1_000
+#: Jobs deleted in one transaction.
+DELETE_BATCH: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One change of state, with the files of the job where it ended."""
+    """A state change, with reports on the job's files if the job ended."""
 
     job: Job
     files: Sequence[FileReport] = ()
-    #: An attempt to tell of this change by webhook: ``attempt``, ``at`` (ms since 1970),
-    #: ``duration_ms``, ``status``, ``error`` and the ``state`` that the webhook was in afterwards.
+    #: An attempt to deliver the webhook for this change: ``attempt``, ``at`` (ms since 1970),
+    #: ``duration_ms``, ``status``, ``error`` and the ``state`` of the delivery afterwards.
     delivery: Mapping[str, Any] | None = None
 
 
 class HistoryWriter:
-    """Raises ``sqlalchemy.exc.SQLAlchemyError``; nothing of a batch is kept when it does."""
+    """Writes history. Raises ``SQLAlchemyError``; then nothing of the batch is stored."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def record(self, changes: Sequence[Change]) -> None:
-        """Keep these changes; one that is kept already is no error."""
+        """Store changes. Idempotent."""
         jobs = [change.job for change in changes]
         with self._engine.begin() as connection:
             _upsert_newest(connection, JOBS, [job_row(job) for job in _newest(jobs)])
@@ -54,25 +54,25 @@ class HistoryWriter:
             _insert_new(connection, DELIVERIES, _delivery_rows(changes))
 
     def delete_old(self, older_than: timedelta) -> int:
-        """Delete finished jobs not touched for so long, at most a batch; how many there were."""
+        """Delete at most a batch of finished jobs that are older; return their number."""
         finished = [state.value for state in TERMINAL]
         old = (
             select(JOBS.c.id)
             .where(JOBS.c.updated_at < func.now() - older_than, JOBS.c.status.in_(finished))
             .order_by(JOBS.c.updated_at)
-            .limit(FORGET_BATCH)
+            .limit(DELETE_BATCH)
         )
         with self._engine.begin() as connection:
             return connection.execute(delete(JOBS).where(JOBS.c.id.in_(old))).rowcount
 
 
 def _in_order(jobs: Sequence[Job]) -> list[Job]:
-    """Every writer takes rows in one order, so that no two wait for each other."""
+    """Return jobs in the order in which every writer locks rows, which avoids deadlocks."""
     return sorted(jobs, key=lambda job: (job.id, job.version))
 
 
 def _newest(jobs: Sequence[Job]) -> list[Job]:
-    """The newest version of each job."""
+    """Return the newest version of each job."""
     return list({job.id: job for job in _in_order(jobs)}.values())
 
 
@@ -100,7 +100,7 @@ def _insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:
 
 
 def _upsert_newest(connection: Connection, table: Table, rows: list[Row]) -> None:
-    """Insert, or replace what is there by a newer version."""
+    """Insert rows, or replace existing ones that have an older version."""
     if not rows:
         return
     statement = insert(table)
@@ -128,17 +128,17 @@ def _upsert_attempts(connection: Connection, rows: list[Row]) -> None:
 
 
 def _merged_attempt(statement: Insert) -> dict[str, Any]:
-    """The beginning from whoever knows it, the end from the lowest version that may be it."""
+    """Return the start from the row that has it, and the end from the lowest version."""
     old, new = ATTEMPTS.c, statement.excluded
     earlier = or_(old.ended_version.is_(None), new.ended_version < old.ended_version)
-    begun = {
+    start = {
         name: func.coalesce(old[name], new[name]) for name in ("attempt", "worker", "started_at")
     }
-    ended = {
+    end = {
         name: case((earlier, new[name]), else_=old[name])
         for name in ("ended_at", "ended_version", "outcome", "error_code", "error")
     }
-    return {**begun, **ended}
+    return {**start, **end}
 
 
 def _other_columns(table: Table) -> list[Any]:

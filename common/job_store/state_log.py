@@ -61,7 +61,7 @@ class StateLog:
         self._consumer = consumer
         self._streams = [keys.of_partition("state_log", tag) for tag in keys.all_tags()]
 
-    def join(self) -> None:
+    def create_group(self) -> None:
         """Create the group if it does not exist; a new one starts at the oldest entry."""
         for stream in self._streams:
             try:
@@ -90,12 +90,12 @@ class StateLog:
                 )
             return [entry for response in pipe.execute() for entry in _all_entries(response)]
 
-    def take_over(self, *, idle: int, count: int) -> list[StateLogEntry]:
-        """Claim entries that another consumer read over ``idle`` ms ago and did not acknowledge."""
+    def claim_idle(self, *, idle_ms: int, count: int) -> list[StateLogEntry]:
+        """Claim entries that another consumer read over ``idle_ms`` ago and did not acknowledge."""
         claimed: list[StateLogEntry] = []
         for stream in self._streams:
             response: Any = self._client.xautoclaim(
-                stream, self._group, self._consumer, min_idle_time=idle, count=count
+                stream, self._group, self._consumer, min_idle_time=idle_ms, count=count
             )
             claimed += _entries(stream, response[1])
         return claimed

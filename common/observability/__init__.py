@@ -1,1 +1,1 @@
-"""What can be seen from outside: logs, metrics, traces and errors, with secrets left out of all."""
+"""Logs, metrics, traces and error reports, all without secrets."""

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line, with whatever ids are bound to the work at hand."""
+"""Structured logs: one JSON object per line, with the ids that are bound to the current work."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from common.observability.redaction import Redactor
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """The library's own handler shows a record that it cannot write as it is, secrets and all."""
+    """Reports write errors without the record. The standard handler would print it with secrets."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the library's name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         kind = sys.exc_info()[0]
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"a line of {record.name} was not logged: {kind}\n")
+            sys.stderr.write(f"a log record of {record.name} was not written: {kind}\n")
 
 
 def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
     """Send structlog's and the standard library's records to stderr as JSON lines.
 
-    ``secrets``: values that no line may show, wherever they come from.
+    ``secrets``: values that are removed from every line.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -63,7 +63,7 @@ def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
             "formatters": {"json": formatter},
             "handlers": {"stderr": {"()": _Stderr, "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level},
-            # Celery tells of each message; our own lines tell of each attempt.
+            # Celery logs each message; the worker logs each attempt.
             "loggers": {
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},

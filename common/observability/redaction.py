@@ -1,4 +1,4 @@
-"""Takes secrets out of what is logged or reported: by the name, by the form and by the value."""
+"""Removes secrets from logs and error reports: by name, by pattern and by value."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any, Final
 from structlog.typing import EventDict, WrappedLogger
 
 MASK: Final = "***"
-#: A shorter value would take innocent words out of every line.
-SHORTEST: Final = 6
-#: Containers nested deeper than this are not looked into but left out.
-DEEPEST: Final = 16
+#: Shorter values are not removed: they would match ordinary words.
+MIN_LENGTH: Final = 6
+#: Containers nested deeper than this are masked as a whole.
+MAX_DEPTH: Final = 16
 
 _NAMES: Final = re.compile(
     r"authorization|cookie|passw|secret|token|credential|api_?key|private_?key"
     r"|(?:download|callback|presigned|signed)_?url|ticket",
     re.IGNORECASE,
 )
-#: What is found, and what stays of it.
-_FORMS: Final = (
+#: Patterns with their replacements.
+_PATTERNS: Final = (
     # A password in a URL.
     (re.compile(r"(://[^/\s:@]*:)[^@/\s]+(?=@)"), rf"\1{MASK}"),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {MASK}"),
-    # A signed token by itself: two JSON objects and a signature.
+    # A JWT: two JSON objects and a signature.
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),
     (re.compile(r"\bwhsec_[\w+/=-]+"), MASK),
     (
@@ -39,21 +39,21 @@ _FORMS: Final = (
 
 
 class Redactor:
-    """Also a structlog processor: put it behind whatever turns exceptions into text."""
+    """Removes secrets from values. As a structlog processor, put it after ``format_exc_info``."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """``secrets``: values that are known to be secret."""
-        known = sorted((s for s in secrets if len(s) >= SHORTEST), key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        """``secrets``: values to remove."""
+        values = sorted((s for s in secrets if len(s) >= MIN_LENGTH), key=len, reverse=True)
+        self._values = re.compile("|".join(map(re.escape, values))) if values else None
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {name: self._member(name, value, 0) for name, value in event.items()}
 
     def clean(self, value: Any, depth: int = 0) -> Any:
-        """The value without secrets; what is no text, number or container is shown as text."""
+        """Return the value without secrets, with other types than JSON's converted to text."""
         if value is None or isinstance(value, int | float):
             return value
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             return MASK
         if isinstance(value, Mapping):
             return {
@@ -70,8 +70,8 @@ class Redactor:
         return self.clean(value, depth)
 
     def _text(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
-        for form, kept in _FORMS:
-            text = form.sub(kept, text)
+        if self._values is not None:
+            text = self._values.sub(MASK, text)
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
         return text

@@ -1,4 +1,4 @@
-"""Reports unexpected errors to Sentry, where a DSN is set; secrets are taken out before."""
+"""Reports unexpected errors to Sentry, without secrets, if a DSN is set."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from common.observability.redaction import Redactor
 
 
 def report_errors(dsn: str, *, service: str, secrets: Iterable[str] = ()) -> None:
-    """Start reporting; does nothing without a DSN. ``service`` names the kind of process."""
+    """Start reporting errors; does nothing without a DSN. ``service`` is ``api`` or ``worker``."""
     if not dsn:
         return
-    import sentry_sdk  # An extra.
+    import sentry_sdk  # An optional dependency.
 
     redactor = Redactor(secrets)
 
@@ -23,7 +23,7 @@ def report_errors(dsn: str, *, service: str, secrets: Iterable[str] = ()) -> Non
         dsn=dsn,
         server_name=service,
         before_send=cast("Any", scrub),
-        # Local variables and bodies hold what users sent, and credentials.
+        # Local variables and request bodies contain user data and credentials.
         include_local_variables=False,
         send_default_pii=False,
         max_request_body_size="never",

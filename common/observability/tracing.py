@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, where a collector is set; else nothing of the library is loaded.
+"""Traces with OpenTelemetry, if a collector is configured; otherwise the library is not imported.
 
-A trace comes in by the caller's ``traceparent`` (W3C Trace Context), travels in the job's hash,
-since messages are hints only, and goes on in the worker that runs the job.
+A trace comes in with the request's ``traceparent`` (W3C Trace Context), is stored in the job's hash
+and continues in the worker that runs the job.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Kind = Literal["internal", "server", "client", "consumer"]
 _TRACEPARENT: Final = re.compile(
     r"00-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z"
 )
-#: Spans that wait to be sent; more are dropped rather than kept in memory.
-_QUEUE: Final = 4_096
+#: Maximum number of spans that wait to be sent; further ones are dropped.
+_MAX_QUEUE: Final = 4_096
 #: Seconds that sending a batch may take.
 _TIMEOUT: Final = 5
 
@@ -28,13 +28,13 @@ _tracer: Tracer | None = None
 
 
 def trace(endpoint: str, *, service: str, ratio: float) -> None:
-    """Send spans of this process to a collector (OTLP over HTTP); does nothing without one.
+    """Send the spans of this process to a collector (OTLP over HTTP); does nothing without one.
 
-    ``ratio`` of the traces that begin here are kept; those that come in follow their caller.
+    ``ratio``: share of the traces started here that are recorded. For others the caller decides.
     """
     if not endpoint:
         return
-    # An extra, and worth 15 MB of memory.
+    # An optional dependency that takes 15 MB of memory.
     from opentelemetry import trace as api
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -49,45 +49,45 @@ def trace(endpoint: str, *, service: str, ratio: float) -> None:
         sampler=ParentBasedTraceIdRatio(ratio),
     )
     provider.add_span_processor(
-        BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=1_000)
+        BatchSpanProcessor(exporter, max_queue_size=_MAX_QUEUE, schedule_delay_millis=1_000)
     )
     api.set_tracer_provider(provider)
     _tracer = provider.get_tracer("longhaul")
 
 
 def enabled() -> bool:
-    """Whether spans go anywhere."""
+    """Return whether spans are recorded."""
     return _tracer is not None
 
 
 def sane(traceparent: str | None) -> str | None:
-    """The header if it is one (version 00), else None."""
+    """Return the header if it is valid (version 00), else None."""
     return traceparent if traceparent and _TRACEPARENT.match(traceparent) else None
 
 
 def trace_id(traceparent: str | None) -> str | None:
-    """The id of the whole trace, 32 hexadecimal digits."""
+    """Return the trace id, 32 hexadecimal digits."""
     found = _TRACEPARENT.match(traceparent or "")
     return found["trace"] if found else None
 
 
 class Span:
-    """A span that may be none."""
+    """A span, or nothing where no trace is recorded."""
 
     def __init__(self, span: Any = None) -> None:
         self._span = span
 
     def set(self, name: str, value: str | int | float | bool | None) -> None:
-        """Add an attribute; None is left out."""
+        """Add an attribute, unless the value is None."""
         if self._span is not None and value is not None:
             self._span.set_attribute(name, value)
 
-    def fail(self, why: str) -> None:
-        """Mark it as failed."""
+    def fail(self, reason: str) -> None:
+        """Mark the span as failed."""
         if self._span is not None:
             from opentelemetry.trace import Status, StatusCode
 
-            self._span.set_status(Status(StatusCode.ERROR, why))
+            self._span.set_status(Status(StatusCode.ERROR, reason))
 
 
 @contextmanager
@@ -99,10 +99,10 @@ def span(
     start: int | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Span]:
-    """A span around the block, below ``parent`` (a traceparent), else below the one around it.
+    """Record the block as a span, as a child of ``parent`` (a traceparent) or the current span.
 
-    Only a ``server`` span begins a trace: what nobody asked for, such as a heartbeat, has none.
-    ``start``: when it began, milliseconds since 1970, if not now.
+    Only a ``server`` span starts a trace: background work, such as heartbeats, is not traced.
+    ``start``: milliseconds since 1970, if the span started before now.
     """
     if _tracer is None or not (parent or kind == "server" or current()):
         yield Span()
@@ -115,14 +115,14 @@ def span(
         kind=SpanKind[kind.upper()],
         attributes=attributes,
         start_time=None if start is None else start * 1_000_000,
-        # Messages of errors may hold what users sent.
+        # Error messages may contain user data.
         record_exception=False,
-    ) as made:
-        yield Span(made)
+    ) as recorded:
+        yield Span(recorded)
 
 
 def current() -> str | None:
-    """The traceparent of the span around the caller; None outside of any."""
+    """Return the traceparent of the current span, or None."""
     if _tracer is None:
         return None
     from opentelemetry import trace as api

@@ -64,7 +64,7 @@ class FileChecksums:
         self._arena = arena
         # A group of its own, so that nothing is trimmed before it was read.
         self._state_log = StateLog(arena.redis, "referee", "referee")
-        self._state_log.join()
+        self._state_log.create_group()
         self._take_over_at = 0.0
         self._seen: set[tuple[str, str]] = set()
         self._witness = Witness(arena.system.redis_url)
@@ -91,7 +91,7 @@ class FileChecksums:
         if not entries and time.monotonic() > self._take_over_at:
             # An answer that was lost on its way stays this reader's to finish.
             self._take_over_at = time.monotonic() + 2
-            entries = self._state_log.take_over(idle=2_000, count=500)
+            entries = self._state_log.claim_idle(idle_ms=2_000, count=500)
         return entries
 
     def all_ended(self, posted: Iterable[Posted]) -> bool:

@@ -118,7 +118,7 @@ def test_history_equals_the_journal_after_postgresql_was_killed(
 ) -> None:
     # A reader of its own: the state log keeps what its slowest reader has not seen.
     audit = StateLog(redis, "audit", "audit")
-    audit.join()
+    audit.create_group()
     posters = Posters(system.base_url)
     try:
         wait_until(lambda: _count(engine, CHANGES) > 50, "the first rows")

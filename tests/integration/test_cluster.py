@@ -85,7 +85,7 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     redis: Redis, jobs: JobStore
 ) -> None:
     state_log = StateLog(redis, "group", "reader")
-    state_log.join()
+    state_log.create_group()
     ids = create_all(jobs)
     failure = Failure(code="NETWORK_ERROR", message="", retryable=True)
     for job_id in ids:
@@ -101,7 +101,7 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     trim(redis)
     assert backlog(redis) == {"group": 0}
     assert delete_idle_consumers(redis) == 0
-    assert state_log.read(count=1000) == state_log.take_over(idle=0, count=10) == []
+    assert state_log.read(count=1000) == state_log.claim_idle(idle_ms=0, count=10) == []
     assert len(deliveries.claim(limit=100, lease=60)) == len(ids)
     letters = DeadLetters(redis, jobs)
     page, more = letters.page(before=None, limit=15)

@@ -1,4 +1,4 @@
-"""The state log tells each group every change of state at least once."""
+"""Every group of the state log reads every state change at least once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from redis import Redis
 
 from common.celery_app import celery_app
 from common.job_store import keys
-from common.job_store import state_log as journal_module
+from common.job_store import state_log as state_log_module
 from common.job_store.jobs import JobStore
 from common.job_store.state_log import StateLog, trim
 from common.jobs.model import JobSpec
@@ -25,35 +25,37 @@ def changes(state_log: StateLog) -> list[tuple[str, JobState]]:
     return [(entry.job.user, entry.job.status) for entry in state_log.read(count=10)]
 
 
-def test_every_group_gets_every_change(jobs: JobStore, redis: Redis) -> None:
+def test_every_group_reads_every_change(jobs: JobStore, redis: Redis) -> None:
     hooks, history = StateLog(redis, "hooks", "a"), StateLog(redis, "history", "a")
-    hooks.join()
+    hooks.create_group()
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     jobs.cancel(job.id)
-    history.join()
+    history.create_group()
     expected = [("alice", JobState.QUEUED), ("alice", JobState.CANCELLED)]
     assert changes(hooks) == changes(history) == expected
     assert changes(hooks) == []
 
 
-def test_what_a_dead_consumer_did_not_finish_is_taken_over(jobs: JobStore, redis: Redis) -> None:
+def test_entries_that_a_dead_consumer_did_not_acknowledge_can_be_claimed(
+    jobs: JobStore, redis: Redis
+) -> None:
     dead, alive = StateLog(redis, "hooks", "dead"), StateLog(redis, "hooks", "alive")
-    dead.join()
+    dead.create_group()
     jobs.create("alice", JobSpec(file_ids=(1,)))
     assert len(dead.read(count=10)) == 1
-    taken = alive.take_over(idle=0, count=10)
+    taken = alive.claim_idle(idle_ms=0, count=10)
     assert [entry.job.user for entry in taken] == ["alice"]
     alive.ack(taken)
-    assert alive.take_over(idle=0, count=10) == []
+    assert alive.claim_idle(idle_ms=0, count=10) == []
 
 
-def test_trim_keeps_what_the_slowest_group_still_needs(
+def test_trim_keeps_entries_that_the_slowest_group_has_not_acknowledged(
     jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis, "xtrim", _exact(redis.xtrim))
     fast, slow = StateLog(redis, "fast", "a"), StateLog(redis, "slow", "a")
-    fast.join()
-    slow.join()
+    fast.create_group()
+    slow.create_group()
     stream = keys.of_partition("state_log", keys.tag_of_user("alice"))
     for number in range(3):
         jobs.create("alice", JobSpec(file_ids=(number,)))
@@ -66,11 +68,11 @@ def test_trim_keeps_what_the_slowest_group_still_needs(
     assert redis.xlen(stream) == 1
 
 
-def test_a_journal_without_readers_is_bounded(
+def test_trim_limits_a_state_log_that_no_group_reads(
     jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis, "xtrim", _exact(redis.xtrim))
-    monkeypatch.setattr(journal_module, "UNREAD", 2)
+    monkeypatch.setattr(state_log_module, "MAX_ENTRIES_WITHOUT_GROUPS", 2)
     for number in range(5):
         jobs.create("alice", JobSpec(file_ids=(number,)))
     trim(redis)
@@ -78,5 +80,5 @@ def test_a_journal_without_readers_is_bounded(
 
 
 def _exact(xtrim):  # type: ignore[no-untyped-def]
-    """Trim to the letter: the approximate form drops whole nodes of about 100 entries only."""
+    """Trim exactly: the approximate form only deletes whole nodes of about 100 entries."""
     return lambda *args, **kwargs: xtrim(*args, **{**kwargs, "approximate": False})

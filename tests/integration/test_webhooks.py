@@ -21,7 +21,7 @@ from common.wake_ups import Dispatcher
 from stack.process import wait_until
 from stack.services import Valkey
 from tests.support.webhook_receiver import Receiver, running
-from worker.webhooks import Poster, WebhookSender, WebhookThread
+from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 
@@ -42,7 +42,7 @@ def present(job: Job) -> dict[str, Any]:
 
 
 def webhook_thread(redis: Redis, name: str = "worker") -> WebhookThread:
-    sender = WebhookSender(Poster(lambda _: True), present=present, secret=" ".join(SECRETS))
+    sender = WebhookSender(WebhookPoster(lambda _: True), present=present, secret=" ".join(SECRETS))
     return WebhookThread(StateLog(redis, "webhooks", name), WebhookDeliveries(redis), sender)
 
 

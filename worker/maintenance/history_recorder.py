@@ -53,10 +53,10 @@ _WITH_FILES: Final = TERMINAL - {JobState.EXPIRED}
 log = structlog.get_logger(__name__)
 
 
-def recorder_for(services: Services, engine: Engine, name: str) -> Recorder:
+def history_recorder_for(services: Services, engine: Engine, name: str) -> HistoryRecorder:
     """Return the recorder of the worker ``name``."""
     ttl = services.settings.history_ttl
-    return Recorder(
+    return HistoryRecorder(
         StateLog(services.redis, "history", name),
         HistoryWriter(engine),
         services.queries,
@@ -66,7 +66,7 @@ def recorder_for(services: Services, engine: Engine, name: str) -> Recorder:
     )
 
 
-class Recorder:
+class HistoryRecorder:
     """A thread that records history until it is stopped. Every worker process may have one."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs inside the connection and transaction of ``common.history.migrate``."""
+"""Alembic runs this inside the connection and transaction of ``common.history.migrate``."""
 
 from alembic import context
 

@@ -17,7 +17,7 @@ from common.job_store.state_log import StateLog
 from common.wake_ups import Dispatcher
 from stack.postgres import Postgres
 from stack.services import Valkey
-from worker.maintenance.history_recorder import Recorder
+from worker.maintenance.history_recorder import HistoryRecorder
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def reader(engine: Engine) -> HistoryReader:
 
 
 @pytest.fixture
-def recorder(redis: Redis, engine: Engine) -> Recorder:
-    return Recorder(
+def recorder(redis: Redis, engine: Engine) -> HistoryRecorder:
+    return HistoryRecorder(
         StateLog(redis, "history", "one"),
         HistoryWriter(engine),
         JobQueries(redis),

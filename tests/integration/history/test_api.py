@@ -20,7 +20,7 @@ from stack.postgres import Postgres
 from stack.process import free_port
 from tests.integration.history.test_writer import run
 from tests.unit.api.conftest import FakeStorage
-from worker.maintenance.history_recorder import Recorder
+from worker.maintenance.history_recorder import HistoryRecorder
 
 OPERATOR = {"Authorization": "Bearer t"}
 ALICE = {"X-User-Id": "alice"}
@@ -47,7 +47,7 @@ def listed(client: FlaskClient, **query: Any) -> tuple[list[str], str | None]:
 
 
 def test_a_list_of_jobs_goes_on_where_the_store_has_forgotten(
-    client: FlaskClient, jobs: JobStore, recorder: Recorder, redis: Redis
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     finished = [run(jobs) for _ in range(5)]
     recorder.step()
@@ -67,7 +67,7 @@ def test_a_list_of_jobs_goes_on_where_the_store_has_forgotten(
 
 
 def test_the_store_is_right_where_history_lags_behind(
-    client: FlaskClient, jobs: JobStore, recorder: Recorder, redis: Redis
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     finished = run(jobs)
     recorder.step()
@@ -91,7 +91,7 @@ def test_a_list_does_without_history_that_is_away(
 
 
 def test_operators_see_the_whole_story_of_a_forgotten_job(
-    client: FlaskClient, jobs: JobStore, recorder: Recorder, redis: Redis
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     finished = run(jobs)
     recorder.step()
@@ -106,7 +106,9 @@ def test_operators_see_the_whole_story_of_a_forgotten_job(
     assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_operators_see_the_hours(client: FlaskClient, jobs: JobStore, recorder: Recorder) -> None:
+def test_operators_see_the_hours(
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder
+) -> None:
     run(jobs)
     recorder.step()
     hours = client.get("/v1/admin/analytics?hours=2", headers=OPERATOR).json["hours"]

@@ -12,7 +12,7 @@ from common.job_store.jobs import JobStore
 from common.jobs.model import Job, JobSpec
 from common.jobs.transitions import JobState
 from tests.integration.history.test_writer import BROKEN, run
-from worker.maintenance.history_recorder import Recorder
+from worker.maintenance.history_recorder import HistoryRecorder
 
 
 def fail(jobs: JobStore, user: str) -> Job:
@@ -23,7 +23,7 @@ def fail(jobs: JobStore, user: str) -> Job:
 
 
 def test_finished_jobs_of_one_owner_are_paged_newest_first(
-    jobs: JobStore, recorder: Recorder, reader: HistoryReader
+    jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader
 ) -> None:
     finished = [run(jobs) for _ in range(3)]
     run(jobs, user="bob")
@@ -37,7 +37,7 @@ def test_finished_jobs_of_one_owner_are_paged_newest_first(
 
 
 def test_finished_jobs_can_be_asked_for_by_state(
-    jobs: JobStore, recorder: Recorder, reader: HistoryReader
+    jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader
 ) -> None:
     failed, _ = fail(jobs, "alice"), run(jobs)
     recorder.step()
@@ -47,7 +47,7 @@ def test_finished_jobs_can_be_asked_for_by_state(
 
 
 def test_the_hours_count_what_happened_in_each(
-    jobs: JobStore, recorder: Recorder, reader: HistoryReader, engine: Engine
+    jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader, engine: Engine
 ) -> None:
     completed, _ = run(jobs), fail(jobs, "alice")
     cancelled = jobs.create("bob", JobSpec(file_ids=(5,))).job

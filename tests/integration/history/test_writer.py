@@ -20,7 +20,7 @@ from common.job_store.state_log import StateLog
 from common.job_store.webhook_deliveries import DeliveryAttempt, WebhookDeliveries
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
-from worker.maintenance.history_recorder import Recorder
+from worker.maintenance.history_recorder import HistoryRecorder
 
 ARTIFACT = Artifact(
     bucket="archives", key="a.zip", name="a.zip", size=500, content_type="application/zip"
@@ -67,7 +67,7 @@ def test_every_step_of_the_migrations_can_be_undone(engine: Engine) -> None:
 
 
 def test_a_job_is_kept_with_all_its_changes_attempts_and_files(
-    jobs: JobStore, recorder: Recorder, engine: Engine, reader: HistoryReader, redis: Redis
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine, reader: HistoryReader, redis: Redis
 ) -> None:
     finished = run(jobs)
     recorder.step()
@@ -112,7 +112,7 @@ def test_changes_that_come_twice_and_in_any_order_leave_the_same_rows(
 
 def test_what_a_dead_recorder_read_is_recorded_by_another(
     jobs: JobStore,
-    recorder: Recorder,
+    recorder: HistoryRecorder,
     engine: Engine,
     redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,7 +128,7 @@ def test_what_a_dead_recorder_read_is_recorded_by_another(
 
 
 def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
-    jobs: JobStore, recorder: Recorder, engine: Engine, redis: Redis
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine, redis: Redis
 ) -> None:
     bad = jobs.create("alice", JobSpec(file_ids=(1,))).job
     key = f"job:status:{{p{int(bad.id[1], 16):02d}}}:{bad.id}"
@@ -142,7 +142,7 @@ def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
 
 
 def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
-    jobs: JobStore, recorder: Recorder, engine: Engine
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine
 ) -> None:
     finished = run(jobs)
     unfinished = jobs.create("bob", JobSpec(file_ids=(9,))).job
@@ -157,7 +157,7 @@ def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
 
 
 def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
-    jobs: JobStore, recorder: Recorder, reader: HistoryReader
+    jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     for worker in ("w1", "w2"):
@@ -177,7 +177,7 @@ def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
 
 
 def test_attempts_to_deliver_webhooks_are_kept(
-    jobs: JobStore, recorder: Recorder, reader: HistoryReader, redis: Redis
+    jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader, redis: Redis
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/")).job
     hooks, deliveries = StateLog(redis, "webhooks", "one"), WebhookDeliveries(redis)
@@ -198,7 +198,9 @@ def test_attempts_to_deliver_webhooks_are_kept(
     assert [change["version"] for change in dossier.changes] == [1, 2]
 
 
-def test_the_callback_url_is_not_kept(jobs: JobStore, recorder: Recorder, engine: Engine) -> None:
+def test_the_callback_url_is_not_kept(
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine
+) -> None:
     jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/?token=s3cr3t"))
     recorder.step()
     kept = [rows(engine, table) for table in METADATA.sorted_tables]

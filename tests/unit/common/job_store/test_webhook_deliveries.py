@@ -25,7 +25,7 @@ def deliveries(redis: Redis) -> WebhookDeliveries:
 def terminal(jobs: JobStore, redis: Redis, *, callback_url: str | None = URL) -> StateLogEntry:
     """The state log's entry of a job that was just cancelled."""
     state_log = StateLog(redis, "test", "reader")
-    state_log.join()
+    state_log.create_group()
     job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url=callback_url)).job
     jobs.cancel(job.id)
     return next(
@@ -108,7 +108,7 @@ def test_each_terminal_state_of_a_job_has_its_own_delivery(
     jobs: JobStore, redis: Redis, deliveries: WebhookDeliveries
 ) -> None:
     state_log = StateLog(redis, "test", "reader")
-    state_log.join()
+    state_log.create_group()
     job_id = jobs.create("alice", JobSpec(file_ids=(1, 2), callback_url=URL)).job.id
     claim = jobs.claim(job_id, "worker")
     assert claim
