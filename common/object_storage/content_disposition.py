@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from urllib.parse import quote, unquote
 
 from common.object_storage.s3_xml import ObjectInfo
 
-_EXTENDED = re.compile(r"filename\*\s*=\s*([\w-]+)'[^']*'([^;\s]+)", re.IGNORECASE)
-_QUOTED = re.compile(r'filename\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
-_TOKEN = re.compile(r"filename\s*=\s*([^;\"]+)", re.IGNORECASE)
+#: A parameter; the quoted alternative keeps ``;`` and ``=`` inside a value from ending it.
+_PARAMETER = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
+#: RFC 8187, 3.2.1. Characters that should have been encoded are accepted as browsers do, except
+#: white space; an incomplete percent-encoding is not.
+_EXT_VALUE = re.compile(r"([\w-]+)'[^']*'((?:%[0-9A-Fa-f]{2}|[!-$&-~])+)", re.ASCII)
+#: RFC 8187 requires UTF-8; its predecessor also had ISO-8859-1.
+_CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 
 
 def attachment(filename: str) -> str:
@@ -26,32 +31,57 @@ def attachment(filename: str) -> str:
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(cleaned, safe='-._~')}"
 
 
-def filename_of(header: str) -> str | None:
-    """Return the file name in a Content-Disposition header; ``filename*`` has precedence."""
-    if match := _EXTENDED.search(header):
-        try:
-            return unquote(match[2], encoding=match[1], errors="strict")
-        except (LookupError, UnicodeDecodeError):
-            pass
-    if match := _QUOTED.search(header):
-        return decoded(re.sub(r"\\(.)", r"\1", match[1]))
-    if match := _TOKEN.search(header):
-        return decoded(match[1].strip())
-    return None
+def parse_filename(header: str) -> str | None:
+    """Return the file name in a Content-Disposition header; ``filename*`` has precedence.
+
+    Never fails: parameters that are invalid are ignored or kept as text.
+    """
+    # Some servers leave out the type, and start with a parameter.
+    text = header if "=" not in header.partition(";")[0] else f";{header}"
+    parameters: dict[str, str] = {}
+    for name, value in _PARAMETER.findall(text):
+        parameters.setdefault(name.lower(), _unquote(value))
+    return (
+        _decode_ext_value(parameters.get("filename*", ""))
+        or decode_value(parameters.get("filename", ""))
+        or None
+    )
 
 
-def decoded(value: str) -> str:
+def _unquote(value: str) -> str:
+    value = value.strip()
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL)
+    return value.strip('"')
+
+
+def _decode_ext_value(value: str) -> str | None:
+    match = _EXT_VALUE.fullmatch(value)
+    if match is None or match[1].lower() not in _CHARSETS:
+        return None
+    try:
+        return unquote(match[2], encoding=match[1], errors="strict")
+    except UnicodeDecodeError:
+        return None
+
+
+def decode_value(value: str) -> str:
     """Decode a header value: RFC 2047 words, percent-encoded UTF-8, raw UTF-8, or plain text."""
     if "=?" in value:
         try:
             return str(make_header(decode_header(value)))
-        except (LookupError, ValueError):
-            return value
+        except (LookupError, ValueError, HeaderParseError):
+            return _decode_utf8(value)
     if "%" in value:
         try:
             return unquote(value, errors="strict")
         except UnicodeDecodeError:
-            return value
+            return _decode_utf8(value)
+    return _decode_utf8(value)
+
+
+def _decode_utf8(value: str) -> str:
+    """Undo that headers are read as Latin-1, if the bytes are UTF-8."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -61,7 +91,7 @@ def decoded(value: str) -> str:
 def object_name(info: ObjectInfo) -> str:
     """Return an object's file name: from its metadata, its disposition, or the end of its key."""
     if name := info.metadata.get("filename"):
-        return decoded(name)
-    if info.content_disposition and (name := filename_of(info.content_disposition)):
+        return decode_value(name)
+    if info.content_disposition and (name := parse_filename(info.content_disposition)):
         return name
     return info.key.rpartition("/")[2] or info.key

@@ -1,4 +1,4 @@
-"""Content-Disposition, both ways."""
+"""Writing and parsing Content-Disposition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.object_storage.content_disposition import attachment, filename_of, object_name
+from common.object_storage.content_disposition import attachment, object_name, parse_filename
 from common.object_storage.s3_xml import ObjectInfo
 
 
@@ -18,14 +18,14 @@ def test_a_unicode_name_has_a_fallback_for_old_clients() -> None:
 
 
 @given(st.text(min_size=1, max_size=100))
-def test_whatever_the_name_the_header_is_one_line_of_ascii_and_reads_back(name: str) -> None:
+def test_the_header_of_any_name_is_one_line_of_ascii_and_reads_back(name: str) -> None:
     header = attachment(name)
     assert header.isascii()
     assert header.isprintable()
     clean = "".join(
         c for c in name if c.isprintable() or (ord(c) > 0x9F and not 0xD800 <= ord(c) < 0xE000)
     )
-    assert filename_of(header) == (clean or "download")
+    assert parse_filename(header) == (clean or "download")
 
 
 @pytest.mark.parametrize(("header", "name"), [
@@ -37,9 +37,33 @@ def test_whatever_the_name_the_header_is_one_line_of_ascii_and_reads_back(name: 
     ("attachment; filename*=unknown''%a3.txt; filename=\"y\"", "y"),
     ('attachment; filename="=?utf-8?B?w7xiZXIudHh0?="', "über.txt"),
     ("attachment", None),
+    # RFC 6266, 4.1: parameters are compared by their whole name.
+    ('attachment; xfilename="wrong"; filename="right"', "right"),
+    ('attachment; xfilename="wrong"', None),
+    ("attachment; x-filename*=UTF-8''wrong; FileName = right", "right"),
+    ('attachment; comment="a; filename=wrong.txt"; filename="right"', "right"),
+    ('attachment; filename="a; b=c.txt"', "a; b=c.txt"),
+    ('filename="no type.txt"', "no type.txt"),
+    ('attachment; filename="unterminated.txt', "unterminated.txt"),
+    ('attachment; filename=""; filename*=', None),
+    ("attachment; filename=with spaces.txt; size=3", "with spaces.txt"),
+    # RFC 8187, 3.2.1: an invalid ext-value is ignored.
+    ("attachment; filename*=UTF-8''%e2%8; filename=\"y\"", "y"),
+    ("attachment; filename*=UTF-8''%ff; filename=\"y\"", "y"),
+    ("attachment; filename*=plain.txt; filename=\"y\"", "y"),
+    ("attachment; filename*=UTF-8''a b.txt; filename=\"y\"", "y"),
+    ("attachment; filename*=rot13''nop; filename=\"y\"", "y"),
+    ("attachment; filename*=undefined''nop; filename=\"y\"", "y"),
+    # RFC 2047 words do not belong here; those that are broken are text.
+    ('attachment; filename="=?utf-8?B?w7x?="', "\u00fc"),
+    ('attachment; filename="=?utf-8?B?A?="', "=?utf-8?B?A?="),
+    ('attachment; filename="=?none?Q?a?="', "=?none?Q?a?="),
+    ('attachment; filename="=?utf-8?Q?=ff?="', "=?utf-8?Q?=ff?="),
+    ('attachment; filename="=?"', "=?"),
+    ('attachment; filename="\u00c3\u00bc.txt"', "\u00fc.txt"),
 ])  # fmt: skip
-def test_a_name_is_found_in_what_servers_send(header: str, name: str | None) -> None:
-    assert filename_of(header) == name
+def test_filename_is_found_in_headers_that_servers_send(header: str, name: str | None) -> None:
+    assert parse_filename(header) == name
 
 
 @pytest.mark.parametrize(("metadata", "disposition", "name"), [
@@ -50,7 +74,7 @@ def test_a_name_is_found_in_what_servers_send(header: str, name: str | None) -> 
     ({}, 'attachment; filename="d.txt"', "d.txt"),
     ({}, None, "key.bin"),
 ])  # fmt: skip
-def test_an_object_is_called_by_its_metadata_its_disposition_or_its_key(
+def test_object_name_comes_from_metadata_then_disposition_then_key(
     metadata: dict[str, str], disposition: str | None, name: str
 ) -> None:
     info = ObjectInfo(
@@ -58,3 +82,12 @@ def test_an_object_is_called_by_its_metadata_its_disposition_or_its_key(
         metadata=metadata, content_disposition=disposition, crc32=None,
     )  # fmt: skip
     assert object_name(info) == name
+
+
+@given(st.text(max_size=200))
+def test_no_header_makes_parsing_fail(text: str) -> None:
+    for header in (text, f"attachment; {text}", f"attachment; filename={text}; filename*={text}"):
+        parsed = parse_filename(header)
+        assert parsed is None or parsed
+    for word in (f"=?{text}?=", f"=?utf-8?b?{text}?=", f"=?utf-8?q?{text}?=", f"%{text}"):
+        parse_filename(f'attachment; filename="{word}"')
