@@ -37,15 +37,15 @@ export interface components {
             jobId: string;
             /** @enum {string} */
             status: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired";
-            /** @description Grows by one at every change; the cursor of every transport */
+            /** @description Incremented by every change; the cursor of every transport */
             version: number;
-            /** @description Per cent; never goes back within an attempt */
+            /** @description Percent; never decreases within an attempt */
             progress: number;
             totalFiles: number | null;
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: the jobs of all users take turns, so no number of jobs in front would be true */
+            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
             queuePosition: number | null;
             /** @description As of updatedAt */
             estimatedSecondsRemaining: number | null;
@@ -53,36 +53,36 @@ export interface components {
             estimatedCompletion: string | null;
             /**
              * Format: uri
-             * @description Signed for this answer: a credential
+             * @description Signed for this response. Anyone who has the URL can download the archive.
              */
             downloadUrl: string | null;
             /**
              * Format: date-time
-             * @description When downloadUrl ends
+             * @description When downloadUrl stops working
              */
             expiresAt: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
             contentType: string | null;
-            /** @description crc32: and 8 hexadecimal digits */
+            /** @description crc32: followed by 8 hexadecimal digits */
             checksum: string | null;
-            /** @description Why the newest attempt failed */
+            /** @description Why the latest attempt failed */
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
             retriesRemaining: number | null;
-            /** @description 0 before the first */
+            /** @description 0 before the first attempt */
             attempt: number;
             maxAttempts: number;
             /**
              * Format: date-time
-             * @description When a failed attempt is tried again
+             * @description When the next attempt is due
              */
             retryAt: string | null;
             /** @enum {string} */
             priority: "high" | "normal" | "low";
-            /** @description As it was sent */
+            /** @description As sent in the request */
             metadata: {
                 [key: string]: unknown;
             };
@@ -103,20 +103,20 @@ export interface components {
             detail: string;
             /** Format: uri-reference */
             instance: string;
-            /** @description Stable, for programs */
+            /** @description Stable identifier of the error, for programs */
             code: string;
-            /** @description The same call may succeed later */
+            /** @description Whether the same call may succeed later */
             retryable: boolean;
             requestId: string | null;
-            /** @description Member or parameter -> what is wrong */
+            /** @description What is wrong, by field or parameter */
             errors?: {
                 [key: string]: string[];
             };
-            /** @description The job, where its state is the reason */
+            /** @description The job, if its state is the reason for the error */
             job?: components["schemas"]["Job"];
         };
         Initiate: {
-            /** @description The files, duplicates folded */
+            /** @description The files; duplicates are ignored */
             file_ids?: number[];
             /** @description A single file, instead of file_ids */
             file_id?: number;
@@ -126,19 +126,19 @@ export interface components {
              */
             priority: "high" | "normal" | "low";
             /**
-             * @description What to do with a file that does not exist
+             * @description What to do if a file does not exist
              * @default fail
              * @enum {unknown}
              */
             onMissing: "fail" | "skip";
             /**
-             * @description Name of the archive; a single file keeps its own
+             * @description Name of the archive; a single file keeps its own name
              * @default null
              */
             fileName: string | null;
             /**
              * Format: uri
-             * @description Gets one signed POST when the job is finished
+             * @description Receives one signed POST when the job is finished
              * @default null
              */
             callbackUrl: string | null;
@@ -150,15 +150,15 @@ export interface components {
             jobId: string;
             /** @enum {string} */
             status: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired";
-            /** @description Grows by one at every change; the cursor of every transport */
+            /** @description Incremented by every change; the cursor of every transport */
             version: number;
-            /** @description Per cent; never goes back within an attempt */
+            /** @description Percent; never decreases within an attempt */
             progress: number;
             totalFiles: number | null;
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: the jobs of all users take turns, so no number of jobs in front would be true */
+            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
             queuePosition: number | null;
             /** @description As of updatedAt */
             estimatedSecondsRemaining: number | null;
@@ -166,36 +166,36 @@ export interface components {
             estimatedCompletion: string | null;
             /**
              * Format: uri
-             * @description Signed for this answer: a credential
+             * @description Signed for this response. Anyone who has the URL can download the archive.
              */
             downloadUrl: string | null;
             /**
              * Format: date-time
-             * @description When downloadUrl ends
+             * @description When downloadUrl stops working
              */
             expiresAt: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
             contentType: string | null;
-            /** @description crc32: and 8 hexadecimal digits */
+            /** @description crc32: followed by 8 hexadecimal digits */
             checksum: string | null;
-            /** @description Why the newest attempt failed */
+            /** @description Why the latest attempt failed */
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
             retriesRemaining: number | null;
-            /** @description 0 before the first */
+            /** @description 0 before the first attempt */
             attempt: number;
             maxAttempts: number;
             /**
              * Format: date-time
-             * @description When a failed attempt is tried again
+             * @description When the next attempt is due
              */
             retryAt: string | null;
             /** @enum {string} */
             priority: "high" | "normal" | "low";
-            /** @description As it was sent */
+            /** @description As sent in the request */
             metadata: {
                 [key: string]: unknown;
             };
@@ -210,7 +210,7 @@ export interface components {
             message: string;
             /** @description Without duplicates */
             totalFileIds: number;
-            /** @description An identical request was in flight: this is its job */
+            /** @description True if an identical request was already running: this is its job */
             deduplicated: boolean;
             /** Format: uri */
             statusUrl: string;
@@ -243,7 +243,7 @@ export interface components {
             id: string;
             /** @enum {string} */
             event: "connected" | "progress" | "retrying" | "completed" | "failed" | "cancelled" | "expired" | "heartbeat" | "message";
-            /** @description A job with its timestamp, as JSON */
+            /** @description A job with a timestamp, as JSON */
             data: string;
         };
         FileReport: {
@@ -267,7 +267,7 @@ export interface components {
         Result: {
             /**
              * Format: uri
-             * @description Signed for this answer: a credential
+             * @description Signed for this response. Anyone who has the URL can download the archive.
              */
             downloadUrl: string;
             /** Format: date-time */
@@ -295,10 +295,10 @@ export interface components {
             /** Format: date-time */
             at: string;
             durationMs: number;
-            /** @description The receiver's HTTP status; null where it gave no answer */
+            /** @description HTTP status of the receiver; null if it did not respond */
             status: number | null;
             /**
-             * @description Why there was no answer
+             * @description Why there was no response
              * @enum {string|null}
              */
             error: "refused" | "unreachable" | "timeout" | "tls" | "protocol" | null;
@@ -307,7 +307,7 @@ export interface components {
             /** @description The same in every attempt */
             webhookId: string;
             type: string;
-            /** @description The job's, when it entered the state */
+            /** @description Version of the job when it entered the state */
             version: number;
             /** @enum {string} */
             state: "pending" | "delivered" | "gone" | "failed";
@@ -320,7 +320,7 @@ export interface components {
             jobId: string;
             deliveries: components["schemas"]["Delivery"][];
         };
-        Lanes: {
+        Priorities: {
             high: number;
             normal: number;
             low: number;
@@ -331,32 +331,32 @@ export interface components {
             p99: number | null;
         };
         Statistics: {
-            waiting: components["schemas"]["Lanes"];
+            waiting: components["schemas"]["Priorities"];
             totalWaiting: number;
-            /** @description Null when none waits */
+            /** @description Null if no job is waiting */
             oldestWaitSeconds: number | null;
             processing: number;
-            /** @description Failed attempts that will be tried again */
+            /** @description Jobs that wait for their next attempt */
             retrying: number;
-            /** @description Since the store began */
+            /** @description Since the job store was created */
             completed: number;
-            /** @description Since the store began */
+            /** @description Since the job store was created */
             failed: number;
-            /** @description Since the store began */
+            /** @description Since the job store was created */
             cancelled: number;
             deadLetters: number;
-            /** @description Whether operators let no job begin */
+            /** @description True if an operator paused the queue */
             paused: boolean;
-            /** @description Worker processes that showed a sign of life */
+            /** @description Worker processes that are alive */
             workers: number;
             durations: components["schemas"]["Durations"];
-            /** @description completed / (completed + failed) */
+            /** @description completed / (completed + failed); null if there are neither */
             successRate: number | null;
         };
         WorkerJob: {
             /** Format: uuid */
             jobId: string;
-            /** @description Whose job it is */
+            /** @description The owner of the job */
             userId: string;
             /** @enum {string} */
             priority: "high" | "normal" | "low";
@@ -372,16 +372,16 @@ export interface components {
             startedAt: string | null;
         };
         Worker: {
-            /** @description The same in logs and in the attempts of a job */
+            /** @description As in the logs and in the attempts of a job */
             workerId: string;
-            /** @description The machine's name */
+            /** @description Host name of the machine */
             host: string;
             /**
              * Format: date-time
-             * @description Its first sign of life
+             * @description When the worker registered
              */
             since: string | null;
-            /** @description Jobs that it may run at once */
+            /** @description Number of jobs that it can run at the same time */
             slots: number;
             jobs: components["schemas"]["WorkerJob"][];
         };
@@ -391,16 +391,16 @@ export interface components {
         FailedJob: {
             /** Format: uuid */
             jobId: string;
-            /** @description Whose job it is */
+            /** @description The owner of the job */
             userId: string;
             error: string | null;
             errorCode: string | null;
-            /** @description A further attempt might help */
+            /** @description Another attempt might succeed */
             retryable: boolean | null;
             attempt: number;
             /**
              * Format: date-time
-             * @description When it failed
+             * @description When the job failed
              */
             completedAt: string | null;
         };
@@ -411,12 +411,12 @@ export interface components {
             failures: components["schemas"]["FailedJob"][];
             /**
              * Format: date-time
-             * @description When it was read
+             * @description When the overview was read
              */
             timestamp: string;
         };
         OverviewEvent: {
-            /** @description Counts the readings of this process */
+            /** @description A counter of this server process */
             id: string;
             /** @enum {string} */
             event: "overview";
@@ -435,11 +435,11 @@ export interface components {
             completed: number;
             failed: number;
             cancelled: number;
-            /** @description Attempts that failed and were tried again */
+            /** @description Failed attempts that were retried */
             retried: number;
-            /** @description Of the archives completed */
+            /** @description Total size of the completed archives */
             bytes: number;
-            /** @description completed / (completed + failed); null while none ended */
+            /** @description completed / (completed + failed); null if there are neither */
             successRate: number | null;
             durations: components["schemas"]["HourDurations"];
         };
@@ -457,7 +457,7 @@ export interface components {
             at: string;
         };
         RecordedAttempt: {
-            /** @description Counts anew after a retry by hand */
+            /** @description Starts at 1 again after a manual retry */
             attempt: number | null;
             worker: string | null;
             /** Format: date-time */
@@ -465,7 +465,7 @@ export interface components {
             /** Format: date-time */
             endedAt: string | null;
             /**
-             * @description The state that the job went into
+             * @description The state that the attempt left the job in
              * @enum {string|null}
              */
             outcome: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired" | null;
@@ -482,19 +482,19 @@ export interface components {
             errorCode: string | null;
         };
         RecordedDelivery: {
-            /** @description Of the state that it told of */
+            /** @description The version of the job that was reported */
             version: number;
             attempt: number;
             /** Format: date-time */
             at: string;
             durationMs: number;
-            /** @description The receiver's HTTP status */
+            /** @description HTTP status of the receiver */
             status: number | null;
             error: string | null;
-            /** @description What became of the webhook by it */
+            /** @description State of the webhook after this attempt */
             state: string;
         };
-        Dossier: {
+        JobRecord: {
             job: components["schemas"]["Job"];
             user: string;
             changes: components["schemas"]["Change"][];
@@ -503,7 +503,7 @@ export interface components {
             deliveries: components["schemas"]["RecordedDelivery"][];
         };
         FailedAttempt: {
-            /** @description Begins anew at 1 when a dead letter is requeued */
+            /** @description Starts at 1 again when a dead letter is requeued */
             attempt: number;
             worker: string | null;
             /** Format: date-time */
@@ -515,7 +515,7 @@ export interface components {
         };
         DeadLetter: {
             job: components["schemas"]["Job"];
-            /** @description Whose job it is */
+            /** @description The owner of the job */
             userId: string;
             /** Format: date-time */
             since: string;
@@ -535,7 +535,7 @@ export interface components {
             checks: {
                 [key: string]: "ok" | "unavailable" | "timeout" | "off";
             };
-            /** @description What the object storage can do, once a worker has tried */
+            /** @description Capabilities of the object storage; present once a worker tested them */
             storage?: {
                 [key: string]: boolean;
             };
@@ -554,15 +554,15 @@ export interface components {
             jobId: string;
             /** @enum {string} */
             status: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired";
-            /** @description Grows by one at every change; the cursor of every transport */
+            /** @description Incremented by every change; the cursor of every transport */
             version: number;
-            /** @description Per cent; never goes back within an attempt */
+            /** @description Percent; never decreases within an attempt */
             progress: number;
             totalFiles: number | null;
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: the jobs of all users take turns, so no number of jobs in front would be true */
+            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
             queuePosition: number | null;
             /** @description As of updatedAt */
             estimatedSecondsRemaining: number | null;
@@ -570,36 +570,36 @@ export interface components {
             estimatedCompletion: string | null;
             /**
              * Format: uri
-             * @description Signed for this answer: a credential
+             * @description Signed for this response. Anyone who has the URL can download the archive.
              */
             downloadUrl: string | null;
             /**
              * Format: date-time
-             * @description When downloadUrl ends
+             * @description When downloadUrl stops working
              */
             expiresAt: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
             contentType: string | null;
-            /** @description crc32: and 8 hexadecimal digits */
+            /** @description crc32: followed by 8 hexadecimal digits */
             checksum: string | null;
-            /** @description Why the newest attempt failed */
+            /** @description Why the latest attempt failed */
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
             retriesRemaining: number | null;
-            /** @description 0 before the first */
+            /** @description 0 before the first attempt */
             attempt: number;
             maxAttempts: number;
             /**
              * Format: date-time
-             * @description When a failed attempt is tried again
+             * @description When the next attempt is due
              */
             retryAt: string | null;
             /** @enum {string} */
             priority: "high" | "normal" | "low";
-            /** @description As it was sent */
+            /** @description As sent in the request */
             metadata: {
                 [key: string]: unknown;
             };
@@ -613,13 +613,13 @@ export interface components {
             completedAt: string | null;
             /**
              * Format: date-time
-             * @description When it was sent
+             * @description When the event was sent
              */
             timestamp: string;
         };
     };
     responses: {
-        /** @description IDEMPOTENCY_KEY_REUSED: the key came before with another request */
+        /** @description IDEMPOTENCY_KEY_REUSED: the key was already used for a different request */
         Problem422: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -645,7 +645,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description UNSUPPORTED_MEDIA_TYPE: the body has to be application/json */
+        /** @description UNSUPPORTED_MEDIA_TYPE: the body must be application/json */
         Problem415: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -671,7 +671,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The job's state does not allow this */
+        /** @description The state of the job does not allow this */
         Problem409: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -697,7 +697,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description FORBIDDEN: this job is another's, or the call is for operators */
+        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only */
         Problem403: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -766,39 +766,39 @@ export interface components {
         };
     };
     parameters: {
-        /** @description The same key and request within 24 h get the first answer again */
+        /** @description Repeating a request with the same key within 24 hours returns the first job */
         "Idempotency-Key": string;
-        /** @description wait=N (RFC 7240): answer when the job is finished, or after N seconds (at most 60) */
+        /** @description wait=N (RFC 7240): respond when the job is finished, or after N seconds (at most 60) */
         Prefer: string;
         /** @description The version of the last event received */
         "Last-Event-ID": string;
         /** @description The ETag that the client has */
         "If-None-Match": string;
-        /** @description Who calls, for limits and lists */
+        /** @description Your user ID, for limits and lists */
         "X-User-Id": string;
     };
     requestBodies: never;
     headers: {
-        /** @description The request's own, if sane, else a UUID */
+        /** @description From the request if it is valid, otherwise a UUID */
         "X-Request-ID": string;
-        /** @description Requests a minute */
+        /** @description Requests allowed per minute */
         "RateLimit-Limit": number;
-        /** @description Of these, how many are left */
+        /** @description Requests remaining in this minute */
         "RateLimit-Remaining": number;
-        /** @description Seconds until it starts anew */
+        /** @description Seconds until the limit resets */
         "RateLimit-Reset": number;
         /** @description RFC 6750 */
         "WWW-Authenticate": string;
-        /** @description Seconds */
+        /** @description Seconds to wait */
         "Retry-After": number;
-        /** @description Where to go on */
+        /** @description Where to continue */
         Location: string;
-        /** @description The wait that was granted */
+        /** @description The wait that was applied */
         "Preference-Applied": string;
-        /** @description The key was used before */
+        /** @description Present if the key was used before */
         "Idempotent-Replayed": "true";
         "Cache-Control": string;
-        /** @description The version, quoted */
+        /** @description The version of the job, quoted */
         ETag: string;
     };
     pathItems: never;
