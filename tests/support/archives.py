@@ -1,4 +1,4 @@
-"""What tests of the archive engine share: a control that records, and checks of finished ZIPs."""
+"""Helpers for tests of the archive engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.archive import BuildRequest
 
 @dataclass
 class RecordingControl:
-    """Lets the work go on until ``stop_with`` is set; remembers what it was told."""
+    """A control that records reports, and raises ``stop_with`` if it is set."""
 
     stop_with: BaseException | None = None
     files: int | None = None
@@ -38,7 +38,8 @@ class RecordingControl:
         self.reports[file_id] = report
 
 
-def a_request(file_ids: list[int], **changes: Any) -> BuildRequest:
+def make_request(file_ids: list[int], **changes: Any) -> BuildRequest:
+    """Return a build request with defaults."""
     values: dict[str, Any] = {
         "job_id": "11111111-2222-4333-8444-555555555555",
         "fencing_token": 1,
@@ -53,7 +54,7 @@ def a_request(file_ids: list[int], **changes: Any) -> BuildRequest:
 
 
 def contents(archive: bytes) -> dict[str, bytes]:
-    """Name to bytes of every member, after Python's zipfile checked all of them."""
+    """Return the bytes of every member by name, after zipfile has verified them."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.testzip() is None
         assert len(set(opened.namelist())) == len(opened.namelist())

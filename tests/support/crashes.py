@@ -1,4 +1,4 @@
-"""A worker that can be killed at any call: that one and all after it raise ``Crash``."""
+"""Simulates a worker that is killed at any call: this call and all later ones raise ``Crash``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 
 class Crash(BaseException):
-    """The worker is gone."""
+    """The worker was killed."""
 
 
-class Steps:
-    """Counts calls. ``crash_at`` is the one that crashes, before or after it took effect.
+class CrashPoints:
+    """Records calls and crashes at call number ``crash_at``, before or after it takes effect.
 
-    ``hook`` is told every call's name first and may raise errors of its own. Thread safe.
+    ``hook`` gets the name of every call first, and may raise errors. Thread safe.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,8 @@ class Steps:
         self._dead = False
         self._lock = threading.RLock()
 
-    def revive(self, *, crash_at: int | None = None, before: bool = True) -> None:
-        """A new worker meets the same store."""
+    def restart(self, *, crash_at: int | None = None, before: bool = True) -> None:
+        """Continue with a new worker and the same storage."""
         with self._lock:
             self._dead = False
             self.calls = []
@@ -53,9 +53,9 @@ class Steps:
 
 @dataclass
 class MemoryCheckpoint:
-    """Keeps records beyond the life of a worker; its calls count among the others."""
+    """Stores records in memory; its calls are counted with those of the storage."""
 
-    steps: Steps
+    steps: CrashPoints
     records: list[bytes] = field(default_factory=list)
 
     def load(self) -> list[bytes]:

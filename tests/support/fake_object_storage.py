@@ -1,4 +1,4 @@
-"""Objects in memory, with the calls of ``ObjectStorage`` on them."""
+"""A fake of ``ObjectStorage`` with objects in memory."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from zlib_ng.zlib_ng import crc32
 from common.errors import FileChanged
 from common.object_storage import BadChecksum, ListedObject, NoSuchKey
 from common.object_storage.s3_xml import ObjectInfo
-from tests.support.crashes import Steps
+from tests.support.crashes import CrashPoints
 
-BORN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CREATED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @dataclass
-class Stored:
+class StoredObject:
+    """An object and what HeadObject says about it."""
+
     data: bytes
     etag: str
     metadata: dict[str, str]
     crc32: int | None
-    modified: datetime = BORN
+    modified: datetime = CREATED_AT
 
 
-class FakeObjects(Steps):
-    """Thread safe."""
+class FakeObjects(CrashPoints):
+    """The operations on objects. Thread safe."""
 
-    def __init__(self, *, keeps_checksums: bool) -> None:
+    def __init__(self, *, returns_checksums: bool) -> None:
         super().__init__()
-        self.keeps_checksums = keeps_checksums
-        self.objects: dict[tuple[str, str], Stored] = {}
+        self.returns_checksums = returns_checksums
+        self.objects: dict[tuple[str, str], StoredObject] = {}
 
     def head_object(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
         with self.step("head_object"):
@@ -99,11 +101,11 @@ class FakeObjects(Steps):
         **_: Any,
     ) -> str:
         with self.step("put_object"):
-            return self.place(
+            return self.add_object(
                 bucket, key, bytes(body), metadata=metadata, announced=crc32, modified=now()
             )  # fmt: skip
 
-    def place(
+    def add_object(
         self,
         bucket: str,
         key: str,
@@ -111,14 +113,14 @@ class FakeObjects(Steps):
         *,
         metadata: dict[str, str] | None = None,
         announced: int | None = None,
-        modified: datetime = BORN,
+        modified: datetime = CREATED_AT,
     ) -> str:
-        """Store an object without its being a call."""
+        """Store an object without counting a call."""
         if announced not in (None, crc32(data)):
             raise BadChecksum("BadDigest")
         etag = f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
-        kept = crc32(data) if self.keeps_checksums else None
-        self.objects[bucket, key] = Stored(data, etag, dict(metadata or {}), kept, modified)
+        kept = crc32(data) if self.returns_checksums else None
+        self.objects[bucket, key] = StoredObject(data, etag, dict(metadata or {}), kept, modified)
         return etag
 
     def delete_objects(self, bucket: str, keys: list[str], **_: Any) -> None:
@@ -126,7 +128,7 @@ class FakeObjects(Steps):
             for key in keys:
                 self.objects.pop((bucket, key), None)
 
-    def _get(self, bucket: str, key: str, if_match: str | None = None) -> Stored:
+    def _get(self, bucket: str, key: str, if_match: str | None = None) -> StoredObject:
         found = self.objects.get((bucket, key))
         if found is None:
             raise NoSuchKey(key)

@@ -1,7 +1,4 @@
-"""An object store in memory that keeps the rules of S3 that archives run into, and can crash.
-
-It stands where ``ObjectStorage`` stands.
-"""
+"""A fake of ``ObjectStorage`` in memory that enforces the rules of S3 and can crash."""
 
 from __future__ import annotations
 
@@ -14,11 +11,13 @@ from zlib_ng.zlib_ng import crc32
 
 from common.errors import StorageError
 from common.object_storage import BadChecksum, MultipartUpload, NoSuchUpload, UploadedPart
-from tests.support.fake_object_storage import BORN, FakeObjects, now
+from tests.support.fake_object_storage import CREATED_AT, FakeObjects, now
 
 
 @dataclass
 class OpenUpload:
+    """An upload that was neither completed nor aborted."""
+
     bucket: str
     key: str
     metadata: dict[str, str]
@@ -26,24 +25,27 @@ class OpenUpload:
 
 
 class FakeS3(FakeObjects):
-    """Thread safe. Parts but the last have ``least`` bytes, sources of copies more than that."""
+    """All operations. Thread safe.
+
+    Parts except the last must have ``min_part_size`` bytes, sources of copies more than that.
+    """
 
     def __init__(
         self,
         *,
-        least: int = 100,
-        keeps_checksums: bool = True,
+        min_part_size: int = 100,
+        returns_checksums: bool = True,
         copies: bool = True,
-        heeds_if_match: bool = True,
+        checks_if_match: bool = True,
         equal_parts: bool = False,
     ) -> None:
-        """``equal_parts``: all parts but the last must have one size, as with Cloudflare R2."""
-        super().__init__(keeps_checksums=keeps_checksums)
-        self.least = least
+        """``equal_parts``: all parts except the last must have one size, as with Cloudflare R2."""
+        super().__init__(returns_checksums=returns_checksums)
+        self.min_part_size = min_part_size
         self.copies = copies
-        self.heeds_if_match = heeds_if_match
+        self.checks_if_match = checks_if_match
         self.equal_parts = equal_parts
-        #: AWS forgets an upload once it is completed; SeaweedFS answers the same again.
+        #: AWS deletes an upload when it is completed; SeaweedFS responds as the first time.
         self.forgets_completed = True
         self.open_uploads: dict[str, OpenUpload] = {}
         self.completed: dict[str, str] = {}
@@ -79,8 +81,8 @@ class FakeS3(FakeObjects):
         with self.step("upload_part_copy"):
             if not self.copies:
                 raise StorageError("NotImplemented")
-            data = self._get(*source, if_match if self.heeds_if_match else None).data
-            assert len(data) > self.least, "a range of too small an object"
+            data = self._get(*source, if_match if self.checks_if_match else None).data
+            assert len(data) > self.min_part_size, "a range of too small an object"
             assert start + length <= len(data), "copied beyond the object"
             return self._part(bucket, key, upload_id, number, data[start : start + length])
 
@@ -104,14 +106,14 @@ class FakeS3(FakeObjects):
                 data, etag = upload.parts[part.number]
                 assert etag == part.etag
                 held.append(data)
-            assert all(len(data) >= self.least for data in held[:-1]), "EntityTooSmall"
+            assert all(len(data) >= self.min_part_size for data in held[:-1]), "EntityTooSmall"
             if self.equal_parts and len({len(data) for data in held[:-1]}) > 1:
                 raise BadChecksum("InvalidPart: All non-trailing parts must have the same length.")
             if self.equal_parts and len(held[-1]) > len(held[0]):
                 raise BadChecksum("InvalidPart: the last part is the longest")
             whole = b"".join(held)
             assert size in (None, len(whole))
-            self.place(
+            self.add_object(
                 bucket, key, whole, metadata=upload.metadata, announced=crc32, modified=now()
             )  # fmt: skip
             digests = b"".join(hashlib.md5(data).digest() for data in held)  # noqa: S324
@@ -128,7 +130,7 @@ class FakeS3(FakeObjects):
     def list_multipart_uploads(self, bucket: str, prefix: str, **_: Any) -> list[MultipartUpload]:
         with self.step("list_multipart_uploads"):
             return [
-                MultipartUpload(key=upload.key, upload_id=upload_id, initiated=BORN)
+                MultipartUpload(key=upload.key, upload_id=upload_id, initiated=CREATED_AT)
                 for upload_id, upload in self.open_uploads.items()
                 if upload.bucket == bucket and upload.key.startswith(prefix)
             ]
@@ -154,5 +156,5 @@ class FakeS3(FakeObjects):
             raise BadChecksum("BadDigest")
         etag = f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
         self._upload(bucket, key, upload_id).parts[number] = (data, etag)
-        known = self.keeps_checksums or announced is not None
+        known = self.returns_checksums or announced is not None
         return UploadedPart(number=number, etag=etag, crc32=crc32(data) if known else None)

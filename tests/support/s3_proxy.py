@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of S3 that fails chosen requests the way stores and networks do."""
+"""An HTTP proxy for S3 that makes requests fail in the ways of storages and networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from typing import BinaryIO, Final, Literal, Self, cast
 
 Fault = Literal["500", "503", "507", "truncate", "flip", "reset"]
-#: Those that may strike any request; 507 is for what writes.
+#: Faults for any request; 507 is for writes only.
 ANY_REQUEST: Final[tuple[Fault, ...]] = ("500", "503", "truncate", "flip", "reset")
 
 _ERRORS: Final = {
@@ -23,14 +23,14 @@ _CHUNK: Final = 65_536
 
 
 class S3Proxy:
-    """Forwards to the S3 server at ``target``; each request fails with the set probability."""
+    """Forwards requests to an S3 server; each fails with the given probability."""
 
     def __init__(self, target: int, *, seed: int) -> None:
-        """``target`` is a port on 127.0.0.1; ``seed`` makes the choice of requests repeatable."""
+        """``target`` is a port on 127.0.0.1; ``seed`` makes the faults reproducible."""
         self.target = target
         self.faults: tuple[Fault, ...] = ()
         self.share = 0.0
-        #: How often each fault was injected.
+        #: The number of injected faults by kind.
         self.injected: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._server = _Server(("127.0.0.1", 0), _Connection)
@@ -46,7 +46,7 @@ class S3Proxy:
         self._server.server_close()
 
     def fail(self, *faults: Fault, share: float) -> None:
-        """From now on this share (0 to 1) of the requests fails in one of these ways."""
+        """Make this share (0 to 1) of the requests fail in one of these ways."""
         self.faults, self.share = faults, share
 
     def heal(self) -> None:
@@ -69,11 +69,11 @@ class _Server(socketserver.ThreadingTCPServer):
     proxy: S3Proxy
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up in the middle is part of the game."""
+        """Ignore clients that close the connection."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    """One client connection, with one connection of its own to the store."""
+    """A client connection and its own connection to the S3 server."""
 
     def handle(self) -> None:
         proxy = cast("_Server", self.server).proxy
@@ -82,11 +82,11 @@ class _Connection(socketserver.StreamRequestHandler):
                 socket.create_connection(("127.0.0.1", proxy.target), timeout=60)
             )
             store.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            answers = stack.enter_context(store.makefile("rb"))
-            while self._one_request(proxy, store, cast("BinaryIO", answers)):
+            responses = stack.enter_context(store.makefile("rb"))
+            while self._one_request(proxy, store, cast("BinaryIO", responses)):
                 pass
 
-    def _one_request(self, proxy: S3Proxy, store: socket.socket, answers: BinaryIO) -> bool:
+    def _one_request(self, proxy: S3Proxy, store: socket.socket, responses: BinaryIO) -> bool:
         head, headers = _read_head(cast("BinaryIO", self.rfile))
         if not head:
             return False
@@ -99,15 +99,15 @@ class _Connection(socketserver.StreamRequestHandler):
         length = int(headers.get(b"content-length", b"0"))
         if fault in _ERRORS:
             self.rfile.read(length)
-            return self._answer_error(cast("Fault", fault))
+            return self._send_error(cast("Fault", fault))
         store.sendall(head)
         while length:
             piece = self.rfile.read(min(length, _CHUNK))
             store.sendall(piece)
             length -= len(piece)
-        return self._pass_answer(answers, head.startswith(b"HEAD "), fault)
+        return self._forward_response(responses, head.startswith(b"HEAD "), fault)
 
-    def _answer_error(self, fault: Fault) -> bool:
+    def _send_error(self, fault: Fault) -> bool:
         status, code = _ERRORS[fault]
         body = b"<Error><Code>" + code + b"</Code><Message>injected</Message></Error>"
         self.wfile.write(
@@ -116,19 +116,21 @@ class _Connection(socketserver.StreamRequestHandler):
         )  # fmt: skip
         return True
 
-    def _pass_answer(self, answers: BinaryIO, bodiless: bool, fault: Fault | None) -> bool:
-        head, headers = _read_head(answers)
+    def _forward_response(
+        self, responses: BinaryIO, has_no_body: bool, fault: Fault | None
+    ) -> bool:
+        head, headers = _read_head(responses)
         if not head or fault == "reset":
             return False
         self.wfile.write(head)
-        if bodiless or head.split(b" ", 2)[1] in {b"204", b"304"}:
+        if has_no_body or head.split(b" ", 2)[1] in {b"204", b"304"}:
             return True
         if b"content-length" not in headers:
-            return self._pass_chunks(answers)
+            return self._forward_chunks(responses)
         left = int(headers[b"content-length"])
         stop_at = left // 2 if fault == "truncate" else -1
         while left:
-            piece = answers.read(min(left, _CHUNK))
+            piece = responses.read(min(left, _CHUNK))
             if not piece:
                 return False
             if fault == "flip":
@@ -139,18 +141,18 @@ class _Connection(socketserver.StreamRequestHandler):
                 return False
         return True
 
-    def _pass_chunks(self, answers: BinaryIO) -> bool:
-        """A body with Transfer-Encoding: chunked, passed on as it is (RFC 9112, section 7.1)."""
+    def _forward_chunks(self, responses: BinaryIO) -> bool:
+        """Forward a body with Transfer-Encoding: chunked unchanged (RFC 9112, section 7.1)."""
         while True:
-            size = answers.readline()
-            body = answers.read(int(size.split(b";")[0], 16) + 2)
+            size = responses.readline()
+            body = responses.read(int(size.split(b";")[0], 16) + 2)
             self.wfile.write(size + body)
             if size.strip() == b"0":
                 return True
 
 
 def _read_head(stream: BinaryIO) -> tuple[bytes, dict[bytes, bytes]]:
-    """The bytes up to the empty line, and the headers by lower-case name."""
+    """Return the bytes up to the empty line, and the headers by lower-case name."""
     lines = []
     while True:
         line = stream.readline()

@@ -1,4 +1,4 @@
-"""A catalogue, a store in memory and one job, all so small that thousands of them fit a test."""
+"""A catalog, a storage in memory and one job, small enough to run thousands of builds in a test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from common.sources.s3 import S3Source
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.crashes import MemoryCheckpoint
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
@@ -16,38 +16,40 @@ SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
 WIDTH = 2
 
 
-class World:
-    """A catalogue, a store and one job."""
+class SmallCatalog:
+    """Files in a fake storage, and a job that wants them all."""
 
-    def __init__(self, file_sizes: list[int], **store: Any) -> None:
+    def __init__(self, file_sizes: list[int], **rules: Any) -> None:
         rng = random.Random(sum(file_sizes))
-        self.store = FakeS3(**store)
+        self.storage = FakeS3(**rules)
         self.files = {i: rng.randbytes(size) for i, size in enumerate(file_sizes)}
         for file_id, data in self.files.items():
-            self.store.place("files", str(file_id), data, metadata={"filename": f"{file_id}.bin"})
-        self.checkpoint = MemoryCheckpoint(self.store)
+            self.storage.add_object(
+                "files", str(file_id), data, metadata={"filename": f"{file_id}.bin"}
+            )
+        self.checkpoint = MemoryCheckpoint(self.storage)
         self.control = RecordingControl()
 
     def run(self, *, can_copy: bool = True, **request: Any) -> Any:
         self.control = RecordingControl()
         return build(
-            a_request(list(self.files), **request),
-            source=S3Source(self.store, bucket="files", key_template="{file_id}"),
-            storage=self.store,
+            make_request(list(self.files), **request),
+            source=S3Source(self.storage, bucket="files", key_template="{file_id}"),
+            storage=self.storage,
             control=self.control,
             options=BuildOptions(checkpoint=self.checkpoint, geometry=SMALL, can_copy=can_copy),
         )
 
     def archive(self, artifact: Any) -> bytes:
-        return self.store.objects["archives", artifact.key].data
+        return self.storage.objects["archives", artifact.key].data
 
-    def assert_right(self, artifact: Any) -> None:
+    def assert_correct(self, artifact: Any) -> None:
         archive = self.archive(artifact)
         assert artifact.size == len(archive)
         assert contents(archive) == {f"{i}.bin": data for i, data in self.files.items()}
-        self.assert_nothing_left()
+        self.assert_nothing_left_behind()
 
-    def assert_nothing_left(self) -> None:
-        assert self.store.open_uploads == {}
-        assert [key for _, key in self.store.objects if "/parts/" in key] == []
+    def assert_nothing_left_behind(self) -> None:
+        assert self.storage.open_uploads == {}
+        assert [key for _, key in self.storage.objects if "/parts/" in key] == []
         assert self.checkpoint.records == []

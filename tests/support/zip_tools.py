@@ -1,4 +1,4 @@
-"""The tools that people unpack with, each as a check of a ZIP file of so many members."""
+"""Checks of a ZIP file with the tools that people use; each gets the number of members."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-#: Seconds that a tool may take for the largest archive.
-PATIENCE = 900
+#: Seconds for the largest archive.
+TIMEOUT = 900
 
-#: Reads a ZIP as a stream, from its local headers on, and checks every checksum.
+#: Reads a ZIP as a stream from its first local header, and verifies every checksum.
 JAVA = """
 import java.io.*; import java.util.zip.*;
 public class Check { public static void main(String[] a) throws Exception {
@@ -26,7 +26,8 @@ public class Check { public static void main(String[] a) throws Exception {
 """
 
 
-def need(tool: str) -> str:
+def require(tool: str) -> str:
+    """Return the path of a program; skip the test without it."""
     path = shutil.which(tool)
     if path is None:
         pytest.skip(f"{tool} is not installed on this machine")
@@ -34,9 +35,9 @@ def need(tool: str) -> str:
 
 
 def run(*command: str | Path) -> str:
-    """What the command says; it must succeed."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
     )
     output = (done.stdout + done.stderr).decode(errors="replace")
     assert done.returncode == 0, output[-2000:]
@@ -44,28 +45,28 @@ def run(*command: str | Path) -> str:
 
 
 def shell(line: str, path: Path) -> str:
-    """The same for a line of shell, in which ``$0`` is the path."""
+    """Run a line of shell, in which ``$0`` is the path."""
     return run("sh", "-c", line, path)
 
 
 def unzip(path: Path, count: int) -> None:
-    run(need("unzip"), "-tqq", path)
-    assert len(run(need("unzip"), "-Z1", path).splitlines()) == count
+    run(require("unzip"), "-tqq", path)
+    assert len(run(require("unzip"), "-Z1", path).splitlines()) == count
 
 
 def seven_zip(path: Path, count: int) -> None:
-    output = run(need("7z"), "t", path)
+    output = run(require("7z"), "t", path)
     assert "Everything is Ok" in output
     assert count == 1 or f"Files: {count}" in output
 
 
 def bsdtar_seeking(path: Path, count: int) -> None:
-    assert len(run(need("bsdtar"), "-tf", path).splitlines()) == count
+    assert len(run(require("bsdtar"), "-tf", path).splitlines()) == count
     assert shell('bsdtar -xOf "$0" >/dev/null', path) == ""
 
 
 def bsdtar_streaming(path: Path, count: int) -> None:
-    need("bsdtar")
+    require("bsdtar")
     assert len(shell('cat "$0" | bsdtar -tf -', path).splitlines()) == count
     assert shell('cat "$0" | bsdtar -xOf - >/dev/null', path) == ""
 
@@ -79,7 +80,7 @@ def python(path: Path, count: int) -> None:
 def java(path: Path, count: int) -> None:
     program = path.parent / "Check.java"
     program.write_text(JAVA)
-    assert run(need("java"), "-Xmx256m", program, path).strip() == str(count)
+    assert run(require("java"), "-Xmx256m", program, path).strip() == str(count)
 
 
 TOOLS: list[Callable[[Path, int], None]] = [

@@ -1,4 +1,4 @@
-"""A store on the real S3 server, with one bucket of sources and one of archives for each test."""
+"""An object storage on a real S3 server, with a source and an archive bucket for each test."""
 
 from __future__ import annotations
 
@@ -55,18 +55,20 @@ class Buckets:
         self.store.read_into(bucket, key, view)
         return bytes(view)
 
-    def leftovers(self) -> list[str]:
-        """Unfinished uploads, and objects other than finished archives and their indexes."""
+    def unfinished(self) -> list[str]:
+        """Return the open uploads and the temporary objects."""
         open_uploads = [
             f"upload {u.key}" for u in self.store.list_multipart_uploads(self.archives, "")
         ]
-        strays = [o.key for o in self.store.list_objects_v2(self.archives) if "/parts/" in o.key]
-        return open_uploads + strays
+        temporaries = [
+            o.key for o in self.store.list_objects_v2(self.archives) if "/parts/" in o.key
+        ]
+        return open_uploads + temporaries
 
 
 def _make(store: ObjectStorage) -> Buckets:
-    mark = uuid.uuid4().hex[:8]
-    buckets = Buckets(store=store, sources=f"files-{mark}", archives=f"archives-{mark}")
+    suffix = uuid.uuid4().hex[:8]
+    buckets = Buckets(store=store, sources=f"files-{suffix}", archives=f"archives-{suffix}")
     store.ensure_bucket(buckets.sources)
     store.ensure_bucket(buckets.archives)
     return buckets

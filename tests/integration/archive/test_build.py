@@ -1,4 +1,4 @@
-"""Archives built from real S3 into real S3."""
+"""Archives built from and into a real S3 server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from common.errors import CancelRequested, DownloadTimeout, FileNotFound, FileTooLarge
 from common.jobs.model import OnMissing
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from worker.archive import build
 
 MIB = 1024 * 1024
 
 
-def test_an_archive_holds_every_file_under_its_name(buckets: Any) -> None:
+def test_an_archive_contains_every_file_under_its_name(buckets: Any) -> None:
     big = random.Random(1).randbytes(20 * MIB + 17)
     buckets.put(1, b"hello", name="r%C3%A9sum%C3%A9.txt")
     buckets.put(2, big, name="big.bin")
@@ -26,7 +26,7 @@ def test_an_archive_holds_every_file_under_its_name(buckets: Any) -> None:
     control = RecordingControl()
 
     artifact = build(
-        a_request([1, 2, 3], bucket=buckets.archives, file_name="my files"),
+        make_request([1, 2, 3], bucket=buckets.archives, file_name="my files"),
         source=buckets.source(),
         storage=buckets.store,
         control=control,
@@ -38,16 +38,16 @@ def test_an_archive_holds_every_file_under_its_name(buckets: Any) -> None:
     assert artifact.size == len(archive)
     assert (control.files, control.total, control.done) == (3, len(big) + 5, len(big) + 5)
     assert {report["state"] for report in control.reports.values()} == {"done"}
-    assert buckets.leftovers() == []
+    assert buckets.unfinished() == []
 
 
-def test_a_missing_file_fails_the_job_unless_it_may_be_skipped(buckets: Any) -> None:
+def test_a_missing_file_fails_the_job(buckets: Any) -> None:
     buckets.put(1, b"one")
     control = RecordingControl()
 
     with pytest.raises(FileNotFound):
         build(
-            a_request([1, 404], bucket=buckets.archives),
+            make_request([1, 404], bucket=buckets.archives),
             source=buckets.source(), storage=buckets.store, control=control,
         )  # fmt: skip
 
@@ -55,11 +55,11 @@ def test_a_missing_file_fails_the_job_unless_it_may_be_skipped(buckets: Any) -> 
     assert control.reports[404]["error_code"] == "FILE_NOT_FOUND"
 
 
-def test_skipped_files_are_named_in_the_manifest(buckets: Any) -> None:
+def test_skipped_files_are_listed_in_the_manifest(buckets: Any) -> None:
     buckets.put(1, b"one", name="a.txt")
 
     artifact = build(
-        a_request([1, 404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
+        make_request([1, 404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
         source=buckets.source(), storage=buckets.store, control=RecordingControl(),
     )  # fmt: skip
 
@@ -73,19 +73,19 @@ def test_skipped_files_are_named_in_the_manifest(buckets: Any) -> None:
     assert artifact.missing_files == 1
 
 
-def test_skipping_every_file_is_a_failure(buckets: Any) -> None:
+def test_a_job_fails_if_all_files_are_skipped(buckets: Any) -> None:
     with pytest.raises(FileNotFound):
         build(
-            a_request([404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
+            make_request([404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
             source=buckets.source(), storage=buckets.store, control=RecordingControl(),
         )  # fmt: skip
 
 
-def test_one_single_file_is_delivered_as_itself_where_that_is_allowed(buckets: Any) -> None:
+def test_a_single_file_is_delivered_directly_if_allowed(buckets: Any) -> None:
     buckets.put(7, b"content", name="seven.txt")
 
     artifact = build(
-        a_request([7], bucket=buckets.archives, direct_single_file=True),
+        make_request([7], bucket=buckets.archives, direct_single_file=True),
         source=buckets.source(), storage=buckets.store, control=RecordingControl(),
     )  # fmt: skip
 
@@ -93,18 +93,18 @@ def test_one_single_file_is_delivered_as_itself_where_that_is_allowed(buckets: A
     assert buckets.read(artifact.key, artifact.bucket) == b"content"
 
 
-def test_files_beyond_the_allowed_size_are_refused_before_anything_is_read(buckets: Any) -> None:
+def test_files_over_the_size_limit_are_rejected_before_anything_is_read(buckets: Any) -> None:
     buckets.put(1, b"12345")
 
     with pytest.raises(FileTooLarge):
         build(
-            a_request([1], bucket=buckets.archives, max_bytes=4),
+            make_request([1], bucket=buckets.archives, max_bytes=4),
             source=buckets.source(), storage=buckets.store, control=RecordingControl(),
         )  # fmt: skip
 
 
 @pytest.mark.parametrize("error", [CancelRequested, DownloadTimeout])
-def test_a_stop_is_obeyed_within_a_second_and_leaves_nothing(
+def test_a_build_stops_within_a_second_and_leaves_nothing_behind(
     buckets: Any, error: type[Exception]
 ) -> None:
     buckets.put(1, b"x" * (12 * MIB))
@@ -118,22 +118,22 @@ def test_a_stop_is_obeyed_within_a_second_and_leaves_nothing(
     source.read_into = hang
     control = RecordingControl()
 
-    asked_at: list[float] = []
+    cancelled_at: list[float] = []
 
     def cancel() -> None:
         hanging.wait(10)
         control.stop_with = error()
-        asked_at.append(time.monotonic())
+        cancelled_at.append(time.monotonic())
 
     threading.Thread(target=cancel).start()
     with pytest.raises(error):
         build(
-            a_request([1], bucket=buckets.archives),
+            make_request([1], bucket=buckets.archives),
             source=source, storage=buckets.store, control=control,
         )  # fmt: skip
 
-    assert time.monotonic() - asked_at[0] < 1
-    assert buckets.leftovers() == []
+    assert time.monotonic() - cancelled_at[0] < 1
+    assert buckets.unfinished() == []
 
 
 def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
@@ -149,8 +149,8 @@ def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
     started = time.monotonic()
     with pytest.raises(DownloadTimeout):
         build(
-            a_request([1], bucket=buckets.archives, min_rate=1000, rate_window=0.5),
+            make_request([1], bucket=buckets.archives, min_rate=1000, rate_window=0.5),
             source=source, storage=buckets.store, control=RecordingControl(),
         )  # fmt: skip
     assert time.monotonic() - started < 5
-    assert buckets.leftovers() == []
+    assert buckets.unfinished() == []

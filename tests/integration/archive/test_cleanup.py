@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from common.job_store import keys
-from common.job_store import state_log as journal_module
+from common.job_store import state_log
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
 from common.job_store.client import open_client
@@ -141,7 +141,7 @@ def test_cleanup_keeps_only_archives_that_jobs_need(
 def test_cleanup_deletes_old_dead_letters_and_readers_that_are_gone(
     jobs: JobStore, redis: Redis, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "GONE_AFTER", -1)
+    monkeypatch.setattr(state_log, "IDLE_AFTER", -1)
     busy, idle = StateLog(redis, "group", "busy"), StateLog(redis, "group", "idle")
     busy.create_group()
     idle.read(count=1)

@@ -1,4 +1,4 @@
-"""Bytes that are falsified between the storage and the worker."""
+"""Bytes that are corrupted between the storage and the worker."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ FILES = CATALOG[:8]
 
 
 def test_corrupted_bytes_never_get_into_an_archive_of_files_with_checksums(s3: S3) -> None:
-    bucket = f"falsified-{uuid.uuid4().hex[:8]}"
+    bucket = f"corrupted-{uuid.uuid4().hex[:8]}"
     chance = random.Random(5)
     built = 0
     with (
         closing(s3_client(s3.endpoint)) as client,
-        S3Proxy(int(s3.endpoint.rpartition(":")[2]), seed=1) as line,
-        closing(store_at(f"http://127.0.0.1:{line.port}")) as store,
+        S3Proxy(int(s3.endpoint.rpartition(":")[2]), seed=1) as proxy,
+        closing(storage_at(f"http://127.0.0.1:{proxy.port}")) as store,
     ):
         fill(client, FILES)
         store.ensure_bucket(bucket, ttl=86_400)
-        line.fail("flip", share=0.3)
+        proxy.fail("flip", share=0.3)
         for _ in range(15):
-            wanted = chance.sample(FILES, chance.randint(2, 5))
+            samples = chance.sample(FILES, chance.randint(2, 5))
             with suppress(DownloadError):
-                key = archive_of(wanted, store, bucket)
+                key = build_archive(samples, store, bucket)
                 body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
                 with zipfile.ZipFile(io.BytesIO(body)) as archive:
                     found = [archive.read(member) for member in archive.infolist()]
-                assert found == [sample.make() for sample in wanted]
+                assert found == [sample.make() for sample in samples]
                 built += 1
     assert built > 2
-    assert line.injected["flip"] > 15
+    assert proxy.injected["flip"] > 15
 
 
-def store_at(endpoint: str) -> ObjectStorage:
+def storage_at(endpoint: str) -> ObjectStorage:
     return ObjectStorage(
         endpoint=endpoint, region="us-east-1", access_key=ACCESS_KEY, secret_key=SECRET_KEY
     )
 
 
-def archive_of(files: Sequence[Sample], store: ObjectStorage, bucket: str) -> str:
-    """The key of an archive, once it is built. Raises ``DownloadError``."""
+def build_archive(files: Sequence[Sample], store: ObjectStorage, bucket: str) -> str:
+    """Build an archive and return its key."""
     request = BuildRequest(
         job_id=str(uuid.uuid4()),
         fencing_token=1,

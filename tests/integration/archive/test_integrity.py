@@ -1,4 +1,4 @@
-"""Sources that change or lie while an archive is built, on the real S3 server."""
+"""Sources that change while an archive is built, on a real S3 server."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from common.errors import FileChanged, ProcessingError
 from common.jobs.model import OnMissing
 from common.object_storage import BadChecksum, ObjectStorage
 from common.sources import source_from_template
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from worker.archive import build
 from worker.archive.zip_format.crc32 import crc32
 
 MIB = 1024 * 1024
 
 
-class Disturbed:
-    """The real store; ``before`` and ``after`` strike around the first call of a name.
+class DisturbedStorage:
+    """The real storage, with functions that run before and after the first call of a name.
 
-    The one is told the key of the file that is to be read, the other what was read of it.
+    ``before`` gets the key of the file that is read, ``after`` the bytes that were read.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Disturbed:
         return call
 
 
-def built(buckets: Any, store: Any, count: int, **request: Any) -> dict[str, bytes]:
+def build_contents(buckets: Any, store: Any, count: int, **request: Any) -> dict[str, bytes]:
     artifact = build(
-        a_request(list(range(count)), bucket=buckets.archives, **request),
+        make_request(list(range(count)), bucket=buckets.archives, **request),
         source=source_from_template(f"s3://{buckets.sources}/{{file_id}}", store=store),
         storage=store,
         control=RecordingControl(),
@@ -62,45 +62,45 @@ def built(buckets: Any, store: Any, count: int, **request: Any) -> dict[str, byt
 
 
 @pytest.mark.parametrize(("size", "call"), [(12 * MIB, "upload_part_copy"), (70_000, "read_into")])
-def test_a_source_overwritten_meanwhile_fails_the_attempt_and_the_next_one_has_the_new(
+def test_a_file_that_is_overwritten_fails_the_attempt_and_the_next_one_uses_the_new_version(
     buckets: Any, size: int, call: str
 ) -> None:
     for file_id in range(2):
         buckets.put(file_id, os.urandom(size), name=f"{file_id}.bin")
-    newer = [os.urandom(size), os.urandom(size)]
+    new = [os.urandom(size), os.urandom(size)]
 
     def overwrite(_: str) -> None:
-        for file_id, data in enumerate(newer):
+        for file_id, data in enumerate(new):
             buckets.put(file_id, data, name=f"{file_id}.bin")
 
     with pytest.raises(FileChanged):
-        built(buckets, Disturbed(buckets.store, call, before=overwrite), 2)
-    assert buckets.leftovers() == []
-    assert built(buckets, buckets.store, 2) == {"0.bin": newer[0], "1.bin": newer[1]}
+        build_contents(buckets, DisturbedStorage(buckets.store, call, before=overwrite), 2)
+    assert buckets.unfinished() == []
+    assert build_contents(buckets, buckets.store, 2) == {"0.bin": new[0], "1.bin": new[1]}
 
 
 @pytest.mark.parametrize(("size", "call"), [(12 * MIB, "upload_part_copy"), (70_000, "read_into")])
-def test_a_source_deleted_meanwhile_is_skipped_by_the_next_attempt(
-    buckets: Any, size: int, call: str
-) -> None:
+def test_the_next_attempt_skips_a_file_that_was_deleted(buckets: Any, size: int, call: str) -> None:
     for file_id in range(3):
         buckets.put(file_id, b"%d" % file_id * size, name=f"{file_id}.bin")
 
-    gone = []
+    deleted = []
 
     def delete(key: str) -> None:
-        gone.append(key)
+        deleted.append(key)
         buckets.store.delete_objects(buckets.sources, [key])
 
-    store = Disturbed(buckets.store, call, before=delete)
+    store = DisturbedStorage(buckets.store, call, before=delete)
     with pytest.raises(ProcessingError):
-        built(buckets, store, 3, on_missing=OnMissing.SKIP)
-    held = built(buckets, buckets.store, 3, on_missing=OnMissing.SKIP)
-    assert set(held) == {f"{i}.bin" for i in range(3)} - {f"{gone[0]}.bin"} | {"MANIFEST.json"}
-    assert buckets.leftovers() == []
+        build_contents(buckets, store, 3, on_missing=OnMissing.SKIP)
+    members = build_contents(buckets, buckets.store, 3, on_missing=OnMissing.SKIP)
+    assert set(members) == {f"{i}.bin" for i in range(3)} - {f"{deleted[0]}.bin"} | {
+        "MANIFEST.json"
+    }
+    assert buckets.unfinished() == []
 
 
-def test_a_bit_that_flips_on_the_way_is_caught_by_the_stored_checksum(buckets: Any) -> None:
+def test_the_stored_checksum_detects_a_bit_that_flips_in_transit(buckets: Any) -> None:
     data = os.urandom(70_000)
     buckets.store.put_object(
         buckets.sources, "0", data, metadata={"filename": "0.bin"}, crc32=crc32(data)
@@ -110,6 +110,6 @@ def test_a_bit_that_flips_on_the_way_is_caught_by_the_stored_checksum(buckets: A
         view[1234] ^= 1
 
     with pytest.raises(BadChecksum):
-        built(buckets, Disturbed(buckets.store, "read_into", after=flip), 1)
-    assert buckets.leftovers() == []
-    assert built(buckets, buckets.store, 1) == {"0.bin": data}
+        build_contents(buckets, DisturbedStorage(buckets.store, "read_into", after=flip), 1)
+    assert buckets.unfinished() == []
+    assert build_contents(buckets, buckets.store, 1) == {"0.bin": data}

@@ -1,4 +1,4 @@
-"""The real S3 server, made to lack what other stores lack."""
+"""The real S3 server without features that other servers lack."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from common.object_storage import ObjectStorage, UploadedPart
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import MIB, Geometry
 from worker.archive.storage_probe import probe_storage
 
 
-class Lesser:
-    """Tells no checksum of what it copied, and remembers the sizes of parts that it was sent."""
+class LimitedStorage:
+    """Returns no checksums of copies, and records the sizes of uploaded parts."""
 
     def __init__(self, store: ObjectStorage) -> None:
         self._store = store
@@ -46,29 +46,29 @@ def files(buckets: Any) -> dict[str, bytes]:
     return files
 
 
-def built(buckets: Any, store: Lesser, options: BuildOptions) -> dict[str, bytes]:
+def build_contents(buckets: Any, store: LimitedStorage, options: BuildOptions) -> dict[str, bytes]:
     artifact = build(
-        a_request(list(range(4)), bucket=buckets.archives),
+        make_request(list(range(4)), bucket=buckets.archives),
         source=buckets.source(), storage=store, control=RecordingControl(), options=options,
     )  # fmt: skip
-    assert buckets.leftovers() == []
+    assert buckets.unfinished() == []
     return contents(buckets.read(artifact.key))
 
 
-def test_without_checksums_of_copies_what_was_copied_is_read_for_them(
+def test_copied_ranges_are_read_if_copies_return_no_checksum(
     buckets: Any, files: dict[str, bytes]
 ) -> None:
-    store = Lesser(buckets.store)
+    store = LimitedStorage(buckets.store)
     assert not probe_storage(store, buckets.archives).copy_checksum  # type: ignore[arg-type]
     store.copies = 0
-    assert built(buckets, store, BuildOptions()) == files
+    assert build_contents(buckets, store, BuildOptions()) == files
     assert store.copies > 0
 
 
-def test_equal_parts_are_equal(buckets: Any, files: dict[str, bytes]) -> None:
-    store = Lesser(buckets.store)
+def test_equal_parts_have_equal_sizes(buckets: Any, files: dict[str, bytes]) -> None:
+    store = LimitedStorage(buckets.store)
     options = BuildOptions(can_copy=False, geometry=Geometry(equal_parts=True))
-    assert built(buckets, store, options) == files
+    assert build_contents(buckets, store, options) == files
     *rest, last = (store.sizes[number] for number in sorted(store.sizes))
     assert set(rest) == {Geometry().write_size}
     assert 0 < last <= Geometry().write_size

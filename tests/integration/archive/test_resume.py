@@ -1,4 +1,4 @@
-"""Workers that die while they compose on the real S3 server."""
+"""Workers that are killed while they compose an archive on a real S3 server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redis import Redis
 from common.job_store import keys
 from common.job_store.checkpoints import Checkpoints
 from common.object_storage import ObjectStorage
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.crashes import Crash
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
@@ -25,7 +25,7 @@ from worker.archive.storage_probe import Capabilities, probe_storage
 
 MIB = 1024 * 1024
 JOB = "10000000-0000-4000-8000-000000000001"
-#: Small ranges, so that a kill finds some done and some not.
+#: Small ranges, so that a kill hits a build with some of them copied.
 FINE = Geometry(copy_size=10 * MIB)
 
 WORKER = """
@@ -33,7 +33,7 @@ import sys
 from redis import Redis
 from common.object_storage import ObjectStorage
 from common.job_store.checkpoints import Checkpoints
-from tests.support.archives import RecordingControl, a_request
+from tests.support.archives import RecordingControl, make_request
 from tests.integration.archive.test_resume import FINE, JOB
 from worker.archive import BuildOptions, build
 from common.sources import source_from_template
@@ -41,7 +41,7 @@ endpoint, key, secret, port, files, archives, count = sys.argv[1:]
 store = ObjectStorage(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
 client = Redis(port=int(port), decode_responses=True)
 build(
-    a_request(list(range(int(count))), bucket=archives, job_id=JOB),
+    make_request(list(range(int(count))), bucket=archives, job_id=JOB),
     source=source_from_template(f"s3://{files}/{{file_id}}", store=store),
     storage=store,
     control=RecordingControl(),
@@ -51,7 +51,7 @@ build(
 
 
 class CrashingStore:
-    """The real store until the given call, which is made or not; from then on nothing."""
+    """The real storage until the given call; all later calls raise ``Crash``."""
 
     def __init__(self, store: ObjectStorage, *, at: int, before: bool) -> None:
         self._store, self._at, self._before = store, at, before
@@ -92,7 +92,7 @@ def test_an_archive_survives_crashes_at_many_calls(
         )
         files[1] = buckets.read("1", buckets.sources)
         options = BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE)
-        request = a_request(list(files), bucket=buckets.archives, job_id=JOB)
+        request = make_request(list(files), bucket=buckets.archives, job_id=JOB)
         try:
             artifact = build(
                 request, source=buckets.source(), control=RecordingControl(), options=options,
@@ -105,13 +105,13 @@ def test_an_archive_survives_crashes_at_many_calls(
             )  # fmt: skip
         expected = {f"{i}.bin": data for i, data in files.items()}
         assert contents(buckets.read(artifact.key)) == expected, f"crash at call {at}"
-        assert buckets.leftovers() == []
+        assert buckets.unfinished() == []
         assert list(Checkpoints(redis).job_ids()) == []
     assert at == 10_000
 
 
 @pytest.mark.timeout(300)
-def test_after_kill_9_the_next_worker_redoes_only_what_was_in_flight(
+def test_after_kill_9_the_next_worker_repeats_only_what_was_in_flight(
     buckets: Any, redis: Redis, s3: Any, valkey: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count, block = 10, os.urandom(16 * MIB)
@@ -129,24 +129,24 @@ def test_after_kill_9_the_next_worker_redoes_only_what_was_in_flight(
         time.sleep(0.005)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    kept = redis.llen(keys.upload_log(JOB))
+    logged = redis.llen(keys.upload_log(JOB))
 
     artifact = build(
-        a_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
+        make_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
         source=buckets.source(), storage=buckets.store, control=RecordingControl(),
         options=BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE),
     )  # fmt: skip
 
-    held = contents(buckets.read(artifact.key))
-    assert held == {f"{i}.bin": block[i:] for i in range(count)}
-    assert kept >= 10
+    members = contents(buckets.read(artifact.key))
+    assert members == {f"{i}.bin": block[i:] for i in range(count)}
+    assert logged >= 10
     log = capsys.readouterr().out
     resumed = int(log.rpartition("resumed=")[2].split()[0])
     assert resumed >= 40 * MIB
-    assert buckets.leftovers() == []
+    assert buckets.unfinished() == []
 
 
-def test_the_store_is_probed_and_left_clean(buckets: Any) -> None:
+def test_probe_leaves_nothing_behind(buckets: Any) -> None:
     assert probe_storage(buckets.store, buckets.archives) == Capabilities(
         range_copy=True,
         copy_checksum=True,
@@ -156,4 +156,4 @@ def test_the_store_is_probed_and_left_clean(buckets: Any) -> None:
         mixed_parts=True,
     )
     assert buckets.store.list_objects_v2(buckets.archives) == []
-    assert buckets.leftovers() == []
+    assert buckets.unfinished() == []

@@ -1,4 +1,4 @@
-"""The small HTTP client against servers that answer in every legal and some illegal ways."""
+"""The HTTP client with servers that send every valid and some invalid responses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Scripted:
-    """A server that sends the given answers, one for each request, then closes."""
+class ScriptedServer:
+    """A server that sends the given responses, one for each request, and closes."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.answers: list[bytes | None] = []
+        self.responses: list[bytes | None] = []
         self.requests: list[bytes] = []
         self.connections = 0
         threading.Thread(target=self._serve, daemon=True).start()
@@ -43,10 +43,10 @@ class Scripted:
                 return
             self.connections += 1
             with connection:
-                self._answer(connection)
+                self._respond(connection)
 
-    def _answer(self, connection: socket.socket) -> None:
-        while self.answers:
+    def _respond(self, connection: socket.socket) -> None:
+        while self.responses:
             request = b""
             while b"\r\n\r\n" not in request:
                 block = connection.recv(65_536)
@@ -54,31 +54,31 @@ class Scripted:
                     return
                 request += block
             self.requests.append(request)
-            answer = self.answers.pop(0)
-            if answer is None:
+            response = self.responses.pop(0)
+            if response is None:
                 return
-            connection.sendall(answer)
-            if b"Connection: close" in answer or b"hang" in answer:
-                time.sleep(0.5 if b"hang" in answer else 0)
+            connection.sendall(response)
+            if b"Connection: close" in response or b"hang" in response:
+                time.sleep(0.5 if b"hang" in response else 0)
                 return
 
 
 @pytest.fixture
-def server() -> Iterator[Scripted]:
-    server = Scripted()
+def server() -> Iterator[ScriptedServer]:
+    server = ScriptedServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def pool(server: Scripted) -> Iterator[HttpPool]:
+def pool(server: ScriptedServer) -> Iterator[HttpPool]:
     pool = HttpPool(server.url, read_timeout=2)
     yield pool
     pool.close()
 
 
 @pytest.fixture
-def transport(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
+def transport(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
     monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
     transport = Transport(server.url, "us-east-1", lambda: Credentials("a", "b"))
     yield transport
@@ -92,21 +92,21 @@ def get(pool: HttpPool, cancellation: Cancellation | None = None) -> bytes:
         return response.read_all()
 
 
-@pytest.mark.parametrize(("answer", "body"), [
+@pytest.mark.parametrize(("response", "body"), [
     (OK, b"ok"),
     (CHUNKED + b"2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: v\r\n\r\n", b"abc"),
     (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
     (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end", b"until the end"),
 ])  # fmt: skip
-def test_a_body_is_read_however_it_is_framed(
-    server: Scripted, pool: HttpPool, answer: bytes, body: bytes
+def test_a_body_is_read_with_any_framing(
+    server: ScriptedServer, pool: HttpPool, response: bytes, body: bytes
 ) -> None:
-    server.answers = [answer]
+    server.responses = [response]
     assert get(pool) == body
 
 
-@pytest.mark.parametrize("answer", [
+@pytest.mark.parametrize("response", [
     b"SSH-2.0-OpenSSH\r\n",
     b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
@@ -115,46 +115,46 @@ def test_a_body_is_read_however_it_is_framed(
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
     None,
 ])  # fmt: skip
-def test_a_broken_answer_is_a_network_error(
-    server: Scripted, pool: HttpPool, answer: bytes | None
+def test_an_invalid_response_is_a_network_error(
+    server: ScriptedServer, pool: HttpPool, response: bytes | None
 ) -> None:
-    server.answers = [answer]
+    server.responses = [response]
     with pytest.raises(NetworkError):
         get(pool)
 
 
-def test_a_connection_is_used_again_once_its_answer_was_read(
-    server: Scripted, pool: HttpPool
+def test_a_connection_is_reused_after_its_response_was_read(
+    server: ScriptedServer, pool: HttpPool
 ) -> None:
-    server.answers = [OK, OK, OK]
+    server.responses = [OK, OK, OK]
     assert [get(pool) for _ in range(3)] == [b"ok"] * 3
     assert server.connections == 1
 
 
-def test_a_connection_is_not_used_again_with_an_answer_half_read(
-    server: Scripted, pool: HttpPool
+def test_a_connection_with_unread_bytes_is_not_reused(
+    server: ScriptedServer, pool: HttpPool
 ) -> None:
-    server.answers = [OK, OK]
+    server.responses = [OK, OK]
     with pool.request("GET", "/", {"host": pool.host}, cancellation=Cancellation()) as response:
         response.readinto(memoryview(bytearray(1)))
-    server.answers = [OK]
+    server.responses = [OK]
     assert get(pool) == b"ok"
     assert server.connections == 2
 
 
-def test_a_connection_that_was_closed_while_idle_costs_no_failure(
-    server: Scripted, pool: HttpPool
+def test_a_connection_that_was_closed_while_idle_is_replaced(
+    server: ScriptedServer, pool: HttpPool
 ) -> None:
-    server.answers = [OK]
+    server.responses = [OK]
     get(pool)
     time.sleep(0.05)
-    server.answers = [OK]
+    server.responses = [OK]
     assert get(pool) == b"ok"
     assert server.connections == 2
 
 
-def test_a_stop_ends_a_read_that_hangs(server: Scripted, pool: HttpPool) -> None:
-    server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
+def test_a_cancellation_ends_a_read_that_hangs(server: ScriptedServer, pool: HttpPool) -> None:
+    server.responses = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
     cancellation = Cancellation()
     threading.Timer(0.1, cancellation.set).start()
     started = time.monotonic()
@@ -165,9 +165,9 @@ def test_a_stop_ends_a_read_that_hangs(server: Scripted, pool: HttpPool) -> None
         get(pool, cancellation)
 
 
-def test_a_silent_server_is_given_up(server: Scripted) -> None:
+def test_a_server_that_does_not_respond_times_out(server: ScriptedServer) -> None:
     pool = HttpPool(server.url, read_timeout=0.1)
-    server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
+    server.responses = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: hang\r\n\r\n"]
     with pytest.raises(NetworkError):
         get(pool)
 
@@ -177,7 +177,7 @@ def error(status: int, code: str) -> bytes:
     return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
 
 
-@pytest.mark.parametrize(("answer", "expected"), [
+@pytest.mark.parametrize(("response", "expected"), [
     (error(404, "NoSuchKey"), NoSuchKey),
     (error(404, "NoSuchUpload"), NoSuchUpload),
     (error(403, "AccessDenied"), SourceForbidden),
@@ -186,35 +186,39 @@ def error(status: int, code: str) -> bytes:
     (error(200, "PreconditionFailed"), FileChanged),
     (error(400, "EntityTooSmall"), StorageError),
 ])  # fmt: skip
-def test_an_error_document_says_what_went_wrong(
-    server: Scripted, transport: Transport, answer: bytes, expected: type[Exception]
+def test_an_error_document_becomes_the_matching_error(
+    server: ScriptedServer, transport: Transport, response: bytes, expected: type[Exception]
 ) -> None:
-    server.answers = [answer]
+    server.responses = [response]
     with pytest.raises(expected):
         transport.call("PUT", "bucket", "key", cancellation=Cancellation())
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("trouble", [
+@pytest.mark.parametrize("failure", [
     error(503, "SlowDown"), error(500, "InternalError"), error(200, "InternalError"),
     error(429, "TooMany"), error(400, "RequestTimeout"),
 ])  # fmt: skip
-def test_passing_trouble_is_tried_again(
-    server: Scripted, transport: Transport, trouble: bytes
+def test_temporary_errors_are_retried(
+    server: ScriptedServer, transport: Transport, failure: bytes
 ) -> None:
-    server.answers = [trouble, None, OK]
+    server.responses = [failure, None, OK]
     assert transport.call("GET", "bucket", "key", cancellation=Cancellation())[1] == b"ok"
 
 
-def test_lasting_trouble_ends_after_five_tries(server: Scripted, transport: Transport) -> None:
-    server.answers = [error(503, "SlowDown")] * 9
+def test_permanent_failures_end_after_five_attempts(
+    server: ScriptedServer, transport: Transport
+) -> None:
+    server.responses = [error(503, "SlowDown")] * 9
     with pytest.raises(StorageBusy):
         transport.call("GET", "bucket", "key", cancellation=Cancellation())
     assert len(server.requests) == 5
 
 
-def test_keys_and_queries_are_encoded_and_signed(server: Scripted, transport: Transport) -> None:
-    server.answers = [OK]
+def test_keys_and_queries_are_encoded_and_signed(
+    server: ScriptedServer, transport: Transport
+) -> None:
+    server.responses = [OK]
     transport.call(
         "GET", "bucket", "a b/ü+&?", query={"uploadId": "x/y=z"}, cancellation=Cancellation()
     )
@@ -227,7 +231,9 @@ def test_keys_and_queries_are_encoded_and_signed(server: Scripted, transport: Tr
     ("AAAAAA==", 0), ("/////w==", 0xFFFFFFFF), ("AAAAAA==-7", None), ("", None), (None, None),
     ("no base64", None), ("AAAA", None),
 ])  # fmt: skip
-def test_only_a_whole_checksum_counts(text: str | None, value: int | None) -> None:
+def test_only_the_checksum_of_a_whole_object_is_decoded(
+    text: str | None, value: int | None
+) -> None:
     assert decode_crc32(text) == value
 
 

@@ -1,4 +1,4 @@
-"""Our signed links, held against those of boto3."""
+"""Presigned links, compared with those of boto3."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHEN = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
 keys = text.filter(lambda key: "//" not in key and key[0] != "/" and "." not in key.split("/"))
 
-PLACES: list[dict[str, Any]] = [
+ENDPOINTS: list[dict[str, Any]] = [
     {"endpoint": "http://127.0.0.1:8333", "region": "us-east-1"},
     {
         "endpoint": "http://s3:8333",
@@ -35,18 +35,16 @@ PLACES: list[dict[str, Any]] = [
 ]
 
 
-def by_boto3(place: dict[str, Any], bucket: str, key: str, filename: str, seconds: int) -> str:
-    endpoint = place["endpoint"]
+def boto3_link(endpoint: dict[str, Any], bucket: str, key: str, filename: str, seconds: int) -> str:
+    url = endpoint["endpoint"]
     client = boto3.client(
         "s3",
-        endpoint_url=place.get("public_endpoint") or endpoint,
-        region_name=place["region"],
+        endpoint_url=endpoint.get("public_endpoint") or url,
+        region_name=endpoint["region"],
         aws_access_key_id="AKID",
         aws_secret_access_key="secret",
-        aws_session_token=place.get("session_token"),
-        config=Config(
-            signature_version="s3v4", s3={"addressing_style": "path" if endpoint else "auto"}
-        ),
+        aws_session_token=endpoint.get("session_token"),
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path" if url else "auto"}),
     )
     with mock.patch("botocore.auth.get_current_datetime", return_value=WHEN):
         link: str = client.generate_presigned_url(
@@ -63,15 +61,15 @@ def by_boto3(place: dict[str, Any], bucket: str, key: str, filename: str, second
 
 
 def parts(link: str) -> tuple[str, str, str, list[tuple[str, str]]]:
-    """A link without the order of its parameters, which the signature does not know."""
+    """Return the parts of a link, with the parameters sorted: their order is not signed."""
     split = urlsplit(link)
     return split.scheme, split.netloc, split.path, sorted(parse_qsl(split.query, True, True))
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("bucket", ["archives", "with.dots"])
-def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) -> None:
-    storage = ObjectStorage(access_key="AKID", secret_key="secret", **place)
+def test_links_equal_those_of_boto3(endpoint: dict[str, Any], bucket: str) -> None:
+    storage = ObjectStorage(access_key="AKID", secret_key="secret", **endpoint)
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(key=keys, filename=text, seconds=st.integers(1, 604_800))
@@ -81,7 +79,7 @@ def test_a_link_is_the_one_that_boto3_signs(place: dict[str, Any], bucket: str) 
                 bucket, key,
                 filename=filename, content_type="application/zip", expires_in=seconds,
             )  # fmt: skip
-        assert parts(ours) == parts(by_boto3(place, bucket, key, filename, seconds))
+        assert parts(ours) == parts(boto3_link(endpoint, bucket, key, filename, seconds))
 
     each()
 

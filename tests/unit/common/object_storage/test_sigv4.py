@@ -1,4 +1,4 @@
-"""Our signatures, held against botocore's."""
+"""Signatures, compared with those of botocore."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from common.object_storage import Cancellation
 from common.sources import Missing, SourceFile, source_from_template
 from common.sources.http import HttpSource
 from common.task_group import TaskGroup
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from tests.support.http_origin import Origin, Page
 from worker.archive import BuildOptions, build
@@ -72,7 +72,7 @@ def archived(
 ) -> dict[str, bytes]:
     store = FakeS3()
     artifact = build(
-        a_request(list(file_ids), **changes),
+        make_request(list(file_ids), **changes),
         source=source, storage=store, control=control or RecordingControl(),
         options=BuildOptions(geometry=Geometry(min_part_size=100, write_size=5000, copy_size=9000)),
     )  # fmt: skip

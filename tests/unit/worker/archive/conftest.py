@@ -7,7 +7,7 @@ from tests.support.small_catalog import WIDTH
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few threads and little memory, so that small files meet what large ones do."""
+    """Limit threads and memory, so that small files behave like large ones."""
     monkeypatch.setattr("worker.archive.composing.copying.WIDTH", WIDTH)
     monkeypatch.setattr("worker.archive.composing.writing.WIDTH", WIDTH)
     monkeypatch.setattr("worker.archive.composing.writing.MEMORY", 1000)

@@ -1,4 +1,4 @@
-"""Checkpoints and turns, on the job store."""
+"""Upload logs and build locks in the job store."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ JOB = keys.new_job_id("ann")
 PLAN = "f" * 40
 
 
-def a_part(number: int) -> UploadedPart:
+def make_part(number: int) -> UploadedPart:
     return UploadedPart(
         number=number, etag='"' + "d41d8cd98f00b204e9800998ecf8427e" + '"', crc32=2**32 - 1
     )
 
 
-def test_a_journal_is_read_back_as_it_was_written(redis: Redis) -> None:
+def test_an_upload_log_is_read_back_as_it_was_written(redis: Redis) -> None:
     upload_log = UploadLog.load(Checkpoints(redis).for_job(JOB))
     upload_log.begin(PLAN, "archives", "archives/x/archive.zip")
     upload_log.add_upload("upload-1")
-    upload_log.add_part(a_part(7), [1, 2**32 - 1])
+    upload_log.add_part(make_part(7), [1, 2**32 - 1])
     upload_log.add_ladder_part(9, "upload-2", UploadedPart(number=1, etag='"abc"', crc32=5))
 
-    again = UploadLog.load(Checkpoints(redis).for_job(JOB))
+    loaded = UploadLog.load(Checkpoints(redis).for_job(JOB))
 
-    assert (again.plan_id, again.bucket, again.upload_id) == (PLAN, "archives", "upload-1")
-    assert again.key == "archives/x/archive.zip"
-    assert again.parts == upload_log.parts
-    assert again.ladder_parts == upload_log.ladder_parts
+    assert (loaded.plan_id, loaded.bucket, loaded.upload_id) == (PLAN, "archives", "upload-1")
+    assert loaded.key == "archives/x/archive.zip"
+    assert loaded.parts == upload_log.parts
+    assert loaded.ladder_parts == upload_log.ladder_parts
 
 
-def test_a_part_takes_less_than_150_bytes(redis: Redis) -> None:
+def test_a_record_takes_less_than_150_bytes(redis: Redis) -> None:
     checkpoint = Checkpoints(redis).for_job(JOB)
     upload_log = UploadLog.load(checkpoint)
     upload_log.begin(PLAN, "archives", "k")
-    upload_log.add_part(a_part(10_000), [2**32 - 1])
+    upload_log.add_part(make_part(10_000), [2**32 - 1])
     upload_log.add_ladder_part(
         10_000, "f" * 73, UploadedPart(number=1, etag='"' + "a" * 32 + '"', crc32=2**32 - 1)
     )
     assert all(len(record) < 150 for record in checkpoint.load()[1:])
 
 
-def test_torn_and_foreign_records_are_not_there(redis: Redis) -> None:
+def test_damaged_records_and_those_of_another_plan_are_ignored(redis: Redis) -> None:
     checkpoint = Checkpoints(redis).for_job(JOB)
     upload_log = UploadLog.load(checkpoint)
     upload_log.begin(PLAN, "archives", "k")
@@ -60,30 +60,30 @@ def test_torn_and_foreign_records_are_not_there(redis: Redis) -> None:
     checkpoint.append(b'["part","ffffffff",1,"abc')
     checkpoint.append(b'["part","00000000",2,"abc",1,""]')
     checkpoint.append(b'{"no": "record"}')
-    again = UploadLog.load(checkpoint)
-    assert (again.upload_id, again.parts) == ("u", {})
+    loaded = UploadLog.load(checkpoint)
+    assert (loaded.upload_id, loaded.parts) == ("u", {})
 
 
-def test_a_job_at_work_goes_on_without_its_records_while_the_store_is_away(
+def test_an_attempt_continues_without_its_records_while_the_job_store_is_unavailable(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object, **__: object) -> NoReturn:
+    def unavailable(*_: object, **__: object) -> NoReturn:
         raise RedisConnectionError
 
     first = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
     first.begin(PLAN, "archives", "k")
     first.add_upload("upload-1")
-    first.add_part(a_part(1), [])
-    monkeypatch.setattr(redis, "lrange", away)
-    monkeypatch.setattr(redis, "pipeline", away)
+    first.add_part(make_part(1), [])
+    monkeypatch.setattr(redis, "lrange", unavailable)
+    monkeypatch.setattr(redis, "pipeline", unavailable)
     second = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
     assert second.plan_id is None
     second.clear()
     monkeypatch.undo()
     second.begin(PLAN, "archives", "k")
     second.add_upload("upload-2")
-    again = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
-    assert (again.upload_id, again.parts) == ("upload-2", {})
+    loaded = UploadLog.load(Checkpoints(redis).for_attempt(JOB))
+    assert (loaded.upload_id, loaded.parts) == ("upload-2", {})
 
 
 def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> None:
@@ -96,7 +96,7 @@ def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> No
     assert redis.keys("*") == []
 
 
-def test_a_turn_belongs_to_one_job_but_survives_that_jobs_worker(redis: Redis) -> None:
+def test_a_build_lock_belongs_to_a_job_and_not_to_its_worker(redis: Redis) -> None:
     first, second = RedisBuildLock(redis, PLAN, "job-1"), RedisBuildLock(redis, PLAN, "job-2")
     assert first.acquire()
     assert not second.acquire()
@@ -107,26 +107,26 @@ def test_a_turn_belongs_to_one_job_but_survives_that_jobs_worker(redis: Redis) -
     assert second.acquire()
 
 
-def test_a_turn_lapses_unless_it_is_kept(redis: Redis) -> None:
-    turn = RedisBuildLock(redis, PLAN, "job-1")
-    turn.acquire()
+def test_renew_extends_the_expiry_of_a_build_lock(redis: Redis) -> None:
+    lock = RedisBuildLock(redis, PLAN, "job-1")
+    lock.acquire()
     redis.pexpire(keys.build_lock(PLAN), 100)
-    turn.renew()
+    lock.renew()
     assert redis.pttl(keys.build_lock(PLAN)) > 10_000
 
 
-def test_who_waits_gets_what_the_other_built(redis: Redis) -> None:
+def test_a_waiting_job_gets_the_archive_that_the_other_job_built(redis: Redis) -> None:
     other = RedisBuildLock(redis, PLAN, "job-1")
     other.acquire()
-    looks = iter([None, "the archive"])
+    results = iter([None, "the archive"])
     with acquire_or_find(
-        RedisBuildLock(redis, PLAN, "job-2"), RecordingControl(), lambda: next(looks)
+        RedisBuildLock(redis, PLAN, "job-2"), RecordingControl(), lambda: next(results)
     ) as found:
         assert found == "the archive"
     assert redis.get(keys.build_lock(PLAN)) == "job-1"
 
 
-def test_who_waited_for_somebody_that_failed_builds(redis: Redis) -> None:
+def test_a_waiting_job_builds_after_the_other_job_failed(redis: Redis) -> None:
     other = RedisBuildLock(redis, PLAN, "job-1")
     other.acquire()
 

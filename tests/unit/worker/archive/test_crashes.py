@@ -1,6 +1,6 @@
-"""Random layouts, and a worker that dies before or after any call to the store or the journal.
+"""Random layouts, and a worker that is killed before or after any call.
 
-``ARCHIVE_EXAMPLES`` sets how many layouts are tried.
+``ARCHIVE_EXAMPLES`` sets the number of layouts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from common.errors import CancelRequested, FileChanged
 from tests.support.crashes import Crash
-from tests.support.small_catalog import WIDTH, World
+from tests.support.small_catalog import WIDTH, SmallCatalog
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
 EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "300"))
-#: Calls made by the threads of a build, where an error may strike.
+#: Calls of the build's threads, which may fail.
 BUILDING = {
     "create_multipart_upload",
     "read_into",
@@ -42,13 +42,13 @@ sizes = st.lists(
 
 @many
 @given(sizes, st.booleans(), st.booleans())
-def test_any_layout_gives_the_right_archive_and_leaves_nothing(
-    file_sizes: list[int], can_copy: bool, keeps_checksums: bool
+def test_any_layout_becomes_a_correct_archive_without_remains(
+    file_sizes: list[int], can_copy: bool, returns_checksums: bool
 ) -> None:
-    world = World(file_sizes, keeps_checksums=keeps_checksums)
-    world.assert_right(world.run(can_copy=can_copy))
-    assert world.control.done == sum(file_sizes)
-    assert set(world.control.reports) == set(world.files)
+    catalog = SmallCatalog(file_sizes, returns_checksums=returns_checksums)
+    catalog.assert_correct(catalog.run(can_copy=can_copy))
+    assert catalog.control.done == sum(file_sizes)
+    assert set(catalog.control.reports) == set(catalog.files)
 
 
 @many
@@ -62,32 +62,32 @@ def test_an_archive_survives_crashes_at_any_call(
     file_sizes: list[int],
     crashes: list[tuple[int, bool]],
     forgets_completed: bool,
-    keeps_checksums: bool,
+    returns_checksums: bool,
 ) -> None:
-    world = World(file_sizes, keeps_checksums=keeps_checksums)
-    world.store.forgets_completed = forgets_completed
-    undisturbed = World(file_sizes, keeps_checksums=keeps_checksums)
-    expected = undisturbed.run()
-    transfers = _transfers(undisturbed.store.calls)
+    catalog = SmallCatalog(file_sizes, returns_checksums=returns_checksums)
+    catalog.storage.forgets_completed = forgets_completed
+    reference = SmallCatalog(file_sizes, returns_checksums=returns_checksums)
+    expected = reference.run()
+    transfers = _transfers(reference.storage.calls)
     done = 0
     for at, before in crashes:
-        world.store.revive(crash_at=at, before=before)
+        catalog.storage.restart(crash_at=at, before=before)
         try:
-            artifact = world.run()
+            artifact = catalog.run()
         except Crash:
-            done += _transfers(world.store.calls)
+            done += _transfers(catalog.storage.calls)
             continue
-        world.assert_right(artifact)
+        catalog.assert_correct(artifact)
         return
-    world.store.revive()
-    artifact = world.run()
-    world.assert_right(artifact)
-    assert world.archive(artifact) == undisturbed.archive(expected)
+    catalog.storage.restart()
+    artifact = catalog.run()
+    catalog.assert_correct(artifact)
+    assert catalog.archive(artifact) == reference.archive(expected)
     assert artifact.etag == expected.etag
-    assert world.control.done == sum(file_sizes)
-    redone = done + _transfers(world.store.calls) - transfers
-    # A rung of a ladder is two transfers more; at most one piece of work for each thread is lost.
-    assert redone <= len(crashes) * WIDTH * 3
+    assert catalog.control.done == sum(file_sizes)
+    repeated = done + _transfers(catalog.storage.calls) - transfers
+    # A LADDER part takes two more transfers; every thread repeats at most one step.
+    assert repeated <= len(crashes) * WIDTH * 3
 
 
 def _transfers(calls: list[str]) -> int:
@@ -96,42 +96,42 @@ def _transfers(calls: list[str]) -> int:
 
 @many
 @given(sizes, st.integers(1, 60), st.sampled_from([CancelRequested, FileChanged]))
-def test_a_job_that_is_over_leaves_nothing_whenever_it_stops(
+def test_a_job_that_ends_at_any_call_leaves_nothing_behind(
     file_sizes: list[int], at: int, error: type[Exception]
 ) -> None:
-    world = World(file_sizes)
+    catalog = SmallCatalog(file_sizes)
 
     def stop(name: str) -> None:
-        if len(world.store.calls) >= at and name in BUILDING:
-            world.store.hook = lambda _: None
+        if len(catalog.storage.calls) >= at and name in BUILDING:
+            catalog.storage.hook = lambda _: None
             raise error
 
-    world.store.hook = stop
+    catalog.storage.hook = stop
     try:
-        artifact = world.run()
+        artifact = catalog.run()
     except error:
-        world.assert_nothing_left()
+        catalog.assert_nothing_left_behind()
     else:
-        world.assert_right(artifact)
+        catalog.assert_correct(artifact)
 
 
 @many
 @given(sizes, st.data())
-def test_a_rebuild_after_changes_gives_the_bytes_of_a_fresh_build(
+def test_a_rebuild_after_changes_has_the_bytes_of_a_first_build(
     file_sizes: list[int], data: Any
 ) -> None:
-    world = World(file_sizes)
-    world.run()
-    changed = data.draw(st.sets(st.sampled_from(sorted(world.files)), max_size=3))
-    fresh = World(file_sizes)
+    catalog = SmallCatalog(file_sizes)
+    catalog.run()
+    changed = data.draw(st.sets(st.sampled_from(sorted(catalog.files)), max_size=3))
+    fresh = SmallCatalog(file_sizes)
     for file_id in changed:
         content = data.draw(st.binary(max_size=600))
-        for each in (world, fresh):
+        for each in (catalog, fresh):
             each.files[file_id] = content
-            each.store.place(
+            each.storage.add_object(
                 "files", str(file_id), content, metadata={"filename": f"{file_id}.bin"}
             )
-    artifact, expected = world.run(), fresh.run()
-    world.assert_right(artifact)
+    artifact, expected = catalog.run(), fresh.run()
+    catalog.assert_correct(artifact)
     assert (artifact.key, artifact.etag) == (expected.key, expected.etag)
-    assert world.archive(artifact) == fresh.archive(expected)
+    assert catalog.archive(artifact) == fresh.archive(expected)

@@ -1,4 +1,4 @@
-"""Stores that leave something of the S3 API out, and what is done for want of it."""
+"""Storages that lack parts of the S3 API, and how archives are built there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from redis import Redis
 from common.errors import FileTooLarge
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.sources.s3 import S3Source
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import GIB, MIB, Geometry
@@ -31,7 +31,7 @@ ALL = {
     "mixed_parts": True,
 }
 SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
-#: The same for a store that wants equal parts.
+#: The same for a storage that requires equal parts.
 EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=True)
 
 
@@ -39,8 +39,8 @@ EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=T
     ("rules", "lacking", "can_compose"),
     [
         ({}, (), True),
-        ({"keeps_checksums": False}, ("copy_checksum",), True),
-        ({"heeds_if_match": False}, ("copy_precondition",), False),
+        ({"returns_checksums": False}, ("copy_checksum",), True),
+        ({"checks_if_match": False}, ("copy_precondition",), False),
         ({"equal_parts": True}, ("mixed_parts",), False),
         ({"copies": False}, ("range_copy", "copy_checksum", "copy_precondition"), False),
         (
@@ -51,87 +51,92 @@ EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=T
     ],
     ids=str,
 )
-def test_the_probe_finds_out_what_a_store_lacks(
+def test_probe_detects_what_a_storage_does_not_support(
     rules: dict[str, bool], lacking: tuple[str, ...], can_compose: bool
 ) -> None:
-    store = FakeS3(least=5 * MIB, **rules)
-    found = probe_storage(cast("Any", store), "archives")
+    storage = FakeS3(min_part_size=5 * MIB, **rules)
+    found = probe_storage(cast("Any", storage), "archives")
     assert found == Capabilities(**{**ALL, **dict.fromkeys(lacking, False)})
     assert found.can_compose is can_compose
-    assert store.objects == {}
-    assert store.open_uploads == {}
+    assert storage.objects == {}
+    assert storage.open_uploads == {}
 
 
-def catalogue(sizes: list[int], **rules: bool) -> tuple[FakeS3, dict[str, bytes]]:
-    store, rng = FakeS3(**rules), random.Random(3)
+def storage_with(sizes: list[int], **rules: bool) -> tuple[FakeS3, dict[str, bytes]]:
+    storage, rng = FakeS3(**rules), random.Random(3)
     files = {f"{i}.bin": rng.randbytes(size) for i, size in enumerate(sizes)}
     for i, (name, data) in enumerate(files.items()):
-        store.place("files", str(i), data, metadata={"filename": name})
-    return store, files
+        storage.add_object("files", str(i), data, metadata={"filename": name})
+    return storage, files
 
 
-def built(store: FakeS3, count: int, *, geometry: Geometry, can_copy: bool) -> dict[str, bytes]:
+def build_contents(
+    storage: FakeS3, count: int, *, geometry: Geometry, can_copy: bool
+) -> dict[str, bytes]:
     artifact = build(
-        a_request(list(range(count))),
-        source=S3Source(store, bucket="files", key_template="{file_id}"),
-        storage=store,
+        make_request(list(range(count))),
+        source=S3Source(storage, bucket="files", key_template="{file_id}"),
+        storage=storage,
         control=RecordingControl(),
         options=BuildOptions(geometry=geometry, can_copy=can_copy),
     )
-    assert store.open_uploads == {}
-    return contents(store.objects["archives", artifact.key].data)
+    assert storage.open_uploads == {}
+    return contents(storage.objects["archives", artifact.key].data)
 
 
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=12))
-def test_a_store_that_wants_equal_parts_gets_them(sizes: list[int]) -> None:
-    store, files = catalogue(sizes, equal_parts=True)
-    assert built(store, len(sizes), geometry=EQUAL, can_copy=False) == files
+def test_a_storage_that_requires_equal_parts_gets_equal_parts(sizes: list[int]) -> None:
+    storage, files = storage_with(sizes, equal_parts=True)
+    assert build_contents(storage, len(sizes), geometry=EQUAL, can_copy=False) == files
 
 
-def test_a_rebuild_for_a_store_with_equal_parts_reads_the_previous_archive() -> None:
-    store, files = catalogue([40] * 30, equal_parts=True)
+def test_a_rebuild_with_equal_parts_reads_the_previous_archive() -> None:
+    storage, files = storage_with([40] * 30, equal_parts=True)
     wide = replace(EQUAL, write_size=900)
-    built(store, 30, geometry=wide, can_copy=False)
-    store.place("files", "29", b"new", metadata={"filename": "29.bin"})
-    store.revive()
-    again = built(store, 30, geometry=wide, can_copy=False)
+    build_contents(storage, 30, geometry=wide, can_copy=False)
+    storage.add_object("files", "29", b"new", metadata={"filename": "29.bin"})
+    storage.restart()
+    again = build_contents(storage, 30, geometry=wide, can_copy=False)
     assert again == {**files, "29.bin": b"new"}
-    assert "upload_part_copy" not in store.calls
-    assert store.calls.count("read_into") < 30
+    assert "upload_part_copy" not in storage.calls
+    assert storage.calls.count("read_into") < 30
 
 
-def test_a_rebuild_does_not_ask_a_store_for_copies_that_it_cannot_make() -> None:
-    store, files = catalogue([60] * 30, copies=False)
-    built(store, 30, geometry=SMALL, can_copy=False)
-    store.place("files", "29", b"new", metadata={"filename": "29.bin"})
-    assert built(store, 30, geometry=SMALL, can_copy=False) == {**files, "29.bin": b"new"}
+def test_a_rebuild_makes_no_copies_on_a_storage_without_them() -> None:
+    storage, files = storage_with([60] * 30, copies=False)
+    build_contents(storage, 30, geometry=SMALL, can_copy=False)
+    storage.add_object("files", "29", b"new", metadata={"filename": "29.bin"})
+    assert build_contents(storage, 30, geometry=SMALL, can_copy=False) == {
+        **files,
+        "29.bin": b"new",
+    }
 
 
-def test_a_store_that_tells_no_checksum_of_a_copy_has_each_range_read_once() -> None:
-    store, files = catalogue([5_000, 5_000], keeps_checksums=False)
-    assert built(store, 2, geometry=SMALL, can_copy=True) == files
-    # A ladder's second copy is of bytes that are known; what fills the first part up is read too.
-    assert store.calls.count("read_into") == store.calls.count("upload_part_copy") > 20
+def test_each_copied_range_is_read_once_if_copies_return_no_checksum() -> None:
+    storage, files = storage_with([5_000, 5_000], returns_checksums=False)
+    assert build_contents(storage, 2, geometry=SMALL, can_copy=True) == files
+    # The second copy of a LADDER has a known checksum; the bytes that fill up part 1 are read, too.
+    assert storage.calls.count("read_into") == storage.calls.count("upload_part_copy") > 20
 
 
-def test_too_many_large_files_are_written_and_more_than_that_are_streamed() -> None:
-    store, files = catalogue([500] * 30)
+def test_files_are_written_if_copies_would_need_too_many_parts() -> None:
+    storage, files = storage_with([500] * 30)
     few = Geometry(min_part_size=100, write_size=150, copy_size=400, max_parts=20)
-    assert built(store, 30, geometry=few, can_copy=True) == files
-    assert "upload_part_copy" not in store.calls
+    assert build_contents(storage, 30, geometry=few, can_copy=True) == files
+    assert "upload_part_copy" not in storage.calls
 
 
-def test_what_no_upload_can_hold_is_refused_before_anything_is_read() -> None:
-    store, _ = catalogue([1] * 30)
+def test_files_that_no_upload_can_hold_are_rejected_before_anything_is_read() -> None:
+    storage, _ = storage_with([1] * 30)
     for number in range(30):
-        store.objects["files", str(number)].data = range(10 * GIB)  # type: ignore[assignment]
+        storage.objects["files", str(number)].data = range(10 * GIB)  # type: ignore[assignment]
     with pytest.raises(FileTooLarge):
-        built(store, 30, geometry=Geometry(), can_copy=False)
-    assert set(store.calls) == {"get_object", "head_object"}
+        build_contents(storage, 30, geometry=Geometry(), can_copy=False)
+    assert set(storage.calls) == {"get_object", "head_object"}
 
 
-def builder(redis: Redis, store: FakeS3, *, compose: bool) -> ArchiveBuilder:
-    store.ensure_bucket = lambda *_, **__: None  # type: ignore[attr-defined]
+def builder(redis: Redis, storage: FakeS3, *, compose: bool) -> ArchiveBuilder:
+    storage.ensure_bucket = lambda *_, **__: None  # type: ignore[attr-defined]
     settings = SimpleNamespace(
         source_url_template="s3://files/{file_id}",
         source_redirect_hosts="",
@@ -141,19 +146,19 @@ def builder(redis: Redis, store: FakeS3, *, compose: bool) -> ArchiveBuilder:
         compose_archives=compose,
     )
     return ArchiveBuilder(cast("Any", SimpleNamespace(
-        settings=settings, storage=store, redis=redis, queries=None,
+        settings=settings, storage=storage, redis=redis, queries=None,
     )))  # fmt: skip
 
 
-def test_a_store_that_is_not_to_compose_is_not_probed(redis: Redis) -> None:
+def test_a_storage_is_not_probed_if_composing_is_turned_off(redis: Redis) -> None:
     StorageCapabilities(redis).publish(ALL)
-    store = FakeS3(least=5 * MIB)
-    assert builder(redis, store, compose=False).prepare() == Capabilities()
-    assert store.calls == []
+    storage = FakeS3(min_part_size=5 * MIB)
+    assert builder(redis, storage, compose=False).prepare() == Capabilities()
+    assert storage.calls == []
     assert StorageCapabilities(redis).read() == {}
 
 
-def test_what_the_probe_found_is_shown(redis: Redis) -> None:
-    store = FakeS3(least=5 * MIB, equal_parts=True)
-    builder(redis, store, compose=True).prepare()
+def test_the_result_of_the_probe_is_published(redis: Redis) -> None:
+    storage = FakeS3(min_part_size=5 * MIB, equal_parts=True)
+    builder(redis, storage, compose=True).prepare()
     assert StorageCapabilities(redis).read() == {**ALL, "mixed_parts": False}

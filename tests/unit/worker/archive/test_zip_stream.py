@@ -1,4 +1,4 @@
-"""The fallback that streams: parts out of order, headers patched, memory bounded."""
+"""Streamed archives: parts out of order, headers written later, limited memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from common.errors import CancelRequested, FileTooLarge
 from common.jobs.model import OnMissing
 from common.sources.s3 import S3Source
-from tests.support.archives import RecordingControl, a_request, contents
+from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
@@ -32,7 +32,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Unsized(S3Source):
-    """A source that tells neither sizes nor versions, and gives a few bytes at a time."""
+    """A source that gives neither sizes nor versions."""
 
     def describe(self, *args: Any, **kwargs: Any) -> Any:
         return [
@@ -51,24 +51,24 @@ class Unsized(S3Source):
             yield fill
 
 
-def world(files: dict[int, bytes], **rules: Any) -> FakeS3:
-    store = FakeS3(least=PART, **rules)
+def storage_with(files: dict[int, bytes], **rules: Any) -> FakeS3:
+    storage = FakeS3(min_part_size=PART, **rules)
     for file_id, data in files.items():
-        store.place("files", str(file_id), data, metadata={"filename": f"{file_id}.bin"})
-    return store
+        storage.add_object("files", str(file_id), data, metadata={"filename": f"{file_id}.bin"})
+    return storage
 
 
-def run(store: FakeS3, ids: list[int], control: Any = None, **request: Any) -> dict[str, bytes]:
-    """The contents of the archive of files of unknown size."""
+def run(storage: FakeS3, ids: list[int], control: Any = None, **request: Any) -> dict[str, bytes]:
+    """Build an archive of files of unknown size and return its contents."""
     artifact = build(
-        a_request(ids, **request),
-        source=Unsized(store, bucket="files", key_template="{file_id}"),
-        storage=store,
+        make_request(ids, **request),
+        source=Unsized(storage, bucket="files", key_template="{file_id}"),
+        storage=storage,
         control=control or RecordingControl(),
-        options=BuildOptions(geometry=Geometry(equal_parts=store.equal_parts)),
+        options=BuildOptions(geometry=Geometry(equal_parts=storage.equal_parts)),
     )
-    assert store.open_uploads == {}
-    data = store.objects["archives", artifact.key].data
+    assert storage.open_uploads == {}
+    data = storage.objects["archives", artifact.key].data
     assert artifact.size == len(data)
     return contents(data)
 
@@ -83,77 +83,77 @@ def run(store: FakeS3, ids: list[int], control: Any = None, **request: Any) -> d
     ),
     st.booleans(),
 )
-def test_any_row_of_files_of_unknown_size_becomes_an_archive(
+def test_any_files_of_unknown_size_become_a_correct_archive(
     sizes: list[int], equal_parts: bool
 ) -> None:
     rng = random.Random(1)
     files = {i: rng.randbytes(size) for i, size in enumerate([*sizes, 5])}
-    store, control = world(files, equal_parts=equal_parts), RecordingControl()
-    assert run(store, list(files), control) == {f"{i}.bin": data for i, data in files.items()}
+    storage, control = storage_with(files, equal_parts=equal_parts), RecordingControl()
+    assert run(storage, list(files), control) == {f"{i}.bin": data for i, data in files.items()}
     assert control.done == sum(map(len, files.values()))
 
 
-def test_progress_is_told_as_the_bytes_arrive() -> None:
+def test_progress_is_reported_when_bytes_arrive() -> None:
     class Trickling(Unsized):
         def read_into(self, entry: Any, view: memoryview, *, start: int, **rest: Any) -> None:
             for at in range(0, len(view), 10):
                 super().read_into(entry, view[at : at + 10], start=start + at, **rest)
 
-    steps = []
+    reported = []
 
-    class Watching(RecordingControl):
+    class Recording(RecordingControl):
         def advance(self, bytes: int) -> None:
-            steps.append(bytes)
+            reported.append(bytes)
 
-    store = world({1: b"x" * 195})
+    storage = storage_with({1: b"x" * 195})
     build(
-        a_request([1]),
-        source=Trickling(store, bucket="files", key_template="{file_id}"),
-        storage=store,
-        control=Watching(),
+        make_request([1]),
+        source=Trickling(storage, bucket="files", key_template="{file_id}"),
+        storage=storage,
+        control=Recording(),
     )
-    assert steps == [10] * 19 + [5]
+    assert reported == [10] * 19 + [5]
 
 
-def test_a_row_of_files_that_needs_too_many_parts_is_refused(
+def test_files_that_need_too_many_parts_are_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("worker.archive.streaming.MAX_PARTS", 3)
-    store = world({1: b"x" * 1900})
+    storage = storage_with({1: b"x" * 1900})
     with pytest.raises(FileTooLarge):
-        run(store, [1])
-    assert store.open_uploads == {}
+        run(storage, [1])
+    assert storage.open_uploads == {}
 
 
-def test_the_manifest_of_a_streamed_archive_knows_the_sizes() -> None:
-    store = world({1: b"x" * 1300})
-    held = run(store, [1, 2], on_missing=OnMissing.SKIP)
-    assert b'"size": 1300' in held["MANIFEST.json"]
-    assert b"FILE_NOT_FOUND" in held["MANIFEST.json"]
+def test_the_manifest_of_a_streamed_archive_contains_the_sizes() -> None:
+    storage = storage_with({1: b"x" * 1300})
+    members = run(storage, [1, 2], on_missing=OnMissing.SKIP)
+    assert b'"size": 1300' in members["MANIFEST.json"]
+    assert b"FILE_NOT_FOUND" in members["MANIFEST.json"]
 
 
-def test_a_stop_aborts_the_upload() -> None:
-    store = world({1: b"x" * 5000})
+def test_a_cancelled_job_aborts_its_upload() -> None:
+    storage = storage_with({1: b"x" * 5000})
     control = RecordingControl()
 
-    def stop(name: str) -> None:
+    def cancel(name: str) -> None:
         if name == "upload_part":
             control.stop_with = CancelRequested()
             raise CancelRequested
 
-    store.hook = stop
+    storage.hook = cancel
     with pytest.raises(CancelRequested):
-        run(store, [1], control)
-    assert store.open_uploads == {}
+        run(storage, [1], control)
+    assert storage.open_uploads == {}
 
 
-def test_the_same_files_are_composed_where_sizes_are_known() -> None:
-    store = world({1: b"x" * 5000, 2: b"y"})
+def test_files_of_known_size_are_composed() -> None:
+    storage = storage_with({1: b"x" * 5000, 2: b"y"})
     build(
-        a_request([1, 2]),
-        source=S3Source(store, bucket="files", key_template="{file_id}"),
-        storage=store,
+        make_request([1, 2]),
+        source=S3Source(storage, bucket="files", key_template="{file_id}"),
+        storage=storage,
         control=RecordingControl(),
         options=BuildOptions(geometry=Geometry(min_part_size=PART, write_size=600, copy_size=2000)),
     )
-    assert "upload_part_copy" in store.calls
+    assert "upload_part_copy" in storage.calls

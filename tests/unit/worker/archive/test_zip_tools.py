@@ -1,4 +1,4 @@
-"""Archives of every awkward shape, put before the tools that people unpack with.
+"""Archives of unusual shapes, unpacked with the tools that people use.
 
 The large ones are sparse files: their members are zeros, laid out by the real planner.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.zip_tools import TOOLS, need, run
+from tests.support.zip_tools import TOOLS, require, run
 from worker.archive.planning.layout import Geometry, Item, SpanKind
 from worker.archive.planning.plan import make_plan
 from worker.archive.zip_format.crc32 import combine, crc32
@@ -23,7 +23,7 @@ GIB = 1024**3
 
 
 def crc_of_zeros(length: int) -> int:
-    """By doubling, so that gigabytes cost nothing."""
+    """Return the CRC of zeros, by doubling, so that gigabytes take no time."""
     value, piece, size = 0, crc32(b"\0"), 1
     while length:
         if length & 1:
@@ -33,7 +33,7 @@ def crc_of_zeros(length: int) -> int:
 
 
 def write(path: Path, files: list[tuple[str, bytes | int]]) -> None:
-    """An archive of ``files``; a number stands for so many zeros, which stay holes."""
+    """Write an archive of ``files``; a number means a file of that many zeros, left sparse."""
     items = [
         Item(
             raw_name=name.encode(),
@@ -48,10 +48,10 @@ def write(path: Path, files: list[tuple[str, bytes | int]]) -> None:
     with path.open("wb") as archive:
         archive.truncate(plan.size)
         for part in plan.parts:
-            at = part.offset
+            offset = part.offset
             for span in part.spans:
-                archive.seek(at)
-                at += span.length
+                archive.seek(offset)
+                offset += span.length
                 content = files[span.item][1]
                 if span.kind is SpanKind.HEADER:
                     archive.write(plan.header(span.item, crcs[span.item]))
@@ -76,24 +76,24 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-def test_hostile_names_and_empty_files_are_accepted(
+def test_tools_accept_hostile_names_and_empty_files(
     hostile: Path, tool: Callable[[Path, int], None]
 ) -> None:
     tool(hostile, 14)
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("zips") / "crowded.zip"
+def many_members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zips") / "many_members.zip"
     write(path, [(f"file-{i}.txt", b"%d" % i) for i in range(70_000)])
     return path
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-def test_seventy_thousand_entries_are_accepted(
-    crowded: Path, tool: Callable[[Path, int], None]
+def test_tools_accept_seventy_thousand_members(
+    many_members: Path, tool: Callable[[Path, int], None]
 ) -> None:
-    tool(crowded, 70_000)
+    tool(many_members, 70_000)
 
 
 @pytest.fixture(scope="module")
@@ -106,17 +106,17 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_nine_gibibytes_with_a_member_of_five_are_listed_and_read_at_both_ends(huge: Path) -> None:
+def test_tools_read_both_ends_of_nine_gibibytes_with_a_member_of_five(huge: Path) -> None:
     with zipfile.ZipFile(huge) as opened:
         assert [i.file_size for i in opened.infolist()] == [5, 5 * GIB, 6, 4 * GIB, 4]
         assert opened.read("first.txt") == b"first"
         assert opened.read("middle.txt") == b"middle"
         assert opened.read("last.txt") == b"last"
-    assert "four.bin" in run(need("unzip"), "-Z1", huge)
-    assert run(need("unzip"), "-p", huge, "last.txt") == "last"
+    assert "four.bin" in run(require("unzip"), "-Z1", huge)
+    assert run(require("unzip"), "-p", huge, "last.txt") == "last"
 
 
-def test_the_times_are_those_of_the_files() -> None:
+def test_members_have_the_times_of_the_files() -> None:
     buffer = io.BytesIO()
     item = Item(raw_name=b"a", size=0, time=1_767_323_045, copyable=False)
     plan = make_plan([item], Geometry())

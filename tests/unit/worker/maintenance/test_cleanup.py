@@ -58,8 +58,8 @@ def left_behind(redis: Redis, store: FakeS3) -> None:
     upload_log.begin(PLAN, "archives", KEY)
     upload_log.add_upload(store.create_multipart_upload("archives", KEY))
     store.create_multipart_upload("archives", f"archives/{PLAN}/parts/3")
-    store.place("archives", f"archives/{PLAN}/parts/5", b"a temporary object")
-    store.place("archives", "archives/another/archive.zip", b"somebody's archive")
+    store.add_object("archives", f"archives/{PLAN}/parts/5", b"a temporary object")
+    store.add_object("archives", "archives/another/archive.zip", b"somebody's archive")
 
 
 @pytest.mark.parametrize("status", [JobState.CANCELLED, JobState.FAILED, None])

@@ -1,4 +1,4 @@
-"""The planner, on sizes scaled down so that thousands of layouts take no time."""
+"""The planner, with small sizes so that thousands of layouts take no time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def spans(plan: Plan) -> list[Span]:
     return [span for part in plan.parts for span in part.spans]
 
 
-def assert_sound(plan: Plan, geometry: Geometry) -> None:
+def assert_valid(plan: Plan, geometry: Geometry) -> None:
     assert [part.number for part in plan.parts] == list(range(1, len(plan.parts) + 1))
     offset = 0
     for part in plan.parts:
@@ -86,11 +86,11 @@ def joined(row: list[Span]) -> list[tuple[SpanKind, int, int]]:
         max_size=30,
     )
 )
-def test_every_layout_is_complete_in_order_and_within_the_rules(
+def test_every_layout_is_complete_in_order_and_within_the_limits(
     files: list[tuple[int, bool]],
 ) -> None:
     plan = make_plan(items([s for s, _ in files], copyable=[c for _, c in files]), SMALL)
-    assert_sound(plan, SMALL)
+    assert_valid(plan, SMALL)
 
 
 def test_the_same_items_give_the_same_plan() -> None:
@@ -98,7 +98,7 @@ def test_the_same_items_give_the_same_plan() -> None:
     assert make_plan(files, SMALL) == make_plan(files, SMALL)
 
 
-def test_large_files_pass_the_worker_only_where_the_first_header_must_be_filled_up() -> None:
+def test_large_files_pass_through_the_worker_only_to_fill_up_the_first_header() -> None:
     plan = make_plan(items([500_000_000] * 4), Geometry())
     through = sum(s.length for p in plan.parts for s in p.written if s.kind is SpanKind.DATA)
     assert through < 5 * MIB
@@ -106,7 +106,7 @@ def test_large_files_pass_the_worker_only_where_the_first_header_must_be_filled_
     assert [p.kind for p in plan.parts].count(PartKind.LADDER) == 3
 
 
-def test_a_file_between_two_large_ones_climbs_the_ladder_with_its_neighbours_header() -> None:
+def test_a_small_file_between_two_large_ones_becomes_part_of_a_ladder() -> None:
     plan = make_plan(items([1000, 7, 1000]), SMALL)
     ladder = next(part for part in plan.parts if part.kind is PartKind.LADDER)
     assert [(s.kind, s.item) for s in ladder.spans] == [
@@ -131,7 +131,7 @@ def test_more_large_files_than_parts_cannot_be_planned() -> None:
 
 
 @given(st.lists(st.integers(0, 900), max_size=30))
-def test_equal_parts_are_equal_and_hold_everything(sizes: list[int]) -> None:
+def test_equal_parts_have_equal_sizes_and_contain_everything(sizes: list[int]) -> None:
     geometry = Geometry(min_part_size=100, write_size=120, copy_size=400, equal_parts=True)
     plan = make_plan(items(sizes), geometry)
     assert {part.kind for part in plan.parts} == {PartKind.WRITE}
@@ -141,14 +141,14 @@ def test_equal_parts_are_equal_and_hold_everything(sizes: list[int]) -> None:
     assert joined(spans(plan)) == joined(spans(make_plan(items(sizes, copyable=False), SMALL)))
 
 
-def test_six_thousand_large_files_fit_by_copies() -> None:
+def test_six_thousand_large_files_fit_with_copies() -> None:
     plan = make_plan(items([6 * MIB] * 6_000), Geometry())
     assert len(plan.parts) <= 10_000
     assert PartKind.LADDER in {part.kind for part in plan.parts}
 
 
 @pytest.mark.parametrize("sizes", [[6 * MIB] * 12_000, [12 * MIB] * 6_000], ids=len)
-def test_more_large_files_than_parts_are_written_instead_within_the_workers_memory(
+def test_more_large_files_than_parts_are_written_within_the_memory_limit(
     sizes: list[int],
 ) -> None:
     with pytest.raises(PlanError):
@@ -161,7 +161,7 @@ def test_more_large_files_than_parts_are_written_instead_within_the_workers_memo
     )
 
 
-def test_what_would_need_larger_parts_than_memory_allows_cannot_be_planned() -> None:
+def test_files_that_need_larger_parts_than_memory_allows_cannot_be_planned() -> None:
     with pytest.raises(PlanError):
         make_plan(items([GIB] * 300, copyable=False), Geometry())
 
@@ -172,19 +172,19 @@ def test_an_archive_of_five_tebibytes_fits_into_one_upload() -> None:
     assert plan.size > 5 * 1024 * GIB
 
 
-def test_an_archive_without_files_is_its_end_record() -> None:
+def test_an_archive_without_files_consists_of_its_end_record() -> None:
     plan = make_plan([], Geometry())
     assert (plan.size, len(plan.parts)) == (22, 1)
     assert len(plan.directory([])) == 22
 
 
-def test_offsets_name_the_headers() -> None:
+def test_offsets_are_those_of_the_headers() -> None:
     plan = make_plan(items([5, 5000, 70]), SMALL)
     for part in plan.parts:
-        at = part.offset
+        offset = part.offset
         for span, following in pairwise((*part.spans, None)):
             assert span is not None
             if span.kind is SpanKind.HEADER:
-                assert plan.offsets[span.item] == at
-            at += span.length
-            assert following is None or at < part.offset + part.size
+                assert plan.offsets[span.item] == offset
+            offset += span.length
+            assert following is None or offset < part.offset + part.size
