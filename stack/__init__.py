@@ -1,1 +1,1 @@
-"""The whole system on one machine, from wheels: no root, no container engine."""
+"""The whole system on one machine, from Python wheels: no root and no containers needed."""

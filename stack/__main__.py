@@ -1,7 +1,7 @@
-"""``make up``: the whole system until Ctrl-C or SIGTERM.
+"""``make up``: runs the whole system until Ctrl-C or SIGTERM.
 
-PORT is where the API listens (8080), WORKERS how many worker processes there are (1), STATE_DIR
-where everything is kept (.state). All other settings go through to API and workers.
+Environment variables: PORT of the API (default 8080), WORKERS, the number of worker processes (1),
+STATE_DIR, the directory for all data (.state). API and workers get all other settings.
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from stack.process import accepts_connections
 from stack.system import ComponentDied, StateInUse, System
 
-#: Seconds between two looks at whether everything still runs.
-LOOK = 0.25
+#: Seconds between two checks that every component still runs.
+CHECK_INTERVAL = 0.25
 
-
-#: Made anew at each start, unless they are given.
+#: Generated at each start, unless the environment sets them.
 SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET")
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequested(Exception):
-    """Ctrl-C, SIGTERM, or the terminal was closed."""
+    """Ctrl-C, SIGTERM, or the terminal closed."""
 
 
 def main() -> int:
-    """Run the system; 0 when it was stopped on request, 1 when something failed."""
+    """Run the system. Return 0 if it was stopped on request and 1 if something failed."""
     port = int(os.environ.get("PORT") or 8080)
     if accepts_connections(port):
-        say(f"port {port} is taken: set PORT")
+        say(f"port {port} is in use; set PORT to another one")
         return 1
     system = System(
         Path(os.environ.get("STATE_DIR") or ".state"),
@@ -45,28 +44,28 @@ def main() -> int:
         workers=int(os.environ.get("WORKERS") or 1),
         env={name: os.environ[name] for name in SECRETS if os.environ.get(name)},
         output=sys.stdout,
-        tell=say,
+        report=say,
     )
     stop_on_signals()
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         with system:
-            say(f"everything is ready after {time.monotonic() - began:.1f} s: {system.base_url}")
+            say(f"ready after {time.monotonic() - started:.1f} s: {system.base_url}")
             while True:
-                time.sleep(LOOK)
+                time.sleep(CHECK_INTERVAL)
                 system.check()
     except StopRequested:
-        say("everything is stopped")
+        say("stopped")
         return 0
     except (ComponentDied, StateInUse, OSError, BotoCoreError, ClientError) as failure:
-        say(f"stopped: {failure}")
+        say(f"stopped because of an error: {failure}")
         return 1
 
 
 def stop_on_signals() -> None:
-    """Turn the first request to stop into ``StopRequested``; a second one ends at once.
+    """Raise ``StopRequested`` at the first signal. The second one ends this process immediately.
 
-    The guard (stack/process_guard.py) then kills whatever is still there.
+    The process guard (stack/process_guard.py) then kills everything that still runs.
     """
 
     def request(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -79,7 +78,7 @@ def stop_on_signals() -> None:
 
 
 def say(text: str) -> None:
-    """One line of the supervisor itself, prefixed like those of the parts."""
+    """Print a line with a prefix, like the lines of the components."""
     print(f"{'longhaul':>9} | {text}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The parts of the system: how each is started, and how one sees that it does its work."""
+"""The components of the system: how each one starts, and how to tell that it is ready."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from stack.services import start_s3, start_valkey
 ROOT = Path(__file__).parent.parent
 _PROGRAMS = Path(sys.executable).parent
 
-#: Where a part's output goes: a stream for prefixed lines, or a log file.
+#: Where a component writes to: a stream of prefixed lines, or a log file.
 Output = IO[str] | Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One process of the system, not yet or no longer running."""
+    """How to start one process of the system and how to check that it is ready."""
 
     name: str
     start: Callable[[], Process]
-    #: Asked again and again after the start until it is true.
+    #: Polled after the start until it returns true.
     ready: Callable[[Process], bool] = lambda _: True
 
 
@@ -48,7 +48,7 @@ def s3(state: Path, port: int, output: Output) -> Component:
 
 
 def postgres(state: Path, port: int, output: Output) -> Component:
-    """Nobody waits for it to start: history catches up with whatever happened before."""
+    """PostgreSQL. The others do not wait for it: history catches up with earlier jobs."""
     return Component(
         name="postgres",
         start=lambda: launch_postgres(state / "postgres", port=port, output=output),
@@ -57,28 +57,28 @@ def postgres(state: Path, port: int, output: Output) -> Component:
 
 
 def api(env: Mapping[str, str], output: Output) -> Component:
-    """Gunicorn with the API; ready when it says that it can reach what it needs."""
+    """Gunicorn with the API. Ready when its readiness check passes."""
     command = [str(_PROGRAMS / "gunicorn"), "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
     return Component(
         name="api",
         start=lambda: Process("api", command, env=env, cwd=ROOT, output=output),
-        ready=lambda _: _answers(int(env["PORT"]), "/health/ready"),
+        ready=lambda _: _responds_ok(int(env["PORT"]), "/health/ready"),
     )
 
 
 def worker(name: str, env: Mapping[str, str], output: Output) -> Component:
-    """A Celery worker; ready when it shows itself to the others."""
+    """A Celery worker. Ready when it is in the worker registry."""
     command = [sys.executable, "-m", "worker"]
-    # Celery warns against root, which on a machine of one's own is nobody else's business.
+    # Celery warns when it runs as root, which is fine for a local system.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker", **env}
     return Component(
         name=name,
         start=lambda: Process(name, command, env=quiet, cwd=ROOT, output=output),
-        ready=lambda process: _is_present(process, env["REDIS_URL"]),
+        ready=lambda process: _is_registered(process, env["REDIS_URL"]),
     )
 
 
-def _answers(port: int, path: str) -> bool:
+def _responds_ok(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
         connection.request("GET", path)
@@ -89,7 +89,7 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _is_present(process: Process, redis_url: str) -> bool:
+def _is_registered(process: Process, redis_url: str) -> bool:
     try:
         with open_client(redis_url, timeout=3) as client:
             return any(

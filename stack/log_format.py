@@ -1,4 +1,4 @@
-"""The JSON log lines of the parts as a person reads them."""
+"""Formats JSON log lines for people."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 
 
 def readable(line: str) -> str:
-    """A JSON log line as ``level  event  key=value …``; any other line as it is.
+    """Return a JSON log line as ``level  event  key=value …``, and any other line unchanged.
 
-    The time is left out: on a terminal the line comes when it is written.
+    Omit the time: on a terminal each line appears when it is written.
     """
     try:
         fields = json.loads(line)

@@ -1,4 +1,4 @@
-"""The production nginx, started from a wheel with the very configuration of ``nginx/``."""
+"""nginx from a Python wheel, with the production configuration in ``nginx/``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENTRYPOINT = Path(__file__).parents[1] / "nginx" / "entrypoint.sh"
 
 @dataclass(frozen=True, kw_only=True)
 class Nginx:
-    """A running nginx; ``access_log`` gets one JSON object a line."""
+    """A running nginx. ``access_log`` contains one JSON object per line."""
 
     process: Process
     port: int
@@ -33,7 +33,10 @@ def start_nginx(
     settings: Mapping[str, str] | None = None,
     output: IO[str] | Path | None = None,
 ) -> Nginx:
-    """nginx in front of ``upstream`` (host:port); ``settings`` as ``entrypoint.sh`` lists them."""
+    """Start nginx in front of ``upstream`` (host:port).
+
+    ``settings`` are the environment variables that ``nginx/entrypoint.sh`` documents.
+    """
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     access_log = directory / "access.log"
@@ -56,7 +59,7 @@ def start_nginx(
 
 
 def start_proxy(directory: Path, *, upstream: str, directives: str) -> Nginx:
-    """Somebody else's nginx: nothing but ``proxy_pass`` and the given directives."""
+    """Start a third party's nginx, with only ``proxy_pass`` and the given directives."""
     port = free_port()
     directory.mkdir(parents=True, exist_ok=True)
     access_log = directory / "access.log"
@@ -89,5 +92,5 @@ def start_proxy(directory: Path, *, upstream: str, directives: str) -> Nginx:
 
 
 def _globals() -> str:
-    # Its workers would turn into nobody, who may not enter a private temporary directory.
+    # As root, nginx workers switch to nobody, who cannot enter a private temporary directory.
     return "user root root;" if os.geteuid() == 0 else ""

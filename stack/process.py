@@ -1,4 +1,4 @@
-"""A child process that never outlives its supervisor, with its output prefixed by its name."""
+"""Child processes that never outlive this process, with their output prefixed by their name."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from pathlib import Path
 from typing import IO
 
 from stack.log_format import readable
-from stack.process_guard import guard
+from stack.process_guard import process_guard
 
-#: Below the range that the kernel gives to outgoing connections (from 32768 on), so that none of
-#: those takes a port before its server does, or while its server is restarted.
+#: Below the kernel's range for outgoing connections (from 32768), so that none of those takes a
+#: port before its server does or while its server restarts.
 _PORTS = range(20_000, 32_768)
-#: Counts the ports that were given out, by any of this user's processes.
-_GIVEN_OUT = Path(tempfile.gettempdir()) / f"longhaul-ports-{os.getuid()}"
+#: A file with the number of ports assigned so far by all processes of this user.
+_COUNTER = Path(tempfile.gettempdir()) / f"longhaul-ports-{os.getuid()}"
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody uses, and that was not given out lately."""
+    """Return a TCP port on the loopback interface that is free and was not assigned recently."""
     for _ in _PORTS:
-        port = _PORTS[_turn() % len(_PORTS)]
+        port = _PORTS[_next_number() % len(_PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
     raise OSError(errno.EADDRINUSE, "no free port")
 
 
-def _turn() -> int:
-    """The next number: no two processes get the same, so a server that restarts keeps its port."""
-    with _GIVEN_OUT.open("a+") as counter:
+def _next_number() -> int:
+    """Return a number that no other process gets, so that a restarting server keeps its port."""
+    with _COUNTER.open("a+") as counter:
         fcntl.flock(counter, fcntl.LOCK_EX)
         counter.seek(0)
         number = int(counter.read() or 0)
@@ -49,13 +49,14 @@ def _turn() -> int:
 
 
 def accepts_connections(port: int) -> bool:
+    """Return whether a server listens on this port of the loopback interface."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_until(ready: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
-    """Poll ``ready`` until it is true; ``TimeoutError`` naming ``what`` after ``timeout`` s."""
+    """Poll ``ready`` until it returns true. Raise ``TimeoutError`` after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not ready():
         if time.monotonic() > deadline:
@@ -64,7 +65,7 @@ def wait_until(ready: Callable[[], bool], what: str, timeout: float = 30.0) -> N
 
 
 class Process:
-    """One running program of the stack, in a process group of its own."""
+    """A running program in its own process group."""
 
     def __init__(
         self,
@@ -77,15 +78,17 @@ class Process:
         user: pwd.struct_passwd | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """``output``: a stream that gets prefixed lines, a log file's path, or None for silence.
+        """Start the program.
 
-        ``user``: whom root becomes for this program; ``stop_signal`` asks it to end in order.
+        ``output`` is a stream for prefixed lines, the path of a log file, or None to discard it.
+        ``user`` is the account to switch to when running as root. ``stop_signal`` is the signal
+        on which the program shuts down gracefully.
         """
         self.name = name
         self._stop_signal = stop_signal
-        self._asked_to_end = False
-        self._over = False
-        self._pump: threading.Thread | None = None
+        self._stop_requested = False
+        self._reaped = False
+        self._output_thread: threading.Thread | None = None
         target: int | IO[bytes] = subprocess.DEVNULL
         log: IO[bytes] | None = None
         if isinstance(output, Path):
@@ -100,7 +103,7 @@ class Process:
             stdout=target,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=guard().enter,
+            preexec_fn=process_guard().enter,
             user=user.pw_uid if user else None,
             group=user.pw_gid if user else None,
             extra_groups=[] if user else None,
@@ -108,8 +111,8 @@ class Process:
         if log is not None:
             log.close()
         elif output is not None and not isinstance(output, Path):
-            self._pump = threading.Thread(target=self._prefix, args=(output,), daemon=True)
-            self._pump.start()
+            self._output_thread = threading.Thread(target=self._prefix, args=(output,), daemon=True)
+            self._output_thread.start()
 
     @property
     def pid(self) -> int:
@@ -120,37 +123,37 @@ class Process:
         return self.popen.poll() is None
 
     def signal(self, number: int) -> None:
-        """Send a signal to the whole process group; a group that is gone already is no error."""
-        if not self._over:
+        """Send a signal to the process group. Do nothing if it has exited."""
+        if not self._reaped:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
     def terminate(self) -> None:
-        """The stop signal to the program itself, which is left to stop its own children.
+        """Send the stop signal to the program, which stops its own children.
 
-        Sent once, however often it is asked for: Celery takes a second one for impatience.
+        Send it only once: at the second one Celery stops without waiting for its jobs.
         """
-        if self.alive and not self._asked_to_end:
-            self._asked_to_end = True
+        if self.alive and not self._stop_requested:
+            self._stop_requested = True
             self.popen.send_signal(self._stop_signal)
 
     def stop(self, grace: float = 30.0) -> int:
-        """The stop signal, then SIGKILL after ``grace`` seconds; returns the exit code."""
+        """Send the stop signal, and SIGKILL after ``grace`` seconds. Return the exit code."""
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(grace)
         return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL for the whole group, at once; returns the exit code."""
+        """Send SIGKILL to the process group. Return the exit code."""
         self.signal(signal.SIGKILL)
         code = self.popen.wait()
-        if not self._over:
-            guard().leave(self.pid)
-            # From here on the group's number may be given to others.
-            self._over = True
-            if self._pump is not None:
-                self._pump.join(1)
+        if not self._reaped:
+            process_guard().leave(self.pid)
+            # From now on the kernel may reuse the group's number.
+            self._reaped = True
+            if self._output_thread is not None:
+                self._output_thread.join(1)
         return code
 
     def _prefix(self, output: IO[str]) -> None:

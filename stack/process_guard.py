@@ -1,9 +1,9 @@
-"""Ends every process group of this supervisor when the supervisor is gone, however it went.
+"""Kills the process groups of a supervisor when the supervisor exits, even after ``kill -9``.
 
 The supervisor holds the writing end of the guard's standard input. Every child writes ``+<pgid>``
-there between fork and exec, so that no child can be missed; ``-<pgid>`` takes a stopped one off.
-End of input means that the supervisor is dead, also by ``kill -9``: what is still on the list then
-is killed with all its own children, which a death signal to the child alone would leave behind.
+to it between fork and exec, so that no child is missed; ``-<pgid>`` removes a group that stopped.
+End of input means that the supervisor is dead. The guard then kills every group on its list. A
+parent-death signal (``PR_SET_PDEATHSIG``) would not reach the children's own children.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from collections.abc import Iterable
 from functools import cache
 
 
-class Guard:
-    """The supervisor's side: the pipe to a guard process that was started for it."""
+class ProcessGuard:
+    """A guard process and the supervisor's pipe to it."""
 
     def __init__(self) -> None:
         reading, self._writing = os.pipe()
         self._process = subprocess.Popen(
-            # Isolated and without site-packages: it is up in a few milliseconds.
+            # Isolated and without site-packages, it starts within a few milliseconds.
             [sys.executable, "-I", "-S", __file__],
             stdin=reading,
-            # A session of its own: the terminal's Ctrl-C is not meant for the guard.
+            # In its own session, so that Ctrl-C in the terminal does not reach the guard.
             start_new_session=True,
         )
         os.close(reading)
         atexit.register(self._close)
 
     def enter(self) -> None:
-        """Put the calling process's group on the list; runs in the child before exec."""
+        """Add the calling process's group to the list. Runs in the child before exec."""
         os.write(self._writing, b"+%d\n" % os.getpid())
 
     def leave(self, group: int) -> None:
-        """Take a group that was ended off the list: its number may be given to others."""
+        """Remove a group that exited: the kernel may reuse its number."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._writing, b"-%d\n" % group)
 
@@ -48,13 +48,13 @@ class Guard:
 
 
 @cache
-def guard() -> Guard:
-    """The one guard of this process, started at the first call."""
-    return Guard()
+def process_guard() -> ProcessGuard:
+    """Return the guard of this process, which starts at the first call."""
+    return ProcessGuard()
 
 
 def watch(lines: Iterable[str]) -> None:
-    """The guard's side: keep the list until the input ends, then kill what is on it."""
+    """Keep the list until the input ends, then kill every group on it. Runs in the guard."""
     groups: set[int] = set()
     for line in lines:
         group = int(line[1:])

@@ -1,4 +1,4 @@
-"""The sample catalogue: twenty real files in the bucket ``files``, ids 10001 to 10020."""
+"""The sample catalog: twenty files in the bucket ``files`` with the ids 10001 to 10020."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 BUCKET = "files"
 
-#: An id in the valid range that the catalogue never holds.
+#: A valid id for which the catalog has no file.
 MISSING_ID = 10404
 
-#: Stored with every object. Raise it when a recipe changes, so that old objects are made anew.
+#: Stored with every object. Increase it when a recipe changes, so that objects are replaced.
 EDITION = "2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One file of the catalogue and how its bytes are made."""
+    """One file of the catalog and the recipe for its content."""
 
     file_id: int
     name: str
@@ -44,7 +44,7 @@ class Sample:
         return str(self.file_id)
 
     def make(self) -> bytes:
-        """The file's bytes: the same at every call, on every machine with the same libraries."""
+        """Return the content: the same in every call and on every machine with these libraries."""
         return self.recipe(random.Random(self.file_id))
 
 
@@ -61,7 +61,7 @@ CATALOG: tuple[Sample, ...] = (
     _sample(10004, "chart.png", "image/png", sample_files.png(640, 480)),
     _sample(10005, "readings.csv", "text/csv", sample_files.csv(256 * KIB)),
     _sample(10006, "orders.json", "application/json", sample_files.json_document(1 * MIB)),
-    # Two files of one name, as catalogues have them: an archive must keep both.
+    # Real catalogs contain two files with the same name: an archive must keep both.
     _sample(10007, "harbour.jpg", "image/jpeg", sample_files.jpeg(2400, 1600)),
     _sample(10008, "harbour.jpg", "image/jpeg", sample_files.jpeg(4000, 3000)),
     _sample(10009, "survey.png", "image/png", sample_files.png(6000, 4000)),
@@ -87,18 +87,18 @@ CATALOG: tuple[Sample, ...] = (
         10018,
         "backup.zip",
         "application/zip",
-        sample_files.zipped({"ledger.db": sample_files.noise(32 * MIB)}, zipfile.ZIP_STORED),
+        sample_files.zipped({"accounts.db": sample_files.noise(32 * MIB)}, zipfile.ZIP_STORED),
     ),
     _sample(10019, "crossing.mp4", "video/mp4", sample_files.noise(64 * MIB, header=_MP4)),
     _sample(10020, "voyage.mp4", "video/mp4", sample_files.noise(64 * MIB, header=_MP4)),
 )
 
-#: Files under 1 MiB: enough for a test that is not about size.
+#: Files of up to 1 MiB, for tests that are not about size.
 SMALL: tuple[Sample, ...] = CATALOG[:6]
 
 
 def s3_client(endpoint: str) -> S3Client:
-    """A client for a local S3 server (stack/services.py) with all rights."""
+    """Return a boto3 client with all permissions for a local S3 server (stack/services.py)."""
     client: S3Client = boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -107,7 +107,7 @@ def s3_client(endpoint: str) -> S3Client:
         region_name="us-east-1",
         config=Config(
             connect_timeout=2,
-            # Also the longest time that 64 MiB may take to be sent, on a machine that is busy.
+            # Also limits the time to send 64 MiB, which can be long on a busy machine.
             read_timeout=120,
             retries={"total_max_attempts": 8, "mode": "standard"},
             request_checksum_calculation="when_required",
@@ -118,22 +118,26 @@ def s3_client(endpoint: str) -> S3Client:
 
 
 def fill(client: S3Client, wanted: Sequence[Sample] = CATALOG, *, bucket: str = BUCKET) -> int:
-    """Put the files that the bucket lacks into it; returns how many were made."""
+    """Upload the files that the bucket lacks. Return how many there were."""
     ensure_bucket(client, bucket)
-    with ThreadPoolExecutor(4, thread_name_prefix="catalogue") as pool:
-        # The largest come last in the catalogue and first here, so that no thread ends up waiting.
-        return sum(pool.map(lambda sample: _put(client, bucket, sample), reversed(wanted)))
+    with ThreadPoolExecutor(4, thread_name_prefix="sample-catalog") as pool:
+        # Largest files first (they are last in the catalog), to keep all threads busy.
+        return sum(
+            pool.map(
+                lambda sample: _upload_unless_current(client, bucket, sample), reversed(wanted)
+            )
+        )
 
 
 def ensure_bucket(client: S3Client, bucket: str) -> None:
-    """Create the bucket unless it is there."""
+    """Create the bucket unless it exists."""
     try:
         client.head_bucket(Bucket=bucket)
     except ClientError:
         client.create_bucket(Bucket=bucket)
 
 
-def _put(client: S3Client, bucket: str, sample: Sample) -> bool:
+def _upload_unless_current(client: S3Client, bucket: str, sample: Sample) -> bool:
     if _edition(client, bucket, sample) == EDITION:
         return False
     client.put_object(
@@ -141,7 +145,7 @@ def _put(client: S3Client, bucket: str, sample: Sample) -> bool:
         Key=sample.key,
         Body=sample.make(),
         ContentType=sample.content_type,
-        # As the S3 clients of today do by themselves: whoever reads it can tell false bytes.
+        # S3 clients send a checksum by default; readers can detect corrupted content with it.
         ChecksumAlgorithm="CRC32",
         Metadata={"filename": metadata_text(sample.name), "edition": EDITION},
     )
@@ -156,5 +160,5 @@ def _edition(client: S3Client, bucket: str, sample: Sample) -> str | None:
 
 
 def metadata_text(name: str) -> str:
-    """A name as S3 keeps it in user metadata: ASCII as it is, all else as an RFC 2047 word."""
+    """Return a file name for S3 user metadata: as an RFC 2047 word unless it is ASCII."""
     return name if name.isascii() else Header(name, "utf-8", maxlinelen=998).encode()

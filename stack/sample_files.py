@@ -1,4 +1,4 @@
-"""Recipes of the sample files: text, images, compressed data; one seed, always the same bytes."""
+"""Recipes for sample files: text, images, compressed data. A seed always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Makes one file's bytes from a seeded generator.
+#: Returns the content of one file, given a seeded random number generator.
 Recipe = Callable[[random.Random], bytes]
 
 _WORDS = (
@@ -31,68 +31,68 @@ _LEVELS = ("DEBUG", "INFO", "INFO", "INFO", "WARNING", "ERROR")
 
 
 def prose(size: int) -> Recipe:
-    """Sentences of plain text, ``size`` bytes."""
-    return lambda rng: _cut("".join(_until(size, (_sentence(rng) for _ in count()))), size)
+    """Plain-text sentences of exactly ``size`` bytes."""
+    return lambda rng: _truncate("".join(_take(size, (_sentence(rng) for _ in count()))), size)
 
 
 def csv(size: int) -> Recipe:
-    """Readings of sensors as CSV with a header, about ``size`` bytes."""
+    """Sensor readings as CSV with a header, about ``size`` bytes."""
 
     def rows(rng: random.Random) -> Iterator[str]:
         yield "reading,sensor,city,taken_at,value,unit,note\n"
         notes = [(_sentence(rng) + _sentence(rng)).replace("\n", " ") for _ in range(512)]
         for n in count():
             yield (
-                f"{n},s-{n * 7919 % 997:03d},{_CITIES[n & 7]},{_clock(n)},"
+                f"{n},s-{n * 7919 % 997:03d},{_CITIES[n & 7]},{_timestamp(n)},"
                 f"{rng.random() * 90:.3f},kPa,{notes[n * 31 & 511]}\n"
             )
 
-    return lambda rng: "".join(_until(size, rows(rng))).encode()
+    return lambda rng: "".join(_take(size, rows(rng))).encode()
 
 
 def log(size: int) -> Recipe:
-    """Lines as a service writes them, about ``size`` bytes."""
+    """Log lines of a service, about ``size`` bytes."""
 
     def lines(rng: random.Random) -> Iterator[str]:
         messages = [(_sentence(rng) + _sentence(rng)).replace("\n", " ") for _ in range(512)]
         for n in count():
             noise = rng.getrandbits(40)
             yield (
-                f"{_clock(n)} {_LEVELS[noise % 6]:<7} [worker-{noise & 7}] "
+                f"{_timestamp(n)} {_LEVELS[noise % 6]:<7} [worker-{noise & 7}] "
                 f"request={noise:010x} took={noise & 1023}ms {messages[noise >> 10 & 511]}\n"
             )
 
-    return lambda rng: "".join(_until(size, lines(rng))).encode()
+    return lambda rng: "".join(_take(size, lines(rng))).encode()
 
 
 def json_document(size: int) -> Recipe:
-    """One JSON array of orders, about ``size`` bytes."""
+    """A JSON array of orders, about ``size`` bytes."""
 
     def make(rng: random.Random) -> bytes:
-        orders = _until(size, (json.dumps(_order(rng, n)) for n in count(1)))
+        orders = _take(size, (json.dumps(_order(rng, n)) for n in count(1)))
         return ("[\n" + ",\n".join(orders) + "\n]\n").encode()
 
     return make
 
 
 def json_lines(size: int) -> Recipe:
-    """One JSON object a line, about ``size`` bytes."""
+    """JSON Lines, about ``size`` bytes."""
 
     def lines(rng: random.Random) -> Iterator[str]:
         bodies = [json.dumps(_order(rng, n, items=16))[1:] for n in range(512)]
         for n in count():
-            yield f'{{"event": {n}, "at": "{_clock(n)}", {bodies[rng.getrandbits(9)]}\n'
+            yield f'{{"event": {n}, "at": "{_timestamp(n)}", {bodies[rng.getrandbits(9)]}\n'
 
-    return lambda rng: "".join(_until(size, lines(rng))).encode()
+    return lambda rng: "".join(_take(size, lines(rng))).encode()
 
 
 def jpeg(width: int, height: int) -> Recipe:
-    """A photograph-like JPEG."""
+    """A JPEG with smooth areas, like a photograph."""
     return lambda rng: _encode(_landscape(rng, width, height), "JPEG", quality=90)
 
 
 def png(width: int, height: int) -> Recipe:
-    """A map-like PNG: flat areas with hard edges."""
+    """A PNG with flat areas and sharp edges, like a map."""
 
     def make(rng: random.Random) -> bytes:
         tiles = Image.frombytes(
@@ -106,12 +106,12 @@ def png(width: int, height: int) -> Recipe:
 
 
 def gzipped(recipe: Recipe) -> Recipe:
-    """Another file, compressed; without a time stamp, so that the bytes stay the same."""
+    """Another recipe's content, gzipped without a time stamp so that it is reproducible."""
     return lambda rng: gzip.compress(recipe(rng), compresslevel=1, mtime=0)
 
 
 def zipped(members: dict[str, Recipe], compression: int = zipfile.ZIP_DEFLATED) -> Recipe:
-    """A ZIP of other files, dated 1980 so that the bytes stay the same."""
+    """A ZIP of other recipes' content, with dates of 1980 so that it is reproducible."""
 
     def make(rng: random.Random) -> bytes:
         target = io.BytesIO()
@@ -124,21 +124,21 @@ def zipped(members: dict[str, Recipe], compression: int = zipfile.ZIP_DEFLATED) 
 
 
 def noise(size: int, *, header: bytes = b"") -> Recipe:
-    """``size`` bytes that no compressor makes smaller, behind a file format's own first bytes."""
+    """``size`` incompressible bytes that begin with ``header``."""
 
     def make(rng: random.Random) -> bytes:
-        # A cipher's key stream: 5 times as fast as the random module, and the same everywhere.
+        # The key stream of a cipher is 5 times as fast as the random module.
         stream = Cipher(AES(rng.randbytes(16)), CTR(bytes(16))).encryptor()
         return header + stream.update(bytes(size - len(header)))
 
     return make
 
 
-#: The `ftyp` box by which players and `file` know an MP4 (ISO/IEC 14496-12, 4.3).
+#: The `ftyp` box that identifies an MP4 (ISO/IEC 14496-12, 4.3).
 MP4_HEADER = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42"
 
 
-def _until(size: int, pieces: Iterator[str]) -> Iterator[str]:
+def _take(size: int, pieces: Iterator[str]) -> Iterator[str]:
     total = 0
     for piece in pieces:
         total += len(piece)
@@ -147,7 +147,7 @@ def _until(size: int, pieces: Iterator[str]) -> Iterator[str]:
             return
 
 
-def _cut(text: str, size: int) -> bytes:
+def _truncate(text: str, size: int) -> bytes:
     return text.encode()[: size - 1] + b"\n"
 
 
@@ -156,7 +156,7 @@ def _sentence(rng: random.Random) -> str:
     return " ".join(words).capitalize() + ".\n"
 
 
-def _clock(n: int) -> str:
+def _timestamp(n: int) -> str:
     seconds, milliseconds = divmod(n * 37, 1000)
     return (
         f"2026-01-{seconds // 86400 % 28 + 1:02d}T{seconds // 3600 % 24:02d}"

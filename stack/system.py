@@ -1,4 +1,4 @@
-"""The whole system on one machine: services, API and workers, started and stopped as one."""
+"""The whole system on one machine: starts and stops services, API and workers together."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from stack.process import Process, free_port, wait_until
 from stack.sample_catalog import CATALOG, Sample, fill, s3_client
 from stack.services import ACCESS_KEY, SECRET_KEY
 
-#: Seconds that a part may take to get ready, and to end after SIGTERM.
+#: Seconds that a component may take to become ready.
 START_TIMEOUT = 40.0
+#: Seconds that a component may take to exit after SIGTERM.
 STOP_GRACE = 35.0
-#: SeaweedFS closes its index within two seconds of SIGTERM, then waits up to 30 s for connections
-#: that nobody uses; what it holds is on the disk by then.
-S3_STOP_GRACE = 4.0
+#: SeaweedFS closes its index within two seconds of SIGTERM and then waits up to 30 s for idle
+#: connections. All data is on disk by then, so there is nothing left to wait for.
+S3_STOP_GRACE = 2.5
 
 _SERVICES = ("valkey", "s3", "postgres")
 
 
 class StateInUse(RuntimeError):
-    """Another system keeps its state in this folder."""
+    """Another running system uses this state directory."""
 
 
 class ComponentDied(RuntimeError):
-    """A part of the system ended although nobody asked it to."""
+    """A component exited although nobody stopped it."""
 
 
 class System:
-    """One running system. Its parts are ``valkey``, ``s3``, ``postgres``, ``api``, ``worker-1`` …
+    """One system with the components ``valkey``, ``s3``, ``postgres``, ``api``, ``worker-1`` …
 
-    A context manager that starts everything and waits until it works. Two systems never meet:
-    every port is a free one, and all that is kept lies below ``state``.
+    As a context manager it starts everything and waits until it is ready. Systems do not affect
+    each other: every port is a free one, and all data is below ``state``.
     """
 
     def __init__(
@@ -52,24 +53,26 @@ class System:
         files: Sequence[Sample] = CATALOG,
         env: Mapping[str, str] | None = None,
         output: IO[str] | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``env``: settings for API and workers, on top of those that connect them.
+        """Choose ports and secrets, and define the components. Nothing is started yet.
 
-        ``output`` gets the prefixed logs of API and workers; without it they go to files, as
-        those of the services always do. ``tell`` is called with what happens, in words.
+        ``files`` is the sample catalog to put into object storage.
+        ``env`` holds settings for API and workers, in addition to those that connect them.
+        ``output`` receives the prefixed logs of API and workers. Without it they go to files, like
+        the logs of the services. ``report`` is called with a line of text for each step.
         """
         self.state = state.resolve()
         self.files = files
-        #: What runs now, or should: a process that died by itself stays here.
+        #: Components that run or should run. One that died on its own stays here.
         self.processes: dict[str, Process] = {}
         self._output = output
-        self._tell = tell
-        self._held = ExitStack()
+        self._report = report
+        self._lock_file = ExitStack()
         valkey_port, s3_port, postgres_port = free_port(), free_port(), free_port()
         self.redis_url = f"redis://127.0.0.1:{valkey_port}/0"
         self.s3_endpoint = f"http://127.0.0.1:{s3_port}"
-        #: The environment of API and workers, beside what this process inherits.
+        #: Environment variables of API and workers, in addition to the inherited ones.
         self.env = {
             "PORT": str(port or free_port()),
             "REDIS_URL": self.redis_url,
@@ -82,7 +85,7 @@ class System:
             "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }
-        self._parts: dict[str, Component] = {}
+        self._components: dict[str, Component] = {}
         self._add(components.valkey(self.state, valkey_port, self.log("valkey")))
         self._add(components.s3(self.state, s3_port, self.log("s3")))
         self._add(components.postgres(self.state, postgres_port, self.log("postgres")))
@@ -92,12 +95,12 @@ class System:
 
     @property
     def base_url(self) -> str:
-        """Where the API listens."""
+        """The address of the API."""
         return f"http://127.0.0.1:{self.env['PORT']}"
 
     @property
     def workers(self) -> list[str]:
-        """The names of the workers that run, or should."""
+        """The names of the workers that run or should run."""
         return [name for name in self.processes if name.startswith("worker-")]
 
     def __enter__(self) -> Self:
@@ -113,56 +116,56 @@ class System:
         self.stop()
 
     def start(self) -> None:
-        """Start everything and wait until it works; nothing is left running when that fails.
+        """Start everything and wait until it is ready. If that fails, stop what was started.
 
-        Raises ``StateInUse``, ``PartDied``, or ``TimeoutError`` naming the part.
+        Raise ``StateInUse``, ``ComponentDied``, or ``TimeoutError`` with the component's name.
         """
         with ExitStack() as undo:
             undo.callback(self.stop)
             self._lock()
             self._launch(*_SERVICES)
-            programs = [name for name in self._parts if name not in _SERVICES]
+            # Before the API and the workers start: an API that is healthy has its catalog.
+            created = fill(s3_client(self.s3_endpoint), self.files)
+            self._report(f"catalog: {len(self.files)} files, {created} of them new")
+            programs = [name for name in self._components if name not in _SERVICES]
             self._launch(*programs)
-            # While the programs import what they need.
-            made = fill(s3_client(self.s3_endpoint), self.files)
-            self._tell(f"catalogue: {len(self.files)} files, {made} of them made now")
             for name in (*programs, "postgres"):
-                self._await(name)
+                self._wait_until_ready(name)
             undo.pop_all()
 
     def stop(self) -> None:
-        """End everything: first those that use the services, all at once, then the services."""
+        """Stop API and workers first, all at the same time, and then the services they use."""
         self._stop_all([name for name in self.processes if name not in _SERVICES])
         self._stop_all(list(self.processes))
-        self._held.close()
+        self._lock_file.close()
 
     def check(self) -> None:
-        """Raise ``PartDied`` when a part ended that nobody ended."""
+        """Raise ``ComponentDied`` if a component exited although nobody stopped it."""
         for name, process in self.processes.items():
             self._require_alive(name, process)
 
     def start_component(self, name: str) -> None:
-        """Start a part that was ended, on the same port and with the same state."""
+        """Start a component that was stopped, on the same port and with the same state."""
         self._launch(name)
-        self._await(name)
+        self._wait_until_ready(name)
 
     def stop_component(self, name: str) -> int:
-        """End a part as a deploy does, by SIGTERM; returns its exit code."""
+        """Stop a component with SIGTERM, as a deployment does. Return its exit code."""
         grace = S3_STOP_GRACE if name == "s3" else STOP_GRACE
         return self.processes.pop(name).stop(grace)
 
     def kill_component(self, name: str) -> None:
-        """End a part as an accident does, by SIGKILL to it and its children."""
+        """Kill a component and its children with SIGKILL, as a crash would."""
         self.processes.pop(name).kill()
 
     def add_worker(self, **env: str) -> str:
-        """Start one more worker, with ``env`` on top of the system's; returns its name."""
+        """Start another worker with ``env`` added to its environment. Return its name."""
         name = self._add_worker(env)
         self.start_component(name)
         return name
 
     def log(self, name: str) -> Path:
-        """The log file of a part."""
+        """Return the path of a component's log file."""
         return self.state / "logs" / f"{name}.log"
 
     def _stop_all(self, names: Sequence[str]) -> None:
@@ -171,12 +174,12 @@ class System:
         for name in names:
             self.stop_component(name)
 
-    def _add(self, part: Component) -> str:
-        self._parts[part.name] = part
-        return part.name
+    def _add(self, component: Component) -> str:
+        self._components[component.name] = component
+        return component.name
 
     def _add_worker(self, env: Mapping[str, str]) -> str:
-        number = sum(name.startswith("worker-") for name in self._parts) + 1
+        number = sum(name.startswith("worker-") for name in self._components) + 1
         name = f"worker-{number}"
         return self._add(components.worker(name, {**self.env, **env}, self._output_of(name)))
 
@@ -185,29 +188,31 @@ class System:
 
     def _lock(self) -> None:
         (self.state / "logs").mkdir(parents=True, exist_ok=True)
-        lock = self._held.enter_context((self.state / "lock").open("w"))
+        lock = self._lock_file.enter_context((self.state / "lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StateInUse(f"another system runs in {self.state}: set STATE_DIR") from None
+            raise StateInUse(
+                f"{self.state} is in use by another system; set STATE_DIR to another directory"
+            ) from None
 
     def _launch(self, *names: str) -> None:
         for name in names:
-            self.processes[name] = self._parts[name].start()
+            self.processes[name] = self._components[name].start()
 
-    def _await(self, name: str) -> None:
+    def _wait_until_ready(self, name: str) -> None:
         process = self.processes[name]
 
         def ready() -> bool:
             self._require_alive(name, process)
-            return self._parts[name].ready(process)
+            return self._components[name].ready(process)
 
         wait_until(ready, name, START_TIMEOUT)
-        self._tell(f"{name} is ready")
+        self._report(f"{name} is ready")
 
     def _require_alive(self, name: str, process: Process) -> None:
         if not process.alive:
             where = "" if self._output and name not in _SERVICES else f", see {self.log(name)}"
             raise ComponentDied(
-                f"{name} ended by itself with code {process.popen.returncode}{where}"
+                f"{name} exited unexpectedly with code {process.popen.returncode}{where}"
             )

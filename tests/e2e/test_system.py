@@ -1,4 +1,4 @@
-"""The system as tests and `make demo` use it: beside another one, restarted, in parts and whole."""
+"""The system as tests and `make demo` use it: next to another one, and restarted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system that this module may break."""
+    """A system that only this module uses, because its tests break it."""
     with System(tmp_path_factory.mktemp("own"), files=SMALL) as running:
         yield running
 
 
-def test_two_systems_side_by_side_do_not_know_each_others_jobs(own: System, system: System) -> None:
+def test_two_systems_side_by_side_have_separate_jobs(own: System, system: System) -> None:
     with Longhaul(own.base_url) as mine, Longhaul(system.base_url) as other:
         job = mine.wait(mine.start(IDS).job_id)
         with pytest.raises(ApiProblem) as caught:
@@ -35,7 +35,7 @@ def test_two_systems_side_by_side_do_not_know_each_others_jobs(own: System, syst
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["deploy", "kill -9"])
-def test_a_watch_goes_on_where_it_was_after_the_api_was_restarted(own: System, kill: bool) -> None:
+def test_a_watch_continues_after_the_api_restarts(own: System, kill: bool) -> None:
     for name in own.workers:
         own.stop_component(name)
     with Longhaul(own.base_url, user=f"restart-{kill}") as client, ThreadPoolExecutor(1) as pool:
@@ -55,26 +55,30 @@ def test_a_watch_goes_on_where_it_was_after_the_api_was_restarted(own: System, k
     assert seen[-1].status == "completed"
 
 
-def test_a_worker_that_was_killed_is_noticed_by_check_only_if_nobody_asked(own: System) -> None:
+def test_check_reports_a_worker_that_died_but_not_one_that_was_stopped(own: System) -> None:
     own.kill_component(own.add_worker())
     own.check()
     name = own.add_worker()
     own.processes[name].kill()
-    with pytest.raises(ComponentDied, match=f"{name} ended by itself with code -9"):
+    with pytest.raises(ComponentDied, match=f"{name} exited unexpectedly with code -9"):
         own.check()
     own.kill_component(name)
 
 
-def test_a_worker_can_be_started_while_the_store_is_away(own: System) -> None:
+def test_a_worker_can_start_while_the_job_store_is_unavailable(own: System) -> None:
     own.kill_component("valkey")
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(own.add_worker)
-        wait_until(lambda: "Cannot connect" in own.log(own.workers[-1]).read_text(), "the try", 20)
+        wait_until(
+            lambda: "Cannot connect" in own.log(own.workers[-1]).read_text(),
+            "the connection attempt",
+            20,
+        )
         own.start_component("valkey")
         assert worker.result(60) == own.workers[-1]
 
 
-def test_jobs_and_files_are_there_after_a_restart_of_everything(tmp_path: Path) -> None:
+def test_jobs_and_files_survive_a_restart_of_everything(tmp_path: Path) -> None:
     system = System(tmp_path / "state", files=SMALL)
     with system, Longhaul(system.base_url) as client:
         job = client.wait(client.start(IDS).job_id)

@@ -1,4 +1,4 @@
-"""Log lines on the terminal of `make up`."""
+"""How `make up` shows log lines on a terminal."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def test_a_traceback_keeps_its_lines() -> None:
 
 
 @pytest.mark.parametrize("line", ["plain text", '{"not": "a log line"}', "[1]", "17", "{broken"])
-def test_any_other_line_stays_as_it_is(line: str) -> None:
+def test_any_other_line_is_unchanged(line: str) -> None:
     assert readable(line) == line

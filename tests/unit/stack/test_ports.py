@@ -1,4 +1,4 @@
-"""Processes that start servers at the same time do not pick the same ports."""
+"""Processes that start servers at the same time get different ports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 PICK = "from stack.process import free_port\nprint(*(free_port() for _ in range(100)))"
 
 
-def test_no_port_is_given_out_twice() -> None:
+def test_no_port_is_assigned_twice() -> None:
     pickers = [
         subprocess.Popen([sys.executable, "-c", PICK], stdout=subprocess.PIPE, text=True)
         for _ in range(4)

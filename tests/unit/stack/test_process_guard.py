@@ -1,4 +1,4 @@
-"""No process outlives its supervisor: not its children, not theirs, however it ended."""
+"""No child or grandchild process outlives its supervisor, however that ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUPERVISOR = textwrap.dedent(
     import signal, sys, threading, time
     from stack.process import Process
 
-    # A shell without job control has its background commands ignore Ctrl-C.
+    # A shell without job control makes its background commands ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     family = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
     thread = threading.Thread(target=lambda: Process("family", [sys.executable, "-c", family]))
@@ -45,14 +45,14 @@ def supervisor() -> Iterator[subprocess.Popen[str]]:
 
 
 def _family(supervisor: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Guard, child and grandchild, once all three are there."""
+    """Return guard, child and grandchild when all three run."""
     parent = psutil.Process(supervisor.pid)
     wait_until(lambda: len(parent.children(recursive=True)) == 3, "the family", 10)
     return parent.children(recursive=True)
 
 
 def _running(family: list[psutil.Process]) -> list[psutil.Process]:
-    # A zombie is dead; where nobody but a busy init adopts orphans, it may lie about for a while.
+    # A zombie is dead, but init may take a while to reap it.
     return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -72,12 +72,12 @@ def test_a_child_outlives_the_thread_that_started_it(supervisor: subprocess.Pope
     assert len(_running(family)) == 3
 
 
-def test_stop_ends_a_program_that_ignores_sigterm() -> None:
-    said = StringIO()
+def test_stop_kills_a_program_that_ignores_sigterm() -> None:
+    output = StringIO()
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)"
     process = Process(
-        "stubborn", [sys.executable, "-c", f"{stubborn}; time.sleep(60)"], output=said
+        "stubborn", [sys.executable, "-c", f"{stubborn}; time.sleep(60)"], output=output
     )
-    wait_until(lambda: said.getvalue() == " stubborn | up\n", "the program", 10)
+    wait_until(lambda: output.getvalue() == " stubborn | up\n", "the program", 10)
     assert process.stop(grace=0.3) == -signal.SIGKILL
     assert not process.alive

@@ -1,4 +1,4 @@
-"""The sample catalogue: the same bytes at every making, and real files of their kinds."""
+"""The sample catalog: reproducible content and valid files of every type."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from stack.sample_files import KIB, MIB
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[int, bytes]:
+def contents() -> dict[int, bytes]:
     return {sample.file_id: sample.make() for sample in CATALOG}
 
 
 @pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.key)
-def test_two_makings_are_byte_identical(sample: Sample, made: dict[int, bytes]) -> None:
-    assert sample.make() == made[sample.file_id]
+def test_content_is_reproducible(sample: Sample, contents: dict[int, bytes]) -> None:
+    assert sample.make() == contents[sample.file_id]
 
 
-def test_ids_run_from_10001_to_10020_and_the_missing_one_is_missing() -> None:
+def test_ids_are_10001_to_10020_and_do_not_include_the_missing_one() -> None:
     ids = [sample.file_id for sample in CATALOG]
     assert ids == list(range(10001, 10021))
     assert MISSING_ID not in ids
 
 
-def test_sizes_run_from_one_kib_to_64_mib_and_make_about_300_mib(made: dict[int, bytes]) -> None:
-    sizes = [len(content) for content in made.values()]
+def test_sizes_are_1_kib_to_64_mib_and_about_300_mib_in_total(contents: dict[int, bytes]) -> None:
+    sizes = [len(content) for content in contents.values()]
     assert min(sizes) == KIB
     assert max(sizes) == 64 * MIB
     assert 270 * MIB < sum(sizes) < 330 * MIB
 
 
-def test_no_two_files_have_the_same_bytes(made: dict[int, bytes]) -> None:
-    assert len(set(made.values())) == len(CATALOG)
+def test_no_two_files_have_the_same_content(contents: dict[int, bytes]) -> None:
+    assert len(set(contents.values())) == len(CATALOG)
 
 
-def test_every_file_is_what_its_name_says(made: dict[int, bytes]) -> None:
+def test_every_file_matches_its_extension(contents: dict[int, bytes]) -> None:
     for sample in CATALOG:
-        _open(sample.name.rpartition(".")[2], made[sample.file_id])
+        _open(sample.name.rpartition(".")[2], contents[sample.file_id])
 
 
-def test_two_files_share_a_name() -> None:
+def test_two_files_have_the_same_name() -> None:
     assert len({sample.name for sample in CATALOG}) == len(CATALOG) - 1
 
 
