@@ -1,7 +1,7 @@
 """Makes member names safe for every operating system, and unique within an archive.
 
-Archives have no folders: the folders of a name are dropped, so that no member can be unpacked
-outside of the target folder (CWE-22, "zip slip").
+Archives have no folders: separators are replaced, so that no member can be unpacked outside of the
+target folder (CWE-22, "zip slip").
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from collections.abc import Iterable
 #: The limit of common file systems for a name, in bytes of UTF-8.
 MAX_BYTES = 255
 _FORBIDDEN = re.compile(r'[<>:"|?*]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
+#: Device names of Windows, which ignores an extension and the spaces before it.
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE
+)
+_DRIVE = re.compile(r"[A-Za-z]:")
 # Cc control, Cf format (including direction overrides), Cs surrogates, Zl and Zp line separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def safe_name(name: str, *, fallback: str) -> str:
-    """Return the last segment of ``name`` without anything that an operating system rejects.
+    """Return ``name`` without anything that an operating system rejects.
 
     Joiners are format characters, too, but emoji and Indic scripts need them, so they stay.
     """
-    text = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
+    text = _without_separators(unicodedata.normalize("NFC", name))
     text = "".join(
         c for c in text if c in "\u200c\u200d" or unicodedata.category(c) not in _INVISIBLE
     )
@@ -33,6 +37,21 @@ def safe_name(name: str, *, fallback: str) -> str:
     if _RESERVED.match(text):
         text = f"_{text}"
     return _shortened(text, MAX_BYTES).rstrip(". ") or fallback
+
+
+def _without_separators(name: str) -> str:
+    """Return all text of a name such as ``Q1/Q2.csv``, but only the last segment of a path.
+
+    A path, such as ``../x``, ``/home/me/x`` or ``C:\\x``, says where the file was elsewhere.
+    """
+    segments = name.replace("\\", "/").split("/")
+    is_path = (
+        segments[0] in ("", "~")
+        or segments[-1] == ""
+        or _DRIVE.fullmatch(segments[0]) is not None
+        or any(segment in (".", "..") for segment in segments)
+    )
+    return segments[-1] if is_path else "_".join(segments)
 
 
 def unique_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> list[str]:
