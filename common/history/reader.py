@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from common.errors import BackendUnavailable
 from common.history.rows import job_of, timestamp
 from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
-from common.jobs.model import Job
+from common.jobs.model import Job, success_rate
 from common.jobs.transitions import TERMINAL, JobState
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class Hour:
     @property
     def success_rate(self) -> float | None:
         """completed / (completed + failed), 0 to 1; None while no job has ended."""
-        ended = self.completed + self.failed
-        return self.completed / ended if ended else None
+        return success_rate(self.completed, self.failed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.job_store import keys
 from common.job_store.worker_registry import WorkerRegistry
-from common.jobs.model import PRIORITIES
+from common.jobs.model import PRIORITIES, success_rate
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -54,8 +54,7 @@ class QueueState:
     @property
     def success_rate(self) -> float | None:
         """completed / (completed + failed), 0 to 1; None while no job has ended."""
-        ended = self.completed + self.failed
-        return self.completed / ended if ended else None
+        return success_rate(self.completed, self.failed)
 
 
 class QueueStatistics:

@@ -223,3 +223,9 @@ def _failure(fields: Mapping[str, str]) -> Failure:
         message=fields["error"],
         retryable=fields["retryable"] == "1",
     )
+
+
+def success_rate(completed: int, failed: int) -> float | None:
+    """Return completed / (completed + failed), 0 to 1; None if there are neither."""
+    ended = completed + failed
+    return completed / ended if ended else None
