@@ -22,11 +22,11 @@ from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import Backoff, Runner
 from worker.maintenance.cleanup import Cleanup, CleanupThread
 from worker.maintenance.sweep_thread import SweepThread
-from worker.webhooks import Poster, WebhookSender, WebhookThread
+from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
-    from worker.maintenance.history_recorder import Recorder
+    from worker.maintenance.history_recorder import HistoryRecorder
 
 #: Share of the grace period after which running jobs are returned to the queue; the rest is for
 #: doing so.
@@ -139,20 +139,24 @@ def _cleanup_thread(services: Services, archives: ArchiveBuilder) -> CleanupThre
     return CleanupThread(archives, cleanup, CleanupLock(services.redis))
 
 
-def _recorder(services: Services, name: str) -> Recorder | None:
+def _recorder(services: Services, name: str) -> HistoryRecorder | None:
     if services.database is None:
         log.info("history disabled, DATABASE_URL is not set")
         return None
-    from worker.maintenance.history_recorder import recorder_for  # Needs the extra `history`.
+    from worker.maintenance.history_recorder import (
+        history_recorder_for,  # Needs the extra `history`.
+    )
 
-    return recorder_for(services, services.database, name)
+    return history_recorder_for(services, services.database, name)
 
 
 def _webhook_thread(services: Services, name: str) -> WebhookThread:
     settings = services.settings
     is_allowed = (lambda _: True) if settings.webhook_allow_private else is_public
     sender = WebhookSender(
-        Poster(is_allowed), present=services.presenter.present, secret=settings.webhook_secret
+        WebhookPoster(is_allowed),
+        present=services.presenter.present,
+        secret=settings.webhook_secret,
     )
     state_log = StateLog(services.redis, "webhooks", name)
     return WebhookThread(state_log, services.deliveries, sender)

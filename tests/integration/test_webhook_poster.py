@@ -14,7 +14,7 @@ import pytest
 from common.callback_urls import is_public
 from tests.support.certificates import make_certificate
 from tests.support.webhook_receiver import Receiver, running
-from worker.webhooks.http_poster import Poster, WebhookResponse
+from worker.webhooks.http_poster import WebhookPoster, WebhookResponse
 
 Lookup = dict[str, list[str]]
 
@@ -51,7 +51,7 @@ def any_address(_: str) -> bool:
 def test_the_request_has_the_path_host_headers_and_body(receiver: Receiver, names: Lookup) -> None:
     names["hooks.example"] = ["127.0.0.1"]
     url = receiver.url("/a/b?c=d", host="hooks.example")
-    assert Poster(any_address).post(url, b"{}", {"X-A": "b"}) == WebhookResponse(status=204)
+    assert WebhookPoster(any_address).post(url, b"{}", {"X-A": "b"}) == WebhookResponse(status=204)
     (post,) = receiver.posts
     assert (post.path, post.body, post.headers["x-a"]) == ("/a/b?c=d", b"{}", "b")
     assert post.headers["host"] == f"hooks.example:{receiver.port}"
@@ -59,7 +59,7 @@ def test_the_request_has_the_path_host_headers_and_body(receiver: Receiver, name
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_private_addresses_are_not_connected_to(receiver: Receiver, host: str) -> None:
-    assert Poster(is_public).post(receiver.url(host=host), b"{}", {}) == WebhookResponse(
+    assert WebhookPoster(is_public).post(receiver.url(host=host), b"{}", {}) == WebhookResponse(
         error="refused"
     )
     assert receiver.posts == []
@@ -69,7 +69,7 @@ def test_a_name_that_resolves_to_a_private_address_later_is_resolved_only_once(
     receiver: Receiver, names: Lookup
 ) -> None:
     names["rebind.example"] = ["198.51.100.1", "127.0.0.1"]
-    poster = Poster(lambda address: address == "198.51.100.1", timeout=0.5)
+    poster = WebhookPoster(lambda address: address == "198.51.100.1", timeout=0.5)
     response = poster.post(receiver.url(host="rebind.example"), b"{}", {})
     assert response.error in ("timeout", "unreachable")
     assert receiver.posts == []
@@ -79,20 +79,20 @@ def test_a_name_with_a_public_and_a_private_address_is_rejected(
     receiver: Receiver, names: Lookup
 ) -> None:
     names["mixed.example"] = ["8.8.8.8 127.0.0.1"]
-    response = Poster(is_public).post(receiver.url(host="mixed.example"), b"{}", {})
+    response = WebhookPoster(is_public).post(receiver.url(host="mixed.example"), b"{}", {})
     assert response == WebhookResponse(error="refused")
 
 
 def test_redirects_are_not_followed(receiver: Receiver) -> None:
     receiver.answers = [(307, {"Location": receiver.url("/elsewhere")})]
-    assert Poster(any_address).post(receiver.url(), b"{}", {}).status == 307
+    assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}).status == 307
     assert len(receiver.posts) == 1
 
 
 def test_retry_after_is_returned(receiver: Receiver) -> None:
     receiver.answers = [(503, {"Retry-After": "7"})]
     expected = WebhookResponse(status=503, retry_after="7")
-    assert Poster(any_address).post(receiver.url(), b"{}", {}) == expected
+    assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}) == expected
 
 
 def test_the_certificate_is_checked_against_the_name_of_the_url(
@@ -104,14 +104,14 @@ def test_the_certificate_is_checked_against_the_name_of_the_url(
     trusting = ssl.create_default_context(cafile=str(certificate))
     names["hooks.example"] = names["other.example"] = ["127.0.0.1"]
     with running(server) as receiver:
-        poster = Poster(any_address, tls=trusting)
+        poster = WebhookPoster(any_address, tls=trusting)
         for host, expected in (
             ("hooks.example", WebhookResponse(status=204)),
             ("other.example", WebhookResponse(error="tls")),
         ):
             assert poster.post(receiver.url(host=host, scheme="https"), b"{}", {}) == expected
         url = receiver.url(host="hooks.example", scheme="https")
-        assert Poster(any_address).post(url, b"{}", {}) == WebhookResponse(error="tls")
+        assert WebhookPoster(any_address).post(url, b"{}", {}) == WebhookResponse(error="tls")
 
 
 @pytest.mark.parametrize("prefix", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: "])
@@ -132,7 +132,7 @@ def test_a_server_that_sends_slowly_is_aborted_after_the_total_timeout(prefix: b
         threading.Thread(target=trickle, daemon=True).start()
         began = time.monotonic()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        assert Poster(any_address, timeout=0.6).post(url, b"{}", {}) == WebhookResponse(
+        assert WebhookPoster(any_address, timeout=0.6).post(url, b"{}", {}) == WebhookResponse(
             error="timeout"
         )
         assert 0.5 < time.monotonic() - began < 1.5
@@ -141,7 +141,7 @@ def test_a_server_that_sends_slowly_is_aborted_after_the_total_timeout(prefix: b
 def test_unreachable_servers_and_malformed_urls_are_errors_of_the_response() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    poster = Poster(any_address, timeout=2)
+    poster = WebhookPoster(any_address, timeout=2)
     assert poster.post(f"http://127.0.0.1:{port}/", b"{}", {}) == WebhookResponse(
         error="unreachable"
     )

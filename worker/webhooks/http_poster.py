@@ -42,7 +42,7 @@ class WebhookResponse:
     error: str | None = None
 
 
-class Poster:
+class WebhookPoster:
     """Posts to URLs that users chose. Thread safe."""
 
     def __init__(

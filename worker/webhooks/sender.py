@@ -17,7 +17,7 @@ from common.http_headers import parse_retry_after
 from common.job_store.webhook_deliveries import DeliveryAttempt, DeliveryState, event_type
 from common.jobs.model import Job
 from common.jobs.presenter import iso
-from worker.webhooks.http_poster import Poster, WebhookResponse
+from worker.webhooks.http_poster import WebhookPoster, WebhookResponse
 
 if TYPE_CHECKING:
     from common.job_store.webhook_deliveries import WebhookDelivery
@@ -42,7 +42,7 @@ class WebhookSender:
     """Makes attempts to deliver webhooks. Thread safe."""
 
     def __init__(
-        self, poster: Poster, *, present: Callable[[Job], Mapping[str, Any]], secret: str
+        self, poster: WebhookPoster, *, present: Callable[[Job], Mapping[str, Any]], secret: str
     ) -> None:
         """``present`` returns the job as clients see it, with a freshly signed link.
 

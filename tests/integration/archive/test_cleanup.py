@@ -7,8 +7,7 @@ import uuid
 import pytest
 from redis import Redis
 
-from common.job_store import keys
-from common.job_store import state_log
+from common.job_store import keys, state_log
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
 from common.job_store.client import open_client

@@ -1,4 +1,4 @@
-"""The state log on a real Valkey and its history on a real PostgreSQL, both emptied for each test."""
+"""The state log on a real Valkey and its history on a real PostgreSQL, empty for each test."""
 
 from __future__ import annotations
 

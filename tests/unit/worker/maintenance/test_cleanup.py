@@ -1,4 +1,4 @@
-"""What ended jobs left in the storage is removed, and nothing else."""
+"""Uploads of ended jobs are removed from the storage, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.errors import JobNotFound
 from common.job_store import keys
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
-from common.jobs.model import JobState
+from common.jobs.transitions import JobState
 from common.settings import Settings
 from tests.support.fake_s3 import FakeS3
 from worker.archive.composing.upload_log import UploadLog
@@ -48,23 +48,23 @@ def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
     services = SimpleNamespace(
         settings=Settings.from_env({}), redis=redis, storage=store, queries=queries
     )
-    return ArchiveBuilder(services)
+    return ArchiveBuilder(services)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def left_behind(redis: Redis, store: FakeS3) -> None:
-    """A worker died with an upload, a rung of a ladder, and one more that it had not noted yet."""
+def uploads_of_a_dead_worker(redis: Redis, store: FakeS3) -> None:
+    """An upload, a temporary object, and a temporary upload that is not in the upload log."""
     upload_log = UploadLog.load(Checkpoints(redis).for_job(JOB))
     upload_log.begin(PLAN, "archives", KEY)
     upload_log.add_upload(store.create_multipart_upload("archives", KEY))
     store.create_multipart_upload("archives", f"archives/{PLAN}/parts/3")
     store.add_object("archives", f"archives/{PLAN}/parts/5", b"a temporary object")
-    store.add_object("archives", "archives/another/archive.zip", b"somebody's archive")
+    store.add_object("archives", "archives/another/archive.zip", b"the archive of another job")
 
 
 @pytest.mark.parametrize("status", [JobState.CANCELLED, JobState.FAILED, None])
-@pytest.mark.usefixtures("left_behind")
-def test_everything_of_an_ended_job_is_removed(
+@pytest.mark.usefixtures("uploads_of_a_dead_worker")
+def test_uploads_and_temporary_objects_of_an_ended_job_are_removed(
     builder: ArchiveBuilder, store: FakeS3, queries: Queries, redis: Redis, status: JobState | None
 ) -> None:
     queries.status = status
@@ -76,8 +76,8 @@ def test_everything_of_an_ended_job_is_removed(
 
 
 @pytest.mark.parametrize("status", [JobState.QUEUED, JobState.PROCESSING])
-@pytest.mark.usefixtures("left_behind")
-def test_a_job_that_may_go_on_keeps_what_it_has(
+@pytest.mark.usefixtures("uploads_of_a_dead_worker")
+def test_a_job_that_may_continue_keeps_its_uploads(
     builder: ArchiveBuilder, store: FakeS3, queries: Queries, status: JobState
 ) -> None:
     queries.status = status
@@ -85,8 +85,8 @@ def test_a_job_that_may_go_on_keeps_what_it_has(
     assert len(store.open_uploads) == 2
 
 
-@pytest.mark.usefixtures("left_behind")
-def test_nothing_is_removed_from_under_another_job_that_builds_the_same(
+@pytest.mark.usefixtures("uploads_of_a_dead_worker")
+def test_nothing_is_removed_while_another_job_builds_the_same_archive(
     builder: ArchiveBuilder, store: FakeS3, redis: Redis
 ) -> None:
     other = RedisBuildLock(redis, PLAN, "another job")
