@@ -1,4 +1,4 @@
-"""The API on a real Valkey: what it says, how often it asks, and what it does without it."""
+"""The API on a real Valkey: responses, round trips, and what happens if Valkey hangs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARTIFACT = Artifact(bucket="a", key="k", name="n.zip", size=22, content_type="ap
 
 
 class Links:
-    """A storage of which only links are wanted."""
+    """An object storage that only signs links."""
 
     def presign_get(self, bucket: str, key: str, **options: Any) -> str:
         return f"https://storage.example/{bucket}/{key}"
@@ -39,7 +39,7 @@ def api_on(store: Redis) -> tuple[FlaskClient, JobStore]:
 
 @pytest.fixture
 def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with each round trip to the store."""
+    """A list that grows by one with each round trip to the job store."""
     made: list[int] = []
     send = AbstractConnection.send_packed_command
 
@@ -99,12 +99,12 @@ def test_a_hanging_job_store_is_a_503_within_two_seconds_until_it_recovers(
     job_id = client.post(INITIATE, json={"file_id": 1}).json["jobId"]
     path = f"/v1/download/status/{job_id}"
     process.signal(signal.SIGSTOP)
-    for answer_of in (
+    for send in (
         lambda: client.get(path),
         lambda: client.post(INITIATE, json={"file_id": 2}),
     ):
         started = time.monotonic()
-        response = answer_of()
+        response = send()
         assert time.monotonic() - started < 2
         assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
     process.signal(signal.SIGCONT)

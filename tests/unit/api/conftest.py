@@ -1,4 +1,4 @@
-"""The whole API on fakeredis, with a storage that signs links and knows two files."""
+"""Fixtures: the whole API on fakeredis, with a fake object storage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ARTIFACT = Artifact(
 
 
 class FakeStorage:
-    """Files 1 to 99 exist; links are recognisable; ``broken`` makes every call fail."""
+    """An object storage in which files 1 to 99 exist. ``broken`` makes every call fail."""
 
     def __init__(self) -> None:
         self.broken = False
@@ -90,7 +90,7 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
 
 @pytest.fixture
 def post(client: FlaskClient) -> Callable[..., Any]:
-    """Initiate a download; members of the body by keyword."""
+    """Return a function that starts a download; keyword arguments are the body."""
 
     def send(headers: dict[str, str] | None = None, **body: Any) -> Any:
         return client.post(
@@ -101,7 +101,7 @@ def post(client: FlaskClient) -> Callable[..., Any]:
 
 
 class Worker:
-    """Brings jobs to their ends as a worker would."""
+    """Processes jobs as a worker would."""
 
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs

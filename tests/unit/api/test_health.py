@@ -1,4 +1,4 @@
-"""Probes."""
+"""Health checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told: by one process or several, and with the store away."""
+"""Metrics of one process or several, and while the job store is unavailable."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from common.job_store.worker_registry import WorkerRegistration
 from common.jobs.model import JobSpec, Priority
 
 
-def figures(text: str) -> dict[tuple[str, ...], float]:
-    """(name, label values…) -> value."""
+def parse(text: str) -> dict[tuple[str, ...], float]:
+    """Return values by (name, label values…)."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -44,7 +44,7 @@ def test_queue_metrics_are_grouped_by_priority(
     worker.claim(jobs.create("alice", JobSpec(file_ids=(3,))).job.id)
     WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).heartbeat()
     StateLog(redis, "history", "h").create_group()
-    found = figures(client.get("/metrics").text)
+    found = parse(client.get("/metrics").text)
     assert found["longhaul_job_store_up",] == 1
     assert found["longhaul_jobs_waiting", "high"] == 1
     assert found["longhaul_jobs_waiting", "normal"] == 2
@@ -59,13 +59,13 @@ def test_queue_metrics_are_grouped_by_priority(
 def test_metrics_are_available_while_the_job_store_is_down(
     client: FlaskClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: Any, **__: Any) -> Any:
+    def unavailable(*_: Any, **__: Any) -> Any:
         raise RedisConnectionError
 
-    monkeypatch.setattr(redis, "pipeline", away)
+    monkeypatch.setattr(redis, "pipeline", unavailable)
     response = client.get("/metrics")
     assert response.status_code == 200
-    found = figures(response.text)
+    found = parse(response.text)
     assert found["longhaul_job_store_up",] == 0
     assert ("longhaul_jobs_leased",) not in found
 
@@ -76,7 +76,7 @@ def test_paths_do_not_create_series(client: FlaskClient) -> None:
         client.get(f"/nowhere/{number}")
     routes = {
         labels[1]
-        for (name, *labels) in figures(client.get("/metrics").text)
+        for (name, *labels) in parse(client.get("/metrics").text)
         if name == "longhaul_http_request_seconds_count"
     }
     assert "/v1/download/status/<job:job_id>" in routes
@@ -103,7 +103,7 @@ def test_processes_are_summed_and_dead_ones_have_no_open_streams(tmp_path: Path)
     env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     gone = subprocess.Popen([sys.executable, "-c", SEVERAL], env={**env, "GONE": "1"})
     assert gone.wait(30) == 0
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", SEVERAL],
         env={**env, "DEAD": str(gone.pid)},
         capture_output=True,
@@ -111,6 +111,6 @@ def test_processes_are_summed_and_dead_ones_have_no_open_streams(tmp_path: Path)
         check=True,
         timeout=30,
     )
-    found = figures(told.stdout)
+    found = parse(process.stdout)
     assert found["longhaul_jobs_requested_total", "created"] == 4
     assert found["longhaul_open_streams", "named"] == 1

@@ -1,4 +1,4 @@
-"""What operators look at: workers with their jobs, and failures of all users."""
+"""The overview for operators: workers with their jobs, and failures of all users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.job_store.queries import FailedJobs
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from tests.unit.api.conftest import Worker
 
-HERE: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
+LOCAL: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _no_info(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.job_store.worker_registry._run_id", lambda _: "server")
 
 
-def show(redis: Redis, name: str) -> None:
+def register(redis: Redis, name: str) -> None:
     WorkerRegistration(redis, name, slots=4, running=lambda: (), host="east").heartbeat()
 
 
@@ -35,9 +35,9 @@ def test_workers_are_listed_with_the_progress_of_their_jobs(
     claim = jobs.claim(job_id, "worker-1")
     assert claim is not None
     jobs.heartbeat(claim.lease, {"progress": 50, "processed_files": 1})
-    show(redis, "worker-1")
-    show(redis, "worker-2")
-    first, second = client.get("/v1/admin/workers", **HERE).json["workers"]
+    register(redis, "worker-1")
+    register(redis, "worker-2")
+    first, second = client.get("/v1/admin/workers", **LOCAL).json["workers"]
     assert (first["workerId"], first["host"], first["slots"]) == ("worker-1", "east", 4)
     assert first["since"].startswith(time.strftime("%Y-%m-%d", time.gmtime()))
     (job,) = first["jobs"]
@@ -52,9 +52,9 @@ def test_a_worker_does_not_list_jobs_that_ended_or_moved_to_another_worker(
     ended, moved = (post(file_ids=[number]).json["jobId"] for number in (1, 2))
     worker.complete(ended)
     jobs.claim(moved, "worker-2")
-    show(redis, "worker-1")
-    (told,) = client.get("/v1/admin/workers", **HERE).json["workers"]
-    assert told["jobs"] == []
+    register(redis, "worker-1")
+    (shown,) = client.get("/v1/admin/workers", **LOCAL).json["workers"]
+    assert shown["jobs"] == []
 
 
 def test_registrations_of_other_releases_are_readable(redis: Redis) -> None:
@@ -77,11 +77,11 @@ def test_failures_of_all_users_are_listed_newest_first(
         worker.fail(job_id)
         failed.append(job_id)
         time.sleep(0.002)
-    told = client.get("/v1/admin/overview", **HERE).json["failures"]
-    assert [failure["jobId"] for failure in told] == failed[::-1]
-    assert {failure["errorCode"] for failure in told} == {"FILE_NOT_FOUND"}
-    assert told[0]["userId"] == "user-5"
-    assert told[0]["completedAt"]
+    failures = client.get("/v1/admin/overview", **LOCAL).json["failures"]
+    assert [failure["jobId"] for failure in failures] == failed[::-1]
+    assert {failure["errorCode"] for failure in failures} == {"FILE_NOT_FOUND"}
+    assert failures[0]["userId"] == "user-5"
+    assert failures[0]["completedAt"]
 
 
 def test_a_failed_job_that_is_retried_is_not_listed_as_a_failure(
@@ -90,7 +90,7 @@ def test_a_failed_job_that_is_retried_is_not_listed_as_a_failure(
     job_id = post(file_ids=[1]).json["jobId"]
     worker.fail(job_id)
     assert client.post(f"/v1/download/{job_id}/retry").status_code == 202
-    assert client.get("/v1/admin/overview", **HERE).json["failures"] == []
+    assert client.get("/v1/admin/overview", **LOCAL).json["failures"] == []
 
 
 def test_fifty_failures_are_kept_per_partition(
@@ -107,14 +107,14 @@ def test_the_overview_contains_the_queue_statistics(
     client: FlaskClient, post: Callable[..., Any]
 ) -> None:
     post(file_ids=[1])
-    told = client.get("/v1/admin/overview", **HERE).json
-    assert told["statistics"] == client.get("/v1/download/queue/stats").json | {
-        "oldestWaitSeconds": told["statistics"]["oldestWaitSeconds"]
+    overview = client.get("/v1/admin/overview", **LOCAL).json
+    assert overview["statistics"] == client.get("/v1/download/queue/stats").json | {
+        "oldestWaitSeconds": overview["statistics"]["oldestWaitSeconds"]
     }
-    assert told["statistics"]["totalWaiting"] == 1
-    assert told["timestamp"]
+    assert overview["statistics"]["totalWaiting"] == 1
+    assert overview["timestamp"]
 
 
 def test_without_an_event_loop_the_operator_stream_is_unavailable(client: FlaskClient) -> None:
-    response = client.get("/v1/admin/stream", **HERE)
+    response = client.get("/v1/admin/stream", **LOCAL)
     assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")

@@ -1,4 +1,4 @@
-"""Every refusal is problem+json."""
+"""Every error response is problem+json."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def client_of(store: Redis, storage: object) -> FlaskClient:
 
 @pytest.fixture
 def hung_port() -> Iterator[int]:
-    """A server that takes connections and never says a word."""
+    """The port of a server that accepts connections and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(64)

@@ -1,4 +1,4 @@
-"""Counting requests, alone and together with other processes."""
+"""Rate limits within a process and across processes."""
 
 from __future__ import annotations
 

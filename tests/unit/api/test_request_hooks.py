@@ -1,4 +1,4 @@
-"""What every request and response goes through."""
+"""The hooks of every request."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def test_a_request_over_the_limit_gets_429_with_retry_after(make_app):
     client = make_app(requests_per_minute_ip=2).test_client()
     responses = [client.get(JOBS) for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 429]
-    refused = responses[2]
-    assert refused.json["code"] == "RATE_LIMIT_EXCEEDED"
-    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
-    assert refused.headers["RateLimit-Remaining"] == "0"
+    rejected = responses[2]
+    assert rejected.json["code"] == "RATE_LIMIT_EXCEEDED"
+    assert rejected.headers["Retry-After"] == rejected.headers["RateLimit-Reset"]
+    assert rejected.headers["RateLimit-Remaining"] == "0"
     assert client.get("/health/live").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""No secret leaves by a log, an error, a metric or the state log, however a request goes wrong."""
+"""No secret appears in a log, an error, a metric, or the state log, even if requests fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AUTH_MODE=jwt: every route asks who calls, and gives a job to nobody but its owner."""
+"""AUTH_MODE=jwt: every route requires a token, and only its owner has access to a job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.auth import authorization
 from common.settings import SettingError
 
 SECRET = "0123456789abcdef0123456789abcdef"
-#: Whoever finds a path here may call it without a token: it tells nothing of anybody's jobs.
+#: Routes that need no token. They reveal nothing about any job.
 PUBLIC = {
     "/",
     "/assets/<path:name>",
@@ -56,7 +56,7 @@ def job(client: FlaskClient) -> dict[str, Any]:
 
 
 def calls(app: Flask, **values: str) -> list[tuple[str, str, Rule]]:
-    """Every method and path that the app routes, with ``values`` in place of the variables."""
+    """Return every method and path of the app, with ``values`` in place of the variables."""
     found = []
     for rule in app.url_map.iter_rules():
         path = rule.rule
@@ -67,13 +67,15 @@ def calls(app: Flask, **values: str) -> list[tuple[str, str, Rule]]:
     return found
 
 
-def test_every_route_asks_who_calls_or_is_listed_as_public(app: Flask, client: FlaskClient) -> None:
-    refused = {
+def test_every_route_requires_a_token_or_is_listed_as_public(
+    app: Flask, client: FlaskClient
+) -> None:
+    unauthorized = {
         rule.rule
         for method, path, rule in calls(app, job_id=UNKNOWN)
         if client.open(path, method=method).status_code == 401
     }
-    assert refused == {rule.rule for rule in app.url_map.iter_rules()} - PUBLIC
+    assert unauthorized == {rule.rule for rule in app.url_map.iter_rules()} - PUBLIC
 
 
 def test_every_route_of_a_job_rejects_other_users(
@@ -144,7 +146,7 @@ def test_a_ticket_grants_access_to_the_streams_of_its_job_only(
         if rule.rule not in PUBLIC
         and client.open(f"{path}?ticket={ticket}", method=method).status_code != 401
     }
-    # 503: past the gate; this app has no live updates.
+    # With a valid ticket, the status is 503: this app has no live updates.
     assert opened == authorization.TICKETED
     for path in (f"/v1/download/subscribe/{other}", f"/v1/download/{other}/stream"):
         assert client.get(f"{path}?ticket={ticket}").status_code == 401
@@ -161,7 +163,7 @@ def test_the_document_requires_a_token_where_one_is_needed(client: FlaskClient) 
 
 
 @pytest.mark.parametrize(
-    "gap",
+    "incomplete",
     [
         {"auth_mode": "jvt"},
         {"auth_mode": "jwt"},
@@ -171,7 +173,7 @@ def test_the_document_requires_a_token_where_one_is_needed(client: FlaskClient) 
     ],
 )
 def test_incomplete_settings_are_rejected(
-    make_app: Callable[..., Flask], gap: dict[str, str]
+    make_app: Callable[..., Flask], incomplete: dict[str, str]
 ) -> None:
     with pytest.raises(SettingError):
-        make_app(**gap)
+        make_app(**incomplete)

@@ -1,4 +1,4 @@
-"""The issuer's keys over HTTP: rotated, cached, slow, broken or away."""
+"""The keys of an issuer over HTTP: cached, rotated, slow, malformed, or unavailable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.api.auth.test_jwt_tokens import EC, RSA, public
 
 
 class Issuer:
-    """Serves what ``keys`` or ``body`` says; counts how often it was asked."""
+    """Serves ``keys`` or ``body`` and counts the requests."""
 
     def __init__(self) -> None:
         self.keys: list[Any] = [public(RSA, "r1")]
@@ -27,12 +27,12 @@ class Issuer:
         self.status = 200
         #: Seconds before each byte.
         self.trickle = 0.0
-        self.asked = 0
+        self.requests = 0
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                issuer.asked += 1
+                issuer.requests += 1
                 body = issuer.body or json.dumps({"keys": issuer.keys}).encode()
                 self.send_response(issuer.status)
                 self.send_header("Location", "/elsewhere")
@@ -85,7 +85,7 @@ def keys(issuer: Issuer, clock: Clock) -> RemoteKeys:
 
 def test_keys_are_fetched_once_for_many_tokens(keys: RemoteKeys, issuer: Issuer) -> None:
     assert all(keys.find("r1") for _ in range(5))
-    assert issuer.asked == 1
+    assert issuer.requests == 1
 
 
 def test_a_new_key_is_fetched_when_a_token_uses_it(
@@ -105,10 +105,10 @@ def test_unknown_key_ids_do_not_cause_repeated_fetches(
 ) -> None:
     for number in range(50):
         assert keys.find(f"made-up-{number}") is None
-    assert issuer.asked == 1
+    assert issuer.requests == 1
     clock.now += COOLDOWN
     assert keys.find("made-up") is None
-    assert issuer.asked == 2
+    assert issuer.requests == 2
 
 
 def test_a_withdrawn_key_is_dropped_when_the_keys_expire(

@@ -1,4 +1,4 @@
-"""Which tokens are good: signature, algorithm, expiry, audience, issuer; nothing by guesswork."""
+"""Which tokens are valid: signature, algorithm, expiry, audience, and issuer."""
 
 from __future__ import annotations
 

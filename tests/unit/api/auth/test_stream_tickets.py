@@ -1,4 +1,4 @@
-"""A ticket is good for watching one job, for a while."""
+"""A ticket grants permission to watch one job for a limited time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_malformed_ticket_is_rejected(ticket: str) -> None:
 def test_a_modified_ticket_is_rejected() -> None:
     tickets = StreamTickets("secret")
     ticket = tickets.issue(JOB, "alice")
-    # But for the last character, some bits of which mean nothing in base 64.
+    # Except the last character: some of its bits are not used in base64.
     for place in range(len(ticket) - 1):
         changed = ticket[:place] + ("A" if ticket[place] != "A" else "B") + ticket[place + 1 :]
         assert tickets.holder(changed, JOB) is None

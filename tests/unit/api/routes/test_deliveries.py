@@ -1,4 +1,4 @@
-"""The log of webhooks, and callback URLs that are refused."""
+"""Webhook deliveries, and callback URLs that are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking for files."""
+"""Creating jobs."""
 
 from __future__ import annotations
 

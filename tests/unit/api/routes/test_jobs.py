@@ -1,4 +1,4 @@
-"""Watching, fetching, cancelling and listing jobs."""
+"""Watching, downloading, cancelling, and listing jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's calls, and who may make them."""
+"""Calls for operators, and who is an operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from common.job_store.jobs import JobStore
 from common.jobs.model import Failure
 
-BROKEN = Failure(code="NETWORK_ERROR", message="The line is cut", retryable=True)
+BROKEN = Failure(code="NETWORK_ERROR", message="The connection was reset", retryable=True)
 CALLS = (
     ("GET", "/v1/admin/dead-letters"),
     ("POST", "/v1/admin/dead-letters/00000000-0000-4000-8000-000000000000/requeue"),
@@ -22,7 +22,7 @@ CALLS = (
     ("GET", "/v1/admin/overview"),
     ("GET", "/v1/admin/stream"),
 )
-HERE: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
+LOCAL: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
 
 
 def dead(jobs: JobStore, job_id: str) -> None:
@@ -40,17 +40,17 @@ def test_dead_letters_show_every_attempt_and_can_be_requeued(
 ) -> None:
     job_id = post(file_ids=[1]).json["jobId"]
     dead(jobs, job_id)
-    response = client.get("/v1/admin/dead-letters", **HERE).json
+    response = client.get("/v1/admin/dead-letters", **LOCAL).json
     (letter,) = response["deadLetters"]
     assert response["nextCursor"] is None
     assert (letter["job"]["jobId"], letter["userId"]) == (job_id, "anonymous")
     assert [note["worker"] for note in letter["attempts"]] == ["worker-0", "worker-1"]
     assert {note["errorCode"] for note in letter["attempts"]} == {"NETWORK_ERROR"}
     path = f"/v1/admin/dead-letters/{job_id}/requeue"
-    again = client.post(path, **HERE)
+    again = client.post(path, **LOCAL)
     assert (again.status_code, again.json["status"], again.json["attempt"]) == (202, "queued", 0)
-    assert client.get("/v1/admin/dead-letters", **HERE).json["deadLetters"] == []
-    assert client.post(path, **HERE).status_code == 404
+    assert client.get("/v1/admin/dead-letters", **LOCAL).json["deadLetters"] == []
+    assert client.post(path, **LOCAL).status_code == 404
 
 
 def test_dead_letters_are_paged_without_gaps_or_duplicates(
@@ -64,7 +64,7 @@ def test_dead_letters_are_paged_without_gaps_or_duplicates(
     seen: list[str] = []
     cursor = ""
     while True:
-        page = client.get(f"/v1/admin/dead-letters?limit=3{cursor}", **HERE).json
+        page = client.get(f"/v1/admin/dead-letters?limit=3{cursor}", **LOCAL).json
         seen += [letter["job"]["jobId"] for letter in page["deadLetters"]]
         if page["nextCursor"] is None:
             break
@@ -76,11 +76,11 @@ def test_dead_letters_are_paged_without_gaps_or_duplicates(
 def test_a_paused_queue_accepts_jobs_but_does_not_start_them(
     client: FlaskClient, post: Callable[..., Any], jobs: JobStore
 ) -> None:
-    assert client.post("/v1/admin/queue/pause", **HERE).json == {"paused": True}
+    assert client.post("/v1/admin/queue/pause", **LOCAL).json == {"paused": True}
     job_id = post(file_ids=[1]).json["jobId"]
     assert jobs.claim(job_id, "worker") is None
     assert client.get("/v1/download/queue/stats").json["paused"] is True
-    assert client.post("/v1/admin/queue/resume", **HERE).json == {"paused": False}
+    assert client.post("/v1/admin/queue/resume", **LOCAL).json == {"paused": False}
     assert client.get("/v1/download/queue/stats").json["paused"] is False
     assert jobs.claim(job_id, "worker")
 
@@ -102,7 +102,7 @@ def test_a_paused_queue_accepts_jobs_but_does_not_start_them(
 def test_without_a_token_only_local_requests_are_from_an_operator(
     client: FlaskClient, method: str, path: str, request_: dict[str, Any]
 ) -> None:
-    response = client.open(path, method=method, **{**HERE, **request_})
+    response = client.open(path, method=method, **{**LOCAL, **request_})
     assert (response.status_code, response.json["code"]) == (403, "FORBIDDEN")
 
 
@@ -112,14 +112,14 @@ def test_with_a_token_only_its_holder_is_an_operator(
 ) -> None:
     client = make_app(admin_token="open sesame").test_client()
     for headers in ({}, {"Authorization": "Bearer sesame"}, {"Authorization": "Bearer "}):
-        assert client.open(path, method=method, headers=headers, **HERE).status_code == 403
+        assert client.open(path, method=method, headers=headers, **LOCAL).status_code == 403
     response = client.open(
         path,
         method=method,
         headers={"Authorization": "Bearer open sesame"},
         environ_base={"REMOTE_ADDR": "192.0.2.7"},
     )
-    # The stream needs an event loop, which is not here.
+    # The stream needs an event loop, which this app does not have.
     assert response.status_code == {
         "/v1/admin/stream": 503,
         CALLS[1][1]: 404,
