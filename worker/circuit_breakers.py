@@ -129,8 +129,9 @@ class CircuitBreaker:
             self._client.sadd(self._failures, job_id)
             self._client.expire(self._failures, _STATE_TTL)
             failed_jobs = self._client.scard(self._failures)
-        except RedisError as away:
-            log.warning("failure of a job not recorded", service=self._service, error=str(away))
+        except RedisError as redis_error:
+            reason = str(redis_error)
+            log.warning("failure of a job not recorded", service=self._service, error=reason)
             return False
         if state == "closed" and failed_jobs < FAILURE_THRESHOLD:
             return False

@@ -10,7 +10,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from common.errors import StorageError
 from common.job_store import keys
+from common.job_store.cleanup_lock import CleanupLock
 from common.job_store.client import open_client
 from common.job_store.cluster import Cluster, uptime
 from common.job_store.dead_letters import DeadLetters
@@ -27,6 +29,7 @@ from common.jobs.model import PRIORITIES, Failure, JobSpec
 from stack.process import wait_until
 from tests.support.valkey_topologies import Node, cluster
 from tests.unit.conftest import RecordedWakeUps
+from worker.circuit_breakers import CircuitBreaker
 
 USERS = [f"user-{number}" for number in range(40)]
 
@@ -62,6 +65,23 @@ def jobs(redis: Redis, wake_ups: RecordedWakeUps) -> JobStore:
 def create_all(jobs: JobStore) -> list[str]:
     spec = JobSpec(file_ids=(1,), callback_url="https://example.com/")
     return [jobs.create(user, spec).job.id for user in USERS]
+
+
+def test_the_cleanup_lock_works_on_a_cluster(redis: Redis) -> None:
+    first, second = CleanupLock(redis), CleanupLock(redis)
+    assert first.run_if_due(lambda renew: renew())
+    assert not second.run_if_due(lambda _: None)
+
+
+def test_circuit_breakers_work_on_a_cluster(redis: Redis) -> None:
+    breaker = CircuitBreaker("storage", redis, open_seconds=0.3)
+    assert breaker.allows_attempt()
+    assert [breaker.record_failure(job, StorageError()) for job in "abc"] == [False, False, True]
+    assert not breaker.allows_attempt()
+    wait_until(breaker.allows_attempt, "the trial", 5)
+    breaker.record_success()
+    assert breaker.allows_attempt()
+    assert breaker.allows_attempt()
 
 
 def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(

@@ -85,7 +85,7 @@ class HeartbeatThread:
             attempt.control.stop(Draining())
 
     def _run(self) -> None:
-        # The first one is sent immediately: nobody notices the death of an unregistered worker.
+        # The first one is sent immediately: no one notices the death of an unregistered worker.
         while True:
             with self._lock:
                 attempts = list(self._attempts.values())

@@ -8,7 +8,7 @@ the rest:
   another installation: the bucket's lifecycle rule deletes them.
 - The response to CreateMultipartUpload may get lost. The upload then exists, no upload log has its
   id, and the next attempt creates another. An upload of a composed archive is not needed when
-  nobody builds that archive, or will resume building it.
+  no job builds that archive, or will resume building it.
 - Dead letters and consumers of the state log that are too old.
 """
 
@@ -49,7 +49,7 @@ MAX_PAGES: Final = 100
 #: Seconds between two attempts to prepare the storage, and between two rounds of the thread.
 _RETRY_INTERVAL: Final = 1.0
 _INTERVAL: Final = 60.0
-#: The first cleanup starts at most so many seconds after the worker.
+#: Maximum of the seconds between the start of the worker and its first cleanup.
 _MAX_START_DELAY: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -207,7 +207,7 @@ class CleanupThread:
             if not self._remove_uploads():
                 pause = _RETRY_INTERVAL
             elif is_first_round:
-                # Many workers may start together: do not list the bucket from all at once.
+                # Many workers may start together: do not list the bucket from all of them.
                 pause, is_first_round = random.uniform(0, _MAX_START_DELAY), False  # noqa: S311
             else:
                 self._run_cleanup()
