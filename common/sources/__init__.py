@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from common.object_storage import ObjectStorage
-from common.sources.base import FileDescription, Missing, Source, SourceFile
+from common.sources.base import Source
+from common.sources.files import FileDescription, Missing, SourceFile
 from common.sources.http import HttpSource
 from common.sources.s3 import S3Source
 

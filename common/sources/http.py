@@ -23,13 +23,14 @@ from common.errors import (
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import parse_filename
 from common.object_storage.transport import retry
-from common.sources.base import FileDescription, Fill, Missing, SourceFile
+from common.sources.base import Fill
 from common.sources.content_coding import (
     Decoder,
     coded_name,
     needs_decoding,
     parse_coding,
 )
+from common.sources.files import FileDescription, Missing, SourceFile
 from common.sources.http_client import HttpClient, SourceResponse
 from common.task_group import TaskGroup
 

@@ -15,8 +15,9 @@ from common.object_storage import (
     ObjectStorage,
 )
 from common.object_storage.content_disposition import object_name
-from common.sources.base import FileDescription, Fill, Missing, SourceFile
+from common.sources.base import Fill
 from common.sources.content_coding import Decoder, coded_name, needs_decoding, parse_coding
+from common.sources.files import FileDescription, Missing, SourceFile
 from common.task_group import TaskGroup
 
 #: HEAD requests at the same time.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from common.sources import Missing
+from common.sources.files import Missing
 from worker.archive.planning.layout import Geometry, Item
 from worker.archive.planning.manifest import render_manifest
 from worker.archive.planning.members import MANIFEST_NAME, Member

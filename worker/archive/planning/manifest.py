@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from common.sources import Missing
+from common.sources.files import Missing
 from worker.archive.planning.members import Member
 
 

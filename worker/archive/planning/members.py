@@ -14,7 +14,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.jobs.model import OnMissing
-from common.sources import FileDescription, Missing, SourceFile
+from common.sources.files import FileDescription, Missing, SourceFile
 from worker.archive.zip_format import names, records
 
 MANIFEST_NAME = "MANIFEST.json"
