@@ -231,5 +231,5 @@ class PendingStream:
         self._live.start(self._stream, connection, head, self._last_version, self.job)
 
     def abandon(self) -> None:
-        """Unsubscribe; nobody waits for the stream."""
+        """Unsubscribe: the client is gone."""
         self._live.release(self._stream)

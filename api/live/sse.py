@@ -37,7 +37,7 @@ def message(data: bytes, *, event: str | None, version: int) -> bytes:
 
 
 def retry() -> bytes:
-    """Return the field that tells a client how long to wait before it reconnects."""
+    """Return the field that sets how long a client waits before it reconnects."""
     return b"retry: %d\n\n" % RETRY_MS
 
 

@@ -45,7 +45,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._connections: set[ClientConnection] = set()
 
     def run(self) -> None:
-        """Serve until told to stop; then let requests finish and close idle connections."""
+        """Serve until the process is asked to stop; then finish requests and close idle connections."""
         servers = []
         expiry_timer = gevent.get_hub().loop.timer(1.0, 1.0)
         expiry_timer.start(self._expire)
@@ -168,7 +168,7 @@ class ResponseWriter:
 
     @property
     def _is_http10(self) -> bool:
-        """Whether the client knows no chunks and closes unless told otherwise (RFC 9112, 9.3)."""
+        """Whether the client cannot read chunks and closes by default (RFC 9112, 9.3)."""
         return bool(self._environ["SERVER_PROTOCOL"] == "HTTP/1.0")
 
     def head_of_hijack(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A real API process on a real store, and clients that watch it as browsers and programs do."""
+"""A real API process on a real job store, and clients that follow jobs as browsers do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, Tex
 
 from stack.process import Process, free_port, wait_until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Api:
-    """gunicorn with the API, as it runs in production; stopped and started on one port."""
+    """gunicorn with the API, as in production. It can be stopped and started on the same port."""
 
     def __init__(self, redis_url: str, log: Path, **env: object) -> None:
         self.port = free_port()
@@ -43,10 +43,10 @@ class Api:
     def start(self) -> Self:
         command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
         self.process = Process("api", command, env=self._env, cwd=ROOT, output=self._log)
-        wait_until(lambda: self.answers("/health/live"), "the API")
+        wait_until(lambda: self.responds("/health/live"), "the API")
         return self
 
-    def answers(self, path: str) -> bool:
+    def responds(self, path: str) -> bool:
         try:
             return self.get(path)[0] == 200
         except OSError:
@@ -59,8 +59,8 @@ class Api:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
         finally:
             connection.close()
 
@@ -70,26 +70,26 @@ class Api:
             json.dumps(body).encode(),
             {"Content-Type": "application/json", **headers},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            found: dict[str, Any] = json.load(answer)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            found: dict[str, Any] = json.load(response)
         return found
 
-    def watch(self, job_id: str, **options: Any) -> Watch:
-        """Open a stream; ``path``, ``headers``, ``timeout`` and ``buffer`` (bytes) by keyword."""
-        return Watch(self.port, job_id, **options)
+    def open_stream(self, job_id: str, **options: Any) -> EventStream:
+        """Open a stream; keywords: ``path``, ``headers``, ``timeout`` and ``buffer`` (bytes)."""
+        return EventStream(self.port, job_id, **options)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One server-sent event."""
+class SseEvent:
+    """A server-sent event."""
 
     name: str
     version: int
     job: dict[str, Any]
 
 
-class Watch:
-    """A server-sent event stream, read as a browser would."""
+class EventStream:
+    """A stream of server-sent events, read as a browser reads it."""
 
     def __init__(
         self,
@@ -125,11 +125,11 @@ class Watch:
         self._file.close()
         self.socket.close()
 
-    def next(self) -> Heard:
+    def next(self) -> SseEvent:
         return next(iter(self))
 
-    def __iter__(self) -> Iterator[Heard]:
-        """Events until the server ends the stream."""
+    def __iter__(self) -> Iterator[SseEvent]:
+        """Yield events until the server ends the stream."""
         fields: dict[str, str] = {}
         while line := self._file.readline():
             name, _, value = line.decode().rstrip("\n").partition(":")
@@ -138,14 +138,14 @@ class Watch:
             elif name:
                 fields[name] = value.removeprefix(" ")
             elif "data" in fields:
-                yield Heard(
+                yield SseEvent(
                     fields.get("event", "message"), int(fields["id"]), json.loads(fields["data"])
                 )
                 fields = {}
 
 
 class WebSocketClient:
-    """A WebSocket by wsproto."""
+    """A WebSocket client on wsproto."""
 
     def __init__(self, port: int, job_id: str, timeout: float = 10, query: str = "") -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
@@ -156,7 +156,7 @@ class WebSocketClient:
         self.socket.sendall(self._protocol.send(Request(host="x", target=target)))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Messages until the server closes."""
+        """Yield messages until the server closes the connection."""
         text = ""
         while self.close_code is None:
             data = self.socket.recv(65_536)
@@ -181,7 +181,7 @@ class WebSocketClient:
 
 @contextmanager
 def running(api: Api) -> Iterator[Api]:
-    """The API, started, and stopped at the end."""
+    """Start the API, and stop it at the end."""
     api.start()
     try:
         yield api

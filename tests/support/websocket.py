@@ -18,31 +18,34 @@ from wsproto.events import (
 from wsproto.utilities import LocalProtocolError
 
 
-class Refused(Exception):
-    """The server answered the upgrade with this HTTP status."""
+class UpgradeRejected(Exception):
+    """The server responded to the upgrade with this HTTP status."""
 
 
 def messages(url: str, *, timeout: float = 10.0) -> Iterator[str]:
-    """Text messages until either side ends; ``Refused``, or ``TimeoutError`` on silence."""
+    """Yield text messages until either side closes the connection.
+
+    Raises ``UpgradeRejected``, and ``TimeoutError`` when no message arrives in time.
+    """
     target = httpx.URL(url)
     connection = WSConnection(ConnectionType.CLIENT)
-    with socket.create_connection((target.host, target.port or 80), timeout=timeout) as line:
-        line.sendall(
+    with socket.create_connection((target.host, target.port or 80), timeout=timeout) as client:
+        client.sendall(
             connection.send(Request(host=target.netloc.decode(), target=target.raw_path.decode()))
         )
         text = ""
-        while data := line.recv(65_536):
+        while data := client.recv(65_536):
             connection.receive_data(data)
             for event in connection.events():
                 match event:
                     case AcceptConnection():
                         pass
                     case RejectConnection():
-                        raise Refused(event.status_code)
+                        raise UpgradeRejected(event.status_code)
                     case Ping():
-                        line.sendall(connection.send(event.response()))
+                        client.sendall(connection.send(event.response()))
                     case CloseConnection():
-                        _say_goodbye(connection, line, event)
+                        _reply_to_close(connection, client, event)
                         return
                     case TextMessage():
                         text += event.data
@@ -51,8 +54,10 @@ def messages(url: str, *, timeout: float = 10.0) -> Iterator[str]:
                             text = ""
 
 
-def _say_goodbye(connection: WSConnection, line: socket.socket, event: CloseConnection) -> None:
+def _reply_to_close(
+    connection: WSConnection, client: socket.socket, event: CloseConnection
+) -> None:
     try:
-        line.sendall(connection.send(event.response()))
+        client.sendall(connection.send(event.response()))
     except (OSError, LocalProtocolError):
         return

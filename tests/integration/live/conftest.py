@@ -1,4 +1,4 @@
-"""One API for the tests that do no harm to it, and a store for those that do harm to that."""
+"""One API for the tests that leave it running, and a job store of their own for the others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.live_api import Api, running
 
 
 class NoWakeUps:
-    """There are no workers."""
+    """Sends no wake-ups: there are no workers."""
 
     template = None
 
     def send(self, wake_ups: object) -> None:
-        """Nobody to tell."""
+        """Do nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def make_job(jobs: JobStore) -> Job:
 
 @pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A store of the test's own, which it may stop or kill."""
+    """A job store that the test may stop or kill."""
     server = start_valkey(tmp_path / "valkey")
     yield server
     server.process.signal(signal.SIGCONT)

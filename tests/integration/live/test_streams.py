@@ -1,4 +1,4 @@
-"""What a client sees of one job, over the real API and store."""
+"""What a client receives about one job, from the real API and job store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from api.auth.stream_tickets import StreamTickets
 from common.job_store.jobs import JobStore
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
-from tests.support.live_api import Api, Heard, WebSocketClient
+from tests.support.live_api import Api, SseEvent, WebSocketClient
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
 FAILURE = Failure(code="NETWORK_ERROR", message="The connection broke", retryable=True)
 NAMED, UNNAMED = "/v1/download/subscribe/{id}", "/v1/download/{id}/stream"
@@ -25,40 +25,40 @@ def claim(jobs: JobStore, job: Job) -> Lease:
     return claimed.lease
 
 
-def without_beats(heard: list[Heard]) -> list[tuple[str, int]]:
-    return [(event.name, event.version) for event in heard if event.name != "heartbeat"]
+def without_heartheartbeats(events: list[SseEvent]) -> list[tuple[str, int]]:
+    return [(event.name, event.version) for event in events if event.name != "heartbeat"]
 
 
-def live_a_life(jobs: JobStore, job: Job) -> None:
-    """Processing, progress, handed back, processing again, completed: versions 2 to 6."""
+def run_to_completion(jobs: JobStore, job: Job) -> None:
+    """Claim, report progress, schedule a retry, claim again, complete: versions 2 to 6."""
     lease = claim(jobs, job)
     jobs.heartbeat(lease, {"progress": 40})
     jobs.retry_later(lease, FAILURE, 0)
     jobs.complete(claim(jobs, job), ARTIFACT, Progress(processed_files=1))
 
 
-def test_named_stream_tells_a_whole_life_and_ends(
+def test_named_stream_sends_every_state_and_ends(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
-    with api.watch(job.id) as watch:
-        assert watch.status == 200
-        assert watch.headers["Content-Type"] == "text/event-stream"
-        assert watch.headers["Cache-Control"] == "no-cache, no-transform"
-        assert watch.headers["X-Accel-Buffering"] == "no"
-        assert watch.headers["X-Request-ID"]
-        first = watch.next()
+    with api.open_stream(job.id) as stream:
+        assert stream.status == 200
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        assert stream.headers["Cache-Control"] == "no-cache, no-transform"
+        assert stream.headers["X-Accel-Buffering"] == "no"
+        assert stream.headers["X-Request-ID"]
+        first = stream.next()
         assert (first.name, first.version) == ("connected", 1)
-        live_a_life(jobs, job)
-        rest = list(watch)
-    assert without_beats(rest) == [
+        run_to_completion(jobs, job)
+        rest = list(stream)
+    assert without_heartheartbeats(rest) == [
         ("progress", 2),
         ("progress", 3),
         ("progress", 4),
         ("progress", 5),
         ("completed", 6),
     ]
-    assert watch.retry == [2000]
+    assert stream.retry == [2000]
     done = rest[-1].job
     assert (done["jobId"], done["status"], done["version"]) == (job.id, "completed", 6)
     assert done["downloadUrl"].startswith("http")
@@ -67,59 +67,61 @@ def test_named_stream_tells_a_whole_life_and_ends(
     assert b'"completed"' in body
 
 
-def test_unnamed_stream_says_the_same_as_messages(
+def test_unnamed_stream_sends_the_same_as_messages(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
-    with api.watch(job.id, path=UNNAMED) as watch:
-        assert watch.next().name == "message"
+    with api.open_stream(job.id, path=UNNAMED) as stream:
+        assert stream.next().name == "message"
         jobs.cancel(job.id)
-        last = list(watch)[-1]
+        last = list(stream)[-1]
     assert (last.name, last.job["status"], last.version) == ("message", "cancelled", 2)
 
 
-def test_finished_job_is_told_at_once_and_the_stream_ends(
+def test_stream_of_a_finished_job_sends_its_state_and_ends(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
     jobs.cancel(job.id)
-    with api.watch(job.id) as watch:
-        assert [(e.name, e.version) for e in watch] == [("connected", 2), ("cancelled", 2)]
+    with api.open_stream(job.id) as stream:
+        assert [(e.name, e.version) for e in stream] == [("connected", 2), ("cancelled", 2)]
 
 
-def test_returning_client_gets_a_snapshot_only_of_what_it_missed(
+def test_reconnecting_client_gets_a_snapshot_only_if_it_missed_something(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
     claim(jobs, job)
-    with api.watch(job.id, headers={"Last-Event-ID": "1"}) as missed:
+    with api.open_stream(job.id, headers={"Last-Event-ID": "1"}) as missed:
         assert (missed.next().name) == "connected"
-    with api.watch(job.id, path=NAMED + "?lastEventId=1") as missed:
+    with api.open_stream(job.id, path=NAMED + "?lastEventId=1") as missed:
         assert missed.next().name == "connected"
-    with api.watch(job.id, headers={"Last-Event-ID": "2"}) as current:
+    with api.open_stream(job.id, headers={"Last-Event-ID": "2"}) as current:
         first = current.next()
         assert (first.name, first.version) == ("heartbeat", 2)
         jobs.cancel(job.id)
         assert list(current)[-1].name == "cancelled"
-    # 204 tells an EventSource not to come back.
+    # 204 stops an EventSource from reconnecting.
     assert api.get(NAMED.format(id=job.id), {"Last-Event-ID": "3"})[0] == 204
-    with api.watch(job.id, headers={"Last-Event-ID": "2"}) as late:
+    with api.open_stream(job.id, headers={"Last-Event-ID": "2"}) as late:
         assert [event.name for event in late] == ["connected", "cancelled"]
 
 
-def test_heartbeat_is_the_whole_job_and_comes_on_time(api: Api, new_job: Callable[[], Job]) -> None:
+def test_heartbeat_contains_the_whole_job_and_comes_on_time(
+    api: Api, new_job: Callable[[], Job]
+) -> None:
     job = new_job()
-    with api.watch(job.id) as watch:
-        watch.next()
-        began = time.monotonic()
-        beats = [watch.next() for _ in range(3)]
-    assert 2.0 < time.monotonic() - began < 4.5
-    assert {beat.name for beat in beats} == {"heartbeat"}
-    assert all(beat.job["jobId"] == job.id and beat.version == 1 for beat in beats)
+    with api.open_stream(job.id) as stream:
+        stream.next()
+        started = time.monotonic()
+        heartbeats = [stream.next() for _ in range(3)]
+    assert 2.0 < time.monotonic() - started < 4.5
+    assert {event.name for event in heartbeats} == {"heartbeat"}
+    assert all(event.job["jobId"] == job.id and event.version == 1 for event in heartbeats)
 
 
 @pytest.mark.parametrize("path", [NAMED, UNNAMED])
-@pytest.mark.parametrize("job_id", [NOBODY, "nonsense"])
+@pytest.mark.parametrize("job_id", [UNKNOWN_ID, "nonsense"])
 def test_unknown_job_is_a_problem(api: Api, path: str, job_id: str) -> None:
     status, headers, body = api.get(path.format(id=job_id))
     assert status == 404
@@ -127,18 +129,18 @@ def test_unknown_job_is_a_problem(api: Api, path: str, job_id: str) -> None:
     assert b"JOB_NOT_FOUND" in body
 
 
-def test_head_of_a_stream_does_not_open_one(api: Api, new_job: Callable[[], Job]) -> None:
+def test_head_request_does_not_open_a_stream(api: Api, new_job: Callable[[], Job]) -> None:
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=5)
     connection.request("HEAD", NAMED.format(id=new_job().id))
-    answer = connection.getresponse()
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
-    assert answer.read() == b""
+    response = connection.getresponse()
+    assert (response.status, response.headers["Content-Type"]) == (200, "text/event-stream")
+    assert response.read() == b""
     connection.close()
 
 
-def test_websocket_tells_a_whole_life_and_closes_with_1000(
+def test_websocket_sends_every_state_and_closes_with_1000(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
@@ -146,22 +148,22 @@ def test_websocket_tells_a_whole_life_and_closes_with_1000(
     messages = iter(client)
     first = next(messages)
     assert (first["type"], first["version"], first["jobId"]) == ("connected", 1, job.id)
-    live_a_life(jobs, job)
-    told = [(m["type"], m["version"]) for m in messages if m["type"] != "heartbeat"]
-    assert [version for _, version in told] == [2, 3, 4, 5, 6]
-    assert told[-1] == ("completed", 6)
+    run_to_completion(jobs, job)
+    received = [(m["type"], m["version"]) for m in messages if m["type"] != "heartbeat"]
+    assert [version for _, version in received] == [2, 3, 4, 5, 6]
+    assert received[-1] == ("completed", 6)
     assert client.close_code == 1000
     client.close()
 
 
 def test_websocket_of_an_unknown_job_closes_with_4404(api: Api) -> None:
-    client = WebSocketClient(api.port, NOBODY)
+    client = WebSocketClient(api.port, UNKNOWN_ID)
     assert list(client) == []
     assert client.close_code == 4404
     client.close()
 
 
-def test_broken_websocket_handshake_is_a_problem(api: Api, new_job: Callable[[], Job]) -> None:
+def test_invalid_websocket_handshake_is_a_problem(api: Api, new_job: Callable[[], Job]) -> None:
     status, _, body = api.get(
         NAMED.format(id=new_job().id), {"Upgrade": "websocket", "Connection": "Upgrade"}
     )
@@ -169,7 +171,7 @@ def test_broken_websocket_handshake_is_a_problem(api: Api, new_job: Callable[[],
     assert b"VALIDATION_ERROR" in body
 
 
-def test_long_poll_answers_as_soon_as_the_job_changes(
+def test_long_poll_responds_as_soon_as_the_job_changes(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
@@ -184,13 +186,13 @@ def test_long_poll_answers_as_soon_as_the_job_changes(
     assert (status, headers["ETag"]) == (410, '"2"')
 
 
-def test_long_poll_answers_after_its_time_with_what_there_is(
+def test_long_poll_responds_with_the_current_state_after_its_timeout(
     api: Api, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
-    began = time.monotonic()
+    started = time.monotonic()
     status, headers, _ = api.get(f"/v1/download/status/{job.id}?wait=1&since=1")
-    assert 0.9 < time.monotonic() - began < 3
+    assert 0.9 < time.monotonic() - started < 3
     assert (status, headers["ETag"]) == (200, '"1"')
 
 
@@ -198,10 +200,10 @@ def test_client_that_switches_transports_neither_misses_nor_repeats_a_state(
     api: Api, jobs: JobStore, new_job: Callable[[], Job]
 ) -> None:
     job = new_job()
-    with api.watch(job.id) as watch:
-        seen = [watch.next().version]
+    with api.open_stream(job.id) as stream:
+        seen = [stream.next().version]
         lease = claim(jobs, job)
-        seen.append(watch.next().version)
+        seen.append(stream.next().version)
     jobs.heartbeat(lease, {"progress": 10})
     _, headers, _ = api.get(f"/v1/download/status/{job.id}?wait=5&since={seen[-1]}")
     seen.append(int(headers["ETag"].strip('"')))
@@ -215,11 +217,11 @@ def test_client_that_switches_transports_neither_misses_nor_repeats_a_state(
     assert seen == [1, 2, 3, 4, 5]
 
 
-def test_ticket_names_the_watcher(api: Api, new_job: Callable[[], Job]) -> None:
-    answer = api.post("/v1/download/initiate", {"file_ids": [1]}, **{"X-User-Id": "bob"})
-    ticket = answer["subscribeUrl"].partition("?ticket=")[2]
-    assert StreamTickets("the same for all processes").holder(ticket, answer["jobId"]) == "bob"
-    assert answer["webSocketUrl"].startswith("ws://")
-    assert answer["webSocketUrl"].endswith(f"?ticket={ticket}")
-    with api.watch(answer["jobId"], path=NAMED + f"?ticket={ticket}") as watch:
-        assert watch.next().name == "connected"
+def test_ticket_identifies_the_user_of_the_stream(api: Api, new_job: Callable[[], Job]) -> None:
+    response = api.post("/v1/download/initiate", {"file_ids": [1]}, **{"X-User-Id": "bob"})
+    ticket = response["subscribeUrl"].partition("?ticket=")[2]
+    assert StreamTickets("the same for all processes").holder(ticket, response["jobId"]) == "bob"
+    assert response["webSocketUrl"].startswith("ws://")
+    assert response["webSocketUrl"].endswith(f"?ticket={ticket}")
+    with api.open_stream(response["jobId"], path=NAMED + f"?ticket={ticket}") as stream:
+        assert stream.next().name == "connected"
