@@ -35,8 +35,9 @@ class TaskGroup:
     def each(self, step: Callable[[T], None], items: Iterable[T], *, concurrency: int) -> None:
         """Call ``step`` for every item, on at most ``concurrency`` threads, in the items' order.
 
-        Items are taken one at a time, so a generator may do work. The first error of a step, of the
-        items or of the control cancels the other steps and is raised.
+        Items are taken one at a time, so a generator may do work, or wait for a resource that the
+        steps release. The first error of a step, of the items or of the control cancels the other
+        steps, and is raised within a second even if a step does not notice the cancellation.
         """
         run = _Run(iter(items), step, self.cancellation)
         # Copies of the context pass on the log and trace ids.
@@ -49,7 +50,7 @@ class TaskGroup:
                 thread.start()
                 if run.exhausted:
                     break
-            while not run.finished.wait(CHECK_INTERVAL):
+            while not run.ended.wait(CHECK_INTERVAL):
                 self._control.check()
         except BaseException:
             self.cancellation.set()
@@ -75,32 +76,40 @@ class _Run(Generic[T]):
         self._items = items
         self._step = step
         self._cancellation = cancellation
+        #: Held while an item is taken. It is not the lock of the state: an item may have to wait
+        #: for what running steps release, and a step that fails has to be able to report that.
+        self._items_lock = threading.Lock()
         self._lock = threading.Lock()
+        #: Threads that take an item or run a step.
         self._running = 0
         #: No further step starts.
         self.exhausted = False
         self.error: BaseException | None = None
-        #: Set when no step runs and none will start.
-        self.finished = threading.Event()
+        #: Set when no step runs and none will start, or when one has failed.
+        self.ended = threading.Event()
 
     def work(self) -> None:
         """Run steps until there are no more; the target of each thread."""
         while True:
             with self._lock:
-                taken = self._take()
-                if not taken:
-                    self._finish_if_done()
-                    return
+                self._running += 1
+            taken: tuple[T] | tuple[()] = ()
             try:
-                self._step(taken[0])
+                with self._items_lock:
+                    taken = self._take()
+                if taken:
+                    self._step(taken[0])
             except BaseException as error:  # noqa: BLE001  ``each`` raises it
-                with self._lock:
-                    self._fail(error)
+                self._fail(error)
+            more = bool(taken)
             # A thread that waits for the next item must not keep this one in memory.
             taken = ()
             with self._lock:
                 self._running -= 1
-                self._finish_if_done()
+                if self.exhausted and self._running == 0:
+                    self.ended.set()
+            if not more:
+                return
 
     def join(self, threads: list[threading.Thread]) -> None:
         deadline = time.monotonic() + CANCEL_TIMEOUT
@@ -109,26 +118,18 @@ class _Run(Generic[T]):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self) -> tuple[T] | tuple[()]:
-        if self.exhausted or self._cancellation.requested:
-            self.exhausted = True
-            return ()
-        try:
-            item = next(self._items)
-        except StopIteration:
-            self.exhausted = True
-            return ()
-        except BaseException as error:  # noqa: BLE001  ``each`` raises it
-            self._fail(error)
-            return ()
-        self._running += 1
-        return (item,)
+        """Return the next item, or nothing when there is none or the steps were cancelled."""
+        if not self.exhausted and not self._cancellation.requested:
+            for item in self._items:
+                return (item,)
+        self.exhausted = True
+        return ()
 
     def _fail(self, error: BaseException) -> None:
-        self.exhausted = True
-        if self.error is None or isinstance(self.error, Cancelled):
-            self.error = error
+        # The cancellation ends waits of other threads, so it must not wait for any lock itself.
         self._cancellation.set()
-
-    def _finish_if_done(self) -> None:
-        if self.exhausted and self._running == 0:
-            self.finished.set()
+        with self._lock:
+            self.exhausted = True
+            if self.error is None or isinstance(self.error, Cancelled):
+                self.error = error
+            self.ended.set()

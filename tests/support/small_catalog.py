@@ -13,7 +13,7 @@ from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
 
 SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
-WIDTH = 2
+CONCURRENCY = 2
 
 
 class SmallCatalog:

@@ -29,7 +29,7 @@ MAX_PARTS = 10_000
 #: Bytes per member; more than its header and its directory entry take.
 MEMBER_OVERHEAD = 1024
 #: The number of threads: one reads and fills the next part while the others upload theirs.
-WIDTH = 3
+CONCURRENCY = 3
 
 
 def part_size(number: int, *, equal_parts: bool) -> int:
@@ -81,7 +81,7 @@ def stream_archive(
         uploaded[part.number] = (result, len(content))
 
     try:
-        task_group.each(upload, streamer.parts(), concurrency=WIDTH)
+        task_group.each(upload, streamer.parts(), concurrency=CONCURRENCY)
         rows = [uploaded[number] for number in sorted(uploaded)]
         checksum = join((part.crc32 or 0, length) for part, length in rows)
         size = sum(length for _, length in rows)

@@ -120,3 +120,52 @@ def test_a_memory_budget_makes_the_next_step_wait() -> None:
 
 def test_one_step_may_exceed_the_whole_memory_budget_when_it_is_alone() -> None:
     MemoryBudget(100, TaskGroup(RecordingControl()).cancellation).acquire(500)
+
+
+def test_an_error_is_raised_within_a_second_while_the_next_item_waits_for_a_running_step() -> None:
+    task_group = TaskGroup(RecordingControl())
+    budget = MemoryBudget(100, task_group.cancellation)
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            budget.acquire(50)
+            yield item
+
+    def step(_: int) -> None:
+        # Until then a third thread waits for the memory of the two steps, which never release it.
+        time.sleep(0.2)
+        raise NetworkError("the storage is down")
+
+    started = time.monotonic()
+    with pytest.raises(NetworkError, match="the storage is down"):
+        task_group.each(step, items(), concurrency=3)
+    assert time.monotonic() - started < 1
+
+
+def test_an_error_is_raised_within_a_second_if_another_step_ignores_the_cancellation() -> None:
+    released = threading.Event()
+
+    def step(item: int) -> None:
+        if item == 1:
+            raise NetworkError("the storage is down")
+        released.wait(30)
+
+    started = time.monotonic()
+    with pytest.raises(NetworkError, match="the storage is down"):
+        TaskGroup(RecordingControl()).each(step, range(2), concurrency=2)
+    released.set()
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_real_error_replaces_the_cancellation_that_it_causes() -> None:
+    task_group = TaskGroup(RecordingControl())
+
+    def step(item: int) -> None:
+        if item == 0:
+            raise NetworkError("the storage is down")
+        task_group.cancellation.wait(30)
+
+    for _ in range(50):
+        task_group = TaskGroup(RecordingControl())
+        with pytest.raises(NetworkError):
+            task_group.each(step, range(8), concurrency=8)

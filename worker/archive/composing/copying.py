@@ -14,7 +14,7 @@ from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import combine, crc32
 
 #: The number of concurrent copies.
-WIDTH = 6
+CONCURRENCY = 6
 #: The size of reads for the checksum of a copy, if the storage does not return one.
 BLOCK_SIZE = 4 * 1024 * 1024
 
@@ -35,7 +35,7 @@ def copy_parts(state: BuildState) -> None:
             steps.append(partial(copier.copy_from_file, part_plan, part_plan.copied))
         elif (start := state.range_in_previous(part_plan)) is not None:
             steps.append(partial(copier.copy_from_previous, part_plan, start))
-    state.deps.task_group.each(lambda step: step(), steps, concurrency=min(WIDTH, len(steps)))
+    state.deps.task_group.each(lambda step: step(), steps, concurrency=min(CONCURRENCY, len(steps)))
 
 
 def finish_ladder_part(

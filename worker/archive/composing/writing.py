@@ -21,7 +21,7 @@ from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32
 
 #: The number of concurrent reads.
-WIDTH = 64
+CONCURRENCY = 64
 #: The limit for the buffers of all parts that are being filled, in bytes.
 MEMORY = 24 * 1024 * 1024
 
@@ -32,7 +32,7 @@ Position = Callable[[Span], int | None]
 def write_parts(state: BuildState) -> None:
     """Write every part that is not in the storage yet; the checksums of all copies are known."""
     writer = _Writer(state)
-    state.deps.task_group.each(writer.read, writer.reads(), concurrency=WIDTH)
+    state.deps.task_group.each(writer.read, writer.reads(), concurrency=CONCURRENCY)
 
 
 class MemoryBudget:

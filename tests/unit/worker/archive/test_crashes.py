@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from common.errors import CancelRequested, FileChanged
 from tests.support.crashes import Crash
-from tests.support.small_catalog import WIDTH, SmallCatalog
+from tests.support.small_catalog import CONCURRENCY, SmallCatalog
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -87,7 +87,7 @@ def test_an_archive_survives_crashes_at_any_call(
     assert catalog.control.done == sum(file_sizes)
     repeated = done + _transfers(catalog.storage.calls) - transfers
     # A LADDER part takes two more transfers; every thread repeats at most one step.
-    assert repeated <= len(crashes) * WIDTH * 3
+    assert repeated <= len(crashes) * CONCURRENCY * 3
 
 
 def _transfers(calls: list[str]) -> int:
