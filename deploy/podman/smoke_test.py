@@ -18,7 +18,7 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from client import Longhaul
+from longhaul_client import Longhaul
 
 API = f"http://127.0.0.1:{os.environ.get('HTTP_PORT', '8080')}"
 OBJECT_STORAGE = f"http://127.0.0.1:{os.environ.get('S3_PORT', '8333')}"

@@ -54,7 +54,9 @@ class Metric:
 
 def metrics() -> list[Metric]:
     found = [
-        Metric(wrapper._name, wrapper._type, tuple(wrapper._labelnames), wrapper._documentation)
+        Metric(
+            wrapper._name, str(wrapper._type), tuple(wrapper._labelnames), wrapper._documentation
+        )
         for module in (api_metrics, worker_metrics, common_metrics)
         for wrapper in vars(module).values()
         if isinstance(wrapper, MetricWrapperBase)
