@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 
+from flask.testing import FlaskClient
+from redis import Redis
+
 from api.health import TIMEOUT, Health
 from common.job_store.storage_capabilities import StorageCapabilities
+from tests.unit.api.conftest import FakeStorage
 
 
-def test_health_is_healthy_if_all_required_checks_pass(client):
+def test_health_is_healthy_if_all_required_checks_pass(client: FlaskClient) -> None:
     response = client.get("/health")
     assert response.status_code == 200
     checks = {"redis": "ok", "storage": "ok", "history": "off"}
@@ -17,7 +21,7 @@ def test_health_is_healthy_if_all_required_checks_pass(client):
     assert client.get("/health/ready").status_code == 200
 
 
-def test_health_names_an_unavailable_storage(client, storage):
+def test_health_names_an_unavailable_storage(client: FlaskClient, storage: FakeStorage) -> None:
     storage.broken = True
     response = client.get("/health")
     assert response.status_code == 503
@@ -28,7 +32,7 @@ def test_health_names_an_unavailable_storage(client, storage):
     assert client.get("/health/live").json == {"status": "alive"}
 
 
-def test_hanging_checks_run_in_parallel_and_time_out():
+def test_hanging_checks_run_in_parallel_and_time_out() -> None:
     done = threading.Event()
     health = Health({"one": lambda: done.wait(30), "two": lambda: done.wait(30)}, {})
     started = time.monotonic()
@@ -37,7 +41,9 @@ def test_hanging_checks_run_in_parallel_and_time_out():
     done.set()
 
 
-def test_health_shows_storage_capabilities_once_a_worker_published_them(client, redis):
+def test_health_shows_storage_capabilities_once_a_worker_published_them(
+    client: FlaskClient, redis: Redis
+) -> None:
     StorageCapabilities(redis).publish({"range_copy": True, "copy_checksum": False})
     response = client.get("/health")
     assert response.json["storage"] == {"range_copy": True, "copy_checksum": False}

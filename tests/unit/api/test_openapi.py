@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 from api import problems
 
@@ -19,11 +23,13 @@ UNDOCUMENTED = {
 
 
 @pytest.fixture
-def document(client) -> dict:
+def document(client: FlaskClient) -> dict:
     return client.get("/openapi.json").json
 
 
-def test_every_route_is_documented(make_app, document):
+def test_every_route_is_documented(
+    make_app: Callable[..., Flask], document: dict[str, Any]
+) -> None:
     app = make_app()
     routed = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
@@ -37,7 +43,7 @@ def test_every_route_is_documented(make_app, document):
     assert routed == documented
 
 
-def test_every_operation_has_a_summary_and_a_unique_id(document):
+def test_every_operation_has_a_summary_and_a_unique_id(document: dict[str, Any]) -> None:
     operations = [
         operation
         for item in document["paths"].values()
@@ -48,14 +54,14 @@ def test_every_operation_has_a_summary_and_a_unique_id(document):
     assert len({operation["operationId"] for operation in operations}) == len(operations)
 
 
-def test_every_rate_limited_operation_documents_its_errors(document):
+def test_every_rate_limited_operation_documents_its_errors(document: dict[str, Any]) -> None:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if path.startswith("/v1/") and method != "parameters":
                 assert {"400", "429", "500", "503"} <= set(operation["responses"])
 
 
-def test_the_document_contains_the_configured_limits(make_app):
+def test_the_document_contains_the_configured_limits(make_app: Callable[..., Flask]) -> None:
     client = make_app(file_id_max=500, max_files=7).test_client()
     schema = client.get("/openapi.json").json["components"]["schemas"]["Initiate"]
     file_ids = schema["properties"]["file_ids"]
@@ -63,7 +69,7 @@ def test_the_document_contains_the_configured_limits(make_app):
 
 
 @pytest.mark.parametrize("page", ["/docs", "/docs/problems", "/"])
-def test_no_page_loads_anything_from_another_host(client, page):
+def test_no_page_loads_anything_from_another_host(client: FlaskClient, page: str) -> None:
     html = client.get(page, headers={"Accept": "text/html"})
     assert html.mimetype == "text/html"
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", html.text)
@@ -72,19 +78,19 @@ def test_no_page_loads_anything_from_another_host(client, page):
             assert response.status_code == 200, asset
 
 
-def test_index_returns_the_url_of_the_documentation_to_programs(client):
+def test_index_returns_the_url_of_the_documentation_to_programs(client: FlaskClient) -> None:
     response = client.get("/", headers={"Accept": "*/*"})
     assert set(response.json) == {"message", "version", "docs"}
     assert client.get(response.json["docs"]).status_code == 200
 
 
-def test_the_type_of_a_problem_links_to_its_explanation(client):
+def test_the_type_of_a_problem_links_to_its_explanation(client: FlaskClient) -> None:
     kind = client.get("/v1/download/x").json["type"]
     path, _, anchor = kind.partition("#")
     assert f'id="{anchor}"' in client.get(path).text
 
 
-def test_metrics_are_labeled_by_route_not_path(client):
+def test_metrics_are_labeled_by_route_not_path(client: FlaskClient) -> None:
     client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
     client.open("/nowhere", method="BREW")
     text = client.get("/metrics").text
@@ -94,7 +100,7 @@ def test_metrics_are_labeled_by_route_not_path(client):
     assert "BREW" not in text
 
 
-def test_every_problem_code_is_explained(client):
+def test_every_problem_code_is_explained(client: FlaskClient) -> None:
     page = client.get("/docs/problems").text
     explained = set(re.findall(r'id="([A-Z_]+)"', page))
     assert {kind.code for kind in problems.STATUS} - explained <= {

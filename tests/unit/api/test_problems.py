@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -16,7 +17,10 @@ from api.app import create_app
 from common.bootstrap import assemble
 from common.errors import LonghaulError
 from common.job_store.client import open_client
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
 from common.settings import Settings
+from tests.unit.api.conftest import FakeStorage
 
 INITIATE = "/v1/download/initiate"
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable", "requestId"}
@@ -42,7 +46,9 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable",
         ("POST", "/v1/download/check", {"json": {"file_id": 0}}, 400, "VALIDATION_ERROR"),
     ],
 )
-def test_an_error_is_a_problem_document(client, method, path, options, status, code):
+def test_an_error_is_a_problem_document(
+    client: FlaskClient, method: str, path: str, options: dict[str, Any], status: int, code: str
+) -> None:
     if isinstance(options.get("data"), bytes):
         options = {**options, "content_type": "application/json"}
     response = client.open(path, method=method, **options)
@@ -62,11 +68,13 @@ def test_an_error_is_a_problem_document(client, method, path, options, status, c
         ("GET", "/v1/admin/overview", "Only operators have access to this."),
     ],
 )
-def test_the_detail_says_what_is_wrong(client, method, path, detail):
+def test_the_detail_says_what_is_wrong(
+    client: FlaskClient, method: str, path: str, detail: str
+) -> None:
     assert client.open(path, method=method).json["detail"] == detail
 
 
-def test_invalid_fields_are_listed_with_what_is_wrong(client):
+def test_invalid_fields_are_listed_with_what_is_wrong(client: FlaskClient) -> None:
     problem = client.post(INITIATE, json={"file_id": 0, "fileName": ".."}).json
     assert problem["detail"] == "Some fields are invalid."
     assert problem["errors"] == {
@@ -75,15 +83,17 @@ def test_invalid_fields_are_listed_with_what_is_wrong(client):
     }
 
 
-def test_a_wrong_method_gets_the_allowed_methods(client):
+def test_a_wrong_method_gets_the_allowed_methods(client: FlaskClient) -> None:
     assert "POST" in client.get(INITIATE).headers["Allow"]
 
 
-def test_the_instance_is_always_a_valid_uri(client):
+def test_the_instance_is_always_a_valid_uri(client: FlaskClient) -> None:
     assert client.get("/a%00%20b%C3%A9").json["instance"] == "/a%00%20b%C3%A9"
 
 
-def test_an_unexpected_error_reveals_no_internals(client, queries, monkeypatch):
+def test_an_unexpected_error_reveals_no_internals(
+    client: FlaskClient, queries: JobQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def explode(job_id: str) -> None:
         raise RuntimeError("secret at 10.0.0.1")
 
@@ -93,7 +103,7 @@ def test_an_unexpected_error_reveals_no_internals(client, queries, monkeypatch):
     assert b"secret" not in response.data
 
 
-def test_every_error_class_has_a_status():
+def test_every_error_class_has_a_status() -> None:
     def below(kind: type[LonghaulError]) -> Iterator[type[LonghaulError]]:
         yield kind
         for child in kind.__subclasses__():
@@ -134,7 +144,9 @@ CALLS = [
 
 
 @pytest.mark.parametrize("kind", ["hung_port", "closed_port"])
-def test_an_unavailable_job_store_is_a_503_within_two_seconds(request, kind, storage):
+def test_an_unavailable_job_store_is_a_503_within_two_seconds(
+    request: pytest.FixtureRequest, kind: str, storage: FakeStorage
+) -> None:
     port = request.getfixturevalue(kind)
     store = open_client(f"redis://127.0.0.1:{port}/0", timeout=1.5)
     client = client_of(store, storage)
@@ -148,7 +160,9 @@ def test_an_unavailable_job_store_is_a_503_within_two_seconds(request, kind, sto
     store.close()
 
 
-def test_other_routes_work_while_the_job_store_is_down(closed_port, storage):
+def test_other_routes_work_while_the_job_store_is_down(
+    closed_port: int, storage: FakeStorage
+) -> None:
     store = open_client(f"redis://127.0.0.1:{closed_port}/0", timeout=1.5)
     client = client_of(store, storage)
     for path in ("/", "/docs", "/openapi.json", "/health/live", "/metrics"):
@@ -156,7 +170,9 @@ def test_other_routes_work_while_the_job_store_is_down(closed_port, storage):
     store.close()
 
 
-def test_a_job_store_that_rejects_writes_is_an_unavailable_backend(client, jobs, monkeypatch):
+def test_a_job_store_that_rejects_writes_is_an_unavailable_backend(
+    client: FlaskClient, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise redis_py.exceptions.OutOfMemoryError
 

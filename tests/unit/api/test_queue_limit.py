@@ -38,11 +38,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def queue_limit(queue, clock) -> QueueLimit:
+def queue_limit(queue: Queue, clock: Clock) -> QueueLimit:
     return QueueLimit(queue, max_waiting=10, clock=clock)
 
 
-def test_the_queue_is_read_at_most_once_a_second(queue_limit, queue, clock):
+def test_the_queue_is_read_at_most_once_a_second(
+    queue_limit: QueueLimit, queue: Queue, clock: Clock
+) -> None:
     for _ in range(5):
         queue_limit.check()
     assert queue.reads == 1
@@ -51,7 +53,7 @@ def test_the_queue_is_read_at_most_once_a_second(queue_limit, queue, clock):
     assert queue.reads == 2
 
 
-def test_jobs_accepted_since_the_last_read_count(queue_limit, queue):
+def test_jobs_accepted_since_the_last_read_count(queue_limit: QueueLimit, queue: Queue) -> None:
     queue.length = 8
     for _ in range(2):
         queue_limit.check()
@@ -60,7 +62,9 @@ def test_jobs_accepted_since_the_last_read_count(queue_limit, queue):
         queue_limit.check()
 
 
-def test_accepted_jobs_are_not_counted_twice_after_a_read(queue_limit, queue, clock):
+def test_accepted_jobs_are_not_counted_twice_after_a_read(
+    queue_limit: QueueLimit, queue: Queue, clock: Clock
+) -> None:
     queue_limit.check()
     for _ in range(9):
         queue_limit.count_accepted()
@@ -70,7 +74,9 @@ def test_accepted_jobs_are_not_counted_twice_after_a_read(queue_limit, queue, cl
     assert queue_limit.waiting == 9
 
 
-def test_retry_after_is_estimated_from_the_drain_rate(queue_limit, queue, clock):
+def test_retry_after_is_estimated_from_the_drain_rate(
+    queue_limit: QueueLimit, queue: Queue, clock: Clock
+) -> None:
     queue.length = 30
     with pytest.raises(QueueFull):
         queue_limit.check()
@@ -81,7 +87,9 @@ def test_retry_after_is_estimated_from_the_drain_rate(queue_limit, queue, clock)
     assert error.value.retry_after == pytest.approx(16 / 5)
 
 
-def test_retry_after_is_the_maximum_if_the_queue_does_not_drain(queue_limit, queue):
+def test_retry_after_is_the_maximum_if_the_queue_does_not_drain(
+    queue_limit: QueueLimit, queue: Queue
+) -> None:
     queue.length = 10
     with pytest.raises(QueueFull) as error:
         queue_limit.check()

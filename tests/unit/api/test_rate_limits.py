@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from redis import Redis
 
 from api import rate_limits
 from api.rate_limits import RateLimiter, network
@@ -22,17 +26,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_limiter(redis, clock):
+def make_limiter(redis: Redis, clock: Clock) -> Callable[[], RateLimiter]:
     return lambda: RateLimiter(redis, create_user=3, create_ip=5, rest_ip=10, clock=clock)
 
 
-def create(limiter, user, address):
+def create(limiter: RateLimiter, user: str, address: str) -> Any:
     creation = limiter.count_creation(address)
     limiter.count_for_user(user, creation)
     return creation.rate
 
 
-def test_counts_are_reset_every_minute(make_limiter, clock):
+def test_counts_are_reset_every_minute(
+    make_limiter: Callable[[], RateLimiter], clock: Clock
+) -> None:
     limiter = make_limiter()
     for _ in range(4):
         create(limiter, "ann", "1.1.1.1")
@@ -43,7 +49,7 @@ def test_counts_are_reset_every_minute(make_limiter, clock):
     assert create(limiter, "ann", "1.1.1.1").remaining == 2
 
 
-def test_the_tighter_of_both_limits_is_reported(make_limiter):
+def test_the_tighter_of_both_limits_is_reported(make_limiter: Callable[[], RateLimiter]) -> None:
     limiter = make_limiter()
     assert create(limiter, "ann", "1.1.1.1").limit == 3
     for user in ("b", "c", "d"):
@@ -52,7 +58,9 @@ def test_the_tighter_of_both_limits_is_reported(make_limiter):
     assert (rate.limit, rate.remaining) == (5, 0)
 
 
-def test_processes_share_their_request_counts_within_a_second(make_limiter, clock):
+def test_processes_share_their_request_counts_within_a_second(
+    make_limiter: Callable[[], RateLimiter], clock: Clock
+) -> None:
     one, other = make_limiter(), make_limiter()
     for _ in range(4):
         one.count_request("1.1.1.1")
@@ -66,7 +74,9 @@ def test_processes_share_their_request_counts_within_a_second(make_limiter, cloc
     assert one.count_request("1.1.1.1").remaining == 10 - 8 - 2
 
 
-def test_processes_share_their_creation_counts_within_a_second(make_limiter, clock):
+def test_processes_share_their_creation_counts_within_a_second(
+    make_limiter: Callable[[], RateLimiter], clock: Clock
+) -> None:
     one, other = make_limiter(), make_limiter()
     for _ in range(2):
         one.count_creation("1.1.1.1")
@@ -78,7 +88,7 @@ def test_processes_share_their_creation_counts_within_a_second(make_limiter, clo
     assert (rate.limit, rate.remaining) == (5, 5 - 2 - 1 - 1)
 
 
-def test_no_request_is_shared_twice(make_limiter, clock):
+def test_no_request_is_shared_twice(make_limiter: Callable[[], RateLimiter], clock: Clock) -> None:
     limiter = make_limiter()
     limiter.count_request("1.1.1.1")
     for _ in range(3):
@@ -87,7 +97,9 @@ def test_no_request_is_shared_twice(make_limiter, clock):
     assert limiter.count_request("1.1.1.1").remaining == 8
 
 
-def test_counters_expire_in_the_job_store(make_limiter, redis):
+def test_counters_expire_in_the_job_store(
+    make_limiter: Callable[[], RateLimiter], redis: Redis
+) -> None:
     limiter = make_limiter()
     limiter.count_request("1.1.1.1")
     limiter.sync_counts()
@@ -97,14 +109,16 @@ def test_counters_expire_in_the_job_store(make_limiter, redis):
     assert all(0 < redis.ttl(key) <= 2 * rate_limits.WINDOW for key in counters)
 
 
-def test_memory_is_bounded_when_many_addresses_send_requests(make_limiter, monkeypatch):
+def test_memory_is_bounded_when_many_addresses_send_requests(
+    make_limiter: Callable[[], RateLimiter], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rate_limits, "MAX_ADDRESSES", 3)
     limiter = make_limiter()
     left = [limiter.count_request(f"1.1.1.{number}").remaining for number in range(6)]
     assert left == [9, 9, 9, 9, 8, 7]
 
 
-def test_an_ipv6_network_counts_as_one_address():
+def test_an_ipv6_network_counts_as_one_address() -> None:
     assert network("2001:db8:1:2::1") == network("2001:db8:1:2:ffff::9") == "2001:db8:1:2::"
     assert network("2001:db8:1:3::1") != network("2001:db8:1:2::1")
     assert network("192.0.2.7") == "192.0.2.7"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 JOBS = "/v1/download/jobs"
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", JOBS, "/health/live", "/openapi.json", "/docs"])
-def test_every_response_has_the_common_headers(client, path):
+def test_every_response_has_the_common_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(path).headers
     assert uuid.UUID(headers["X-Request-ID"])
     assert headers["RateLimit-Limit"] == "6000"
@@ -22,34 +26,36 @@ def test_every_response_has_the_common_headers(client, path):
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_a_valid_request_id_is_kept(client):
+def test_a_valid_request_id_is_kept(client: FlaskClient) -> None:
     response = client.get("/nowhere", headers={"X-Request-ID": "trace-7.a_b"})
     assert response.headers["X-Request-ID"] == response.json["requestId"] == "trace-7.a_b"
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", "<script>"])
-def test_an_invalid_request_id_is_replaced(client, given):
+def test_an_invalid_request_id_is_replaced(client: FlaskClient, given: str) -> None:
     assert uuid.UUID(client.get("/", headers={"X-Request-ID": given}).headers["X-Request-ID"])
 
 
 @pytest.mark.parametrize("user", ["", "x" * 129, "a b", "{p00}", "é"])
-def test_an_invalid_user_id_is_rejected(client, user):
+def test_an_invalid_user_id_is_rejected(client: FlaskClient, user: str) -> None:
     response = client.get(JOBS, headers={"X-User-Id": user})
     assert response.status_code == 400
     assert list(response.json["errors"]) == ["X-User-Id"]
 
 
 @pytest.mark.parametrize("user", ["ann", "ann@example.com", "auth0|6-a:b/c+d=e~f"])
-def test_a_valid_user_id_is_accepted(client, user):
+def test_a_valid_user_id_is_accepted(client: FlaskClient, user: str) -> None:
     assert client.get(JOBS, headers={"X-User-Id": user}).status_code == 200
 
 
-def test_cross_origin_requests_are_not_allowed_by_default(client):
+def test_cross_origin_requests_are_not_allowed_by_default(client: FlaskClient) -> None:
     response = client.get(JOBS, headers={"Origin": "https://app.example"})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_a_configured_origin_may_send_requests_and_read_the_headers(make_app):
+def test_a_configured_origin_may_send_requests_and_read_the_headers(
+    make_app: Callable[..., Flask],
+) -> None:
     client = make_app(cors_origins="https://app.example, https://b.example").test_client()
     response = client.get("/nowhere", headers={"Origin": "https://app.example"})
     assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
@@ -58,13 +64,13 @@ def test_a_configured_origin_may_send_requests_and_read_the_headers(make_app):
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_responses_vary_by_origin(make_app):
+def test_responses_vary_by_origin(make_app: Callable[..., Flask]) -> None:
     client = make_app(cors_origins="http://a.example").test_client()
     for headers in ({}, {"Origin": "http://a.example"}, {"Origin": "http://b.example"}):
         assert "Origin" in client.get("/health/live", headers=headers).vary
 
 
-def test_a_preflight_request_is_allowed(make_app):
+def test_a_preflight_request_is_allowed(make_app: Callable[..., Flask]) -> None:
     client = make_app(cors_origins="https://app.example").test_client()
     response = client.options(
         "/v1/download/initiate",
@@ -80,8 +86,10 @@ def test_a_preflight_request_is_allowed(make_app):
     assert "DELETE" in response.headers["Access-Control-Allow-Methods"]
 
 
-def test_forwarded_addresses_are_used_only_behind_trusted_proxies(make_app):
-    def left(client, address):
+def test_forwarded_addresses_are_used_only_behind_trusted_proxies(
+    make_app: Callable[..., Flask],
+) -> None:
+    def left(client: FlaskClient, address: str) -> Any:
         return client.get(JOBS, headers={"X-Forwarded-For": address}).headers["RateLimit-Remaining"]
 
     direct = make_app().test_client()
@@ -91,14 +99,14 @@ def test_forwarded_addresses_are_used_only_behind_trusted_proxies(make_app):
     assert left(behind, "6.6.6.6, 1.1.1.1") == "98"
 
 
-def test_strict_transport_security_is_sent_over_tls_only(make_app):
+def test_strict_transport_security_is_sent_over_tls_only(make_app: Callable[..., Flask]) -> None:
     client = make_app(trusted_proxies=1).test_client()
     assert "Strict-Transport-Security" not in client.get("/").headers
     secure = client.get("/", headers={"X-Forwarded-Proto": "https"})
     assert "max-age" in secure.headers["Strict-Transport-Security"]
 
 
-def test_a_request_over_the_limit_gets_429_with_retry_after(make_app):
+def test_a_request_over_the_limit_gets_429_with_retry_after(make_app: Callable[..., Flask]) -> None:
     client = make_app(requests_per_minute_ip=2).test_client()
     responses = [client.get(JOBS) for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 429]
@@ -109,10 +117,10 @@ def test_a_request_over_the_limit_gets_429_with_retry_after(make_app):
     assert client.get("/health/live").status_code == 200
 
 
-def test_new_jobs_are_limited_by_user_and_by_address(make_app):
+def test_new_jobs_are_limited_by_user_and_by_address(make_app: Callable[..., Flask]) -> None:
     client = make_app(create_per_minute_user=2, create_per_minute_ip=3).test_client()
 
-    def create(user):
+    def create(user: str) -> Any:
         response = client.post(
             "/v1/download/initiate", json={"file_id": 1}, headers={"X-User-Id": user}
         )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 from api import queue_limit
-from tests.unit.api.conftest import ARTIFACT
+from common.job_store.queries import JobQueries
+from tests.unit.api.conftest import ARTIFACT, FakeStorage, Worker
 
 INITIATE = "/v1/download/initiate"
 
 
-def test_initiate_creates_a_queued_job(post):
+def test_initiate_creates_a_queued_job(post: Callable[..., Any]) -> None:
     response = post(file_ids=[3, 1, 3], metadata={"order": 7})
     assert response.status_code == 202
     job = response.json
@@ -25,7 +30,7 @@ def test_initiate_creates_a_queued_job(post):
     assert uuid.UUID(job["jobId"])
 
 
-def test_the_response_contains_the_urls_of_the_job(post):
+def test_the_response_contains_the_urls_of_the_job(post: Callable[..., Any]) -> None:
     response = post()
     job = response.json
     base = "http://localhost/v1/download"
@@ -38,19 +43,19 @@ def test_the_response_contains_the_urls_of_the_job(post):
     assert response.headers["Retry-After"] == "2"
 
 
-def test_urls_start_with_the_public_url_if_it_is_set(make_app):
+def test_urls_start_with_the_public_url_if_it_is_set(make_app: Callable[..., Flask]) -> None:
     client = make_app(public_url="https://files.example/").test_client()
     job = client.post(INITIATE, json={"file_id": 1}).json
     assert job["statusUrl"].startswith("https://files.example/v1/")
     assert job["webSocketUrl"].startswith("wss://files.example/v1/")
 
 
-def test_the_order_of_the_files_is_kept(post, queries):
+def test_the_order_of_the_files_is_kept(post: Callable[..., Any], queries: JobQueries) -> None:
     job_id = post(file_ids=[9, 2, 9, 5]).json["jobId"]
     assert queries.spec(job_id).file_ids == (9, 2, 5)
 
 
-def test_async_is_an_alias_of_initiate(client):
+def test_async_is_an_alias_of_initiate(client: FlaskClient) -> None:
     assert client.post("/v1/download/async", json={"file_id": 1}).status_code == 202
 
 
@@ -79,7 +84,9 @@ def test_async_is_an_alias_of_initiate(client):
         ([1], "body"),
     ],
 )
-def test_validation_errors_are_reported_by_field(client, body, member):
+def test_validation_errors_are_reported_by_field(
+    client: FlaskClient, body: Any, member: str
+) -> None:
     response = client.post(INITIATE, json=body)
     assert response.status_code == 400
     assert response.json["code"] == "VALIDATION_ERROR"
@@ -87,7 +94,7 @@ def test_validation_errors_are_reported_by_field(client, body, member):
     assert all(response.json["errors"][member])
 
 
-def test_metadata_that_is_nested_too_deeply_is_rejected(client):
+def test_metadata_that_is_nested_too_deeply_is_rejected(client: FlaskClient) -> None:
     nested = '{"m":' * 400 + "1" + "}" * 400
     body = f'{{"file_id": 1, "metadata": {nested}}}'
     response = client.post(INITIATE, data=body, content_type="application/json")
@@ -112,17 +119,17 @@ def test_metadata_that_is_nested_too_deeply_is_rejected(client):
         "not a url",
     ],
 )
-def test_a_callback_to_a_private_address_is_rejected(client, url):
+def test_a_callback_to_a_private_address_is_rejected(client: FlaskClient, url: str) -> None:
     response = client.post(INITIATE, json={"file_id": 1, "callbackUrl": url})
     assert list(response.json["errors"]) == ["callbackUrl"]
 
 
-def test_a_callback_to_a_public_host_is_accepted(client):
+def test_a_callback_to_a_public_host_is_accepted(client: FlaskClient) -> None:
     body = {"file_id": 1, "callbackUrl": "https://hooks.example.com:8443/x?y=1"}
     assert client.post(INITIATE, json=body).status_code == 202
 
 
-def test_the_same_idempotency_key_returns_the_first_job(post):
+def test_the_same_idempotency_key_returns_the_first_job(post: Callable[..., Any]) -> None:
     first = post({"Idempotency-Key": "order 7"})
     second = post({"Idempotency-Key": "order 7"})
     assert second.json["jobId"] == first.json["jobId"]
@@ -130,24 +137,24 @@ def test_the_same_idempotency_key_returns_the_first_job(post):
     assert second.headers["Idempotent-Replayed"] == "true"
 
 
-def test_an_idempotency_key_cannot_be_used_for_another_request(post):
+def test_an_idempotency_key_cannot_be_used_for_another_request(post: Callable[..., Any]) -> None:
     post({"Idempotency-Key": "a"}, file_id=1)
     response = post({"Idempotency-Key": "a"}, file_id=2)
     assert (response.status_code, response.json["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-def test_idempotency_keys_are_separate_for_each_user(post):
+def test_idempotency_keys_are_separate_for_each_user(post: Callable[..., Any]) -> None:
     first = post({"Idempotency-Key": "a", "X-User-Id": "ann"})
     second = post({"Idempotency-Key": "a", "X-User-Id": "bob"})
     assert first.json["jobId"] != second.json["jobId"]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "schlüssel"])
-def test_an_invalid_idempotency_key_is_rejected(post, key):
+def test_an_invalid_idempotency_key_is_rejected(post: Callable[..., Any], key: str) -> None:
     assert post({"Idempotency-Key": key}).json["code"] == "VALIDATION_ERROR"
 
 
-def test_ten_identical_requests_create_one_job(post):
+def test_ten_identical_requests_create_one_job(post: Callable[..., Any]) -> None:
     responses = [post(file_ids=[1, 2]) for _ in range(10)]
     assert len({response.json["jobId"] for response in responses}) == 1
     assert [response.json["deduplicated"] for response in responses] == [False] + [True] * 9
@@ -155,7 +162,7 @@ def test_ten_identical_requests_create_one_job(post):
     assert responses[9].json["message"] == "An identical request is already running."
 
 
-def test_a_sixth_active_job_is_rejected(post):
+def test_a_sixth_active_job_is_rejected(post: Callable[..., Any]) -> None:
     for number in range(1, 6):
         assert post(file_id=number).status_code == 202
     response = post(file_id=6)
@@ -167,7 +174,7 @@ def test_a_sixth_active_job_is_rejected(post):
     assert post({"X-User-Id": "somebody-else"}, file_id=6).status_code == 202
 
 
-def test_a_full_queue_rejects_jobs_with_retry_after(make_app):
+def test_a_full_queue_rejects_jobs_with_retry_after(make_app: Callable[..., Flask]) -> None:
     client = make_app(queue_max=2).test_client()
     users = [{"X-User-Id": name} for name in ("a", "b", "c")]
     responses = [client.post(INITIATE, json={"file_id": 1}, headers=user) for user in users]
@@ -176,7 +183,9 @@ def test_a_full_queue_rejects_jobs_with_retry_after(make_app):
     assert 1 <= int(responses[2].headers["Retry-After"]) <= queue_limit.MAX_RETRY_AFTER
 
 
-def test_prefer_wait_returns_200_if_the_job_finishes_in_time(client, worker, queries):
+def test_prefer_wait_returns_200_if_the_job_finishes_in_time(
+    client: FlaskClient, worker: Worker, queries: JobQueries
+) -> None:
     def work() -> None:
         job_ids: list[str] = []
         while not job_ids:
@@ -194,7 +203,7 @@ def test_prefer_wait_returns_200_if_the_job_finishes_in_time(client, worker, que
     assert "Retry-After" not in response.headers
 
 
-def test_prefer_wait_returns_202_if_the_job_is_still_running(client):
+def test_prefer_wait_returns_202_if_the_job_is_still_running(client: FlaskClient) -> None:
     response = client.post(
         INITIATE, json={"file_id": 1}, headers={"Prefer": "respond-async, wait=1"}
     )
@@ -202,30 +211,34 @@ def test_prefer_wait_returns_202_if_the_job_is_still_running(client):
     assert response.headers["Preference-Applied"] == "wait=1"
 
 
-def test_start_returns_the_unfinished_job_after_the_timeout(make_app):
+def test_start_returns_the_unfinished_job_after_the_timeout(make_app: Callable[..., Flask]) -> None:
     client = make_app(request_timeout=0.2).test_client()
     response = client.post("/v1/download/start", json={"file_id": 5})
     assert (response.status_code, response.json["status"]) == (202, "queued")
 
 
-def test_check_finds_an_available_file(client):
+def test_check_finds_an_available_file(client: FlaskClient) -> None:
     response = client.post("/v1/download/check", json={"file_id": 7})
     assert response.json == {"file_id": 7, "available": True, "size": 5, "fileName": "letter.txt"}
 
 
-def test_check_reports_a_missing_file_as_unavailable(client):
+def test_check_reports_a_missing_file_as_unavailable(client: FlaskClient) -> None:
     response = client.post("/v1/download/check", json={"file_id": 404})
     assert response.status_code == 200
     assert response.json == {"file_id": 404, "available": False, "size": None, "fileName": None}
 
 
-def test_check_is_unavailable_if_the_storage_is_down(client, storage):
+def test_check_is_unavailable_if_the_storage_is_down(
+    client: FlaskClient, storage: FakeStorage
+) -> None:
     storage.broken = True
     response = client.post("/v1/download/check", json={"file_id": 7})
     assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
 
 
-def test_only_a_failed_job_or_one_that_misses_files_is_run_again(client, post, worker):
+def test_only_a_failed_job_or_one_that_misses_files_is_run_again(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker
+) -> None:
     job_id = post().json["jobId"]
     retry = f"/v1/download/{job_id}/retry"
     assert client.post(retry).status_code == 409
@@ -233,7 +246,9 @@ def test_only_a_failed_job_or_one_that_misses_files_is_run_again(client, post, w
     assert client.post(retry).json["code"] == "JOB_CONFLICT"
 
 
-def test_retry_runs_a_failed_job_again(client, post, worker):
+def test_retry_runs_a_failed_job_again(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker
+) -> None:
     job_id = post().json["jobId"]
     worker.fail(job_id)
     response = client.post(f"/v1/download/{job_id}/retry")
@@ -241,7 +256,9 @@ def test_retry_runs_a_failed_job_again(client, post, worker):
     assert response.json["error"] is None
 
 
-def test_retry_runs_a_completed_job_with_missing_files_again(client, post, worker):
+def test_retry_runs_a_completed_job_with_missing_files_again(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker
+) -> None:
     job_id = post().json["jobId"]
     worker.complete(job_id, replace(ARTIFACT, missing_files=1))
     assert client.post(f"/v1/download/{job_id}/retry").status_code == 202

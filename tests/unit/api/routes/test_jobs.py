@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
+from redis import Redis
 
+from common.job_store.jobs import JobStore
 from common.jobs.model import FileReport
+from tests.unit.api.conftest import Worker
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def job_id(post) -> str:
+def job_id(post: Callable[..., Any]) -> str:
     return post(file_ids=[1, 2]).json["jobId"]
 
 
 @pytest.fixture
-def status(client, job_id):
-    def get(query="", **headers):
+def status(client: FlaskClient, job_id: str) -> Callable[..., Any]:
+    def get(query: str = "", **headers: Any) -> Any:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return client.get(f"/v1/download/status/{job_id}{query}", headers=named)
 
     return get
 
 
-def test_status_returns_the_job_with_its_version_as_etag(status, job_id):
+def test_status_returns_the_job_with_its_version_as_etag(
+    status: Callable[..., Any], job_id: str
+) -> None:
     response = status()
     assert response.json["jobId"] == job_id
     assert response.headers["ETag"] == '"1"'
@@ -35,24 +43,26 @@ def test_status_returns_the_job_with_its_version_as_etag(status, job_id):
     assert response.headers["Retry-After"] == "2"
 
 
-def test_a_job_id_is_case_insensitive(client, job_id):
+def test_a_job_id_is_case_insensitive(client: FlaskClient, job_id: str) -> None:
     assert client.get(f"/v1/download/status/{job_id.upper()}").json["jobId"] == job_id
 
 
 @pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"0", "1"', '"x",W/"1"', "*"])
-def test_status_returns_304_if_the_client_has_the_version(status, tag):
+def test_status_returns_304_if_the_client_has_the_version(
+    status: Callable[..., Any], tag: str
+) -> None:
     response = status(If_None_Match=tag)
     assert (response.status_code, response.data) == (304, b"")
     assert response.headers["ETag"] == '"1"'
 
 
 @pytest.mark.parametrize("tag", ['"0"', "", "1", 'W/"M", ""', '"²"', f'"{"9" * 5000}"'])
-def test_status_returns_the_job_for_any_other_etag(status, tag):
+def test_status_returns_the_job_for_any_other_etag(status: Callable[..., Any], tag: str) -> None:
     assert status(If_None_Match=tag).status_code == 200
     assert status("?wait=1", If_None_Match=tag).status_code == 200
 
 
-def test_a_long_poll_accepts_a_weak_etag(status):
+def test_a_long_poll_accepts_a_weak_etag(status: Callable[..., Any]) -> None:
     started = time.monotonic()
     assert status("?wait=30", If_None_Match='W/"0"').json["version"] == 1
     assert time.monotonic() - started < 1
@@ -61,26 +71,32 @@ def test_a_long_poll_accepts_a_weak_etag(status):
 @pytest.mark.parametrize(
     "path", [f"status/{UNKNOWN}", "status/x", f"status/{UNKNOWN}/files", UNKNOWN, "x"]
 )
-def test_an_unknown_job_is_not_found(client, path):
+def test_an_unknown_job_is_not_found(client: FlaskClient, path: str) -> None:
     response = client.get(f"/v1/download/{path}")
     assert (response.status_code, response.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_a_finished_job_has_no_retry_after(status, job_id, worker):
+def test_a_finished_job_has_no_retry_after(
+    status: Callable[..., Any], job_id: str, worker: Worker
+) -> None:
     worker.complete(job_id)
     response = status()
     assert (response.status_code, response.json["status"]) == (200, "completed")
     assert "Retry-After" not in response.headers
 
 
-def test_a_cancelled_job_is_gone_but_still_returned(client, status, job_id):
+def test_a_cancelled_job_is_gone_but_still_returned(
+    client: FlaskClient, status: Callable[..., Any], job_id: str
+) -> None:
     client.delete(f"/v1/download/{job_id}")
     response = status(If_None_Match='"2"')
     assert response.status_code == 410
     assert (response.mimetype, response.json["status"]) == ("application/json", "cancelled")
 
 
-def test_an_expired_job_is_gone_but_still_returned(status, job_id, worker, redis, client):
+def test_an_expired_job_is_gone_but_still_returned(
+    status: Callable[..., Any], job_id: str, worker: Worker, redis: Redis, client: FlaskClient
+) -> None:
     worker.complete(job_id)
     redis.hset(status_key(redis, job_id), "status", "expired")
     response = status()
@@ -90,11 +106,13 @@ def test_an_expired_job_is_gone_but_still_returned(status, job_id, worker, redis
     assert (result.status_code, result.json["code"]) == (410, "JOB_EXPIRED")
 
 
-def status_key(redis, job_id):
+def status_key(redis: Redis, job_id: str) -> str:
     return next(redis.scan_iter(f"job:status:*:{job_id}"))
 
 
-def test_a_long_poll_returns_as_soon_as_the_job_changes(status, job_id, jobs):
+def test_a_long_poll_returns_as_soon_as_the_job_changes(
+    status: Callable[..., Any], job_id: str, jobs: JobStore
+) -> None:
     timer = threading.Timer(0.2, jobs.cancel, [job_id])
     timer.start()
     started = time.monotonic()
@@ -111,7 +129,9 @@ def test_a_long_poll_returns_as_soon_as_the_job_changes(status, job_id, jobs):
         ("?wait=1", {"If_None_Match": '"1"'}, 304),
     ],
 )
-def test_a_long_poll_without_a_change_returns_after_the_wait(status, query, headers, expected):
+def test_a_long_poll_without_a_change_returns_after_the_wait(
+    status: Callable[..., Any], query: str, headers: dict[str, str], expected: int
+) -> None:
     started = time.monotonic()
     assert status(query, **headers).status_code == expected
     assert 1 <= time.monotonic() - started < 3
@@ -121,13 +141,17 @@ def test_a_long_poll_without_a_change_returns_after_the_wait(status, query, head
     ("query", "headers"),
     [("?wait=30&since=0", {}), ("?wait=30", {"If_None_Match": '"0"'})],
 )
-def test_a_long_poll_for_an_old_version_returns_immediately(status, query, headers):
+def test_a_long_poll_for_an_old_version_returns_immediately(
+    status: Callable[..., Any], query: str, headers: dict[str, str]
+) -> None:
     started = time.monotonic()
     assert status(query, **headers).status_code == 200
     assert time.monotonic() - started < 1
 
 
-def test_a_long_poll_for_a_finished_job_returns_immediately(status, job_id, worker):
+def test_a_long_poll_for_a_finished_job_returns_immediately(
+    status: Callable[..., Any], job_id: str, worker: Worker
+) -> None:
     version = worker.complete(job_id).version
     started = time.monotonic()
     assert status(f"?wait=30&since={version}").json["status"] == "completed"
@@ -135,11 +159,11 @@ def test_a_long_poll_for_a_finished_job_returns_immediately(status, job_id, work
 
 
 @pytest.mark.parametrize("query", ["?wait=61", "?wait=-1", "?wait=x", "?since=1&since=2"])
-def test_an_invalid_wait_is_rejected(status, query):
+def test_an_invalid_wait_is_rejected(status: Callable[..., Any], query: str) -> None:
     assert status(query).json["code"] == "VALIDATION_ERROR"
 
 
-def test_a_query_parameter_without_a_name_is_rejected(status):
+def test_a_query_parameter_without_a_name_is_rejected(status: Callable[..., Any]) -> None:
     response = status("?since=0&=1")
     assert (response.status_code, response.json["errors"]) == (
         400,
@@ -147,11 +171,13 @@ def test_a_query_parameter_without_a_name_is_rejected(status):
     )
 
 
-def test_unknown_query_parameters_are_ignored(status):
+def test_unknown_query_parameters_are_ignored(status: Callable[..., Any]) -> None:
     assert status("?_=1700000000").status_code == 200
 
 
-def test_files_are_listed_in_pages_in_the_order_of_the_request(client, post, jobs, worker):
+def test_files_are_listed_in_pages_in_the_order_of_the_request(
+    client: FlaskClient, post: Callable[..., Any], jobs: JobStore, worker: Worker
+) -> None:
     job_id = post(file_ids=[5, 3, 4]).json["jobId"]
     reports = [
         FileReport(file_id=5, state="done", size=9, name="five.txt"),
@@ -184,7 +210,9 @@ def test_files_are_listed_in_pages_in_the_order_of_the_request(client, post, job
     assert second["nextCursor"] is None
 
 
-def test_result_redirects_to_a_newly_signed_url(client, job_id, worker):
+def test_result_redirects_to_a_newly_signed_url(
+    client: FlaskClient, job_id: str, worker: Worker
+) -> None:
     worker.complete(job_id)
     response = client.get(f"/v1/download/{job_id}")
     assert response.status_code == 302
@@ -192,7 +220,9 @@ def test_result_redirects_to_a_newly_signed_url(client, job_id, worker):
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_result_is_json_if_the_client_accepts_json(client, job_id, worker):
+def test_result_is_json_if_the_client_accepts_json(
+    client: FlaskClient, job_id: str, worker: Worker
+) -> None:
     worker.complete(job_id)
     response = client.get(f"/v1/download/{job_id}", headers=JSON)
     assert response.status_code == 200
@@ -206,13 +236,15 @@ def test_result_is_json_if_the_client_accepts_json(client, job_id, worker):
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", ""])
-def test_result_redirects_browsers_and_download_tools(client, job_id, worker, accept):
+def test_result_redirects_browsers_and_download_tools(
+    client: FlaskClient, job_id: str, worker: Worker, accept: str
+) -> None:
     worker.complete(job_id)
     response = client.get(f"/v1/download/{job_id}", headers={"Accept": accept})
     assert response.status_code == 302
 
 
-def test_result_of_an_unfinished_job_is_not_ready(client, job_id):
+def test_result_of_an_unfinished_job_is_not_ready(client: FlaskClient, job_id: str) -> None:
     response = client.get(f"/v1/download/{job_id}")
     assert (response.status_code, response.json["code"]) == (404, "JOB_NOT_READY")
     assert response.json["job"]["jobId"] == job_id
@@ -220,20 +252,22 @@ def test_result_of_an_unfinished_job_is_not_ready(client, job_id):
     assert response.headers["Retry-After"] == "2"
 
 
-def test_result_of_a_failed_job_is_a_conflict(client, job_id, worker):
+def test_result_of_a_failed_job_is_a_conflict(
+    client: FlaskClient, job_id: str, worker: Worker
+) -> None:
     worker.fail(job_id)
     response = client.get(f"/v1/download/{job_id}")
     assert (response.status_code, response.json["code"]) == (409, "JOB_FAILED")
     assert response.json["detail"] == "File 1 does not exist"
 
 
-def test_result_of_a_cancelled_job_is_gone(client, job_id):
+def test_result_of_a_cancelled_job_is_gone(client: FlaskClient, job_id: str) -> None:
     client.delete(f"/v1/download/{job_id}")
     response = client.get(f"/v1/download/{job_id}")
     assert (response.status_code, response.json["code"]) == (410, "JOB_CANCELLED")
 
 
-def test_both_cancel_calls_are_idempotent(client, job_id):
+def test_both_cancel_calls_are_idempotent(client: FlaskClient, job_id: str) -> None:
     expected = {"jobId": job_id, "status": "cancelled", "message": "The download was cancelled."}
     for response in (
         client.delete(f"/v1/download/{job_id}"),
@@ -243,13 +277,17 @@ def test_both_cancel_calls_are_idempotent(client, job_id):
         assert (response.status_code, response.json) == (200, expected)
 
 
-def test_a_finished_job_cannot_be_cancelled(client, job_id, worker):
+def test_a_finished_job_cannot_be_cancelled(
+    client: FlaskClient, job_id: str, worker: Worker
+) -> None:
     worker.complete(job_id)
     response = client.post(f"/v1/download/cancel/{job_id}")
     assert (response.status_code, response.json["code"]) == (409, "JOB_CONFLICT")
 
 
-def test_jobs_lists_the_users_own_jobs_newest_first(client, post):
+def test_jobs_lists_the_users_own_jobs_newest_first(
+    client: FlaskClient, post: Callable[..., Any]
+) -> None:
     mine = [post({"X-User-Id": "ann"}, file_id=number).json["jobId"] for number in range(1, 6)]
     post({"X-User-Id": "bob"}, file_id=1)
     found: list[str] = []
@@ -267,7 +305,9 @@ def test_jobs_lists_the_users_own_jobs_newest_first(client, post):
     assert created == sorted(created, reverse=True)
 
 
-def test_jobs_can_be_filtered_by_state(client, post, worker):
+def test_jobs_can_be_filtered_by_state(
+    client: FlaskClient, post: Callable[..., Any], worker: Worker
+) -> None:
     done, waiting = (post(file_id=number).json["jobId"] for number in (1, 2))
     worker.complete(done)
     for state, expected in (("completed", [done]), ("queued", [waiting]), ("failed", [])):
@@ -278,5 +318,5 @@ def test_jobs_can_be_filtered_by_state(client, post, worker):
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"]
 )
-def test_invalid_page_parameters_are_rejected(client, query):
+def test_invalid_page_parameters_are_rejected(client: FlaskClient, query: str) -> None:
     assert client.get(f"/v1/download/jobs?{query}").json["code"] == "VALIDATION_ERROR"
