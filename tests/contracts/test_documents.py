@@ -176,29 +176,3 @@ def test_issue_templates_match_their_schemas(schema: str, pattern: str) -> None:
     files = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob(pattern))
     assert files
     run(BIN / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
-
-
-#: Archaic words, and words of the vocabulary that decision 0012 replaced.
-_OLD_WORDS = re.compile(
-    r"\b(anew|nought|whoever|wherever|so long as|by turns|of its own|mend|mended|patience|"
-    r"lanes?|hints?|hinted|journal|crew|courier|verdict|ledger|rungs?|blueprint|tally|"
-    r"put away|tidy|tidies|leftovers|for ever|but for|at hand|is away|are away|fares)\b",
-    re.IGNORECASE,
-)
-_PLAIN_TEXT = [
-    *CURRENT,
-    *(path for path in sorted((ROOT / "deploy").rglob("*")) if path.suffix in {".yml", ".yaml"}),
-    *sorted((ROOT / "deploy" / "terraform").glob("*.tf")),
-    *sorted((ROOT / "nginx").rglob("*.conf")),
-    *(ROOT / name for name in ("compose.yaml", "Dockerfile", ".env.example")),
-]
-
-
-@pytest.mark.parametrize("path", _PLAIN_TEXT, ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents_and_deployment_files_use_plain_words(path: Path) -> None:
-    found = [
-        f"{path.name}:{number}: {match[0]}"
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        for match in _OLD_WORDS.finditer(line)
-    ]
-    assert found == []
