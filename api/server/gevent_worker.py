@@ -45,7 +45,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._connections: set[ClientConnection] = set()
 
     def run(self) -> None:
-        """Serve until the process is asked to stop; then finish requests and close idle connections."""
+        """Serve until asked to stop; then finish requests and close idle connections."""
         servers = []
         expiry_timer = gevent.get_hub().loop.timer(1.0, 1.0)
         expiry_timer.start(self._expire)
