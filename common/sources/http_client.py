@@ -157,6 +157,8 @@ class HttpClient:
                     self._pool.give_back(url.origin, connection)
                 else:
                     connection.close()
+                    if response is not None and response.has_excess:
+                        self._pool.stop_reuse(url.origin)
 
     def _redirected(self, url: Url, response: SourceResponse) -> Url:
         target = response.headers.get("location")
@@ -223,7 +225,12 @@ class SourceResponse:
         if not self._failed and not self._message.will_close:
             reusable = self._drain()
         self._message.close()
-        return reusable and not self._message.has_excess
+        return reusable and not self.has_excess
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether the server sent more than the response; known once it was ended."""
+        return self._message.has_excess
 
     def _drain(self) -> bool:
         self._message.socket.settimeout(MAX_DRAIN_SECONDS)
@@ -286,6 +293,7 @@ class _ConnectionPool:
         self._tls = ssl.create_default_context()
         self._lock = threading.Lock()
         self._idle: defaultdict[UrlOrigin, deque[_Connection]] = defaultdict(deque)
+        self._not_reused: set[UrlOrigin] = set()
 
     def take(self, origin: UrlOrigin) -> _Connection:
         while True:
@@ -299,10 +307,21 @@ class _ConnectionPool:
 
     def give_back(self, origin: UrlOrigin, connection: _Connection) -> None:
         with self._lock:
-            if len(self._idle[origin]) < MAX_IDLE:
+            if len(self._idle[origin]) < MAX_IDLE and origin not in self._not_reused:
                 self._idle[origin].append(connection)
                 return
         connection.close()
+
+    def stop_reuse(self, origin: UrlOrigin) -> None:
+        """Use a new connection for each request to a server that sends more than responses.
+
+        If such bytes arrive late, they look like the response to the next request.
+        """
+        with self._lock:
+            self._not_reused.add(origin)
+            idle = self._idle.pop(origin, ())
+        for connection in idle:
+            connection.close()
 
     def close(self) -> None:
         with self._lock:
