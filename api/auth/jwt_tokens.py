@@ -62,7 +62,7 @@ class SharedSecret:
 class JwtAuthenticator:
     """Verifies signature, algorithm, expiry, audience, and issuer of tokens.
 
-    Error messages do not reveal which check failed, except for expiry.
+    Error messages reveal little about why a token is rejected.
     """
 
     jobs_are_private = True
