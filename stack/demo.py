@@ -81,7 +81,7 @@ class Demo:
 
     def _follow(self, api: Longhaul, job: Job) -> Job:
         # No fallback: the demo fails if server-sent events do not work.
-        events = api.watch(job.job_id, transports=[Transport.SSE], patience=20)
+        events = api.watch(job.job_id, transports=[Transport.SSE], timeout=20)
         job = completed(follow(self.console, events))
         if (job.processed_files, job.progress) != (len(FILE_IDS), 100):
             raise DemoFailed(f"the job ended with {job.processed_files} files at {job.progress}%")

@@ -1,4 +1,4 @@
-"""Python client for Longhaul: start a download, watch it live, fetch the archive, verify it."""
+"""A Python client for Longhaul: starts and watches downloads, fetches and verifies archives."""
 
 from .client import Longhaul
 from .errors import (

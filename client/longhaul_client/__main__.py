@@ -1,4 +1,4 @@
-"""``python -m client`` is the ``longhaul`` command."""
+"""Lets ``python -m longhaul_client`` run the ``longhaul`` command."""
 
 from .cli import main
 

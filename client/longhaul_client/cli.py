@@ -1,4 +1,4 @@
-"""The ``longhaul`` command: its help names the exit codes, which scripts may rely on."""
+"""The ``longhaul`` command. Its help text documents the exit codes, which scripts rely on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from rich.console import Console
 
 from .client import DEFAULT_URL, Longhaul, completed
-from .display import details, fetching, follow, given_up
+from .display import dead_letter_line, details, fetching, follow
 from .errors import (
     ApiProblem,
     JobUnsuccessful,
@@ -32,12 +32,12 @@ EXIT_CODES: dict[type[LonghaulClientError], int] = {
 
 
 class Session:
-    """What every command works with: the API, and how to speak to the user."""
+    """What every command needs: the API client and the output."""
 
     def __init__(self, api: Longhaul, *, as_json: bool) -> None:
         self.api = api
         self.as_json = as_json
-        #: Progress and remarks; standard output is for results alone.
+        #: Progress and messages. Standard output is for results only.
         self.console = Console(stderr=True, quiet=as_json, highlight=False)
 
     def result(self, job: Job) -> None:
@@ -50,12 +50,12 @@ class Session:
             )
 
     def json(self, value: Mapping[str, Any]) -> None:
-        """Print one JSON object on a line of its own."""
+        """Print a JSON object on one line."""
         click.echo(json.dumps(value, ensure_ascii=False))
 
 
 class _Main(click.Group):
-    """Ends with the exit code of what went wrong and one line about it."""
+    """The command group: prints errors as one line and exits with their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -64,7 +64,7 @@ class _Main(click.Group):
             click.echo(f"longhaul: {error}", err=True)
             ctx.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
         except KeyboardInterrupt:
-            click.echo("longhaul: interrupted; the job goes on, see 'longhaul jobs'", err=True)
+            click.echo("longhaul: interrupted; the job continues, see 'longhaul jobs'", err=True)
             ctx.exit(130)
 
 
@@ -76,7 +76,7 @@ def _complete_job(ctx: click.Context, _: click.Parameter, start: str) -> list[Co
         ) as api:
             return [
                 CompletionItem(job.job_id, help=job.status)
-                for job in api.jobs(most=20)
+                for job in api.jobs(limit=20)
                 if job.job_id.startswith(start)
             ]
     except LonghaulClientError:
@@ -87,7 +87,7 @@ def _version() -> str:
     try:
         return metadata.version("longhaul-client")
     except metadata.PackageNotFoundError:
-        return "of a working copy"
+        return "unknown"
 
 
 _job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
@@ -96,25 +96,27 @@ _job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
 @click.group(cls=_Main)
 @click.option("--url", envvar="LONGHAUL_URL", default=DEFAULT_URL, show_default=True)
 @click.option("--token", envvar="LONGHAUL_TOKEN", help="Bearer token.")
-@click.option("--user", envvar="LONGHAUL_USER", help="User, where the API knows no tokens.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
+@click.option("--user", envvar="LONGHAUL_USER", help="User name, if the API has no authentication.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line, for scripts."
+)
 @click.version_option(_version())
 @click.pass_context
 def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_json: bool) -> None:
-    """Long-running downloads: start them, watch them, fetch the archive, verify it.
+    """Start long-running downloads, watch them, fetch and verify their archives.
 
     \b
     Exit codes:
-      0    done
+      0    success
       1    the job failed, was cancelled or has expired
-      2    wrong usage
-      3    the API refused
-      4    the API cannot be reached
-      5    the transfer failed, or the checksum is wrong
+      2    usage error
+      3    the API rejected the request
+      4    the API is unreachable
+      5    the download failed or the checksum is wrong
       130  interrupted by Ctrl-C
 
     \b
-    Completion of commands and job ids, for bash (zsh and fish alike):
+    Shell completion of commands and job ids for bash (also zsh and fish):
       eval "$(_LONGHAUL_COMPLETE=bash_source longhaul)"
     """
     api = ctx.with_resource(Longhaul(url, token=token, user=user))
@@ -123,8 +125,12 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
 
 @main.command()
 @click.argument("file_ids", metavar="FILE_ID...", type=int, nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder to write.")
-@click.option("--job", "job_id", shell_complete=_complete_job, help="Fetch this job's archive.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or directory to write to."
+)
+@click.option(
+    "--job", "job_id", shell_complete=_complete_job, help="Download the archive of this job."
+)
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]))
 @click.option("--skip-missing", is_flag=True, help="Leave out files that do not exist.")
 @click.pass_obj
@@ -136,12 +142,12 @@ def get(
     priority: Any,
     skip_missing: bool,
 ) -> None:
-    """Gather files into one archive, wait for it, fetch and verify it.
+    """Download files as one archive and verify it.
 
-    An interrupted transfer goes on where it stopped when the same archive is fetched again.
+    If the transfer is interrupted, download the same archive again to resume it.
     """
     if bool(file_ids) == bool(job_id):
-        raise click.UsageError("give either FILE_IDs or --job")
+        raise click.UsageError("specify either FILE_IDs or --job")
     if job_id is None:
         job_id = session.api.start(
             file_ids, priority=priority, on_missing="skip" if skip_missing else None
@@ -161,7 +167,7 @@ def get(
 @_job
 @click.pass_obj
 def status(session: Session, job_id: str) -> None:
-    """Show a job as it is now; exit code 1 when it ended without an archive."""
+    """Show a job. Exit with 1 if it ended without an archive."""
     job = session.api.status(job_id)
     session.result(job)
     if job.finished:
@@ -172,7 +178,7 @@ def status(session: Session, job_id: str) -> None:
 @_job
 @click.pass_obj
 def watch(session: Session, job_id: str) -> None:
-    """Follow a job until it is finished; with --json every snapshot."""
+    """Follow a job until it is finished. With --json, print every snapshot."""
     snapshots = session.api.watch(job_id)
     if session.as_json:
         for job in snapshots:
@@ -187,7 +193,7 @@ def watch(session: Session, job_id: str) -> None:
 @_job
 @click.pass_obj
 def cancel(session: Session, job_id: str) -> None:
-    """Cancel a job; no error when it is cancelled already."""
+    """Cancel a job. Cancelling it again is not an error."""
     session.api.cancel(job_id)
     session.result(session.api.status(job_id))
 
@@ -202,40 +208,40 @@ def retry(session: Session, job_id: str) -> None:
 
 @main.command()
 @click.option("--status", "state", type=click.Choice(["queued", "processing", *sorted(FINISHED)]))
-@click.option("--most", default=20, show_default=True, help="How many jobs to show.")
+@click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
-def jobs(session: Session, state: str | None, most: int) -> None:
+def jobs(session: Session, state: str | None, limit: int) -> None:
     """List your jobs, newest first."""
-    for job in session.api.jobs(status=state, most=most):
+    for job in session.api.jobs(status=state, limit=limit):
         session.result(job)
 
 
 @main.command()
 @click.pass_obj
 def stats(session: Session) -> None:
-    """Show the queue: what waits, what runs, how long it takes."""
-    figures = session.api.stats()
+    """Show statistics of the queue."""
+    statistics = session.api.stats()
     if session.as_json:
-        session.json(figures)
+        session.json(statistics)
         return
-    for name, value in figures.items():
+    for name, value in statistics.items():
         click.echo(f"{name:<20}{value if isinstance(value, str) else json.dumps(value)}")
 
 
 @main.command("dead-letters")
-@click.option("--most", default=20, show_default=True, help="How many to show.")
+@click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
-def dead_letters(session: Session, most: int) -> None:
-    """List jobs that were given up, newest first (operators only)."""
-    for letter in session.api.dead_letters(most=most):
+def dead_letters(session: Session, limit: int) -> None:
+    """List jobs that failed for good, newest first (operators only)."""
+    for letter in session.api.dead_letters(limit=limit):
         if session.as_json:
             session.json(letter)
         else:
-            click.echo(given_up(letter))
+            click.echo(dead_letter_line(letter))
 
 
 def _target(job: Job, output: Path | None) -> Path:
-    # The server's name is a name, never a way out of the folder.
+    # Only the last component: the API's file name must not select another directory.
     name = Path(job.file_name or f"{job.job_id}.zip").name
     if output is None:
         return Path(name)

@@ -1,4 +1,4 @@
-"""Longhaul's API as Python calls."""
+"""Longhaul's API as Python methods."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from .transfer import OnProgress, Transfer
 from .watch import Transport, Watch
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-#: The most entries that the API puts on one page.
-PAGE = 100
+#: Maximum number of entries on a page of the API.
+PAGE_SIZE = 100
 
 
 class Longhaul:
-    """A client of one API, safe to keep for the life of a program; close it or use ``with``.
+    """A client for one API. Keep it as long as you need it, then close it, or use ``with``.
 
-    Every call raises ``ApiProblem`` when the API refuses and ``Unreachable`` when it does not
-    answer; what may pass soon (429, 502, 503, 504, a lost connection) is tried again first.
-    ``timeout``: seconds without a byte that a call may take.
+    Every method raises ``ApiProblem`` when the API rejects the request and ``Unreachable`` when it
+    does not respond. Temporary errors (429, 502, 503, 504, a lost connection) are retried first.
     """
 
     def __init__(
@@ -40,7 +39,11 @@ class Longhaul:
         clock: Clock | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """``token``: a bearer token (JWT); ``user``: the name where the API knows no tokens."""
+        """Create a client.
+
+        ``token`` is a bearer token (JWT). ``user`` is the user name for an API without
+        authentication. ``timeout`` limits the seconds that pass without receiving a byte.
+        """
         self._connection = Connection(
             url, token=token, user=user, timeout=timeout, clock=clock, transport=transport
         )
@@ -71,9 +74,10 @@ class Longhaul:
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Ask for the files in one archive.
+        """Start a job that packs the files into one archive.
 
-        Without an ``idempotency_key`` one is made, so that a lost answer never makes two jobs.
+        Without an ``idempotency_key`` a random one is sent, so that a retry after a lost response
+        does not create a second job.
         """
         body = {
             "file_ids": list(file_ids),
@@ -92,7 +96,7 @@ class Longhaul:
         return Job.from_json(response.json())
 
     def status(self, job_id: str) -> Job:
-        """The job as it is now, also when it is cancelled or expired."""
+        """Return the job, even if it is cancelled or expired."""
         return self._job("GET", f"/v1/download/status/{job_id}")
 
     def watch(
@@ -101,54 +105,53 @@ class Longhaul:
         *,
         since: int = 0,
         transports: Sequence[Transport] = tuple(Transport),
-        patience: float = 120.0,
+        timeout: float = 120.0,
     ) -> Watch:
-        """Every newer snapshot of the job until it is finished: iterate over the answer.
+        """Return an iterable of the job's snapshots that ends with the finished job.
 
-        ``since``: the last version that is known already; ``patience``: seconds without any answer
-        until ``Unreachable``.
+        ``since`` is the last version you have seen. ``timeout`` is the number of seconds without a
+        response after which ``Unreachable`` is raised.
         """
-        return Watch(
-            self._connection, job_id, since=since, transports=transports, patience=patience
-        )
+        return Watch(self._connection, job_id, since=since, transports=transports, timeout=timeout)
 
     def wait(self, job_id: str) -> Job:
-        """The completed job, once it is; ``JobUnsuccessful`` when it ends otherwise."""
+        """Wait until the job is completed and return it. Raise ``JobUnsuccessful`` otherwise."""
         for job in self.watch(job_id):
             if job.finished:
                 return completed(job)
         raise AssertionError("a watch ends with a finished job")
 
     def cancel(self, job_id: str) -> None:
-        """Cancel the job; no error when it is cancelled already."""
+        """Cancel the job. Do nothing if it is already cancelled."""
         self._connection.call("DELETE", f"/v1/download/{job_id}")
 
     def retry(self, job_id: str) -> Job:
         """Run a failed job again."""
         return self._job("POST", f"/v1/download/{job_id}/retry")
 
-    def jobs(self, *, status: str | None = None, most: int = 100) -> Iterator[Job]:
-        """The caller's jobs, newest first, ``most`` of them, read page by page."""
-        for body in self._pages("/v1/download/jobs", "jobs", most, status=status):
+    def jobs(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
+        """Yield up to ``limit`` of your jobs, newest first."""
+        for body in self._pages("/v1/download/jobs", "jobs", limit, status=status):
             yield Job.from_json(body)
 
     def stats(self) -> dict[str, Any]:
-        """The queue's figures as the API gives them."""
+        """Return the statistics of the queue."""
         return json_body(self._connection.call("GET", "/v1/download/queue/stats"))
 
-    def dead_letters(self, *, most: int = 100) -> Iterator[dict[str, Any]]:
-        """Jobs whose last attempt failed, for operators."""
-        return self._pages("/v1/admin/dead-letters", "deadLetters", most)
+    def dead_letters(self, *, limit: int = 100) -> Iterator[dict[str, Any]]:
+        """Yield jobs that failed for good. For operators."""
+        return self._pages("/v1/admin/dead-letters", "deadLetters", limit)
 
     def download(self, job: Job, target: Path, on_progress: OnProgress = lambda *_: None) -> None:
-        """Fetch the archive of a completed job into ``target`` and verify it.
+        """Download the archive of a completed job to ``target`` and verify its checksum.
 
-        Goes on where an earlier call was interrupted. ``JobUnsuccessful`` when there is no archive;
-        ``TransferFailed`` when the line stays down; ``ChecksumMismatch`` when the bytes are wrong.
+        Continue where an earlier call was interrupted. Raise ``JobUnsuccessful`` if the job has no
+        archive, ``TransferFailed`` if the connection keeps failing, and ``ChecksumMismatch`` if the
+        content is wrong.
         """
         completed(job)
         if job.file_size is None:
-            raise TransferFailed(f"the API does not say how large the archive of {job.job_id} is")
+            raise TransferFailed(f"the API did not report the size of the archive of {job.job_id}")
         Transfer(
             connection=self._connection,
             job=job,
@@ -161,24 +164,26 @@ class Longhaul:
         return Job.from_json(json_body(self._connection.call(method, path)))
 
     def _pages(
-        self, path: str, member: str, most: int, **filters: str | None
+        self, path: str, member: str, limit: int, **filters: str | None
     ) -> Iterator[dict[str, Any]]:
         params: dict[str, str | int] = {name: value for name, value in filters.items() if value}
-        left = most
-        while left > 0:
+        remaining = limit
+        while remaining > 0:
             page = json_body(
-                self._connection.call("GET", path, params={**params, "limit": min(left, PAGE)})
+                self._connection.call(
+                    "GET", path, params={**params, "limit": min(remaining, PAGE_SIZE)}
+                )
             )
-            items = page.get(member, [])[:left]
+            items = page.get(member, [])[:remaining]
             yield from items
-            left -= len(items)
+            remaining -= len(items)
             if not items or not page.get("nextCursor"):
                 return
             params["cursor"] = page["nextCursor"]
 
 
 def completed(job: Job) -> Job:
-    """The same job; ``JobUnsuccessful`` unless it is completed."""
+    """Return the job, or raise ``JobUnsuccessful`` if it is not completed."""
     if job.status != "completed":
         raise JobUnsuccessful(job)
     return job

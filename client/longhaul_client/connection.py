@@ -1,4 +1,4 @@
-"""The HTTP connection to the API: who calls, how long to wait, what to try again."""
+"""HTTP connections to the API and the object storage: credentials, timeouts, retries."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import httpx
 from .errors import ApiProblem, Unreachable
 from .timing import Clock, SystemClock, backoff
 
-#: Tries of one call in all, and the longest pause between two of them, in seconds.
-ATTEMPTS = 4
-LONGEST_PAUSE = 5.0
+#: Maximum number of attempts of one request.
+MAX_ATTEMPTS = 4
+#: Maximum seconds between two attempts.
+MAX_PAUSE = 5.0
 
-_AGAIN = frozenset({429, 502, 503, 504})
+_RETRYABLE = frozenset({429, 502, 503, 504})
 
 
 class Connection:
-    """Calls the API and turns its refusals into ``ApiProblem``."""
+    """Sends requests and turns error responses into ``ApiProblem``."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class Connection:
         self._api = httpx.Client(
             base_url=url, headers=headers, timeout=httpx.Timeout(timeout), transport=transport
         )
-        # Signed links lead to the object storage, which must never see the caller's token.
+        # A separate client, so that the object storage never receives the API's token.
         self._storage = httpx.Client(timeout=httpx.Timeout(timeout), transport=transport)
 
     def close(self) -> None:
@@ -57,9 +58,9 @@ class Connection:
         json: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """One call, tried again while the server is away or busy for a moment.
+        """Send a request and retry it after temporary errors.
 
-        Only for calls that may safely be sent twice. Raises ``ApiProblem`` or ``Unreachable``.
+        Only for requests that are safe to send twice. Raise ``ApiProblem`` or ``Unreachable``.
         """
         failures = 0
         while True:
@@ -68,7 +69,7 @@ class Connection:
             except (ApiProblem, Unreachable) as failure:
                 failures += 1
                 pause = _pause(failure, failures)
-                if pause is None or failures == ATTEMPTS:
+                if pause is None or failures == MAX_ATTEMPTS:
                     raise
             self.clock.sleep(pause)
 
@@ -82,7 +83,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         extra_time: float = 0.0,
     ) -> httpx.Response:
-        """One call, sent once; ``extra_time``: seconds that the server was asked to hold it."""
+        """Send a request once. ``extra_time`` is added to the timeout, for long polls."""
         try:
             response = self._api.request(
                 method,
@@ -94,24 +95,25 @@ class Connection:
             )
         except httpx.TransportError as error:
             raise _unreachable(self._api.base_url, error) from error
-        raise_for_refusal(response)
+        raise_for_problem(response)
         return response
 
     def stream(
         self, path: str, *, headers: Mapping[str, str], timeouts: Mapping[str, float]
     ) -> AbstractContextManager[httpx.Response]:
-        """An answer of the API, read as it comes; ``timeouts`` is read again before each phase."""
+        """Open a streamed response. ``timeouts`` may be changed between headers and body."""
         return self._api.stream("GET", path, headers=headers, extensions={"timeout": timeouts})
 
     def fetch(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
-        """An object of the storage by its signed link, without the caller's credentials."""
+        """Open an object in the object storage by its signed URL, without credentials."""
         return self._storage.stream("GET", url, headers=headers)
 
 
-def raise_for_refusal(response: httpx.Response) -> None:
-    """Raise ``ApiProblem`` for the API's own 4xx and 5xx, ``Unreachable`` for anybody else's.
+def raise_for_problem(response: httpx.Response) -> None:
+    """Raise ``ApiProblem`` for a 4xx or 5xx of the API and ``Unreachable`` for one of a proxy.
 
-    A body with a job in it is an answer, whatever its status: 410 tells how the job ended.
+    A body that contains a job is a regular response whatever its status: a cancelled or expired
+    job comes with 410.
     """
     if response.status_code < 400:
         return
@@ -119,12 +121,14 @@ def raise_for_refusal(response: httpx.Response) -> None:
     if "jobId" in body:
         return
     if "code" not in body and "title" not in body:
-        raise Unreachable(f"{response.url.host} answered {response.status_code} and no problem")
+        raise Unreachable(
+            f"{response.url.host} responded with {response.status_code}, but not as this API does"
+        )
     raise ApiProblem(response.status_code, body, retry_after(response))
 
 
 def json_body(response: httpx.Response) -> dict[str, Any]:
-    """The body as a JSON object, empty when it is anything else."""
+    """Return the body as a JSON object, or an empty one if it is anything else."""
     try:
         body = response.json()
     except ValueError:
@@ -133,18 +137,18 @@ def json_body(response: httpx.Response) -> dict[str, Any]:
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds of ``Retry-After`` (RFC 9110, 10.2.3); a date counts as absent."""
+    """Return the seconds of ``Retry-After`` (RFC 9110, 10.2.3). A date counts as missing."""
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _pause(failure: ApiProblem | Unreachable, failures: int) -> float | None:
     if isinstance(failure, Unreachable):
-        return backoff(failures, most=LONGEST_PAUSE)
-    if failure.status not in _AGAIN:
+        return backoff(failures, maximum=MAX_PAUSE)
+    if failure.status not in _RETRYABLE:
         return None
-    pause = failure.retry_after or backoff(failures, most=LONGEST_PAUSE)
-    return pause if pause <= LONGEST_PAUSE else None
+    pause = failure.retry_after or backoff(failures, maximum=MAX_PAUSE)
+    return pause if pause <= MAX_PAUSE else None
 
 
 def _unreachable(url: httpx.URL, error: httpx.TransportError) -> Unreachable:

@@ -1,4 +1,4 @@
-"""A job and a transfer shown as they move: bars on a terminal, plain lines anywhere else."""
+"""Shows the progress of jobs and transfers: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.text import Text
 from .job import Job
 from .transfer import OnProgress
 
-_COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "expired": "yellow"}
+_COLORS = {"completed": "green", "failed": "red", "cancelled": "yellow", "expired": "yellow"}
 
 
 def follow(console: Console, jobs: Iterable[Job]) -> Job:
-    """Show every snapshot of a job; returns the last one."""
+    """Show every snapshot of a job. Return the last one."""
     with _bar(console) as bar:
         task = bar.add_task("[cyan]waiting", total=100, details="")
-        lines = _Lines(console)
+        lines = _LineLog(console)
         for job in jobs:
             bar.update(task, description=_state(job), completed=job.progress, details=details(job))
             lines.show(job.status, job.progress, details(job))
@@ -29,10 +29,10 @@ def follow(console: Console, jobs: Iterable[Job]) -> Job:
 
 @contextmanager
 def fetching(console: Console) -> Iterator[OnProgress]:
-    """Show how far a transfer is, by calls of what this yields."""
+    """Yield a callback that shows the progress of a transfer."""
     with _bar(console) as bar:
         task = bar.add_task("[cyan]download", total=100, details="")
-        lines = _Lines(console)
+        lines = _LineLog(console)
 
         def show(done: int, size: int) -> None:
             percent = 100 * done // size if size else 100
@@ -44,10 +44,10 @@ def fetching(console: Console) -> Iterator[OnProgress]:
 
 
 def details(job: Job) -> str:
-    """What there is to say about a job beside its state and its percentage."""
+    """Return details about a job, without its state and its percentage."""
     match job.status:
         case "queued" if job.retry_at:
-            return f"attempt {job.attempt} of {job.max_attempts} failed, trying again: {job.error}"
+            return f"attempt {job.attempt} of {job.max_attempts} failed, retrying: {job.error}"
         case "queued" if job.queue_position is not None:
             return f"{job.queue_position} ahead" if job.queue_position else "next in line"
         case "failed":
@@ -59,15 +59,15 @@ def details(job: Job) -> str:
     return ""
 
 
-def given_up(letter: Mapping[str, Any]) -> str:
-    """A dead letter on a line: the job, how often it was tried, why it failed."""
-    job, tries = letter["job"], len(letter["attempts"])
-    times = "once" if tries == 1 else f"{tries} times"
+def dead_letter_line(letter: Mapping[str, Any]) -> str:
+    """Return a dead letter as one line: the job, its attempts, why it failed."""
+    job, attempts = letter["job"], len(letter["attempts"])
+    times = "once" if attempts == 1 else f"{attempts} times"
     return f"{job['jobId']}  tried {times:<8}  {job['error']} ({job['errorCode']})"
 
 
 def size_text(size: int) -> str:
-    """A number of bytes for people, in binary units."""
+    """Format a number of bytes in binary units."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
@@ -86,7 +86,7 @@ def _amounts(job: Job) -> Iterator[str]:
 
 
 def _state(job: Job) -> str:
-    return f"[{_COLOURS.get(job.status, 'cyan')}]{job.status}"
+    return f"[{_COLORS.get(job.status, 'cyan')}]{job.status}"
 
 
 def _bar(console: Console) -> Progress:
@@ -101,15 +101,15 @@ def _bar(console: Console) -> Progress:
     )
 
 
-class _Lines:
-    """For files and pipes: a line for each change of state and for each further tenth."""
+class _LineLog:
+    """Prints a line for each change of state and each 10%, for files and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: tuple[str, int] | None = None
 
-    def show(self, state: str, percent: int, more: str) -> None:
+    def show(self, state: str, percent: int, detail: str) -> None:
         step = (state, percent // 10)
         if not self._console.is_terminal and step != self._last:
             self._last = step
-            self._console.print(Text(f"{state:<10} {percent:>3}%  {more}"), soft_wrap=True)
+            self._console.print(Text(f"{state:<10} {percent:>3}%  {detail}"), soft_wrap=True)

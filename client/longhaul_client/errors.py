@@ -1,4 +1,4 @@
-"""What can go wrong for a caller of the client, each case a class of its own."""
+"""The exceptions that the client raises."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from .job import Job
 
 
 class LonghaulClientError(Exception):
-    """Base of everything the client raises on purpose."""
+    """Base class of the client's exceptions."""
 
 
 class Unreachable(LonghaulClientError):
-    """The API could not be reached, or did not answer in a form that can be read."""
+    """The API did not respond, or the response is not one of this API."""
 
 
 class ApiProblem(LonghaulClientError):
-    """The API refused the call: its problem document (RFC 9457), member by member."""
+    """The API rejected the request with a problem document (RFC 9457)."""
 
     def __init__(self, status: int, body: dict[str, Any], retry_after: float | None = None) -> None:
         self.status = status
         self.body = body
         self.code = str(body.get("code", f"HTTP_{status}"))
         self.request_id: str | None = body.get("requestId")
-        #: Seconds after which the server wants to be asked again, where it said so.
+        #: Seconds to wait before the next request, if the API specified them.
         self.retry_after = retry_after
         super().__init__(str(body.get("detail") or body.get("title") or f"HTTP {status}"))
 
@@ -38,8 +38,8 @@ class JobUnsuccessful(LonghaulClientError):
 
 
 class TransferFailed(LonghaulClientError):
-    """The archive could not be fetched to its end."""
+    """The archive could not be downloaded completely."""
 
 
 class ChecksumMismatch(TransferFailed):
-    """The archive arrived whole, but it is not what the server built."""
+    """The downloaded archive does not have the checksum that the API reported."""

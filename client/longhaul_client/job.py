@@ -1,4 +1,4 @@
-"""A job as the API describes it, typed; members unknown to this version stay in ``raw``."""
+"""A typed job. Members that this version does not support are in ``raw``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FINISHED = frozenset({"completed", "failed", "cancelled", "expired"})
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One snapshot of a job. Times are ISO 8601 texts, sizes bytes, durations seconds."""
+    """A snapshot of a job. Times are ISO 8601 strings, sizes bytes, durations seconds."""
 
     job_id: str
     status: str
@@ -28,7 +28,7 @@ class Job:
     content_type: str | None = None
     #: ``crc32:`` and eight hexadecimal digits.
     checksum: str | None = None
-    #: A credential: it lets anybody fetch the archive until ``expires_at``.
+    #: A credential: anyone who has it can download the archive until ``expires_at``.
     download_url: str | None = None
     expires_at: str | None = None
     error: str | None = None
@@ -40,21 +40,21 @@ class Job:
     created_at: str | None = None
     started_at: str | None = None
     completed_at: str | None = None
-    #: Milliseconds between two polls that the server asks for.
+    #: Milliseconds between two polls, as recommended by the API.
     polling_interval: int | None = None
     deduplicated: bool = False
-    #: The answer as it came.
+    #: The JSON object that the API sent.
     raw: Mapping[str, Any]
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Job:
-        """Read a job; ``KeyError`` when ``body`` is no job at all."""
-        known = {name: body[member] for name, member in _MEMBERS.items() if member in body}
-        return cls(**{"job_id": body["jobId"], "version": body["version"], **known, "raw": body})
+        """Create a job from its JSON. Raise ``KeyError`` if ``body`` is not a job."""
+        members = {name: body[member] for name, member in _MEMBERS.items() if member in body}
+        return cls(**{"job_id": body["jobId"], "version": body["version"], **members, "raw": body})
 
     @property
     def finished(self) -> bool:
-        """Nothing more will happen to it by itself."""
+        """Whether the job is in a terminal state."""
         return self.status in FINISHED
 
 

@@ -1,4 +1,9 @@
-"""Server-sent events, parsed as the HTML standard says (section 9.2.6), from bytes as they come."""
+"""Parses server-sent events from a stream of bytes (HTML standard, section 9.2.6).
+
+The package httpx-sse does not replace this module: it buffers lines and events of any size, delays
+an event whose last line ends with CR until the next bytes arrive, and does not skip a byte order
+mark.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +12,31 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: Characters. A line or an event beyond this is an attack or a fault, not a job.
-LIMIT = 1 << 20
+#: Maximum number of characters in a line or an event. Anything longer is an attack or a fault.
+MAX_LENGTH = 1 << 20
 
 _LINE_END = re.compile("\r\n|\n|\r")
 
 
 class EventTooLong(ValueError):
-    """The stream sent a line or an event longer than ``LIMIT``."""
+    """A line or an event of the stream is longer than ``MAX_LENGTH``."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One dispatched event."""
+    """A dispatched event."""
 
     type: str
     data: str
-    #: The id of this event or of the last one before it that had one.
+    #: The id of this event, or of the latest earlier one that had an id.
     last_event_id: str
 
 
 class EventParser:
-    """Feed it chunks, cut anywhere; it yields every event that is complete.
+    """An incremental parser: feed it chunks of any size, it yields complete events.
 
-    ``last_event_id`` and ``retry`` (milliseconds) are what the stream has said so far: both belong
-    to the connection rather than to an event, and are kept when an event carries no data.
+    ``last_event_id`` and ``retry`` (milliseconds) are the latest values of the stream. They belong
+    to the connection, so an event without data sets them too.
     """
 
     def __init__(self) -> None:
@@ -47,7 +52,7 @@ class EventParser:
         self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that this chunk completes; ``EventTooLong`` when one grows beyond bounds."""
+        """Yield the events that this chunk completes. Raise ``EventTooLong`` if one is too long."""
         for line in self._lines(self._decoder.decode(chunk)):
             if line:
                 self._field(line)
@@ -59,13 +64,13 @@ class EventParser:
             text = text.removeprefix("\ufeff")
             self._at_start = False
         if self._after_cr and text:
-            # The CR ended its line already; a LF that follows it belongs to the same line end.
+            # The CR already ended the line. A LF right after it belongs to the same line ending.
             text = text.removeprefix("\n")
             self._after_cr = False
         self._after_cr = self._after_cr or text.endswith("\r")
         *lines, self._text = _LINE_END.split(self._text + text)
-        if len(self._text) > LIMIT:
-            raise EventTooLong(f"a line of more than {LIMIT} characters")
+        if len(self._text) > MAX_LENGTH:
+            raise EventTooLong(f"a line has more than {MAX_LENGTH} characters")
         yield from lines
 
     def _field(self, line: str) -> None:
@@ -74,8 +79,8 @@ class EventParser:
         match name:
             case "data":
                 self._size += len(value) + 1
-                if self._size > LIMIT:
-                    raise EventTooLong(f"an event of more than {LIMIT} characters")
+                if self._size > MAX_LENGTH:
+                    raise EventTooLong(f"an event has more than {MAX_LENGTH} characters")
                 self._data.append(value)
             case "event":
                 self._type = value
@@ -85,7 +90,7 @@ class EventParser:
                 self.retry = int(value)
 
     def _dispatch(self) -> Event | None:
-        # Only here: the id of an event that is cut off must not count as seen.
+        # Not earlier: an event that is cut off was not received, so its id must not count.
         self.last_event_id = self._id
         data, kind = self._data, self._type or "message"
         self._data, self._type, self._size = [], "", 0

@@ -1,4 +1,4 @@
-"""When to try again: a clock that tests replace, and a backoff with jitter."""
+"""Backoff with jitter, and a clock that tests can replace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Monotonic seconds, and waiting."""
+    """Monotonic time in seconds, and sleeping."""
 
     def now(self) -> float: ...
 
@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the operating system."""
 
     def now(self) -> float:
         return time.monotonic()
@@ -25,16 +25,16 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def backoff(failures: int, *, first: float = 0.5, most: float = 10.0) -> float:
-    """Seconds to wait after the n-th failure in a row (n >= 1).
+def backoff(failures: int, *, first: float = 0.5, maximum: float = 10.0) -> float:
+    """Return the seconds to wait after a number of consecutive failures (at least 1).
 
-    Doubles from ``first`` to ``most``; the upper half is random, so that many clients that lost the
-    same server do not come back at the same moment.
+    The pause doubles from ``first`` to ``maximum``. Its upper half is random, so that clients that
+    lost the same server do not all come back at the same moment.
     """
-    ceiling = min(most, first * 2.0 ** (failures - 1))
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    ceiling = min(maximum, first * 2.0 ** (failures - 1))
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, not a secret
 
 
 def jittered(seconds: float) -> float:
-    """``seconds`` and up to a quarter more, so that clients fall out of step with each other."""
-    return seconds * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
+    """Return ``seconds`` plus up to 25%, so that clients do not poll in lockstep."""
+    return seconds * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, not a secret

@@ -1,4 +1,4 @@
-"""Fetching a finished archive: resumed where it broke, verified at the end, moved into place."""
+"""Downloads an archive: resumes after errors, verifies the checksum, then renames the file."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .errors import ChecksumMismatch, TransferFailed
 from .job import Job
 from .timing import backoff
 
-#: Breaks in a row, without a byte of progress between them, before the transfer is given up.
-PATIENCE = 6
+#: Maximum number of consecutive failures without any progress.
+MAX_FAILURES = 6
 
-#: Called with the bytes that are safe so far and the size of the whole.
+#: Called with the number of bytes written and the size of the archive.
 OnProgress = Callable[[int, int], None]
 
 
 class _Broken(Exception):
-    """The connection broke, or the link ran out: worth another try from where it stopped."""
+    """The connection broke or the signed URL expired. The transfer can be resumed."""
 
 
 @dataclass(kw_only=True)
 class Transfer:
-    """One archive on its way into ``target``.
+    """The download of one archive to ``target``.
 
-    Bytes go to a file beside it whose name carries the archive's checksum, so that a later call
-    goes on where an earlier one was interrupted, and never with another archive's bytes.
+    Bytes go to a file next to it whose name contains the archive's checksum. A later call resumes
+    from this file, but never from the file of another archive.
     """
 
     connection: Connection
@@ -40,17 +40,19 @@ class Transfer:
     on_progress: OnProgress
 
     def run(self) -> None:
-        """Fetch, verify, and move into place; raises ``TransferFailed`` or ``ChecksumMismatch``."""
+        """Download, verify and rename. Raise ``TransferFailed`` or ``ChecksumMismatch``."""
         self._part.touch()
-        left_over = self._held()
+        resumed = self._size_on_disk()
         self._fetch()
-        if left_over and not self._matches():
-            # What an earlier call left may be at fault: once more, from the first byte.
+        if resumed and not self._matches():
+            # The bytes of an earlier call may be wrong: start again from the first byte.
             self._part.write_bytes(b"")
             self._fetch()
         if not self._matches():
             self._part.unlink()
-            raise ChecksumMismatch(f"{self.target.name} is not {self.job.checksum}")
+            raise ChecksumMismatch(
+                f"{self.target.name} does not have the checksum {self.job.checksum}"
+            )
         self._part.replace(self.target)
 
     @property
@@ -61,47 +63,49 @@ class Transfer:
     def _fetch(self) -> None:
         failures = 0
         while True:
-            before = self._held()
+            before = self._size_on_disk()
             try:
                 return self._receive(before)
             except (_Broken, httpx.TransportError) as error:
-                failures = 1 if self._held() > before else failures + 1
-                if failures >= PATIENCE:
-                    raise TransferFailed(f"broke off at byte {self._held()}: {error}") from error
+                failures = 1 if self._size_on_disk() > before else failures + 1
+                if failures >= MAX_FAILURES:
+                    raise TransferFailed(
+                        f"the download failed at byte {self._size_on_disk()}: {error}"
+                    ) from error
             self.connection.clock.sleep(backoff(failures))
 
-    def _held(self) -> int:
+    def _size_on_disk(self) -> int:
         return self._part.stat().st_size
 
     def _receive(self, start: int) -> None:
-        """Append from byte ``start`` on, or anew when the storage sends the whole."""
+        """Append from byte ``start``, or rewrite the file if the storage sends all of it."""
         if start >= self.size:
             return
-        # A new link for every try: the last one may have run out while the line was down.
+        # A new URL for every attempt: the last one may have expired in the meantime.
         link = json_body(self.connection.call("GET", f"/v1/download/{self.job.job_id}"))
         headers = {"Accept-Encoding": "identity", "Range": f"bytes={start}-"}
-        with self.connection.fetch(link["downloadUrl"], headers) as answer:
-            start = self._first_byte(answer, start)
+        with self.connection.fetch(link["downloadUrl"], headers) as response:
+            start = self._first_byte(response, start)
             with self._part.open("r+b" if start else "wb") as part:
                 part.seek(start)
-                # As they come: a chunk size would hold bytes back that a break then loses.
-                for chunk in answer.iter_raw():
+                # Without a chunk size, which would buffer bytes that a broken connection loses.
+                for chunk in response.iter_raw():
                     part.write(chunk)
                     self.on_progress(part.tell(), self.size)
                 if part.tell() != self.size:
-                    raise _Broken(f"{part.tell()} of {self.size} bytes came")
+                    raise _Broken(f"received only {part.tell()} of {self.size} bytes")
 
-    def _first_byte(self, answer: httpx.Response, start: int) -> int:
-        match answer.status_code:
+    def _first_byte(self, response: httpx.Response, start: int) -> int:
+        match response.status_code:
             case httpx.codes.OK:
                 return 0
             case httpx.codes.PARTIAL_CONTENT:
-                if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                     return start
-                raise TransferFailed("the storage sent another range than the one asked for")
+                raise TransferFailed("the object storage sent a range other than the requested one")
             case httpx.codes.NOT_FOUND:
-                raise TransferFailed("the archive is gone from the storage")
-        raise _Broken(f"the storage answered {answer.status_code}")
+                raise TransferFailed("the archive does not exist in the object storage")
+        raise _Broken(f"the object storage responded with {response.status_code}")
 
     def _matches(self) -> bool:
         kind, _, expected = (self.job.checksum or "").partition(":")

@@ -1,4 +1,4 @@
-"""Following a job: live by server-sent events, by long poll or polling where those do not pass."""
+"""Follows a job by server-sent events, and by long polls or polls where events do not work."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import NoReturn
 
 import httpx
 
-from .connection import Connection, json_body, raise_for_refusal, retry_after
+from .connection import Connection, json_body, raise_for_problem, retry_after
 from .errors import ApiProblem, Unreachable
 from .job import Job
 from .sse import EventParser
 from .timing import backoff, jittered
 
-#: Seconds without a first event after which a stream counts as held up by a proxy.
-FIRST_EVENT = 3.0
-#: Seconds without a byte after which a stream counts as dead: more than two heartbeats of 15 s.
-SILENCE = 40.0
-#: Seconds that the server holds a long poll.
-HOLD = 25
-#: Seconds on a lesser transport after which the best one gets another chance.
-PROMOTION = 30.0
-#: Least seconds between two requests for one job.
-SPACING = 1.0
+#: Seconds without a first event after which a proxy is assumed to buffer the stream.
+FIRST_EVENT_TIMEOUT = 3.0
+#: Seconds without a byte after which a stream is considered dead: over two heartbeats of 15 s.
+SILENCE_TIMEOUT = 40.0
+#: Seconds that the API holds a long poll.
+LONG_POLL_WAIT = 25
+#: Seconds on a fallback transport after which the best one is tried again.
+PROMOTE_AFTER = 30.0
+#: Minimum seconds between two requests for one job.
+MIN_INTERVAL = 1.0
 
 
 class Transport(Enum):
-    """Ways to follow a job, the best one first."""
+    """The ways to follow a job, best first."""
 
     SSE = "sse"
     LONG_POLL = "long poll"
@@ -39,14 +39,14 @@ class Transport(Enum):
 
 
 class _Broken(Exception):
-    """The exchange ended before the job did."""
+    """The response ended before the job finished."""
 
 
 class Watch:
-    """Iterate over it: every newer snapshot of the job, the last one finished.
+    """An iterable of a job's snapshots, each newer than the one before, the last one finished.
 
-    ``ApiProblem`` when the API refuses (404, 401, 403); ``Unreachable`` after ``patience`` seconds
-    without any answer. ``transport`` tells what is in use.
+    Iterating raises ``ApiProblem`` when the API rejects the request (401, 403, 404), and
+    ``Unreachable`` after ``timeout`` seconds without a response.
     """
 
     def __init__(
@@ -56,72 +56,73 @@ class Watch:
         *,
         since: int = 0,
         transports: Sequence[Transport] = tuple(Transport),
-        patience: float = 120.0,
+        timeout: float = 120.0,
     ) -> None:
         self._connection = connection
         self._clock = connection.clock
         self._path = f"/v1/download/status/{job_id}"
         self._stream_path = f"/v1/download/subscribe/{job_id}"
         self._transports = transports
-        self._patience = patience
+        self._timeout = timeout
         self._level = 0
-        self._pause = 2.0
+        self._poll_interval = 2.0
         self.version = since
 
     @property
     def transport(self) -> Transport:
+        """The transport in use."""
         return self._transports[self._level]
 
     def __iter__(self) -> Iterator[Job]:
-        heard = demoted = self._clock.now()
+        last_response = demoted = self._clock.now()
         failures = 0
         while True:
-            began = self._clock.now()
+            started = self._clock.now()
             failures += 1
             try:
-                for job in self._exchange():
-                    failures, heard = 0, self._clock.now()
+                for job in self._request():
+                    failures, last_response = 0, self._clock.now()
                     if job and job.version > self.version:
                         self.version = job.version
                         yield job
                     if job and job.finished:
                         return
             except (_Broken, Unreachable, httpx.TransportError) as error:
-                if self._clock.now() - heard > self._patience:
-                    raise Unreachable(f"no answer for {self._patience:.0f} s: {error}") from error
+                if self._clock.now() - last_response > self._timeout:
+                    raise Unreachable(f"no response for {self._timeout:.0f} s: {error}") from error
             if failures:
                 self._level = min(self._level + 1, len(self._transports) - 1)
                 demoted = self._clock.now()
-            elif self._clock.now() - demoted > PROMOTION:
+            elif self._clock.now() - demoted > PROMOTE_AFTER:
                 self._level = 0
-            self._rest(self._clock.now() - began, failures)
+            self._pause_before_next(self._clock.now() - started, failures)
 
-    def _rest(self, spent: float, failures: int) -> None:
-        """Pause before the next exchange: none before a lesser transport is tried at once."""
+    def _pause_before_next(self, elapsed: float, failures: int) -> None:
+        """Pause before the next request. A fallback transport is tried without a pause."""
         if failures >= len(self._transports):
-            self._clock.sleep(max(SPACING, backoff(failures)))
+            self._clock.sleep(max(MIN_INTERVAL, backoff(failures)))
         elif failures == 0 and self.transport is Transport.LONG_POLL:
-            self._clock.sleep(max(0.0, SPACING - spent))
+            self._clock.sleep(max(0.0, MIN_INTERVAL - elapsed))
         elif failures == 0:
-            self._clock.sleep(jittered(self._pause))
+            self._clock.sleep(jittered(self._poll_interval))
 
-    def _exchange(self) -> Iterator[Job | None]:
-        """One request: the snapshots that it brings, None for a sign of life without news."""
+    def _request(self) -> Iterator[Job | None]:
+        """Send one request. Yield its snapshots, and None for a heartbeat."""
         match self.transport:
             case Transport.SSE:
                 return self._events()
             case Transport.LONG_POLL:
-                return self._status(hold=HOLD)
+                return self._status(wait=LONG_POLL_WAIT)
             case Transport.POLL:
-                return self._status(hold=0)
+                return self._status(wait=0)
 
-    def _status(self, *, hold: int) -> Iterator[Job | None]:
-        params: dict[str, str | int] = {"wait": hold, "since": self.version} if hold else {}
+    def _status(self, *, wait: int) -> Iterator[Job | None]:
+        params: dict[str, str | int] = {"wait": wait, "since": self.version} if wait else {}
         try:
-            response = self._connection.once("GET", self._path, params=params, extra_time=hold)
+            response = self._connection.once("GET", self._path, params=params, extra_time=wait)
         except ApiProblem as problem:
-            self._refused(problem)
-        self._pause = max(SPACING, retry_after(response) or 0.0)
+            self._raise_unless_temporary(problem)
+        self._poll_interval = max(MIN_INTERVAL, retry_after(response) or 0.0)
         yield _job(json_body(response))
 
     def _events(self) -> Iterator[Job | None]:
@@ -129,36 +130,36 @@ class Watch:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
         if self.version:
             headers["Last-Event-ID"] = str(self.version)
-        timeouts = dict.fromkeys(("connect", "write", "pool", "read"), FIRST_EVENT)
+        timeouts = dict.fromkeys(("connect", "write", "pool", "read"), FIRST_EVENT_TIMEOUT)
         with self._connection.stream(
             self._stream_path, headers=headers, timeouts=timeouts
-        ) as answer:
-            self._require_events(answer)
-            timeouts["read"] = SILENCE
-            with _cut_after(FIRST_EVENT, answer) as first:
-                for chunk in answer.iter_bytes():
+        ) as response:
+            self._require_events(response)
+            timeouts["read"] = SILENCE_TIMEOUT
+            with _cut_after(FIRST_EVENT_TIMEOUT, response) as first:
+                for chunk in response.iter_bytes():
                     for data in _parsed(parser, chunk):
                         first.cancel()
                         yield data
-                    self._pause = (parser.retry or 2000) / 1000
+                    self._poll_interval = (parser.retry or 2000) / 1000
         raise _Broken("the event stream ended before the job")
 
     def _require_events(self, response: httpx.Response) -> None:
         if response.status_code >= 400 and len(self._transports) == 1:
             response.read()
             try:
-                raise_for_refusal(response)
+                raise_for_problem(response)
             except ApiProblem as problem:
-                self._refused(problem)
-        # Else the next transport hears what the API thinks of the job itself.
+                self._raise_unless_temporary(problem)
+        # With another transport left, its response shows whether the API rejects the job itself.
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
             raise _Broken(f"HTTP {response.status_code} instead of an event stream")
 
-    def _refused(self, problem: ApiProblem) -> NoReturn:
-        """Come back later where the API is only busy; any other refusal is final."""
+    def _raise_unless_temporary(self, problem: ApiProblem) -> NoReturn:
+        """Wait if the API is only busy, then raise ``_Broken``. Any other problem is final."""
         if problem.status != httpx.codes.TOO_MANY_REQUESTS and problem.status < 500:
             raise problem
-        self._clock.sleep(min(problem.retry_after or SPACING, self._patience))
+        self._clock.sleep(min(problem.retry_after or MIN_INTERVAL, self._timeout))
         raise _Broken(str(problem))
 
 
@@ -168,21 +169,21 @@ def _parsed(parser: EventParser, chunk: bytes) -> Iterator[Job | None]:
             body = json.loads(event.data)
             yield _job(body) if "jobId" in body else None
     except ValueError as error:
-        raise _Broken(f"an event that cannot be read: {error}") from error
+        raise _Broken(f"an event is invalid: {error}") from error
 
 
 def _job(body: dict[str, object]) -> Job:
     try:
         return Job.from_json(body)
     except KeyError as error:
-        raise _Broken(f"an answer without {error}") from error
+        raise _Broken(f"a response lacks {error}") from error
 
 
 @contextmanager
 def _cut_after(seconds: float, response: httpx.Response) -> Iterator[threading.Timer]:
-    """Cut the connection unless the timer is cancelled in time.
+    """Close the connection unless the timer is cancelled in time.
 
-    A read timeout cannot do this: it is fixed for the whole body, and heartbeats are far apart.
+    A read timeout cannot do this: it is fixed for the whole body, and heartbeats are 15 s apart.
     """
 
     def cut() -> None:

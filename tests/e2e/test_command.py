@@ -1,4 +1,4 @@
-"""Every command of ``longhaul`` against the whole system: what it prints, and its exit code."""
+"""Every subcommand of ``longhaul`` with the whole system: its output and its exit code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from longhaul_client import Longhaul, cli
-from stack.components import ROOT
 from stack.process import free_port, wait_until
 from stack.system import System
 from tests.support.http_origin import Origin, Page
 
-GOOD, SLOW, ILL, MISSING = 10_001, 10_002, 10_003, 10_404
+#: As installed by `make`.
+COMMAND = Path(sys.executable).with_name("longhaul")
+
+GOOD, SLOW, FAILING, MISSING = 10_001, 10_002, 10_003, 10_404
 USER = "terminal"
 
 Done = subprocess.CompletedProcess[str]
@@ -31,14 +33,14 @@ def origin() -> Iterator[Origin]:
     origin = Origin()
     origin.pages[f"/{GOOD}"] = Page(b"good " * 1000)
     origin.pages[f"/{SLOW}"] = Page(b"slow " * 20_000, delay=0.3)
-    origin.pages[f"/{ILL}"] = Page(b"ill")
+    origin.pages[f"/{FAILING}"] = Page(b"failing")
     yield origin
     origin.close()
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[System]:
-    """A system that gives a job up at once."""
+    """A system that does not retry failed jobs."""
     env = {
         "SOURCE_URL_TEMPLATE": f"{origin.url}/{{file_id}}",
         "MAX_RETRIES": "0",
@@ -52,13 +54,12 @@ def own(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Sy
 def run(own: System, tmp_path: Path) -> Command:
     def start(*arguments: str, **environ: str) -> Done:
         return subprocess.run(
-            [sys.executable, "-m", "longhaul_client", *arguments],
+            [COMMAND, *arguments],
             cwd=tmp_path,
             env={
                 **os.environ,
                 "LONGHAUL_URL": own.base_url,
                 "LONGHAUL_USER": USER,
-                "PYTHONPATH": str(ROOT),
                 **environ,
             },
             capture_output=True,
@@ -77,16 +78,16 @@ def api(own: System) -> Iterator[Longhaul]:
 
 
 @pytest.fixture
-def given_up(origin: Origin, api: Longhaul) -> str:
-    """A job that failed although a further attempt might help."""
-    origin.pages[f"/{ILL}"].refusals = [503] * 1000
-    job_id = api.start([ILL]).job_id
-    wait_until(lambda: api.status(job_id).status == "failed", "the failure")
-    origin.pages[f"/{ILL}"].refusals = []
+def failed_job(origin: Origin, api: Longhaul) -> str:
+    """A job that failed with a temporary error."""
+    origin.pages[f"/{FAILING}"].refusals = [503] * 1000
+    job_id = api.start([FAILING]).job_id
+    wait_until(lambda: api.status(job_id).status == "failed", "the failed job")
+    origin.pages[f"/{FAILING}"].refusals = []
     return job_id
 
 
-def test_these_are_all_the_commands() -> None:
+def test_every_command_is_tested_here() -> None:
     assert set(cli.main.commands) == {
         "get",
         "status",
@@ -99,7 +100,7 @@ def test_these_are_all_the_commands() -> None:
     }
 
 
-def test_get_fetches_the_archive_again_by_its_job(run: Command, tmp_path: Path) -> None:
+def test_get_downloads_the_archive_of_an_earlier_job(run: Command, tmp_path: Path) -> None:
     started = run("--json", "get", str(GOOD), str(SLOW), "-o", "first.zip")
     assert started.returncode == 0, started.stderr
     job_id = json.loads(started.stdout)["jobId"]
@@ -108,12 +109,12 @@ def test_get_fetches_the_archive_again_by_its_job(run: Command, tmp_path: Path) 
     assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
 
 
-def test_get_can_leave_out_what_does_not_exist(run: Command) -> None:
+def test_get_can_skip_missing_files(run: Command) -> None:
     done = run("get", str(GOOD), str(MISSING), "--skip-missing", "-o", "rest.zip")
     assert (done.returncode, done.stdout) == (0, "rest.zip\n"), done.stderr
 
 
-def test_watch_follows_a_job_to_its_end(run: Command, api: Longhaul) -> None:
+def test_watch_follows_a_job_until_it_is_completed(run: Command, api: Longhaul) -> None:
     job_id = api.start([SLOW, GOOD]).job_id
     done = run("--json", "watch", job_id)
     seen = [json.loads(line) for line in done.stdout.splitlines()]
@@ -122,7 +123,7 @@ def test_watch_follows_a_job_to_its_end(run: Command, api: Longhaul) -> None:
     assert [job["version"] for job in seen] == sorted({job["version"] for job in seen})
 
 
-def test_cancel_ends_a_job_and_status_then_exits_with_1(run: Command, api: Longhaul) -> None:
+def test_cancel_stops_a_job_and_status_then_exits_with_1(run: Command, api: Longhaul) -> None:
     job_id = api.start([SLOW]).job_id
     done = run("cancel", job_id)
     assert (done.returncode, done.stdout.split()[:2]) == (0, [job_id, "cancelled"]), done.stderr
@@ -130,41 +131,43 @@ def test_cancel_ends_a_job_and_status_then_exits_with_1(run: Command, api: Longh
     assert run("cancel", job_id).returncode == 0
 
 
-def test_retry_runs_a_failed_job_again(run: Command, given_up: str) -> None:
-    done = run("retry", given_up)
+def test_retry_runs_a_failed_job_again(run: Command, failed_job: str) -> None:
+    done = run("retry", failed_job)
     assert (done.returncode, done.stdout.split()[1]) == (0, "queued"), done.stderr
-    assert run("watch", given_up).returncode == 0
-    assert run("retry", given_up).returncode == 3
+    assert run("watch", failed_job).returncode == 0
+    assert run("retry", failed_job).returncode == 3
 
 
-def test_dead_letters_are_listed_for_operators(run: Command, given_up: str) -> None:
+def test_dead_letters_lists_failed_jobs(run: Command, failed_job: str) -> None:
     done = run("dead-letters")
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith(given_up)]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith(failed_job)]
     assert "tried once" in line
     assert line.endswith("(TEMPORARY_UNAVAILABLE)")
-    told = [json.loads(line) for line in run("--json", "dead-letters").stdout.splitlines()]
-    assert given_up in [letter["job"]["jobId"] for letter in told]
+    letters = [json.loads(line) for line in run("--json", "dead-letters").stdout.splitlines()]
+    assert failed_job in [letter["job"]["jobId"] for letter in letters]
 
 
-def test_jobs_and_stats_tell_what_there_is(run: Command, api: Longhaul) -> None:
+def test_jobs_and_stats_print_current_values(run: Command, api: Longhaul) -> None:
     job_id = api.wait(api.start([GOOD]).job_id).job_id
-    assert run("jobs", "--most", "1").stdout.split()[:2] == [job_id, "completed"]
+    assert run("jobs", "--limit", "1").stdout.split()[:2] == [job_id, "completed"]
     assert json.loads(run("--json", "stats").stdout)["completed"] >= 1
 
 
-def test_wrong_usage_refusals_and_silence_have_exit_codes_of_their_own(run: Command) -> None:
+def test_usage_errors_rejections_and_an_unreachable_api_have_different_exit_codes(
+    run: Command,
+) -> None:
     assert run("get").returncode == 2
     assert run("status", "00000000-0000-4000-8000-000000000000").returncode == 3
     assert run("stats", LONGHAUL_URL=f"http://127.0.0.1:{free_port()}").returncode == 4
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shell_is_told_commands_and_job_ids(run: Command, api: Longhaul, shell: str) -> None:
+def test_the_shell_completes_commands_and_job_ids(run: Command, api: Longhaul, shell: str) -> None:
     script = run(_LONGHAUL_COMPLETE=f"{shell}_source")
     assert (script.returncode, "longhaul" in script.stdout) == (0, True)
     job_id = api.start([GOOD]).job_id
     words = {"COMP_WORDS": f"longhaul status {job_id[:6]}", "COMP_CWORD": "2"}
     if shell == "fish":
         words["COMP_CWORD"] = job_id[:6]
-    told = run(_LONGHAUL_COMPLETE=f"{shell}_complete", **words)
-    assert job_id in told.stdout
+    completed = run(_LONGHAUL_COMPLETE=f"{shell}_complete", **words)
+    assert job_id in completed.stdout

@@ -1,4 +1,4 @@
-"""A clock and an API for the client's tests: no time passes, no byte leaves the process."""
+"""A fake clock and a fake API for the client's tests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from longhaul_client import Longhaul
 
 JOB_ID = "3f0b7a52-8a44-4d0c-9a55-0d2f6f1f7a10"
 
-Answer = httpx.Response | Exception
+FakeResponse = httpx.Response | Exception
 
 
 class FakeClock:
-    """Sleeping moves the time and nothing else."""
+    """A clock that sleeping advances immediately."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -30,12 +30,12 @@ class FakeClock:
 
 
 class FakeApi:
-    """Answers the requests in turn, keeps them, and fails on one too many."""
+    """An API that returns the given responses in order and records the requests."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *responses: FakeResponse) -> None:
         self.requests: list[httpx.Request] = []
         self.clock = FakeClock()
-        self._answers = iter(answers)
+        self._responses = iter(responses)
         self.client = Longhaul(
             "http://api.test", clock=self.clock, transport=httpx.MockTransport(self._handle)
         )
@@ -46,10 +46,11 @@ class FakeApi:
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        answer = next(self._answers, AssertionError(f"unexpected: {request.method} {request.url}"))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        unexpected = AssertionError(f"unexpected: {request.method} {request.url}")
+        response = next(self._responses, unexpected)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
 
 def job_json(status: str = "processing", version: int = 1, **members: Any) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def problem(status: int, code: str, **headers: str) -> httpx.Response:
 
 
 class Stream(httpx.SyncByteStream):
-    """A body in chunks that may break: an exception among the chunks is raised."""
+    """A body in chunks. An exception among the chunks is raised."""
 
     def __init__(self, *chunks: bytes | BaseException) -> None:
         self._chunks = chunks

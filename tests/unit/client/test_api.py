@@ -1,4 +1,4 @@
-"""The client's calls: what is sent, what is tried again, what is raised."""
+"""The client's methods: what they send, retry and raise."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from longhaul_client import ApiProblem, JobUnsuccessful, Longhaul, Unreachable
 from tests.support.client_fakes import JOB_ID, FakeApi, job, job_json, problem
 
 
-def test_start_sends_only_what_was_given() -> None:
+def test_start_sends_only_the_given_members() -> None:
     api = FakeApi(job("queued"))
     api.client.start([10001, 10002], priority="high")
     assert api.calls == ["POST /v1/download/initiate"]
     assert json.loads(api.requests[0].content) == {"file_ids": [10001, 10002], "priority": "high"}
 
 
-def test_a_lost_answer_to_start_is_asked_for_again_with_the_same_idempotency_key() -> None:
+def test_start_is_retried_with_the_same_idempotency_key_after_a_lost_response() -> None:
     api = FakeApi(httpx.ReadError("gone"), job("queued"))
     assert api.client.start([1]).status == "queued"
     first, second = (request.headers["Idempotency-Key"] for request in api.requests)
@@ -39,26 +39,26 @@ def test_token_and_user_are_sent() -> None:
     assert seen[0].headers["X-User-Id"] == "ada"
 
 
-def test_a_refusal_carries_the_problem() -> None:
+def test_an_api_problem_has_status_and_code() -> None:
     api = FakeApi(problem(404, "JOB_NOT_FOUND"))
     with pytest.raises(ApiProblem, match="because JOB_NOT_FOUND") as caught:
         api.client.status(JOB_ID)
     assert (caught.value.status, caught.value.code) == (404, "JOB_NOT_FOUND")
 
 
-def test_a_busy_server_is_asked_again_after_the_time_it_named() -> None:
+def test_a_busy_server_is_retried_after_retry_after() -> None:
     api = FakeApi(problem(429, "RATE_LIMIT_EXCEEDED", **{"Retry-After": "3"}), job())
     api.client.status(JOB_ID)
     assert api.clock.pauses == [3.0]
 
 
-def test_a_server_that_wants_a_long_pause_is_not_waited_for() -> None:
+def test_a_long_retry_after_is_raised_instead_of_waited_for() -> None:
     api = FakeApi(problem(429, "TOO_MANY_ACTIVE_JOBS", **{"Retry-After": "60"}))
     with pytest.raises(ApiProblem, match="TOO_MANY_ACTIVE_JOBS"):
         api.client.start([1])
 
 
-def test_an_unreachable_server_is_given_up_after_four_tries() -> None:
+def test_an_unreachable_server_raises_after_four_attempts() -> None:
     api = FakeApi(*[httpx.ConnectError("refused")] * 4)
     with pytest.raises(Unreachable, match="refused"):
         api.client.status(JOB_ID)
@@ -72,29 +72,29 @@ def test_an_error_page_of_a_proxy_counts_as_unreachable() -> None:
         api.client.status(JOB_ID)
 
 
-def test_status_of_a_cancelled_job_is_the_job_and_no_error() -> None:
+def test_status_returns_a_cancelled_job() -> None:
     api = FakeApi(httpx.Response(410, json=job_json("cancelled", 4)))
     assert api.client.status(JOB_ID).status == "cancelled"
 
 
-def test_jobs_are_read_page_by_page_until_there_are_enough() -> None:
+def test_jobs_are_read_page_by_page_up_to_the_limit() -> None:
     api = FakeApi(
         httpx.Response(200, json={"jobs": [job_json()] * 2, "nextCursor": "abc"}),
         httpx.Response(200, json={"jobs": [job_json()], "nextCursor": "def"}),
     )
-    assert len(list(api.client.jobs(status="failed", most=3))) == 3
+    assert len(list(api.client.jobs(status="failed", limit=3))) == 3
     assert api.calls == [
         "GET /v1/download/jobs?status=failed&limit=3",
         "GET /v1/download/jobs?status=failed&cursor=abc&limit=1",
     ]
 
 
-def test_no_page_is_asked_to_be_larger_than_the_api_allows() -> None:
+def test_no_request_exceeds_the_maximum_page_size() -> None:
     api = FakeApi(
         httpx.Response(200, json={"jobs": [job_json()] * 100, "nextCursor": "abc"}),
         httpx.Response(200, json={"jobs": [], "nextCursor": None}),
     )
-    assert len(list(api.client.jobs(most=150))) == 100
+    assert len(list(api.client.jobs(limit=150))) == 100
     assert [request.url.params["limit"] for request in api.requests] == ["100", "50"]
 
 
@@ -105,6 +105,6 @@ def test_wait_raises_when_the_job_fails() -> None:
         api.client.wait(JOB_ID)
 
 
-def test_unknown_members_of_a_job_are_kept_and_do_no_harm() -> None:
+def test_unknown_members_of_a_job_are_kept_in_raw() -> None:
     api = FakeApi(job(shinyNewMember=1))
     assert api.client.status(JOB_ID).raw["shinyNewMember"] == 1

@@ -1,4 +1,4 @@
-"""Fetching an archive over lines that break, with links that run out."""
+"""Downloading an archive over connections that break, with signed URLs that expire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from longhaul_client import ChecksumMismatch, Job, JobUnsuccessful, Longhaul, TransferFailed
-from longhaul_client.transfer import PATIENCE
+from longhaul_client.transfer import MAX_FAILURES
 from tests.support.client_fakes import JOB_ID, FakeClock, Stream, job_json
 
 CONTENT = bytes(range(256)) * 1000
@@ -18,12 +18,12 @@ CHECKSUM = f"crc32:{zlib.crc32(CONTENT):08x}"
 
 
 class Storage:
-    """Answers link and object requests; ``breaks`` are the byte counts after which a line drops."""
+    """An API and an object storage. ``breaks`` are bytes after which a connection breaks."""
 
     def __init__(self, *breaks: int, content: bytes = CONTENT, ranges: bool = True) -> None:
         self.starts: list[int] = []
         self.content = content
-        self.refusals = 0
+        self.rejections = 0
         self._breaks = iter(breaks)
         self._ranges = ranges
         self.client = Longhaul(
@@ -37,8 +37,8 @@ class Storage:
         if request.url.host == "api.test":
             return httpx.Response(200, json={"downloadUrl": "http://s3.test/archive?signature=1"})
         assert "Authorization" not in request.headers
-        if self.refusals:
-            self.refusals -= 1
+        if self.rejections:
+            self.rejections -= 1
             return httpx.Response(403, text="<Code>AccessDenied</Code>")
         start = int(request.headers["Range"].removeprefix("bytes=").rstrip("-"))
         self.starts.append(start)
@@ -65,45 +65,45 @@ def target(tmp_path: Path) -> Iterator[Path]:
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 
 
-def test_an_archive_arrives_whole_and_leaves_nothing_beside_it(target: Path) -> None:
+def test_a_download_leaves_only_the_archive(target: Path) -> None:
     seen: list[int] = []
     Storage().client.download(completed(), target, lambda done, _: seen.append(done))
     assert target.read_bytes() == CONTENT
     assert seen[-1] == len(CONTENT)
 
 
-def test_a_broken_line_is_taken_up_at_the_byte_where_it_broke(target: Path) -> None:
+def test_a_broken_connection_is_resumed_at_the_byte_where_it_broke(target: Path) -> None:
     storage = Storage(1000, 70_000)
     storage.client.download(completed(), target)
     assert storage.starts == [0, 1000, 71_000]
     assert target.read_bytes() == CONTENT
 
 
-def test_a_line_that_drops_without_an_error_is_noticed_by_the_size(target: Path) -> None:
+def test_a_response_that_ends_early_is_detected_by_the_size(target: Path) -> None:
     storage = Storage(content=CONTENT[:5000])
-    with pytest.raises(TransferFailed, match="broke off at byte 5000"):
+    with pytest.raises(TransferFailed, match="the download failed at byte 5000"):
         storage.client.download(completed(), target)
     next(target.parent.glob(".out.zip.*.part")).unlink()
 
 
-def test_a_link_that_ran_out_is_replaced(target: Path) -> None:
+def test_an_expired_url_is_replaced(target: Path) -> None:
     storage = Storage()
-    storage.refusals = 1
+    storage.rejections = 1
     storage.client.download(completed(), target)
     assert target.read_bytes() == CONTENT
 
 
-def test_progress_resets_the_patience_with_a_line_that_keeps_breaking(target: Path) -> None:
-    storage = Storage(*[10_000] * (PATIENCE * 3))
+def test_progress_resets_the_number_of_failures(target: Path) -> None:
+    storage = Storage(*[10_000] * (MAX_FAILURES * 3))
     storage.client.download(completed(), target)
     assert target.read_bytes() == CONTENT
 
 
-def test_a_line_that_stays_down_is_given_up_and_what_came_is_kept_for_the_next_call(
+def test_after_too_many_failures_the_received_bytes_are_kept_for_the_next_call(
     target: Path,
 ) -> None:
-    storage = Storage(1000, *[0] * PATIENCE)
-    with pytest.raises(TransferFailed, match="broke off at byte 1000"):
+    storage = Storage(1000, *[0] * MAX_FAILURES)
+    with pytest.raises(TransferFailed, match="the download failed at byte 1000"):
         storage.client.download(completed(), target)
     again = Storage()
     again.client.download(completed(), target)
@@ -111,13 +111,13 @@ def test_a_line_that_stays_down_is_given_up_and_what_came_is_kept_for_the_next_c
     assert target.read_bytes() == CONTENT
 
 
-def test_a_storage_without_ranges_sends_the_whole_again(target: Path) -> None:
+def test_a_storage_that_ignores_ranges_sends_everything_again(target: Path) -> None:
     storage = Storage(1000, ranges=False)
     storage.client.download(completed(), target)
     assert target.read_bytes() == CONTENT
 
 
-def test_a_damaged_rest_of_an_earlier_call_is_thrown_away_once(target: Path) -> None:
+def test_damaged_bytes_of_an_earlier_call_are_downloaded_again(target: Path) -> None:
     part = target.with_name(f".out.zip.{CHECKSUM.replace(':', '-')}.part")
     part.write_bytes(b"\xff" * 1000)
     storage = Storage()
@@ -126,26 +126,26 @@ def test_a_damaged_rest_of_an_earlier_call_is_thrown_away_once(target: Path) -> 
     assert target.read_bytes() == CONTENT
 
 
-def test_wrong_bytes_never_reach_the_target(target: Path) -> None:
+def test_wrong_content_is_never_moved_to_the_target(target: Path) -> None:
     storage = Storage(content=bytes(len(CONTENT)))
-    with pytest.raises(ChecksumMismatch, match=r"out\.zip is not crc32:"):
+    with pytest.raises(ChecksumMismatch, match=r"out\.zip does not have the checksum crc32:"):
         storage.client.download(completed(), target)
     assert not target.exists()
 
 
-def test_an_archive_without_a_checksum_is_checked_by_its_size_only(target: Path) -> None:
+def test_an_archive_without_a_checksum_is_verified_by_its_size(target: Path) -> None:
     Storage().client.download(completed(checksum=None), target)
     assert target.read_bytes() == CONTENT
 
 
-def test_an_empty_file_is_fetched_without_asking_for_a_range_of_it(target: Path) -> None:
+def test_an_empty_file_needs_no_range_request(target: Path) -> None:
     storage = Storage()
     storage.client.download(completed(fileSize=0, checksum="crc32:00000000"), target)
     assert target.read_bytes() == b""
     assert storage.starts == []
 
 
-def test_a_job_without_an_archive_is_refused_before_any_request(target: Path) -> None:
+def test_a_job_without_an_archive_raises_before_any_request(target: Path) -> None:
     failed = Job.from_json(job_json("failed", 2, error="no", errorCode="FILE_NOT_FOUND"))
     with pytest.raises(JobUnsuccessful, match=f"job {JOB_ID}: failed: no"):
         Storage().client.download(failed, target)

@@ -1,4 +1,4 @@
-"""Following a job over connections that break, buffer, refuse and lie."""
+"""Following a job over connections that break, buffer, reject or send garbage."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def test_a_stream_is_followed_to_its_terminal_event() -> None:
     assert api.calls == [SUBSCRIBE]
 
 
-def test_snapshots_that_are_not_newer_are_not_told_again() -> None:
+def test_snapshots_that_are_not_newer_are_ignored() -> None:
     api = FakeApi(stream(event("processing", 2), event("processing", 2), event("completed", 3)))
     assert versions(api, since=1) == [2, 3]
 
 
-def test_a_heartbeat_without_a_job_is_only_a_sign_of_life() -> None:
+def test_a_heartbeat_without_a_job_yields_no_snapshot() -> None:
     heartbeat = b"event: heartbeat\ndata: {}\n\n"
     api = FakeApi(stream(heartbeat, event("completed", 1)))
     assert versions(api) == [1]
 
 
-def test_a_broken_stream_is_taken_up_again_with_the_last_id_after_the_servers_retry_time() -> None:
+def test_a_broken_stream_is_resumed_from_the_last_id_after_the_retry_time() -> None:
     api = FakeApi(
         stream(b"retry: 4000\n\n", event("processing", 2), httpx.ReadError("cut")),
         stream(event("completed", 3)),
@@ -62,7 +62,7 @@ def test_a_stream_that_ends_before_the_job_is_opened_again() -> None:
     assert versions(api) == [1, 2]
 
 
-def test_a_stream_without_any_event_gives_way_to_a_long_poll_at_once() -> None:
+def test_a_stream_without_any_event_is_replaced_by_a_long_poll_immediately() -> None:
     api = FakeApi(stream(httpx.ReadTimeout("silent")), job("completed", 3))
     assert versions(api, since=2) == [3]
     assert api.calls == [SUBSCRIBE, f"{STATUS}?wait=25&since=2"]
@@ -70,7 +70,7 @@ def test_a_stream_without_any_event_gives_way_to_a_long_poll_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         httpx.Response(200, html="<h1>Please log in to the Wi-Fi</h1>"),
         httpx.Response(403, html="<h1>Blocked by policy</h1>"),
@@ -80,14 +80,14 @@ def test_a_stream_without_any_event_gives_way_to_a_long_poll_at_once() -> None:
     ],
     ids=["captive portal", "blocked", "refused", "garbage", "endless line"],
 )
-def test_what_is_no_event_stream_gives_way_to_a_long_poll(
-    answer: httpx.Response | Exception,
+def test_a_response_that_is_not_an_event_stream_is_replaced_by_a_long_poll(
+    response: httpx.Response | Exception,
 ) -> None:
-    api = FakeApi(answer, job("completed", 1))
+    api = FakeApi(response, job("completed", 1))
     assert versions(api) == [1]
 
 
-def test_a_long_poll_that_fails_gives_way_to_polling_as_often_as_the_server_asks() -> None:
+def test_a_failed_long_poll_is_replaced_by_polls_at_the_interval_of_the_api() -> None:
     def polled(version: int, status: str = "processing") -> httpx.Response:
         return httpx.Response(200, json=job_json(status, version), headers={"Retry-After": "5"})
 
@@ -103,7 +103,7 @@ def test_a_long_poll_that_fails_gives_way_to_polling_as_often_as_the_server_asks
     assert all(5.0 <= pause <= 6.25 for pause in api.clock.pauses)
 
 
-def test_long_polls_that_are_answered_at_once_stay_a_second_apart() -> None:
+def test_long_polls_that_return_immediately_stay_a_second_apart() -> None:
     api = FakeApi(
         httpx.Response(404, text="no streams here"),
         *[job("processing", 1)] * 3,
@@ -113,7 +113,7 @@ def test_long_polls_that_are_answered_at_once_stay_a_second_apart() -> None:
     assert api.clock.pauses == [1.0, 1.0, 1.0]
 
 
-def test_the_stream_gets_another_chance_after_half_a_minute() -> None:
+def test_the_stream_is_tried_again_after_half_a_minute() -> None:
     api = FakeApi(
         httpx.ConnectError("no stream"),
         *[job("processing", 1)] * 32,
@@ -123,21 +123,21 @@ def test_the_stream_gets_another_chance_after_half_a_minute() -> None:
     assert api.calls[-1] == SUBSCRIBE
 
 
-def test_only_the_named_transports_are_used() -> None:
+def test_only_the_given_transports_are_used() -> None:
     api = FakeApi(job("processing", 1), job("completed", 2))
     assert versions(api, transports=[Transport.POLL]) == [1, 2]
     assert api.calls == [STATUS, STATUS]
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, "JOB_NOT_FOUND"), (403, "FORBIDDEN")])
-def test_a_refusal_of_the_api_ends_the_watch(status: int, code: str) -> None:
+def test_a_rejected_request_ends_the_watch(status: int, code: str) -> None:
     api = FakeApi(problem(status, code), problem(status, code))
     with pytest.raises(ApiProblem, match=code):
         versions(api)
     assert api.calls[1].startswith(STATUS)
 
 
-def test_a_stream_that_is_refused_is_final_only_where_nothing_else_may_be_used() -> None:
+def test_a_rejected_stream_is_final_only_without_another_transport() -> None:
     api = FakeApi(problem(403, "FORBIDDEN"), job("completed", 1))
     assert versions(api) == [1]
     api = FakeApi(problem(403, "FORBIDDEN"))
@@ -145,37 +145,37 @@ def test_a_stream_that_is_refused_is_final_only_where_nothing_else_may_be_used()
         versions(api, transports=[Transport.SSE])
 
 
-def test_a_busy_api_is_given_the_time_it_asks_for() -> None:
+def test_a_busy_api_is_retried_after_retry_after() -> None:
     busy = problem(429, "RATE_LIMIT_EXCEEDED", **{"Retry-After": "7"})
     api = FakeApi(busy, job("completed", 1))
     assert versions(api, transports=[Transport.POLL]) == [1]
     assert api.clock.pauses[0] == 7.0
 
 
-def test_a_cancelled_job_is_told_by_the_body_of_410() -> None:
+def test_the_body_of_410_is_a_snapshot_of_the_cancelled_job() -> None:
     gone = httpx.Response(410, json=job_json("cancelled", 4))
     api = FakeApi(gone, httpx.Response(410, json=job_json("cancelled", 4)))
     assert versions(api) == [4]
 
 
-def test_silence_ends_the_watch_when_patience_does_and_never_in_a_storm() -> None:
+def test_the_watch_times_out_without_a_request_storm() -> None:
     api = FakeApi(*[httpx.ConnectError("down")] * 60)
-    with pytest.raises(Unreachable, match="no answer for 120 s"):
+    with pytest.raises(Unreachable, match="no response for 120 s"):
         versions(api)
     assert len(api.requests) < 30
 
 
-def test_a_stream_that_a_proxy_holds_back_is_cut_when_no_event_came_in_time(
+def test_a_stream_buffered_by_a_proxy_is_closed_when_no_event_arrives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch, "FIRST_EVENT", 0.3)
-    with _holding_back_streams() as url, Longhaul(url) as client:
+    monkeypatch.setattr(watch, "FIRST_EVENT_TIMEOUT", 0.3)
+    with _buffering_server() as url, Longhaul(url) as client:
         assert [snapshot.status for snapshot in client.watch(JOB_ID)] == ["completed"]
 
 
 @contextmanager
-def _holding_back_streams() -> Iterator[str]:
-    """A server that sends a stream's headers and then nothing, and answers the status."""
+def _buffering_server() -> Iterator[str]:
+    """A server that sends only the headers of a stream, but responds to status requests."""
     body = json.dumps(job_json("completed", 3)).encode()
     listener = socket.create_server(("127.0.0.1", 0))
     held: list[socket.socket] = []
