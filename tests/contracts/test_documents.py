@@ -102,6 +102,15 @@ def _is_file_name(name: str) -> bool:
     return "/" not in name and any(Path(file).name == name for file in tracked_files())
 
 
+def test_every_document_named_in_code_exists() -> None:
+    suffixes = {".py", ".lua", ".conf", ".yml", ".yaml", ".tf", ".ts", ".tsx", ".sh", ".toml"}
+    for file in sorted(tracked_files()):
+        path = ROOT / file
+        if path.suffix in suffixes and path.is_file():
+            for name in re.findall(r"\bdocs/[\w/.-]+\.md\b", path.read_text()):
+                assert name in tracked_files(), f"{file}: {name} does not exist"
+
+
 def test_every_make_target_in_a_document_exists() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for path in DOCUMENTS:
