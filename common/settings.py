@@ -47,6 +47,11 @@ class Settings:
         "", "Authorization header for an HTTP source; sent to its own host only", secret=True
     )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
+    manage_bucket: bool = _setting(
+        True,
+        "Create the archive bucket and add lifecycle rules for the prefixes archives/, indexes/, "
+        "jobs/ and probe/; false: leave the bucket to its operator",
+    )
     ticket_secret: str = _setting(
         "",
         "Signs stream tickets; empty: generated at start, so tickets end with the process",

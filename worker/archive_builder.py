@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,16 +21,20 @@ from common.job_store.checkpoints import Checkpoints
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
 from common.object_storage import NoSuchKey
+from common.object_storage.buckets import DAY
+from common.object_storage.lifecycle import OWN_PREFIXES
+from common.settings import SettingError, Settings
 from common.sources import Source, source_from_settings
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
 from worker.archive.composing.upload_log import UploadLog
+from worker.archive.expiry import delete_expired_objects
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import Capabilities, probe_storage
 from worker.circuit_breakers import CircuitBreaker, CircuitBreakers, SourceErrorMarker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from redis import Redis
 
@@ -50,6 +56,7 @@ class ArchiveBuilder:
         self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
         self._totals = ArchiveTotals(services.redis)
+        _check_buckets(settings)
         source = source_from_settings(settings, services.storage)
         url = urlsplit(settings.source_url_template)
         #: The host of the source, unless the files are in the object storage.
@@ -57,6 +64,8 @@ class ArchiveBuilder:
         self._source: Source = SourceErrorMarker(source) if self._host else source
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
+        #: Whether expired archives are deleted by the storage, or by the bucket's operator.
+        self._has_lifecycle = True
 
     def circuit_breakers(self, client: Redis) -> CircuitBreakers:
         """Return the circuit breakers of the services that archives need."""
@@ -72,7 +81,10 @@ class ArchiveBuilder:
         with self._lock:
             if self._capabilities is None:
                 bucket = self._settings.archive_bucket
-                self._storage.ensure_bucket(bucket, ttl=self._settings.archive_ttl)
+                if self._settings.manage_bucket:
+                    self._has_lifecycle = self._storage.ensure_bucket(
+                        bucket, ttl=self._settings.archive_ttl
+                    )
                 if self._settings.compose_archives:
                     self._capabilities = probe_storage(self._storage, bucket)
                     log.info("storage probed", capabilities=self._capabilities)
@@ -121,6 +133,19 @@ class ArchiveBuilder:
                 removed += self._remove_uploads(job_id)
         return removed
 
+    def delete_expired(self, renew_lock: Callable[[], object] = lambda: None) -> int:
+        """Delete expired archives if no lifecycle rule does; return the number of objects."""
+        if self._has_lifecycle:
+            return 0
+        return delete_expired_objects(
+            self._storage,
+            self._settings.archive_bucket,
+            # The same age as in the lifecycle rules.
+            max_age=timedelta(days=math.ceil(self._settings.archive_ttl / DAY) + 1),
+            now=datetime.now(UTC),
+            renew_lock=renew_lock,
+        )
+
     def _remove_uploads(self, job_id: str) -> bool:
         upload_log = UploadLog.load(self._checkpoints.for_job(job_id))
         build_lock = self._build_lock(job_id, upload_log.plan_id or "")
@@ -147,3 +172,19 @@ class ArchiveBuilder:
             StorageCapabilities(self._services.redis).publish(capabilities)
         except RedisError as error:
             log.warning("storage capabilities not published", error=str(error))
+
+
+def _check_buckets(settings: Settings) -> None:
+    """Raise SettingError if expired archives and source files could have the same keys."""
+    url = urlsplit(settings.source_url_template)
+    if url.scheme != "s3" or url.netloc != settings.archive_bucket:
+        return
+    key = settings.source_url_template.removeprefix(f"s3://{url.netloc}/").lstrip("/")
+    source_prefix = key.partition("{")[0]
+    for prefix in OWN_PREFIXES:
+        if source_prefix.startswith(prefix) or prefix.startswith(source_prefix):
+            raise SettingError(
+                f"ARCHIVE_BUCKET={settings.archive_bucket} is also the bucket of the source files. "
+                "Use another bucket, or a prefix in SOURCE_URL_TEMPLATE that differs from "
+                f"{', '.join(OWN_PREFIXES)}: objects with these prefixes expire."
+            )

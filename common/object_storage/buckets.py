@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import boto3
+import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import BackendUnavailable, StorageError
+from common.object_storage import s3_xml
 from common.object_storage.content_disposition import attachment
+from common.object_storage.lifecycle import has_own_rules, merge_rules
 from common.object_storage.sigv4 import Credentials, Signer
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ DAY = 86_400
 #: A health check has to fail fast; setting up a bucket may take longer.
 CHECK_TIMEOUT = 2.0
 SETUP_TIMEOUT = 20.0
+_RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+
+log = structlog.get_logger(__name__)
 
 
 class BucketCalls:
@@ -65,6 +71,9 @@ class BucketCalls:
 
         self._client = client(endpoint)
         self._setup = client(endpoint, SETUP_TIMEOUT, max_attempts=3)
+        self._setup.meta.events.register(
+            "before-call.s3.PutBucketLifecycleConfiguration", _add_content_md5
+        )
         self._public = client(public_endpoint) if public_endpoint else self._client
         self._signer = Signer(provider, region)
         #: Bucket -> base URL (scheme and host) and path prefix of its links.
@@ -108,16 +117,17 @@ class BucketCalls:
                 return
             raise BackendUnavailable("The object storage is not available") from error
 
-    def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> None:
-        """Create the bucket if it is missing. With ``ttl`` (seconds) its objects expire.
+    def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> bool:
+        """Create the bucket if it is missing. With ``ttl`` (seconds) our objects in it expire.
 
-        Lifecycle rules count whole days. The rule adds one day to ``ttl``, so that an archive
-        that is reused within a day still outlives the job that reuses it.
+        Return whether lifecycle rules delete them; some storages have none, or the credentials do
+        not allow to set them. Rules count whole days. Ours add one day to ``ttl``, so that an
+        archive that is reused within a day still outlives the job that reuses it. The rules of
+        others, and objects outside of our prefixes, are not touched.
         """
         try:
             self._create(bucket)
-            if ttl is not None:
-                self._expire(bucket, math.ceil(ttl / DAY) + 1)
+            return ttl is not None and self._set_expiry(bucket, math.ceil(ttl / DAY) + 1)
         except (BotoCoreError, ClientError) as error:
             raise StorageError(f"The bucket {bucket} could not be set up") from error
 
@@ -145,21 +155,44 @@ class BucketCalls:
             ):
                 raise
 
-    def _expire(self, bucket: str, days: int) -> None:
-        self._setup.put_bucket_lifecycle_configuration(
-            Bucket=bucket,
-            LifecycleConfiguration={
-                "Rules": [
-                    {
-                        "ID": "archives-expire",
-                        "Status": "Enabled",
-                        "Filter": {"Prefix": ""},
-                        "Expiration": {"Days": days},
-                        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
-                    }
-                ]
-            },
-        )
+    def _set_expiry(self, bucket: str, days: int) -> bool:
+        try:
+            configuration = self._lifecycle_configuration(bucket)
+            rules = merge_rules(configuration.pop("Rules", []), days)
+            if rules is not None:
+                self._setup.put_bucket_lifecycle_configuration(
+                    Bucket=bucket,
+                    LifecycleConfiguration={"Rules": rules},  # type: ignore[typeddict-item]
+                    **configuration,
+                )
+            # Some servers take the request for another one, and respond with 200.
+            confirmed = has_own_rules(self._lifecycle_configuration(bucket).get("Rules", []))
+        except ClientError as error:
+            if _status(error) in _RETRYABLE_STATUSES:
+                raise
+            log.warning(
+                "lifecycle rules not set", bucket=bucket, code=error.response["Error"].get("Code")
+            )
+            return False
+        if not confirmed:
+            log.warning("lifecycle rules not set", bucket=bucket, code="not stored")
+        return confirmed
+
+    def _lifecycle_configuration(self, bucket: str) -> dict[str, Any]:
+        """Return the rules of a bucket, and the option that the next PUT would reset."""
+        try:
+            response = self._setup.get_bucket_lifecycle_configuration(Bucket=bucket)
+        except ClientError as error:
+            if error.response["Error"].get("Code") == "NoSuchLifecycleConfiguration":
+                return {}
+            raise
+        names = ("Rules", "TransitionDefaultMinimumObjectSize")
+        return {name: response[name] for name in names if response.get(name)}  # type: ignore[literal-required]
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """Add the header that several servers require for a lifecycle configuration (botocore#3415)."""
+    params["headers"]["Content-MD5"] = s3_xml.md5(params["body"])
 
 
 def _status(error: ClientError) -> int:

@@ -225,8 +225,13 @@ class CleanupThread:
             log.info("uploads of ended jobs removed", jobs=jobs)
         return True
 
+    def _clean_up(self, renew_lock: Callable[[], object]) -> None:
+        self._cleanup.run(renew_lock)
+        if deleted := self._archives.delete_expired(renew_lock):
+            log.info("expired archives deleted", objects=deleted)
+
     def _run_cleanup(self) -> None:
         try:
-            self._lock.run_if_due(self._cleanup.run)
+            self._lock.run_if_due(self._clean_up)
         except (DownloadError, RedisError) as error:
             log.warning("cleanup failed, it is tried again later", reason=str(error))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
@@ -84,6 +84,7 @@ def build_contents(
     return contents(storage.objects["archives", artifact.key].data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=12))
 def test_a_storage_that_requires_equal_parts_gets_equal_parts(sizes: list[int]) -> None:
     storage, files = storage_with(sizes, equal_parts=True)
@@ -136,17 +137,18 @@ def test_files_that_no_upload_can_hold_are_rejected_before_anything_is_read() ->
 
 
 def builder(redis: Redis, storage: FakeS3, *, compose: bool) -> ArchiveBuilder:
-    storage.ensure_bucket = lambda *_, **__: None  # type: ignore[attr-defined]
-    settings = SimpleNamespace(
+    storage.ensure_bucket = lambda *_, **__: True  # type: ignore[attr-defined]
+    options = SimpleNamespace(
         source_url_template="s3://files/{file_id}",
         source_redirect_hosts="",
         source_authorization="",
         archive_bucket="archives",
+        manage_bucket=True,
         archive_ttl=60,
         compose_archives=compose,
     )
     return ArchiveBuilder(cast("Any", SimpleNamespace(
-        settings=settings, storage=storage, redis=redis, queries=None,
+        settings=options, storage=storage, redis=redis, queries=None,
     )))  # fmt: skip
 
 

@@ -34,6 +34,10 @@ class Archives:
     def remove_uploads_of_ended_jobs(self) -> int:
         return 0
 
+    def delete_expired(self, renew_lock: Callable[[], object]) -> int:
+        renew_lock()
+        return 0
+
 
 class Cleanup:
     def __init__(self) -> None:
