@@ -106,12 +106,12 @@ class ServerFull(BackendUnavailable):
     """This server has no capacity for more live streams. Try again in a few seconds."""
 
 
-def subclasses(kind: type[LonghaulError]) -> list[type[LonghaulError]]:
+def _subclasses(kind: type[LonghaulError]) -> list[type[LonghaulError]]:
     """Return ``kind`` and all classes derived from it."""
-    return [kind, *(found for child in kind.__subclasses__() for found in subclasses(child))]
+    return [kind, *(found for child in kind.__subclasses__() for found in _subclasses(child))]
 
 
 #: What a failure code of a job means, in a sentence.
 FAILURE_MESSAGES: Final = {
-    kind.code: (kind.__doc__ or "").splitlines()[0] for kind in subclasses(DownloadError)
+    kind.code: (kind.__doc__ or "").splitlines()[0] for kind in _subclasses(DownloadError)
 }

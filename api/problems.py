@@ -45,13 +45,13 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
 #: What the web server and the framework reject by themselves: status, code, meaning.
 _FRAMEWORK_ERRORS: Final = (
     (400, "MALFORMED_REQUEST", "The request is not valid HTTP, or not supported by this server."),
-    (404, "NOT_FOUND", "There is no resource at this URL."),
+    (404, "NOT_FOUND", "No resource exists at this URL."),
     (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
 )
 _FRAMEWORK_CODES: Final = {status: code for status, code, _ in _FRAMEWORK_ERRORS if status > 400}
 _FRAMEWORK_DETAILS: Final = {
-    404: "There is no resource at this URL. Check the path.",
+    404: "No resource exists at this URL.",
     405: "Method not allowed.",
     413: "The request body is too large.",
 }

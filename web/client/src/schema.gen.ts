@@ -658,7 +658,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description JOB_NOT_FOUND or HISTORY_OFF */
+        /** @description JOB_NOT_FOUND, JOB_NOT_READY, or HISTORY_OFF */
         Problem404: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -723,7 +723,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description RATE_LIMIT_EXCEEDED or TOO_MANY_ACTIVE_JOBS */
+        /** @description RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, or TOO_MANY_STREAMS */
         Problem429: {
             headers: {
                 "Retry-After": components["headers"]["Retry-After"];
