@@ -84,7 +84,7 @@ def test_circuit_breakers_work_on_a_cluster(redis: Redis) -> None:
     assert breaker.allows_attempt()
 
 
-def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(
+def test_jobs_spread_over_all_nodes_and_statistics_count_them_all(
     redis: Redis, jobs: JobStore, wake_ups: RecordedWakeUps
 ) -> None:
     assert isinstance(redis, Cluster)
@@ -101,7 +101,7 @@ def test_jobs_spread_over_all_nodes_and_every_figure_counts_them(
     assert uptime(redis) >= 0
 
 
-def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
+def test_state_log_webhooks_dead_letters_and_pause_work_on_all_partitions(
     redis: Redis, jobs: JobStore
 ) -> None:
     state_log = StateLog(redis, "group", "reader")
@@ -134,7 +134,7 @@ def test_journal_webhooks_dead_letters_and_the_pause_work_on_all_partitions(
     assert jobs.claim(ids[0], "worker") is None
 
 
-def test_a_worker_shows_itself_by_one_connection(running: tuple[str, Sequence[Node]]) -> None:
+def test_a_worker_registers_with_one_connection(running: tuple[str, Sequence[Node]]) -> None:
     own = open_client(running[0], timeout=2, own_connection=True)
     watcher = open_client(running[0], timeout=2)
     WorkerRegistration(own, "alice", slots=4, running=lambda: ()).heartbeat()
@@ -146,24 +146,24 @@ def test_a_worker_shows_itself_by_one_connection(running: tuple[str, Sequence[No
     assert WorkerRegistry(watcher).dead() == ["alice"]
 
 
-def test_the_feed_hears_of_jobs_on_every_node(redis: Redis, jobs: JobStore) -> None:
+def test_subscriptions_receive_changes_of_jobs_on_every_node(redis: Redis, jobs: JobStore) -> None:
     ids = create_all(jobs)
-    feeds = _watching(redis, ids)
-    seen = _receive(feeds, len(ids))
+    subscriptions = _watching(redis, ids)
+    seen = _receive(subscriptions, len(ids))
     assert {job_id: fields["status"] for job_id, fields in seen} == dict.fromkeys(ids, "queued")
     for job_id in ids:
         jobs.cancel(job_id)
-    seen = _receive(feeds, len(ids))
+    seen = _receive(subscriptions, len(ids))
     assert {job_id: fields["status"] for job_id, fields in seen} == dict.fromkeys(ids, "cancelled")
-    for feed in feeds:
-        feed.close()
+    for subscription in subscriptions:
+        subscription.close()
 
 
-def test_another_node_takes_over_and_nothing_that_was_accepted_is_lost(
+def test_a_replica_takes_over_and_no_accepted_job_is_lost(
     running: tuple[str, Sequence[Node]], redis: Redis, jobs: JobStore
 ) -> None:
     ids = create_all(jobs)
-    # Replication is asynchronous: what is to survive has to have reached a replica.
+    # Replication is asynchronous: only what has reached a replica survives.
     time.sleep(0.5)
     primary, *_ = running[1]
     primary.process.kill()
@@ -172,10 +172,10 @@ def test_another_node_takes_over_and_nothing_that_was_accepted_is_lost(
     print(f"\nthe cluster went on {time.monotonic() - killed:.1f} s after the death of a primary")
     assert [job.id for job in JobQueries(redis).get_many(ids)] == ids
     assert all(jobs.claim(job_id, "worker") for job_id in ids)
-    feeds = _watching(redis, ids)
-    assert len(_receive(feeds, len(ids))) == len(ids)
-    for feed in feeds:
-        feed.close()
+    subscriptions = _watching(redis, ids)
+    assert len(_receive(subscriptions, len(ids))) == len(ids)
+    for subscription in subscriptions:
+        subscription.close()
 
 
 def _works(redis: Redis, jobs: JobStore) -> bool:
@@ -189,22 +189,22 @@ def _works(redis: Redis, jobs: JobStore) -> bool:
 
 
 def _watching(redis: Redis, ids: Sequence[str]) -> list[EventSubscription]:
-    feeds = open_subscriptions(redis)
-    assert len(feeds) == 16
-    for number, feed in enumerate(feeds):
-        feed.connect()
-        feed.watch([job_id for job_id in ids if int(job_id[1], 16) == number])
-    return feeds
+    subscriptions = open_subscriptions(redis)
+    assert len(subscriptions) == 16
+    for number, subscription in enumerate(subscriptions):
+        subscription.connect()
+        subscription.watch([job_id for job_id in ids if int(job_id[1], 16) == number])
+    return subscriptions
 
 
-def _receive(feeds: Sequence[EventSubscription], count: int) -> list[Any]:
-    """The first ``count`` changes that the feeds bring: job id and fields."""
+def _receive(subscriptions: Sequence[EventSubscription], count: int) -> list[Any]:
+    """Return the first ``count`` changes of the subscriptions: job id and fields."""
     seen: list[Any] = []
     deadline = time.monotonic() + 10
     while len(seen) < count:
         assert time.monotonic() < deadline, f"{len(seen)} of {count}"
-        for feed in feeds:
-            feed.flush()
-            feed.receive(lambda *change: seen.append(change))
+        for subscription in subscriptions:
+            subscription.flush()
+            subscription.receive(lambda *change: seen.append(change))
         time.sleep(0.01)
     return seen

@@ -10,12 +10,12 @@ from stack.process import free_port
 from stack.services import Valkey
 
 
-def test_a_client_of_its_own_connects_when_it_is_used_and_not_before() -> None:
+def test_a_client_with_its_own_connection_connects_on_first_use() -> None:
     client = open_client(f"redis://127.0.0.1:{free_port()}/0", timeout=1, own_connection=True)
     with client, pytest.raises(NoConnection):
         client.ping()
 
 
-def test_a_client_of_its_own_keeps_one_connection(valkey: Valkey) -> None:
+def test_a_client_with_its_own_connection_keeps_one_connection(valkey: Valkey) -> None:
     with open_client(valkey.url, timeout=1, own_connection=True) as client:
         assert len({client.client_id() for _ in range(3)}) == 1

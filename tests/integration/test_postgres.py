@@ -1,4 +1,4 @@
-"""PostgreSQL as the system on one machine starts it."""
+"""PostgreSQL as the local stack starts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stack.postgres import start_postgres
 from stack.process import wait_until
 
 
-def test_it_starts_again_while_nobody_has_reaped_the_server_that_was_killed(tmp_path: Path) -> None:
+def test_postgres_starts_again_while_the_killed_server_is_still_a_zombie(tmp_path: Path) -> None:
     killed = start_postgres(tmp_path)
     server = psutil.Process(killed.process.pid)
     family = server.children(recursive=True)

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(
         not rabbitmq.installed(), reason="Debian's rabbitmq-server is not installed on this machine"
     ),
-    # Erlang starts slowly where others are busy.
+    # Erlang starts slowly on a busy machine.
     pytest.mark.timeout(240),
 ]
 
@@ -32,7 +32,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def test_wake_ups_travel_through_replicated_queues(
+def test_wake_ups_are_sent_through_replicated_queues(
     broker: str, valkey: Valkey, redis: Redis
 ) -> None:
     assert not same_server(valkey.url, broker)
@@ -55,24 +55,24 @@ def test_wake_ups_travel_through_replicated_queues(
             assert job.id in message.headers["argsrepr"]
 
 
-def test_a_broken_line_to_the_broker_is_taken_up_again(broker: str, redis: Redis) -> None:
+def test_a_broken_connection_to_the_broker_is_reopened(broker: str, redis: Redis) -> None:
     port = int(broker.rpartition(":")[2].strip("/"))
-    with TcpProxy(port) as line:
-        app = celery_app(broker.replace(str(port), str(line.port)))
+    with TcpProxy(port) as proxy:
+        app = celery_app(broker.replace(str(port), str(proxy.port)))
         dispatcher = Dispatcher(app, same_server=False)
         jobs = JobStore(redis, dispatcher)
         assert dispatcher.waiting() is not None
-        line.refuse()
+        proxy.refuse()
         jobs.create("carol", JobSpec(file_ids=(3,)))
         assert dispatcher.waiting() is None
-        line.restore()
+        proxy.restore()
         wait_until(lambda: dispatcher.waiting() is not None, "the broker", timeout=10)
         before = (dispatcher.waiting() or {})["normal"]
         jobs.create("dave", JobSpec(file_ids=(4,)))
         wait_until(lambda: (dispatcher.waiting() or {}).get("normal") == before + 1, "the message")
 
 
-def test_a_broker_that_is_away_costs_no_job(valkey: Valkey, redis: Redis) -> None:
+def test_no_job_is_lost_while_the_broker_is_unavailable(valkey: Valkey, redis: Redis) -> None:
     dispatcher = Dispatcher(celery_app("amqp://guest:guest@127.0.0.1:1//"), same_server=False)
     job = JobStore(redis, dispatcher).create("alice", JobSpec(file_ids=(1,))).job
     assert job.version == 1

@@ -28,7 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Seq
 
 
 def consume(url: str) -> list[str]:
-    """Ids of the jobs in the queues, read as a worker reads them."""
+    """Return the ids of the jobs in the queues, read as a worker reads them."""
     found = []
     with celery_app(url).connection_for_read() as connection, connection.channel() as channel:
         for priority in PRIORITIES:
@@ -37,7 +37,9 @@ def consume(url: str) -> list[str]:
     return found
 
 
-def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]]) -> None:
+def test_store_and_broker_survive_the_death_of_the_primary(
+    running: tuple[str, Sequence[Node]],
+) -> None:
     url, (primary, _) = running
     redis = open_client(url, timeout=5)
     assert same_server(url, url)
@@ -47,15 +49,15 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     own = open_client(url, timeout=2, own_connection=True)
     registration = WorkerRegistration(own, "worker", slots=1, running=lambda: ())
     registration.heartbeat()
-    (feed,) = open_subscriptions(redis)
-    feed.connect()
+    (subscription,) = open_subscriptions(redis)
+    subscription.connect()
     time.sleep(0.5)
     primary.process.kill()
     killed = time.monotonic()
     wait_until(lambda: _works(redis), "the store to go on", timeout=30)
     print(f"\nthe store went on {time.monotonic() - killed:.1f} s after the death of the primary")
     time.sleep(1.6)
-    # The new primary never saw the worker's connection; that is no proof of death.
+    # The new primary does not have the worker's connection, which does not prove its death.
     assert WorkerRegistry(redis).dead() == []
     registration.heartbeat()
     assert [worker.name for worker in WorkerRegistry(redis).registered()] == ["worker"]
@@ -63,17 +65,17 @@ def test_store_and_broker_outlive_the_primary(running: tuple[str, Sequence[Node]
     assert claim
     jobs.hand_back(claim.lease)
     assert consume(url) == [job.id]
-    feed.connect()
-    feed.watch([job.id])
-    feed.flush()
+    subscription.connect()
+    subscription.watch([job.id])
+    subscription.flush()
     seen: list[str] = []
 
     def came() -> bool:
-        feed.receive(lambda job_id, _: seen.append(job_id))
+        subscription.receive(lambda job_id, _: seen.append(job_id))
         return job.id in seen
 
-    wait_until(came, "the feed")
-    feed.close()
+    wait_until(came, "the subscription")
+    subscription.close()
 
 
 def _works(redis: Redis) -> bool:

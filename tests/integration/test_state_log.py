@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from redis import Redis
 
@@ -79,6 +81,6 @@ def test_trim_limits_a_state_log_that_no_group_reads(
     assert redis.xlen(keys.of_partition("state_log", keys.tag_of_user("alice"))) == 2
 
 
-def _exact(xtrim):  # type: ignore[no-untyped-def]
+def _exact(xtrim: Any) -> Any:
     """Trim exactly: the approximate form only deletes whole nodes of about 100 entries."""
     return lambda *args, **kwargs: xtrim(*args, **{**kwargs, "approximate": False})

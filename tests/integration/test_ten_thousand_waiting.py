@@ -1,9 +1,9 @@
-"""Ten thousand jobs wait legitimately: what got lost is found, and the queues are not flooded."""
+"""With 10,000 waiting jobs lost wake-ups are detected and the queues are not flooded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import orjson
 import pytest
@@ -30,24 +30,24 @@ ARCHIVE = Artifact(bucket="b", key="k", name="n", size=1, content_type="t")
 pytestmark = pytest.mark.timeout(90)
 
 
-class House:
-    """The queue with its sweepers, and workers that do what the test says."""
+class Queue:
+    """The queue with its sweepers, and workers that the test controls."""
 
     def __init__(self, redis: Redis, url: str) -> None:
         self.redis = redis
         self.dispatcher = Dispatcher(celery_app(url), same_server=True)
         self.jobs = JobStore(redis, self.dispatcher, Limits(max_active=JOBS))
-        self.sweepers = self.hire(max_wait=300.0)
+        self.sweepers = self.make_sweepers(max_wait=300.0)
         self.resent = 0
 
-    def hire(self, *, max_wait: float) -> list[Sweeper]:
+    def make_sweepers(self, *, max_wait: float) -> list[Sweeper]:
         return [
             Sweeper(self.redis, self.dispatcher, Limits(), max_wait=max_wait)
             for _ in range(SWEEPERS)
         ]
 
     def accept(self, count: int, priority: Priority = Priority.NORMAL) -> None:
-        """Jobs of as many users: each has its own wake-up out."""
+        """Create jobs of as many users, each with its own wake-up."""
         for number in range(count):
             spec = JobSpec(file_ids=(1,), priority=priority)
             self.jobs.create(f"{priority}-{number}", spec)
@@ -58,9 +58,9 @@ class House:
                 self.resent += sweeper.sweep(self.dispatcher.waiting).resent
 
     def read(self) -> WakeUp | None:
-        """The next message, as a worker's consumer gets it."""
+        """Return the next message, as the consumer of a worker gets it."""
         for priority in PRIORITIES:
-            message = self.redis.rpop(QUEUE_PREFIX + priority)
+            message: Any = self.redis.rpop(QUEUE_PREFIX + priority)
             if message is not None:
                 (job_id, priority, sent), *_ = orjson.loads(orjson.loads(message)["body"])
                 return WakeUp(job_id=job_id, priority=priority, sent=int(sent))
@@ -85,61 +85,61 @@ class House:
 
 
 @pytest.fixture
-def house(redis: Redis, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    # So that all that waits is older than what counts as lost, in every sweep.
+def queue(redis: Redis, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    # In every sweep all waiting wake-ups are older than the limit for lost ones.
     monkeypatch.setattr(sweeper_module, "LOST_AFTER", 1)
-    return House(redis, valkey.url)
+    return Queue(redis, valkey.url)
 
 
-def test_lost_messages_are_found_and_less_than_one_in_a_hundred_is_a_duplicate(
-    house: House,
+def test_lost_messages_are_resent_and_fewer_than_one_in_a_hundred_is_a_duplicate(
+    queue: Queue,
 ) -> None:
-    house.accept(JOBS)
-    house.sweep(10)
-    assert house.messages() == JOBS
-    assert house.resent == 0
+    queue.accept(JOBS)
+    queue.sweep(10)
+    assert queue.messages() == JOBS
+    assert queue.resent == 0
     late: list[WakeUp] = []
     gone = 0
     for number in range(READ):
-        wake_up = house.read()
+        wake_up = queue.read()
         assert wake_up is not None
         if number % 100 == 7:
             gone += 1
         elif number % 100 == 50:
-            # Its worker stops here, and goes on when the message has been sent again.
+            # Its worker stops here and continues after the message has been sent again.
             gone += 1
             late.append(wake_up)
         else:
-            assert house.run(wake_up)
+            assert queue.run(wake_up)
         if number % 100 == 99:
-            house.sweep()
-            assert house.messages() <= 1.01 * house.waiting()
+            queue.sweep()
+            assert queue.messages() <= 1.01 * queue.waiting()
             if len(late) > 5:
-                house.run(late.pop(0))
-    house.sweep()
-    assert house.resent == gone
+                queue.run(late.pop(0))
+    queue.sweep()
+    assert queue.resent == gone
 
 
-def test_jobs_that_move_to_a_better_lane_take_their_messages_along(house: House) -> None:
-    house.accept(SOME // 2, Priority.LOW)
-    house.accept(SOME // 2, Priority.NORMAL)
-    house.sweepers = house.hire(max_wait=0.0)
-    house.sweep(10)
-    assert house.redis.llen(QUEUE_PREFIX + "high") == house.messages() == house.waiting() == SOME
+def test_messages_move_to_the_higher_priority_with_their_jobs(queue: Queue) -> None:
+    queue.accept(SOME // 2, Priority.LOW)
+    queue.accept(SOME // 2, Priority.NORMAL)
+    queue.sweepers = queue.make_sweepers(max_wait=0.0)
+    queue.sweep(10)
+    assert queue.redis.llen(QUEUE_PREFIX + "high") == queue.messages() == queue.waiting() == SOME
 
 
-def test_a_pause_that_swallows_messages_brings_each_back_once(house: House, redis: Redis) -> None:
-    house.accept(SOME)
+def test_each_message_that_a_pause_rejects_is_resent_once(queue: Queue, redis: Redis) -> None:
+    queue.accept(SOME)
     pause = Pause(redis)
     pause.pause()
     for _ in range(SOME // 10):
-        wake_up = house.read()
+        wake_up = queue.read()
         assert wake_up is not None
-        assert house.run(wake_up) is None
-    house.sweep(5)
-    assert house.resent == 0
+        assert queue.run(wake_up) is None
+    queue.sweep(5)
+    assert queue.resent == 0
     pause.resume()
-    house.sweep(5)
-    assert house.messages() <= SOME
-    # The last was not overtaken yet.
-    assert SOME // 10 - 10 <= house.resent < SOME // 10
+    queue.sweep(5)
+    assert queue.messages() <= SOME
+    # The last one has not been overtaken yet.
+    assert SOME // 10 - 10 <= queue.resent < SOME // 10

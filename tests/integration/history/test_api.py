@@ -1,4 +1,4 @@
-"""The API on history: lists reach back further than the job store, operators look things up."""
+"""The API with history: job lists reach back further than the job store; operators' queries."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def listed(client: FlaskClient, **query: Any) -> tuple[list[str], str | None]:
     return [job["jobId"] for job in answer.json["jobs"]], answer.json["nextCursor"]
 
 
-def test_a_list_of_jobs_goes_on_where_the_store_has_forgotten(
+def test_a_job_list_continues_with_jobs_that_the_store_has_deleted(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     finished = [run(jobs) for _ in range(5)]
@@ -66,7 +66,7 @@ def test_a_list_of_jobs_goes_on_where_the_store_has_forgotten(
     assert listed(client, status="failed") == ([], None)
 
 
-def test_the_store_is_right_where_history_lags_behind(
+def test_the_store_wins_over_history_that_lags_behind(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     finished = run(jobs)
@@ -77,7 +77,7 @@ def test_the_store_is_right_where_history_lags_behind(
     assert listed(client)[0] == [finished.id]
 
 
-def test_a_list_does_without_history_that_is_away(
+def test_a_job_list_works_without_history_while_it_is_unavailable(
     redis: Redis, jobs: JobStore, postgres: Postgres
 ) -> None:
     away = open_engine(f"postgresql://longhaul@127.0.0.1:{free_port()}/x", timeout=1, size=1)
@@ -90,7 +90,7 @@ def test_a_list_does_without_history_that_is_away(
     away.dispose()
 
 
-def test_operators_see_the_whole_story_of_a_forgotten_job(
+def test_operators_see_the_full_record_of_a_deleted_job(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     finished = run(jobs)
@@ -106,7 +106,7 @@ def test_operators_see_the_whole_story_of_a_forgotten_job(
     assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_operators_see_the_hours(
+def test_operators_see_hourly_statistics(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder
 ) -> None:
     run(jobs)
@@ -118,7 +118,7 @@ def test_operators_see_the_hours(
     assert client.get("/v1/admin/analytics?hours=0", headers=OPERATOR).status_code == 400
 
 
-def test_without_a_database_history_is_off_and_says_so(redis: Redis) -> None:
+def test_without_a_database_history_is_reported_as_disabled(redis: Redis) -> None:
     client = client_on(redis, None)
     answer = client.get("/v1/admin/analytics", headers=OPERATOR)
     assert (answer.status_code, answer.json["code"]) == (404, "HISTORY_OFF")

@@ -1,4 +1,4 @@
-"""What is asked of history: the jobs of a caller, page by page, and the hours."""
+"""Queries of history: a user's jobs page by page, and statistics by the hour."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_finished_jobs_of_one_owner_are_paged_newest_first(
     assert reader.finished_jobs("alice", before=place, limit=2, status=None) == newest_first[2:]
 
 
-def test_finished_jobs_can_be_asked_for_by_state(
+def test_finished_jobs_can_be_filtered_by_state(
     jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader
 ) -> None:
     failed, _ = fail(jobs, "alice"), run(jobs)
@@ -46,7 +46,7 @@ def test_finished_jobs_can_be_asked_for_by_state(
     assert reader.finished_jobs("alice", before=None, limit=9, status=JobState.QUEUED) == []
 
 
-def test_the_hours_count_what_happened_in_each(
+def test_hours_count_the_changes_of_each_hour(
     jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader, engine: Engine
 ) -> None:
     completed, _ = run(jobs), fail(jobs, "alice")
@@ -71,5 +71,5 @@ def test_the_hours_count_what_happened_in_each(
     assert completed.artifact is not None
 
 
-def test_a_job_that_was_never_recorded_has_no_dossier(reader: HistoryReader) -> None:
+def test_job_record_is_none_for_an_unrecorded_job(reader: HistoryReader) -> None:
     assert reader.job_record("00000000-0000-4000-8000-000000000000") is None

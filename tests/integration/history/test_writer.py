@@ -1,4 +1,4 @@
-"""History holds each change of state once, whatever comes twice, late or not at all."""
+"""History has each state change once, even if entries are repeated, late or lost."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from redis import Redis
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, Table, func, select, text, update
 
 from common.history import Change, HistoryReader, HistoryWriter, migrate
 from common.history.tables import ATTEMPTS, CHANGES, FILES, JOBS, METADATA
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog
-from common.job_store.webhook_deliveries import DeliveryAttempt, WebhookDeliveries
+from common.job_store.webhook_deliveries import DeliveryAttempt, DeliveryState, WebhookDeliveries
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
 from worker.maintenance.history_recorder import HistoryRecorder
@@ -30,7 +30,7 @@ DONE = FileReport(file_id=1, state="done", size=3, name="one\0.txt")
 
 
 def run(jobs: JobStore, *, user: str = "alice") -> Job:
-    """A job of two files that fails once and then completes: five changes of state."""
+    """Run a job of two files that fails once and then completes: five state changes."""
     job = jobs.create(user, JobSpec(file_ids=(1, 2), metadata={"nul": "a\0b"})).job
     first = jobs.claim(job.id, "w1")
     assert first is not None
@@ -40,18 +40,18 @@ def run(jobs: JobStore, *, user: str = "alice") -> Job:
     return jobs.complete(second.lease, ARTIFACT, Progress(processed_files=2), [DONE])
 
 
-def rows(engine: Engine, table: object) -> list[dict[str, object]]:
+def rows(engine: Engine, table: Table) -> list[dict[str, object]]:
     with engine.connect() as connection:
-        query = select(table).order_by(*table.primary_key.columns)  # type: ignore[attr-defined]
+        query = select(table).order_by(*table.primary_key.columns)
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
+def test_migrations_create_the_tables_that_the_code_defines(engine: Engine) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
-def test_every_step_of_the_migrations_can_be_undone(engine: Engine) -> None:
+def test_every_migration_can_be_downgraded(engine: Engine) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -66,30 +66,30 @@ def test_every_step_of_the_migrations_can_be_undone(engine: Engine) -> None:
     migrate(engine)
 
 
-def test_a_job_is_kept_with_all_its_changes_attempts_and_files(
+def test_a_job_is_recorded_with_all_changes_attempts_and_files(
     jobs: JobStore, recorder: HistoryRecorder, engine: Engine, reader: HistoryReader, redis: Redis
 ) -> None:
     finished = run(jobs)
     recorder.step()
-    dossier = reader.job_record(finished.id)
-    assert dossier is not None
-    assert dossier.job == JobQueries(redis).get(finished.id)
-    assert [change["status"] for change in dossier.changes] == [
+    record = reader.job_record(finished.id)
+    assert record is not None
+    assert record.job == JobQueries(redis).get(finished.id)
+    assert [change["status"] for change in record.changes] == [
         *("queued", "processing", "queued", "processing", "completed")
     ]
     assert [
         (attempt["attempt"], attempt["worker"], attempt["outcome"], attempt["error_code"])
-        for attempt in dossier.attempts
+        for attempt in record.attempts
     ] == [(1, "w1", "queued", "NETWORK_ERROR"), (2, "w2", "completed", None)]
     assert [
-        (file["file_id"], file["state"], file["size"], file["name"]) for file in dossier.files
+        (file["file_id"], file["state"], file["size"], file["name"]) for file in record.files
     ] == [
         (1, "done", 3, "one\N{REPLACEMENT CHARACTER}.txt"),
         (2, "pending", None, None),
     ]
 
 
-def test_changes_that_come_twice_and_in_any_order_leave_the_same_rows(
+def test_repeated_and_reordered_changes_produce_the_same_rows(
     jobs: JobStore, engine: Engine, redis: Redis
 ) -> None:
     state_log = StateLog(redis, "audit", "a")
@@ -110,7 +110,7 @@ def test_changes_that_come_twice_and_in_any_order_leave_the_same_rows(
         assert {table: rows(engine, table) for table in expected} == expected
 
 
-def test_what_a_dead_recorder_read_is_recorded_by_another(
+def test_entries_that_a_dead_recorder_read_are_recorded_by_another(
     jobs: JobStore,
     recorder: HistoryRecorder,
     engine: Engine,
@@ -127,7 +127,7 @@ def test_what_a_dead_recorder_read_is_recorded_by_another(
     assert dead.claim_idle(idle_ms=0, count=10) == []
 
 
-def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
+def test_an_entry_that_postgresql_rejects_does_not_block_the_others(
     jobs: JobStore, recorder: HistoryRecorder, engine: Engine, redis: Redis
 ) -> None:
     bad = jobs.create("alice", JobSpec(file_ids=(1,))).job
@@ -141,7 +141,7 @@ def test_an_entry_that_postgresql_cannot_take_does_not_hold_up_the_others(
     assert StateLog(redis, "history", "two").claim_idle(idle_ms=0, count=10) == []
 
 
-def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
+def test_only_finished_jobs_are_deleted_after_the_retention(
     jobs: JobStore, recorder: HistoryRecorder, engine: Engine
 ) -> None:
     finished = run(jobs)
@@ -156,7 +156,7 @@ def test_finished_jobs_are_forgotten_after_the_retention_and_unfinished_never(
     assert finished.id not in {row["job_id"] for row in rows(engine, FILES) + rows(engine, CHANGES)}
 
 
-def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
+def test_an_explicit_retry_is_another_attempt_with_the_same_number(
     jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
@@ -167,16 +167,16 @@ def test_a_retry_by_hand_is_another_attempt_under_the_same_number(
         if worker == "w1":
             jobs.restart(job.id)
     recorder.step()
-    dossier = reader.job_record(job.id)
-    assert dossier is not None
-    assert [(row["attempt"], row["worker"], row["outcome"]) for row in dossier.attempts] == [
+    record = reader.job_record(job.id)
+    assert record is not None
+    assert [(row["attempt"], row["worker"], row["outcome"]) for row in record.attempts] == [
         (1, "w1", "failed"),
         (1, "w2", "failed"),
     ]
-    assert dossier.job.status is JobState.FAILED
+    assert record.job.status is JobState.FAILED
 
 
-def test_attempts_to_deliver_webhooks_are_kept(
+def test_attempts_to_deliver_webhooks_are_recorded(
     jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader, redis: Redis
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/")).job
@@ -184,21 +184,22 @@ def test_attempts_to_deliver_webhooks_are_kept(
     hooks.create_group()
     jobs.cancel(job.id)
     deliveries.schedule([entry for entry in hooks.read(count=9) if entry.job.terminal])
-    for attempt, (state, status) in enumerate([("pending", 500), ("delivered", 204)], 1):
-        (taken,) = deliveries.claim(limit=1, lease=10)
+    outcomes: list[tuple[DeliveryState, int]] = [("pending", 500), ("delivered", 204)]
+    for attempt, (state, status) in enumerate(outcomes, 1):
+        (claimed,) = deliveries.claim(limit=1, lease=10)
         entry = DeliveryAttempt(attempt=attempt, at=1_700_000_000_000, duration_ms=5, status=status)
-        assert deliveries.record_attempt(taken, state, entry)
+        assert deliveries.record_attempt(claimed, state, entry)
     recorder.step()
-    dossier = reader.job_record(job.id)
-    assert dossier is not None
-    assert [(row["attempt"], row["http_status"], row["state"]) for row in dossier.deliveries] == [
+    record = reader.job_record(job.id)
+    assert record is not None
+    assert [(row["attempt"], row["http_status"], row["state"]) for row in record.deliveries] == [
         (1, 500, "pending"),
         (2, 204, "delivered"),
     ]
-    assert [change["version"] for change in dossier.changes] == [1, 2]
+    assert [change["version"] for change in record.changes] == [1, 2]
 
 
-def test_the_callback_url_is_not_kept(
+def test_the_callback_url_is_not_recorded(
     jobs: JobStore, recorder: HistoryRecorder, engine: Engine
 ) -> None:
     jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/?token=s3cr3t"))

@@ -1,4 +1,4 @@
-"""Which callback URLs are refused before a job is made, and which addresses on connecting."""
+"""Which callback URLs are rejected when a job is created, and which addresses on connecting."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_an_internet_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_an_address_inside_or_of_no_single_host_is_not_public(address: str) -> None:
+def test_internal_and_multicast_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
@@ -57,12 +57,12 @@ def test_a_url_of_a_public_host_is_accepted(url: str) -> None:
         *("http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/"),
     ],
 )
-def test_a_url_that_is_plainly_wrong_or_private_is_refused(url: str) -> None:
+def test_an_invalid_or_private_url_is_rejected(url: str) -> None:
     with pytest.raises(CallbackUrlRejected):
         check_callback_url(url)
 
 
-def test_an_intranet_may_allow_its_own_hosts_but_no_nonsense() -> None:
+def test_allow_private_accepts_intranet_hosts_but_no_invalid_urls() -> None:
     check_callback_url("http://127.0.0.1:8000/hook", allow_private=True)
     check_callback_url("http://backend/hook", allow_private=True)
     with pytest.raises(CallbackUrlRejected):

@@ -1,4 +1,4 @@
-"""How the workers look for a broker that is away."""
+"""How workers retry an unavailable broker."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from kombu.exceptions import OperationalError
 from common.celery_app import celery_app
 
 
-def test_a_worker_looks_for_its_broker_every_two_seconds_however_long_it_is_away(
+def test_a_worker_retries_an_unavailable_broker_every_two_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("kombu.utils.functional.sleep", lambda _: None)
     pauses: list[float] = []
-    # Nobody listens on the port of the discard service.
+    # Nothing listens on the port of the discard service.
     with (
         celery_app("redis://127.0.0.1:9/0").connection_for_read() as connection,
         pytest.raises(OperationalError),

@@ -1,4 +1,4 @@
-"""Redis URLs of all kinds, and what Celery is told of them."""
+"""Redis URLs of all kinds, and what Celery gets for them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from common.redis_url import RedisTarget, parse
 SENTINELS = "redis+sentinel://alice:p%40ss@s1,s2:26380/jobs/2?sentinel_password=x"
 
 
-def test_one_server() -> None:
+def test_parse_reads_the_url_of_a_single_server() -> None:
     expected = RedisTarget(kind="single", hosts=(("host", 6380),), db=3, password="pw")
     assert parse("redis://:pw@host:6380/3") == expected
 
 
-def test_a_group_behind_sentinels() -> None:
+def test_parse_reads_the_url_of_a_service_behind_sentinels() -> None:
     assert parse(SENTINELS) == RedisTarget(
         kind="sentinel",
         hosts=(("s1", 26379), ("s2", 26380)),
@@ -28,7 +28,7 @@ def test_a_group_behind_sentinels() -> None:
     )
 
 
-def test_a_cluster_by_tls() -> None:
+def test_parse_reads_the_url_of_a_cluster_with_tls() -> None:
     place = parse("rediss+cluster://:pw@[::1]:7000,n2")
     assert (place.kind, place.tls, place.password) == ("cluster", True, "pw")
     assert place.hosts == (("::1", 7000), ("n2", 6379))
@@ -41,13 +41,13 @@ def test_a_cluster_by_tls() -> None:
         *("redis+cluster://n1/1", "redis://host:99999", "redis://host/x"),
     ],
 )
-def test_what_is_no_redis_url_is_refused_without_repeating_it(url: str) -> None:
+def test_parse_rejects_an_invalid_url_without_showing_it(url: str) -> None:
     with pytest.raises(ValueError) as refused:
         parse(url)
     assert url not in str(refused.value)
 
 
-def test_celery_hears_of_sentinels_in_its_own_form() -> None:
+def test_celery_gets_sentinels_in_its_own_syntax() -> None:
     conf = celery_app(SENTINELS).conf
     assert conf.broker_url == (
         "sentinel://alice:p%40ss@s1:26379/2;sentinel://alice:p%40ss@s2:26380/2"
@@ -57,7 +57,7 @@ def test_celery_hears_of_sentinels_in_its_own_form() -> None:
     assert options["sentinel_kwargs"]["password"] == "x"
 
 
-def test_a_cluster_is_no_broker() -> None:
+def test_a_cluster_is_rejected_as_a_broker() -> None:
     with pytest.raises(ValueError, match="BROKER_URL"):
         celery_app("redis+cluster://n1")
 
@@ -73,7 +73,9 @@ def test_a_cluster_is_no_broker() -> None:
         ("redis://host", "amqp://host", False),
     ],
 )
-def test_store_and_broker_are_one_server_or_not(store: str, broker: str, same: bool) -> None:
+def test_same_server_compares_the_databases_of_store_and_broker(
+    store: str, broker: str, same: bool
+) -> None:
     assert same_server(store, broker) is same
 
 

@@ -1,21 +1,21 @@
-"""What the workers count of their archives, and how Prometheus gets it."""
+"""Counters of archives: added by the workers, exported to Prometheus by the API."""
 
 from __future__ import annotations
 
 from redis import Redis
 
-from api.metrics import archives
+from api.metrics import archive_metrics
 from common.job_store.archive_totals import ArchiveTotals
 
 
-def test_counts_add_up_over_all_workers(redis: Redis) -> None:
+def test_counts_of_all_workers_are_added(redis: Redis) -> None:
     ArchiveTotals(redis).add({"composed": 1, "copied": 1000, "resumed": 0})
     ArchiveTotals(redis).add({"composed": 1, "copied": 500})
     assert ArchiveTotals(redis).read() == {"composed": 2, "copied": 1500}
 
 
-def test_the_counts_are_shown_with_zeros_for_what_never_happened() -> None:
-    text = archives({"composed": 2, "copied": 1500}).decode()
+def test_counters_that_were_never_increased_are_exported_as_zero() -> None:
+    text = archive_metrics({"composed": 2, "copied": 1500}).decode()
     assert 'longhaul_archives_total{how="composed"} 2.0' in text
     assert 'longhaul_archives_total{how="found"} 0.0' in text
     assert 'longhaul_archive_bytes_total{way="copied"} 1500.0' in text

@@ -1,4 +1,4 @@
-"""Whose job the workers are woken for: users take turns in each priority."""
+"""Fair sharing: only the first queued job of a user and priority has a wake-up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def made(jobs: JobStore, user: str, number: int, priority: Priority = Priority.N
     return jobs.create(user, JobSpec(file_ids=(number,), priority=priority)).job.id
 
 
-def test_users_take_turns(jobs: JobStore, wake_ups: RecordedWakeUps) -> None:
+def test_users_get_fair_shares(jobs: JobStore, wake_ups: RecordedWakeUps) -> None:
     many = [made(jobs, "alice", number) for number in range(4)]
     one = made(jobs, "bob", 1)
     assert wake_ups.sent == [(many[0], "normal"), (one, "normal")]
@@ -19,7 +19,7 @@ def test_users_take_turns(jobs: JobStore, wake_ups: RecordedWakeUps) -> None:
     assert wake_ups.sent[-1] == (many[1], "normal")
 
 
-def test_the_next_in_line_steps_forward_when_a_queued_job_is_cancelled(
+def test_cancelling_a_queued_job_wakes_the_users_next_one(
     jobs: JobStore, wake_ups: RecordedWakeUps
 ) -> None:
     first, second, third = (made(jobs, "alice", number) for number in range(3))
@@ -28,7 +28,7 @@ def test_the_next_in_line_steps_forward_when_a_queued_job_is_cancelled(
     assert wake_ups.sent == [(first, "normal"), (third, "normal")]
 
 
-def test_a_high_job_does_not_stand_in_line_behind_normal_ones(
+def test_a_high_priority_job_does_not_wait_behind_normal_ones_of_the_same_user(
     jobs: JobStore, wake_ups: RecordedWakeUps
 ) -> None:
     made(jobs, "alice", 1)

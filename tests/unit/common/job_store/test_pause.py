@@ -1,4 +1,4 @@
-"""A paused queue begins nothing, and forgets nothing."""
+"""A paused queue starts no job and loses none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper_module, "LOST_AFTER", -1)
 
 
-def test_wake_ups_that_came_to_nothing_are_sent_again_after_the_pause(
+def test_wake_ups_that_were_rejected_are_sent_again_after_the_pause(
     redis: Redis, jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps
 ) -> None:
     pause = Pause(redis)
@@ -40,7 +40,7 @@ def test_wake_ups_that_came_to_nothing_are_sent_again_after_the_pause(
     assert all(jobs.claim(job_id, "worker") for job_id in ids)
 
 
-def test_a_retry_that_falls_due_waits_for_the_end_of_the_pause(
+def test_a_retry_that_becomes_due_waits_for_the_end_of_the_pause(
     redis: Redis, jobs: JobStore, sweeper: Sweeper
 ) -> None:
     job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
@@ -57,7 +57,7 @@ def test_a_retry_that_falls_due_waits_for_the_end_of_the_pause(
     assert jobs.claim(job_id, "worker")
 
 
-def test_a_job_at_work_goes_on_and_ends_during_a_pause(redis: Redis, jobs: JobStore) -> None:
+def test_a_running_job_continues_and_finishes_during_a_pause(redis: Redis, jobs: JobStore) -> None:
     job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
     claim = jobs.claim(job_id, "worker")
     assert claim

@@ -1,6 +1,8 @@
-"""Random walks of many jobs hold the Lua scripts against the table of transitions."""
+"""A Hypothesis state machine compares the Lua scripts with the table of transitions."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import fakeredis
 from hypothesis import settings
@@ -25,7 +27,7 @@ def busy() -> dict[str, int]:
 
 
 class Jobs(RuleBasedStateMachine):
-    """Every verb at any moment, by holders of live leases and by zombies."""
+    """Runs every script at any time, with live leases and with old fencing tokens."""
 
     job_ids = Bundle("job_ids")
     leases = Bundle("leases")
@@ -72,7 +74,7 @@ class Jobs(RuleBasedStateMachine):
         except LeaseLost:
             assert not live
         else:
-            # A word said twice by the same holder changes nothing.
+            # A repeated call with the same lease changes nothing.
             assert live or self.queries.get(lease.job_id).version == before.version
 
     def _say(self, lease: Lease, how: str) -> None:
@@ -135,13 +137,14 @@ class Jobs(RuleBasedStateMachine):
 
     @invariant()
     def the_store_is_consistent(self) -> None:
-        self.the_journal_tells_only_allowed_changes_without_a_gap_in_versions()
+        self.the_state_log_has_only_allowed_changes_without_gaps_in_versions()
         self.the_indexes_agree_with_the_hashes()
 
-    def the_journal_tells_only_allowed_changes_without_a_gap_in_versions(self) -> None:
+    def the_state_log_has_only_allowed_changes_without_gaps_in_versions(self) -> None:
         for tag in {keys.tag_of_user("alice"), keys.tag_of_user("bob")}:
             name = keys.of_partition("state_log", tag)
-            for entry_id, entry in self.redis.xrange(name):
+            entries: Any = self.redis.xrange(name)
+            for entry_id, entry in entries:
                 self._follow(events.decode(entry["job"]))
                 self.redis.xdel(name, entry_id)
 
@@ -159,7 +162,7 @@ class Jobs(RuleBasedStateMachine):
         now = {job_id: self.queries.get(job_id) for job_id in self.seen}
         for user in ("alice", "bob"):
             active = {j.id for j in now.values() if j.user == user and not j.terminal}
-            listed = self.redis.hvals(keys.user_active(user))
+            listed: Any = self.redis.hvals(keys.user_active(user))
             assert sorted(listed) == sorted(active)
         members = {
             name: {i for tag in keys.all_tags() for i in self._members(name, tag)}
@@ -169,19 +172,19 @@ class Jobs(RuleBasedStateMachine):
         assert members["leases"] == {j.id for j in now.values() if j.status is JobState.PROCESSING}
         assert members["waiting"] == queued - members["retries"]
         assert members["wake_ups_sent"] <= members["waiting"]
-        # Whoever waits has exactly one wake-up out in each priority.
+        # Each user with waiting jobs has exactly one wake-up per priority.
         priorities = {i: self.redis.hget(keys.status(i), "lane") for i in members["waiting"]}
-        turns = {(now[i].user, priority) for i, priority in priorities.items()}
-        assert len(members["wake_ups_sent"]) == len(turns)
+        user_queues = {(now[i].user, priority) for i, priority in priorities.items()}
+        assert len(members["wake_ups_sent"]) == len(user_queues)
 
-    def _members(self, name: str, tag: str) -> list[str]:
+    def _members(self, name: str, tag: str) -> list[Any]:
         if name in {"waiting", "wake_ups_sent"}:
             return [
                 member
                 for priority in PRIORITIES
                 for member in self.redis.zrange(keys.of_partition(name, tag, priority), 0, -1)
             ]
-        return self.redis.zrange(keys.of_partition(name, tag), 0, -1)
+        return list(self.redis.zrange(keys.of_partition(name, tag), 0, -1))
 
     def teardown(self) -> None:
         self.redis.close()

@@ -1,24 +1,32 @@
-"""The queue's figures."""
+"""Statistics of the queue."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from redis import Redis
 
 from common.job_store import keys
+from common.job_store.jobs import JobStore
 from common.job_store.stats import QueueStatistics
 from common.job_store.worker_registry import WorkerRegistration
-from common.jobs.model import Artifact, Failure, JobSpec, Priority, Progress
+from common.jobs.model import Artifact, Failure, JobSpec, Lease, Priority, Progress
+
+#: Creates a job and returns its id.
+Create = Callable[..., str]
 
 ARTIFACT = Artifact(bucket="b", key="k", name="n", size=1, content_type="text/plain")
 
 
 @pytest.fixture
-def statistics(redis) -> QueueStatistics:
+def statistics(redis: Redis) -> QueueStatistics:
     return QueueStatistics(redis)
 
 
 @pytest.fixture
-def create(jobs):
+def create(jobs: JobStore) -> Create:
     def make(user: str, priority: Priority = Priority.NORMAL, file_id: int = 1) -> str:
         return jobs.create(user, JobSpec(file_ids=(file_id,), priority=priority)).job.id
 
@@ -26,18 +34,30 @@ def create(jobs):
 
 
 @pytest.fixture
-def claim(jobs):
-    return lambda job_id: jobs.claim(job_id, "w").lease
+def claim(jobs: JobStore) -> Callable[[str], Lease]:
+    def claim_lease(job_id: str) -> Lease:
+        claim = jobs.claim(job_id, "w")
+        assert claim is not None
+        return claim.lease
+
+    return claim_lease
 
 
-def test_an_empty_store_claims_nothing(statistics):
+def test_statistics_of_an_empty_store_are_zero(statistics: QueueStatistics) -> None:
     read = statistics.read()
     assert read.waiting == {"high": 0, "normal": 0, "low": 0}
     assert read.oldest_wait is read.success_rate is read.duration(50) is None
     assert statistics.waiting() == read.completed == read.workers == 0
 
 
-def test_figures_of_all_partitions_are_summed(statistics, create, claim, jobs, redis, monkeypatch):
+def test_statistics_of_all_partitions_are_summed(
+    statistics: QueueStatistics,
+    create: Create,
+    claim: Callable[[str], Lease],
+    jobs: JobStore,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # fakeredis has no INFO.
     monkeypatch.setattr("common.job_store.worker_registry._run_id", lambda _: "server")
     users = [f"user-{number}" for number in range(40)]
@@ -52,7 +72,7 @@ def test_figures_of_all_partitions_are_summed(statistics, create, claim, jobs, r
     jobs.retry_later(claim(ids[3]), broken, 60)
     jobs.cancel(ids[4])
     claim(ids[5])
-    WorkerRegistration(redis, "w", slots=4, running=lambda: [ids[5]]).heartbeat()
+    WorkerRegistration(redis, "w", slots=4, running=lambda: (ids[5],)).heartbeat()
 
     read = statistics.read()
     assert sum(read.waiting.values()) == statistics.waiting() == 40 - 6
@@ -63,11 +83,13 @@ def test_figures_of_all_partitions_are_summed(statistics, create, claim, jobs, r
     assert len(read.durations) == 2
 
 
-def jobs_priority(redis, job_id: str) -> str:
+def jobs_priority(redis: Redis, job_id: str) -> Any:
     return redis.hget(keys.status(job_id), "priority")
 
 
-def test_the_oldest_wait_is_that_of_the_first_in_any_lane(statistics, create, redis):
+def test_the_oldest_wait_is_the_longest_over_all_priorities(
+    statistics: QueueStatistics, create: Create, redis: Redis
+) -> None:
     create("ann")
     old = create("bob", Priority.LOW)
     waiting = keys.of_partition("waiting", keys.tag_of_job(old), "low")
@@ -75,7 +97,7 @@ def test_the_oldest_wait_is_that_of_the_first_in_any_lane(statistics, create, re
     assert statistics.read().oldest_wait == pytest.approx(90, abs=5)
 
 
-def test_percentiles_are_by_nearest_rank(statistics, redis):
+def test_percentiles_use_the_nearest_rank(statistics: QueueStatistics, redis: Redis) -> None:
     key = keys.of_partition("durations", keys.all_tags()[3])
     redis.rpush(key, *range(1, 101))
     read = statistics.read()

@@ -1,4 +1,4 @@
-"""What a sweep finds and mends. Time passes by setting a score back, not by waiting."""
+"""What a sweep repairs. Time passes by setting scores back, not by waiting."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def long_ago(redis: Redis, name: str, job_id: str, priority: str = "") -> None:
     assert redis.zadd(key, {job_id: 1}, xx=True, ch=True) == 1
 
 
-def test_a_silent_worker_loses_its_job_and_the_job_is_queued_again(
+def test_a_job_whose_lease_lapsed_is_requeued(
     jobs: JobStore,
     sweeper: Sweeper,
     queries: JobQueries,
@@ -59,7 +59,7 @@ def test_a_silent_worker_loses_its_job_and_the_job_is_queued_again(
     assert wake_ups.sent[-1] == (job_id, "normal")
 
 
-def test_a_dead_workers_jobs_are_taken_before_their_leases_lapse(
+def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_lapse(
     jobs: JobStore, sweeper: Sweeper
 ) -> None:
     jobs.claim(queued(jobs, user="alice"), "dead")
@@ -67,7 +67,7 @@ def test_a_dead_workers_jobs_are_taken_before_their_leases_lapse(
     assert sweeper.sweep(busy, dead=["dead"]).recovered == 1
 
 
-def test_every_lease_is_believed_after_the_store_was_away(
+def test_leases_count_as_live_after_the_store_was_unavailable(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     job_id = queued(jobs)
@@ -76,7 +76,7 @@ def test_every_lease_is_believed_after_the_store_was_away(
     assert sweeper.sweep(busy, dead=["worker"], reclaim=False).recovered == 0
 
 
-def test_a_job_that_kills_every_worker_ends_as_a_dead_letter(
+def test_a_job_that_kills_every_worker_becomes_a_dead_letter(
     jobs: JobStore, sweeper: Sweeper, queries: JobQueries, redis: Redis
 ) -> None:
     job_id = queued(jobs)
@@ -89,7 +89,7 @@ def test_a_job_that_kills_every_worker_ends_as_a_dead_letter(
     assert redis.llen(keys.attempts(job_id)) == 2
 
 
-def test_an_archive_expires_after_its_time(
+def test_an_archive_expires_after_its_ttl(
     jobs: JobStore, sweeper: Sweeper, queries: JobQueries, redis: Redis
 ) -> None:
     job_id = queued(jobs)
@@ -104,7 +104,7 @@ def test_an_archive_expires_after_its_time(
     assert sweeper.sweep(busy).expired == 0
 
 
-def test_jobs_that_wait_legitimately_are_not_sent_again(
+def test_wake_ups_of_jobs_that_just_wait_are_not_resent(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     for number in range(50):
@@ -113,7 +113,7 @@ def test_jobs_that_wait_legitimately_are_not_sent_again(
     assert len(wake_ups.sent) == 50
 
 
-def test_with_an_empty_queue_every_wake_up_still_out_is_lost(
+def test_every_outstanding_wake_up_is_lost_when_the_queue_is_empty(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     job_id = queued(jobs)
@@ -124,7 +124,7 @@ def test_with_an_empty_queue_every_wake_up_still_out_is_lost(
     assert sweeper.sweep(empty).resent == 0
 
 
-def test_a_wake_up_that_a_dead_worker_read_is_sent_again_sooner(
+def test_a_wake_up_that_a_dead_worker_read_is_resent_sooner(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     job_id = queued(jobs)
@@ -147,13 +147,13 @@ def test_an_overtaken_wake_up_is_lost_even_while_the_queue_is_busy(
     assert wake_ups.sent[-1] == (lost, "normal")
 
 
-def test_a_late_first_message_says_nothing_of_those_behind_the_second(
+def test_a_late_first_wake_up_does_not_make_those_behind_the_second_count_as_lost(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     slow = queued(jobs, user="alice")
     long_ago(redis, "wake_ups_sent", slow, "normal")
     first = WakeUp(job_id=slow, priority="normal", sent=1)
-    # Its worker had stopped before the claim, so it was sent again, behind all others.
+    # Its worker stopped before the claim, so the wake-up was sent again, behind all others.
     for number in range(20):
         long_ago(redis, "wake_ups_sent", queued(jobs, user=f"user-{number}"), "normal")
     redis.zadd(keys.of_partition("wake_ups_sent", keys.tag_of_job(slow), "normal"), {slow: 10**15})
@@ -162,7 +162,7 @@ def test_a_late_first_message_says_nothing_of_those_behind_the_second(
     assert sweeper.sweep(busy).resent == 0
 
 
-def test_a_sweep_that_was_held_up_trusts_an_empty_queue_no_longer_than_it_looked(
+def test_a_delayed_sweep_treats_a_queue_as_empty_only_until_it_was_counted(
     jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper_module, "LOST_AFTER", 0)
@@ -176,7 +176,7 @@ def test_a_sweep_that_was_held_up_trusts_an_empty_queue_no_longer_than_it_looked
     assert sweeper.sweep(empty_until_just_now).resent == 0
 
 
-def test_a_retry_of_a_job_that_moved_to_a_better_lane_leaves_nothing_in_the_old_one(
+def test_a_retry_of_a_job_that_moved_to_a_higher_priority_leaves_nothing_in_the_old_one(
     jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps, redis: Redis
 ) -> None:
     job_id = queued(jobs, priority=Priority.LOW)
@@ -189,11 +189,11 @@ def test_a_retry_of_a_job_that_moved_to_a_better_lane_leaves_nothing_in_the_old_
     assert sweeper.sweep(busy).promoted == 1
     assert jobs.claim(job_id, "worker")
     assert redis.keys("jobs:waiting:*") == redis.keys("jobs:wake_ups_sent:*") == []
-    # Were the user's turn still taken, no other low job of hers would ever start.
+    # If the job were still in the user's queue, no other low job of that user would ever start.
     assert redis.keys("user:turn:*") == []
 
 
-def test_a_job_that_waited_too_long_moves_to_the_next_lane(
+def test_a_job_that_waited_too_long_moves_to_the_next_higher_priority(
     jobs: JobStore,
     sweeper: Sweeper,
     redis: Redis,

@@ -29,13 +29,13 @@ def in_every_state(jobs: JobStore) -> list[Job]:
     ]
 
 
-def test_every_member_is_read_and_no_other(jobs: JobStore) -> None:
+def test_from_fields_sets_exactly_the_members_of_the_dataclass(jobs: JobStore) -> None:
     for job in in_every_state(jobs):
         assert set(vars(job)) == {member.name for member in dataclasses.fields(Job)}
         assert Job(**vars(job)) == job
 
 
-def test_members_have_their_types(jobs: JobStore) -> None:
+def test_from_fields_converts_members_to_their_types(jobs: JobStore) -> None:
     queued, *_, completed, failed, waiting = in_every_state(jobs)
     assert (queued.status, queued.metadata, queued.artifact) == (JobState.QUEUED, {"n": [1]}, None)
     assert (completed.artifact, completed.seconds_remaining) == (ARTIFACT, None)
@@ -44,11 +44,11 @@ def test_members_have_their_types(jobs: JobStore) -> None:
     assert waiting.retry_at - waiting.updated_at == 9_000
 
 
-def test_a_job_does_not_change(jobs: JobStore) -> None:
+def test_a_job_is_immutable(jobs: JobStore) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         in_every_state(jobs)[0].progress = 7  # type: ignore[misc]
 
 
-def test_a_state_that_nobody_knows_is_an_error(jobs: JobStore) -> None:
+def test_from_fields_rejects_an_unknown_state(jobs: JobStore) -> None:
     with pytest.raises(KeyError):
         Job.from_fields({"id": "1", "user": "ann", "status": "sleeping"})

@@ -1,4 +1,4 @@
-"""No secret gets into the logs, whether by its name, its form or its value."""
+"""No secret gets into the logs: detected by name, by pattern and by value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("redis://:pa55word@valkey:6379/0 is away", f"redis://:{MASK}@valkey:6379/0 is away"),
+        (
+            "redis://:pa55word@valkey:6379/0 is unavailable",
+            f"redis://:{MASK}@valkey:6379/0 is unavailable",
+        ),
         ("postgresql://u:p%40ss@db/x", f"postgresql://u:{MASK}@db/x"),
         ("Authorization: Bearer abc.def-1", f"Authorization: Bearer {MASK}"),
         (f"token {TOKEN} is bad", f"token {MASK} is bad"),
@@ -32,11 +35,11 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
         ("http://host:8080/a@b?page=2", "http://host:8080/a@b?page=2"),
     ],
 )
-def test_what_looks_like_a_secret_is_masked_and_nothing_else(said: str, shown: str) -> None:
+def test_only_what_looks_like_a_secret_is_masked(said: str, shown: str) -> None:
     assert Redactor().clean(said) == shown
 
 
-def test_a_known_value_is_masked_wherever_it_stands() -> None:
+def test_a_configured_secret_is_masked_everywhere() -> None:
     redactor = Redactor(["hunter22", "hunter22-longer", "ab"])
     assert (
         redactor.clean("is hunter22 or hunter22-longer; ab stays")
@@ -44,7 +47,7 @@ def test_a_known_value_is_masked_wherever_it_stands() -> None:
     )
 
 
-def test_members_are_masked_by_their_names_however_deep() -> None:
+def test_members_are_masked_by_name_at_any_depth() -> None:
     event = {
         "event": "request",
         "headers": {"Authorization": "x", "Cookie": "y", "Accept": "z"},
@@ -61,20 +64,20 @@ def test_members_are_masked_by_their_names_however_deep() -> None:
     }
 
 
-def test_something_nested_without_end_is_left_out() -> None:
+def test_a_value_that_is_nested_too_deeply_is_masked() -> None:
     endless: list[object] = []
     endless.append(endless)
     assert MASK in repr(Redactor().clean(endless))
 
 
-def test_logs_of_ours_and_of_libraries_are_json_without_secrets(
+def test_logs_of_longhaul_and_of_libraries_are_json_without_secrets(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("INFO", ["hunter22"])
     try:
         with structlog.contextvars.bound_contextvars(job_id="j1", trace_id="t1"):
             structlog.get_logger("ours").warning("mine", password="x", note="hunter22")
-            error = ConnectionError("redis://:pa55word@h is away")
+            error = ConnectionError("redis://:pa55word@h is unavailable")
             logging.getLogger("celery").error("theirs %s", "hunter22", exc_info=error)
     finally:
         logging.getLogger().handlers.clear()
@@ -84,10 +87,10 @@ def test_logs_of_ours_and_of_libraries_are_json_without_secrets(
     assert (theirs["event"], theirs["logger"]) == (f"theirs {MASK}", "celery")
     assert (mine["job_id"], theirs["trace_id"]) == ("j1", "t1")
     assert "pa55word" not in json.dumps(theirs)
-    assert f"redis://:{MASK}@h is away" in theirs["exception"]
+    assert f"redis://:{MASK}@h is unavailable" in theirs["exception"]
 
 
-def test_a_line_that_cannot_be_written_is_not_shown_in_another_way(
+def test_a_record_that_cannot_be_written_is_not_printed_otherwise(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -105,7 +108,7 @@ def test_a_line_that_cannot_be_written_is_not_shown_in_another_way(
     assert "hunter22" not in said
 
 
-def test_settings_know_their_secrets_and_do_not_show_them() -> None:
+def test_settings_list_their_secrets_and_leave_them_out_of_repr() -> None:
     settings = Settings(
         redis_url="redis://:r3dis@h/0",
         database_url="postgresql://u:p0stgres@h/x",

@@ -1,4 +1,4 @@
-"""Unexpected errors are reported to Sentry's API, without secrets and without what users sent."""
+"""Unexpected errors are reported to Sentry's API, without secrets and without user data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ sentry_sdk.flush(5)
 """
 
 
-def test_a_report_tells_the_error_and_no_secret() -> None:
+def test_a_report_contains_the_error_but_no_secret() -> None:
     bodies: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ def test_a_report_tells_the_error_and_no_secret() -> None:
     assert "what-a-user-sent" not in report.replace('work(\\"what-a-user-sent\\")', "")
 
 
-def test_nothing_is_loaded_without_a_place_to_report_to() -> None:
+def test_sentry_is_not_imported_without_a_dsn() -> None:
     program = (
         "import sys; from common.observability import sentry, tracing;"
         "sentry.report_errors('', service='x'); tracing.trace('', service='x', ratio=1);"
