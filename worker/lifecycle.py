@@ -19,7 +19,7 @@ from common.job_store.worker_registry import WorkerRegistration
 from worker import metrics, tasks
 from worker.archive_builder import ArchiveBuilder
 from worker.attempt.heartbeat import HeartbeatThread
-from worker.attempt.runner import Backoff, Runner
+from worker.attempt.runner import AttemptRunner, Backoff
 from worker.maintenance.cleanup import Cleanup, CleanupThread
 from worker.maintenance.sweep_thread import SweepThread
 from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
@@ -69,10 +69,10 @@ class WorkerProcess:
         self._webhooks = _webhook_thread(services, self.name)
         tasks.register(services.celery, self._runner(services, archives))
 
-    def _runner(self, services: Services, archives: ArchiveBuilder) -> Runner:
+    def _runner(self, services: Services, archives: ArchiveBuilder) -> AttemptRunner:
         settings = services.settings
         breakers = archives.circuit_breakers(services.short_timeout_client())
-        return Runner(
+        return AttemptRunner(
             services.jobs,
             self._heartbeat,
             breakers.wrap(archives.build),

@@ -10,10 +10,10 @@ from common.jobs.model import WakeUp
 if TYPE_CHECKING:
     from celery import Celery
 
-    from worker.attempt.runner import Runner
+    from worker.attempt.runner import AttemptRunner
 
 
-def register(app: Celery, runner: Runner) -> None:
+def register(app: Celery, runner: AttemptRunner) -> None:
     """Register the tasks of this process with the app."""
 
     @app.task(name=DOWNLOAD_TASK)

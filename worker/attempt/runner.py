@@ -38,7 +38,7 @@ REJECTION_PAUSE: Final = 1.0
 log = structlog.get_logger(__name__)
 
 Build = Callable[["Claim", Control], Artifact]
-#: Reports how an attempt ended; returns the job, or None if another worker has it now.
+#: Reports how an attempt ended. Returns the job, or None if it was cancelled or is another worker's.
 Report = Callable[[], "Job | None"]
 
 
@@ -55,7 +55,7 @@ class Backoff:
         return exact * random.uniform(0.75, 1.25)  # noqa: S311
 
 
-class Runner:
+class AttemptRunner:
     """Runs attempts. Thread safe."""
 
     def __init__(

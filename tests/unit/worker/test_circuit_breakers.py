@@ -216,6 +216,33 @@ def test_a_failed_trial_opens_the_breaker_again_and_uses_no_attempt(
     assert not breakers.allows_attempt()
 
 
+def test_a_success_while_the_breaker_is_open_does_not_close_it(
+    breaker: CircuitBreaker, service: Service
+) -> None:
+    breakers = CircuitBreakers(breaker)
+    service.unavailable = True
+    with pytest.raises(DependencyUnavailable):
+        run(breakers, NetworkError())
+    service.unavailable = False
+    assert run(breakers, None, "started before the outage") == ARCHIVE
+    assert not breakers.allows_attempt()
+
+
+def test_the_breaker_counts_as_closed_while_the_job_store_is_unavailable(
+    server: fakeredis.FakeServer, breaker: CircuitBreaker
+) -> None:
+    breakers = CircuitBreakers(breaker)
+    for job_id in "abc":
+        with pytest.raises((StorageError, DependencyUnavailable)):
+            run(breakers, StorageError(), job_id)
+    assert not breakers.allows_attempt()
+    server.connected = False
+    assert breakers.allows_attempt()
+    with pytest.raises(StorageError):
+        run(breakers, StorageError(), "d")
+    assert run(breakers, None) == ARCHIVE
+
+
 def test_a_job_that_was_postponed_for_too_long_fails(
     breaker: CircuitBreaker, service: Service
 ) -> None:

@@ -15,7 +15,7 @@ from common.jobs.model import JobSpec, WakeUp
 from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 from worker.attempt.heartbeat import HeartbeatThread
-from worker.attempt.runner import Backoff, Runner
+from worker.attempt.runner import AttemptRunner, Backoff
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_short_outage_of_the_job_store_uses_no_attempt(
         raise RedisConnectionError("reset by peer")
 
     heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
-    runner = Runner(jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff())
+    runner = AttemptRunner(jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff())
     runner.run_download(wake_up)
     job = queries.get(wake_up.job_id)
     assert (job.status, job.attempt) == (JobState.QUEUED, 0)
