@@ -1,4 +1,4 @@
-"""Carries progress out of a running attempt, and the request to stop into it."""
+"""The link between a running attempt and the heartbeat: progress, and the order to stop."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ REJECTION_PAUSE: Final = 1.0
 log = structlog.get_logger(__name__)
 
 Build = Callable[["Claim", Control], Artifact]
-#: Reports how an attempt ended. Returns the job, or None if it was cancelled or is another worker's.
+#: Reports how an attempt ended; returns the job, or None if it was cancelled or has another worker.
 Report = Callable[[], "Job | None"]
 
 
