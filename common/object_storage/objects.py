@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from common.errors import NetworkError, StorageError
+from common.errors import FileChanged, NetworkError, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.http_pool import Buffer
@@ -111,6 +111,10 @@ class ObjectCalls(Calls):
         ) as response:
             if start and response.status != 206:
                 raise StorageError("The storage does not support range requests")
+            etag = s3_xml.quoted_etag(response.headers.get("etag"))
+            if if_match is not None and etag and etag != if_match:
+                # Not every server checks If-Match (RFC 9110, 13.1.1).
+                raise FileChanged("A file was replaced while it was being read")
             yield response
 
     def put_object(
@@ -137,7 +141,7 @@ class ObjectCalls(Calls):
             cancellation=cancellation,
             timeout=LONG_TIMEOUT,
         )
-        return response_headers.get("etag", "")
+        return s3_xml.quoted_etag(response_headers.get("etag"))
 
     def delete_objects(
         self, bucket: str, keys: Sequence[str], *, cancellation: Cancellation | None = None

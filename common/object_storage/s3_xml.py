@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,11 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from common.errors import StorageError
+
+#: The root element behind blanks, a byte order mark, the XML declaration and comments.
+_ERROR_ROOT = re.compile(
+    rb"\s*(?:\xef\xbb\xbf)?(?:\s|<\?.*?\?>|<!--.*?-->)*<(?:[\w.-]+:)?Error[\s/>]", re.DOTALL
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,12 +82,24 @@ def decode_crc32(text: str | None) -> int | None:
 def parse(body: bytes) -> ElementTree.Element:
     """Return the root element, without namespaces. The sender is the operator's own storage."""
     try:
-        root = ElementTree.fromstring(body)  # noqa: S314
+        # Blanks that keep the connection alive may precede the XML declaration.
+        root = ElementTree.fromstring(body.strip())  # noqa: S314
     except ElementTree.ParseError as error:
         raise StorageError("The storage's response is not XML") from error
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
+
+
+def is_error(body: bytes) -> bool:
+    """Return whether the root element of a document is ``<Error>``, without parsing all of it."""
+    return _ERROR_ROOT.match(body) is not None
+
+
+def quoted_etag(etag: str | None) -> str:
+    """Return an ETag as RFC 9110, 8.8.3 writes it; some servers leave out the quotes."""
+    etag = (etag or "").strip()
+    return etag if not etag or etag.endswith('"') else f'"{etag}"'
 
 
 def error_code(body: bytes) -> str:
@@ -99,7 +117,7 @@ def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
     return ObjectInfo(
         key=key,
         size=int(headers.get("content-length", "0")),
-        etag=headers.get("etag", ""),
+        etag=quoted_etag(headers.get("etag")),
         modified=parsedate_to_datetime(modified) if modified else None,
         content_type=headers.get("content-type"),
         metadata={n[11:]: v for n, v in headers.items() if n.startswith("x-amz-meta-")},
@@ -115,7 +133,7 @@ def listed_objects(root: ElementTree.Element) -> Iterator[ListedObject]:
         yield ListedObject(
             key=item.findtext("Key") or "",
             size=int(item.findtext("Size") or 0),
-            etag=item.findtext("ETag") or "",
+            etag=quoted_etag(item.findtext("ETag")),
             modified=_parse_time(item.findtext("LastModified")),
         )
 

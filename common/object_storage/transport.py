@@ -175,7 +175,8 @@ class Transport:
     ) -> tuple[dict[str, str], bytes]:
         """Send a request, with retries, and return the response's headers and whole body.
 
-        Copies and completions may send an ``<Error>`` after the status 200; it is raised, too.
+        Copies and completions may send the status 200 and blanks before they are done, and an
+        ``<Error>`` later ("CompleteMultipartUpload" in the S3 API reference). It is raised, too.
         """
 
         cancellation = cancellation or Cancellation()
@@ -186,7 +187,7 @@ class Transport:
                 query=query, headers=headers, body=body, cancellation=cancellation, timeout=timeout,
             ) as response:  # fmt: skip
                 content = response.read_all()
-                if b"<Error>" in content[:200]:
+                if s3_xml.is_error(content):
                     raise_error(200, s3_xml.error_code(content), f"{method} {bucket}/{key}")
                 return response.headers, content
 

@@ -61,7 +61,7 @@ class UploadCalls(Calls):
             headers={"x-amz-checksum-crc32": s3_xml.encode_crc32(crc32)},
             body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
-        return UploadedPart(number=number, etag=headers.get("etag", ""), crc32=crc32)
+        return UploadedPart(number=number, etag=_required_etag(headers.get("etag")), crc32=crc32)
 
     def upload_part_copy(
         self,
@@ -93,7 +93,8 @@ class UploadCalls(Calls):
         )  # fmt: skip
         root = s3_xml.parse(body)
         crc32 = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
-        return UploadedPart(number=number, etag=root.findtext("ETag") or "", crc32=crc32)
+        etag = _required_etag(root.findtext("ETag"))
+        return UploadedPart(number=number, etag=etag, crc32=crc32)
 
     def complete_multipart_upload(
         self,
@@ -106,9 +107,10 @@ class UploadCalls(Calls):
         size: int | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Assemble the object and return its ETag. ``crc32`` is that of the whole object.
+        """Assemble the object and return its ETag.
 
-        Raise NoSuchUpload if the upload is gone: it may have been completed before.
+        ``crc32`` and ``size`` are those of the whole object. Raise NoSuchUpload if the upload is
+        gone: it may have been completed before.
         """
         headers = {"content-type": "application/xml"}
         if crc32 is not None:
@@ -125,7 +127,20 @@ class UploadCalls(Calls):
         stored = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         if crc32 is not None and stored is not None and stored != crc32:
             raise BadChecksum("The stored object differs from what was uploaded")
-        return root.findtext("ETag") or ""
+        # Ceph sends an empty ETag.
+        if etag := s3_xml.quoted_etag(root.findtext("ETag")):
+            return etag
+        return self._confirmed_etag(bucket, key, size, cancellation)
+
+    def _confirmed_etag(
+        self, bucket: str, key: str, size: int | None, cancellation: Cancellation | None
+    ) -> str:
+        """Return the ETag of a completed object; raise StorageError if it does not exist."""
+        headers, _ = self._transport.call("HEAD", bucket, key, cancellation=cancellation)
+        info = s3_xml.object_info(key, headers)
+        if not info.etag or size not in (None, info.size):
+            raise StorageError("The storage did not complete an upload")
+        return info.etag
 
     def abort_multipart_upload(
         self, bucket: str, key: str, upload_id: str, *, cancellation: Cancellation | None = None
@@ -153,3 +168,10 @@ class UploadCalls(Calls):
             cancellation=cancellation,
         )
         return list(s3_xml.multipart_uploads(s3_xml.parse(body)))
+
+
+def _required_etag(etag: str | None) -> str:
+    """Return a part's ETag; some servers ignore a copy, and respond without one."""
+    if not (quoted := s3_xml.quoted_etag(etag)):
+        raise StorageError("The storage sent no ETag for a part")
+    return quoted

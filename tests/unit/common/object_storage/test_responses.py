@@ -1,0 +1,142 @@
+"""Responses that real S3 servers send: errors with status 200, missing or unquoted ETags.
+
+Rules: "CompleteMultipartUpload" and "UploadPartCopy" in the Amazon S3 API reference (a response may
+start with 200 and blanks and contain an error); RFC 9110, 8.8.3 (ETag) and 13.1.1 (If-Match).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from common.errors import FileChanged, StorageError
+from common.object_storage import ObjectStorage, UploadedPart
+from common.object_storage.s3_xml import is_error, quoted_etag
+from tests.unit.common.object_storage.test_http_pool import ScriptedServer
+
+PART = UploadedPart(number=1, etag='"p"', crc32=None)
+COPY: dict[str, Any] = {"source": ("b", "s"), "start": 0, "length": 5, "if_match": None}
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    server = ScriptedServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
+    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
+    yield storage
+    storage.close()
+
+
+def response(body: bytes = b"", *, status: int = 200, **headers: str) -> bytes:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    length = "" if "content_length" in headers else f"Content-Length: {len(body)}\r\n"
+    return f"HTTP/1.1 {status} x\r\n{lines}{length}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("prefix", [
+    b"", b"\n", b" " * 5000, b'<?xml version="1.0" encoding="UTF-8"?>\n',
+    b" " * 300 + b'<?xml version="1.0"?>', b'<?xml version="1.0"?>' + b"\n" * 900,
+    b"\xef\xbb\xbf", b"<!-- a -->\n",
+])  # fmt: skip
+@pytest.mark.parametrize("root", [
+    b"<Error>", b'<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/">', b"<Error\n>",
+    b"<s3:Error>",
+])  # fmt: skip
+def test_an_error_is_recognized_by_its_root_element(prefix: bytes, root: bytes) -> None:
+    assert is_error(prefix + root + b"<Code>InternalError</Code></Error>")
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"   ", b"ok", b"<ErrorDocument><Key>e</Key></ErrorDocument>",
+    b"<ListBucketResult><Contents><Key>&lt;Error></Key></Contents></ListBucketResult>",
+    b"<DeleteResult><Error><Code>AccessDenied</Code></Error></DeleteResult>",
+])  # fmt: skip
+def test_other_documents_are_not_errors(body: bytes) -> None:
+    assert not is_error(body)
+
+
+def test_an_error_after_many_blanks_is_raised(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    error = b" " * 4000 + b"<?xml version='1.0'?>\n<Error><Code>InvalidRequest</Code></Error>"
+    server.responses = [response(error)]
+    with pytest.raises(StorageError, match="InvalidRequest"):
+        storage.complete_multipart_upload("b", "k", "u", [PART])
+    server.responses = [response(error)]
+    with pytest.raises(StorageError, match="InvalidRequest"):
+        storage.upload_part_copy("b", "k", "u", 1, **COPY)
+
+
+def test_a_result_after_blanks_is_read(server: ScriptedServer, storage: ObjectStorage) -> None:
+    result = b"<CompleteMultipartUploadResult><ETag>&quot;e-1&quot;</ETag>"
+    server.responses = [
+        response(b"\n  " + b"<?xml version='1.0'?>" + result + b"</CompleteMultipartUploadResult>")
+    ]
+    assert storage.complete_multipart_upload("b", "k", "u", [PART]) == '"e-1"'
+
+
+EMPTY_ETAG = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"
+
+
+def test_a_completion_without_etag_is_confirmed(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    server.responses = [response(EMPTY_ETAG), response(content_length="5", ETag='"e-1"')]
+    assert storage.complete_multipart_upload("b", "k", "u", [PART], size=5) == '"e-1"'
+    assert server.requests[1].startswith(b"HEAD /b/k ")
+
+
+@pytest.mark.parametrize("head", [
+    response(status=404), response(content_length="4", ETag='"e-1"'), response(content_length="5"),
+])  # fmt: skip
+def test_a_completion_that_cannot_be_confirmed_fails(
+    server: ScriptedServer, storage: ObjectStorage, head: bytes
+) -> None:
+    server.responses = [response(EMPTY_ETAG), head]
+    with pytest.raises(StorageError):
+        storage.complete_multipart_upload("b", "k", "u", [PART], size=5)
+
+
+@pytest.mark.parametrize(("sent", "etag"), [
+    ('"a"', '"a"'), ("a", '"a"'), (' "a" ', '"a"'), ('W/"a"', 'W/"a"'), ("", ""), (None, ""),
+])  # fmt: skip
+def test_etags_are_quoted(sent: str | None, etag: str) -> None:
+    assert quoted_etag(sent) == etag
+
+
+def test_a_copied_part_has_a_quoted_etag(server: ScriptedServer, storage: ObjectStorage) -> None:
+    server.responses = [response(b"<CopyPartResult><ETag>abc</ETag></CopyPartResult>")]
+    assert storage.upload_part_copy("b", "k", "u", 1, **COPY).etag == '"abc"'
+
+
+@pytest.mark.parametrize("body", [b"", b"<CopyPartResult></CopyPartResult>"])
+def test_a_copy_without_etag_fails(
+    server: ScriptedServer, storage: ObjectStorage, body: bytes
+) -> None:
+    server.responses = [response(body)]
+    with pytest.raises(StorageError):
+        storage.upload_part_copy("b", "k", "u", 1, **COPY)
+
+
+def test_an_uploaded_part_without_etag_fails(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    server.responses = [response()]
+    with pytest.raises(StorageError):
+        storage.upload_part("b", "k", "u", 1, b"x", crc32=0)
+
+
+def test_a_read_fails_if_the_server_ignores_if_match(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    server.responses = [response(b"other", ETag='"new"')]
+    with pytest.raises(FileChanged):
+        storage.read_into("b", "k", memoryview(bytearray(5)), if_match='"old"')
