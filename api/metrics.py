@@ -202,7 +202,7 @@ class _ArchiveTotals(Collector):
             "longhaul_archive_bytes",
             "Bytes of archives: copied by the object storage, written by workers, reused from an "
             "older archive, or already uploaded by an earlier attempt",
-            labels=["way"],
+            labels=["method"],
         )
         for way in ("copied", "through_worker", "reused", "resumed"):
             archive_bytes.add_metric([way], self._totals.get(way, 0))

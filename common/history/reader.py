@@ -11,7 +11,7 @@ from sqlalchemy import func, literal_column, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import BackendUnavailable
-from common.history.rows import job_of, timestamp
+from common.history.rows import job_of, to_datetime
 from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
 from common.jobs.model import Job, success_rate
 from common.jobs.transitions import TERMINAL, JobState
@@ -86,7 +86,7 @@ class HistoryReader:
         )
         if before is not None:
             cursor = tuple_(
-                timestamp(before[0]), before[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
+                to_datetime(before[0]), before[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
             )
             query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < cursor)
         query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)

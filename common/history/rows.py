@@ -29,7 +29,7 @@ def job_row(job: Job) -> Row:
     failure = job.failure
     return {
         **{name: getattr(job, name) for name in _PLAIN},
-        **{name: timestamp(getattr(job, name)) for name in _TIMES},
+        **{name: to_datetime(getattr(job, name)) for name in _TIMES},
         "fence": job.fencing_token,
         "owner": job.user,
         "status": job.status.value,
@@ -45,7 +45,7 @@ def job_row(job: Job) -> Row:
 
 def job_of(row: RowMapping) -> Job:
     """Return the job as it was recorded; members that only a running job has are None."""
-    times: dict[str, Any] = {name: milliseconds(row[name]) for name in _TIMES}
+    times: dict[str, Any] = {name: to_milliseconds(row[name]) for name in _TIMES}
     return Job(
         **{name: row[name] for name in _PLAIN},
         **times,
@@ -73,7 +73,7 @@ def change_row(job: Job) -> Row:
         "error_code": job.failure.code if job.failure else None,
         "elapsed_ms": job.updated_at - job.created_at,
         "bytes": job.artifact.size if job.artifact else None,
-        "at": timestamp(job.updated_at),
+        "at": to_datetime(job.updated_at),
     }
 
 
@@ -89,10 +89,10 @@ def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
             continue
         row = rows.setdefault((job.id, job.fencing_token), _empty_attempt(job))
         if job.status is JobState.PROCESSING:
-            row.update(attempt=job.attempt, worker=job.worker, started_at=timestamp(job.updated_at))
+            row.update(attempt=job.attempt, worker=job.worker, started_at=to_datetime(job.updated_at))
         else:
             row.update(
-                ended_at=timestamp(job.updated_at),
+                ended_at=to_datetime(job.updated_at),
                 ended_version=job.version,
                 outcome=job.status.value,
                 error_code=job.failure.code if job.failure else None,
@@ -116,7 +116,7 @@ def delivery_row(job: Job, delivery: Mapping[str, Any]) -> Row:
         "job_id": job.id,
         "version": job.version,
         "attempt": delivery["attempt"],
-        "at": timestamp(delivery["at"]),
+        "at": to_datetime(delivery["at"]),
         "duration_ms": delivery["duration_ms"],
         "http_status": delivery["status"],
         "error": delivery["error"],
@@ -135,12 +135,12 @@ def _failure(row: RowMapping) -> Failure | None:
     return Failure(code=row["error_code"], message=row["error"], retryable=row["retryable"])
 
 
-def timestamp(ms: int | None) -> datetime | None:
+def to_datetime(ms: int | None) -> datetime | None:
     """Convert exactly: a float of seconds would round milliseconds."""
     return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
 
 
-def milliseconds(at: datetime | None) -> int | None:
+def to_milliseconds(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
 
 

@@ -119,7 +119,7 @@ def test_after_kill_9_in_two_gib_the_next_worker_skips_what_was_done(composing: 
         finished = client.until_done(job_id)
     told = _composed(composing.log(second))
     metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    counted = _metric(metrics, 'longhaul_archive_bytes_total{way="resumed"}')
+    counted = _metric(metrics, 'longhaul_archive_bytes_total{method="resumed"}')
     print(f"killed at {job['processedBytes']} bytes; {told}; counted as resumed: {counted:.0f}")
     assert finished["attempt"] == 2
     assert finished["fileSize"] > 2 * GIB

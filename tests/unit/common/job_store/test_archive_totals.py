@@ -18,5 +18,5 @@ def test_counters_that_were_never_increased_are_exported_as_zero() -> None:
     text = archive_metrics({"composed": 2, "copied": 1500}).decode()
     assert 'longhaul_archives_total{how="composed"} 2.0' in text
     assert 'longhaul_archives_total{how="found"} 0.0' in text
-    assert 'longhaul_archive_bytes_total{way="copied"} 1500.0' in text
-    assert 'longhaul_archive_bytes_total{way="resumed"} 0.0' in text
+    assert 'longhaul_archive_bytes_total{method="copied"} 1500.0' in text
+    assert 'longhaul_archive_bytes_total{method="resumed"} 0.0' in text
