@@ -66,6 +66,14 @@ class FileChecksums:
         """Return the checksum of an item; None until all of its spans are known."""
         return self._crc32s[item]
 
+    def for_header(self, item: int) -> int | None:
+        """Return the checksum that an item's header contains; None while it is unknown.
+
+        It may be the one that the source gives. The archive is not completed before ``add`` has
+        verified it.
+        """
+        return self._listed[item] if self._crc32s[item] is None else self._crc32s[item]
+
     def crc32s(self) -> list[int]:
         """Return the checksums of all items; call it when all are known."""
         return [crc for crc in self._crc32s if crc is not None]

@@ -1,4 +1,4 @@
-"""Composes an archive inside the storage: copies first, then the parts written around them."""
+"""Composes an archive inside the storage, as one upload of copied and of written parts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from common.object_storage import (
     NoSuchUpload,
     ObjectStorage,
 )
-from worker.archive.composing.copying import copy_parts
 from worker.archive.composing.previous_archive import PreviousArchive
 from worker.archive.composing.state import BuildDependencies, BuildState, StoredArchive
+from worker.archive.composing.transfers import transfer_parts
 from worker.archive.composing.upload_log import Checkpoint, NoCheckpoint, UploadLog
-from worker.archive.composing.writing import write_parts
 from worker.archive.planning.archive_plan import ArchivePlan
-from worker.archive.planning.layout import PartKind
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import join
 from worker.metrics import ARCHIVE_BYTES
@@ -50,9 +48,8 @@ def compose(
         if not _is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
             _clean_up(lambda: delete_upload(deps.storage, upload_log))
         raise
-    _clean_up(
-        lambda: delete_upload(deps.storage, upload_log) if resumed else _delete_temporaries(state)
-    )
+    # A resumed build may have more than one upload: the log of one may have been lost.
+    _clean_up(lambda: delete_upload(deps.storage, upload_log) if resumed else upload_log.clear())
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     for name in ("copied", "through_worker", "reused", "resumed"):
         ARCHIVE_BYTES.labels(name).inc(getattr(state.stats, name))
@@ -79,17 +76,13 @@ def find_archive(
 
 
 def delete_upload(storage: ObjectStorage, upload_log: UploadLog) -> None:
-    """Delete the uploads and temporary objects of a build and its log, but no finished archive."""
+    """Delete the uploads of a build and its log, but no finished archive."""
     if upload_log.plan_id is not None:
         bucket = upload_log.bucket
-        prefix = upload_log.key.rpartition("/")[0] + "/"
         if upload_log.upload_id:
             storage.abort_multipart_upload(bucket, upload_log.key, upload_log.upload_id)
-        for upload in storage.list_multipart_uploads(bucket, prefix):
+        for upload in storage.list_multipart_uploads(bucket, upload_log.key):
             storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
-        parts = storage.list_objects_v2(bucket, prefix=f"{prefix}parts/")
-        if parts:
-            storage.delete_objects(bucket, [part.key for part in parts])
     upload_log.clear()
 
 
@@ -107,8 +100,7 @@ def _build(state: BuildState) -> StoredArchive:
             )
         )  # fmt: skip
     state.resume()
-    copy_parts(state)
-    write_parts(state)
+    transfer_parts(state)
     parts = state.uploaded_parts
     crc32 = join((parts[p.number].crc32 or 0, p.size) for p in state.plan.parts)
     if state.is_single_put:
@@ -139,17 +131,6 @@ def _is_resumable(error: BaseException) -> bool:
     if isinstance(error, CancelRequested | BadChecksum | NoSuchUpload):
         return False
     return not isinstance(error, DownloadError) or error.retryable
-
-
-def _delete_temporaries(state: BuildState) -> None:
-    keys = [
-        state.archive_plan.temporary_key(part.number)
-        for part in state.plan.parts
-        if part.kind is PartKind.LADDER
-    ]
-    for start in range(0, len(keys), 1000):
-        state.deps.storage.delete_objects(state.archive_plan.bucket, keys[start : start + 1000])
-    state.upload_log.clear()
 
 
 def _clean_up(step: Callable[[], None]) -> None:

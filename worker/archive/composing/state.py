@@ -151,12 +151,6 @@ class BuildState:
                 self._add(part_plan, logged.part)
                 self.count(resumed=part_plan.size, parts_resumed=1)
                 self.deps.control.advance(sum(span.length for span in _data_spans(part_plan)))
-            elif (ladder := self.upload_log.ladder_parts.get(part_plan.number)) and (
-                span := part_plan.copied
-            ):
-                self.checksums.add(span, ladder.part.crc32 or 0)
-                self.count(resumed=span.length)
-                self.deps.control.advance(span.length)
 
     def _add(self, part_plan: PartPlan, part: UploadedPart) -> None:
         finished = []

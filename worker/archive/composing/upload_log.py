@@ -55,14 +55,6 @@ class LoggedPart:
     crc32s: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LadderPart:
-    """The first part of the temporary upload that becomes a LADDER part."""
-
-    upload_id: str
-    part: UploadedPart
-
-
 @dataclass
 class UploadLog:
     """The records of one upload."""
@@ -73,7 +65,6 @@ class UploadLog:
     key: str = ""
     upload_id: str | None = None
     parts: dict[int, LoggedPart] = field(default_factory=dict)
-    ladder_parts: dict[int, LadderPart] = field(default_factory=dict)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> UploadLog:
@@ -102,17 +93,11 @@ class UploadLog:
         self.parts[part.number] = LoggedPart(part, tuple(crc32s))
         self._append("part", part.number, part.etag.strip('"'), part.crc32, _packed(crc32s))
 
-    def add_ladder_part(self, number: int, upload_id: str, part: UploadedPart) -> None:
-        """Record the first part of the temporary upload for the LADDER part ``number``."""
-        self.ladder_parts[number] = LadderPart(upload_id, part)
-        self._append("ladder", number, upload_id, part.etag.strip('"'), part.crc32)
-
     def clear(self) -> None:
         """Delete all records."""
         self.checkpoint.clear()
         self.plan_id = self.upload_id = None
         self.parts.clear()
-        self.ladder_parts.clear()
 
     def _append(self, kind: str, *values: Any) -> None:
         # Every record names its plan, because a worker that lost its lease may still append.
@@ -125,7 +110,6 @@ class UploadLog:
             self.plan_id, self.upload_id = plan, None
             self.bucket, self.key = values
             self.parts.clear()
-            self.ladder_parts.clear()
         elif self.plan_id is not None and self.plan_id[:PLAN_ID_PREFIX] == plan:
             self._read_step(kind, values)
 
@@ -137,10 +121,6 @@ class UploadLog:
                 number, etag, crc32, packed = values
                 part = UploadedPart(number=number, etag=f'"{etag}"', crc32=crc32)
                 self.parts[number] = LoggedPart(part, _unpacked(packed))
-            case "ladder":
-                number, upload_id, etag, crc32 = values
-                part = UploadedPart(number=1, etag=f'"{etag}"', crc32=crc32)
-                self.ladder_parts[number] = LadderPart(upload_id, part)
 
 
 def _packed(values: Sequence[int]) -> str:

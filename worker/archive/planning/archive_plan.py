@@ -15,10 +15,10 @@ from worker.archive.planning.members import MANIFEST_NAME, Member
 from worker.archive.planning.plan import Plan, make_plan
 from worker.archive.zip_format import records
 
-#: Composed archives and their temporary objects have keys that start with this and the plan's id.
+#: The keys of composed archives start with this and the plan's id.
 PREFIX = "archives/"
 #: Changes when the same members would become other bytes or other parts.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +32,17 @@ class ArchivePlan:
     #: The files that the manifest, the last item of the plan, lists as missing. None: no manifest.
     missing: Sequence[Missing] | None
     bucket: str
-    #: The prefix of all keys that belong to the plan.
-    prefix: str
     #: The storage copies ranges of objects.
     can_copy: bool
 
     @property
     def key(self) -> str:
-        return f"{self.prefix}archive.zip"
+        return f"{PREFIX}{self.plan_id}/archive.zip"
 
     @property
     def metadata(self) -> dict[str, str]:
         """Return the metadata of the finished object."""
         return {"plan": self.plan_id}
-
-    def temporary_key(self, part_number: int) -> str:
-        """Return the key of the temporary object that becomes a LADDER part."""
-        return f"{self.prefix}parts/{part_number}"
 
     def manifest(self, crc32s: Sequence[int]) -> bytes:
         """Return the manifest for the members' checksums."""
@@ -93,7 +87,6 @@ def make_archive_plan(
         members=members,
         missing=missing,
         bucket=bucket,
-        prefix=f"{PREFIX}{plan_id}/",
         can_copy=can_copy,
     )
 

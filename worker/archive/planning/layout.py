@@ -2,14 +2,13 @@
 
 An archive is a sequence of headers, file contents and the central directory. The storage can copy
 contents by itself, but only as parts of 5 MiB or more, and from objects larger than that; headers
-have to be put in between. Three kinds of parts achieve that:
+have to be put in between. Two kinds of parts achieve that:
 
-``WRITE``   bytes that the worker uploads: headers, small files, the directory. If a header alone is
-            too short for a part, the first bytes of the file behind it are added.
+``WRITE``   bytes that the worker uploads: headers, small files, the directory. Headers alone are
+            too short for a part, so the first bytes of the file behind them are added. Of a file
+            below 10 MiB no part would remain to be copied: it is written as a whole, together with
+            the next header, and the next file is copied as a whole.
 ``COPY``    a range of a large file.
-``LADDER``  the end of a large file and the header behind it. Only the last part of an upload may be
-            short, so both become the two parts of a temporary object, which is then copied as one
-            part: no byte of the large file passes through the worker.
 """
 
 from __future__ import annotations
@@ -70,7 +69,6 @@ class PartKind(Enum):
 
     WRITE = "write"
     COPY = "copy"
-    LADDER = "ladder"
 
 
 #: A part before it has a number and an offset.
@@ -79,7 +77,7 @@ UnnumberedPart = tuple[PartKind, list[Span]]
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """One part of the upload. The first span of a LADDER is copied, the others are written."""
+    """One part of the upload. A COPY has one span, a range of a file."""
 
     number: int
     kind: PartKind
@@ -89,18 +87,6 @@ class PartPlan:
     @property
     def size(self) -> int:
         return sum(span.length for span in self.spans)
-
-    @property
-    def copied(self) -> Span | None:
-        """Return the span that the storage copies, if there is one."""
-        return None if self.kind is PartKind.WRITE else self.spans[0]
-
-    @property
-    def written(self) -> tuple[Span, ...]:
-        """Return the spans that the worker uploads."""
-        if self.kind is PartKind.WRITE:
-            return self.spans
-        return self.spans[1:] if self.kind is PartKind.LADDER else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

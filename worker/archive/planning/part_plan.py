@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from worker.archive.planning.layout import Geometry, Item, PartKind, Span, SpanKind, UnnumberedPart
 
@@ -20,18 +20,14 @@ class PartPlanner:
 
     def parts(self, directory_size: int) -> Iterator[UnnumberedPart]:
         """Yield the parts in the order of the archive."""
-        large: Span | None = None
         for index, item in enumerate(self._items):
             self._add(Span(SpanKind.HEADER, index, 0, item.header_size))
             data = Span(SpanKind.DATA, index, 0, item.size)
             if not self._copyable(item):
                 self._add(data)
                 continue
-            yield from self._parts_between(large)
-            large = yield from self._fill_up(data)
+            yield from self._large(data)
         self._add(Span(SpanKind.DIRECTORY, -1, 0, directory_size))
-        if large is not None:
-            yield from self._copied(large)
         if self._geometry.equal_parts:
             yield from self._equal_parts()
         else:
@@ -47,32 +43,20 @@ class PartPlanner:
             self._run.append(span)
             self._length += span.length
 
-    def _parts_between(self, large: Span | None) -> Iterator[UnnumberedPart]:
-        """Yield the parts of ``large`` if the spans behind it precede another large file."""
-        if large is None:
-            return
-        if self._length >= self._geometry.min_part_size:
-            yield from self._copied(large)
-            return
-        min_part_size = self._geometry.min_part_size
-        end = large.length if large.length < 2 * min_part_size else min_part_size
-        yield from self._copied(_slice(large, 0, large.length - end))
-        yield PartKind.LADDER, [_slice(large, large.length - end, end), *self._run]
-        self._run, self._length = [], 0
+    def _large(self, data: Span) -> Iterator[UnnumberedPart]:
+        """Yield the written part before a large file, with its first bytes, and the copied rest.
 
-    def _fill_up(self, data: Span) -> Generator[UnnumberedPart, None, Span | None]:
-        """Yield the parts before the large file ``data`` and return the rest to be copied."""
+        If the rest would be too short to be copied, the whole file remains to be written.
+        """
         yield from self._written(last=False)
-        if not self._run:
-            return data
-        fill_size = self._geometry.min_part_size - self._length
-        if data.length - fill_size < self._geometry.min_part_size:
-            # The rest would be too short to be copied, so the whole file is written.
+        min_part_size = self._geometry.min_part_size
+        fill_size = min_part_size - self._length if self._run else 0
+        if data.length - fill_size < min_part_size:
             self._add(data)
-            return None
+            return
         self._add(_slice(data, 0, fill_size))
         yield from self._written(last=False)
-        return _slice(data, fill_size, data.length - fill_size)
+        yield from self._copied(_slice(data, fill_size, data.length - fill_size))
 
     def _copied(self, data: Span) -> Iterator[UnnumberedPart]:
         count = -(-data.length // self._geometry.copy_size)

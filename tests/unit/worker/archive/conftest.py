@@ -8,7 +8,7 @@ from tests.support.small_catalog import CONCURRENCY
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit threads and memory, so that small files behave like large ones."""
-    monkeypatch.setattr("worker.archive.composing.copying.CONCURRENCY", CONCURRENCY)
-    monkeypatch.setattr("worker.archive.composing.writing.CONCURRENCY", CONCURRENCY)
-    monkeypatch.setattr("worker.archive.composing.writing.MEMORY", 1000)
+    monkeypatch.setattr("worker.archive.composing.transfers.MAX_COPIES", CONCURRENCY)
+    monkeypatch.setattr("worker.archive.composing.transfers.MAX_STREAMS", CONCURRENCY)
+    monkeypatch.setattr("worker.archive.composing.transfers.MEMORY", 1000)
     monkeypatch.setattr("common.sources.s3.MAX_CONCURRENT_HEADS", CONCURRENCY)

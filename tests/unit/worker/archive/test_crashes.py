@@ -86,8 +86,8 @@ def test_an_archive_survives_crashes_at_any_call(
     assert artifact.etag == expected.etag
     assert catalog.control.done == sum(file_sizes)
     repeated = done + _transfers(catalog.storage.calls) - transfers
-    # A LADDER part takes two more transfers; every thread repeats at most one step.
-    assert repeated <= len(crashes) * CONCURRENCY * 3
+    # As many copies and as many uploads can be in flight.
+    assert repeated <= len(crashes) * CONCURRENCY * 2
 
 
 def _transfers(calls: list[str]) -> int:

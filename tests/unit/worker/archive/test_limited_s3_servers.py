@@ -116,8 +116,8 @@ def test_a_rebuild_makes_no_copies_on_a_storage_without_them() -> None:
 def test_each_copied_range_is_read_once_if_copies_return_no_checksum() -> None:
     storage, files = storage_with([5_000, 5_000], returns_checksums=False)
     assert build_contents(storage, 2, geometry=SMALL, can_copy=True) == files
-    # The second copy of a LADDER has a known checksum; the bytes that fill up part 1 are read, too.
-    assert storage.calls.count("read_into") == storage.calls.count("upload_part_copy") > 20
+    # The first bytes of both files are read as well, to fill up the parts with their headers.
+    assert storage.calls.count("read_into") - 2 == storage.calls.count("upload_part_copy") > 20
 
 
 def test_files_are_written_if_copies_would_need_too_many_parts() -> None:

@@ -46,14 +46,12 @@ def assert_valid(plan: Plan, geometry: Geometry) -> None:
             assert geometry.min_part_size <= part.size
         if part.kind is PartKind.WRITE:
             assert part.size <= geometry.write_size + 2 * geometry.min_part_size
-        if (span := part.copied) is not None:
+        else:
+            (span,) = part.spans
             assert span.kind is SpanKind.DATA
             assert plan.items[span.item].copyable
             assert plan.items[span.item].size > geometry.min_part_size
             assert span.length <= max(geometry.copy_size, 2 * geometry.min_part_size)
-        if part.kind is PartKind.LADDER:
-            assert part.spans[0].length >= geometry.min_part_size
-            assert 0 < sum(span.length for span in part.written) < geometry.min_part_size
     assert offset == plan.size
     expected: list[tuple[SpanKind, int, int]] = []
     for index, item in enumerate(plan.items):
@@ -98,23 +96,37 @@ def test_the_same_items_give_the_same_plan() -> None:
     assert make_plan(files, SMALL) == make_plan(files, SMALL)
 
 
-def test_large_files_pass_through_the_worker_only_to_fill_up_the_first_header() -> None:
+def through_worker(plan: Plan) -> int:
+    return sum(part.size for part in plan.parts if part.kind is PartKind.WRITE)
+
+
+def test_five_mebibytes_of_a_large_file_pass_through_the_worker_to_fill_up_its_header() -> None:
     plan = make_plan(items([500_000_000] * 4), Geometry())
-    through = sum(s.length for p in plan.parts for s in p.written if s.kind is SpanKind.DATA)
-    assert through < 5 * MIB
-    assert through / 2_000_000_000 < 0.003
-    assert [p.kind for p in plan.parts].count(PartKind.LADDER) == 3
+    assert through_worker(plan) == 4 * 5 * MIB + plan.directory_size
 
 
-def test_a_small_file_between_two_large_ones_becomes_part_of_a_ladder() -> None:
+@pytest.mark.parametrize("size", [6_000_000, 10_000_000])
+def test_every_other_file_below_ten_mebibytes_is_copied_as_a_whole(size: int) -> None:
+    plan = make_plan(items([size] * 6), Geometry())
+    assert [part.kind for part in plan.parts] == [PartKind.WRITE, PartKind.COPY] * 3 + [
+        PartKind.WRITE
+    ]
+    copied = [span for part in plan.parts if part.kind is PartKind.COPY for span in part.spans]
+    assert [(span.item, span.start, span.length) for span in copied] == [
+        (item, 0, size) for item in (1, 3, 5)
+    ]
+
+
+def test_a_small_file_between_two_large_ones_is_written_with_the_start_of_the_next() -> None:
     plan = make_plan(items([1000, 7, 1000]), SMALL)
-    ladder = next(part for part in plan.parts if part.kind is PartKind.LADDER)
-    assert [(s.kind, s.item) for s in ladder.spans] == [
-        (SpanKind.DATA, 0),
+    part = next(part for part in plan.parts if any(span.item == 1 for span in part.spans))
+    assert [(s.kind, s.item) for s in part.spans] == [
         (SpanKind.HEADER, 1),
         (SpanKind.DATA, 1),
         (SpanKind.HEADER, 2),
+        (SpanKind.DATA, 2),
     ]
+    assert part.size == SMALL.min_part_size
 
 
 def test_parts_grow_until_their_number_fits() -> None:
@@ -144,7 +156,7 @@ def test_equal_parts_have_equal_sizes_and_contain_everything(sizes: list[int]) -
 def test_six_thousand_large_files_fit_with_copies() -> None:
     plan = make_plan(items([6 * MIB] * 6_000), Geometry())
     assert len(plan.parts) <= 10_000
-    assert PartKind.LADDER in {part.kind for part in plan.parts}
+    assert PartKind.COPY in {part.kind for part in plan.parts}
 
 
 @pytest.mark.parametrize("sizes", [[6 * MIB] * 12_000, [12 * MIB] * 6_000], ids=len)

@@ -1,0 +1,141 @@
+"""Runs a build's copies, reads and uploads side by side.
+
+No transfer waits for a phase to end. A part that the worker writes is uploaded as soon as it is
+filled and the checksums in its headers are known; copies and parts behind it bring those. All are
+started from the end of the archive to its beginning, so what a buffer waits for was started before
+it or needs no memory, and nothing can deadlock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from common.object_storage import Cancelled
+from worker.archive.composing.adaptive_limit import AdaptiveLimit
+from worker.archive.composing.copying import Copier
+from worker.archive.composing.state import BuildState
+from worker.archive.composing.writing import PartBuffer, Read, Writer
+from worker.archive.planning.layout import PartKind, PartPlan
+
+#: Concurrent transfers of each kind: at the start, and at most.
+START = 8
+MAX_COPIES = 48
+MAX_STREAMS = 64
+#: The limit for the buffers of all parts that are being filled or uploaded, in bytes.
+MEMORY = 48 * 1024 * 1024
+
+
+def transfer_parts(state: BuildState) -> None:
+    """Bring every part into the storage that is not there yet."""
+    scheduler = _Scheduler(state)
+    state.deps.task_group.each(
+        scheduler.run, scheduler.transfers(), concurrency=MAX_COPIES + MAX_STREAMS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One copy, read or upload."""
+
+    run: Callable[[], None]
+    #: The bytes that count for the throughput of its kind.
+    size: int
+    limit: AdaptiveLimit
+
+
+class _Scheduler:
+    """Decides what the threads of one build do next."""
+
+    def __init__(self, state: BuildState) -> None:
+        self._state = state
+        self._writer = Writer(state)
+        self._copies = deque(Copier(state).copies())
+        copied = {part_plan.number for part_plan, _ in self._copies}
+        self._unread = deque(
+            part_plan
+            for part_plan in reversed(state.plan.parts)
+            if part_plan.kind is PartKind.WRITE
+            and part_plan.number not in copied
+            and part_plan.number not in state.uploaded_parts
+        )
+        #: Reads of the buffer that was begun last.
+        self._reads: deque[Read] = deque()
+        #: Filled buffers that wait for checksums, and all whose upload has not started.
+        self._filled: list[PartBuffer] = []
+        self._not_uploaded = len(self._unread)
+        self._memory = 0
+        self._copy_limit = AdaptiveLimit(start=min(START, MAX_COPIES), maximum=MAX_COPIES)
+        #: Reads and uploads.
+        self._stream_limit = AdaptiveLimit(start=min(START, MAX_STREAMS), maximum=MAX_STREAMS)
+        #: Guards everything above.
+        self._changed = threading.Condition()
+
+    def transfers(self) -> Iterator[Transfer]:
+        """Yield one transfer after the other as soon as it may start."""
+        while True:
+            with self._changed:
+                while (transfer := self._next()) is None:
+                    if not self._copies and not self._not_uploaded:
+                        return
+                    if self._state.cancellation.requested:
+                        raise Cancelled
+                    self._changed.wait(0.1)
+            yield transfer
+
+    def run(self, transfer: Transfer) -> None:
+        """Run a transfer."""
+        transfer.run()
+        with self._changed:
+            transfer.limit.release(transfer.size)
+            self._changed.notify()
+
+    def _next(self) -> Transfer | None:
+        if self._copies and self._copy_limit.acquire():
+            part_plan, copy = self._copies.popleft()
+            return Transfer(copy, part_plan.size, self._copy_limit)
+        if (buffer := self._complete_buffer()) and self._stream_limit.acquire():
+            self._filled.remove(buffer)
+            self._not_uploaded -= 1
+            return Transfer(partial(self._upload, buffer), 0, self._stream_limit)
+        if self._has_reads() and self._stream_limit.acquire():
+            read = self._reads.popleft()
+            return Transfer(partial(self._read, read), len(read.view), self._stream_limit)
+        return None
+
+    def _complete_buffer(self) -> PartBuffer | None:
+        return next(filter(self._writer.is_complete, self._filled), None)
+
+    def _has_reads(self) -> bool:
+        """Return whether there is something to read; begin another buffer if memory allows it."""
+        while self._unread and not self._reads:
+            part_plan = self._unread[0]
+            size = self._budgeted_size(part_plan)
+            if self._memory and self._memory + size > MEMORY:
+                break
+            self._unread.popleft()
+            self._memory += size
+            buffer = self._writer.buffer(part_plan)
+            self._reads.extend(buffer.reads)
+            if not buffer.reads:
+                self._filled.append(buffer)
+        return bool(self._reads)
+
+    def _budgeted_size(self, part_plan: PartPlan) -> int:
+        """Return the memory to reserve: none for the last parts, which wait for all others."""
+        return 0 if self._writer.needs_all_checksums(part_plan) else part_plan.size
+
+    def _read(self, read: Read) -> None:
+        self._writer.read(read)
+        with self._changed:
+            read.buffer.reads_left -= 1
+            if not read.buffer.reads_left:
+                self._filled.append(read.buffer)
+
+    def _upload(self, buffer: PartBuffer) -> None:
+        self._writer.upload(buffer)
+        with self._changed:
+            self._memory -= self._budgeted_size(buffer.part_plan)
