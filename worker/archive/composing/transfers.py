@@ -19,14 +19,14 @@ from worker.archive.composing.adaptive_limit import AdaptiveLimit
 from worker.archive.composing.copying import Copier
 from worker.archive.composing.state import BuildState
 from worker.archive.composing.writing import PartBuffer, Read, Writer
-from worker.archive.planning.layout import PartKind, PartPlan
+from worker.archive.planning.layout import PartKind
 
 #: Concurrent transfers of each kind: at the start, and at most.
-START = 8
+START = 16
 MAX_COPIES = 48
 MAX_STREAMS = 64
 #: The limit for the buffers of all parts that are being filled or uploaded, in bytes.
-MEMORY = 48 * 1024 * 1024
+MEMORY = 56 * 1024 * 1024
 
 
 def transfer_parts(state: BuildState) -> None:
@@ -103,7 +103,7 @@ class _Scheduler:
             return Transfer(partial(self._upload, buffer), 0, self._stream_limit)
         if self._has_reads() and self._stream_limit.acquire():
             read = self._reads.popleft()
-            return Transfer(partial(self._read, read), len(read.view), self._stream_limit)
+            return Transfer(partial(self._read, read), read.length, self._stream_limit)
         return None
 
     def _complete_buffer(self) -> PartBuffer | None:
@@ -112,30 +112,32 @@ class _Scheduler:
     def _has_reads(self) -> bool:
         """Return whether there is something to read; begin another buffer if memory allows it."""
         while self._unread and not self._reads:
-            part_plan = self._unread[0]
-            size = self._budgeted_size(part_plan)
-            if self._memory and self._memory + size > MEMORY:
+            if self._memory and self._memory + self._unread[0].size > MEMORY:
                 break
-            self._unread.popleft()
-            self._memory += size
-            buffer = self._writer.buffer(part_plan)
+            buffer = self._writer.buffer(self._unread.popleft())
+            self._memory += _budgeted_size(buffer)
             self._reads.extend(buffer.reads)
             if not buffer.reads:
                 self._filled.append(buffer)
         return bool(self._reads)
 
-    def _budgeted_size(self, part_plan: PartPlan) -> int:
-        """Return the memory to reserve: none for the last parts, which wait for all others."""
-        return 0 if self._writer.needs_all_checksums(part_plan) else part_plan.size
-
     def _read(self, read: Read) -> None:
         self._writer.read(read)
+        buffer = read.buffer
         with self._changed:
-            read.buffer.reads_left -= 1
-            if not read.buffer.reads_left:
-                self._filled.append(read.buffer)
+            buffer.reads_left -= 1
+            if buffer.reads_left:
+                return
+        self._writer.add_checksums(buffer)
+        with self._changed:
+            self._filled.append(buffer)
 
     def _upload(self, buffer: PartBuffer) -> None:
         self._writer.upload(buffer)
         with self._changed:
-            self._memory -= self._budgeted_size(buffer.part_plan)
+            self._memory -= _budgeted_size(buffer)
+
+
+def _budgeted_size(buffer: PartBuffer) -> int:
+    """Return the memory to reserve: none for the last parts, which wait for all others."""
+    return 0 if buffer.needs_all_checksums else len(buffer.memory)

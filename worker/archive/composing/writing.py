@@ -7,8 +7,8 @@ file behind it, which may reach into later parts; in this order those have been 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from common.errors import FileNotFound
 from common.object_storage import NoSuchKey, UploadedPart
@@ -18,78 +18,96 @@ from worker.archive.planning.layout import PartPlan, Span, SpanKind
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32
 
+#: A longer range of a file is read by several requests side by side. Buffers are the scarce
+#: resource where a request takes long, and this fills them in less time.
+MAX_READ_SIZE = 4 * 1024 * 1024
+
 #: Returns the offset of a header or file in the previous archive, or None.
 Position = Callable[[Span], int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class BufferedSpan:
-    """A span and its offset in the buffer of its part."""
-
-    span: Span
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
 class Read:
-    """One read request for adjacent spans of a part.
-
-    ``previous_offset`` is the offset in the previous archive, or None to read from the source.
-    """
+    """One read request that fills ``length`` bytes of a buffer from ``offset`` on."""
 
     buffer: PartBuffer
-    spans: tuple[BufferedSpan, ...]
-    previous_offset: int | None
+    offset: int
+    length: int
+    #: The index of the file to read, or None to read from the previous archive.
+    item: int | None
+    #: The offset in the file or in the previous archive.
+    start: int
+    #: The number of bytes that belong to files; the others are headers.
+    file_bytes: int
 
     @property
     def view(self) -> memoryview:
         """Return the memory that the read fills."""
-        first, last = self.spans[0], self.spans[-1]
-        return self.buffer.memory[first.offset : last.offset + last.span.length]
+        return self.buffer.memory[self.offset : self.offset + self.length]
 
 
 class PartBuffer:
-    """The spans of one part that the worker writes, and the memory for them."""
+    """The memory for one part that the worker writes, and what has to be read into it."""
 
     def __init__(self, part_plan: PartPlan, *, file_count: int, position: Position) -> None:
         """``file_count`` is the number of items that are files; the manifest follows them."""
         self.part_plan = part_plan
-        self.spans: list[BufferedSpan] = []
-        size = 0
-        for span in part_plan.spans:
-            self.spans.append(BufferedSpan(span, size))
-            size += span.length
+        #: The part has the directory or the manifest, which list the checksums of all files.
+        self.needs_all_checksums = any(
+            span.kind is SpanKind.DIRECTORY or span.item >= file_count for span in part_plan.spans
+        )
         # Anonymous pages are returned to the system at once; the heap would keep and fragment them.
-        self.memory = memoryview(mmap.mmap(-1, size))
-        #: The items whose headers the part contains.
+        self.memory = memoryview(mmap.mmap(-1, part_plan.size))
+        #: The items of headers whose checksums were not known yet.
         self.headers = [s.item for s in part_plan.spans if s.kind is SpanKind.HEADER]
-        #: The reads that fill the buffer, and the number of those that have not ended.
-        self.reads = [
-            Read(self, tuple(spans), previous_offset)
-            for previous_offset, spans in self._runs(file_count, position)
-            if any(buffered.span.kind is SpanKind.DATA for buffered in spans)
-        ]
+        self.reads = self._reads(file_count, position)
+        #: The number of reads that have not ended.
         self.reads_left = len(self.reads)
 
-    def view(self, buffered: BufferedSpan) -> memoryview:
-        """Return the memory of one span."""
-        return self.memory[buffered.offset : buffered.offset + buffered.span.length]
+    def spans(self) -> Iterator[tuple[Span, memoryview]]:
+        """Yield each span of the part and its memory."""
+        offset = 0
+        for span in self.part_plan.spans:
+            yield span, self.memory[offset : offset + span.length]
+            offset += span.length
 
-    def _runs(
-        self, file_count: int, position: Position
-    ) -> list[tuple[int | None, list[BufferedSpan]]]:
-        """Group spans that are adjacent in the previous archive; other files stay separate."""
-        runs: list[tuple[int | None, list[BufferedSpan]]] = []
-        end: int | None = None
-        for buffered in self.spans:
-            span = buffered.span
-            start = position(span)
-            if start is not None and start == end:
-                runs[-1][1].append(buffered)
-            elif start is not None or (span.kind is SpanKind.DATA and span.item < file_count):
-                runs.append((start, [buffered]))
-            end = None if start is None else start + span.length
-        return runs
+    def _reads(self, file_count: int, position: Position) -> list[Read]:
+        """Return one read for spans that are adjacent in the previous archive, some per file."""
+        reads: list[Read] = []
+        offset = 0
+        for span in self.part_plan.spans:
+            is_file = span.kind is SpanKind.DATA and span.item < file_count
+            file_bytes = span.length if is_file else 0
+            if (start := position(span)) is not None:
+                read = Read(self, offset, span.length, None, start, file_bytes)
+                if reads and _is_adjacent(reads[-1], read):
+                    last = reads.pop()
+                    read = replace(
+                        last,
+                        length=last.length + span.length,
+                        file_bytes=last.file_bytes + file_bytes,
+                    )
+                reads.append(read)
+            elif is_file:
+                reads.extend(self._reads_of_file(span, offset))
+            offset += span.length
+        return [read for read in reads if read.file_bytes]
+
+    def _reads_of_file(self, span: Span, offset: int) -> Iterator[Read]:
+        count = -(-span.length // MAX_READ_SIZE)
+        for i in range(count):
+            start, end = span.length * i // count, span.length * (i + 1) // count
+            length = end - start
+            yield Read(self, offset + start, length, span.item, span.start + start, length)
+
+
+def _is_adjacent(one: Read, other: Read) -> bool:
+    """Return whether a read from the previous archive continues another one."""
+    return (
+        one.item is None
+        and one.start + one.length == other.start
+        and one.offset + one.length == other.offset
+    )
 
 
 class Writer:
@@ -99,42 +117,37 @@ class Writer:
         self._state = state
         self._file_count = len(state.archive_plan.members)
 
-    def needs_all_checksums(self, part_plan: PartPlan) -> bool:
-        """Return whether a part has the directory or the manifest, which list all checksums."""
-        return any(
-            span.kind is SpanKind.DIRECTORY or span.item >= self._file_count
-            for span in part_plan.spans
-        )
-
     def buffer(self, part_plan: PartPlan) -> PartBuffer:
         """Return an empty buffer for a part."""
         return PartBuffer(part_plan, file_count=self._file_count, position=self._position)
 
+    def read(self, read: Read) -> None:
+        """Run one read."""
+        if read.item is None:
+            self._read_from_previous(read)
+        else:
+            self._read_from_source(read, read.item)
+
+    def add_checksums(self, buffer: PartBuffer) -> None:
+        """Compute the checksums of the files in a filled buffer."""
+        for span, view in buffer.spans():
+            if span.kind is SpanKind.DATA and span.item < self._file_count:
+                self._state.checksums.add(span, crc32(view))
+
     def is_complete(self, buffer: PartBuffer) -> bool:
         """Return whether a filled buffer can be uploaded: its headers' checksums are known."""
-        if self.needs_all_checksums(buffer.part_plan):
+        if buffer.needs_all_checksums:
             return self._state.has_all_file_checksums
         headers = buffer.headers
         while headers and self._state.checksums.for_header(headers[-1]) is not None:
             headers.pop()
         return not headers
 
-    def read(self, read: Read) -> None:
-        """Run one read."""
-        if read.previous_offset is None:
-            self._read_from_source(read.spans[0].span, read.view)
-        else:
-            self._read_from_previous(read.previous_offset, read)
-        for buffered in read.spans:
-            if buffered.span.kind is SpanKind.DATA:
-                self._state.checksums.add(buffered.span, crc32(read.buffer.view(buffered)))
-
     def upload(self, buffer: PartBuffer) -> None:
         """Write headers, manifest and directory into a complete buffer and upload the part."""
         state, part_plan = self._state, buffer.part_plan
-        manifest = state.manifest if self.needs_all_checksums(part_plan) else b""
-        for buffered in buffer.spans:
-            span, view = buffered.span, buffer.view(buffered)
+        manifest = state.manifest if buffer.needs_all_checksums else b""
+        for span, view in buffer.spans():
             if span.kind is SpanKind.HEADER:
                 header = state.plan.header(span.item, state.checksums.for_header(span.item) or 0)
                 view[:] = header[span.start : span.start + span.length]
@@ -166,8 +179,8 @@ class Writer:
             crc32=value, cancellation=state.cancellation,
         )  # fmt: skip
 
-    def _read_from_source(self, span: Span, view: memoryview) -> None:
-        deps, file = self._state.deps, self._state.archive_plan.members[span.item].file
+    def _read_from_source(self, read: Read, item: int) -> None:
+        deps, file = self._state.deps, self._state.archive_plan.members[item].file
         with deps.min_rate.reading() as count:
 
             def progress(size: int) -> None:
@@ -176,21 +189,20 @@ class Writer:
 
             try:
                 deps.source.read_into(
-                    file, view,
-                    start=span.start, cancellation=self._state.cancellation, progress=progress,
+                    file, read.view,
+                    start=read.start, cancellation=self._state.cancellation, progress=progress,
                 )  # fmt: skip
             except NoSuchKey as error:
                 raise FileNotFound(f"File {file.file_id} no longer exists") from error
 
-    def _read_from_previous(self, start: int, read: Read) -> None:
+    def _read_from_previous(self, read: Read) -> None:
         deps, previous = self._state.deps, self._state.previous
         assert previous is not None  # noqa: S101  only then a read has an offset in it
         with deps.min_rate.reading() as progress, reading_previous():
             deps.storage.read_into(
                 previous.bucket, previous.key, read.view,
-                start=start, if_match=previous.etag,
+                start=read.start, if_match=previous.etag,
                 cancellation=self._state.cancellation, progress=progress,
             )  # fmt: skip
-        data = sum(b.span.length for b in read.spans if b.span.kind is SpanKind.DATA)
-        deps.control.advance(data)
-        self._state.count(reused=data)
+        deps.control.advance(read.file_bytes)
+        self._state.count(reused=read.file_bytes)

@@ -22,6 +22,8 @@ def combine(first: int, second: int, second_length: int) -> int:
     Appending n bytes multiplies A's remainder by x^(8n) modulo the polynomial. This is zlib's
     ``crc32_combine``, which Python's zlib does not export.
     """
+    if not first:
+        return second
     return _multiply(_power_of_x(8 * second_length), first) ^ second
 
 
