@@ -67,7 +67,8 @@ class _Scheduler:
         #: Filled buffers that wait for checksums, and all whose upload has not started.
         self._filled: list[PartBuffer] = []
         self._not_uploaded = len(self._unread)
-        self._memory = 0
+        #: The bytes of all buffers, and the number of those that do not wait for all others.
+        self._memory = self._buffers = 0
         self._copy_limit = AdaptiveLimit(start=min(START, MAX_COPIES), maximum=MAX_COPIES)
         #: Reads and uploads.
         self._stream_limit = AdaptiveLimit(start=min(START, MAX_STREAMS), maximum=MAX_STREAMS)
@@ -112,12 +113,12 @@ class _Scheduler:
     def _has_reads(self) -> bool:
         """Return whether there is something to read; begin another buffer if memory allows it."""
         while self._unread and not self._reads:
-            if self._memory and self._memory + self._unread[0].size > MEMORY:
+            if self._buffers and self._memory + self._unread[0].size > MEMORY:
                 break
-            buffer = self._writer.buffer(self._unread.popleft())
-            self._memory += _budgeted_size(buffer)
-            self._reads.extend(buffer.reads)
-            if not buffer.reads:
+            buffer, reads = self._writer.begin(self._unread.popleft())
+            self._add_memory(buffer, 1)
+            self._reads.extend(reads)
+            if not reads:
                 self._filled.append(buffer)
         return bool(self._reads)
 
@@ -135,9 +136,8 @@ class _Scheduler:
     def _upload(self, buffer: PartBuffer) -> None:
         self._writer.upload(buffer)
         with self._changed:
-            self._memory -= _budgeted_size(buffer)
+            self._add_memory(buffer, -1)
 
-
-def _budgeted_size(buffer: PartBuffer) -> int:
-    """Return the memory to reserve: none for the last parts, which wait for all others."""
-    return 0 if buffer.needs_all_checksums else len(buffer.memory)
+    def _add_memory(self, buffer: PartBuffer, sign: int) -> None:
+        self._memory += sign * len(buffer.memory)
+        self._buffers += 0 if buffer.needs_all_checksums else sign

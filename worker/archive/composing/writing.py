@@ -47,9 +47,9 @@ class Read:
 
 
 class PartBuffer:
-    """The memory for one part that the worker writes, and what has to be read into it."""
+    """The memory for one part that the worker writes."""
 
-    def __init__(self, part_plan: PartPlan, *, file_count: int, position: Position) -> None:
+    def __init__(self, part_plan: PartPlan, *, file_count: int) -> None:
         """``file_count`` is the number of items that are files; the manifest follows them."""
         self.part_plan = part_plan
         #: The part has the directory or the manifest, which list the checksums of all files.
@@ -60,9 +60,9 @@ class PartBuffer:
         self.memory = memoryview(mmap.mmap(-1, part_plan.size))
         #: The items of headers whose checksums were not known yet.
         self.headers = [s.item for s in part_plan.spans if s.kind is SpanKind.HEADER]
-        self.reads = self._reads(file_count, position)
         #: The number of reads that have not ended.
-        self.reads_left = len(self.reads)
+        self.reads_left = 0
+        self._file_count = file_count
 
     def spans(self) -> Iterator[tuple[Span, memoryview]]:
         """Yield each span of the part and its memory."""
@@ -71,12 +71,15 @@ class PartBuffer:
             yield span, self.memory[offset : offset + span.length]
             offset += span.length
 
-    def _reads(self, file_count: int, position: Position) -> list[Read]:
-        """Return one read for spans that are adjacent in the previous archive, some per file."""
+    def begin(self, position: Position) -> list[Read]:
+        """Return the reads that fill the buffer.
+
+        Spans that are adjacent in the previous archive take one read, a file at least one.
+        """
         reads: list[Read] = []
         offset = 0
         for span in self.part_plan.spans:
-            is_file = span.kind is SpanKind.DATA and span.item < file_count
+            is_file = span.kind is SpanKind.DATA and span.item < self._file_count
             file_bytes = span.length if is_file else 0
             if (start := position(span)) is not None:
                 read = Read(self, offset, span.length, None, start, file_bytes)
@@ -91,7 +94,9 @@ class PartBuffer:
             elif is_file:
                 reads.extend(self._reads_of_file(span, offset))
             offset += span.length
-        return [read for read in reads if read.file_bytes]
+        reads = [read for read in reads if read.file_bytes]
+        self.reads_left = len(reads)
+        return reads
 
     def _reads_of_file(self, span: Span, offset: int) -> Iterator[Read]:
         count = -(-span.length // MAX_READ_SIZE)
@@ -117,9 +122,10 @@ class Writer:
         self._state = state
         self._file_count = len(state.archive_plan.members)
 
-    def buffer(self, part_plan: PartPlan) -> PartBuffer:
-        """Return an empty buffer for a part."""
-        return PartBuffer(part_plan, file_count=self._file_count, position=self._position)
+    def begin(self, part_plan: PartPlan) -> tuple[PartBuffer, list[Read]]:
+        """Return an empty buffer for a part, and the reads that fill it."""
+        buffer = PartBuffer(part_plan, file_count=self._file_count)
+        return buffer, buffer.begin(self._position)
 
     def read(self, read: Read) -> None:
         """Run one read."""
