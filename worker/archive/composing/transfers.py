@@ -13,20 +13,24 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakKeyDictionary
 
-from common.object_storage import Cancelled
+from common.object_storage import Cancelled, ObjectStorage
 from worker.archive.composing.adaptive_limit import AdaptiveLimit
 from worker.archive.composing.copying import Copier
 from worker.archive.composing.state import BuildState
 from worker.archive.composing.writing import PartBuffer, Read, Writer
 from worker.archive.planning.layout import PartKind
 
-#: Concurrent transfers of each kind: at the start, and at most.
+#: Concurrent transfers of each kind: at the start of a process's first build, and at most.
 START = 16
 MAX_COPIES = 48
 MAX_STREAMS = 64
 #: The limit for the buffers of all parts that are being filled or uploaded, in bytes.
 MEMORY = 56 * 1024 * 1024
+
+#: The limits for copies and streams that the last build with a storage arrived at.
+_learned: WeakKeyDictionary[ObjectStorage, tuple[int, int]] = WeakKeyDictionary()
 
 
 def transfer_parts(state: BuildState) -> None:
@@ -35,6 +39,7 @@ def transfer_parts(state: BuildState) -> None:
     state.deps.task_group.each(
         scheduler.run, scheduler.transfers(), concurrency=MAX_COPIES + MAX_STREAMS
     )
+    _learned[state.deps.storage] = scheduler.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,17 @@ class _Scheduler:
         self._not_uploaded = len(self._unread)
         #: The bytes of all buffers, and the number of those that do not wait for all others.
         self._memory = self._buffers = 0
-        self._copy_limit = AdaptiveLimit(start=min(START, MAX_COPIES), maximum=MAX_COPIES)
+        copies, streams = _learned.get(state.deps.storage, (START, START))
+        self._copy_limit = _limit(copies, MAX_COPIES)
         #: Reads and uploads.
-        self._stream_limit = AdaptiveLimit(start=min(START, MAX_STREAMS), maximum=MAX_STREAMS)
+        self._stream_limit = _limit(streams, MAX_STREAMS)
         #: Guards everything above.
         self._changed = threading.Condition()
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Return the current limits for copies and streams."""
+        return self._copy_limit.value, self._stream_limit.value
 
     def transfers(self) -> Iterator[Transfer]:
         """Yield one transfer after the other as soon as it may start."""
@@ -141,3 +152,8 @@ class _Scheduler:
     def _add_memory(self, buffer: PartBuffer, sign: int) -> None:
         self._memory += sign * len(buffer.memory)
         self._buffers += 0 if buffer.needs_all_checksums else sign
+
+
+def _limit(learned: int, maximum: int) -> AdaptiveLimit:
+    # Half of what was learned, so that every build has to confirm the last step.
+    return AdaptiveLimit(start=min(max(learned // 2, START), maximum), maximum=maximum)
