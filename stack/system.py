@@ -66,6 +66,7 @@ class System:
         self.files = files
         #: Components that run or should run. One that died on its own stays here.
         self.processes: dict[str, Process] = {}
+        self._starting: set[str] = set()
         self._output = output
         self._report = report
         self._lock_file = ExitStack()
@@ -135,7 +136,12 @@ class System:
 
     def stop(self) -> None:
         """Stop API and workers first, all at the same time, and then the services they use."""
-        self._stop_all([name for name in self.processes if name not in _SERVICES])
+        programs = [name for name in self.processes if name not in _SERVICES]
+        for name in programs:
+            # While they start, gunicorn and Celery may miss SIGTERM. They have no work to lose yet.
+            if name in self._starting:
+                self.processes[name].kill()
+        self._stop_all(programs)
         self._stop_all(list(self.processes))
         self._lock_file.close()
 
@@ -198,6 +204,7 @@ class System:
 
     def _launch(self, *names: str) -> None:
         for name in names:
+            self._starting.add(name)
             self.processes[name] = self._components[name].start()
 
     def _wait_until_ready(self, name: str) -> None:
@@ -208,6 +215,7 @@ class System:
             return self._components[name].ready(process)
 
         wait_until(ready, name, START_TIMEOUT)
+        self._starting.discard(name)
         self._report(f"{name} is ready")
 
     def _require_alive(self, name: str, process: Process) -> None:
