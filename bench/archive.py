@@ -27,7 +27,7 @@ from bench.cloud import CloudProxy
 from common.errors import LonghaulError
 from common.object_storage import ObjectStorage
 from stack.services import S3, start_s3
-from worker.archive.composing.copying import WIDTH as COPIES
+from worker.archive.composing.copying import CONCURRENCY as COPIES
 
 MB = 1_000_000
 OURS, SAME, CHANGED = "longhaul", "longhaul, same request again", "longhaul, 0.5 % changed"

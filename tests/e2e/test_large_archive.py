@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -82,7 +83,7 @@ def nine_gib(composing: System, tmp_path_factory: pytest.TempPathFactory) -> Ite
     shutil.rmtree(folder)
 
 
-def built_in_little_memory(system: System) -> dict[str, str]:
+def built_in_little_memory(system: System) -> dict[str, Any]:
     """Build files 1 to 5 with less than 200 MiB of the worker's memory."""
     pid = system.processes[system.workers[0]].pid
     idle, started = resident_mib(pid), time.monotonic()

@@ -33,7 +33,7 @@ class Links:
 
 
 def api_on(store: Redis) -> tuple[FlaskClient, JobStore]:
-    services = assemble(Settings(), store, Links())  # type: ignore[arg-type]
+    services = assemble(Settings(), store, Links())
     return create_app(services).test_client(), services.jobs
 
 

@@ -29,7 +29,7 @@ def fill(system: System, sizes: Sequence[int]) -> None:
     for number, size in enumerate(sizes, start=1):
         where: Any = {"Bucket": BUCKET, "Key": str(number)}
         where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
-        parts = []
+        parts: list[Any] = []
         for index in range(1, size // PART + 1):
             answer = s3.upload_part_copy(**where, PartNumber=index, CopySource=f"{BUCKET}/part")
             parts.append({"PartNumber": index, "ETag": answer["CopyPartResult"]["ETag"]})

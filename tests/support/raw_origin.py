@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 #: What an origin does: sends bytes, waits for seconds, or closes the connection (None).
 Step = bytes | float | None
@@ -26,7 +27,7 @@ class Request:
     def range(self) -> tuple[int, int | None] | None:
         """The first and last byte of ``Range``; None for the last: until the end."""
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
-        return match and (int(match[1]), int(match[2]) if match[2] else None)  # type: ignore[return-value]
+        return match and (int(match[1]), int(match[2]) if match[2] else None)
 
     @property
     def is_description(self) -> bool:
@@ -102,9 +103,9 @@ class RawOrigin:
                 return
 
 
-def _read_request(reader: socket.SocketIO | object) -> Request | None:
+def _read_request(reader: BinaryIO) -> Request | None:
     lines = []
-    while (line := reader.readline()) not in (b"\r\n", b""):  # type: ignore[attr-defined]
+    while (line := reader.readline()) not in (b"\r\n", b""):
         lines.append(line.decode("latin-1").strip())
     if not lines:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -79,7 +80,7 @@ def _sentinel(directory: Path, primary: int) -> Node:
 
 
 def _sees_all(watcher: Node) -> bool:
-    state = watcher.client.sentinel_master(SERVICE)
+    state: Any = watcher.client.sentinel_master(SERVICE)
     return (state["num-slaves"], state["num-other-sentinels"]) == (1, 2)
 
 

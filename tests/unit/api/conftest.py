@@ -77,7 +77,7 @@ def make_app(
     redis: Redis, jobs: JobStore, queries: JobQueries, storage: FakeStorage, settings: Settings
 ) -> Callable[..., Flask]:
     def make(**changes: Any) -> Flask:
-        services = assemble(dataclasses.replace(settings, **changes), redis, storage)  # type: ignore[arg-type]
+        services = assemble(dataclasses.replace(settings, **changes), redis, storage)
         return create_app(dataclasses.replace(services, jobs=jobs, queries=queries))
 
     return make

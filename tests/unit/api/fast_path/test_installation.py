@@ -19,7 +19,7 @@ from tests.unit.api.fast_path.conftest import JWT, Spans
 
 def wsgi_app(redis: Redis, storage: FakeStorage, *, live: bool, **changes: Any) -> Any:
     settings = dataclasses.replace(Settings(), **changes)
-    services = assemble(settings, redis, storage)  # type: ignore[arg-type]
+    services = assemble(settings, redis, storage)
     return create_app(services, live=build_live_updates(services) if live else None).wsgi_app
 
 

@@ -48,7 +48,7 @@ def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
     services = SimpleNamespace(
         settings=Settings.from_env({}), redis=redis, storage=store, queries=queries
     )
-    return ArchiveBuilder(services)  # type: ignore[arg-type]
+    return ArchiveBuilder(services)
 
 
 @pytest.fixture
