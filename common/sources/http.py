@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from common.errors import (
     DownloadError,
     FileChanged,
+    InvalidFileId,
     NetworkError,
     PermanentDownloadError,
     SourceRateLimited,
@@ -38,7 +39,7 @@ BLOCK: Final = 256 * 1024
 #: Files that are described at the same time.
 MAX_CONCURRENT_REQUESTS: Final = 16
 #: Bytes that are skipped if a source responds to a range with the whole file. For larger files,
-#: ``describe`` checks beforehand that ranges work.
+#: ``describe`` checks that ranges work.
 MAX_SKIP: Final = 16 * 1024 * 1024
 
 #: Errors that may not occur again.
@@ -190,7 +191,7 @@ class HttpSource:
         """
         file = None
         # 416 for an empty file, or 400 or 501 because of the range.
-        with suppress(FileChanged, NetworkError):
+        with suppress(FileChanged, InvalidFileId, NetworkError):
             file = self._describe_by({"range": "bytes=0-0"}, file_id, cancellation)
         file = file or self._describe_by({}, file_id, cancellation)
         if file is None:

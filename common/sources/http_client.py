@@ -8,7 +8,7 @@ import ssl
 import string
 import threading
 import time
-from collections import defaultdict, deque
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from common.errors import (
     DownloadError,
     FileChanged,
     FileNotFound,
+    InvalidFileId,
     NetworkError,
     SourceForbidden,
     SourceRateLimited,
@@ -292,13 +293,16 @@ class _ConnectionPool:
     def __init__(self) -> None:
         self._tls = ssl.create_default_context()
         self._lock = threading.Lock()
-        self._idle: defaultdict[UrlOrigin, deque[_Connection]] = defaultdict(deque)
+        self._idle: dict[UrlOrigin, list[_Connection]] = {}
         self._not_reused: set[UrlOrigin] = set()
+        weakref.finalize(self, _close_all, self._idle)
 
     def take(self, origin: UrlOrigin) -> _Connection:
+        """Return an idle connection, else one that is not connected yet."""
         while True:
             with self._lock:
-                connection = self._idle[origin].pop() if self._idle[origin] else None
+                idle = self._idle.get(origin)
+                connection = idle.pop() if idle else None
             if connection is None:
                 return _Connection(origin, self._tls)
             if connection.is_idle():
@@ -306,9 +310,11 @@ class _ConnectionPool:
             connection.close()
 
     def give_back(self, origin: UrlOrigin, connection: _Connection) -> None:
+        """Keep a connection whose last response ended."""
         with self._lock:
-            if len(self._idle[origin]) < MAX_IDLE and origin not in self._not_reused:
-                self._idle[origin].append(connection)
+            idle = self._idle.setdefault(origin, [])
+            if len(idle) < MAX_IDLE and origin not in self._not_reused:
+                idle.append(connection)
                 return
         connection.close()
 
@@ -319,15 +325,18 @@ class _ConnectionPool:
         """
         with self._lock:
             self._not_reused.add(origin)
-            idle = self._idle.pop(origin, ())
+            idle = self._idle.pop(origin, [])
         for connection in idle:
             connection.close()
 
     def close(self) -> None:
         with self._lock:
-            connections = [each for idle in self._idle.values() for each in idle]
-            self._idle.clear()
-        for connection in connections:
+            _close_all(self._idle)
+
+
+def _close_all(connections: dict[UrlOrigin, list[_Connection]]) -> None:
+    while connections:
+        for connection in connections.popitem()[1]:
             connection.close()
 
 
@@ -336,6 +345,8 @@ def error_for(response: SourceResponse) -> DownloadError:
     wait = parse_retry_after(response.headers.get("retry-after"), time.time())
     retry_after = None if wait is None else min(wait, MAX_RETRY_AFTER)
     match response.status:
+        case 400 | 422:
+            return InvalidFileId("The source rejected the file ID")
         case 404 | 410:
             return FileNotFound()
         case 401 | 403 | 451:
