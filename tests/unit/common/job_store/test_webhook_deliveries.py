@@ -116,7 +116,7 @@ def test_each_terminal_state_of_a_job_has_its_own_delivery(
     jobs.complete(claim.lease, archive, Progress())
     jobs.restart(job_id)
     jobs.cancel(job_id)
-    deliveries.schedule([scheduled for scheduled in state_log.read(count=100) if scheduled.job.terminal])
+    deliveries.schedule([entry for entry in state_log.read(count=100) if entry.job.terminal])
     states = [record.job.status for record in deliveries.of_job(job_id)]
     assert states == [JobState.COMPLETED, JobState.CANCELLED]
     assert len({record.id for record in deliveries.of_job(job_id)}) == 2
@@ -137,4 +137,5 @@ def _member(scheduled: StateLogEntry) -> str:
 
 
 def _make_due(redis: Redis, scheduled: StateLogEntry) -> None:
-    redis.zadd(keys.of_partition("webhooks_due", keys.tag_of_job(scheduled.job.id)), {_member(scheduled): 0})
+    due = keys.of_partition("webhooks_due", keys.tag_of_job(scheduled.job.id))
+    redis.zadd(due, {_member(scheduled): 0})
