@@ -22,9 +22,6 @@ from stack.services import ACCESS_KEY, SECRET_KEY
 START_TIMEOUT = 40.0
 #: Seconds that a component may take to exit after SIGTERM.
 STOP_GRACE = 35.0
-#: SeaweedFS closes its metadata store within 1.3 s of SIGTERM. Its volume server then waits up to
-#: 30 s for idle connections. SIGKILL is safe by then: objects were written when they were uploaded.
-S3_STOP_GRACE = 1.5
 
 _SERVICES = ("valkey", "s3", "postgres")
 
@@ -157,8 +154,7 @@ class System:
 
     def stop_component(self, name: str) -> int:
         """Stop a component with SIGTERM, as a deployment does. Return its exit code."""
-        grace = S3_STOP_GRACE if name == "s3" else STOP_GRACE
-        return self.processes.pop(name).stop(grace)
+        return self.processes.pop(name).stop(STOP_GRACE)
 
     def kill_component(self, name: str) -> None:
         """Kill a component and its children with SIGKILL, as a crash would."""
