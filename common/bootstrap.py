@@ -18,6 +18,7 @@ from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
 from common.jobs.presenter import JobPresenter
 from common.object_storage import ObjectStorage
+from common.sources import Source, source_from_template
 from common.wake_ups import Dispatcher
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Services:
     pause: Pause
     workers: WorkerRegistry
     storage: ObjectStorage
+    #: Where files come from.
+    source: Source
     presenter: JobPresenter
     #: PostgreSQL; None if there is no history.
     database: Engine | None
@@ -104,6 +107,7 @@ def assemble(
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
         storage=storage,
+        source=_source(settings, storage),
         presenter=JobPresenter(storage, link_ttl=settings.link_ttl, clock=now_ms),
         database=database,
     )
@@ -112,6 +116,16 @@ def assemble(
 def now_ms() -> int:
     """Return the milliseconds since 1970 by this machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+def _source(settings: Settings, storage: ObjectStorage) -> Source:
+    hosts = settings.source_redirect_hosts.split(",")
+    return source_from_template(
+        settings.source_url_template,
+        store=storage,
+        redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+        authorization=settings.source_authorization or None,
+    )
 
 
 def _database(url: str, timeout: float) -> Engine | None:
