@@ -39,6 +39,16 @@ class S3Connection:
         self.reader = BufferedReader(socket.SocketIO(self.socket, "rb"), 65_536)
         self.used = False
 
+    def has_excess(self) -> bool:
+        """Return whether the server sent anything behind its last response."""
+        try:
+            self.socket.settimeout(0)
+            return bool(self.reader.peek(1))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+
     def interrupt(self) -> None:
         """Make a read or write in another thread fail immediately."""
         try:
@@ -117,10 +127,15 @@ class HttpPool:
             return
 
     def _connect(self) -> S3Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return S3Connection(self._host, self._port, self._tls)
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return S3Connection(self._host, self._port, self._tls)
+            # Such bytes, a 408 for example, would be taken for the response to the next request.
+            if not connection.has_excess():
+                return connection
+            connection.close()
 
     def _release(self, connection: S3Connection, reusable: bool) -> None:
         if reusable and len(self._idle) < (self._idle.maxlen or 0):

@@ -96,6 +96,7 @@ def get(pool: HttpPool, cancellation: Cancellation | None = None) -> bytes:
     (OK, b"ok"),
     (CHUNKED + b"2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: v\r\n\r\n", b"abc"),
     (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
+    (b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" * 2 + OK, b"ok"),
     (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end", b"until the end"),
 ])  # fmt: skip
@@ -106,9 +107,17 @@ def test_a_body_is_read_with_any_framing(
     assert get(pool) == body
 
 
+def test_surplus_bytes_are_never_the_next_response(server: ScriptedServer, pool: HttpPool) -> None:
+    server.responses = [OK + b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign", OK, OK]
+    assert [get(pool) for _ in range(3)] == [b"ok"] * 3
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("response", [
     b"SSH-2.0-OpenSSH\r\n",
     b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK,
+    b"HTTP/1.1 102 Processing\r\n\r\n" * 1_000 + OK,
     b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 300 + b"\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nshort",
