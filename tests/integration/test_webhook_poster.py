@@ -85,13 +85,13 @@ def test_a_name_with_a_public_and_a_private_address_is_rejected(
 
 
 def test_redirects_are_not_followed(receiver: Receiver) -> None:
-    receiver.answers = [(307, {"Location": receiver.url("/elsewhere")})]
+    receiver.responses = [(307, {"Location": receiver.url("/elsewhere")})]
     assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}).status == 307
     assert len(receiver.posts) == 1
 
 
 def test_retry_after_is_returned(receiver: Receiver) -> None:
-    receiver.answers = [(503, {"Retry-After": "7"})]
+    receiver.responses = [(503, {"Retry-After": "7"})]
     expected = WebhookResponse(status=503, retry_after="7")
     assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}) == expected
 
