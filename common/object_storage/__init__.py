@@ -3,6 +3,7 @@
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.client import ObjectStorage
 from common.object_storage.errors import BadChecksum, NoSuchKey, NoSuchUpload
+from common.object_storage.profile import StorageProfile
 from common.object_storage.s3_xml import ListedObject, MultipartUpload, ObjectInfo, UploadedPart
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "NoSuchUpload",
     "ObjectInfo",
     "ObjectStorage",
+    "StorageProfile",
     "UploadedPart",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from common.errors import FileChanged, NetworkError, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
+from common.object_storage.errors import NoSuchKey
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
 from common.object_storage.s3_xml import ListedObject, ObjectInfo
@@ -30,11 +31,12 @@ class ObjectCalls(Calls):
         cancellation: Cancellation | None = None,
     ) -> ObjectInfo:
         """Return an object's size, ETag, metadata and checksum."""
-        headers, _ = self._transport.call(
+        headers = {"x-amz-checksum-mode": "ENABLED"} if self.profile.head_checksum else {}
+        response_headers, _ = self._transport.call(
             "HEAD", bucket, key,
-            headers={"x-amz-checksum-mode": "ENABLED"}, cancellation=cancellation, timeout=timeout,
+            headers=headers, cancellation=cancellation, timeout=timeout,
         )  # fmt: skip
-        return s3_xml.object_info(key, headers)
+        return s3_xml.object_info(key, response_headers)
 
     def list_objects_v2(
         self,
@@ -109,12 +111,15 @@ class ObjectCalls(Calls):
         with self._transport.send(
             "GET", bucket, key, headers=headers, cancellation=cancellation
         ) as response:
-            if start and response.status != 206:
-                raise StorageError("The storage does not support range requests")
+            if response.status == 206:
+                _check_content_range(response.headers.get("content-range", ""), start)
             etag = s3_xml.quoted_etag(response.headers.get("etag"))
             if if_match is not None and etag and etag != if_match:
                 # Not every server checks If-Match (RFC 9110, 13.1.1).
                 raise FileChanged("A file was replaced while it was being read")
+            if start and response.status != 206:
+                # A server may ignore the Range header (RFC 9110, 14.2).
+                _skip(response, start)
             yield response
 
     def put_object(
@@ -126,12 +131,19 @@ class ObjectCalls(Calls):
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
         crc32: int | None = None,
+        content_md5: str | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Write an object and return its ETag. The storage verifies ``crc32`` if it is given."""
+        """Write an object and return its ETag.
+
+        The storage verifies ``crc32`` if it is given, or Content-MD5 if it ignores CRC32s.
+        ``content_md5`` replaces the computed one.
+        """
         headers = {"content-type": content_type, **metadata_headers(metadata)}
-        if crc32 is not None:
+        if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
+        if self.profile.content_md5:
+            headers["content-md5"] = content_md5 or s3_xml.md5(body)
         response_headers, _ = self._transport.call(
             "PUT",
             bucket,
@@ -146,10 +158,14 @@ class ObjectCalls(Calls):
     def delete_objects(
         self, bucket: str, keys: Sequence[str], *, cancellation: Cancellation | None = None
     ) -> None:
-        """Delete at most 1,000 objects in one call. Missing objects are ignored."""
+        """Delete at most 1,000 objects. Missing objects are ignored."""
+        if not self.profile.multi_delete:
+            for key in keys:
+                self.delete_object(bucket, key, cancellation=cancellation)
+            return
         body = s3_xml.delete_request(keys)
         headers = {"content-type": "application/xml", "content-md5": s3_xml.md5(body)}
-        self._transport.call(
+        _, result = self._transport.call(
             "POST",
             bucket,
             query={"delete": ""},
@@ -157,9 +173,28 @@ class ObjectCalls(Calls):
             body=body,
             cancellation=cancellation,
         )
+        if codes := s3_xml.delete_errors(result):
+            raise StorageError(f"The storage did not delete {len(codes)} objects: {codes[0]}")
 
     def delete_object(
         self, bucket: str, key: str, *, cancellation: Cancellation | None = None
     ) -> None:
         """Delete an object. A missing object is ignored."""
-        self._transport.call("DELETE", bucket, key, cancellation=cancellation)
+        with suppress(NoSuchKey):
+            self._transport.call("DELETE", bucket, key, cancellation=cancellation)
+
+
+def _check_content_range(value: str, start: int) -> None:
+    """Raise StorageError unless a 206 response begins at ``start`` (RFC 9110, 15.3.7)."""
+    unit, _, content_range = value.partition(" ")
+    if unit.lower() != "bytes" or content_range.partition("-")[0].strip() != str(start):
+        raise StorageError("The storage sent another range than requested")
+
+
+def _skip(response: Response, count: int) -> None:
+    block = memoryview(bytearray(min(count, 262_144)))
+    while count:
+        read = response.readinto(block[:count])
+        if read == 0:
+            raise NetworkError("The storage sent fewer bytes than the object has")
+        count -= read

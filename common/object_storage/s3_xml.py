@@ -148,11 +148,11 @@ def multipart_uploads(root: ElementTree.Element) -> Iterator[MultipartUpload]:
         )
 
 
-def complete_request(parts: Iterable[UploadedPart]) -> bytes:
+def complete_request(parts: Iterable[UploadedPart], *, checksums: bool = True) -> bytes:
     """Return the body of CompleteMultipartUpload; the parts are in ascending order."""
     lines = ["<CompleteMultipartUpload>"]
     for part in parts:
-        crc = part.crc32
+        crc = part.crc32 if checksums else None
         checksum = "" if crc is None else f"<ChecksumCRC32>{encode_crc32(crc)}</ChecksumCRC32>"
         lines.append(
             f"<Part><PartNumber>{part.number}</PartNumber>"
@@ -168,7 +168,15 @@ def delete_request(keys: Iterable[str]) -> bytes:
     return f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode()
 
 
-def md5(body: bytes) -> str:
+def delete_errors(body: bytes) -> list[str]:
+    """Return the error codes in a DeleteObjects response, which has the status 200 in any case."""
+    if not body.strip():
+        return []
+    codes = (error.findtext("Code") or "unknown" for error in parse(body).iterfind("Error"))
+    return [code for code in codes if code != "NoSuchKey"]
+
+
+def md5(body: bytes | bytearray | memoryview) -> str:
     """Return the Content-MD5 that some operations require: an integrity check, not security."""
     return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from common.errors import DownloadError, NetworkError, StorageError
@@ -15,6 +16,7 @@ from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import error_for
 from common.object_storage.http_pool import Buffer, HttpPool
 from common.object_storage.http_response import Response
+from common.object_storage.profile import StorageProfile
 from common.object_storage.sigv4 import Credentials, Signer
 from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
@@ -26,6 +28,8 @@ MAX_DELAY = 2.0
 MAX_REQUESTED_DELAY = 10.0
 #: Seconds that the storage may take for a write, a copy or a completion before it responds.
 LONG_TIMEOUT = 120.0
+#: 501 Not Implemented and 505 HTTP Version Not Supported (RFC 9110, 15.6).
+_PERMANENT_STATUSES = (501, 505)
 #: Error codes that a later attempt may not get.
 RETRYABLE_CODES = {
     "InternalError",
@@ -196,7 +200,9 @@ class Transport:
 
 def raise_error(status: int, code: str, request: str) -> None:
     """Raise the error that a response stands for; ``request`` names the call in its message."""
-    if status >= 500 or status == 429 or code in RETRYABLE_CODES:
+    if (status >= 500 and status not in _PERMANENT_STATUSES) or (
+        status == 429 or code in RETRYABLE_CODES
+    ):
         raise StorageBusy(f"The storage responded with {status} {code} to {request}")
     raise error_for(412 if code == "PreconditionFailed" else status, code, request)
 
@@ -206,6 +212,14 @@ class Calls:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        #: What the storage supports; set once a worker has tested it.
+        self.profile = StorageProfile()
+
+    def with_profile(self, profile: StorageProfile) -> Self:
+        """Return the same storage with another profile; both share their connections."""
+        other = copy.copy(self)
+        other.profile = profile
+        return other
 
     def close(self) -> None:
         """Close the idle connections."""

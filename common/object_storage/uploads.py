@@ -13,8 +13,6 @@ from common.object_storage.http_pool import Buffer
 from common.object_storage.s3_xml import MultipartUpload, UploadedPart
 from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers
 
-_CHECKSUM_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
-
 
 class UploadCalls(Calls):
     """Operations on uploads; errors and ``cancellation`` are those of ``ObjectCalls``."""
@@ -28,8 +26,12 @@ class UploadCalls(Calls):
         metadata: Mapping[str, str] | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Create an upload whose parts have CRC32 checksums and return its id."""
-        headers = {"content-type": content_type, **metadata_headers(metadata), **_CHECKSUM_HEADERS}
+        """Create an upload and return its id. Its parts have CRC32s if the storage has them."""
+        headers = {"content-type": content_type, **metadata_headers(metadata)}
+        if self.profile.upload_crc32:
+            headers["x-amz-checksum-algorithm"] = "CRC32"
+        if self.profile.full_object_crc32:
+            headers["x-amz-checksum-type"] = "FULL_OBJECT"
         _, body = self._transport.call(
             "POST",
             bucket,
@@ -54,12 +56,19 @@ class UploadCalls(Calls):
         crc32: int,
         cancellation: Cancellation | None = None,
     ) -> UploadedPart:
-        """Upload one part. The storage rejects it (BadChecksum) unless its CRC32 is ``crc32``."""
+        """Upload one part. The storage rejects it (BadChecksum) unless its CRC32 is ``crc32``.
+
+        Where the storage does not verify that, Content-MD5 is sent.
+        """
+        checksums = {}
+        if self.profile.upload_crc32:
+            checksums["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
+        if self.profile.content_md5:
+            checksums["content-md5"] = s3_xml.md5(body)
         headers, _ = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers={"x-amz-checksum-crc32": s3_xml.encode_crc32(crc32)},
-            body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
+            headers=checksums, body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         return UploadedPart(number=number, etag=_required_etag(headers.get("etag")), crc32=crc32)
 
@@ -113,18 +122,20 @@ class UploadCalls(Calls):
         gone: it may have been completed before.
         """
         headers = {"content-type": "application/xml"}
-        if crc32 is not None:
+        if self.profile.full_object_crc32 and crc32 is not None:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
             headers["x-amz-checksum-type"] = "FULL_OBJECT"
-        if size is not None:
+        if self.profile.full_object_crc32 and size is not None:
             headers["x-amz-mp-object-size"] = str(size)
         _, body = self._transport.call(
             "POST", bucket, key,
             query={"uploadId": upload_id}, headers=headers,
-            body=s3_xml.complete_request(parts), cancellation=cancellation, timeout=LONG_TIMEOUT,
+            body=s3_xml.complete_request(parts, checksums=self.profile.upload_crc32),
+            cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         root = s3_xml.parse(body)
-        stored = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
+        is_composite = root.findtext("ChecksumType") == "COMPOSITE"
+        stored = None if is_composite else s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         if crc32 is not None and stored is not None and stored != crc32:
             raise BadChecksum("The stored object differs from what was uploaded")
         # Ceph sends an empty ETag.
@@ -161,6 +172,8 @@ class UploadCalls(Calls):
         self, bucket: str, prefix: str, *, cancellation: Cancellation | None = None
     ) -> list[MultipartUpload]:
         """Return the unfinished uploads whose keys start with ``prefix``, at most 1,000."""
+        if not self.profile.list_uploads:
+            return []
         _, body = self._transport.call(
             "GET",
             bucket,

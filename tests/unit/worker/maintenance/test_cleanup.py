@@ -46,7 +46,7 @@ def queries() -> Queries:
 @pytest.fixture
 def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
     services = SimpleNamespace(
-        settings=Settings.from_env({}), redis=redis, storage=store, queries=queries
+        settings=Settings.from_env({}), redis=redis, storage=store, queries=queries, source=None
     )
     return ArchiveBuilder(services)
 
