@@ -83,7 +83,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
 
 
 class Unsized:
-    """Files of another source whose sizes and versions are not told, as some HTTP origins do."""
+    """Files of another source without sizes and versions, as with some HTTP origins."""
 
     def __init__(self, source: Any, size: int) -> None:
         self._source, self._size = source, size
