@@ -16,7 +16,7 @@ from common.errors import BackendUnavailable, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.content_disposition import attachment
 from common.object_storage.lifecycle import has_own_rules, merge_rules
-from common.object_storage.sigv4 import Credentials, Signer
+from common.object_storage.sigv4 import Credentials, Signer, host_header
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -101,7 +101,8 @@ class BucketCalls:
             link = urlsplit(
                 self._public.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
             )
-            base = (f"{link.scheme}://{link.netloc}", link.path.removesuffix("k"))
+            host = host_header(f"{link.scheme}://{link.netloc}")
+            base = (f"{link.scheme}://{host}", link.path.removesuffix("k"))
             self._link_bases[bucket] = base
         return base
 

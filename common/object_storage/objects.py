@@ -47,12 +47,23 @@ class ObjectCalls(Calls):
         limit: int = 1000,
         cancellation: Cancellation | None = None,
     ) -> list[ListedObject]:
-        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key."""
-        query = {"list-type": "2", "max-keys": str(limit), "prefix": prefix}
+        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key.
+
+        Objects up to ``start_after`` are left out, so that a loop over pages ends even with a
+        server that repeats them.
+        """
+        query = {
+            "list-type": "2",
+            "max-keys": str(limit),
+            "prefix": prefix,
+            "encoding-type": "url",
+        }
         if start_after:
             query["start-after"] = start_after
         _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
-        return list(s3_xml.listed_objects(s3_xml.parse(body)))
+        after = start_after.encode()
+        objects = s3_xml.listed_objects(s3_xml.parse(body))
+        return [listed for listed in objects if listed.key.encode() > after]
 
     def read_into(
         self,

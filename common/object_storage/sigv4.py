@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import structlog
 
@@ -25,6 +25,17 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 CLOCK_TOLERANCE = 300.0
 
 log = structlog.get_logger(__name__)
+
+
+def host_header(url: str) -> str:
+    """Return the Host header that clients send for a URL: lower case, without a default port.
+
+    The header is signed, so it must be exactly that (RFC 9110, 4.2.3 and 7.2).
+    """
+    parts = urlsplit(url)
+    default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    host = parts.netloc.rpartition("@")[2].lower()
+    return host.removesuffix(default) if default else host
 
 
 class Credentials(NamedTuple):
