@@ -108,7 +108,12 @@ def assemble(
         pause=Pause(client),
         storage=storage,
         source=_source(settings, storage),
-        presenter=JobPresenter(storage, link_ttl=settings.link_ttl, clock=now_ms),
+        presenter=JobPresenter(
+            storage,
+            link_ttl=settings.link_ttl,
+            clock=now_ms,
+            links_expire_at=storage.links_expire_at,
+        ),
         database=database,
     )
 

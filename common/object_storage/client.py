@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import botocore.session
-
 from common.object_storage.buckets import BucketCalls
+from common.object_storage.credentials import CredentialChain, Credentials
 from common.object_storage.objects import ObjectCalls
-from common.object_storage.sigv4 import Credentials
 from common.object_storage.transport import Calls, Transport
 from common.object_storage.uploads import UploadCalls
 
@@ -33,7 +29,7 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
         """
         self.endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
         keys = Credentials(access_key or "", secret_key or "", session_token)
-        provider = (lambda: keys) if access_key else _default_credentials()
+        provider = (lambda: keys) if access_key else CredentialChain()
         Calls.__init__(self, Transport(self.endpoint, region, provider))
         BucketCalls.__init__(
             self,
@@ -43,15 +39,3 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
             provider=provider,
             public_endpoint=public_endpoint,
         )
-
-
-def _default_credentials() -> Callable[[], Credentials | None]:
-    credentials = botocore.session.get_session().get_credentials()
-
-    def frozen() -> Credentials | None:
-        if credentials is None:
-            return None
-        keys = credentials.get_frozen_credentials()
-        return Credentials(keys.access_key or "", keys.secret_key or "", keys.token)
-
-    return frozen

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from common.errors import FileChanged, NetworkError, StorageError
+from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import NoSuchKey
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
 from common.object_storage.s3_xml import ListedObject, ObjectInfo
-from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers, retry
+from common.object_storage.transport import (
+    LONG_TIMEOUT,
+    Calls,
+    StorageBusy,
+    metadata_headers,
+    retry,
+)
 
 
 class ObjectCalls(Calls):
@@ -32,11 +38,26 @@ class ObjectCalls(Calls):
     ) -> ObjectInfo:
         """Return an object's size, ETag, metadata and checksum."""
         headers = {"x-amz-checksum-mode": "ENABLED"} if self.profile.head_checksum else {}
-        response_headers, _ = self._transport.call(
-            "HEAD", bucket, key,
-            headers=headers, cancellation=cancellation, timeout=timeout,
-        )  # fmt: skip
+        try:
+            response_headers, _ = self._transport.call(
+                "HEAD", bucket, key,
+                headers=headers, cancellation=cancellation, timeout=timeout,
+            )  # fmt: skip
+        except (FileChanged, NoSuchKey, StorageBusy):
+            raise
+        except (SourceForbidden, StorageError):
+            self._raise_reason(bucket, key, timeout, cancellation)
+            raise
         return s3_xml.object_info(key, response_headers)
+
+    def _raise_reason(
+        self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
+    ) -> None:
+        """Raise the error of a failed HEAD: its response has no body, and so no error code."""
+        self._transport.call(
+            "GET", bucket, key,
+            headers={"range": "bytes=0-0"}, cancellation=cancellation, timeout=timeout,
+        )  # fmt: skip
 
     def list_objects_v2(
         self,

@@ -13,11 +13,12 @@ from urllib.parse import quote, urlsplit
 from common.errors import DownloadError, NetworkError, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.errors import error_for
+from common.object_storage.credentials import CredentialChain, Credentials
+from common.object_storage.errors import CredentialsError, error_for
 from common.object_storage.http_pool import Buffer, HttpPool
 from common.object_storage.http_response import Response
 from common.object_storage.profile import StorageProfile
-from common.object_storage.sigv4 import Credentials, Signer
+from common.object_storage.sigv4 import Signer
 from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
 
@@ -116,6 +117,7 @@ class Transport:
     ) -> None:
         self._pool = HttpPool(base_url)
         self._prefix = urlsplit(base_url).path.rstrip("/")
+        self._credentials = credentials
         self._signer = Signer(credentials, region)
 
     def close(self) -> None:
@@ -162,7 +164,12 @@ class Transport:
                     response.headers.get("date")
                 ):
                     raise StorageBusy("The clock differed from that of the storage")
-                raise_error(response.status, code, f"{method} {bucket}/{key}")
+                try:
+                    raise_error(response.status, code, f"{method} {bucket}/{key}")
+                except CredentialsError:
+                    if isinstance(self._credentials, CredentialChain):
+                        self._credentials.reload()
+                    raise
             yield response
 
     def call(

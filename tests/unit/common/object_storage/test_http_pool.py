@@ -12,9 +12,9 @@ import pytest
 from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload
 from common.object_storage.cancellation import Cancellation, Cancelled
+from common.object_storage.credentials import Credentials
 from common.object_storage.http_pool import HttpPool
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
-from common.object_storage.sigv4 import Credentials
 from common.object_storage.transport import StorageBusy, Transport
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
