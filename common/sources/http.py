@@ -244,8 +244,10 @@ class HttpSource:
         try:
             with self._open_range(file, last, last + 1, cancellation):
                 return file
-        except (NetworkError, FileChanged):
+        except NetworkError:
             return replace(file, ranged=False)
+        except FileChanged:
+            return replace(file, ranged=False, etag=None)
 
 
 def _file_name(response: SourceResponse, file_id: int) -> str:
