@@ -21,16 +21,20 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
         secret_key: str | None = None,
         session_token: str | None = None,
         public_endpoint: str | None = None,
+        max_idle_connections: int = 64,
     ) -> None:
         """Create the clients.
 
         ``endpoint`` None means AWS. Without keys, botocore's credential chain finds them.
         ``public_endpoint`` is the address under which clients reach the storage; links use it.
+        ``max_idle_connections`` are kept for the next requests; as many as threads use them.
         """
         self.endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
         keys = Credentials(access_key or "", secret_key or "", session_token)
         provider = (lambda: keys) if access_key else CredentialChain()
-        Calls.__init__(self, Transport(self.endpoint, region, provider))
+        Calls.__init__(
+            self, Transport(self.endpoint, region, provider, max_idle=max_idle_connections)
+        )
         BucketCalls.__init__(
             self,
             endpoint=endpoint,

@@ -111,6 +111,14 @@ def error_code(body: bytes) -> str:
         return ""
 
 
+def error_region(body: bytes) -> str:
+    """Return the ``<Region>`` of an error document, or an empty string."""
+    try:
+        return parse(body).findtext("Region") or ""
+    except StorageError:
+        return ""
+
+
 def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
     """Return what the headers of a HEAD or GET response say about an object."""
     composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"

@@ -20,7 +20,7 @@ from common.errors import (
 )
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import parse_filename
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.base import Fill
 from common.sources.content_coding import (
     coded_name,

@@ -16,7 +16,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.object_storage import Cancellation
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.content_coding import Decoder, needs_decoding
 from common.sources.files import SourceFile
 from common.sources.http_connections import SourceResponse
