@@ -35,7 +35,6 @@ from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.settings import SettingError
-from common.sources import source_from_settings
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
@@ -167,7 +166,7 @@ def _dependencies(
             rest_ip=settings.requests_per_minute_ip,
         ),
         queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
-        source=source_from_settings(settings, services.storage),
+        source=services.source,
         health=Health(
             {
                 "redis": services.redis.ping,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from flask import Response, request
 from flask.json.provider import JSONProvider
 
 from api.dependencies import deps
+from common.jobs.transitions import JobState
+
+#: States in which a job's status is sent with 410 instead of 200.
+GONE: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 
 
 class OrjsonProvider(JSONProvider):

@@ -28,16 +28,16 @@ _VALID_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 class RequestTelemetry:
     """The id, the trace context and the span of one request.
 
-    Until ``end``, every log line of the request carries the ids, and spans opened meanwhile become
-    children of the request's span.
+    Spans that are opened before ``end`` become children of the request's span.
     """
 
-    __slots__ = ("_scope", "_span", "request_id", "traceparent")
+    __slots__ = ("_bound", "_scope", "_span", "request_id", "traceparent")
 
     def __init__(self, environ: WSGIEnvironment, method: str, route: str) -> None:
         self.request_id = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         #: What a job created by this request continues; None without a trace.
         self.traceparent = tracing.sane(environ.get("HTTP_TRACEPARENT"))
+        self._bound = False
         self._scope: AbstractContextManager[tracing.Span] | None = None
         if tracing.enabled() and environ["PATH_INFO"].startswith("/v1/"):
             self._scope = tracing.span(
@@ -48,6 +48,14 @@ class RequestTelemetry:
             )
             self._span = self._scope.__enter__()
             self.traceparent = tracing.current()
+
+    def bind_log_ids(self) -> None:
+        """Add the ids of request and trace to every log line until ``end``.
+
+        Flask's hooks do this for each request. The fast path does not: what it calls logs nothing
+        about a request, and binding takes 6 µs of a status poll's 40.
+        """
+        self._bound = True
         ids: dict[str, str | None] = {"request_id": self.request_id}
         if self.traceparent:
             ids["trace_id"] = tracing.trace_id(self.traceparent)
@@ -67,8 +75,10 @@ class RequestTelemetry:
         scope, self._scope = self._scope, None
         if scope is not None:
             scope.__exit__(None, None, None)
-        # A greenlet serves one connection, so its context outlives the request.
-        structlog.contextvars.clear_contextvars()
+        if self._bound:
+            # A greenlet serves one connection, so its context outlives the request.
+            self._bound = False
+            structlog.contextvars.clear_contextvars()
 
 
 def install(app: Flask) -> None:
@@ -93,6 +103,7 @@ def _begin() -> None:
     if telemetry is None:
         route = request.url_rule.rule if request.url_rule else "unknown"
         telemetry = RequestTelemetry(request.environ, request.method, route)
+    telemetry.bind_log_ids()
     g.telemetry = telemetry
     g.request_id = telemetry.request_id
     g.traceparent = telemetry.traceparent

@@ -43,7 +43,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
 
     through = 0
 
-    def count(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    def count(_: Any, __: str, event: Any) -> Any:
         nonlocal through
         through += event.get("through_worker", 0)
         raise structlog.DropEvent
@@ -55,7 +55,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         access_key=options.key,
         secret_key=options.secret,
     )
-    source = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
+    source: Any = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
     if options.contender == "unsized":
         source = Unsized(source, options.size)
     request = BuildRequest(
@@ -83,7 +83,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
 
 
 class Unsized:
-    """Files of another source whose sizes and versions are not told, as some HTTP origins do."""
+    """Files of another source without sizes and versions, as with some HTTP origins."""
 
     def __init__(self, source: Any, size: int) -> None:
         self._source, self._size = source, size

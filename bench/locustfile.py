@@ -34,7 +34,7 @@ class ContractViolation(Exception):
     """The service did something that its contract rules out."""
 
 
-class DownloadUser(HttpUser):
+class DownloadUser(HttpUser):  # type: ignore[misc]  # locust is not installed for checks
     """Requests files, watches the job, downloads the archive, and pauses."""
 
     abstract = True

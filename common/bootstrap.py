@@ -18,6 +18,7 @@ from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
 from common.jobs.presenter import JobPresenter
 from common.object_storage import ObjectStorage
+from common.sources import Source, source_from_template
 from common.wake_ups import Dispatcher
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
+#: Idle connections to the object storage for each job that runs: one for each concurrent read.
+CONNECTIONS_PER_JOB: Final = 64
 #: Connections to PostgreSQL per process.
 DATABASE_CONNECTIONS: Final = 3
 
@@ -48,6 +51,8 @@ class Services:
     pause: Pause
     workers: WorkerRegistry
     storage: ObjectStorage
+    #: Where files come from.
+    source: Source
     presenter: JobPresenter
     #: PostgreSQL; None if there is no history.
     database: Engine | None
@@ -72,6 +77,7 @@ def connect(settings: Settings, *, timeout: float) -> Services:
         endpoint=settings.s3_endpoint_url or None,
         public_endpoint=settings.s3_public_endpoint_url or None,
         region=settings.s3_region,
+        max_idle_connections=CONNECTIONS_PER_JOB * settings.worker_concurrency,
     )
     client = open_client(settings.redis_url, timeout=timeout)
     return assemble(settings, client, storage, _database(settings.database_url, timeout))
@@ -104,7 +110,13 @@ def assemble(
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
         storage=storage,
-        presenter=JobPresenter(storage, link_ttl=settings.link_ttl, clock=now_ms),
+        source=_source(settings, storage),
+        presenter=JobPresenter(
+            storage,
+            link_ttl=settings.link_ttl,
+            clock=now_ms,
+            links_expire_at=storage.links_expire_at,
+        ),
         database=database,
     )
 
@@ -112,6 +124,16 @@ def assemble(
 def now_ms() -> int:
     """Return the milliseconds since 1970 by this machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+def _source(settings: Settings, storage: ObjectStorage) -> Source:
+    hosts = settings.source_redirect_hosts.split(",")
+    return source_from_template(
+        settings.source_url_template,
+        store=storage,
+        redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+        authorization=settings.source_authorization or None,
+    )
 
 
 def _database(url: str, timeout: float) -> Engine | None:

@@ -2,7 +2,7 @@
 
 ``http.client``, and with it urllib3, skips the interim response 100 only. Any other one, such as
 ``103 Early Hints``, is returned as the final response, and the real response is then read by
-whoever uses the connection next. ``FinalResponse`` reads past all of them. It also rejects
+the next user of the connection. ``FinalResponse`` reads past all of them. It also rejects
 responses whose end cannot be determined safely, instead of guessing.
 """
 

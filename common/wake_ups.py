@@ -1,7 +1,7 @@
 """Wake-ups: the Celery messages that tell the workers to look at a job.
 
 A wake-up carries no state. A lost one is sent again by the sweeper and a duplicate costs one round
-trip, because the job's hash decides what happens (docs/decisions/).
+trip, because the job's hash decides what happens (docs/decisions/0004-wake-ups-and-leases.md).
 """
 
 from __future__ import annotations

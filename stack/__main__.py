@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -46,35 +47,39 @@ def main() -> int:
         output=sys.stdout,
         report=say,
     )
-    stop_on_signals()
+    stop_requested = stop_on_signals()
     started = time.monotonic()
     try:
         with system:
             say(f"ready after {time.monotonic() - started:.1f} s: {system.base_url}")
-            while True:
-                time.sleep(CHECK_INTERVAL)
+            while not stop_requested.wait(CHECK_INTERVAL):
                 system.check()
     except StopRequested:
-        say("stopped")
-        return 0
+        pass
     except (ComponentDied, StateInUse, OSError, BotoCoreError, ClientError) as failure:
         say(f"stopped because of an error: {failure}")
         return 1
+    say("stopped")
+    return 0
 
 
-def stop_on_signals() -> None:
+def stop_on_signals() -> threading.Event:
     """Raise ``StopRequested`` at the first signal. The second one ends this process immediately.
 
-    The process guard (stack/process_guard.py) then kills everything that still runs.
+    The process guard (stack/process_guard.py) then kills everything that still runs. The returned
+    event is set too, because Python discards an exception that is raised in a finalizer.
     """
+    requested = threading.Event()
 
     def request(_number: int, _frame: FrameType | None) -> NoReturn:
         for number in _STOP:
             signal.signal(number, signal.SIG_DFL)
+        requested.set()
         raise StopRequested
 
     for number in _STOP:
         signal.signal(number, request)
+    return requested
 
 
 def say(text: str) -> None:

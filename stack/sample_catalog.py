@@ -27,7 +27,7 @@ BUCKET = "files"
 MISSING_ID = 10404
 
 #: Stored with every object. Increase it when a recipe changes, so that objects are replaced.
-EDITION = "2"
+EDITION = "3"
 
 
 @dataclass(frozen=True, kw_only=True)

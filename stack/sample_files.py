@@ -22,7 +22,7 @@ MIB = 1024 * KIB
 Recipe = Callable[[random.Random], bytes]
 
 _WORDS = (
-    *("harbour", "freight", "crane", "signal", "ledger", "tide", "manifest", "cargo", "beacon"),
+    *("harbour", "freight", "crane", "signal", "logbook", "tide", "manifest", "cargo", "beacon"),
     *("pilot", "berth", "anchor", "hull", "lantern", "voyage", "current", "ballast", "rudder"),
     *("chart", "compass", "horizon", "quay", "convoy", "packet", "dock", "mooring", "sail"),
 )

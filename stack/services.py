@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,9 @@ def start_s3(
         env={"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
         cwd=directory,
         output=output,
+        # After SIGTERM it waits up to 30 s for idle connections. SIGKILL loses nothing, because
+        # objects and metadata are written to files before an upload succeeds.
+        stop_signal=signal.SIGKILL,
     )
     wait_until(lambda: _responds(port), "the S3 server")
     return S3(process=process, port=port, endpoint=f"http://127.0.0.1:{port}")

@@ -22,9 +22,6 @@ from stack.services import ACCESS_KEY, SECRET_KEY
 START_TIMEOUT = 40.0
 #: Seconds that a component may take to exit after SIGTERM.
 STOP_GRACE = 35.0
-#: SeaweedFS closes its metadata store within 1.3 s of SIGTERM. Its volume server then waits up to
-#: 30 s for idle connections. SIGKILL is safe by then: objects were written when they were uploaded.
-S3_STOP_GRACE = 1.5
 
 _SERVICES = ("valkey", "s3", "postgres")
 
@@ -66,6 +63,7 @@ class System:
         self.files = files
         #: Components that run or should run. One that died on its own stays here.
         self.processes: dict[str, Process] = {}
+        self._starting: set[str] = set()
         self._output = output
         self._report = report
         self._lock_file = ExitStack()
@@ -135,7 +133,12 @@ class System:
 
     def stop(self) -> None:
         """Stop API and workers first, all at the same time, and then the services they use."""
-        self._stop_all([name for name in self.processes if name not in _SERVICES])
+        programs = [name for name in self.processes if name not in _SERVICES]
+        for name in programs:
+            # While they start, gunicorn and Celery may miss SIGTERM. They have no work to lose yet.
+            if name in self._starting:
+                self.processes[name].kill()
+        self._stop_all(programs)
         self._stop_all(list(self.processes))
         self._lock_file.close()
 
@@ -151,8 +154,7 @@ class System:
 
     def stop_component(self, name: str) -> int:
         """Stop a component with SIGTERM, as a deployment does. Return its exit code."""
-        grace = S3_STOP_GRACE if name == "s3" else STOP_GRACE
-        return self.processes.pop(name).stop(grace)
+        return self.processes.pop(name).stop(STOP_GRACE)
 
     def kill_component(self, name: str) -> None:
         """Kill a component and its children with SIGKILL, as a crash would."""
@@ -198,6 +200,7 @@ class System:
 
     def _launch(self, *names: str) -> None:
         for name in names:
+            self._starting.add(name)
             self.processes[name] = self._components[name].start()
 
     def _wait_until_ready(self, name: str) -> None:
@@ -208,6 +211,7 @@ class System:
             return self._components[name].ready(process)
 
         wait_until(ready, name, START_TIMEOUT)
+        self._starting.discard(name)
         self._report(f"{name} is ready")
 
     def _require_alive(self, name: str, process: Process) -> None:

@@ -1,4 +1,4 @@
-"""Real services, started once for each test process from the wheels that the lock file names."""
+"""Real services from the wheels in the lock file, started once for each test process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from stack.services import S3, Valkey, start_s3, start_valkey
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What root's PostgreSQL must keep outside of pytest's private folders goes when we go."""
+    """Give the tests a temporary folder that other users may enter.
+
+    PostgreSQL, which does not run as root, cannot use pytest's private folders.
+    """
     tmp_path_factory.getbasetemp()
     with (
         tempfile.TemporaryDirectory(prefix="longhaul-tests-") as folder,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
+import time
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,27 +15,35 @@ from urllib.parse import urlsplit
 import structlog
 from redis.exceptions import RedisError
 
-from common.errors import JobNotFound, SourceForbidden
+from common.errors import (
+    DeadlineExceeded,
+    DeadlineHandover,
+    DownloadError,
+    JobNotFound,
+    SourceForbidden,
+    StorageError,
+)
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
-from common.object_storage import NoSuchKey
+from common.object_storage import NoSuchKey, StorageProfile
 from common.object_storage.buckets import DAY
-from common.object_storage.lifecycle import OWN_PREFIXES
-from common.settings import SettingError, Settings
-from common.sources import Source, source_from_settings
+from common.object_storage.errors import StorageBusy
+from common.object_storage.lifecycle import check_buckets
+from common.sources import Source
+from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
-from worker.archive.composing.upload_log import UploadLog
+from worker.archive.composing.upload_log import Checkpoint, UploadLog
 from worker.archive.expiry import delete_expired_objects
 from worker.archive.planning.layout import Geometry
-from worker.archive.storage_probe import Capabilities, probe_storage
+from worker.archive.storage_probe import probe_storage
 from worker.circuit_breakers import CircuitBreaker, CircuitBreakers, SourceErrorMarker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from redis import Redis
 
@@ -42,6 +51,12 @@ if TYPE_CHECKING:
     from common.job_store.jobs import Claim
     from common.jobs.model import Artifact
     from worker.attempt.control import Control
+
+#: Seconds after its creation during which a job may be continued by another attempt at every
+#: deadline. It limits a job whose files change so often that no archive is ever completed.
+MAX_HANDOVER_AGE = 86_400.0
+#: Seconds between two probes after errors.
+MIN_PROBE_INTERVAL = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +71,20 @@ class ArchiveBuilder:
         self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
         self._totals = ArchiveTotals(services.redis)
-        _check_buckets(settings)
-        source = source_from_settings(settings, services.storage)
+        check_buckets(settings.archive_bucket, settings.source_url_template)
         url = urlsplit(settings.source_url_template)
         #: The host of the source, unless the files are in the object storage.
         self._host = None if url.scheme == "s3" else url.netloc
-        self._source: Source = SourceErrorMarker(source) if self._host else source
+        self._source: Source = SourceErrorMarker(services.source) if self._host else services.source
         self._lock = threading.Lock()
-        self._capabilities: Capabilities | None = None
+        self._profile: StorageProfile | None = None
+        self._probed_at = -math.inf
+        self._distrusts_profile = False
+        self._shared = StorageCapabilities(services.redis)
+        storage = f"{settings.s3_endpoint_url}|{settings.s3_region}|{settings.archive_bucket}"
+        composes = f"|{settings.compose_archives}"
+        #: Identifies the storage without its address, which /health must not show.
+        self._storage_id = hashlib.sha256((storage + composes).encode()).hexdigest()[:16]
         #: Whether expired archives are deleted by the storage, or by the bucket's operator.
         self._has_lifecycle = True
 
@@ -76,28 +97,33 @@ class ArchiveBuilder:
         with suppress(NoSuchKey, SourceForbidden):
             self._storage.head_object(self._settings.archive_bucket, "circuit-check", timeout=2.0)
 
-    def prepare(self) -> Capabilities:
-        """Set up the bucket for archives and test what the storage supports. Runs only once."""
-        with self._lock:
-            if self._capabilities is None:
-                bucket = self._settings.archive_bucket
+    def prepare(self, check: Callable[[], None] = lambda: None) -> StorageProfile:
+        """Set up the bucket for archives and return what the storage supports.
+
+        The storage is tested once, by one worker for all, and again after an error. ``check`` is
+        called while another thread prepares the storage; it may raise to end the wait.
+        """
+        while not self._lock.acquire(timeout=CHECK_INTERVAL):
+            check()
+        try:
+            if self._profile is None:
                 if self._settings.manage_bucket:
                     self._has_lifecycle = self._storage.ensure_bucket(
-                        bucket, ttl=self._settings.archive_ttl
+                        self._settings.archive_bucket, ttl=self._settings.archive_ttl
                     )
-                if self._settings.compose_archives:
-                    self._capabilities = probe_storage(self._storage, bucket)
-                    log.info("storage probed", capabilities=self._capabilities)
-                    self._publish(asdict(self._capabilities))
-                else:
-                    # Archives are streamed, which needs none of the tested features.
-                    self._capabilities = Capabilities()
-                    self._publish({})
-            return self._capabilities
+                self._profile = self._shared_profile() or self._probe()
+                self._storage.profile = self._profile
+            return self._profile
+        finally:
+            self._lock.release()
 
     def build(self, claim: Claim, control: Control) -> Artifact:
-        """Build the archive of a claimed job; see ``worker.archive.build``."""
-        capabilities, job_id = self.prepare(), claim.job.id
+        """Build the archive of a claimed job; see ``worker.archive.build``.
+
+        Raise DeadlineHandover at the deadline if this attempt has uploaded parts of the archive:
+        the next attempt continues with them, so that large archives do not use up attempts.
+        """
+        profile, job_id = self.prepare(control.check), claim.job.id
         request = BuildRequest(
             job_id=job_id,
             fencing_token=claim.lease.fencing_token,
@@ -110,20 +136,31 @@ class ArchiveBuilder:
             min_rate=self._settings.min_rate_bytes,
             rate_window=self._settings.min_rate_window,
         )
+        checkpoint = self._checkpoints.for_attempt(job_id)
+        uploaded = _uploaded_parts(checkpoint)
         options = BuildOptions(
-            checkpoint=self._checkpoints.for_attempt(job_id),
-            can_copy=capabilities.can_compose,
-            geometry=Geometry(equal_parts=not capabilities.mixed_parts),
+            checkpoint=checkpoint,
+            can_copy=profile.can_compose and self._settings.compose_archives,
+            geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
             report=self._totals.add,
         )
-        return build(
-            request,
-            source=self._source,
-            storage=self._storage,
-            control=control,
-            options=options,
-        )
+        try:
+            return build(
+                request,
+                source=self._source,
+                storage=self._storage,
+                control=control,
+                options=options,
+            )
+        except DeadlineExceeded as error:
+            age = time.time() - claim.job.created_at / 1000
+            if age < MAX_HANDOVER_AGE and _uploaded_parts(checkpoint) - uploaded:
+                raise DeadlineHandover from error
+            raise
+        except DownloadError as error:
+            self._distrust_profile(error)
+            raise
 
     def remove_uploads_of_ended_jobs(self) -> int:
         """Abort the uploads that ended jobs left behind; return the number of these jobs."""
@@ -167,24 +204,47 @@ class ArchiveBuilder:
         except JobNotFound:
             return True
 
-    def _publish(self, capabilities: Mapping[str, bool]) -> None:
+    def _probe(self) -> StorageProfile:
+        self._probed_at = time.monotonic()
+        profile = probe_storage(
+            self._storage,
+            self._settings.archive_bucket,
+            with_copies=self._settings.compose_archives,
+        )
+        log.info("storage probed", **profile.to_dict(), lifecycle=self._has_lifecycle)
         try:
-            StorageCapabilities(self._services.redis).publish(capabilities)
-        except RedisError as error:
-            log.warning("storage capabilities not published", error=str(error))
-
-
-def _check_buckets(settings: Settings) -> None:
-    """Raise SettingError if expired archives and source files could have the same keys."""
-    url = urlsplit(settings.source_url_template)
-    if url.scheme != "s3" or url.netloc != settings.archive_bucket:
-        return
-    key = settings.source_url_template.removeprefix(f"s3://{url.netloc}/").lstrip("/")
-    source_prefix = key.partition("{")[0]
-    for prefix in OWN_PREFIXES:
-        if source_prefix.startswith(prefix) or prefix.startswith(source_prefix):
-            raise SettingError(
-                f"ARCHIVE_BUCKET={settings.archive_bucket} is also the bucket of the source files. "
-                "Use another bucket, or a prefix in SOURCE_URL_TEMPLATE that differs from "
-                f"{', '.join(OWN_PREFIXES)}: objects with these prefixes expire."
+            self._shared.publish(
+                {**profile.to_dict(), "lifecycle": self._has_lifecycle},
+                storage_id=self._storage_id,
             )
+        except RedisError as error:
+            log.warning("storage profile not published", error=str(error))
+        return profile
+
+    def _shared_profile(self) -> StorageProfile | None:
+        """Return the profile that another worker has found, unless it may be wrong."""
+        if self._distrusts_profile:
+            return None
+        try:
+            found = self._shared.read_shared(self._storage_id)
+        except RedisError as error:
+            log.warning("storage profile not read", error=str(error))
+            return None
+        if found is None:
+            return None
+        found.pop("lifecycle", None)
+        return StorageProfile.from_dict(found)
+
+    def _distrust_profile(self, error: DownloadError) -> None:
+        """Test the storage again after an error that another profile may avoid."""
+        if not isinstance(error, StorageError) or isinstance(error, StorageBusy | NoSuchKey):
+            return
+        with self._lock:
+            if time.monotonic() - self._probed_at > MIN_PROBE_INTERVAL:
+                self._distrusts_profile, self._profile = True, None
+
+
+def _uploaded_parts(checkpoint: Checkpoint) -> set[tuple[str | None, int]]:
+    upload_log = UploadLog.load(checkpoint)
+    numbers = (*upload_log.parts, *upload_log.ladder_parts)
+    return {(upload_log.plan_id, number) for number in numbers}

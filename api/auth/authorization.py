@@ -10,20 +10,12 @@ from api import parsing
 from api.auth.callers import Caller
 from api.dependencies import deps
 from api.errors import Forbidden, Unauthorized
-from api.live import websocket
-from common.errors import JobNotFound, LonghaulError
+from common.errors import JobNotFound
 
 ADMIN_PATHS: Final = "/v1/admin/"
 WEBSOCKET: Final = "websocket.web_socket"
 #: Views that browsers call without headers. Their URL carries a ticket instead.
 TICKETED: Final = frozenset({"events.subscribe", "events.stream", WEBSOCKET})
-
-#: Close codes of rejected WebSockets: browsers do not show the status of the handshake.
-CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
-    Unauthorized: websocket.UNAUTHORIZED,
-    Forbidden: websocket.FORBIDDEN,
-    JobNotFound: websocket.NOT_FOUND,
-}
 
 
 def authorize_request() -> None:

@@ -17,7 +17,7 @@ from werkzeug.datastructures import EnvironHeaders
 
 from api import metrics, parsing, request_hooks, telemetry
 from api.auth.callers import is_user_id
-from api.routes.jobs import GONE
+from api.responses import GONE
 from api.server.raw_responses import RawResponse
 from common.errors import JobNotFound, LonghaulError
 from common.jobs.model import Job

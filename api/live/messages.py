@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from api.fast_path import job_json
-from api.live import sse, websocket
+from api.live import job_json, sse, websocket
 from common.jobs.events import event_name
 from common.jobs.model import Job
 from common.jobs.presenter import iso

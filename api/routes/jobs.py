@@ -11,7 +11,7 @@ from api import pagination, parsing
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
 from api.openapi import ResponseSpec, operation
-from api.responses import json_response, retry_after
+from api.responses import GONE, json_response, retry_after
 from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
@@ -21,7 +21,6 @@ from common.jobs.transitions import JobState
 blueprint = Blueprint("jobs", __name__, description="Watch, download, and cancel jobs")
 
 #: States in which the status of a job is 410 Gone.
-GONE: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
 
 

@@ -10,9 +10,8 @@ from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import parsing
-from api.auth.authorization import CLOSE_CODES
 from api.dependencies import deps
-from api.errors import ValidationFailed
+from api.errors import Forbidden, Unauthorized, ValidationFailed
 from api.live import sse, websocket
 from api.live.messages import StreamFormat
 from api.live.service import LiveUpdates
@@ -20,7 +19,7 @@ from api.openapi import ResponseSpec, operation
 from api.schemas.job import EventSchema
 from api.schemas.requests import LIVE_QUERY
 from api.server.hijacking import Hijack, HijackResponse
-from common.errors import BackendUnavailable, LonghaulError
+from common.errors import BackendUnavailable, JobNotFound, LonghaulError
 
 if TYPE_CHECKING:
     import _socket
@@ -30,6 +29,13 @@ blueprint = Blueprint("events", __name__, description="Watch jobs live")
 # The WebSocket has a blueprint of its own, because OpenAPI cannot describe a WebSocket. Werkzeug
 # routes the same path to either view, depending on the request's Upgrade header.
 websocket_blueprint = PlainBlueprint("websocket", __name__)
+
+#: Close codes of rejected WebSockets: browsers do not show the status of the handshake.
+CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
+    Unauthorized: websocket.UNAUTHORIZED,
+    Forbidden: websocket.FORBIDDEN,
+    JobNotFound: websocket.NOT_FOUND,
+}
 
 _STREAM: Final = operation(
     ResponseSpec(

@@ -89,7 +89,9 @@ def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
             continue
         row = rows.setdefault((job.id, job.fencing_token), _empty_attempt(job))
         if job.status is JobState.PROCESSING:
-            row.update(attempt=job.attempt, worker=job.worker, started_at=to_datetime(job.updated_at))
+            row.update(
+                attempt=job.attempt, worker=job.worker, started_at=to_datetime(job.updated_at)
+            )
         else:
             row.update(
                 ended_at=to_datetime(job.updated_at),

@@ -24,9 +24,7 @@ Options = dict[str, Any]
 _DRIVER: Final = DriverInfo()
 
 
-def open_client(
-    url: str, *, timeout: float, own_connection: bool = False, decode: bool = True
-) -> Redis:
+def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Redis:
     """Return a client whose calls fail after about ``timeout`` seconds.
 
     redis-py's defaults wait for most of a minute for a server that hangs. ``own_connection`` limits
@@ -46,7 +44,7 @@ def open_client(
     }
     options: Options = {
         **timeouts,
-        "decode_responses": decode,
+        "decode_responses": True,
         "retry": Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
     }
     if own_connection:

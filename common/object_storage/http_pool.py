@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from common.errors import NetworkError
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.http_response import ConnectionClosed, Response
+from common.object_storage.sigv4 import host_header
 
 CONNECT_TIMEOUT = 3.0
 
@@ -38,6 +39,16 @@ class S3Connection:
             raise NetworkError("The storage could not be reached") from error
         self.reader = BufferedReader(socket.SocketIO(self.socket, "rb"), 65_536)
         self.used = False
+
+    def has_excess(self) -> bool:
+        """Return whether the server sent anything behind its last response."""
+        try:
+            self.socket.settimeout(0)
+            return bool(self.reader.peek(1))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
 
     def interrupt(self) -> None:
         """Make a read or write in another thread fail immediately."""
@@ -61,8 +72,7 @@ class HttpPool:
         self._port = parts.port or (443 if self._tls else 80)
         self._read_timeout = read_timeout
         self._idle: deque[S3Connection] = deque(maxlen=max_idle)
-        #: The value of the Host header; the default port is left out, as it is when signing.
-        self.host = parts.netloc.rpartition("@")[2]
+        self.host = host_header(base_url)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -117,10 +127,15 @@ class HttpPool:
             return
 
     def _connect(self) -> S3Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return S3Connection(self._host, self._port, self._tls)
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return S3Connection(self._host, self._port, self._tls)
+            # Such bytes, a 408 for example, would be taken for the response to the next request.
+            if not connection.has_excess():
+                return connection
+            connection.close()
 
     def _release(self, connection: S3Connection, reusable: bool) -> None:
         if reusable and len(self._idle) < (self._idle.maxlen or 0):

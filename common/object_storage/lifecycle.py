@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 #: The key prefixes of everything that workers write: finished archives with their temporary
 #: objects, indexes of archives, streamed archives, and the objects of the storage probe.
@@ -40,6 +41,22 @@ def has_own_rules(rules: Sequence[Rule]) -> bool:
     """Return whether all of our prefixes have a rule."""
     prefixes = {_prefix(rule) for rule in rules if _is_own(rule)}
     return prefixes.issuperset(OWN_PREFIXES)
+
+
+def check_buckets(archive_bucket: str, source_url_template: str) -> None:
+    """Raise ValueError if archives, which expire, and source files could have the same keys."""
+    url = urlsplit(source_url_template)
+    if url.scheme != "s3" or url.netloc != archive_bucket:
+        return
+    key = source_url_template.removeprefix(f"s3://{url.netloc}/").lstrip("/")
+    source_prefix = key.partition("{")[0]
+    for prefix in OWN_PREFIXES:
+        if source_prefix.startswith(prefix) or prefix.startswith(source_prefix):
+            raise ValueError(
+                f"ARCHIVE_BUCKET={archive_bucket} is also the bucket of the source files. Use "
+                "another bucket, or a prefix in SOURCE_URL_TEMPLATE that differs from "
+                f"{', '.join(OWN_PREFIXES)}: objects with these prefixes expire."
+            )
 
 
 def _rule(prefix: str, days: int, *, uses_prefix: bool) -> Rule:

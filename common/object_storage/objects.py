@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from common.errors import FileChanged, NetworkError, StorageError
+from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
+from common.object_storage.errors import NoSuchKey, StorageBusy
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
+from common.object_storage.retries import RETRYABLE_ERRORS, retry
 from common.object_storage.s3_xml import ListedObject, ObjectInfo
-from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers, retry
+from common.object_storage.transport import LONG_TIMEOUT, Calls, WrongRegion, metadata_headers
 
 
 class ObjectCalls(Calls):
@@ -30,11 +32,27 @@ class ObjectCalls(Calls):
         cancellation: Cancellation | None = None,
     ) -> ObjectInfo:
         """Return an object's size, ETag, metadata and checksum."""
-        headers, _ = self._transport.call(
-            "HEAD", bucket, key,
-            headers={"x-amz-checksum-mode": "ENABLED"}, cancellation=cancellation, timeout=timeout,
+        headers = {"x-amz-checksum-mode": "ENABLED"} if self.profile.head_checksum else {}
+        try:
+            response_headers, _ = self._transport.call(
+                "HEAD", bucket, key,
+                headers=headers, cancellation=cancellation, timeout=timeout,
+            )  # fmt: skip
+        except (FileChanged, NoSuchKey, StorageBusy):
+            raise
+        except (SourceForbidden, StorageError):
+            self._raise_reason(bucket, key, timeout, cancellation)
+            raise
+        return s3_xml.object_info(key, response_headers)
+
+    def _raise_reason(
+        self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
+    ) -> None:
+        """Raise the error of a failed HEAD: its response has no body, and so no error code."""
+        self._transport.call(
+            "GET", bucket, key,
+            headers={"range": "bytes=0-0"}, cancellation=cancellation, timeout=timeout,
         )  # fmt: skip
-        return s3_xml.object_info(key, headers)
 
     def list_objects_v2(
         self,
@@ -45,12 +63,23 @@ class ObjectCalls(Calls):
         limit: int = 1000,
         cancellation: Cancellation | None = None,
     ) -> list[ListedObject]:
-        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key."""
-        query = {"list-type": "2", "max-keys": str(limit), "prefix": prefix}
+        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key.
+
+        Objects up to ``start_after`` are left out, so that a loop over pages ends even with a
+        server that repeats them.
+        """
+        query = {
+            "list-type": "2",
+            "max-keys": str(limit),
+            "prefix": prefix,
+            "encoding-type": "url",
+        }
         if start_after:
             query["start-after"] = start_after
         _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
-        return list(s3_xml.listed_objects(s3_xml.parse(body)))
+        after = start_after.encode()
+        objects = s3_xml.listed_objects(s3_xml.parse(body))
+        return [listed for listed in objects if listed.key.encode() > after]
 
     def read_into(
         self,
@@ -89,7 +118,7 @@ class ObjectCalls(Calls):
                     progress(count)
 
         if view:
-            retry(attempt, cancellation, progress=lambda: done)
+            retry(attempt, cancellation, progress=lambda: done, on=(*RETRYABLE_ERRORS, WrongRegion))
 
     @contextmanager
     def get_object(
@@ -109,12 +138,18 @@ class ObjectCalls(Calls):
         with self._transport.send(
             "GET", bucket, key, headers=headers, cancellation=cancellation
         ) as response:
-            if start and response.status != 206:
-                raise StorageError("The storage does not support range requests")
+            content_range = response.headers.get("content-range")
+            # rclone sends a range with the status 200.
+            is_range = response.status == 206 or content_range is not None
+            if is_range:
+                _check_content_range(content_range or "", start)
             etag = s3_xml.quoted_etag(response.headers.get("etag"))
             if if_match is not None and etag and etag != if_match:
                 # Not every server checks If-Match (RFC 9110, 13.1.1).
                 raise FileChanged("A file was replaced while it was being read")
+            if start and not is_range:
+                # A server may ignore the Range header (RFC 9110, 14.2).
+                _skip(response, start)
             yield response
 
     def put_object(
@@ -126,12 +161,19 @@ class ObjectCalls(Calls):
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
         crc32: int | None = None,
+        content_md5: str | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Write an object and return its ETag. The storage verifies ``crc32`` if it is given."""
+        """Write an object and return its ETag.
+
+        The storage verifies ``crc32`` if it is given, or Content-MD5 if it ignores CRC32s.
+        ``content_md5`` replaces the computed one.
+        """
         headers = {"content-type": content_type, **metadata_headers(metadata)}
-        if crc32 is not None:
+        if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
+        if self.profile.content_md5:
+            headers["content-md5"] = content_md5 or s3_xml.md5(body)
         response_headers, _ = self._transport.call(
             "PUT",
             bucket,
@@ -146,10 +188,14 @@ class ObjectCalls(Calls):
     def delete_objects(
         self, bucket: str, keys: Sequence[str], *, cancellation: Cancellation | None = None
     ) -> None:
-        """Delete at most 1,000 objects in one call. Missing objects are ignored."""
+        """Delete at most 1,000 objects. Missing objects are ignored."""
+        if not self.profile.multi_delete:
+            for key in keys:
+                self.delete_object(bucket, key, cancellation=cancellation)
+            return
         body = s3_xml.delete_request(keys)
         headers = {"content-type": "application/xml", "content-md5": s3_xml.md5(body)}
-        self._transport.call(
+        _, result = self._transport.call(
             "POST",
             bucket,
             query={"delete": ""},
@@ -157,9 +203,28 @@ class ObjectCalls(Calls):
             body=body,
             cancellation=cancellation,
         )
+        if codes := s3_xml.delete_errors(result):
+            raise StorageError(f"The storage did not delete {len(codes)} objects: {codes[0]}")
 
     def delete_object(
         self, bucket: str, key: str, *, cancellation: Cancellation | None = None
     ) -> None:
         """Delete an object. A missing object is ignored."""
-        self._transport.call("DELETE", bucket, key, cancellation=cancellation)
+        with suppress(NoSuchKey):
+            self._transport.call("DELETE", bucket, key, cancellation=cancellation)
+
+
+def _check_content_range(value: str, start: int) -> None:
+    """Raise StorageError unless a 206 response begins at ``start`` (RFC 9110, 15.3.7)."""
+    unit, _, content_range = value.partition(" ")
+    if unit.lower() != "bytes" or content_range.partition("-")[0].strip() != str(start):
+        raise StorageError("The storage sent another range than requested")
+
+
+def _skip(response: Response, count: int) -> None:
+    block = memoryview(bytearray(min(count, 262_144)))
+    while count:
+        read = response.readinto(block[:count])
+        if read == 0:
+            raise NetworkError("The storage sent fewer bytes than the object has")
+        count -= read

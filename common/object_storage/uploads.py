@@ -13,7 +13,8 @@ from common.object_storage.http_pool import Buffer
 from common.object_storage.s3_xml import MultipartUpload, UploadedPart
 from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers
 
-_CHECKSUM_HEADERS = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
+#: The limit for the pages of one listing, 1,000 uploads each.
+MAX_PAGES = 100
 
 
 class UploadCalls(Calls):
@@ -28,8 +29,12 @@ class UploadCalls(Calls):
         metadata: Mapping[str, str] | None = None,
         cancellation: Cancellation | None = None,
     ) -> str:
-        """Create an upload whose parts have CRC32 checksums and return its id."""
-        headers = {"content-type": content_type, **metadata_headers(metadata), **_CHECKSUM_HEADERS}
+        """Create an upload and return its id. Its parts have CRC32s if the storage has them."""
+        headers = {"content-type": content_type, **metadata_headers(metadata)}
+        if self.profile.upload_crc32:
+            headers["x-amz-checksum-algorithm"] = "CRC32"
+        if self.profile.full_object_crc32:
+            headers["x-amz-checksum-type"] = "FULL_OBJECT"
         _, body = self._transport.call(
             "POST",
             bucket,
@@ -54,12 +59,19 @@ class UploadCalls(Calls):
         crc32: int,
         cancellation: Cancellation | None = None,
     ) -> UploadedPart:
-        """Upload one part. The storage rejects it (BadChecksum) unless its CRC32 is ``crc32``."""
+        """Upload one part. The storage rejects it (BadChecksum) unless its CRC32 is ``crc32``.
+
+        Where the storage does not verify that, Content-MD5 is sent.
+        """
+        checksums = {}
+        if self.profile.upload_crc32:
+            checksums["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
+        if self.profile.content_md5:
+            checksums["content-md5"] = s3_xml.md5(body)
         headers, _ = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers={"x-amz-checksum-crc32": s3_xml.encode_crc32(crc32)},
-            body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
+            headers=checksums, body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         return UploadedPart(number=number, etag=_required_etag(headers.get("etag")), crc32=crc32)
 
@@ -113,18 +125,20 @@ class UploadCalls(Calls):
         gone: it may have been completed before.
         """
         headers = {"content-type": "application/xml"}
-        if crc32 is not None:
+        if self.profile.full_object_crc32 and crc32 is not None:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
             headers["x-amz-checksum-type"] = "FULL_OBJECT"
-        if size is not None:
+        if self.profile.full_object_crc32 and size is not None:
             headers["x-amz-mp-object-size"] = str(size)
         _, body = self._transport.call(
             "POST", bucket, key,
             query={"uploadId": upload_id}, headers=headers,
-            body=s3_xml.complete_request(parts), cancellation=cancellation, timeout=LONG_TIMEOUT,
+            body=s3_xml.complete_request(parts, checksums=self.profile.upload_crc32),
+            cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         root = s3_xml.parse(body)
-        stored = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
+        is_composite = root.findtext("ChecksumType") == "COMPOSITE"
+        stored = None if is_composite else s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         if crc32 is not None and stored is not None and stored != crc32:
             raise BadChecksum("The stored object differs from what was uploaded")
         # Ceph sends an empty ETag.
@@ -160,14 +174,24 @@ class UploadCalls(Calls):
     def list_multipart_uploads(
         self, bucket: str, prefix: str, *, cancellation: Cancellation | None = None
     ) -> list[MultipartUpload]:
-        """Return the unfinished uploads whose keys start with ``prefix``, at most 1,000."""
-        _, body = self._transport.call(
-            "GET",
-            bucket,
-            query={"uploads": "", "prefix": prefix},
-            cancellation=cancellation,
-        )
-        return list(s3_xml.multipart_uploads(s3_xml.parse(body)))
+        """Return the unfinished uploads whose keys start with ``prefix``, at most 100,000."""
+        if not self.profile.list_uploads:
+            return []
+        uploads: dict[tuple[str, str], MultipartUpload] = {}
+        markers: tuple[str, str] | None = None
+        for _ in range(MAX_PAGES):
+            query = {"uploads": "", "prefix": prefix, "encoding-type": "url"}
+            if markers is not None:
+                query.update(zip(("key-marker", "upload-id-marker"), markers, strict=True))
+            _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
+            root = s3_xml.parse(body)
+            count = len(uploads)
+            uploads.update(((u.key, u.upload_id), u) for u in s3_xml.multipart_uploads(root))
+            markers = s3_xml.next_upload_markers(root)
+            # A page without anything new would be followed by the same page again.
+            if markers is None or len(uploads) == count:
+                break
+        return list(uploads.values())
 
 
 def _required_etag(etag: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from common.object_storage import ObjectStorage
@@ -12,28 +11,13 @@ from common.sources.files import FileDescription, Missing, SourceFile
 from common.sources.http import HttpSource
 from common.sources.s3 import S3Source
 
-if TYPE_CHECKING:
-    from common.settings import Settings
-
 __all__ = [
     "FileDescription",
     "Missing",
     "Source",
     "SourceFile",
-    "source_from_settings",
     "source_from_template",
 ]
-
-
-def source_from_settings(settings: Settings, store: ObjectStorage) -> Source:
-    """Return the source that this installation reads files from."""
-    hosts = settings.source_redirect_hosts.split(",")
-    return source_from_template(
-        settings.source_url_template,
-        store=store,
-        redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
-        authorization=settings.source_authorization or None,
-    )
 
 
 def source_from_template(

@@ -6,43 +6,50 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from common.errors import (
-    DownloadError,
     FileChanged,
+    InvalidFileId,
     NetworkError,
     PermanentDownloadError,
-    SourceRateLimited,
-    TemporaryUnavailable,
 )
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import parse_filename
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.base import Fill
 from common.sources.content_coding import (
-    Decoder,
     coded_name,
     needs_decoding,
     parse_coding,
 )
 from common.sources.files import FileDescription, Missing, SourceFile
-from common.sources.http_client import HttpClient, SourceResponse
+from common.sources.http_body import (
+    BLOCK,
+    RETRYABLE_ERRORS,
+    Body,
+    ContentRange,
+    WholeFile,
+    check_version,
+    sent_range,
+    total_size,
+)
+from common.sources.http_client import HttpClient
+from common.sources.http_connections import SourceResponse
 from common.task_group import TaskGroup
 
-BLOCK: Final = 256 * 1024
 #: Files that are described at the same time.
 MAX_CONCURRENT_REQUESTS: Final = 16
 #: Bytes that are skipped if a source responds to a range with the whole file. For larger files,
-#: ``describe`` checks beforehand that ranges work.
+#: ``describe`` checks that ranges work.
 MAX_SKIP: Final = 16 * 1024 * 1024
 
-#: Errors that may not occur again.
-RETRYABLE_ERRORS = (NetworkError, TemporaryUnavailable, SourceRateLimited)
+#: RFC 9110, 8.8.3; the bytes from 0x80 are obs-text.
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 class HttpSource:
@@ -131,11 +138,11 @@ class HttpSource:
     ) -> Iterator[Fill]:
         """Read the whole file; a broken connection is resumed if the source allows that."""
 
-        def connect(start: int) -> AbstractContextManager[_Body]:
+        def connect(start: int) -> AbstractContextManager[Body]:
             return self._open_range(file, start, None, cancellation)
 
         with ExitStack() as connection:
-            download = _Download(file, connect, connection, cancellation)
+            download = WholeFile(file, connect, connection, cancellation)
 
             def fill(view: memoryview) -> int:
                 done = 0
@@ -150,7 +157,7 @@ class HttpSource:
     @contextmanager
     def _open_range(
         self, file: SourceFile, start: int, end: int | None, cancellation: Cancellation
-    ) -> Iterator[_Body]:
+    ) -> Iterator[Body]:
         """Yield the bytes of ``[start, end)``, or fewer; without an ``end``, all the rest.
 
         If-Range (RFC 9110, 13.1.5) makes the source send all of a file that has changed.
@@ -163,8 +170,8 @@ class HttpSource:
         with self._client.get(
             self.url(file.file_id), headers, cancellation=cancellation
         ) as response:
-            first, last = _sent_range(file, response, asked=bool(headers))
-            _check_version(file, response, is_whole=first == start == 0 and not file.ranged)
+            first, last = sent_range(file, response, asked=bool(headers))
+            check_version(file, response, is_whole=first == start == 0 and not file.ranged)
             if not first <= start or (last is not None and last < start - 1):
                 raise NetworkError("The source sent another range than the requested one")
             if file.ranged and start - first > MAX_SKIP:
@@ -173,11 +180,11 @@ class HttpSource:
             if file.ranged and needs_decoding(coding, file.name):
                 raise NetworkError("The source compressed a file without being asked to")
             ends = [each for each in (end, None if last is None else last + 1) if each is not None]
-            yield _Body(
+            yield Body(
                 response,
                 skip=start - first,
                 length=min(ends) - start if ends else None,
-                total=_total(response),
+                total=total_size(response),
                 is_partial=response.status == 206,
                 coding=coding,
             )
@@ -190,7 +197,7 @@ class HttpSource:
         """
         file = None
         # 416 for an empty file, or 400 or 501 because of the range.
-        with suppress(FileChanged, NetworkError):
+        with suppress(FileChanged, InvalidFileId, NetworkError):
             file = self._describe_by({"range": "bytes=0-0"}, file_id, cancellation)
         file = file or self._describe_by({}, file_id, cancellation)
         if file is None:
@@ -207,7 +214,7 @@ class HttpSource:
         with self._client.get(url, headers, cancellation=cancellation) as response:
             size = response.length
             if response.status == 206:
-                sent = _ContentRange.parse(response.headers.get("content-range"))
+                sent = ContentRange.parse(response.headers.get("content-range"))
                 if sent is None or sent.first != 0 or not (headers or sent.is_complete):
                     return None
                 size = sent.total
@@ -237,201 +244,10 @@ class HttpSource:
         try:
             with self._open_range(file, last, last + 1, cancellation):
                 return file
-        except (NetworkError, FileChanged):
+        except NetworkError:
             return replace(file, ranged=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _ContentRange:
-    """The value of Content-Range, RFC 9110, 14.4."""
-
-    first: int
-    last: int
-    total: int | None
-
-    @property
-    def is_complete(self) -> bool:
-        return self.first == 0 and self.total is not None and self.last == self.total - 1
-
-    @classmethod
-    def parse(cls, text: str | None) -> _ContentRange | None:
-        """Return None for a missing or invalid value."""
-        match = _CONTENT_RANGE.fullmatch((text or "").strip())
-        if match is None:
-            return None
-        first, last = int(match[1]), int(match[2])
-        total = None if match[3] == "*" else int(match[3])
-        if last < first or (total is not None and last >= total):
-            return None
-        return cls(first, last, total)
-
-
-_CONTENT_RANGE: Final = re.compile(r"bytes +(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.I)
-#: RFC 9110, 8.8.3; the bytes from 0x80 are obs-text.
-_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
-
-
-class _Body:
-    """The requested part of a response's body."""
-
-    def __init__(
-        self,
-        response: SourceResponse,
-        *,
-        skip: int,
-        length: int | None,
-        total: int | None,
-        is_partial: bool,
-        coding: str | None,
-    ) -> None:
-        self._response = response
-        self._skip = skip
-        #: Bytes that are still to come; None: until the source ends the body.
-        self._left = length
-        #: Size of the whole file, as this response says.
-        self.total = total
-        self.is_partial = is_partial
-        self.coding = coding
-
-    def read(self, limit: int) -> bytes:
-        """Return at most ``limit`` bytes as they arrive; nothing at the end.
-
-        Raise NetworkError if the body ends before its end.
-        """
-        while self._skip:
-            skipped = self._response.read(min(BLOCK, self._skip))
-            if not skipped:
-                raise NetworkError("The source sent less than it announced")
-            self._skip -= len(skipped)
-        if self._left == 0:
-            return b""
-        block = self._response.read(limit if self._left is None else min(limit, self._left))
-        if self._left is not None:
-            if not block:
-                raise NetworkError("The source sent less than it announced")
-            self._left -= len(block)
-        return block
-
-
-class _Download:
-    """A whole file, decoded, over as many connections as it takes."""
-
-    def __init__(
-        self,
-        file: SourceFile,
-        connect: Callable[[int], AbstractContextManager[_Body]],
-        connection: ExitStack,
-        cancellation: Cancellation,
-    ) -> None:
-        """``connection`` closes the current connection."""
-        self._file = file
-        self._connect = connect
-        self._connection = connection
-        self._cancellation = cancellation
-        self._position = 0
-        self._opened_at = 0
-        self._body: _Body | None = None
-        self._coding: str | None = None
-        self._unread = b""
-        self._decoder: Decoder | None = None
-
-    def read(self, limit: int) -> bytes:
-        """Return at most ``limit`` bytes; nothing at the end of the file."""
-        if self._position == 0:
-            # The first response decides whether the content has to be decoded.
-            self._unread = self._next_block()
-            if needs_decoding(self._coding, self._file.name):
-                self._decoder = Decoder(self._coding or "", self._read_coded)
-        return self._decoder.read(limit) if self._decoder else self._read_coded(limit)
-
-    def _read_coded(self, limit: int) -> bytes:
-        if not self._unread:
-            self._unread = self._next_block()
-        block, self._unread = self._unread[:limit], self._unread[limit:]
-        return block
-
-    def _next_block(self) -> bytes:
-        try:
-            return retry(
-                self._receive,
-                self._cancellation,
-                progress=lambda: self._position,
-                on=RETRYABLE_ERRORS,
-            )
-        except _CannotResume:
-            raise NetworkError("The connection broke, and the source cannot resume it") from None
-
-    def _receive(self) -> bytes:
-        body = self._body or self._open_body()
-        try:
-            block = body.read(BLOCK)
-        except DownloadError:
-            self._close_body()
-            raise
-        self._position += len(block)
-        total = self._file.size if body.total is None else body.total
-        if block or total in (None, self._position):
-            return block
-        self._close_body()
-        if body.is_partial and self._position > self._opened_at:
-            # Sources may send less than the requested range: the rest is the next request's.
-            return self._receive()
-        raise NetworkError("The source sent less than it announced")
-
-    def _open_body(self) -> _Body:
-        if self._position and self._file.etag is None:
-            raise _CannotResume
-        body = self._connection.enter_context(self._connect(self._position))
-        if self._position and body.coding != self._coding:
-            raise FileChanged
-        self._body, self._coding, self._opened_at = body, body.coding, self._position
-        return body
-
-    def _close_body(self) -> None:
-        self._body = None
-        self._connection.close()
-
-
-class _CannotResume(Exception):
-    """The source can only be read from the beginning, and what was read is in use already."""
-
-
-def _sent_range(
-    file: SourceFile, response: SourceResponse, *, asked: bool
-) -> tuple[int, int | None]:
-    """Return the first and last position in the body; None for the last if it is unknown.
-
-    Raise NetworkError for a 206 that must not be used, RFC 9110, 15.3.7.
-    """
-    if response.status != 206:
-        if file.ranged and response.length not in (None, file.size):
-            raise FileChanged
-        return 0, None if response.length is None else response.length - 1
-    sent = _ContentRange.parse(response.headers.get("content-range"))
-    if sent is None or not (asked or sent.is_complete):
-        raise NetworkError("The source sent a part of the file without saying which")
-    if file.ranged and sent.total not in (None, file.size):
-        raise FileChanged
-    if response.length not in (None, sent.last - sent.first + 1):
-        raise NetworkError("The source sent a part of the file with the wrong length")
-    return sent.first, sent.last
-
-
-def _total(response: SourceResponse) -> int | None:
-    if response.status != 206:
-        return response.length
-    sent = _ContentRange.parse(response.headers.get("content-range"))
-    return None if sent is None else sent.total
-
-
-def _check_version(file: SourceFile, response: SourceResponse, *, is_whole: bool) -> None:
-    """Raise FileChanged for another version, NetworkError if the version cannot be verified."""
-    etag = response.headers.get("etag")
-    if file.etag is None or etag == file.etag or is_whole:
-        return
-    if etag is None or etag.removeprefix("W/") == file.etag:
-        raise NetworkError("The source does not say which version of the file it sent")
-    raise FileChanged
+        except FileChanged:
+            return replace(file, ranged=False, etag=None)
 
 
 def _file_name(response: SourceResponse, file_id: int) -> str:

@@ -1,7 +1,7 @@
-"""Loaded by schemathesis: sends half of the calls to jobs that exist, and keeps waits short.
+"""Schemathesis hooks: send half of the calls to existing jobs and keep waits short.
 
-Generated calls change the jobs, so new ones in every state are made again and again. A stream of
-an unfinished job would last for ever, so streams are only opened of finished ones.
+Generated calls change the jobs, so new jobs in every state are created regularly. A stream of an
+unfinished job would not end, so streams are only opened for finished jobs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common.jobs.model import Artifact, Failure, JobSpec, Progress
 from common.settings import Settings
 
 STATES = ("queued", "processing", "completed", "failed", "cancelled")
-#: What no call can change any more.
+#: States that no call changes.
 FINISHED = ("completed", "cancelled")
 RENEW_EVERY = 100
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -34,7 +34,7 @@ def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) ->
     if path_parameters and "job_id" in path_parameters:
         choice = hash(path_parameters["job_id"]) % (2 * len(STATES))
         if choice < len(STATES):
-            path_parameters["job_id"] = known_jobs()[STATES[choice]]
+            path_parameters["job_id"] = jobs_by_state()[STATES[choice]]
     return path_parameters
 
 
@@ -44,15 +44,15 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if case.path.endswith(("/stream", "/subscribe/{job_id}")) and "job_id" in parameters:
         job_id = str(parameters["job_id"])
         if UUID.fullmatch(job_id):
-            parameters["job_id"] = known_jobs()[FINISHED[len(job_id) % len(FINISHED)]]
+            parameters["job_id"] = jobs_by_state()[FINISHED[len(job_id) % len(FINISHED)]]
     if case.path == "/v1/admin/stream":
-        # It does not end by itself: all that can be looked at to its end is its refusal.
+        # This stream never ends, so only its rejection behind an old proxy can be tested.
         case.headers = {**(case.headers or {}), "Via": "1.1 conformance"}
-    # With a made-up coding the bytes are no HTTP request, so none reaches the API.
+    # With an invented transfer coding the bytes are no HTTP request: they do not reach the API.
     for name in list(case.headers or {}):
         if name.lower() == "transfer-encoding":
             del case.headers[name]
-    # A long poll of a minute proves no more than one of a second.
+    # A long poll of one second tests the same as one of a minute.
     wait = (case.query or {}).get("wait")
     if (isinstance(wait, int) and 1 < wait <= 60) or (isinstance(wait, str) and wait.isdecimal()):
         case.query["wait"] = 1
@@ -61,16 +61,16 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers["Prefer"] = re.sub(r"\d+", "1", preference)
 
 
-def known_jobs() -> dict[str, str]:
-    """One job in each state, by the state's name."""
+def jobs_by_state() -> dict[str, str]:
+    """Return a job in each state, by the state's name."""
     global calls
     if calls % RENEW_EVERY == 0:
-        jobs.update({state: job_in(state, number) for number, state in enumerate(STATES)})
+        jobs.update({state: create_job_in(state, number) for number, state in enumerate(STATES)})
     calls += 1
     return jobs
 
 
-def job_in(state: str, number: int) -> str:
+def create_job_in(state: str, number: int) -> str:
     job_id = store.create("anonymous", JobSpec(file_ids=(calls + number + 1, 2))).job.id
     if state in ("processing", "completed", "failed"):
         claim = store.claim(job_id, "w")
@@ -79,7 +79,7 @@ def job_in(state: str, number: int) -> str:
         if state == "completed":
             store.complete(claim.lease, ARTIFACT, Progress(processed_files=2))
         if state == "failed":
-            failure = Failure(code="FILE_NOT_FOUND", message="Not there", retryable=False)
+            failure = Failure(code="FILE_NOT_FOUND", message="File not found", retryable=False)
             store.fail(claim.lease, failure)
     if state == "cancelled":
         store.cancel(job_id)

@@ -1,4 +1,4 @@
-"""Archives larger than memory: ``make test-large`` asks for them, for they need 30 GB of disk."""
+"""Archives larger than memory. They need 30 GB of disk, so only ``make test-large`` runs them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,14 +38,14 @@ pytestmark = [
 
 #: Four files of 1 GiB and one of 5.
 SIZES = [GIB, GIB, GIB, GIB, 5 * GIB]
-#: An attempt may take as long as a loaded machine needs.
-PATIENT = {"JOB_DEADLINE": "2000", "METRICS_PORT": "0"}
+#: A deadline that also suffices on a loaded machine.
+LONG_DEADLINE = {"JOB_DEADLINE": "2000", "METRICS_PORT": "0"}
 
 
 @pytest.fixture(scope="module")
 def composing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     state = tmp_path_factory.mktemp("composing")
-    with System(state, files=(), env=PATIENT) as system:
+    with System(state, files=(), env=LONG_DEADLINE) as system:
         fill(system, SIZES)
         yield system
     shutil.rmtree(state)
@@ -54,8 +55,8 @@ def composing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def streaming(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
-    """Every byte passes the worker, of files whose size is known or is not."""
-    state, env = tmp_path_factory.mktemp(request.param), dict(PATIENT)
+    """A system whose workers transfer every byte, with files of known or of unknown size."""
+    state, env = tmp_path_factory.mktemp(request.param), dict(LONG_DEADLINE)
     with ExitStack() as stack:
         if request.param == "streamed":
             env["SOURCE_URL_TEMPLATE"] = stack.enter_context(chunked_origin(GIB)) + "/{file_id}"
@@ -70,36 +71,36 @@ def streaming(
 
 @pytest.fixture(scope="module")
 def nine_gib(composing: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The composed archive of all files, downloaded by its link."""
-    job = built_in_little_memory(composing)
+    """The composed archive of all files, downloaded from its URL."""
+    job = build_in_little_memory(composing)
     folder = tmp_path_factory.mktemp("nine")
     path = folder / "archive.zip"
-    with path.open("wb") as file, httpx.stream("GET", job["downloadUrl"], timeout=120) as answer:
-        for block in answer.iter_raw(8 * MIB):
+    with path.open("wb") as file, httpx.stream("GET", job["downloadUrl"], timeout=120) as response:
+        for block in response.iter_raw(8 * MIB):
             file.write(block)
     assert path.stat().st_size == job["fileSize"] > sum(SIZES)
     yield path
     shutil.rmtree(folder)
 
 
-def built_in_little_memory(system: System) -> dict[str, str]:
-    """Build files 1 to 5 with less than 200 MiB of the worker's memory."""
+def build_in_little_memory(system: System) -> dict[str, Any]:
+    """Build an archive of files 1 to 5; fail if the worker uses 200 MiB of memory or more."""
     pid = system.processes[system.workers[0]].pid
     idle, started = resident_mib(pid), time.monotonic()
     with Client(system) as client, peak_memory(pid) as peak:
-        job = client.until_done(client.post(range(1, 6))["jobId"])
+        job = client.wait_until_completed(client.post(range(1, 6))["jobId"])
     seconds = time.monotonic() - started
     print(f"{job['fileSize'] / GIB:.1f} GiB: {seconds:.1f} s, {idle:.0f} to {peak[0]:.0f} MiB")
     assert peak[0] < 200
     return job
 
 
-def test_five_gib_pass_the_worker_in_less_than_200_mib_of_memory(streaming: System) -> None:
-    built_in_little_memory(streaming)
+def test_a_worker_transfers_five_gib_in_less_than_200_mib_of_memory(streaming: System) -> None:
+    build_in_little_memory(streaming)
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-def test_nine_gib_with_a_member_of_five_are_read_back(
+def test_zip_tools_read_an_archive_of_nine_gib_with_a_member_of_five(
     nine_gib: Path, tool: Callable[[Path, int], None]
 ) -> None:
     started = time.monotonic()
@@ -107,51 +108,53 @@ def test_nine_gib_with_a_member_of_five_are_read_back(
     print(f"{tool.__name__}: {time.monotonic() - started:.1f} s")
 
 
-def test_after_kill_9_in_two_gib_the_next_worker_skips_what_was_done(composing: System) -> None:
+def test_the_next_worker_reuses_the_parts_of_a_killed_one(composing: System) -> None:
     with Client(composing) as client:
         job_id = client.post([1, 2])["jobId"]
         while (job := client.job(job_id))["processedBytes"] is None or job["processedBytes"] < GIB:
-            assert job["status"] in {"queued", "processing"}, "over before it could be killed"
+            assert job["status"] in {"queued", "processing"}, (
+                "the job ended before the worker was killed"
+            )
             time.sleep(0.1)
         composing.kill_component(composing.workers[0])
         port = free_port()
         second = composing.add_worker(METRICS_PORT=str(port))
-        finished = client.until_done(job_id)
-    told = _composed(composing.log(second))
+        finished = client.wait_until_completed(job_id)
+    composed = _log_of_composed(composing.log(second))
     metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    counted = _metric(metrics, 'longhaul_archive_bytes_total{method="resumed"}')
-    print(f"killed at {job['processedBytes']} bytes; {told}; counted as resumed: {counted:.0f}")
+    resumed_bytes = _metric(metrics, 'longhaul_archive_bytes_total{method="resumed"}')
+    print(f"killed at {job['processedBytes']} bytes; {composed}; resumed: {resumed_bytes:.0f}")
     assert finished["attempt"] == 2
     assert finished["fileSize"] > 2 * GIB
-    # What the heartbeat had told was in the store; at most one part for each thread is done anew.
-    assert told["resumed"] >= job["processedBytes"]
-    assert told["copied"] <= 2 * GIB - told["resumed"] + PART
-    assert counted == told["resumed"]
-    assert _leftovers(composing) == []
+    # The heartbeat had stored this progress; each thread repeats at most one part.
+    assert composed["resumed"] >= job["processedBytes"]
+    assert composed["copied"] <= 2 * GIB - composed["resumed"] + PART
+    assert resumed_bytes == composed["resumed"]
+    assert _temporary_objects(composing) == []
 
 
-def _composed(log: Path) -> dict[str, int]:
-    """How many bytes went which way, as the worker's log tells it."""
+def _log_of_composed(log: Path) -> dict[str, int]:
+    """Return from the worker's log how many bytes each method contributed."""
     for line in log.read_text().splitlines():
         if '"archive composed"' in line:
             entry = json.loads(line)
-            return {way: entry[way] for way in ("copied", "through_worker", "resumed")}
-    raise AssertionError("nothing was composed")
+            return {method: entry[method] for method in ("copied", "through_worker", "resumed")}
+    raise AssertionError("no archive was composed")
 
 
 def _metric(page: str, name: str) -> float:
     return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(name))
 
 
-def _leftovers(system: System) -> list[str]:
-    store = ObjectStorage(
+def _temporary_objects(system: System) -> list[str]:
+    storage = ObjectStorage(
         endpoint=system.s3_endpoint,
         region="us-east-1",
         access_key=system.env["AWS_ACCESS_KEY_ID"],
         secret_key=system.env["AWS_SECRET_ACCESS_KEY"],
     )
     try:
-        strays = [o.key for o in store.list_objects_v2("archives") if "/parts/" in o.key]
-        return strays + [upload.key for upload in store.list_multipart_uploads("archives", "")]
+        parts = [o.key for o in storage.list_objects_v2("archives") if "/parts/" in o.key]
+        return parts + [upload.key for upload in storage.list_multipart_uploads("archives", "")]
     finally:
-        store.close()
+        storage.close()

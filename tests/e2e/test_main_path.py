@@ -1,4 +1,4 @@
-"""The promises of the API as a stranger's client meets it: plain HTTP, the running system."""
+"""The API's contract, tested with plain HTTP against the running system."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from stack.sample_catalog import MISSING_ID, SMALL
 from tests.support.tcp_proxy import TcpProxy
 
 
-def post(http: httpx.Client, *file_ids: int, **more: Any) -> dict[str, Any]:
-    answer = http.post("/v1/download/initiate", json={"file_ids": file_ids, **more})
-    assert answer.status_code == 202, answer.text
-    return dict(answer.json())
+def post(http: httpx.Client, *file_ids: int, **members: Any) -> dict[str, Any]:
+    response = http.post("/v1/download/initiate", json={"file_ids": file_ids, **members})
+    assert response.status_code == 202, response.text
+    return dict(response.json())
 
 
-def poll(http: httpx.Client, job: dict[str, Any], seen: list[dict[str, Any]] | None = None) -> Any:
-    """Poll until the job is finished, noting every state on the way."""
+def poll(
+    http: httpx.Client, job: dict[str, Any], states: list[dict[str, Any]] | None = None
+) -> Any:
+    """Poll until the job is finished; append every response to ``states``."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         state = http.get(job["statusUrl"]).json()
-        if seen is not None:
-            seen.append(state)
+        if states is not None:
+            states.append(state)
         if state["status"] not in {"queued", "processing"}:
             return state
         time.sleep(0.05)
     raise AssertionError(f"not finished: {state}")
 
 
-def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    body = answer.json()
+def assert_problem(response: httpx.Response, status: int, code: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    body = response.json()
     assert body["status"] == status
     assert body["code"] == code
     assert {"type", "title", "detail", "instance", "retryable", "requestId"} <= body.keys()
-    assert body["requestId"] == answer.headers["X-Request-ID"]
+    assert body["requestId"] == response.headers["X-Request-ID"]
 
 
-def test_files_become_one_archive_behind_a_redirect(http: httpx.Client) -> None:
-    wanted = SMALL[:5]
-    job = post(http, *(sample.file_id for sample in wanted), fileName="five")
+def test_result_url_redirects_to_an_archive_of_the_files(http: httpx.Client) -> None:
+    requested = SMALL[:5]
+    job = post(http, *(sample.file_id for sample in requested), fileName="five")
     states: list[dict[str, Any]] = []
     done = poll(http, job, states)
     assert done["status"] == "completed"
@@ -62,19 +64,19 @@ def test_files_become_one_archive_behind_a_redirect(http: httpx.Client) -> None:
     archive = zipfile.ZipFile(io.BytesIO(body))
     assert archive.testzip() is None
     contents = {info.filename: archive.read(info) for info in archive.infolist()}
-    assert contents == {sample.name: sample.make() for sample in wanted}
+    assert contents == {sample.name: sample.make() for sample in requested}
 
 
-def test_the_link_carries_the_archives_name(http: httpx.Client) -> None:
+def test_the_download_url_sets_the_name_of_the_archive(http: httpx.Client) -> None:
     job = post(http, 10001, 10002, fileName="Übersicht 2026")
     poll(http, job)
-    answer = http.get(job["resultUrl"], headers={"Accept": "application/json"}).json()
-    assert {"downloadUrl", "expiresAt", "fileName", "fileSize", "contentType"} <= answer.keys()
-    disposition = httpx.get(answer["downloadUrl"]).headers["Content-Disposition"]
+    result = http.get(job["resultUrl"], headers={"Accept": "application/json"}).json()
+    assert {"downloadUrl", "expiresAt", "fileName", "fileSize", "contentType"} <= result.keys()
+    disposition = httpx.get(result["downloadUrl"]).headers["Content-Disposition"]
     assert "filename*=UTF-8''%C3%9Cbersicht%202026.zip" in disposition
 
 
-def test_a_single_file_is_delivered_as_itself(http: httpx.Client) -> None:
+def test_a_single_file_is_delivered_without_an_archive(http: httpx.Client) -> None:
     sample = SMALL[2]
     job = http.post("/v1/download/initiate", json={"file_id": sample.file_id}).json()
     done = poll(http, job)
@@ -82,7 +84,7 @@ def test_a_single_file_is_delivered_as_itself(http: httpx.Client) -> None:
     assert httpx.get(done["downloadUrl"]).content == sample.make()
 
 
-def test_a_missing_file_fails_the_job_at_once(http: httpx.Client) -> None:
+def test_a_missing_file_fails_the_job_in_the_first_attempt(http: httpx.Client) -> None:
     job = post(http, 10001, MISSING_ID)
     failed = poll(http, job)
     assert (failed["status"], failed["errorCode"]) == ("failed", "FILE_NOT_FOUND")
@@ -90,7 +92,7 @@ def test_a_missing_file_fails_the_job_at_once(http: httpx.Client) -> None:
     assert_problem(http.get(job["resultUrl"]), 409, "JOB_FAILED")
 
 
-def test_skipping_puts_a_manifest_of_what_is_missing_into_the_archive(http: httpx.Client) -> None:
+def test_skipping_missing_files_adds_a_manifest_to_the_archive(http: httpx.Client) -> None:
     job = post(http, 10001, MISSING_ID, onMissing="skip")
     done = poll(http, job)
     assert done["status"] == "completed"
@@ -101,14 +103,16 @@ def test_skipping_puts_a_manifest_of_what_is_missing_into_the_archive(http: http
     assert [(f["file_id"], f["state"]) for f in files] == [(10001, "done"), (MISSING_ID, "missing")]
 
 
-def test_the_refreshed_page_makes_one_job(http: httpx.Client, line: TcpProxy) -> None:
-    line.hold()
-    answers = [post(http, 10001, 10002) for _ in range(10)]
-    assert len({answer["jobId"] for answer in answers}) == 1
-    assert [answer["deduplicated"] for answer in answers] == [False] + [True] * 9
+def test_identical_requests_while_a_job_runs_get_the_same_job(
+    http: httpx.Client, s3_proxy: TcpProxy
+) -> None:
+    s3_proxy.hold()
+    jobs = [post(http, 10001, 10002) for _ in range(10)]
+    assert len({job["jobId"] for job in jobs}) == 1
+    assert [job["deduplicated"] for job in jobs] == [False] + [True] * 9
 
 
-def test_an_idempotency_key_gets_the_first_answer_again(http: httpx.Client) -> None:
+def test_the_same_idempotency_key_gets_the_first_response_again(http: httpx.Client) -> None:
     def send(file_id: int) -> httpx.Response:
         headers = {"Idempotency-Key": "the-key"}
         body = {"file_ids": [file_id]}
@@ -128,18 +132,18 @@ def test_an_idempotency_key_gets_the_first_answer_again(http: httpx.Client) -> N
     ],
     ids=["DELETE", "POST"],
 )
-def test_cancelling_works_by_either_call_and_twice(
-    http: httpx.Client, line: TcpProxy, cancel: Callable[[httpx.Client, str], httpx.Response]
+def test_both_cancel_calls_are_idempotent(
+    http: httpx.Client, s3_proxy: TcpProxy, cancel: Callable[[httpx.Client, str], httpx.Response]
 ) -> None:
-    line.hold()
+    s3_proxy.hold()
     job = post(http, 10001, 10002)
     for _ in range(2):
-        answer = cancel(http, job["jobId"])
-        assert answer.status_code == 200
-        assert (answer.json()["jobId"], answer.json()["status"]) == (job["jobId"], "cancelled")
-    gone = http.get(job["statusUrl"])
-    assert gone.status_code == 410
-    assert gone.json()["status"] == "cancelled"
+        response = cancel(http, job["jobId"])
+        assert response.status_code == 200
+        assert (response.json()["jobId"], response.json()["status"]) == (job["jobId"], "cancelled")
+    cancelled = http.get(job["statusUrl"])
+    assert cancelled.status_code == 410
+    assert cancelled.json()["status"] == "cancelled"
     assert http.get(job["resultUrl"]).status_code == 410
 
 
@@ -149,7 +153,7 @@ def test_a_finished_job_cannot_be_cancelled(http: httpx.Client) -> None:
     assert http.delete(f"/v1/download/{job['jobId']}").status_code == 409
 
 
-def test_the_status_is_not_sent_again_while_it_stays_the_same(http: httpx.Client) -> None:
+def test_an_unchanged_status_is_304(http: httpx.Client) -> None:
     job = post(http, 10001)
     poll(http, job)
     first = http.get(job["statusUrl"])
@@ -157,7 +161,7 @@ def test_the_status_is_not_sent_again_while_it_stays_the_same(http: httpx.Client
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_long_poll_returns_when_the_version_moves(http: httpx.Client) -> None:
+def test_a_long_poll_returns_when_the_version_changes(http: httpx.Client) -> None:
     state = post(http, *(sample.file_id for sample in SMALL))
     versions = [state["version"]]
     while state["status"] in {"queued", "processing"}:
@@ -170,43 +174,45 @@ def test_a_long_poll_returns_when_the_version_moves(http: httpx.Client) -> None:
     assert versions == sorted(set(versions))
 
 
-def test_prefer_wait_answers_with_the_finished_job(http: httpx.Client) -> None:
-    answer = http.post(
+def test_prefer_wait_returns_the_finished_job(http: httpx.Client) -> None:
+    response = http.post(
         "/v1/download/initiate", json={"file_ids": [10001, 10002]}, headers={"Prefer": "wait=20"}
     )
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "completed"
+    assert response.status_code == 200
+    assert response.json()["status"] == "completed"
 
 
-def test_the_old_synchronous_call_never_times_out(http: httpx.Client) -> None:
-    answer = http.post("/v1/download/start", json={"file_id": 10003})
-    assert answer.status_code == 200
-    assert answer.json()["downloadUrl"]
+def test_the_synchronous_call_returns_the_finished_job(http: httpx.Client) -> None:
+    response = http.post("/v1/download/start", json={"file_id": 10003})
+    assert response.status_code == 200
+    assert response.json()["downloadUrl"]
 
 
-def test_check_tells_whether_a_file_is_there(http: httpx.Client) -> None:
+def test_check_reports_whether_a_file_exists(http: httpx.Client) -> None:
     sample = SMALL[2]
-    there = http.post("/v1/download/check", json={"file_id": sample.file_id}).json()
-    assert there == {
+    existing = http.post("/v1/download/check", json={"file_id": sample.file_id}).json()
+    assert existing == {
         "file_id": sample.file_id,
         "available": True,
         "size": len(sample.make()),
         "fileName": sample.name,
     }
-    absent = http.post("/v1/download/check", json={"file_id": MISSING_ID}).json()
-    assert absent["available"] is False
+    missing = http.post("/v1/download/check", json={"file_id": MISSING_ID}).json()
+    assert missing["available"] is False
 
 
-def test_a_result_that_is_not_ready_says_so(http: httpx.Client, line: TcpProxy) -> None:
-    line.hold()
+def test_the_result_of_an_unfinished_job_is_404_job_not_ready(
+    http: httpx.Client, s3_proxy: TcpProxy
+) -> None:
+    s3_proxy.hold()
     job = post(http, 10001, 10002)
-    answer = http.get(job["resultUrl"])
-    assert_problem(answer, 404, "JOB_NOT_READY")
-    assert int(answer.headers["Retry-After"]) >= 1
+    response = http.get(job["resultUrl"])
+    assert_problem(response, 404, "JOB_NOT_READY")
+    assert int(response.headers["Retry-After"]) >= 1
     http.delete(f"/v1/download/{job['jobId']}")
 
 
-def test_every_error_is_a_problem(http: httpx.Client) -> None:
+def test_every_error_is_a_problem_document(http: httpx.Client) -> None:
     unknown = uuid.uuid4()
     initiate = "/v1/download/initiate"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -224,8 +230,8 @@ def test_every_error_is_a_problem(http: httpx.Client) -> None:
     assert http.put(initiate).status_code == 405
 
 
-def test_the_callers_jobs_are_listed_newest_first_by_pages(http: httpx.Client) -> None:
-    made = [post(http, 10001, metadata={"number": number})["jobId"] for number in range(4)]
+def test_job_list_is_paged_and_newest_first(http: httpx.Client) -> None:
+    created = [post(http, 10001, metadata={"number": number})["jobId"] for number in range(4)]
     listed: list[str] = []
     cursor = None
     while True:
@@ -235,11 +241,11 @@ def test_the_callers_jobs_are_listed_newest_first_by_pages(http: httpx.Client) -
         cursor = page["nextCursor"]
         if cursor is None:
             break
-    assert listed == made[::-1]
+    assert listed == created[::-1]
 
 
-def test_a_user_may_have_five_unfinished_jobs(http: httpx.Client, line: TcpProxy) -> None:
-    line.hold()
+def test_a_user_may_have_five_unfinished_jobs(http: httpx.Client, s3_proxy: TcpProxy) -> None:
+    s3_proxy.hold()
     for number in range(5):
         post(http, 10001, metadata={"number": number})
     sixth = http.post("/v1/download/initiate", json={"file_ids": [10001]})
@@ -249,7 +255,7 @@ def test_a_user_may_have_five_unfinished_jobs(http: httpx.Client, line: TcpProxy
         http.delete(f"/v1/download/{job['jobId']}")
 
 
-def test_health_names_what_it_checked(http: httpx.Client) -> None:
+def test_health_names_its_checks(http: httpx.Client) -> None:
     health = http.get("/health").json()
     assert health["status"] == "healthy"
     assert health["checks"]["redis"] == health["checks"]["storage"] == "ok"

@@ -1,7 +1,7 @@
-"""Proxies that give up after 5 s, and proxies that hold everything back.
+"""Proxies with a timeout of 5 s, and proxies that buffer streams.
 
-The same 30 s of work, through the same impatient proxy: inside the request it dies, as a job every
-transport sees it end.
+The same 30 s of work behind the same proxy: inside a request it ends with a 504; as a job every
+transport follows it to its end.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from tests.support.websocket import messages
 
 pytestmark = pytest.mark.timeout(200)
 
-#: Each pair is two files of 320 KiB at 24 KiB/s, into the worker and out of it again. Each job has
-#: a pair of its own: an archive that is there already is not made a second time.
+#: Each pair is two files of 320 KiB, which a worker reads and writes at 24 KiB/s. Each job has its
+#: own pair, because an existing archive would be reused.
 FIRST, FOLLOWED = (10901, 10902), (10903, 10904)
 BUFFERED, DIRECT = (10905, 10906), (10907, 10908)
 RATE = 24 * KIB
-#: Seconds: what nginx gives the old synchronous way, and what the work takes at the least.
+#: Seconds: the timeout of nginx, and the minimum duration of the work.
 READ_TIMEOUT = 5
-LEAST_DURATION = 20.0
+MIN_DURATION = 20.0
 
 
 def _noise(rng: random.Random) -> bytes:
@@ -63,23 +63,25 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def slow_storage(system: System) -> Iterator[str]:
-    """The S3 server over a slow line; the only worker has no other way to it."""
+    """The only worker's connection to the S3 server, slowed down by a proxy."""
     port = urlsplit(system.s3_endpoint).port
     assert port is not None
-    with TcpProxy(port) as line:
-        endpoint = f"http://127.0.0.1:{line.port}"
+    with TcpProxy(port) as s3_proxy:
+        endpoint = f"http://127.0.0.1:{s3_proxy.port}"
         system.add_worker(S3_ENDPOINT_URL=endpoint)
-        # A worker's first archive tries out what the storage can do, with 5 MiB over this line.
+        # Before its first archive a worker probes the object storage with 5 MiB.
         with Longhaul(system.base_url, user="first") as longhaul:
             longhaul.wait(longhaul.start(FIRST).job_id)
-        line.slow(RATE)
+        s3_proxy.slow(RATE)
         yield endpoint
 
 
 @pytest.fixture(scope="module")
-def impatient(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+def short_timeout_nginx(
+    system: System, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Nginx]:
     proxy = start_proxy(
-        tmp_path_factory.mktemp("impatient"),
+        tmp_path_factory.mktemp("short_timeout_nginx"),
         upstream=urlsplit(system.base_url).netloc,
         directives=f"proxy_read_timeout {READ_TIMEOUT}s;",
     )
@@ -105,7 +107,7 @@ def buffering(system: System, tmp_path: Path) -> Iterator[Nginx]:
 
 @pytest.fixture
 def synchronous(slow_storage: str, tmp_path: Path) -> Iterator[Nginx]:
-    """The old way behind the impatient proxy: the request returns when the archive is there."""
+    """A synchronous API behind a proxy with a short timeout: it responds with the archive."""
     storage = s3_client(slow_storage)
 
     def download(environ: dict[str, object], respond: Callable[..., object]) -> Iterable[bytes]:
@@ -136,31 +138,31 @@ class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """The proxy's answer is what counts."""
+        """Log nothing."""
 
 
-class Followed:
-    """What one way of watching brought."""
+class FollowedJob:
+    """The statuses that a transport reported, and how long it took."""
 
     def __init__(self, statuses: list[str], duration: float) -> None:
         self.statuses = statuses
         self.duration = duration
 
 
-def _follow(nginx: Nginx, job_id: str, transport: str) -> Followed:
+def _follow(nginx: Nginx, job_id: str, transport: str) -> FollowedJob:
     began = time.monotonic()
-    ways = {"sse": Transport.SSE, "long poll": Transport.LONG_POLL, "poll": Transport.POLL}
+    transports = {"sse": Transport.SSE, "long poll": Transport.LONG_POLL, "poll": Transport.POLL}
     if transport == "websocket":
         statuses = list(_websocket_statuses(nginx, job_id))
     else:
         with Longhaul(nginx.url) as longhaul:
-            watch = longhaul.watch(job_id, transports=[ways[transport]])
+            watch = longhaul.watch(job_id, transports=[transports[transport]])
             statuses = [job.status for job in watch]
-    return Followed(statuses, time.monotonic() - began)
+    return FollowedJob(statuses, time.monotonic() - began)
 
 
 def _websocket_statuses(nginx: Nginx, job_id: str) -> Iterator[str]:
-    """Statuses in messages, over as many connections as it takes."""
+    """Yield the statuses in WebSocket messages; reconnect until the job is completed."""
     url = f"{nginx.url}/v1/download/subscribe/{job_id}"
     version = 0
     while True:
@@ -175,36 +177,36 @@ def _websocket_statuses(nginx: Nginx, job_id: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def followed(
-    system: System, slow_storage: str, impatient: Nginx
-) -> Iterator[dict[str, Future[Followed]]]:
-    """One job, watched through the impatient proxy in every way at once."""
-    with Longhaul(impatient.url, user="owner") as longhaul:
+    system: System, slow_storage: str, short_timeout_nginx: Nginx
+) -> Iterator[dict[str, Future[FollowedJob]]]:
+    """A job that all transports follow at the same time through the proxy with a short timeout."""
+    with Longhaul(short_timeout_nginx.url, user="owner") as longhaul:
         job_id = longhaul.start(FOLLOWED).job_id
     with ThreadPoolExecutor(4) as pool:
         yield {
-            transport: pool.submit(_follow, impatient, job_id, transport)
+            transport: pool.submit(_follow, short_timeout_nginx, job_id, transport)
             for transport in ("sse", "websocket", "long poll", "poll")
         }
 
 
-def test_thirty_seconds_of_work_inside_a_request_die_with_504(synchronous: Nginx) -> None:
+def test_thirty_seconds_of_work_inside_a_request_end_with_504(synchronous: Nginx) -> None:
     began = time.monotonic()
-    answer = httpx.get(f"{synchronous.url}/download", timeout=60)
-    assert answer.status_code == 504
+    response = httpx.get(f"{synchronous.url}/download", timeout=60)
+    assert response.status_code == 504
     assert READ_TIMEOUT - 1 < time.monotonic() - began < READ_TIMEOUT + 3
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket", "long poll", "poll"])
-def test_the_same_work_as_a_job_is_seen_to_its_end(
-    followed: dict[str, Future[Followed]], transport: str
+def test_every_transport_follows_the_same_work_as_a_job_to_its_end(
+    followed: dict[str, Future[FollowedJob]], transport: str
 ) -> None:
     result = followed[transport].result(timeout=150)
     assert result.statuses[-1] == "completed"
     assert result.statuses.count("completed") == 1
-    assert result.duration > LEAST_DURATION
+    assert result.duration > MIN_DURATION
 
 
-def test_the_archive_is_whole(followed: dict[str, Future[Followed]], system: System) -> None:
+def test_the_archive_is_complete(followed: dict[str, Future[FollowedJob]], system: System) -> None:
     followed["poll"].result(timeout=150)
     with Longhaul(system.base_url, user="owner") as longhaul:
         (job,) = longhaul.jobs()
@@ -216,24 +218,24 @@ def test_the_archive_is_whole(followed: dict[str, Future[Followed]], system: Sys
     assert contents == sorted(sample.make() for sample in CATALOG[2:4])
 
 
-def test_behind_a_proxy_that_holds_streams_back_the_client_falls_back_in_time(
+def test_the_client_falls_back_within_5_s_behind_a_proxy_that_buffers_streams(
     system: System, slow_storage: str, buffering: Nginx
 ) -> None:
     with Longhaul(buffering.url, user="buffered") as longhaul:
         job_id = longhaul.start(BUFFERED).job_id
         began = time.monotonic()
         watch: Watch = longhaul.watch(job_id)
-        seen = iter(watch)
-        first = next(seen)
-        # 3 s without a first event, then one exchange of the next transport.
+        updates = iter(watch)
+        first = next(updates)
+        # 3 s without a first event, then one request of the next transport.
         assert time.monotonic() - began < 5
         assert not first.finished
         assert watch.transport is not Transport.SSE
         longhaul.cancel(job_id)
-        assert [job.status for job in seen][-1] == "cancelled"
+        assert [job.status for job in updates][-1] == "cancelled"
 
 
-def test_the_production_nginx_lets_the_first_event_through_at_once(
+def test_the_production_nginx_forwards_the_first_event_within_a_second(
     system: System, slow_storage: str, tmp_path: Path
 ) -> None:
     nginx = start_nginx(tmp_path / "nginx", upstream=urlsplit(system.base_url).netloc)
@@ -242,10 +244,10 @@ def test_the_production_nginx_lets_the_first_event_through_at_once(
             job_id = longhaul.start(DIRECT).job_id
             began = time.monotonic()
             watch = longhaul.watch(job_id, transports=[Transport.SSE])
-            seen = iter(watch)
-            next(seen)
+            updates = iter(watch)
+            next(updates)
             assert time.monotonic() - began < 1
             longhaul.cancel(job_id)
-            assert [job.status for job in seen][-1] == "cancelled"
+            assert [job.status for job in updates][-1] == "cancelled"
     finally:
         nginx.process.stop(5)

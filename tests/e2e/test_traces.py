@@ -1,4 +1,4 @@
-"""One trace from the browser's request through API, queue and worker to S3, sent to a collector."""
+"""A trace goes from the browser's request through API, queue and worker to S3."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ BROWSER = "00f067aa0ba902b7"
 
 
 class Collector:
-    """Takes spans by OTLP over HTTP, as any collector does."""
+    """Receives spans by OTLP over HTTP, like any collector."""
 
     def __init__(self) -> None:
-        #: Span -> the service that sent it.
+        #: (Name of the service that sent it, span).
         self.spans: list[tuple[str, Span]] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.take(ExportTraceServiceRequest.FromString(body))
+                collector.record(ExportTraceServiceRequest.FromString(body))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -43,7 +43,7 @@ class Collector:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def take(self, request: ExportTraceServiceRequest) -> None:
+    def record(self, request: ExportTraceServiceRequest) -> None:
         for resource in request.resource_spans:
             names = {a.key: a.value.string_value for a in resource.resource.attributes}
             for scope in resource.scope_spans:
@@ -65,19 +65,19 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.mark.timeout(180)
-def test_one_tree_from_the_browser_to_the_storage(
+def test_a_trace_is_one_tree_from_the_browser_to_the_object_storage(
     collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     state = tmp_path_factory.mktemp("traced")
     env = {"OTLP_ENDPOINT": collector.endpoint}
     with System(state, files=SMALL, env=env) as system:
-        answer = httpx.post(
+        response = httpx.post(
             f"{system.base_url}/v1/download/initiate",
             json={"file_ids": [10001, 10002]},
             headers={"traceparent": f"00-{TRACE}-{BROWSER}-01", "Prefer": "wait=30"},
             timeout=40,
         )
-        assert answer.json()["status"] == "completed"
+        assert response.json()["status"] == "completed"
         wait_until(
             lambda: {"attempt", "queue"} <= {span.name for _, span in collector.of_trace(TRACE)},
             "the worker's spans",
@@ -106,11 +106,11 @@ def test_one_tree_from_the_browser_to_the_storage(
     to_storage = [span for _, span in spans.values() if span.name.startswith("S3 ")]
     assert {"S3 UploadPart", "S3 PUT object"} & {span.name for span in to_storage}
     assert all(span.parent_span_id == attempt.span_id for span in to_storage)
-    # One tree: every span but the browser's own leads up to another of the trace.
+    # One tree: the parent of every span is in the trace, or is the browser's span.
     assert {span.parent_span_id.hex() for _, span in spans.values()} <= {*spans, BROWSER}
 
-    of_job = [line for line in logged if line.get("job_id") == answer.json()["jobId"]]
+    of_job = [line for line in logged if line.get("job_id") == response.json()["jobId"]]
     assert of_job
     assert {line["trace_id"] for line in of_job} == {TRACE}
-    # What nobody asked for is in no trace.
+    # Work that no request caused is in no trace.
     assert not [span for _, span in collector.spans if span.name == "store heartbeat"]

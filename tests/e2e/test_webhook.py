@@ -1,4 +1,4 @@
-"""A webhook from the running system: signed, with a link that works."""
+"""A webhook from the running system is signed and contains a valid download URL."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.support.webhook_receiver import running
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def test_a_finished_job_is_told_to_its_callback_url(tmp_path: Path) -> None:
+def test_a_finished_job_is_reported_to_its_callback_url(tmp_path: Path) -> None:
     env = {"WEBHOOK_SECRET": SECRET, "WEBHOOK_ALLOW_PRIVATE": "true"}
     system = System(tmp_path, files=SMALL, env=env)
     with running() as receiver, system, httpx.Client(base_url=system.base_url) as http:
-        receiver.answers = [(500, {}), (204, {})]
+        receiver.responses = [(500, {}), (204, {})]
         body = {
             "file_ids": [sample.file_id for sample in SMALL[:2]],
             "callbackUrl": receiver.url(),
@@ -31,11 +31,11 @@ def test_a_finished_job_is_told_to_its_callback_url(tmp_path: Path) -> None:
         for post in (first, second):
             Webhook(SECRET).verify(post.body, post.headers)
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
-        told = orjson.loads(second.body)
-        assert (told["type"], told["data"]["jobId"]) == ("download.completed", job["jobId"])
-        assert told["data"]["metadata"] == {"order": 7}
-        archive = httpx.get(told["data"]["downloadUrl"])
-        assert len(archive.content) == told["data"]["fileSize"]
+        event = orjson.loads(second.body)
+        assert (event["type"], event["data"]["jobId"]) == ("download.completed", job["jobId"])
+        assert event["data"]["metadata"] == {"order": 7}
+        archive = httpx.get(event["data"]["downloadUrl"])
+        assert len(archive.content) == event["data"]["fileSize"]
         log = f"/v1/download/{job['jobId']}/deliveries"
         wait_until(lambda: http.get(log).json()["deliveries"][0]["state"] == "delivered", "the log")
         (delivery,) = http.get(log).json()["deliveries"]

@@ -1,4 +1,4 @@
-"""Clients that post jobs through every fault, as a patient back end would."""
+"""Clients that post jobs during faults, and repeat each request until it is accepted."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.faults.environment import FILES, Arena
+from tests.faults.environment import FILES, Environment
 
 
 @dataclass(kw_only=True)
 class Posted:
-    """One request, and the ids of the jobs that its answers named: exactly one, or it is a bug."""
+    """One request, and the job ids in its responses: more than one is a bug."""
 
     key: str
     user: str
     file_ids: tuple[int, ...]
     job_ids: set[str] = field(default_factory=set)
-    #: An answer that nobody expects.
-    never_to_be_seen: str = ""
-    #: Seconds that the slowest refusal took.
-    slowest_refusal: float = 0.0
+    #: The body of a response that must not occur.
+    unexpected_response: str = ""
+    #: Seconds that the slowest 429 or 503 took.
+    slowest_rejection: float = 0.0
 
 
-class StreamLoop:
-    """Posts requests from many users when they are let in; each is repeated until it is taken."""
+class LoadClients:
+    """Posts the requests of many users, as many as ``allow`` permits."""
 
-    def __init__(self, arena: Arena, *, jobs: int, users: int, seed: int) -> None:
-        self._arena = arena
-        self._let_in = threading.Semaphore(0)
+    def __init__(self, environment: Environment, *, jobs: int, users: int, seed: int) -> None:
+        self._environment = environment
+        self._allowed = threading.Semaphore(0)
         self.posted = list(_requests(jobs, users, random.Random(seed)))
         self._queue = iter(self.posted)
         self._lock = threading.Lock()
@@ -43,17 +43,17 @@ class StreamLoop:
         for thread in self._threads:
             thread.start()
 
-    def let_in(self, jobs: int) -> None:
-        """So many more may post now."""
-        self._let_in.release(jobs)
+    def allow(self, jobs: int) -> None:
+        """Permit more requests."""
+        self._allowed.release(jobs)
 
     def close(self) -> None:
-        """Nobody comes any more."""
-        self.let_in(len(self._threads))
+        """End the threads."""
+        self.allow(len(self._threads))
 
     def _post_all(self) -> None:
-        with httpx.Client(base_url=self._arena.system.base_url, timeout=10) as http:
-            while self._let_in.acquire() and (posted := self._next()) is not None:
+        with httpx.Client(base_url=self._environment.system.base_url, timeout=10) as http:
+            while self._allowed.acquire() and (posted := self._next()) is not None:
                 while not self._post(http, posted):
                     time.sleep(0.3)
 
@@ -62,20 +62,20 @@ class StreamLoop:
             return next(self._queue, None)
 
     def _post(self, http: httpx.Client, posted: Posted) -> bool:
-        body = {"file_ids": posted.file_ids, "callbackUrl": self._arena.receiver.url}
+        body = {"file_ids": posted.file_ids, "callbackUrl": self._environment.receiver.url}
         headers = {"Idempotency-Key": posted.key, "X-User-Id": posted.user}
         started = time.monotonic()
         try:
-            answer = http.post("/v1/download/initiate", json=body, headers=headers)
+            response = http.post("/v1/download/initiate", json=body, headers=headers)
         except httpx.TransportError:
             return False
-        if answer.status_code in {429, 503}:
-            posted.slowest_refusal = max(posted.slowest_refusal, time.monotonic() - started)
+        if response.status_code in {429, 503}:
+            posted.slowest_rejection = max(posted.slowest_rejection, time.monotonic() - started)
             return False
-        if answer.status_code == 202:
-            posted.job_ids.add(answer.json()["jobId"])
+        if response.status_code == 202:
+            posted.job_ids.add(response.json()["jobId"])
         else:
-            posted.never_to_be_seen = answer.text
+            posted.unexpected_response = response.text
         return True
 
 

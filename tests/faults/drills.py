@@ -1,7 +1,7 @@
-"""One fault at a time, many times over, with a clock: ``python -m tests.faults.drills [name …]``.
+"""Measures the recovery from one fault at a time: ``python -m tests.faults.drills [name …]``.
 
-The soak shows that nothing is lost; this shows how long it takes. Each drill prints one line per
-figure. The exit code is 1 when one did not show what it has to.
+The soak shows that nothing is lost; the drills show how long recovery takes. Each prints its
+results. The exit code is 1 if a result misses its limit.
 """
 
 from __future__ import annotations
@@ -20,152 +20,153 @@ import httpx
 
 from common.job_store import keys
 from common.jobs.transitions import JobState
-from tests.faults.environment import Arena, wait_for
-from tests.faults.helpers import House
+from tests.faults.environment import Environment, wait_for
+from tests.faults.helpers import JobDriver
 from tests.faults.statistics import percentile
 
-#: Jobs whose worker is killed.
-KILLED: Final = 60
+#: Number of jobs whose worker is killed.
+KILLED_JOBS: Final = 60
 
 
-def worker_killed(house: House) -> None:
-    """kill -9 in the middle of jobs: seconds until each runs elsewhere."""
+def kill_a_worker(driver: JobDriver) -> None:
+    """Kill workers that run jobs; measure the seconds until each job runs on another worker."""
     seconds: list[float] = []
-    while len(seconds) < KILLED:
-        house.arena.s3_line.hold()
-        jobs = [house.post(f"killed-{number}") for number in range(6)]
-        wait_for(lambda: house.at_work(jobs) == 6, "all at work", 30)  # noqa: B023
-        worker = house.worker_of(jobs[0])
-        struck = [job_id for job_id in jobs if house.worker_of(job_id) == worker]
-        house.arena.system.kill_component(worker)
+    while len(seconds) < KILLED_JOBS:
+        driver.environment.s3_line.hold()
+        jobs = [driver.post(f"killed-{number}") for number in range(6)]
+        wait_for(lambda: driver.count_running(jobs) == 6, "all jobs to run", 30)  # noqa: B023
+        worker = driver.worker_of(jobs[0])
+        affected = [job_id for job_id in jobs if driver.worker_of(job_id) == worker]
+        driver.environment.system.kill_component(worker)
         killed = time.monotonic()
-        while struck:
-            again = [job_id for job_id in struck if house.job(job_id).attempt > 1]
+        while affected:
+            again = [job_id for job_id in affected if driver.job(job_id).attempt > 1]
             seconds += [time.monotonic() - killed] * len(again)
-            struck = [job_id for job_id in struck if job_id not in again]
+            affected = [job_id for job_id in affected if job_id not in again]
             time.sleep(0.02)
-        house.arena.heal()
-        house.arena.system.start_component(worker)
-        house.wait_for_end(jobs)
+        driver.environment.heal()
+        driver.environment.system.start_component(worker)
+        driver.wait_for_end(jobs)
     p50, p99 = percentile(seconds, 50), percentile(seconds, 99)
-    print(f"worker killed: {len(seconds)} jobs at work elsewhere, p50 {p50:.2f} s, p99 {p99:.2f} s")
+    print(f"worker killed: {len(seconds)} jobs run elsewhere, p50 {p50:.2f} s, p99 {p99:.2f} s")
     assert p50 < 3
     assert p99 < 12
 
 
-def valkey_away(house: House, outage: float) -> None:
-    """Valkey is killed under live jobs and comes back after ``outage`` seconds."""
-    house.arena.s3_line.slow(15_000)
-    jobs = [house.post(f"valkey-{number}") for number in range(8)]
-    wait_for(lambda: house.at_work(jobs) == 8, "all at work", 30)
-    fences = [house.job(job_id).fencing_token for job_id in jobs]
-    house.arena.system.kill_component("valkey")
-    refusals: list[float] = []
+def stop_valkey(driver: JobDriver, outage: float) -> None:
+    """Kill Valkey while jobs run, and start it again after ``outage`` seconds."""
+    driver.environment.s3_line.slow(15_000)
+    jobs = [driver.post(f"valkey-{number}") for number in range(8)]
+    wait_for(lambda: driver.count_running(jobs) == 8, "all jobs to run", 30)
+    fencing_tokens = [driver.job(job_id).fencing_token for job_id in jobs]
+    driver.environment.system.kill_component("valkey")
+    rejections: list[float] = []
     killed = time.monotonic()
     while time.monotonic() - killed < outage:
         started = time.monotonic()
-        status = house.try_to_post("meanwhile").status_code
-        refusals.append(time.monotonic() - started)
+        status = driver.try_to_post("meanwhile").status_code
+        rejections.append(time.monotonic() - started)
         assert status == 503, status
         time.sleep(0.25)
-    house.arena.system.start_component("valkey")
+    driver.environment.system.start_component("valkey")
     back = time.monotonic()
-    new = house.post_until_taken("afterwards")
+    new = driver.post_until_accepted("afterwards")
     accepted = time.monotonic() - back
-    house.arena.heal()
-    house.wait_for_end([new])
+    driver.environment.heal()
+    driver.wait_for_end([new])
     ended = time.monotonic() - back
-    house.wait_for_end(jobs)
+    driver.wait_for_end(jobs)
     print(
-        f"Valkey away {outage:.0f} s: {len(refusals)} POSTs refused with 503, the slowest after "
-        f"{max(refusals):.2f} s; back: a job accepted after {accepted:.1f} s and done after "
-        f"{ended:.1f} s, all {len(jobs)} live ones done after {time.monotonic() - back:.1f} s"
+        f"Valkey stopped for {outage:.0f} s: {len(rejections)} POSTs rejected with 503, the "
+        f"slowest after {max(rejections):.2f} s; back: a job accepted after {accepted:.1f} s and "
+        f"done after {ended:.1f} s, all {len(jobs)} running ones done after "
+        f"{time.monotonic() - back:.1f} s"
     )
-    assert [house.job(job_id).fencing_token for job_id in jobs] == fences, (
-        "a live job was started twice"
+    assert [driver.job(job_id).fencing_token for job_id in jobs] == fencing_tokens, (
+        "a running job was started twice"
     )
-    assert max(refusals) < 2
+    assert max(rejections) < 2
     assert ended < 10
 
 
-def storage_away(house: House) -> None:
-    """S3 refuses every connection for 60 s in the middle of 20 jobs."""
-    house.arena.s3_line.slow(100_000)
-    jobs = [house.post(f"storage-{number}") for number in range(20)]
-    wait_for(lambda: house.at_work(jobs) >= 12, "all slots at work", 30)
-    house.arena.s3_line.refuse()
+def refuse_storage(driver: JobDriver) -> None:
+    """Reject connections to S3 for 60 s while 20 jobs run."""
+    driver.environment.s3_line.slow(100_000)
+    jobs = [driver.post(f"storage-{number}") for number in range(20)]
+    wait_for(lambda: driver.count_running(jobs) >= 12, "all slots to be busy", 30)
+    driver.environment.s3_line.refuse()
     time.sleep(60)
-    house.arena.heal()
+    driver.environment.heal()
     back = time.monotonic()
-    house.wait_for_end(jobs)
-    attempts = max(house.job(job_id).attempt for job_id in jobs)
+    driver.wait_for_end(jobs)
+    attempts = max(driver.job(job_id).attempt for job_id in jobs)
     print(
-        f"S3 away 60 s: all of {len(jobs)} jobs completed {time.monotonic() - back:.1f} s "
-        f"afterwards, in {attempts} attempts at most"
+        f"S3 unavailable for 60 s: all of {len(jobs)} jobs completed "
+        f"{time.monotonic() - back:.1f} s afterwards, in {attempts} attempts at most"
     )
 
 
-def rolling_restart(house: House) -> None:
-    """SIGTERM and a new process for each worker in turn, while jobs keep coming."""
-    house.arena.s3_line.delay(0.05)
+def rolling_restart(driver: JobDriver) -> None:
+    """Restart each worker with SIGTERM while clients post jobs."""
+    driver.environment.s3_line.delay(0.05)
     jobs: list[str] = []
     over = threading.Event()
 
     def load() -> None:
         while not over.wait(0.5):
-            jobs.append(house.post(f"rolling-{len(jobs)}"))
+            jobs.append(driver.post(f"rolling-{len(jobs)}"))
 
     client = threading.Thread(target=load)
     client.start()
     started = time.monotonic()
-    for worker in house.arena.system.workers:
-        house.arena.system.stop_component(worker)
-        house.arena.system.start_component(worker)
+    for worker in driver.environment.system.workers:
+        driver.environment.system.stop_component(worker)
+        driver.environment.system.start_component(worker)
     took = time.monotonic() - started
     over.set()
     client.join()
-    house.arena.heal()
-    house.wait_for_end(jobs, timeout=300)
-    lost = sum(house.arena.redis.llen(keys.attempts(job_id)) for job_id in jobs)
+    driver.environment.heal()
+    driver.wait_for_end(jobs, timeout=300)
+    lost = sum(driver.environment.redis.llen(keys.attempts(job_id)) for job_id in jobs)
     print(f"3 workers restarted in {took:.0f} s under {len(jobs)} jobs: {lost} attempts lost")
     assert lost == 0
 
 
-def webhook_of_a_killed_worker(house: House) -> None:
-    """All workers are killed while one of them posts a webhook."""
-    receiver = house.arena.receiver
+def webhook_of_a_killed_worker(driver: JobDriver) -> None:
+    """Kill all workers while one of them posts a webhook."""
+    receiver = driver.environment.receiver
     receiver.hold()
-    job_id = house.post("webhook", callbackUrl=receiver.url)
+    job_id = driver.post("webhook", callbackUrl=receiver.url)
     wait_for(lambda: receiver.held > 0, "the first post", 60)
-    workers = house.arena.system.workers
+    workers = driver.environment.system.workers
     for worker in workers:
-        house.arena.system.kill_component(worker)
+        driver.environment.system.kill_component(worker)
     killed = time.monotonic()
-    receiver.let_go()
+    receiver.respond()
     for worker in workers:
-        house.arena.system.start_component(worker)
+        driver.environment.system.start_component(worker)
     wait_for(lambda: bool(receiver.ids[job_id, "completed"]), "the second post", 120)
     print(
         f"webhook whose worker was killed: delivered by another {time.monotonic() - killed:.0f} s "
         f"later, with {len(receiver.ids[job_id, 'completed'])} id"
     )
-    assert receiver.first_tries[job_id] == receiver.ids[job_id, "completed"]
+    assert receiver.unanswered_ids[job_id] == receiver.ids[job_id, "completed"]
 
 
-def fair_share(house: House) -> None:
-    """One user has a thousand jobs; others come with their first."""
-    house.arena.s3_line.delay(0.04)
-    crowd = [house.post("hog") for _ in range(1_000)]
+def fair_share(driver: JobDriver) -> None:
+    """Measure the waits of ten users with one job while another user has a thousand."""
+    driver.environment.s3_line.delay(0.04)
+    clients = [driver.post("hog") for _ in range(1_000)]
     waits, lengths = [], []
     for number in range(10):
-        job_id = house.post(f"first-{number}")
-        house.wait_for_end([job_id])
-        job = house.job(job_id)
+        job_id = driver.post(f"first-{number}")
+        driver.wait_for_end([job_id])
+        job = driver.job(job_id)
         assert job.started_at
         assert job.completed_at
         waits.append((job.started_at - job.created_at) / 1000)
         lengths.append((job.completed_at - job.started_at) / 1000)
-    left = sum(house.job(job_id).status is JobState.QUEUED for job_id in crowd)
+    left = sum(driver.job(job_id).status is JobState.QUEUED for job_id in clients)
     print(
         f"fair share: with {left} jobs of one user still waiting, the first jobs of ten others "
         f"waited {percentile(waits, 50):.1f} s (at most {max(waits):.1f} s); a job lasts "
@@ -175,11 +176,11 @@ def fair_share(house: House) -> None:
     assert max(waits) < max(lengths)
 
 
-DRILLS: Final[dict[str, Callable[[House], None]]] = {
-    "worker": worker_killed,
-    "valkey-5": lambda house: valkey_away(house, 5),
-    "valkey-30": lambda house: valkey_away(house, 30),
-    "storage": storage_away,
+DRILLS: Final[dict[str, Callable[[JobDriver], None]]] = {
+    "worker": kill_a_worker,
+    "valkey-5": lambda driver: stop_valkey(driver, 5),
+    "valkey-30": lambda driver: stop_valkey(driver, 30),
+    "storage": refuse_storage,
     "rolling": rolling_restart,
     "webhook": webhook_of_a_killed_worker,
     "fair": fair_share,
@@ -194,11 +195,11 @@ def main() -> int:
         load = os.getloadavg()[0]
         with (
             tempfile.TemporaryDirectory() as state,
-            Arena(Path(state), workers=3, seed=1, MAX_ACTIVE_JOBS="2000") as arena,
-            House(arena) as house,
+            Environment(Path(state), workers=3, seed=1, MAX_ACTIVE_JOBS="2000") as environment,
+            JobDriver(environment) as driver,
         ):
             try:
-                DRILLS[name](house)
+                DRILLS[name](driver)
             except (AssertionError, httpx.HTTPError) as failure:
                 failed = 1
                 print(f"{name}: {failure or type(failure).__name__}")

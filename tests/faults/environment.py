@@ -1,4 +1,4 @@
-"""The real system behind lines that can be cut, with everything that a soak needs to break it."""
+"""The real system behind proxies that can break its connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.tcp_proxy import TcpProxy
 
 #: Small enough for thousands of archives; the largest is copied by the storage itself.
 FILES: Final = CATALOG[:10]
-#: Seconds that each piece of S3 traffic is held back, so that work is in flight when faults strike.
+#: Seconds by which S3 traffic is delayed, so that jobs are running when a fault is injected.
 S3_DELAY: Final = 0.02
 
 _SETTINGS: Final = {
@@ -31,20 +31,20 @@ _SETTINGS: Final = {
     "REQUESTS_PER_MINUTE_IP": "1000000",
     "RETRY_BASE_DELAY": "0.5",
     "DRAIN_GRACE": "5",
-    # A soak kills workers every few seconds: the same job may be struck many times.
+    # A soak kills workers every few seconds: the same job may be affected many times.
     "MAX_RETRIES": "20",
 }
-#: Shifts the clock of the day of one process while it runs, and leaves the others alone.
+#: Shifts the wall clock of one process while it runs.
 _FAKE_CLOCK: Final = Path(libfaketime.__file__).with_name("vendor") / (
     "libfaketime/src/libfaketime.so.1"
 )
 
 
-class Arena:
-    """One system; API and workers reach Valkey and S3 by ``valkey_line`` and ``s3_line`` only."""
+class Environment:
+    """One system whose API and workers reach Valkey and S3 only by two proxies."""
 
     def __init__(self, state: Path, *, workers: int, seed: int, **env: str) -> None:
-        """``env``: settings on top of those that every arena has."""
+        """``env``: settings in addition to the common ones."""
         self._count = workers
         self._state = state
         self.system = System(state, workers=0, files=FILES, env={**_SETTINGS, **env})
@@ -54,7 +54,7 @@ class Arena:
         self.valkey_line = TcpProxy(_port(self.system.redis_url))
         self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
         self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
-        #: Past the lines, for the referee's own eyes.
+        #: A connection without a proxy, for the checks.
         self.redis: Redis = open_client(self.system.redis_url, timeout=60)
 
     def __enter__(self) -> Self:
@@ -74,7 +74,7 @@ class Arena:
         )
 
     def shift_clock(self, worker: str, seconds: int) -> None:
-        """Within a second the worker's clock of the day is so far off, also after a restart."""
+        """Shift the worker's wall clock within a second. The shift survives a restart."""
         self._clock(worker).write_text(f"{seconds:+d}s\n")
 
     def _clock(self, worker: str) -> Path:
@@ -91,21 +91,21 @@ class Arena:
         self.receiver.close()
 
     def heal(self) -> None:
-        """All lines are up, nothing fails any more."""
+        """Repair all connections, and stop failing requests."""
         self.s3_faults.heal()
         self.s3_line.restore()
         self.s3_line.delay(S3_DELAY)
         self.valkey_line.restore()
 
     def restart(self, name: str, *, after: float = 0.0) -> None:
-        """kill -9, then start again ``after`` so many seconds."""
+        """Kill a process with SIGKILL, and start it again ``after`` seconds later."""
         self.system.kill_component(name)
         time.sleep(after)
         self.system.start_component(name)
 
 
 def wait_for(true: Callable[[], bool], what: str, timeout: float, *, every: float = 0.05) -> float:
-    """Seconds until ``true()``; AssertionError naming ``what`` after ``timeout``."""
+    """Return the seconds until ``true()``. Raise AssertionError after ``timeout``."""
     started = time.monotonic()
     while not true():
         assert time.monotonic() - started < timeout, f"{what}: not within {timeout:.0f} s"

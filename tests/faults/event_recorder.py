@@ -1,4 +1,4 @@
-"""Hears every event of every job, and whether a version is missing."""
+"""Records the events of all jobs, and finds missing versions."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 
-class Witness:
-    """Listens from its start to its end.
+class EventRecorder:
+    """A subscriber to the events of all jobs.
 
-    What is published while the store is down, or the line to it, is nobody's to hear: after each
-    new connection any later version will do, within one connection only the next.
+    Events that are published while the connection is broken are lost. After each new connection
+    any later version is correct; on one connection only the next is.
     """
 
     def __init__(self, url: str) -> None:
         self._client = Redis.from_url(
             url, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0)
         )
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._listen_for_ever, daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        #: What was heard, and what was not as it has to be.
-        self.heard = 0
+        #: The number of events, and descriptions of those with a wrong version.
+        self.events = 0
         self.gaps: list[str] = []
 
     def close(self) -> None:
-        self._ended.set()
+        self._stopped.set()
         self._thread.join(10)
         self._client.close()
 
-    def _listen_for_ever(self) -> None:
+    def _run(self) -> None:
         newest: dict[str, int] = {}
-        while not self._ended.is_set():
+        while not self._stopped.is_set():
             try:
                 self._listen(newest)
             except RedisError:
-                self._ended.wait(0.1)
+                self._stopped.wait(0.1)
 
     def _listen(self, newest: dict[str, int]) -> None:
         continuous: set[str] = set()
         with self._client.pubsub(ignore_subscribe_messages=True) as events:
             events.psubscribe("job:events:*")
-            while not self._ended.is_set():
+            while not self._stopped.is_set():
                 if message := events.get_message(timeout=1):
                     job = orjson.loads(message["data"])
                     self._compare(newest, job["id"], int(job["version"]), job["id"] in continuous)
@@ -55,7 +55,7 @@ class Witness:
     def _compare(
         self, newest: dict[str, int], job_id: str, version: int, is_continuous: bool
     ) -> None:
-        self.heard += 1
+        self.events += 1
         before = newest.get(job_id, 0)
         if version != before + 1 if is_continuous else version <= before:
             self.gaps.append(f"{job_id}: version {version} after {before}")

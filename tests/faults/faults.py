@@ -1,4 +1,4 @@
-"""The faults, each a function that breaks something, leaves it broken a while, and mends it."""
+"""The faults. Each function breaks something, waits, and repairs it."""
 
 from __future__ import annotations
 
@@ -8,118 +8,118 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tests.faults.environment import Arena
+from tests.faults.environment import Environment
 from tests.support.s3_proxy import ANY_REQUEST
 
-#: A fault gets the arena and a source of chance; it returns when all is mended again.
-Inject = Callable[[Arena, random.Random], None]
+#: A fault gets the environment and a random generator. It returns when everything is repaired.
+Inject = Callable[[Environment, random.Random], None]
 
 
-def kill_worker(arena: Arena, rng: random.Random) -> None:
-    arena.restart(rng.choice(arena.system.workers))
+def kill_worker(environment: Environment, rng: random.Random) -> None:
+    environment.restart(rng.choice(environment.system.workers))
 
 
-def stop_and_continue_worker(arena: Arena, rng: random.Random) -> None:
-    """SIGSTOP for longer or shorter than a lease; afterwards it is a zombie or a late riser."""
-    _stop_and_continue(arena, rng.choice(arena.system.workers), rng.uniform(1, 14))
+def stop_and_continue_worker(environment: Environment, rng: random.Random) -> None:
+    """Stop a worker for longer or shorter than its leases last."""
+    _stop_and_continue(environment, rng.choice(environment.system.workers), rng.uniform(1, 14))
 
 
-def roll_worker(arena: Arena, rng: random.Random) -> None:
-    """SIGTERM and a new one, as a deploy does."""
-    name = rng.choice(arena.system.workers)
-    arena.system.stop_component(name)
-    arena.system.start_component(name)
+def roll_worker(environment: Environment, rng: random.Random) -> None:
+    """Replace a worker as a deployment does, with SIGTERM."""
+    name = rng.choice(environment.system.workers)
+    environment.system.stop_component(name)
+    environment.system.start_component(name)
 
 
-def jump_clock(arena: Arena, rng: random.Random) -> None:
-    """Up to ten minutes to and fro; more than fifteen no S3 takes a signature from."""
-    worker = rng.choice(arena.system.workers)
-    arena.shift_clock(worker, rng.randint(-600, 600))
+def jump_clock(environment: Environment, rng: random.Random) -> None:
+    """Shift a clock by up to ten minutes: S3 rejects signatures that are 15 minutes off."""
+    worker = rng.choice(environment.system.workers)
+    environment.shift_clock(worker, rng.randint(-600, 600))
     time.sleep(rng.uniform(1, 4))
-    # The next jump: it goes on with another wrong time, as the others may.
-    arena.shift_clock(worker, rng.randint(-600, 600))
+    # A second jump; the clock stays wrong.
+    environment.shift_clock(worker, rng.randint(-600, 600))
 
 
-def kill_api(arena: Arena, _: random.Random) -> None:
-    arena.restart("api")
+def kill_api(environment: Environment, _: random.Random) -> None:
+    environment.restart("api")
 
 
-def stop_and_continue_api(arena: Arena, rng: random.Random) -> None:
-    _stop_and_continue(arena, "api", rng.uniform(0.5, 6))
+def stop_and_continue_api(environment: Environment, rng: random.Random) -> None:
+    _stop_and_continue(environment, "api", rng.uniform(0.5, 6))
 
 
-def kill_valkey(arena: Arena, rng: random.Random) -> None:
-    arena.restart("valkey", after=rng.choice([0, 0, 1, 5]))
+def kill_valkey(environment: Environment, rng: random.Random) -> None:
+    environment.restart("valkey", after=rng.choice([0, 0, 1, 5]))
 
 
-def stop_and_continue_valkey(arena: Arena, rng: random.Random) -> None:
-    _stop_and_continue(arena, "valkey", rng.uniform(0.5, 8))
+def stop_and_continue_valkey(environment: Environment, rng: random.Random) -> None:
+    _stop_and_continue(environment, "valkey", rng.uniform(0.5, 8))
 
 
-def kill_s3(arena: Arena, rng: random.Random) -> None:
-    arena.restart("s3", after=rng.choice([0, 1, 3]))
+def kill_s3(environment: Environment, rng: random.Random) -> None:
+    environment.restart("s3", after=rng.choice([0, 1, 3]))
 
 
-def stop_and_continue_s3(arena: Arena, rng: random.Random) -> None:
-    _stop_and_continue(arena, "s3", rng.uniform(0.5, 8))
+def stop_and_continue_s3(environment: Environment, rng: random.Random) -> None:
+    _stop_and_continue(environment, "s3", rng.uniform(0.5, 8))
 
 
-def _stop_and_continue(arena: Arena, part: str, seconds: float) -> None:
-    process = arena.system.processes[part]
+def _stop_and_continue(environment: Environment, part: str, seconds: float) -> None:
+    process = environment.system.processes[part]
     process.signal(signal.SIGSTOP)
     time.sleep(seconds)
     process.signal(signal.SIGCONT)
 
 
-def reset_valkey_line(arena: Arena, _: random.Random) -> None:
-    arena.valkey_line.reset()
+def reset_valkey_line(environment: Environment, _: random.Random) -> None:
+    environment.valkey_line.reset()
 
 
-def hold_valkey_line(arena: Arena, rng: random.Random) -> None:
-    """Half-open: connections stay but not a byte passes."""
-    arena.valkey_line.hold()
+def hold_valkey_line(environment: Environment, rng: random.Random) -> None:
+    """Keep connections half-open: no byte passes."""
+    environment.valkey_line.hold()
     time.sleep(rng.uniform(0.5, 8))
-    arena.valkey_line.restore()
+    environment.valkey_line.restore()
 
 
-def slow_valkey_line(arena: Arena, rng: random.Random) -> None:
-    arena.valkey_line.delay(rng.uniform(0.02, 0.2))
+def slow_valkey_line(environment: Environment, rng: random.Random) -> None:
+    environment.valkey_line.delay(rng.uniform(0.02, 0.2))
     time.sleep(rng.uniform(1, 4))
-    arena.valkey_line.restore()
+    environment.valkey_line.restore()
 
 
-def reset_s3_line(arena: Arena, _: random.Random) -> None:
-    arena.s3_line.reset()
+def reset_s3_line(environment: Environment, _: random.Random) -> None:
+    environment.s3_line.reset()
 
 
-def hold_s3_line(arena: Arena, rng: random.Random) -> None:
-    arena.s3_line.hold()
+def hold_s3_line(environment: Environment, rng: random.Random) -> None:
+    environment.s3_line.hold()
     time.sleep(rng.uniform(0.5, 6))
-    arena.heal()
+    environment.heal()
 
 
-def slow_s3_line(arena: Arena, rng: random.Random) -> None:
-    arena.s3_line.slow(rng.uniform(20_000, 200_000))
+def slow_s3_line(environment: Environment, rng: random.Random) -> None:
+    environment.s3_line.slow(rng.uniform(20_000, 200_000))
     time.sleep(rng.uniform(1, 4))
-    arena.heal()
+    environment.heal()
 
 
-def fail_s3(arena: Arena, rng: random.Random) -> None:
-    """Errors, truncated and falsified bodies, for a share of the requests."""
+def fail_s3(environment: Environment, rng: random.Random) -> None:
+    """Inject errors, truncated bodies and corrupted bodies into a share of the requests."""
     chosen = rng.sample(ANY_REQUEST, rng.randint(1, 3))
-    arena.s3_faults.fail(*chosen, share=rng.uniform(0.05, 0.3))
+    environment.s3_faults.fail(*chosen, share=rng.uniform(0.05, 0.3))
     time.sleep(rng.uniform(1, 5))
-    arena.heal()
+    environment.heal()
 
 
-def fill_s3_disk(arena: Arena, rng: random.Random) -> None:
-    """Reads go on, every write is refused, as by a store whose disk is full."""
-    arena.s3_faults.fail("507", share=1.0)
+def fill_s3_disk(environment: Environment, rng: random.Random) -> None:
+    """Reject every write, as an S3 server does whose disk is full."""
+    environment.s3_faults.fail("507", share=1.0)
     time.sleep(rng.uniform(1, 6))
-    arena.heal()
+    environment.heal()
 
 
-#: What strikes a process, three times as often a worker; what strikes a line or the storage.
+#: Faults of processes, workers more often than others; faults of connections and of the storage.
 PROCESSES: Final[tuple[Inject, ...]] = (
     kill_worker,
     kill_worker,

@@ -1,4 +1,4 @@
-"""What a test does with a running system: post jobs, see who works at them, wait for their end."""
+"""What tests do with a running system: post jobs, find their workers, wait for their end."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from common.job_store.queries import JobQueries
 from common.jobs.model import Job
 from common.jobs.transitions import JobState
 from stack.sample_catalog import Sample
-from tests.faults.environment import FILES, Arena, wait_for
+from tests.faults.environment import FILES, Environment, wait_for
 
 
-class House:
-    """Every job asks for other files, or for the same in another order: no archive is found."""
+class JobDriver:
+    """Posts jobs. Each requests the files in another order, so that none finds an archive."""
 
-    def __init__(self, arena: Arena) -> None:
-        self.arena = arena
-        self._queries = JobQueries(arena.redis)
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self._queries = JobQueries(environment.redis)
         self._orders = itertools.permutations(FILES[:8])
-        #: The files of each job, in the order in which they were asked for.
-        self.wanted: dict[str, list[Sample]] = {}
-        self._http = httpx.Client(base_url=arena.system.base_url, timeout=15)
+        #: The files of each job, in the order of the request.
+        self.requested: dict[str, list[Sample]] = {}
+        self._http = httpx.Client(base_url=environment.system.base_url, timeout=15)
 
     def __enter__(self) -> Self:
         return self
@@ -36,28 +36,28 @@ class House:
 
     def try_to_post(self, user: str, **members: object) -> httpx.Response:
         order = next(self._orders)
-        answer = self._http.post(
+        response = self._http.post(
             "/v1/download/initiate",
             json={"file_ids": [sample.file_id for sample in order], **members},
             headers={"X-User-Id": user},
         )
-        if answer.status_code == 202:
-            self.wanted[answer.json()["jobId"]] = list(order)
-        return answer
+        if response.status_code == 202:
+            self.requested[response.json()["jobId"]] = list(order)
+        return response
 
     def post(self, user: str, **members: object) -> str:
-        answer = self.try_to_post(user, **members)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["jobId"])
+        response = self.try_to_post(user, **members)
+        assert response.status_code == 202, response.text
+        return str(response.json()["jobId"])
 
-    def post_until_taken(self, user: str) -> str:
-        """Try about ten times a second, for half a minute."""
+    def post_until_accepted(self, user: str) -> str:
+        """Post about ten times a second, for half a minute, and return the job id."""
         taken: list[str] = []
 
         def accepted() -> bool:
-            answer = self.try_to_post(user)
-            if answer.status_code == 202:
-                taken.append(str(answer.json()["jobId"]))
+            response = self.try_to_post(user)
+            if response.status_code == 202:
+                taken.append(str(response.json()["jobId"]))
             return bool(taken)
 
         wait_for(accepted, "a job to be accepted", 30, every=0.1)
@@ -67,24 +67,24 @@ class House:
         return self._queries.get(job_id)
 
     def archive(self, job_id: str) -> list[bytes]:
-        """What the job's link gives, file by file."""
+        """Download the archive and return the content of each file."""
         link = self._http.get(f"/v1/download/status/{job_id}").json()["downloadUrl"]
         with zipfile.ZipFile(io.BytesIO(httpx.get(link, timeout=60).content)) as archive:
             return [archive.read(info) for info in archive.infolist()]
 
-    def at_work(self, jobs: Sequence[str]) -> int:
+    def count_running(self, jobs: Sequence[str]) -> int:
         return sum(self.job(job_id).status is JobState.PROCESSING for job_id in jobs)
 
     def worker_of(self, job_id: str) -> str:
-        """The name of the process that runs the job."""
+        """Return the name of the process that runs the job."""
         worker = self.job(job_id).worker
         assert worker is not None
         pid = int(worker.split("-")[-2])
-        processes = self.arena.system.processes
-        return next(name for name in self.arena.system.workers if processes[name].pid == pid)
+        processes = self.environment.system.processes
+        return next(name for name in self.environment.system.workers if processes[name].pid == pid)
 
     def wait_for_end(self, jobs: Sequence[str], timeout: float = 120) -> list[Job]:
-        """All of them, completed."""
+        """Wait until all jobs have ended, and return them. Fail unless all completed."""
         wait_for(lambda: all(self.job(i).terminal for i in jobs), "the end of all jobs", timeout)
         ended = [self.job(job_id) for job_id in jobs]
         failures = [job.failure for job in ended if job.status is not JobState.COMPLETED]

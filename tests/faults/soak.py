@@ -1,7 +1,7 @@
-"""A long random soak: jobs under load, one fault after the other, and a ledger at the end.
+"""A long random soak: jobs, one fault after the other, and a check of the invariants at the end.
 
-``python -m tests.faults.soak --jobs 2000 --faults 200 --seed 7`` prints a scoreboard; the same seed
-gives the same requests and the same faults. Its exit code is 1 when an invariant is broken.
+``python -m tests.faults.soak --jobs 2000 --faults 200 --seed 7`` prints a summary. The same
+seed gives the same requests and faults. The exit code is 1 if an invariant is violated.
 """
 
 from __future__ import annotations
@@ -16,73 +16,75 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from tests.faults.clients import StreamLoop
-from tests.faults.environment import Arena
+from tests.faults.clients import LoadClients
+from tests.faults.environment import Environment
 from tests.faults.faults import LINES, PROCESSES, Inject
-from tests.faults.invariants import DeliveryOutcome, FileChecksums
+from tests.faults.invariants import InvariantChecker, InvariantReport
 from tests.faults.statistics import percentile
 
-#: Seconds after the last fault within which everything has to be finished.
-SETTLE = 180.0
-#: So long a fault's jobs are waited for before the next one strikes, seconds.
-RECOVERY = 60.0
-#: One strike in so many is two at once: a process and a line.
-DOUBLE = 3
-#: One round for so many faults is without any, to tell how long the jobs last by themselves.
-CONTROL = 25
+#: Seconds after the last fault within which all jobs have to end.
+SETTLE_TIMEOUT = 180.0
+#: Maximum of the seconds to wait for the affected jobs before the next fault.
+RECOVERY_TIMEOUT = 60.0
+#: Every third round, on average, has two faults: a process and a connection.
+DOUBLE_EVERY = 3
+#: Faults for each round without a fault. Such a round shows how long jobs take by themselves.
+FAULTS_PER_CONTROL = 25
 
-Strike = tuple[Inject, ...]
+FaultRound = tuple[Inject, ...]
 
 
 class Soak:
-    """Lets jobs in, strikes in the middle of them, and takes the time until all have ended."""
+    """Posts jobs, injects faults while they run, and measures the time until all have ended."""
 
-    def __init__(self, arena: Arena, *, jobs: int, faults: int, seed: int) -> None:
-        self._arena = arena
+    def __init__(self, environment: Environment, *, jobs: int, faults: int, seed: int) -> None:
+        self._environment = environment
         self._faults = faults
         self._random = random.Random(seed)
-        self._strikes = plan(faults, self._random)
-        #: Jobs that are let in for each fault, and for each round without one.
-        self._share = math.ceil(jobs / faults)
-        rounds = faults + self._strikes.count(())
-        self.ledger = FileChecksums(arena)
-        self.crowd = StreamLoop(arena, jobs=self._share * rounds, users=40, seed=seed)
-        #: Fault -> seconds from its mending until every job let in before had ended.
+        self._fault_rounds = plan(faults, self._random)
+        #: Jobs that are posted for each fault, and for each round without one.
+        self._jobs_per_fault = math.ceil(jobs / faults)
+        rounds = faults + self._fault_rounds.count(())
+        self.checker = InvariantChecker(environment)
+        self.clients = LoadClients(
+            environment, jobs=self._jobs_per_fault * rounds, users=40, seed=seed
+        )
+        #: Fault -> seconds from its repair until all jobs posted before had ended.
         self.recovered: dict[str, list[float]] = defaultdict(list)
-        self._let_in = 0
+        self._allowed = 0
 
     def run(self, *, pause: float) -> None:
-        """``pause``: mean seconds of rest between two strikes."""
-        self.crowd.start()
+        """``pause``: mean seconds between two rounds."""
+        self.clients.start()
         done = 0
-        for strike in self._strikes:
-            done += len(strike)
-            self._admit(self._share * max(1, len(strike)))
-            # They are accepted and begun meanwhile.
+        for fault_round in self._fault_rounds:
+            done += len(fault_round)
+            self._admit(self._jobs_per_fault * max(1, len(fault_round)))
+            # Meanwhile they are accepted and started.
             time.sleep(self._random.uniform(0.3, 1.5))
             started = time.monotonic()
-            self._strike(strike)
-            mended = time.monotonic()
-            recovery = self._wait_for_the_struck(mended)
-            self.recovered[_name(strike)].append(recovery)
+            self._inject(fault_round)
+            healed = time.monotonic()
+            recovery = self._wait_for_affected_jobs(healed)
+            self.recovered[_name(fault_round)].append(recovery)
             print(
-                f"{done:4}/{self._faults}  {' + '.join(each.__name__ for each in strike):46} "
-                f"broken {mended - started:5.1f} s, back after {recovery:5.1f} s",
+                f"{done:4}/{self._faults}  {' + '.join(each.__name__ for each in fault_round):46} "
+                f"broken {healed - started:5.1f} s, back after {recovery:5.1f} s",
                 flush=True,
             )
             time.sleep(self._random.uniform(0, pause * 2))
-        self._arena.heal()
-        self.crowd.close()
+        self._environment.heal()
+        self.clients.close()
 
     def _admit(self, jobs: int) -> None:
-        self.crowd.let_in(jobs)
-        self._let_in += jobs
+        self.clients.allow(jobs)
+        self._allowed += jobs
 
-    def _strike(self, chosen: Strike) -> None:
-        """All at once, each with its own chance, so that a seed gives the same whoever is first."""
+    def _inject(self, chosen: FaultRound) -> None:
+        """Inject the faults together, each with its own random generator, to be reproducible."""
         seeds = [self._random.random() for _ in chosen]
         threads = [
-            threading.Thread(target=inject, args=(self._arena, random.Random(seed)))
+            threading.Thread(target=inject, args=(self._environment, random.Random(seed)))
             for inject, seed in zip(chosen, seeds, strict=True)
         ]
         for thread in threads:
@@ -90,54 +92,54 @@ class Soak:
         for thread in threads:
             thread.join()
 
-    def _wait_for_the_struck(self, mended: float) -> float:
-        struck = self.crowd.posted[: self._let_in]
-        while time.monotonic() - mended < RECOVERY and not self.ledger.all_ended(struck):
+    def _wait_for_affected_jobs(self, healed: float) -> float:
+        affected = self.clients.posted[: self._allowed]
+        while time.monotonic() - healed < RECOVERY_TIMEOUT and not self.checker.all_ended(affected):
             time.sleep(0.05)
-        return time.monotonic() - mended
+        return time.monotonic() - healed
 
 
-def plan(faults: int, rng: random.Random) -> list[Strike]:
-    """Strikes of so many faults in all, with some rounds without any among them."""
-    strikes: list[Strike] = []
-    left = faults
-    while left:
-        strike: Strike = (rng.choice(PROCESSES + LINES),)
-        if left > 1 and rng.randrange(DOUBLE) == 0:
-            strike = (rng.choice(PROCESSES), rng.choice(LINES))
-        strikes.append(strike)
-        left -= len(strike)
-    controls = math.ceil(faults / CONTROL)
+def plan(faults: int, rng: random.Random) -> list[FaultRound]:
+    """Return rounds with ``faults`` faults in total, and some without any."""
+    fault_rounds: list[FaultRound] = []
+    remaining = faults
+    while remaining:
+        fault_round: FaultRound = (rng.choice(PROCESSES + LINES),)
+        if remaining > 1 and rng.randrange(DOUBLE_EVERY) == 0:
+            fault_round = (rng.choice(PROCESSES), rng.choice(LINES))
+        fault_rounds.append(fault_round)
+        remaining -= len(fault_round)
+    controls = math.ceil(faults / FAULTS_PER_CONTROL)
     for number in range(controls):
-        strikes.insert(number * len(strikes) // controls, ())
-    return strikes
+        fault_rounds.insert(number * len(fault_rounds) // controls, ())
+    return fault_rounds
 
 
-def _name(strike: Strike) -> str:
-    if len(strike) > 1:
-        return "two at once"
-    return strike[0].__name__ if strike else "(no fault)"
+def _name(fault_round: FaultRound) -> str:
+    if len(fault_round) > 1:
+        return "two together"
+    return fault_round[0].__name__ if fault_round else "(no fault)"
 
 
-def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> DeliveryOutcome:
-    """Run it and print the scoreboard."""
-    with Arena(state, workers=3, seed=seed) as arena:
-        run = Soak(arena, jobs=jobs, faults=faults, seed=seed)
+def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> InvariantReport:
+    """Run the soak and print the summary."""
+    with Environment(state, workers=3, seed=seed) as environment:
+        run = Soak(environment, jobs=jobs, faults=faults, seed=seed)
         run.run(pause=pause)
-        settled = run.ledger.settle(run.crowd, SETTLE)
-        verdict = run.ledger.judge(run.crowd)
-        _print_scoreboard(run.recovered)
-        print(f"\nfailed S3 requests: {dict(arena.s3_faults.injected)}")
-        refusals = [posted.slowest_refusal for posted in run.crowd.posted]
-        print(f"slowest 503 or 429: {max(refusals):.1f} s")
+        settled = run.checker.wait_until_settled(run.clients, SETTLE_TIMEOUT)
+        report = run.checker.check(run.clients)
+        _print_summary(run.recovered)
+        print(f"\nfailed S3 requests: {dict(environment.s3_faults.injected)}")
+        rejections = [posted.slowest_rejection for posted in run.clients.posted]
+        print(f"slowest 503 or 429: {max(rejections):.1f} s")
         print(f"settled {settled:.1f} s after the last fault")
-        print(verdict)
-    return verdict
+        print(report)
+    return report
 
 
-def _print_scoreboard(recovered: dict[str, list[float]]) -> None:
-    print("\nseconds from the mending until every job that was struck had ended")
-    print(f"{'fault':28} {'times':>5} {'p50':>6} {'p99':>6}")
+def _print_summary(recovered: dict[str, list[float]]) -> None:
+    print("\nseconds from the repair until all affected jobs had ended")
+    print(f"{'fault':28} {'count':>5} {'p50':>6} {'p99':>6}")
     every = [each for seconds in recovered.values() for each in seconds]
     for name, seconds in [*sorted(recovered.items()), ("all", every)]:
         p50, p99 = percentile(seconds, 50), percentile(seconds, 99)
@@ -152,13 +154,13 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between two faults")
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
-    began = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as state:
-        verdict = soak(
+        report = soak(
             Path(state), jobs=args.jobs, faults=args.faults, seed=args.seed, pause=args.pause
         )
-    print(f"{time.monotonic() - began:.0f} s in all")
-    return 0 if verdict.clean else 1
+    print(f"{time.monotonic() - started:.0f} s in all")
+    return 0 if report.clean else 1
 
 
 if __name__ == "__main__":

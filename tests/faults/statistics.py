@@ -1,4 +1,4 @@
-"""How measured times are summed up."""
+"""Statistics of measured times."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Sequence
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The nearest-rank percentile; of fewer than a hundred values the 99th is the largest."""
+    """Return the nearest-rank percentile; of fewer than 100 values the 99th is the maximum."""
     return sorted(values)[math.ceil(len(values) * percent / 100) - 1]

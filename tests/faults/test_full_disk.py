@@ -1,4 +1,4 @@
-"""The disk of the S3 server is full, really: jobs wait until there is room, and none fails."""
+"""The disk of the S3 server is full: jobs wait until there is space, and none fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stack.process import wait_until
 from stack.sample_catalog import SMALL
 from stack.system import System
 
-#: Bytes of the disk (SeaweedFS keeps a gigabyte free for each volume), and seconds without room.
+#: Bytes of the disk (SeaweedFS keeps a gigabyte free for each volume), and seconds without space.
 SIZE = 40 * 2**30
 FULL = 12.0
 
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own for the S3 server of a system in ``tmp_path``: a file with holes."""
+    """Mount a sparse file as the disk of the S3 server of a system in ``tmp_path``."""
     image, mounted = tmp_path / "image", tmp_path / "s3"
     mounted.mkdir()
     with image.open("wb") as file:
@@ -39,14 +39,14 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-o", "loop", str(image), str(mounted)],
     ):
         if subprocess.run(command, check=False, capture_output=True).returncode:
-            pytest.skip("no file system can be made and mounted here")
+            pytest.skip("cannot create and mount a file system")
     yield mounted
     subprocess.run(["umount", "--lazy", str(mounted)], check=True)
     image.unlink()
 
 
 def fill(disk: Path) -> Path:
-    """Use up all room, without writing that much."""
+    """Use up all space, without writing that much."""
     ballast = disk / "ballast"
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - 2**24)
@@ -57,19 +57,19 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def test_jobs_wait_for_room_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
+def test_jobs_wait_for_space_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
     system = System(tmp_path, files=SMALL, workers=1)
     with system, httpx.Client(base_url=system.base_url, timeout=30) as http:
 
         def start(number: int) -> str:
             ids = [sample.file_id for sample in SMALL]
-            answer = http.post(
+            response = http.post(
                 "/v1/download/initiate",
                 json={"file_ids": ids[number:] + ids[:number]},
                 headers={"X-User-Id": f"user-{number}"},
             )
-            assert answer.status_code == 202, answer.text
-            return str(answer.json()["jobId"])
+            assert response.status_code == 202, response.text
+            return str(response.json()["jobId"])
 
         def state(job_id: str) -> str:
             return str(http.get(f"/v1/download/status/{job_id}").json()["status"])
@@ -85,4 +85,4 @@ def test_jobs_wait_for_room_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
         ballast.unlink()
         freed = time.monotonic()
         wait_until(lambda: {state(j) for j in jobs} == {"completed"}, "all jobs", 90)
-        print(f"\nall completed {time.monotonic() - freed:.1f} s after there was room again")
+        print(f"\nall completed {time.monotonic() - freed:.1f} s after there was space again")

@@ -1,6 +1,6 @@
-"""PostgreSQL is killed under load: afterwards history equals the state log, row for row.
+"""PostgreSQL is killed under load: afterwards the history equals the state log, row for row.
 
-OUTAGE is how long it stays away, in seconds; with ``pytest -s`` the test says what it saw.
+OUTAGE sets the seconds until it is started again. ``pytest -s`` shows the measurements.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ LIMITS = {
 
 
 class Posters:
-    """Four back ends that post a job every tenth of a second until they are stopped."""
+    """Four clients that post a job every tenth of a second until they are stopped."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self._over = threading.Event()
-        self._turn = itertools.count()
+        self._numbers = itertools.count()
         self._pool = ThreadPoolExecutor(4)
-        self.answers: Counter[int] = Counter()
+        self.statuses: Counter[int] = Counter()
         self._runs = [self._pool.submit(self._post) for _ in range(4)]
 
     def stop(self) -> None:
@@ -61,13 +61,13 @@ class Posters:
         files = [sample.file_id for sample in SMALL]
         with httpx.Client(base_url=self._base_url, timeout=10) as http:
             while not self._over.wait(PAUSE):
-                turn = next(self._turn)
-                answer = http.post(
+                number = next(self._numbers)
+                response = http.post(
                     "/v1/download/initiate",
-                    json={"file_ids": [files[turn % 6], files[(turn // 6) % 6]]},
-                    headers={"X-User-Id": f"user-{turn % 200}"},
+                    json={"file_ids": [files[number % 6], files[(number // 6) % 6]]},
+                    headers={"X-User-Id": f"user-{number % 200}"},
                 )
-                self.answers[answer.status_code] += 1
+                self.statuses[response.status_code] += 1
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def redis(system: System) -> Iterator[Redis]:
     client.close()
 
 
-def _journal(audit: StateLog) -> list[Job]:
-    """All changes of state that the state log holds, oldest first."""
+def _read_changes(audit: StateLog) -> list[Job]:
+    """Return all new changes in the state log, oldest first."""
     found: list[Job] = []
     while entries := audit.read(count=1_000):
         found += [entry.job for entry in entries if entry.delivery is None]
@@ -113,10 +113,10 @@ def _rows(engine: Engine) -> list[dict[str, object]]:
 
 
 @pytest.mark.timeout(120 + 2 * OUTAGE)
-def test_history_equals_the_journal_after_postgresql_was_killed(
+def test_history_equals_the_state_log_after_postgresql_was_killed(
     system: System, engine: Engine, redis: Redis
 ) -> None:
-    # A reader of its own: the state log keeps what its slowest reader has not seen.
+    # A separate group: the state log keeps what its slowest group has not acknowledged.
     audit = StateLog(redis, "audit", "audit")
     audit.create_group()
     posters = Posters(system.base_url)
@@ -128,20 +128,20 @@ def test_history_equals_the_journal_after_postgresql_was_killed(
         time.sleep(1)
     finally:
         posters.stop()
-    assert set(posters.answers) == {202}
+    assert set(posters.statuses) == {202}
 
     jobs: dict[str, Job] = {}
-    journal: list[Job] = []
+    changes: list[Job] = []
 
     def all_ended() -> bool:
-        journal.extend(_journal(audit))
-        jobs.update((job.id, job) for job in journal)
+        changes.extend(_read_changes(audit))
+        jobs.update((job.id, job) for job in changes)
         return all(job.terminal for job in jobs.values())
 
     wait_until(all_ended, "the end of all jobs", 60)
-    began = time.monotonic()
-    wait_until(lambda: _count(engine, CHANGES) >= len(journal), "history to catch up", 60)
-    print(f"\n{len(jobs)} jobs, {len(journal)} rows; caught up {time.monotonic() - began:.1f} s")
-    expected = sorted(map(change_row, journal), key=lambda row: (row["job_id"], row["version"]))
+    started = time.monotonic()
+    wait_until(lambda: _count(engine, CHANGES) >= len(changes), "history to catch up", 60)
+    print(f"\n{len(jobs)} jobs, {len(changes)} rows; caught up {time.monotonic() - started:.1f} s")
+    expected = sorted(map(change_row, changes), key=lambda row: (row["job_id"], row["version"]))
     assert _rows(engine) == expected
     assert _count(engine, JOBS) == len(jobs) > OUTAGE

@@ -1,4 +1,4 @@
-"""The whole system on a store of several machines, one of which dies under load."""
+"""The whole system on a job store of several servers, one of which dies under load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JOBS = 12
 
 
 @pytest.mark.timeout(240)
-def test_jobs_outlive_a_primary_behind_sentinels(tmp_path: Path) -> None:
+def test_jobs_survive_the_death_of_a_primary_with_sentinels(tmp_path: Path) -> None:
     with sentinels(tmp_path / "sentinels") as (url, nodes):
         system = System(tmp_path / "system", files=SMALL, workers=0)
         system.env["REDIS_URL"] = url
@@ -28,11 +28,11 @@ def test_jobs_outlive_a_primary_behind_sentinels(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_jobs_outlive_a_node_of_the_cluster(tmp_path: Path) -> None:
+def test_jobs_survive_the_death_of_a_cluster_node(tmp_path: Path) -> None:
     with ExitStack() as held:
         url, nodes = held.enter_context(cluster(tmp_path / "cluster"))
         system = System(tmp_path / "system", files=SMALL, workers=0)
-        # Without RabbitMQ the system's own Valkey, which is not the store here, is the broker.
+        # Without RabbitMQ, the broker is the Valkey that would otherwise be the job store.
         broker = system.redis_url
         if rabbitmq.installed():
             (tmp_path / "rabbitmq").mkdir()
@@ -42,7 +42,7 @@ def test_jobs_outlive_a_node_of_the_cluster(tmp_path: Path) -> None:
 
 
 def _run(system: System, nodes: Sequence[Node]) -> None:
-    """Jobs before, during and after the death of a primary: every accepted one completes."""
+    """Post jobs before, during and after the death of a primary. Every accepted one completes."""
     with system, httpx.Client(base_url=system.base_url, timeout=30) as http:
         system.add_worker()
         jobs = [_start(http, f"before-{number}") for number in range(JOBS)]
@@ -52,19 +52,19 @@ def _run(system: System, nodes: Sequence[Node]) -> None:
         late: list[str] = []
 
         def accepted() -> bool:
-            asked = time.monotonic()
+            started = time.monotonic()
             try:
                 late.append(_start(http, f"after-{len(late)}"))
             except AssertionError:
-                assert time.monotonic() - asked < 5
+                assert time.monotonic() - started < 5
                 return False
             return len(late) >= JOBS
 
         wait_until(accepted, "new jobs", timeout=60)
         print(f"\n{JOBS} jobs accepted {time.monotonic() - killed:.1f} s after the death")
         wait_until(lambda: _completed(http, late) == len(late), "the later jobs", timeout=60)
-        # Replication is asynchronous: what was accepted in the last instant may be gone, and what
-        # ended in it may have to end again; but no job stays half done.
+        # Replication is asynchronous: a job accepted in the last moment may be lost, and one that
+        # ended then may have to run again, but none stays unfinished.
         wait_until(
             lambda: {_status(http, job) for job in jobs} <= {"completed", "unknown"},
             "the earlier jobs",
@@ -77,16 +77,16 @@ def _run(system: System, nodes: Sequence[Node]) -> None:
 
 def _start(http: httpx.Client, user: str) -> str:
     file_ids = [sample.file_id for sample in SMALL][:3]
-    answer = http.post(
+    response = http.post(
         "/v1/download/initiate", json={"file_ids": file_ids}, headers={"X-User-Id": user}
     )
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["jobId"])
+    assert response.status_code == 202, response.text
+    return str(response.json()["jobId"])
 
 
 def _status(http: httpx.Client, job_id: str) -> str:
-    answer = http.get(f"/v1/download/status/{job_id}")
-    return "unknown" if answer.status_code == 404 else str(answer.json()["status"])
+    response = http.get(f"/v1/download/status/{job_id}")
+    return "unknown" if response.status_code == 404 else str(response.json()["status"])
 
 
 def _completed(http: httpx.Client, jobs: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The storage goes away in the middle of jobs and comes back: nobody but the clock notices."""
+"""The storage is unavailable for a while: jobs take longer, and that is all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stack.system import System
 from tests.support.tcp_proxy import TcpProxy
 
 JOBS = 20
-#: Seconds that the storage is away.
+#: Seconds for which the storage is unavailable.
 OUTAGE = float(os.environ.get("OUTAGE_SECONDS", "10"))
 
 
@@ -34,18 +34,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, 
 
 @pytest.mark.timeout(90 + 3 * OUTAGE)
 @pytest.mark.parametrize(("fault", "first"), [("refuse", 0), ("hold", JOBS)])
-def test_jobs_outlive_an_outage_of_the_storage_without_losing_their_attempts(
+def test_jobs_survive_an_outage_of_the_storage_without_using_up_their_attempts(
     running: tuple[System, TcpProxy], fault: str, first: int
 ) -> None:
     system, line = running
-    # No two jobs ask for the same, or one would find the other's archive.
-    wanted = list(permutations([sample.file_id for sample in SMALL], 3))[first : first + JOBS]
+    # All jobs differ, or one would find the archive of another.
+    requested = list(permutations([sample.file_id for sample in SMALL], 3))[first : first + JOBS]
     with httpx.Client(base_url=system.base_url, timeout=30) as http:
         line.slow(200_000)
         jobs = [
-            _start(http, f"{fault}-{number}", file_ids) for number, file_ids in enumerate(wanted)
+            _start(http, f"{fault}-{number}", file_ids) for number, file_ids in enumerate(requested)
         ]
-        wait_until(lambda: _states(http, jobs).count("processing") >= 4, "jobs at work")
+        wait_until(lambda: _states(http, jobs).count("processing") >= 4, "running jobs")
         getattr(line, fault)()
         time.sleep(OUTAGE)
         states = _states(http, jobs)
@@ -62,11 +62,11 @@ def test_jobs_outlive_an_outage_of_the_storage_without_losing_their_attempts(
 
 
 def _start(http: httpx.Client, user: str, file_ids: Sequence[int]) -> str:
-    answer = http.post(
+    response = http.post(
         "/v1/download/initiate", json={"file_ids": file_ids}, headers={"X-User-Id": user}
     )
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["jobId"])
+    assert response.status_code == 202, response.text
+    return str(response.json()["jobId"])
 
 
 def _status(http: httpx.Client, job_id: str) -> dict[str, Any]:

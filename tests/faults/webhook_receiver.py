@@ -1,4 +1,4 @@
-"""A receiver of webhooks that remembers what it got."""
+"""A receiver of webhooks that records them."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from typing import Any
 
 
 class Receiver:
-    """Listens on a free port; ``ids`` has, per job and event type, the webhook ids that came."""
+    """Listens on a free port. ``ids`` has the webhook ids per job and status."""
 
     def __init__(self) -> None:
         self.ids: dict[tuple[str, str], set[str]] = defaultdict(set)
-        #: The same by job, of posts that came while answers were held back.
-        self.first_tries: dict[str, set[str]] = defaultdict(set)
-        self._answers = threading.Event()
-        self._answers.set()
+        #: The webhook ids by job of posts that got no response.
+        self.unanswered_ids: dict[str, set[str]] = defaultdict(set)
+        self._responding = threading.Event()
+        self._responding.set()
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if receiver.take(body["data"], self.headers["webhook-id"]):
+                if receiver.record(body["data"], self.headers["webhook-id"]):
                     self.send_response(204)
                     self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Quiet: a soak makes thousands of calls."""
+                """Log nothing: a soak makes thousands of calls."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def take(self, job: dict[str, Any], webhook_id: str) -> bool:
-        """Note a post; False for one that was held and whose sender is gone by now."""
-        if not self._answers.is_set():
-            self.first_tries[job["jobId"]].add(webhook_id)
-            self._answers.wait(120)
+    def record(self, job: dict[str, Any], webhook_id: str) -> bool:
+        """Record a post; return whether to respond. Posts that were held get no response."""
+        if not self._responding.is_set():
+            self.unanswered_ids[job["jobId"]].add(webhook_id)
+            self._responding.wait(120)
             return False
         self.ids[job["jobId"], job["status"]].add(webhook_id)
         return True
 
     @property
     def held(self) -> int:
-        """How many posts came that have no answer yet."""
-        return len(self.first_tries)
+        """Return the number of jobs whose posts got no response."""
+        return len(self.unanswered_ids)
 
     def hold(self) -> None:
-        """Take posts from now on, but answer none."""
-        self._answers.clear()
+        """Accept posts from now on, but do not respond."""
+        self._responding.clear()
 
-    def let_go(self) -> None:
-        """Answer what comes; what was held gets no answer any more."""
-        self._answers.set()
+    def respond(self) -> None:
+        """Respond to posts again. Those that were held get no response."""
+        self._responding.set()
 
     def close(self) -> None:
         self._server.shutdown()

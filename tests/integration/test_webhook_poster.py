@@ -13,6 +13,7 @@ import pytest
 
 from common.callback_urls import is_public
 from tests.support.certificates import make_certificate
+from tests.support.raw_origin import RawOrigin, Request
 from tests.support.webhook_receiver import Receiver, running
 from worker.webhooks.http_poster import WebhookPoster, WebhookResponse
 
@@ -84,13 +85,13 @@ def test_a_name_with_a_public_and_a_private_address_is_rejected(
 
 
 def test_redirects_are_not_followed(receiver: Receiver) -> None:
-    receiver.answers = [(307, {"Location": receiver.url("/elsewhere")})]
+    receiver.responses = [(307, {"Location": receiver.url("/elsewhere")})]
     assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}).status == 307
     assert len(receiver.posts) == 1
 
 
 def test_retry_after_is_returned(receiver: Receiver) -> None:
-    receiver.answers = [(503, {"Retry-After": "7"})]
+    receiver.responses = [(503, {"Retry-After": "7"})]
     expected = WebhookResponse(status=503, retry_after="7")
     assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}) == expected
 
@@ -148,3 +149,26 @@ def test_unreachable_servers_and_malformed_urls_are_errors_of_the_response() -> 
     assert poster.post(f"http://{'a' * 70}.example/", b"{}", {}) == WebhookResponse(
         error="protocol"
     )
+
+
+@pytest.mark.parametrize(("interim", "expected"), [
+    (b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", WebhookResponse(status=200)),
+    (b"HTTP/1.1 102 Processing\r\n\r\n" * 5, WebhookResponse(status=200)),
+    (b"HTTP/1.1 102 Processing\r\n\r\n" * 500, WebhookResponse(error="protocol")),
+    (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", WebhookResponse(error="protocol")),
+])  # fmt: skip
+def test_status_is_that_of_the_final_response(interim: bytes, expected: WebhookResponse) -> None:
+    """RFC 9110, 15.2: a receiver that sends 103 and then 200 has received the event."""
+    count = 0
+
+    def serve(_: Request) -> bytes:
+        nonlocal count
+        count += 1
+        return interim + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    receiver = RawOrigin(serve)
+    try:
+        assert WebhookPoster(any_address).post(receiver.url, b"", {}) == expected
+        assert count == 1
+    finally:
+        receiver.close()

@@ -1,4 +1,4 @@
-"""A self-signed certificate for one name, good for an hour."""
+"""A self-signed certificate for one host name, valid for an hour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def make_certificate(host: str, directory: Path) -> Path:
-    """A PEM file with key and certificate."""
+    """Create a PEM file with a key and a certificate; return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from zlib_ng.zlib_ng import crc32
 
 from common.errors import FileChanged
-from common.object_storage import BadChecksum, ListedObject, NoSuchKey
+from common.object_storage import BadChecksum, ListedObject, NoSuchKey, StorageProfile
 from common.object_storage.s3_xml import ObjectInfo
 from tests.support.crashes import CrashPoints
 
@@ -37,6 +37,10 @@ class FakeObjects(CrashPoints):
         super().__init__()
         self.returns_checksums = returns_checksums
         self.objects: dict[tuple[str, str], StoredObject] = {}
+        self.profile = StorageProfile()
+
+    def with_profile(self, _: StorageProfile) -> Self:
+        return self
 
     def head_object(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
         with self.step("head_object"):

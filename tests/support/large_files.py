@@ -1,4 +1,4 @@
-"""Gigabytes for tests: files made by copies of one part, an origin, and a look at a process."""
+"""Helpers for tests with gigabytes: large files, an HTTP origin, a client, memory use."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ RUNNING = {"queued", "processing"}
 
 
 def fill(system: System, sizes: Sequence[int]) -> None:
-    """Files 1, 2, … of multiples of 64 MiB, each by copies of one part that is sent once."""
+    """Create files 1, 2, …, whose sizes are multiples of 64 MiB, by copying one uploaded part."""
     s3 = s3_client(system.s3_endpoint)
     s3.put_object(Bucket=BUCKET, Key="part", Body=os.urandom(PART))
     for number, size in enumerate(sizes, start=1):
-        where: Any = {"Bucket": BUCKET, "Key": str(number)}
-        where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
-        parts = []
+        target: Any = {"Bucket": BUCKET, "Key": str(number)}
+        target["UploadId"] = s3.create_multipart_upload(**target)["UploadId"]
+        parts: list[Any] = []
         for index in range(1, size // PART + 1):
-            answer = s3.upload_part_copy(**where, PartNumber=index, CopySource=f"{BUCKET}/part")
-            parts.append({"PartNumber": index, "ETag": answer["CopyPartResult"]["ETag"]})
-        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+            response = s3.upload_part_copy(**target, PartNumber=index, CopySource=f"{BUCKET}/part")
+            parts.append({"PartNumber": index, "ETag": response["CopyPartResult"]["ETag"]})
+        s3.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
 
 
 @contextmanager
 def chunked_origin(size: int) -> Iterator[str]:
-    """An HTTP server whose files all have ``size`` bytes, which it does not tell; gives its URL."""
+    """Run an HTTP server whose files have ``size`` bytes but no Content-Length; yield its URL."""
     chunk = b"100000\r\n" + os.urandom(MIB) + b"\r\n"
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def chunked_origin(size: int) -> Iterator[str]:
 
 
 class Client:
-    """A user of the system who waits for large archives."""
+    """An API client that waits for large archives."""
 
     def __init__(self, system: System) -> None:
         self._http = httpx.Client(base_url=system.base_url, timeout=30)
@@ -78,14 +78,14 @@ class Client:
         self._http.close()
 
     def post(self, file_ids: Sequence[int]) -> dict[str, Any]:
-        answer = self._http.post("/v1/download/initiate", json={"file_ids": list(file_ids)})
-        return dict(answer.raise_for_status().json())
+        response = self._http.post("/v1/download/initiate", json={"file_ids": list(file_ids)})
+        return dict(response.raise_for_status().json())
 
     def job(self, job_id: str) -> dict[str, Any]:
         return dict(self._http.get(f"/v1/download/status/{job_id}").json())
 
-    def until_done(self, job_id: str) -> dict[str, Any]:
-        """The finished job; the test's own time limit ends the wait."""
+    def wait_until_completed(self, job_id: str) -> dict[str, Any]:
+        """Return the completed job; the timeout of the test limits the wait."""
         while (job := self.job(job_id))["status"] in RUNNING:
             time.sleep(0.5)
         assert job["status"] == "completed", job
@@ -94,11 +94,11 @@ class Client:
 
 @contextmanager
 def peak_memory(pid: int) -> Iterator[list[float]]:
-    """The most MiB that the process was seen to have resident, as the list's only item."""
-    peak, over = [0.0], threading.Event()
+    """Sample the resident memory of a process; the list's only item is the maximum in MiB."""
+    peak, stopped = [0.0], threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.05):
+        while not stopped.wait(0.05):
             peak[0] = max(peak[0], resident_mib(pid))
 
     watcher = threading.Thread(target=watch)
@@ -106,7 +106,7 @@ def peak_memory(pid: int) -> Iterator[list[float]]:
     try:
         yield peak
     finally:
-        over.set()
+        stopped.set()
         watcher.join()
 
 

@@ -1,4 +1,4 @@
-"""A RabbitMQ of its own, where Debian's package is installed."""
+"""A private RabbitMQ server, if Debian's package is installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def installed() -> bool:
 
 @contextmanager
 def rabbitmq(directory: Path) -> Iterator[str]:
-    """A running server's URL; nothing is shared with one that runs on this machine already."""
+    """Run a server and yield its URL; it shares nothing with other servers on this machine."""
     port, names, distribution = free_port(), free_port(), free_port()
     config = directory / "rabbitmq.conf"
     config.write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")

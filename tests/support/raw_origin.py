@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 #: What an origin does: sends bytes, waits for seconds, or closes the connection (None).
 Step = bytes | float | None
@@ -26,7 +28,7 @@ class Request:
     def range(self) -> tuple[int, int | None] | None:
         """The first and last byte of ``Range``; None for the last: until the end."""
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
-        return match and (int(match[1]), int(match[2]) if match[2] else None)  # type: ignore[return-value]
+        return match and (int(match[1]), int(match[2]) if match[2] else None)
 
     @property
     def is_description(self) -> bool:
@@ -62,8 +64,14 @@ def partial(request: Request, data: bytes, **headers: object) -> bytes:
 class RawOrigin:
     """Serves every request with the steps that ``serve`` returns for it."""
 
-    def __init__(self, serve: Callable[[Request], Iterable[Step] | bytes]) -> None:
+    def __init__(
+        self,
+        serve: Callable[[Request], Iterable[Step] | bytes],
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._serve = serve
+        self._tls = tls
         self.requests: list[Request] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -86,6 +94,11 @@ class RawOrigin:
 
     def _converse(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
         with connection, connection.makefile("rb") as reader:
             try:
                 while (request := _read_request(reader)) is not None:
@@ -102,9 +115,9 @@ class RawOrigin:
                 return
 
 
-def _read_request(reader: socket.SocketIO | object) -> Request | None:
+def _read_request(reader: BinaryIO) -> Request | None:
     lines = []
-    while (line := reader.readline()) not in (b"\r\n", b""):  # type: ignore[attr-defined]
+    while (line := reader.readline()) not in (b"\r\n", b""):
         lines.append(line.decode("latin-1").strip())
     if not lines:
         return None

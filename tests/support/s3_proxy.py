@@ -99,7 +99,7 @@ class _Connection(socketserver.StreamRequestHandler):
         length = int(headers.get(b"content-length", b"0"))
         if fault in _ERRORS:
             self.rfile.read(length)
-            return self._send_error(cast("Fault", fault))
+            return self._send_error(fault)
         store.sendall(head)
         while length:
             piece = self.rfile.read(min(length, _CHUNK))

@@ -1,4 +1,4 @@
-"""A TCP proxy on the loopback interface whose line a test can cut, hold, slow or refuse."""
+"""A TCP proxy on the loopback interface that can reset, hold, delay and slow down traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Final, Literal, Self
 
-Line = Literal["up", "refused", "held"]
+Mode = Literal["forwarding", "refusing", "holding"]
 
 _CHUNK: Final = 65_536
 #: SO_LINGER on with 0 s: ``close`` sends RST instead of FIN.
@@ -17,12 +17,12 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
-    """Forwards to ``target``; what happens on the line is set at any moment by the methods."""
+    """Forwards to a port; the methods inject and end faults at any time."""
 
     def __init__(self, target: int) -> None:
-        """``target`` is a port on 127.0.0.1."""
+        """Listen on a free port and forward to ``target``, a port on 127.0.0.1."""
         self._target = target
-        self._line: Line = "up"
+        self._mode: Mode = "forwarding"
         self._rate: float | None = None
         self._delay = 0.0
         self._open: set[socket.socket] = set()
@@ -40,27 +40,27 @@ class TcpProxy:
 
     def restore(self) -> None:
         """Forward everything at full speed again."""
-        self._line, self._rate, self._delay = "up", None, 0.0
+        self._mode, self._rate, self._delay = "forwarding", None, 0.0
 
     def delay(self, seconds: float) -> None:
-        """Hold back each piece of data for so long: a round trip takes twice as much."""
-        self._line, self._delay = "up", seconds
+        """Delay all data by ``seconds`` in each direction."""
+        self._mode, self._delay = "forwarding", seconds
 
     def hold(self) -> None:
-        """Half-open: connections stay, new ones are accepted, not a byte passes."""
-        self._line = "held"
+        """Keep connections open and accept new ones, but forward no byte."""
+        self._mode = "holding"
 
     def refuse(self) -> None:
-        """Cut all connections with RST and refuse new ones."""
-        self._line = "refused"
+        """Reset all connections with RST and refuse new ones."""
+        self._mode = "refusing"
         self.reset()
 
     def slow(self, rate: float) -> None:
-        """Let ``rate`` bytes a second pass on each connection and direction."""
-        self._line, self._rate = "up", rate
+        """Limit each connection and direction to ``rate`` bytes a second."""
+        self._mode, self._rate = "forwarding", rate
 
     def reset(self) -> None:
-        """Cut all connections with RST; new ones are served as before."""
+        """Reset all connections with RST; new ones are accepted."""
         with self._lock:
             sockets = list(self._open)
         for end in sockets:
@@ -74,7 +74,7 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._line == "refused":
+            if self._mode == "refusing":
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 client.close()
                 continue
@@ -82,7 +82,7 @@ class TcpProxy:
 
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
-        self._wait_while_held()
+        self._wait_while_holding()
         try:
             server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
         except OSError:
@@ -90,7 +90,7 @@ class TcpProxy:
             return
         server.settimeout(None)
         for end in (client, server):
-            # The client may have been cut off meanwhile; the pumps find out.
+            # The connection may have been reset meanwhile; _pump notices.
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open.add(server)
@@ -104,23 +104,23 @@ class TcpProxy:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(_CHUNK if self._rate is None else 4_096):
-                self._wait_while_held()
+                self._wait_while_holding()
                 time.sleep(self._delay + (len(data) / self._rate if self._rate else 0.0))
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            # One end is gone: take the other along, as a cut line would.
+            # One end is closed: close the other one too.
             self._close(source)
             self._close(sink)
 
-    def _wait_while_held(self) -> None:
-        while self._line == "held":
+    def _wait_while_holding(self) -> None:
+        while self._mode == "holding":
             time.sleep(0.02)
 
     def _close(self, end: socket.socket) -> None:
         with self._lock:
             self._open.discard(end)
-        # While another thread reads from it, closing alone tells neither that thread nor the peer.
+        # close() alone neither wakes up a thread that reads from the socket nor notifies the peer.
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
         end.close()

@@ -1,4 +1,4 @@
-"""Valkey on more than one machine, all of them this one: a watched pair, and a cluster."""
+"""Valkey on several nodes of this machine: behind Sentinels, and as a cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -18,7 +19,7 @@ SERVICE = "jobs"
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One Valkey, or one Sentinel."""
+    """A Valkey or Sentinel process."""
 
     process: Process
     port: int
@@ -48,17 +49,17 @@ def _start(directory: Path, port: int, *options: str) -> Node:
 
 @contextmanager
 def sentinels(directory: Path) -> Iterator[tuple[str, Sequence[Node]]]:
-    """One primary, one replica, three Sentinels: the URL, and primary and replica."""
+    """Run a primary, a replica and three Sentinels; yield the URL, and primary and replica."""
     first = _start(directory / "first", free_port())
     second = _start(directory / "second", free_port(), "--replicaof", f"127.0.0.1 {first.port}")
     wait_until(lambda: second.info("master_link_status") == "up", "the replica")
-    watchers = [_sentinel(directory / f"sentinel-{n}", first.port) for n in range(3)]
-    wait_until(lambda: all(_sees_all(watcher) for watcher in watchers), "the Sentinels")
-    hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
+    sentinel_nodes = [_sentinel(directory / f"sentinel-{n}", first.port) for n in range(3)]
+    wait_until(lambda: all(_sees_all(sentinel) for sentinel in sentinel_nodes), "the Sentinels")
+    hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinel_nodes)
     try:
         yield f"redis+sentinel://{hosts}/{SERVICE}/0", (first, second)
     finally:
-        for node in (*watchers, first, second):
+        for node in (*sentinel_nodes, first, second):
             node.process.kill()
 
 
@@ -78,14 +79,14 @@ def _sentinel(directory: Path, primary: int) -> Node:
     return node
 
 
-def _sees_all(watcher: Node) -> bool:
-    state = watcher.client.sentinel_master(SERVICE)
+def _sees_all(sentinel: Node) -> bool:
+    state: Any = sentinel.client.sentinel_master(SERVICE)
     return (state["num-slaves"], state["num-other-sentinels"]) == (1, 2)
 
 
 @contextmanager
 def cluster(directory: Path) -> Iterator[tuple[str, Sequence[Node]]]:
-    """Three primaries with a replica each: the URL, and the nodes, primaries first."""
+    """Run three primaries with a replica each; yield the URL and the nodes, primaries first."""
     ports = [free_port() for _ in range(6)]
     nodes = [
         _start(
@@ -96,7 +97,7 @@ def cluster(directory: Path) -> Iterator[tuple[str, Sequence[Node]]]:
         for number, port in enumerate(ports)
     ]  # fmt: skip
     try:
-        _join(nodes)
+        _create_cluster(nodes)
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes[:3])
         yield f"redis+cluster://{hosts}", nodes
     finally:
@@ -104,7 +105,7 @@ def cluster(directory: Path) -> Iterator[tuple[str, Sequence[Node]]]:
             node.process.kill()
 
 
-def _join(nodes: Sequence[Node]) -> None:
+def _create_cluster(nodes: Sequence[Node]) -> None:
     primaries, replicas = nodes[:3], nodes[3:]
     for number, node in enumerate(primaries):
         first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
@@ -113,7 +114,7 @@ def _join(nodes: Sequence[Node]) -> None:
     for node in nodes[1:]:
         port = node.client.config_get("cluster-port")["cluster-port"]
         nodes[0].client.execute_command("CLUSTER MEET", "127.0.0.1", node.port, port)
-    wait_until(lambda: all(_knows(node) == len(nodes) for node in nodes), "the cluster")
+    wait_until(lambda: all(_known_nodes(node) == len(nodes) for node in nodes), "the cluster")
     for primary, replica in zip(primaries, replicas, strict=True):
         name = primary.client.execute_command("CLUSTER MYID")
         replica.client.execute_command("CLUSTER REPLICATE", name)
@@ -121,7 +122,7 @@ def _join(nodes: Sequence[Node]) -> None:
     wait_until(lambda: all(n.info("master_link_status") == "up" for n in replicas), "replicas")
 
 
-def _knows(node: Node) -> int:
+def _known_nodes(node: Node) -> int:
     return int(node.client.cluster("INFO")["cluster_known_nodes"])
 
 

@@ -1,4 +1,4 @@
-"""A caller's server: takes webhooks, remembers them, and answers as the test wants."""
+"""A server that records webhooks and responds as the test defines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from stack.process import wait_until
 
 @dataclass(kw_only=True)
 class Post:
+    """A request as it arrived."""
+
     path: str
     headers: dict[str, str]
     body: bytes
@@ -21,11 +23,12 @@ class Post:
 
 @dataclass(kw_only=True)
 class Receiver:
-    """``answers`` are given one by one, the last for ever: a status, or one with headers."""
+    """Records ``posts``; sends the ``responses`` in order, and repeats the last one."""
 
     port: int = 0
     posts: list[Post] = field(default_factory=list)
-    answers: list[tuple[int, dict[str, str]]] = field(default_factory=lambda: [(204, {})])
+    #: Status and extra headers.
+    responses: list[tuple[int, dict[str, str]]] = field(default_factory=lambda: [(204, {})])
 
     def url(self, path: str = "/hook", *, host: str = "127.0.0.1", scheme: str = "http") -> str:
         return f"{scheme}://{host}:{self.port}{path}"
@@ -44,8 +47,8 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.posts.append(Post(path=self.path, headers=headers, body=body))
-            answers = receiver.answers
-            status, extra = answers.pop(0) if len(answers) > 1 else answers[0]
+            responses = receiver.responses
+            status, extra = responses.pop(0) if len(responses) > 1 else responses[0]
             self.send_response(status)
             for name, value in extra.items():
                 self.send_header(name, value)

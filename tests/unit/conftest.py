@@ -15,7 +15,7 @@ from common.jobs.model import WakeUp
 
 
 class RecordedWakeUps:
-    """Keeps the hints that the scripts hand out, as where the broker is another server."""
+    """Records the wake-ups that scripts leave to their caller, as with a remote broker."""
 
     def __init__(self) -> None:
         self.template = None

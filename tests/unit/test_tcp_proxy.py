@@ -1,4 +1,4 @@
-"""The line of the fault tests ends where a process is killed, as a real one would."""
+"""The TCP proxy of the fault tests ends connections of a killed process as the kernel does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 from tests.support.tcp_proxy import TcpProxy
 
 
-def test_the_server_sees_at_once_that_a_client_died_with_unread_data() -> None:
-    """The kernel of a killed process then sends RST, not FIN."""
+def test_the_server_learns_immediately_that_a_client_died_with_unread_data() -> None:
+    """In this case the kernel sends RST, not FIN."""
     listener = socket.create_server(("127.0.0.1", 0))
-    with listener, TcpProxy(listener.getsockname()[1]) as line:
-        client = socket.create_connection(("127.0.0.1", line.port), timeout=3)
+    with listener, TcpProxy(listener.getsockname()[1]) as proxy:
+        client = socket.create_connection(("127.0.0.1", proxy.port), timeout=3)
         server, _ = listener.accept()
         with server:
             server.settimeout(3)

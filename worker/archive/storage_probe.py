@@ -1,138 +1,276 @@
-"""Tests what the object storage supports: S3 implementations differ in what they leave out."""
+"""Tests what the object storage supports, with exactly the calls that a build makes.
+
+S3 implementations differ in what they leave out, and in what they accept and ignore. Only a storage
+that cannot write, read and list objects, or not even complete a plain multipart upload, cannot be
+used; then the error says so.
+"""
 
 from __future__ import annotations
 
+import random
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
-from common.errors import DownloadError, FileChanged
-from common.object_storage import BadChecksum, ObjectStorage, UploadedPart
+import structlog
+
+from common.errors import DownloadError, FileChanged, NetworkError, StorageError
+from common.object_storage import BadChecksum, ObjectStorage, StorageProfile, UploadedPart
+from common.object_storage.errors import StorageBusy
 from worker.archive.planning.layout import MIB
-from worker.archive.zip_format.crc32 import combine, crc32
+from worker.archive.zip_format.crc32 import crc32, join
 
 MIN_PART_SIZE = 5 * MIB
 #: Ranges can only be copied from objects larger than the minimum part.
 SOURCE_SIZE = MIN_PART_SIZE + 1
+LAST_PART_SIZE = 3
+WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 
 T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Capabilities:
-    """The features of S3 that the storage was seen to support."""
-
-    #: Copies a range of an object as a part of an upload.
-    range_copy: bool = False
-    #: Returns the CRC32 of a copy. Otherwise copied ranges are read once for theirs.
-    copy_checksum: bool = False
-    #: Rejects a copy of an object that has been replaced (If-Match).
-    copy_precondition: bool = False
-    #: Rejects a part with a wrong CRC32.
-    part_checksum: bool = False
-    #: Rejects the completion of an upload with a wrong CRC32 of the whole object.
-    whole_checksum: bool = False
-    #: Accepts parts of different sizes in one upload, which Cloudflare R2 does not.
-    mixed_parts: bool = False
-
-    @property
-    def can_compose(self) -> bool:
-        """Return whether copies are safe: one of a replaced file would corrupt the archive."""
-        return self.range_copy and self.copy_precondition and self.mixed_parts
+#: Errors of a storage that is unavailable, or of a call that it cannot serve at all.
+_TEMPORARY = (NetworkError, StorageBusy)
 
 
-def probe_storage(storage: ObjectStorage, bucket: str) -> Capabilities:
+class StorageUnsupported(StorageError):
+    """The object storage lacks a part of S3 that archives need."""
+
+
+def probe_storage(
+    storage: ObjectStorage, bucket: str, *, with_copies: bool = True
+) -> StorageProfile:
     """Test all features with an object of 5 MiB in ``bucket``, and delete it again.
 
-    Raise DownloadError if the storage does not even accept an object.
+    Raise StorageUnsupported if the storage lacks something without which no archive can be built,
+    and other DownloadErrors if it is unavailable or denies access.
     """
     probe = _Probe(storage, bucket)
     try:
-        return probe.capabilities()
+        probe.check_objects()
+        probe.check_deletion()
+        probe.check_listing()
+        probe.check_uploads(with_copies=with_copies)
+        return probe.profile
     finally:
         probe.clean_up()
 
 
 class _Probe:
-    """The objects and the upload that the tests use."""
+    """The objects and uploads of one probe, and what it has found so far."""
 
     def __init__(self, storage: ObjectStorage, bucket: str) -> None:
-        self._storage, self._bucket = storage, bucket
+        self.profile = StorageProfile()
+        self._real_storage, self._bucket = storage, bucket
         self._id = uuid.uuid4().hex
         self._source, self._target = f"probe/{self._id}/source", f"probe/{self._id}/target"
-        self._content = memoryview(bytes(SOURCE_SIZE))
-        self._upload_id = ""
+        self._content = memoryview(random.Random(self._id).randbytes(SOURCE_SIZE))  # noqa: S311
+        self._etag = ""
+        self._upload_ids: list[str] = []
+        self._last_error: DownloadError | None = None
 
-    def capabilities(self) -> Capabilities:
-        storage, bucket = self._storage, self._bucket
-        etag = storage.put_object(bucket, self._source, self._content, crc32=crc32(self._content))
-        self._upload_id = storage.create_multipart_upload(bucket, self._target)
-        copied = _try(lambda: self._copy(1, MIN_PART_SIZE, etag))
-        first = copied or self._put(1, MIN_PART_SIZE)
-        end = self._put(2, 3)
-        value = crc32(self._content[:MIN_PART_SIZE])
-        whole = combine(value, crc32(self._content[:3]), 3)
-        return Capabilities(
-            range_copy=copied is not None,
-            copy_checksum=copied is not None and copied.crc32 == value,
-            copy_precondition=copied is not None
-            and _is_rejected(lambda: self._copy(1, MIN_PART_SIZE, f'"{self._id}"'), FileChanged),
-            part_checksum=_is_rejected(lambda: self._put(2, 3, wrong=True), BadChecksum),
-            whole_checksum=_is_rejected(
-                lambda: self._complete([first, end], whole ^ 1), BadChecksum
-            ),
-            mixed_parts=self._accepts_mixed_parts(etag if copied else None),
+    @property
+    def _storage(self) -> ObjectStorage:
+        return self._real_storage.with_profile(self.profile)
+
+    def check_objects(self) -> None:
+        """Test PutObject, HeadObject and GetObject with ranges."""
+        for put_crc32 in (True, False):
+            self.profile = replace(self.profile, put_crc32=put_crc32)
+            etag = self._try(self._put_source, required=not put_crc32)
+            if etag is not None:
+                break
+        for head_checksum in (True, False):
+            self.profile = replace(self.profile, head_checksum=head_checksum)
+            info = self._try(
+                lambda: self._storage.head_object(self._bucket, self._source),
+                required=not head_checksum,
+            )
+            if info is not None:
+                break
+        if info is None or info.size != SOURCE_SIZE or not info.etag:
+            raise StorageUnsupported(
+                "The object storage does not return sizes and ETags of objects"
+            )
+        self._etag = info.etag
+        view = memoryview(bytearray(SOURCE_SIZE - 20))
+        self._storage.read_into(self._bucket, self._source, view, start=10, if_match=self._etag)
+        if view != self._content[10:-10]:
+            raise StorageUnsupported("The object storage does not return the requested ranges")
+        self._check_content_md5()
+
+    def check_deletion(self) -> None:
+        """Test DeleteObjects; without it objects are deleted one by one."""
+        key = f"probe/{self._id}/deleted"
+        self._storage.put_object(self._bucket, key, b"x", crc32=crc32(b"x"))
+        self._try(lambda: self._storage.delete_objects(self._bucket, [key]))
+        if self._try(lambda: self._storage.head_object(self._bucket, key)) is not None:
+            self.profile = replace(self.profile, multi_delete=False)
+            self._try(lambda: self._storage.delete_objects(self._bucket, [key]))
+
+    def check_listing(self) -> None:
+        """Test ListMultipartUploads, which only the cleanup needs."""
+        uploads = self._try(lambda: self._storage.list_multipart_uploads(self._bucket, "probe/"))
+        self.profile = replace(self.profile, list_uploads=uploads is not None)
+
+    def check_uploads(self, *, with_copies: bool) -> None:
+        """Find the best kind of upload that the storage completes with the right bytes."""
+        for candidate in self._candidates(with_copies=with_copies):
+            self.profile = candidate
+            if copy_checksum := self._try(self._complete_upload):
+                self.profile = replace(
+                    candidate, copy_checksum=candidate.range_copy and copy_checksum == "returned"
+                )
+                break
+        else:
+            raise StorageUnsupported(
+                f"The object storage does not support multipart uploads: {self._last_error}"
+            )
+        self.profile = replace(
+            self.profile,
+            copy_precondition=self.profile.range_copy
+            and self._rejects(lambda: self._copy(self._create(), 1, f'"{self._id}"'), FileChanged),
+            part_checksum=self.profile.upload_crc32
+            and self._rejects(lambda: self._put_part(self._create(), 2, 3, wrong=True)),
+            whole_checksum=self.profile.full_object_crc32
+            and self._rejects(lambda: self._complete_upload(wrong=True)),
         )
-
-    def _accepts_mixed_parts(self, etag: str | None) -> bool:
-        """Use another upload: the first one may have been completed in spite of its checksum."""
-        self._storage.abort_multipart_upload(self._bucket, self._target, self._upload_id)
-        self._upload_id = self._storage.create_multipart_upload(self._bucket, self._target)
-        sizes = (MIN_PART_SIZE, SOURCE_SIZE)
-        parts = [
-            self._copy(number, size, etag) if etag else self._put(number, size)
-            for number, size in enumerate(sizes, start=1)
-        ]
-        return _try(lambda: self._complete([*parts, self._put(3, 3)], None)) is not None
+        if self.profile.part_checksum:
+            self.profile = replace(self.profile, content_md5=False)
 
     def clean_up(self) -> None:
-        if self._upload_id:
-            self._storage.abort_multipart_upload(self._bucket, self._target, self._upload_id)
-        self._storage.delete_objects(self._bucket, [self._source, self._target])
+        """Delete everything; a failure is only logged, as the rules for ``probe/`` apply."""
+        try:
+            for upload_id in self._upload_ids:
+                self._storage.abort_multipart_upload(self._bucket, self._target, upload_id)
+            self._storage.delete_objects(self._bucket, [self._source, self._target])
+        except DownloadError as error:
+            log.warning("probe not cleaned up", error=str(error))
 
-    def _copy(self, number: int, size: int, if_match: str) -> UploadedPart:
+    def _candidates(self, *, with_copies: bool) -> Iterator[StorageProfile]:
+        """Yield the kinds of uploads, best first: copies save more than checksums do."""
+        checksums = [(True, True), (False, True), (False, False)]
+        for mixed_parts, range_copy in ((True, True), (True, False), (False, False)):
+            if range_copy and not with_copies:
+                continue
+            for full_object_crc32, composite_crc32 in checksums:
+                yield replace(
+                    self.profile,
+                    mixed_parts=mixed_parts,
+                    range_copy=range_copy,
+                    full_object_crc32=full_object_crc32,
+                    composite_crc32=composite_crc32,
+                )
+
+    def _check_content_md5(self) -> None:
+        """Test whether a wrong Content-MD5 is rejected (RFC 1864)."""
+        with_md5 = self._real_storage.with_profile(replace(self.profile, content_md5=True))
+        key, body = f"probe/{self._id}/target", b"content"
+        accepted = self._try(lambda: with_md5.put_object(self._bucket, key, body) or True)
+        rejected = accepted is not None and self._rejects(
+            lambda: with_md5.put_object(self._bucket, key, body, content_md5=WRONG_MD5)
+        )
+        self.profile = replace(self.profile, content_md5=rejected)
+
+    def _put_source(self) -> str:
+        return self._storage.put_object(
+            self._bucket, self._source, self._content, crc32=crc32(self._content)
+        )
+
+    def _complete_upload(self, *, wrong: bool = False) -> str:
+        """Complete an upload and read it; return whether a copy had a checksum."""
+        upload_id = self._create()
+        sizes = [MIN_PART_SIZE, SOURCE_SIZE if self.profile.mixed_parts else MIN_PART_SIZE]
+        copy_checksum = "returned"
+        parts = []
+        for number, size in enumerate(sizes, start=1):
+            if self.profile.range_copy and number == 1:
+                part = self._copy(upload_id, number, self._etag, size)
+                if part.crc32 is None:
+                    copy_checksum = "missing"
+                    part = replace(part, crc32=crc32(self._content[:size]))
+            else:
+                part = self._put_part(upload_id, number, size)
+            parts.append(part)
+        parts.append(self._put_part(upload_id, len(parts) + 1, LAST_PART_SIZE))
+        sizes.append(LAST_PART_SIZE)
+        contents = [self._content[:size] for size in sizes]
+        whole = join((crc32(content), len(content)) for content in contents)
+        self._storage.complete_multipart_upload(
+            self._bucket, self._target, upload_id, parts, crc32=whole ^ wrong, size=sum(sizes)
+        )
+        self._upload_ids.remove(upload_id)
+        info = self._storage.head_object(self._bucket, self._target)
+        if info.size != sum(sizes):
+            raise StorageError("The completed object has another size")
+        stored = memoryview(bytearray(info.size))
+        self._storage.read_into(self._bucket, self._target, stored, if_match=info.etag)
+        if crc32(stored) != whole:
+            raise StorageError("The completed object has other bytes")
+        if self.profile.range_copy:
+            # Swift rejects the ETag of an object that was uploaded in parts.
+            self._copy(self._create(), 1, info.etag, source=self._target)
+        return copy_checksum
+
+    def _create(self) -> str:
+        upload_id = self._storage.create_multipart_upload(self._bucket, self._target)
+        self._upload_ids.append(upload_id)
+        return upload_id
+
+    def _copy(
+        self,
+        upload_id: str,
+        number: int,
+        if_match: str,
+        size: int = MIN_PART_SIZE,
+        *,
+        source: str | None = None,
+    ) -> UploadedPart:
         return self._storage.upload_part_copy(
-            self._bucket, self._target, self._upload_id, number,
-            source=(self._bucket, self._source), start=0, length=size, if_match=if_match,
+            self._bucket, self._target, upload_id, number,
+            source=(self._bucket, source or self._source), start=0, length=size,
+            if_match=if_match,
         )  # fmt: skip
 
-    def _put(self, number: int, size: int, *, wrong: bool = False) -> UploadedPart:
+    def _put_part(
+        self, upload_id: str, number: int, size: int, *, wrong: bool = False
+    ) -> UploadedPart:
         body = self._content[:size]
         return self._storage.upload_part(
-            self._bucket, self._target, self._upload_id, number, body, crc32=crc32(body) ^ wrong
+            self._bucket, self._target, upload_id, number, body, crc32=crc32(body) ^ wrong
         )
 
-    def _complete(self, parts: Sequence[UploadedPart], whole: int | None) -> str:
-        return self._storage.complete_multipart_upload(
-            self._bucket, self._target, self._upload_id, parts, crc32=whole
-        )
-
-
-def _try(call: Callable[[], T]) -> T | None:
-    """Return the result of a call, or None if it fails."""
-    try:
-        return call()
-    except DownloadError:
-        return None
-
-
-def _is_rejected(call: Callable[[], object], error: type[DownloadError]) -> bool:
-    """Return whether a call fails with this error."""
-    try:
-        call()
-    except error:
-        return True
-    except DownloadError:
+    def _rejects(
+        self, call: Callable[[], object], error: type[DownloadError] = BadChecksum
+    ) -> bool:
+        """Return whether a call fails with this error."""
+        try:
+            call()
+        except DownloadError as raised:
+            if isinstance(raised, _TEMPORARY):
+                self._check_available(raised)
+            return isinstance(raised, error)
         return False
-    return False
+
+    def _try(self, call: Callable[[], T], *, required: bool = False) -> T | None:
+        """Return the result of a call, or None if the storage does not support it.
+
+        Raise the error of a ``required`` call, and any error of a storage that is unavailable.
+        """
+        try:
+            return call()
+        except DownloadError as error:
+            if required:
+                raise
+            if isinstance(error, _TEMPORARY):
+                self._check_available(error)
+            self._last_error = error
+            return None
+
+    def _check_available(self, error: DownloadError) -> None:
+        """Raise ``error`` unless another call works: some servers send 500 for unknown ones."""
+        if not self._etag:
+            raise error
+        self._storage.head_object(self._bucket, self._source)

@@ -138,9 +138,9 @@ def test_a_build_stops_within_a_second_and_leaves_nothing_behind(
 
 def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
     buckets.put(1, b"x" * 1000)
-    source = buckets.source()
+    source: Any = buckets.source()
 
-    def trickle(entry: Any, view: Any, *, cancellation: Any, progress: Any, **_: Any) -> None:
+    def trickle(entry: Any, view: Any, *, cancellation: Any, progress: Any, **rest: Any) -> None:
         for _ in range(600):
             progress(1)
             cancellation.wait(0.1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from common.object_storage import ObjectStorage, UploadedPart
+from common.object_storage import ObjectStorage, StorageProfile, UploadedPart
 from tests.support.archives import RecordingControl, contents, make_request
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import MIB, Geometry
@@ -25,6 +25,9 @@ class LimitedStorage:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+    def with_profile(self, profile: StorageProfile) -> Self:
+        return type(self)(self._store.with_profile(profile))
 
     def upload_part_copy(self, *args: Any, **kwargs: Any) -> UploadedPart:
         self.copies += 1
@@ -59,7 +62,7 @@ def test_copied_ranges_are_read_if_copies_return_no_checksum(
     buckets: Any, files: dict[str, bytes]
 ) -> None:
     store = LimitedStorage(buckets.store)
-    assert not probe_storage(store, buckets.archives).copy_checksum  # type: ignore[arg-type]
+    assert not probe_storage(store, buckets.archives).copy_checksum
     store.copies = 0
     assert build_contents(buckets, store, BuildOptions()) == files
     assert store.copies > 0

@@ -16,12 +16,12 @@ from redis import Redis
 
 from common.job_store import keys
 from common.job_store.checkpoints import Checkpoints
-from common.object_storage import ObjectStorage
+from common.object_storage import ObjectStorage, StorageProfile
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.crashes import Crash
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import Geometry
-from worker.archive.storage_probe import Capabilities, probe_storage
+from worker.archive.storage_probe import probe_storage
 
 MIB = 1024 * 1024
 JOB = "10000000-0000-4000-8000-000000000001"
@@ -31,7 +31,7 @@ FINE = Geometry(copy_size=10 * MIB)
 WORKER = """
 import sys
 from redis import Redis
-from common.object_storage import ObjectStorage
+from common.object_storage import ObjectStorage, StorageProfile
 from common.job_store.checkpoints import Checkpoints
 from tests.support.archives import RecordingControl, make_request
 from tests.integration.archive.test_resume import FINE, JOB
@@ -147,13 +147,6 @@ def test_after_kill_9_the_next_worker_repeats_only_what_was_in_flight(
 
 
 def test_probe_leaves_nothing_behind(buckets: Any) -> None:
-    assert probe_storage(buckets.store, buckets.archives) == Capabilities(
-        range_copy=True,
-        copy_checksum=True,
-        copy_precondition=True,
-        part_checksum=True,
-        whole_checksum=True,
-        mixed_parts=True,
-    )
+    assert probe_storage(buckets.store, buckets.archives) == StorageProfile()
     assert buckets.store.list_objects_v2(buckets.archives) == []
     assert buckets.unfinished() == []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from common.errors import FileChanged, NetworkError
-from common.sources import http_client
+from common.sources import http_connections
 from tests.integration.sources.conftest import Downloads
 from tests.support.raw_origin import Request, Step, partial, response
 
@@ -245,7 +245,7 @@ def test_head_that_trickles_is_given_up(
     download: Downloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 9112, 9.5: a client decides how long it waits, in total and not between two bytes."""
-    monkeypatch.setattr(http_client, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(http_connections, "READ_TIMEOUT", 0.3)
 
     def serve(_: Request) -> Iterator[Step]:
         for byte in OK + b"X: " + b"y" * 1_000:
@@ -266,12 +266,13 @@ def test_head_that_trickles_is_given_up(
     (300, "NETWORK_ERROR"),
     (304, "NETWORK_ERROR"),
     (305, "NETWORK_ERROR"),
-    (400, "NETWORK_ERROR"),
+    (400, "INVALID_FILE_ID"),
     (401, "PERMISSION_DENIED"),
     (403, "PERMISSION_DENIED"),
     (404, "FILE_NOT_FOUND"),
     (410, "FILE_NOT_FOUND"),
     (421, "NETWORK_ERROR"),
+    (422, "INVALID_FILE_ID"),
     (425, "TEMPORARY_UNAVAILABLE"),
     (429, "RATE_LIMIT"),
     (451, "PERMISSION_DENIED"),

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from common.sources.http_client import HttpClient, Url
+from common.sources.http_client import HttpClient
+from common.sources.http_connections import Url
 from tests.integration.sources.conftest import Download, Downloads
 from tests.support.raw_origin import RawOrigin, Request, partial, response
 

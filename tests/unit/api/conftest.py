@@ -41,6 +41,9 @@ class FakeStorage:
     ) -> str:
         return f"https://storage.example/{bucket}/{key}?name={filename}&expires={expires_in}"
 
+    def links_expire_at(self) -> int | None:
+        return None
+
     def head_object(self, bucket: str, key: str, *, cancellation: Cancellation) -> ObjectInfo:
         if self.broken:
             raise BackendUnavailable
@@ -77,7 +80,7 @@ def make_app(
     redis: Redis, jobs: JobStore, queries: JobQueries, storage: FakeStorage, settings: Settings
 ) -> Callable[..., Flask]:
     def make(**changes: Any) -> Flask:
-        services = assemble(dataclasses.replace(settings, **changes), redis, storage)  # type: ignore[arg-type]
+        services = assemble(dataclasses.replace(settings, **changes), redis, storage)
         return create_app(dataclasses.replace(services, jobs=jobs, queries=queries))
 
     return make

@@ -114,7 +114,7 @@ def test_every_error_class_has_a_status() -> None:
 
 
 def client_of(store: Redis, storage: object) -> FlaskClient:
-    services = assemble(Settings(), store, storage)  # type: ignore[arg-type]
+    services = assemble(Settings(), store, storage)
     return create_app(services).test_client()
 
 

@@ -42,7 +42,7 @@ def test_no_secret_is_exposed(
     capfd: pytest.CaptureFixture[str],
     default_logging: None,
 ) -> None:
-    configure_logging("DEBUG", Settings(**SECRETS).secrets())  # type: ignore[arg-type]
+    configure_logging("DEBUG", Settings(**SECRETS).secrets())
     client = make_app(auth_mode="jwt", **SECRETS).test_client()
     claims = {"sub": "alice", "exp": time.time() + 60}
     token = jwt.encode(claims, SECRETS["jwt_secret"], "HS256")

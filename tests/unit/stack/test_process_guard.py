@@ -48,7 +48,7 @@ def _family(supervisor: subprocess.Popen[str]) -> list[psutil.Process]:
     """Return guard, child and grandchild when all three run."""
     parent = psutil.Process(supervisor.pid)
     wait_until(lambda: len(parent.children(recursive=True)) == 3, "the family", 10)
-    return parent.children(recursive=True)
+    return list(parent.children(recursive=True))
 
 
 def _running(family: list[psutil.Process]) -> list[psutil.Process]:

@@ -80,7 +80,7 @@ def run(
             raise error
         return ARCHIVE
 
-    return breakers.wrap(build)(claim(job_id, waited=waited), None)  # type: ignore[arg-type]
+    return breakers.wrap(build)(claim(job_id, waited=waited), None)
 
 
 def test_one_failure_opens_the_breaker_when_the_check_fails_and_uses_no_attempt(
@@ -255,10 +255,10 @@ def test_errors_of_the_source_open_the_breaker_of_the_source_only(
     server: fakeredis.FakeServer, breaker: CircuitBreaker, service: Service
 ) -> None:
     breakers = CircuitBreakers(breaker, CircuitBreaker("files.example", redis_on(server)))
-    source = SourceErrorMarker(_FailingSource())  # type: ignore[arg-type]
+    source = SourceErrorMarker(_FailingSource())
     for job_id in "abc":
         with pytest.raises(SourceRateLimited) as failed:
-            source.describe((1,), None, cached={})  # type: ignore[arg-type]
+            source.describe((1,), None, cached={})
         with pytest.raises(DependencyUnavailable if job_id == "c" else SourceRateLimited):
             run(breakers, failed.value, job_id)
     assert service.checked == 0
@@ -267,16 +267,16 @@ def test_errors_of_the_source_open_the_breaker_of_the_source_only(
 
 
 def test_only_errors_raised_by_the_source_itself_are_marked() -> None:
-    source = SourceErrorMarker(_FailingSource())  # type: ignore[arg-type]
+    source = SourceErrorMarker(_FailingSource())
     with (
         pytest.raises(StorageError) as failed,
-        source.open(None, cancellation=None, progress=None),  # type: ignore[arg-type]
+        source.open(None, cancellation=None, progress=None),
     ):
         raise StorageError
     assert not failed.value.from_source
     with (
         pytest.raises(NetworkError) as broken,
-        source.open(None, cancellation=None, progress=None) as fill,  # type: ignore[arg-type]
+        source.open(None, cancellation=None, progress=None) as fill,
     ):
         fill(memoryview(b""))
     assert broken.value.from_source

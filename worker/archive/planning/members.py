@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from common.errors import (
     DownloadError,
+    FileChanged,
     FileNotFound,
     FileTooLarge,
+    InvalidFileId,
     PermanentDownloadError,
     SourceForbidden,
-    TemporaryUnavailable,
 )
 from common.jobs.model import OnMissing
 from common.sources.files import FileDescription, Missing, SourceFile
@@ -20,7 +21,7 @@ from worker.archive.zip_format import names, records
 MANIFEST_NAME = "MANIFEST.json"
 
 _ERRORS: dict[str, type[DownloadError]] = {
-    error.code: error for error in (FileNotFound, SourceForbidden, TemporaryUnavailable)
+    error.code: error for error in (FileChanged, FileNotFound, InvalidFileId, SourceForbidden)
 }
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from api.auth import jwks
 from api.auth.jwks import COOLDOWN, MAX_AGE, RemoteKeys
 from common.errors import BackendUnavailable
+from tests.support.raw_origin import RawOrigin, response
 from tests.unit.api.auth.test_jwt_tokens import EC, RSA, public
 
 
@@ -181,3 +182,13 @@ def test_a_token_without_a_key_id_is_verified_with_the_only_key(
     issuer.keys.append(public(rsa.generate_private_key(65537, 2048), "r2"))
     clock.now += MAX_AGE + 1
     assert keys.find(None) is None
+
+
+def test_interim_responses_are_skipped() -> None:
+    """RFC 9110, 15.2."""
+    body = json.dumps({"keys": [public(RSA, "r1")]}).encode()
+    issuer = RawOrigin(lambda _: b"HTTP/1.1 103 Early Hints\r\n\r\n" + response(body))
+    try:
+        assert RemoteKeys(issuer.url).find("r1")
+    finally:
+        issuer.close()

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from flask import Flask
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from werkzeug.test import Client
 
 from api.dependencies import EXTENSION
@@ -194,19 +195,20 @@ def test_span_is_the_same_and_there_is_one_per_request(
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_log_lines_carry_the_ids_of_the_request(
+def test_log_lines_carry_the_ids_of_a_request_that_is_left_to_flask(
     both: BothPaths, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = path_of(queued(jobs))
     seen: list[dict[str, Any]] = []
-    read_fields = both.jobs.read_fields
 
-    def read_and_look(job_id: str) -> dict[str, str]:
+    def fail(*_: object) -> None:
         seen.append(structlog.contextvars.get_contextvars())
-        return read_fields(job_id)
+        raise RedisConnectionError("gone")
 
-    monkeypatch.setattr(both.jobs, "read_fields", read_and_look)
-    send(both.fast, path_of(queued(jobs)), {"traceparent": TRACEPARENT})
-    assert seen == [{"request_id": "the-same", "trace_id": TRACEPARENT.split("-")[1]}]
+    monkeypatch.setattr("common.job_store.queries.JobQueries.get", fail)
+    monkeypatch.setattr(both.jobs, "read_fields", fail)
+    assert send(both.fast, path, {"traceparent": TRACEPARENT})[0] == "503 SERVICE UNAVAILABLE"
+    assert seen == [{}, {"request_id": "the-same", "trace_id": TRACEPARENT.split("-")[1]}]
     assert structlog.contextvars.get_contextvars() == {}
 
 

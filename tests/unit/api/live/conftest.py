@@ -23,7 +23,7 @@ class FakeSubscription:
     def __init__(self, client: Redis) -> None:
         self.connected = True
         self._client = client
-        self._pubsub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
         self._to_read: deque[str] = deque()
         self.watched: list[str] = []
 
@@ -51,7 +51,7 @@ class FakeSubscription:
                 break
         while self._to_read:
             job_id = self._to_read.popleft()
-            hub.on_update(job_id, self._client.hgetall(keys.status(job_id)) or None)  # type: ignore[arg-type]
+            hub.on_update(job_id, self._client.hgetall(keys.status(job_id)) or None)
 
     def lose(self) -> None:
         """Lose what was published and what was to be read."""

@@ -33,7 +33,7 @@ def sent(data: bytes, *, raw: bool) -> tuple[bytes, bool]:
     parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
     parser.feed(data)
     client, request = Client(), parser.ready.popleft()
-    writer = ResponseWriter(client, request, keep_alive=True)  # type: ignore[arg-type]
+    writer = ResponseWriter(client, request, keep_alive=True)
     start_response: Any = writer.start_response
     if raw:
         assert RESPONSE.to_wsgi(request.environ, start_response) is RESPONSE

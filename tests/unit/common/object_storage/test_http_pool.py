@@ -12,10 +12,11 @@ import pytest
 from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload
 from common.object_storage.cancellation import Cancellation, Cancelled
+from common.object_storage.credentials import Credentials
+from common.object_storage.errors import StorageBusy
 from common.object_storage.http_pool import HttpPool
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
-from common.object_storage.sigv4 import Credentials
-from common.object_storage.transport import StorageBusy, Transport
+from common.object_storage.transport import Transport
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -79,7 +80,7 @@ def pool(server: ScriptedServer) -> Iterator[HttpPool]:
 
 @pytest.fixture
 def transport(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
     transport = Transport(server.url, "us-east-1", lambda: Credentials("a", "b"))
     yield transport
     transport.close()
@@ -96,6 +97,7 @@ def get(pool: HttpPool, cancellation: Cancellation | None = None) -> bytes:
     (OK, b"ok"),
     (CHUNKED + b"2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: v\r\n\r\n", b"abc"),
     (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
+    (b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" * 2 + OK, b"ok"),
     (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end", b"until the end"),
 ])  # fmt: skip
@@ -106,9 +108,17 @@ def test_a_body_is_read_with_any_framing(
     assert get(pool) == body
 
 
+def test_surplus_bytes_are_never_the_next_response(server: ScriptedServer, pool: HttpPool) -> None:
+    server.responses = [OK + b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign", OK, OK]
+    assert [get(pool) for _ in range(3)] == [b"ok"] * 3
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("response", [
     b"SSH-2.0-OpenSSH\r\n",
     b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK,
+    b"HTTP/1.1 102 Processing\r\n\r\n" * 1_000 + OK,
     b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 300 + b"\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nshort",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from common.sources import Missing, SourceFile
+from common.errors import FileChanged, SourceForbidden, StorageError
+from common.object_storage import Cancellation, ObjectInfo
+from common.sources import Missing, SourceFile, source_from_template
 from common.sources.s3 import S3Source
 from common.task_group import TaskGroup
-from tests.support.archives import RecordingControl
+from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_object_storage import CREATED_AT
 from tests.support.fake_s3 import FakeS3
+from worker.archive import BuildOptions, build
+from worker.archive.planning.layout import Geometry
 
 
 @pytest.fixture
@@ -85,3 +91,107 @@ def test_what_is_known_of_another_bucket_does_not_count(store: FakeS3) -> None:
         store.objects["elsewhere", key] = stored
     entries = described(store, ids, known, bucket="elsewhere")
     assert {entry.location[0] for entry in entries} == {"elsewhere"}
+
+
+CSV = b"".join(b"%d;%d\n" % (i, i * i) for i in range(5_000))
+
+
+class CodedObjects(FakeS3):
+    """A storage whose objects have a Content-Encoding."""
+
+    coding = "gzip"
+
+    def head_object(self, *args: Any, **kwargs: Any) -> ObjectInfo:
+        return dataclasses.replace(
+            super().head_object(*args, **kwargs), content_encoding=self.coding
+        )
+
+
+def archived_objects(store: FakeS3, *file_ids: int, **changes: Any) -> dict[str, bytes]:
+    source = S3Source(store, bucket="files", key_template="docs/{file_id}")
+    geometry = Geometry(min_part_size=100, write_size=5000, copy_size=9000)
+    artifact = build(
+        make_request(list(file_ids), **changes),
+        source=source, storage=store, control=RecordingControl(),
+        options=BuildOptions(geometry=geometry),
+    )  # fmt: skip
+    assert (artifact.bucket, artifact.content_type) == ("archives", "application/zip")
+    return contents(store.objects["archives", artifact.key].data)
+
+
+@pytest.mark.parametrize(("coding", "stored", "name", "expected"), [
+    ("gzip", gzip.compress(CSV), "table.csv", {"table.csv": CSV}),
+    ("gzip", gzip.compress(CSV), "table.csv.gz", {"table.csv.gz": gzip.compress(CSV, mtime=0)}),
+    ("br", CSV, "table.csv", {"table.csv.br": CSV}),
+    ("aws-chunked", CSV, "table.csv", {"table.csv": CSV}),
+])  # fmt: skip
+def test_objects_that_are_stored_with_a_content_coding_are_decoded_or_renamed(
+    coding: str, stored: bytes, name: str, expected: dict[str, bytes]
+) -> None:
+    """RFC 9110, 8.4: an archive has no place for the header, so the content must be what it is."""
+    store = CodedObjects()
+    store.coding = coding
+    store.add_object("files", "docs/1", stored, metadata={"filename": name})
+    members = archived_objects(store, 1, direct_single_file=coding != "aws-chunked")
+    if name.endswith(".gz"):
+        members = {n: gzip.compress(gzip.decompress(data), mtime=0) for n, data in members.items()}
+    assert members == expected
+
+
+def test_object_that_changes_before_it_is_decoded_is_noticed() -> None:
+    store = CodedObjects()
+    store.add_object("files", "docs/1", gzip.compress(CSV), metadata={"filename": "t.csv"})
+    source = S3Source(store, bucket="files", key_template="docs/{file_id}")
+    (file,) = source.describe([1], TaskGroup(RecordingControl()), cached={})
+    assert isinstance(file, SourceFile)
+    assert (file.size, file.ranged, file.location) == (None, False, None)
+    store.add_object("files", "docs/1", gzip.compress(CSV + b"x"))
+    with (
+        pytest.raises(FileChanged),
+        source.open(file, cancellation=Cancellation(), progress=lambda _: None),
+    ):
+        pass
+
+
+def test_object_with_an_unknown_content_coding_is_reported() -> None:
+    store = CodedObjects()
+    store.coding = "rot13"
+    store.add_object("files", "docs/1", CSV)
+    (missing,) = described(store, [1])
+    assert isinstance(missing, Missing)
+    assert missing.code == "PROCESSING_ERROR"
+
+
+@pytest.mark.parametrize(
+    "template", ["s3://b/{file_id}#{x}", "s3://b/{}", "s3://b/{file_id", "s3://b/{0}"]
+)
+def test_template_with_other_fields_is_rejected(template: str) -> None:
+    with pytest.raises(ValueError, match="SOURCE_URL_TEMPLATE"):
+        source_from_template(template, store=FakeS3())
+
+
+@pytest.mark.parametrize(("template", "key"), [
+    ("s3://b/a#b?c=d/{file_id}", "a#b?c=d/7"),
+    ("s3://b/a b+%2F/{file_id:05d}.txt", "a b+%2F/00007.txt"),
+])  # fmt: skip
+def test_key_template_is_everything_behind_the_bucket(template: str, key: str) -> None:
+    source = source_from_template(template, store=FakeS3())
+    assert isinstance(source, S3Source)
+    assert source.key(7) == key
+
+
+@pytest.mark.parametrize("error", [SourceForbidden(), StorageError("NotImplemented")])
+def test_files_are_described_one_by_one_if_they_cannot_be_listed(
+    store: FakeS3, error: Exception
+) -> None:
+    ids = list(range(10_000, 10_100))
+    known = {entry.file_id: entry for entry in described(store, ids)}
+
+    def refuse(name: str) -> None:
+        if name == "list_objects_v2":
+            raise error
+
+    store.restart()
+    store.hook = refuse
+    assert described(store, ids, known) == list(known.values())
+    assert store.calls.count("head_object") == len(ids)

@@ -87,7 +87,8 @@ def test_a_new_attempt_uses_the_current_version_of_a_changed_file() -> None:
 @pytest.mark.parametrize("file_sizes", [[50, 60], [3000, 3000]])
 def test_build_detects_a_wrong_stored_checksum(file_sizes: list[int]) -> None:
     catalog = SmallCatalog(file_sizes)
-    catalog.storage.objects["files", "0"].crc32 ^= 1
+    stored = catalog.storage.objects["files", "0"]
+    stored.crc32 = (stored.crc32 or 0) ^ 1
     with pytest.raises(DownloadError, match="checksum"):
         catalog.run()
     catalog.assert_nothing_left_behind()

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from common.object_storage.lifecycle import OWN_PREFIXES
-from common.settings import SettingError, Settings
+from common.settings import Settings
 from tests.support.fake_s3 import FakeS3
 from worker.archive.expiry import delete_expired_objects
 from worker.archive_builder import ArchiveBuilder
@@ -45,9 +45,10 @@ def test_all_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def builder(redis: Redis, storage: Any, **env: str) -> ArchiveBuilder:
     settings = Settings.from_env({"COMPOSE_ARCHIVES": "false", **env})
-    return ArchiveBuilder(
-        cast("Any", SimpleNamespace(settings=settings, storage=storage, redis=redis, queries=None))
+    services = SimpleNamespace(
+        settings=settings, storage=storage, redis=redis, queries=None, source=None
     )
+    return ArchiveBuilder(cast("Any", services))
 
 
 @pytest.mark.parametrize(("has_lifecycle", "deleted"), [(True, 0), (False, 1)])
@@ -77,7 +78,7 @@ def test_a_bucket_that_is_not_managed_is_left_alone(redis: Redis) -> None:
 def test_a_source_in_the_archive_bucket_needs_a_prefix_of_its_own(
     redis: Redis, template: str
 ) -> None:
-    with pytest.raises(SettingError, match="ARCHIVE_BUCKET"):
+    with pytest.raises(ValueError, match="ARCHIVE_BUCKET"):
         builder(redis, FakeS3(), SOURCE_URL_TEMPLATE=template)
 
 

@@ -12,24 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from common.errors import FileTooLarge
+from common.errors import CancelRequested, FileTooLarge, NetworkError
 from common.job_store.storage_capabilities import StorageCapabilities
+from common.object_storage import BadChecksum, NoSuchKey, StorageProfile
+from common.object_storage.errors import StorageBusy
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
 from worker.archive.planning.layout import GIB, MIB, Geometry
-from worker.archive.storage_probe import Capabilities, probe_storage
+from worker.archive.storage_probe import probe_storage
 from worker.archive_builder import ArchiveBuilder
 
-ALL = {
-    "range_copy": True,
-    "copy_checksum": True,
-    "copy_precondition": True,
-    "part_checksum": True,
-    "whole_checksum": True,
-    "mixed_parts": True,
-}
+ALL = StorageProfile()
+NO_COPIES = ("range_copy", "copy_checksum", "copy_precondition")
 SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
 #: The same for a storage that requires equal parts.
 EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=True)
@@ -41,11 +37,11 @@ EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=T
         ({}, (), True),
         ({"returns_checksums": False}, ("copy_checksum",), True),
         ({"checks_if_match": False}, ("copy_precondition",), False),
-        ({"equal_parts": True}, ("mixed_parts",), False),
-        ({"copies": False}, ("range_copy", "copy_checksum", "copy_precondition"), False),
+        ({"equal_parts": True}, ("mixed_parts", *NO_COPIES), False),
+        ({"copies": False}, NO_COPIES, False),
         (
             {"copies": False, "equal_parts": True},
-            ("range_copy", "copy_checksum", "copy_precondition", "mixed_parts"),
+            ("mixed_parts", *NO_COPIES),
             False,
         ),
     ],
@@ -56,7 +52,7 @@ def test_probe_detects_what_a_storage_does_not_support(
 ) -> None:
     storage = FakeS3(min_part_size=5 * MIB, **rules)
     found = probe_storage(cast("Any", storage), "archives")
-    assert found == Capabilities(**{**ALL, **dict.fromkeys(lacking, False)})
+    assert found == replace(ALL, **dict.fromkeys(lacking, False))
     assert found.can_compose is can_compose
     assert storage.objects == {}
     assert storage.open_uploads == {}
@@ -136,31 +132,88 @@ def test_files_that_no_upload_can_hold_are_rejected_before_anything_is_read() ->
     assert set(storage.calls) == {"get_object", "head_object"}
 
 
-def builder(redis: Redis, storage: FakeS3, *, compose: bool) -> ArchiveBuilder:
+def builder(
+    redis: Redis, storage: FakeS3, *, compose: bool, archive_bucket: str = "archives"
+) -> ArchiveBuilder:
     storage.ensure_bucket = lambda *_, **__: True  # type: ignore[attr-defined]
     options = SimpleNamespace(
         source_url_template="s3://files/{file_id}",
         source_redirect_hosts="",
         source_authorization="",
-        archive_bucket="archives",
+        archive_bucket=archive_bucket,
+        s3_endpoint_url="http://s3",
+        s3_region="us-east-1",
         manage_bucket=True,
         archive_ttl=60,
         compose_archives=compose,
     )
     return ArchiveBuilder(cast("Any", SimpleNamespace(
-        settings=options, storage=storage, redis=redis, queries=None,
+        settings=options, storage=storage, redis=redis, queries=None, source=None,
     )))  # fmt: skip
 
 
-def test_a_storage_is_not_probed_if_composing_is_turned_off(redis: Redis) -> None:
-    StorageCapabilities(redis).publish(ALL)
+def test_copies_are_not_tested_if_composing_is_turned_off(redis: Redis) -> None:
     storage = FakeS3(min_part_size=5 * MIB)
-    assert builder(redis, storage, compose=False).prepare() == Capabilities()
-    assert storage.calls == []
-    assert StorageCapabilities(redis).read() == {}
+    profile = builder(redis, storage, compose=False).prepare()
+    assert not profile.can_compose
+    assert profile.full_object_crc32
+    assert "upload_part_copy" not in storage.calls
+    assert storage.objects == {}
 
 
 def test_the_result_of_the_probe_is_published(redis: Redis) -> None:
     storage = FakeS3(min_part_size=5 * MIB, equal_parts=True)
     builder(redis, storage, compose=True).prepare()
-    assert StorageCapabilities(redis).read() == {**ALL, "mixed_parts": False}
+    lacking = ("mixed_parts", *NO_COPIES)
+    assert StorageCapabilities(redis).read() == {
+        **ALL.to_dict(), **dict.fromkeys(lacking, False), "lifecycle": True,
+    }  # fmt: skip
+
+
+def test_workers_share_one_probe(redis: Redis) -> None:
+    storage = FakeS3(min_part_size=5 * MIB, equal_parts=True)
+    profile = builder(redis, storage, compose=True).prepare()
+    storage.restart()
+    assert builder(redis, storage, compose=True).prepare() == profile
+    assert storage.calls == []
+    assert storage.profile == profile
+
+
+def test_a_profile_of_another_storage_or_an_old_one_is_not_used(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    builder(redis, storage, compose=True).prepare()
+    storage.restart()
+    builder(redis, storage, compose=True, archive_bucket="others").prepare()
+    assert storage.calls
+    storage.restart()
+    monkeypatch.setattr("common.job_store.storage_capabilities.SHARED_FOR", -1)
+    builder(redis, storage, compose=True, archive_bucket="others").prepare()
+    assert storage.calls
+
+
+def test_the_storage_is_probed_again_after_an_error(redis: Redis) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    archives = builder(redis, storage, compose=True)
+    assert archives.prepare().mixed_parts
+    storage.equal_parts = True
+    archives._distrust_profile(BadChecksum("InvalidPart"))
+    assert archives.prepare().mixed_parts, "probed a moment ago"
+    archives._probed_at = -1e9
+    archives._distrust_profile(StorageBusy("503"))
+    archives._distrust_profile(NoSuchKey("404"))
+    archives._distrust_profile(NetworkError("reset"))
+    assert archives.prepare().mixed_parts
+    archives._distrust_profile(BadChecksum("InvalidPart"))
+    assert not archives.prepare().mixed_parts
+
+
+def test_a_wait_for_the_preparation_of_the_storage_can_be_cancelled(redis: Redis) -> None:
+    archives = builder(redis, FakeS3(min_part_size=5 * MIB), compose=True)
+
+    def cancel() -> None:
+        raise CancelRequested
+
+    with archives._lock, pytest.raises(CancelRequested):
+        archives.prepare(cancel)

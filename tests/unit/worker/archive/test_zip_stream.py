@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -44,7 +44,8 @@ class Unsized(S3Source):
 
     @contextmanager
     def open(self, entry: Any, *, cancellation: Any, progress: Any) -> Iterator[Any]:
-        size = self._store.objects["files", str(entry.file_id)]
+        objects = cast("Any", self._store).objects
+        size = objects["files", str(entry.file_id)]
         with super().open(
             replace(entry, size=len(size.data)), cancellation=cancellation, progress=progress
         ) as fill:
@@ -95,7 +96,8 @@ def test_any_files_of_unknown_size_become_a_correct_archive(
 
 def test_progress_is_reported_when_bytes_arrive() -> None:
     class Trickling(Unsized):
-        def read_into(self, entry: Any, view: memoryview, *, start: int, **rest: Any) -> None:
+        def read_into(self, *args: Any, start: int, **rest: Any) -> None:
+            entry, view = args
             for at in range(0, len(view), 10):
                 super().read_into(entry, view[at : at + 10], start=start + at, **rest)
 

@@ -46,9 +46,9 @@ def queries() -> Queries:
 @pytest.fixture
 def builder(redis: Redis, store: FakeS3, queries: Queries) -> ArchiveBuilder:
     services = SimpleNamespace(
-        settings=Settings.from_env({}), redis=redis, storage=store, queries=queries
+        settings=Settings.from_env({}), redis=redis, storage=store, queries=queries, source=None
     )
-    return ArchiveBuilder(services)  # type: ignore[arg-type]
+    return ArchiveBuilder(services)
 
 
 @pytest.fixture

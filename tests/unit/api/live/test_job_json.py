@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.fast_path import job_json
+from api.live import job_json
 from api.live.messages import (
     JobMessage,
     Present,

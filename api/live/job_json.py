@@ -4,7 +4,7 @@ Nearly all live updates are about such a job, and its fields are numbers and wor
 store holds the way JSON writes them. Building a ``Job``, a dictionary and JSON from them took half
 of the cost of an update. Jobs that need more than copying (failures, links) are left to
 ``common/jobs/presenter.py``; the output is the same, byte for byte
-(tests/unit/api/fast_path/test_job_json.py).
+(tests/unit/api/live/test_job_json.py).
 """
 
 from __future__ import annotations

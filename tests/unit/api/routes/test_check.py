@@ -1,0 +1,107 @@
+"""POST /check describes files as the worker does: credentials, redirects, sources without HEAD."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.http_origin import Origin, Page
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    origin = Origin()
+    yield origin
+    origin.close()
+
+
+@pytest.fixture
+def client_for(make_app, origin):
+    """Return a client of an API whose files are at the origin."""
+
+    def make(**settings):
+        template = settings.pop("template", f"{origin.url}/{{file_id}}")
+        return make_app(source_url_template=template, **settings).test_client()
+
+    return make
+
+
+def check(client):
+    return client.post("/v1/download/check", json={"file_id": 7})
+
+
+def test_check_describes_a_file_by_its_headers(client_for, origin):
+    name = 'attachment; filename="letter.txt"'
+    origin.pages["/7"] = Page(b"12345", headers={"content-disposition": name})
+    response = check(client_for())
+    assert response.json == {
+        "file_id": 7, "available": True, "size": 5, "fileName": "letter.txt",
+    }  # fmt: skip
+
+
+def test_check_authenticates_at_the_source(client_for, origin):
+    origin.pages["/7"] = Page(b"12345")
+    assert check(client_for(source_authorization="Bearer secret")).json["available"] is True
+    assert {h["authorization"] for _, _, h in origin.requests} == {"Bearer secret"}
+
+
+def test_check_finds_a_file_at_a_source_that_rejects_head(client_for, origin):
+    origin.pages["/7"] = Page(b"12345", supports_head=False)
+    assert check(client_for()).json["size"] == 5
+
+
+def test_check_follows_redirects_to_allowed_hosts_only(client_for, origin):
+    other = Origin()
+    try:
+        origin.pages["/7"] = Page(b"", redirect=f"{other.url}/there.txt")
+        other.pages["/there.txt"] = Page(b"12345")
+        assert check(client_for()).json["available"] is False
+        assert other.requests == []
+        response = check(client_for(source_redirect_hosts=other.host))
+        assert (response.json["available"], response.json["fileName"]) == (True, "there.txt")
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("status", [403, 404, 410, 400])
+def test_check_reports_a_file_that_the_source_does_not_deliver(client_for, origin, status):
+    origin.pages["/7"] = Page(b"12345", error_statuses=[status] * 2)
+    response = check(client_for())
+    assert (response.status_code, response.json["available"]) == (200, False)
+
+
+def test_check_survives_a_file_name_that_cannot_be_decoded(client_for, origin):
+    broken = 'attachment; filename="=?utf-8?B?A?="'
+    origin.pages["/7"] = Page(b"12345", headers={"content-disposition": broken})
+    assert check(client_for()).json["fileName"] == "=?utf-8?B?A?="
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_check_reports_a_source_that_is_unavailable(client_for, origin, status):
+    origin.pages["/7"] = Page(b"12345", error_statuses=[status] * 50)
+    began = time.monotonic()
+    response = check(client_for())
+    assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+    assert time.monotonic() - began < 2.2
+
+
+def test_check_gives_up_a_source_that_does_not_respond(client_for):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        template = f"http://127.0.0.1:{silent.getsockname()[1]}/{{file_id}}"
+        client = client_for(template=template)
+        began = time.monotonic()
+        response = check(client)
+        assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+        assert time.monotonic() - began < 2.2
+
+
+def test_check_gives_up_a_source_that_cannot_be_reached(client_for):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    began = time.monotonic()
+    response = check(client_for(template=f"http://127.0.0.1:{port}/{{file_id}}"))
+    assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+    assert time.monotonic() - began < 2.2
