@@ -246,5 +246,4 @@ class ArchiveBuilder:
 
 def _uploaded_parts(checkpoint: Checkpoint) -> set[tuple[str | None, int]]:
     upload_log = UploadLog.load(checkpoint)
-    numbers = (*upload_log.parts, *upload_log.ladder_parts)
-    return {(upload_log.plan_id, number) for number in numbers}
+    return {(upload_log.plan_id, number) for number in upload_log.parts}
