@@ -37,7 +37,7 @@ def transfer_parts(state: BuildState) -> None:
     """Bring every part into the storage that is not there yet."""
     scheduler = _Scheduler(state)
     state.deps.task_group.each(
-        scheduler.run, scheduler.transfers(), concurrency=MAX_COPIES + MAX_STREAMS
+        scheduler.run, scheduler.transfers(), concurrency=scheduler.max_concurrency
     )
     _learned[state.deps.storage] = scheduler.limits
 
@@ -80,6 +80,11 @@ class _Scheduler:
         self._stream_limit = _limit(streams, MAX_STREAMS)
         #: Guards everything above.
         self._changed = threading.Condition()
+
+    @property
+    def max_concurrency(self) -> int:
+        """Return how many transfers can ever run at once."""
+        return min(MAX_COPIES, len(self._copies)) + MAX_STREAMS
 
     @property
     def limits(self) -> tuple[int, int]:
