@@ -192,7 +192,7 @@ class HttpSource:
     def _describe(self, file_id: int, cancellation: Cancellation) -> SourceFile:
         """Describe a file by a GET for its first byte.
 
-        Unlike the response to a HEAD request, which some sources refuse and others get wrong, this
+        Unlike the response to a HEAD request, which some sources reject and others get wrong, this
         one shows whether ranges work, and what the file will be read as.
         """
         file = None
