@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,13 +16,12 @@ from common.object_storage import s3_xml
 from common.object_storage.content_disposition import attachment
 from common.object_storage.credentials import Credentials
 from common.object_storage.endpoints import BucketAddress, Endpoints
-from common.object_storage.lifecycle import has_own_rules, merge_rules
+from common.object_storage.lifecycle import expiry_days, has_own_rules, merge_rules
 from common.object_storage.sigv4 import Signer
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-DAY = 86_400
 #: A health check has to fail fast; setting up a bucket may take longer.
 CHECK_TIMEOUT = 2.0
 SETUP_TIMEOUT = 20.0
@@ -123,13 +121,12 @@ class BucketCalls:
         """Create the bucket if it is missing. With ``ttl`` (seconds) our objects in it expire.
 
         Return whether lifecycle rules delete them; some storages have none, or the credentials do
-        not allow to set them. Rules count whole days. Ours add one day to ``ttl``, so that an
-        archive that is reused within a day still outlives the job that reuses it. The rules of
-        others, and objects outside of our prefixes, are not touched.
+        not allow to set them. The rules of others, and objects outside of our prefixes,
+        are not touched.
         """
         try:
             self._create(bucket)
-            return ttl is not None and self._set_expiry(bucket, math.ceil(ttl / DAY) + 1)
+            return ttl is not None and self._set_expiry(bucket, expiry_days(ttl))
         except (BotoCoreError, ClientError) as error:
             raise StorageError(f"The bucket {bucket} could not be set up") from error
 
