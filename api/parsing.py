@@ -53,9 +53,14 @@ def query(schema: Schema) -> dict[str, Any]:
 def job_id(text: str) -> str:
     """Return the job ID of a path. Raise ``JobNotFound`` if it is not a UUID."""
     text = text.lower()
-    if not _UUID.match(text):
+    if not is_job_id(text):
         raise JobNotFound
     return text
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether ``text`` has the form of a job ID."""
+    return _UUID.match(text) is not None
 
 
 def idempotency_key() -> str | None:

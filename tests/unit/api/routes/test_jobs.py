@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
+from api.pagination import encode_cursor
 from common.job_store.jobs import JobStore
 from common.jobs.model import FileReport
 from tests.unit.api.conftest import Worker
@@ -316,7 +317,11 @@ def test_jobs_can_be_filtered_by_state(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"]
+    "query",
+    [
+        *("limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"),
+        *(f"cursor={encode_cursor(position)}" for position in ([10**15, UNKNOWN], [1, "x"])),
+    ],
 )
 def test_invalid_page_parameters_are_rejected(client: FlaskClient, query: str) -> None:
     assert client.get(f"/v1/download/jobs?{query}").json["code"] == "VALIDATION_ERROR"
