@@ -19,7 +19,9 @@ IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_VERSION = re.compile(r'"([0-9]{1,15})"')
+_ENTITY_TAG = re.compile(r'"[^"]*"')
+#: The version in an entity tag of ``JobPresenter.etag``.
+_VERSION = re.compile(r'"([0-9]{1,15})(?:-[0-9]{1,15})?"')
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=,|;|$)", re.IGNORECASE)
 
 
@@ -84,9 +86,10 @@ def if_none_match_versions() -> list[int]:
     return [int(version) for version in _VERSION.findall(header)] if header else []
 
 
-def if_none_match_covers(version: int) -> bool:
-    """Return whether the client already has this version (RFC 9110, 13.1.2)."""
-    return version in if_none_match_versions() or request.headers.get("If-None-Match") == "*"
+def if_none_match_covers(etag: str) -> bool:
+    """Return whether the client already has the response with this tag (RFC 9110, 13.1.2)."""
+    header = request.headers.get("If-None-Match", "")
+    return header == "*" or etag in _ENTITY_TAG.findall(header)
 
 
 def preferred_wait() -> int:
