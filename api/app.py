@@ -34,6 +34,7 @@ from common.job_store.queries import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
+from common.job_store.write_check import WriteCheck
 from common.settings import SettingError
 
 if TYPE_CHECKING:
@@ -168,11 +169,11 @@ def _dependencies(
         queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
         source=services.source,
         health=Health(
+            {"redis": WriteCheck(services.redis).run},
             {
-                "redis": services.redis.ping,
                 "storage": lambda: services.storage.check(settings.archive_bucket),
+                "history": history.check if history else None,
             },
-            {"history": history.check if history else None},
             storage_capabilities=StorageCapabilities(services.redis).read,
         ),
         queue_metrics=QueueMetrics(statistics, services.redis),

@@ -39,9 +39,7 @@ def decode_position(cursor: str | None) -> tuple[int, str] | None:
     match _decode(cursor):
         # The type is compared because True is an int too.
         case [created_at, str(job_id)] if (
-            type(created_at) is int
-            and 0 <= created_at <= _MAX_TIME
-            and parsing.is_job_id(job_id)
+            type(created_at) is int and 0 <= created_at <= _MAX_TIME and parsing.is_job_id(job_id)
         ):
             return created_at, job_id
     raise _invalid_cursor()

@@ -6,7 +6,8 @@
 #   HTTP_PORT, HTTPS_PORT                  ports to listen on                             8080, 8443
 #   TLS_CERTIFICATE, TLS_CERTIFICATE_KEY   files; when empty, nginx serves plain HTTP     empty
 #   TRUSTED_PROXY                          network whose X-Forwarded-* is trusted         none
-#   OPERATOR_NETWORK                       network that may read /metrics and /v1/admin   none
+#   OPERATOR_NETWORK                       network that may read /metrics, /health and    none
+#                                          /v1/admin
 #   REQUEST_RATE, REQUEST_BURST            request limit per client address               150r/s, 300
 #   CONNECTIONS_PER_ADDRESS                connection limit per client address            512
 #   STREAMS_PER_ADDRESS                    live stream limit per client address           256

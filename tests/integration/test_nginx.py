@@ -20,6 +20,13 @@ STREAMS = ["/v1/download/subscribe/abc", "/v1/download/abc/stream"]
 OPERATOR_PATHS = [
     "/metrics",
     "/metrics/",
+    "/health",
+    "/health/ready",
+    "/health/",
+    "/health/live/",
+    "/health/live/../ready",
+    "/%68ealth",
+    "//health/ready",
     "/v1/admin/dead-letters",
     "/v1/admin/stream",
     "/v1/admin",
@@ -143,6 +150,7 @@ def test_operator_paths_are_open_to_the_operator_network(start: Callable[..., Ng
     url = start(OPERATOR_NETWORK="127.0.0.0/8").url
     assert httpx.get(f"{url}/metrics").json()["path"] == "/metrics"
     assert httpx.get(f"{url}/v1/admin/dead-letters").status_code == 200
+    assert httpx.get(f"{url}/health/ready").json()["path"] == "/health/ready"
 
 
 def test_forwarding_headers_from_clients_are_replaced(http: httpx.Client) -> None:
@@ -269,7 +277,7 @@ def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> Non
     assert script.headers["Content-Security-Policy"] == PAGE_POLICY
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health", "/health/ready"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health/live"])
 def test_paths_without_a_file_are_forwarded_to_the_api(http: httpx.Client, path: str) -> None:
     assert http.get(path).json()["path"] == path
 
