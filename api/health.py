@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -73,9 +73,11 @@ class Health:
             return self._report
 
     def _run_checks(self) -> HealthReport:
-        futures = {name: self._threads.submit(check) for name, check in self._checks.items()}
-        capabilities = self._threads.submit(self._storage_capabilities)
-        wait([*futures.values(), capabilities], timeout=TIMEOUT)
+        futures: dict[str, Future[object]] = {
+            name: self._threads.submit(check) for name, check in self._checks.items()
+        }
+        capabilities: Future[Any] = self._threads.submit(self._storage_capabilities)
+        wait((*futures.values(), capabilities), timeout=TIMEOUT)
         checks = dict.fromkeys(self._off, "off")
         for name, future in futures.items():
             if not future.done():

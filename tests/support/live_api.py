@@ -27,6 +27,8 @@ class Api:
 
     def __init__(self, redis_url: str, log: Path, **env: object) -> None:
         self.port = free_port()
+        #: The address that ``get`` connects to.
+        self.host = "127.0.0.1"
         self.process: Process
         self._log = log
         self._env = {
@@ -57,7 +59,7 @@ class Api:
         self, path: str, headers: Mapping[str, str] | None = None, timeout: float = 10
     ) -> tuple[int, Message, bytes]:
         """Status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers=dict(headers or {}))
             response = connection.getresponse()
