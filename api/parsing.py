@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,6 +18,8 @@ from common.errors import JobNotFound
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 
+#: 64 bits are 19 or 20 digits.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _ENTITY_TAG = re.compile(r'"[^"]*"')
@@ -32,11 +35,12 @@ def body(schema: Schema) -> dict[str, Any]:
     """
     if not request.is_json:
         raise UnsupportedMediaType
-    try:
-        data = orjson.loads(request.get_data(cache=False))
-    except orjson.JSONDecodeError:
-        raise MalformedJson from None
-    return _load(schema, data)
+    return _load(schema, _parse_json(request.get_data(cache=False)))
+
+
+def may_exceed_64_bits(text: bytes) -> bool:
+    """Return whether the JSON text may contain an integer that does not fit into 64 bits."""
+    return _LONG_NUMBER.search(text) is not None
 
 
 def query(schema: Schema) -> dict[str, Any]:
@@ -97,6 +101,25 @@ def preferred_wait() -> int:
     preference = request.headers.get("Prefer")
     found = _WAIT.search(preference) if preference else None
     return min(int(found[1]), MAX_WAIT) if found else 0
+
+
+def _parse_json(text: bytes) -> Any:
+    """Return the value of a JSON text, with integers of any size.
+
+    orjson turns an integer beyond 64 bits into a float, which is another number. The standard
+    library is slower, so it parses only texts that may contain one.
+    """
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise MalformedJson from None
+    if not may_exceed_64_bits(text):
+        return data
+    try:
+        # No more digits than it takes to see that the number is too large.
+        return json.loads(text, parse_int=lambda digits: int(digits[:40]))
+    except RecursionError:  # Nested more deeply than any schema allows.
+        return data
 
 
 def _load(schema: Schema, data: object) -> dict[str, Any]:

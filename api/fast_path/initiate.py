@@ -154,6 +154,8 @@ def _read_spec(environ: WSGIEnvironment, limits: FileIdLimits) -> JobSpec | None
     stream = environ["wsgi.input"]
     body = stream.read()
     stream.seek(0)
+    if parsing.may_exceed_64_bits(body):
+        return None
     try:
         return simple_spec(orjson.loads(body), limits)
     except orjson.JSONDecodeError:
