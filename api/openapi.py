@@ -56,7 +56,7 @@ _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "Retry-After": ("Seconds to wait", {"type": "integer", "minimum": 1}),
     "ETag": (
         "Changes with the version of the job, and before its downloadUrl expires",
-        {"type": "string", "pattern": r'^"[0-9]+(-[0-9]+)?"$'},
+        {"type": "string", "pattern": r'^"[0-9]+(-[0-9]+){0,2}"$'},
     ),
     "Location": ("Where to continue", {"type": "string", "format": "uri"}),
     "Preference-Applied": ("The wait that was applied", {"type": "string"}),

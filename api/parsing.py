@@ -24,7 +24,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _ENTITY_TAG = re.compile(r'"[^"]*"')
 #: The version in an entity tag of ``JobPresenter.etag``.
-_VERSION = re.compile(r'"([0-9]{1,15})(?:-[0-9]{1,15})?"')
+_VERSION = re.compile(r'"([0-9]{1,15})(?:-[0-9]{1,15}){0,2}"')
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=,|;|$)", re.IGNORECASE)
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
+#: Idle connections to the object storage for each job that runs: one for each concurrent read.
+CONNECTIONS_PER_JOB: Final = 64
 #: Connections to PostgreSQL per process.
 DATABASE_CONNECTIONS: Final = 3
 
@@ -75,6 +77,7 @@ def connect(settings: Settings, *, timeout: float) -> Services:
         endpoint=settings.s3_endpoint_url or None,
         public_endpoint=settings.s3_public_endpoint_url or None,
         region=settings.s3_region,
+        max_idle_connections=CONNECTIONS_PER_JOB * settings.worker_concurrency,
     )
     client = open_client(settings.redis_url, timeout=timeout)
     return assemble(settings, client, storage, _database(settings.database_url, timeout))
@@ -108,7 +111,12 @@ def assemble(
         pause=Pause(client),
         storage=storage,
         source=_source(settings, storage),
-        presenter=JobPresenter(storage, link_ttl=settings.link_ttl, clock=now_ms),
+        presenter=JobPresenter(
+            storage,
+            link_ttl=settings.link_ttl,
+            clock=now_ms,
+            links_expire_at=storage.links_expire_at,
+        ),
         database=database,
     )
 

@@ -108,7 +108,9 @@ class Settings:
     max_retries: int = _setting(3, "Further attempts after a retryable failure")
     retry_base_delay: float = _setting(1.0, "First backoff, doubled for each retry, seconds")
     retry_max_delay: float = _setting(60.0, "Longest backoff, seconds")
-    job_deadline: float = _setting(300.0, "Longest run of one attempt, seconds")
+    job_deadline: float = _setting(
+        300.0, "Longest run of one attempt, seconds; the next one continues its uploads"
+    )
     min_rate_bytes: int = _setting(1_024, "Minimum rate of a source, bytes per second")
     min_rate_window: float = _setting(30.0, "Time over which the minimum rate is measured, seconds")
     max_archive_bytes: int = _setting(1_099_511_627_776, "Largest total size of a job's files")

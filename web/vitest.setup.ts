@@ -1,7 +1,7 @@
 import { beforeEach, vi } from "vitest";
 
 /**
- * Makes the jitter of every test repeatable, as fake timers do with the clock: the same seed gives
+ * Make the jitter of every test reproducible, as fake timers do with the clock: the same seed gives
  * the same pauses. `SEED=7 npm test` runs the tests with other pauses.
  */
 beforeEach(() => {

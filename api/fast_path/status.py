@@ -32,7 +32,7 @@ ROUTE: Final = "/v1/download/status/<job:job_id>"
 #: Jobs that are kept as they were rendered last, 2 KB each.
 MAX_CACHED_JOBS: Final = 4_096
 
-_ETAG: Final = re.compile(r'(?:W/)?("[0-9]{1,15}(?:-[0-9]{1,15})?")\Z')
+_ETAG: Final = re.compile(r'(?:W/)?("[0-9]{1,15}(?:-[0-9]{1,15}){0,2}")\Z')
 
 
 class JobReader(Protocol):

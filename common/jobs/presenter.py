@@ -23,8 +23,19 @@ class LinkSigner(Protocol):
 class JobPresenter:
     """Turns snapshots into the JSON members that clients see."""
 
-    def __init__(self, signer: LinkSigner, *, link_ttl: int, clock: Callable[[], int]) -> None:
-        """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970."""
+    def __init__(
+        self,
+        signer: LinkSigner,
+        *,
+        link_ttl: int,
+        clock: Callable[[], int],
+        links_expire_at: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970.
+
+        ``links_expire_at`` returns when the session ends that links are signed with.
+        """
+        self._links_expire_at = links_expire_at
         self._signer = signer
         self._link_ttl = link_ttl
         self._clock = clock
@@ -76,18 +87,21 @@ class JobPresenter:
     def etag(self, job: Job) -> str:
         """Return the entity tag of a response that contains the job: its version, quoted.
 
-        While there is a link, the tag changes twice within the validity of the link as well. A
-        client that is told that nothing has changed (304) keeps a link that still works.
+        While there is a link, the tag also changes twice within the validity of the link, and with
+        the session that links are signed with. So a client that gets 304 has a link that works.
         """
         now = self._clock()
         if not self._link_validity(job, now):
             return f'"{job.version}"'
-        return f'"{job.version}-{now // max(1000, self._link_ttl * 500)}"'
+        period = now // max(1000, self._link_ttl * 500)
+        session_end = self._links_expire_at()
+        session = "" if session_end is None else f"-{session_end // 1000}"
+        return f'"{job.version}-{period}{session}"'
 
     def link(self, job: Job) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
-        The link expires with the archive at the latest.
+        The link expires with the archive and with the signing session at the latest.
         """
         now = self._clock()
         validity = self._link_validity(job, now)
@@ -102,6 +116,8 @@ class JobPresenter:
         validity = self._link_ttl * 1000
         if job.expires_at is not None:
             validity = min(validity, job.expires_at - now)
+        if (session_end := self._links_expire_at()) is not None:
+            validity = min(validity, session_end - now)
         return validity if validity >= 1000 else 0
 
     def _sign(self, artifact: Artifact, seconds: int) -> str:

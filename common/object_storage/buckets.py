@@ -15,8 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.errors import BackendUnavailable, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.content_disposition import attachment
+from common.object_storage.credentials import Credentials
 from common.object_storage.lifecycle import has_own_rules, merge_rules
-from common.object_storage.sigv4 import Credentials, Signer
+from common.object_storage.sigv4 import Signer, host_header
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -89,10 +90,12 @@ class BucketCalls:
             "response-content-type": content_type,
         }
         path = prefix + quote(key, safe="/-_.~")
-        link = self._signer.presign(base, path, query, expires_in=expires_in)
-        if link is None:
-            raise StorageError("There are no credentials to sign links with")
-        return link
+        return self._signer.presign(base, path, query, expires_in=expires_in)
+
+    def links_expire_at(self) -> int | None:
+        """Return when links stop working because the session ends, in ms since 1970, or None."""
+        expires_at = self._signer.credentials().expires_at
+        return None if expires_at is None else int(expires_at * 1000)
 
     def _link_base(self, bucket: str) -> tuple[str, str]:
         """Return where boto3 would send a link to; it has many rules for regions and names."""
@@ -101,7 +104,8 @@ class BucketCalls:
             link = urlsplit(
                 self._public.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
             )
-            base = (f"{link.scheme}://{link.netloc}", link.path.removesuffix("k"))
+            host = host_header(f"{link.scheme}://{link.netloc}")
+            base = (f"{link.scheme}://{host}", link.path.removesuffix("k"))
             self._link_bases[bucket] = base
         return base
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from common.errors import NetworkError
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.http_response import ConnectionClosed, Response
+from common.object_storage.sigv4 import host_header
 
 CONNECT_TIMEOUT = 3.0
 
@@ -71,8 +72,7 @@ class HttpPool:
         self._port = parts.port or (443 if self._tls else 80)
         self._read_timeout = read_timeout
         self._idle: deque[S3Connection] = deque(maxlen=max_idle)
-        #: The value of the Host header; the default port is left out, as it is when signing.
-        self.host = parts.netloc.rpartition("@")[2]
+        self.host = host_header(base_url)
 
     def close(self) -> None:
         """Close the idle connections."""

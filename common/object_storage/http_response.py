@@ -117,11 +117,13 @@ def _read_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, 
         if not line or len(lines) > MAX_HEADERS:
             raise NetworkError("The storage sent an invalid response")
     headers: dict[str, str] = {}
-    for text in b"".join(lines).decode("latin-1").splitlines():
-        name, colon, value = text.partition(":")
+    # Lines end with CRLF and nothing else (RFC 9112, 2.2). Text in UTF-8 contains bytes like 0x85,
+    # which str.splitlines() takes for line ends.
+    for line in lines:
+        name, colon, value = line.rstrip(b"\r\n").decode("latin-1").partition(":")
         if not colon:
             raise NetworkError("The storage sent an invalid response")
-        headers[name.lower()] = value.strip()
+        headers[name.lower()] = value.strip(" \t")
     return int(rest[:3]), headers
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from common.errors import FileChanged, NetworkError, StorageError
+from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.errors import NoSuchKey
+from common.object_storage.errors import NoSuchKey, StorageBusy
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
+from common.object_storage.retries import RETRYABLE_ERRORS, retry
 from common.object_storage.s3_xml import ListedObject, ObjectInfo
-from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers, retry
+from common.object_storage.transport import LONG_TIMEOUT, Calls, WrongRegion, metadata_headers
 
 
 class ObjectCalls(Calls):
@@ -32,11 +33,26 @@ class ObjectCalls(Calls):
     ) -> ObjectInfo:
         """Return an object's size, ETag, metadata and checksum."""
         headers = {"x-amz-checksum-mode": "ENABLED"} if self.profile.head_checksum else {}
-        response_headers, _ = self._transport.call(
-            "HEAD", bucket, key,
-            headers=headers, cancellation=cancellation, timeout=timeout,
-        )  # fmt: skip
+        try:
+            response_headers, _ = self._transport.call(
+                "HEAD", bucket, key,
+                headers=headers, cancellation=cancellation, timeout=timeout,
+            )  # fmt: skip
+        except (FileChanged, NoSuchKey, StorageBusy):
+            raise
+        except (SourceForbidden, StorageError):
+            self._raise_reason(bucket, key, timeout, cancellation)
+            raise
         return s3_xml.object_info(key, response_headers)
+
+    def _raise_reason(
+        self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
+    ) -> None:
+        """Raise the error of a failed HEAD: its response has no body, and so no error code."""
+        self._transport.call(
+            "GET", bucket, key,
+            headers={"range": "bytes=0-0"}, cancellation=cancellation, timeout=timeout,
+        )  # fmt: skip
 
     def list_objects_v2(
         self,
@@ -47,12 +63,23 @@ class ObjectCalls(Calls):
         limit: int = 1000,
         cancellation: Cancellation | None = None,
     ) -> list[ListedObject]:
-        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key."""
-        query = {"list-type": "2", "max-keys": str(limit), "prefix": prefix}
+        """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key.
+
+        Objects up to ``start_after`` are left out, so that a loop over pages ends even with a
+        server that repeats them.
+        """
+        query = {
+            "list-type": "2",
+            "max-keys": str(limit),
+            "prefix": prefix,
+            "encoding-type": "url",
+        }
         if start_after:
             query["start-after"] = start_after
         _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
-        return list(s3_xml.listed_objects(s3_xml.parse(body)))
+        after = start_after.encode()
+        objects = s3_xml.listed_objects(s3_xml.parse(body))
+        return [listed for listed in objects if listed.key.encode() > after]
 
     def read_into(
         self,
@@ -91,7 +118,7 @@ class ObjectCalls(Calls):
                     progress(count)
 
         if view:
-            retry(attempt, cancellation, progress=lambda: done)
+            retry(attempt, cancellation, progress=lambda: done, on=(*RETRYABLE_ERRORS, WrongRegion))
 
     @contextmanager
     def get_object(
@@ -111,13 +138,16 @@ class ObjectCalls(Calls):
         with self._transport.send(
             "GET", bucket, key, headers=headers, cancellation=cancellation
         ) as response:
-            if response.status == 206:
-                _check_content_range(response.headers.get("content-range", ""), start)
+            content_range = response.headers.get("content-range")
+            # rclone sends a range with the status 200.
+            is_range = response.status == 206 or content_range is not None
+            if is_range:
+                _check_content_range(content_range or "", start)
             etag = s3_xml.quoted_etag(response.headers.get("etag"))
             if if_match is not None and etag and etag != if_match:
                 # Not every server checks If-Match (RFC 9110, 13.1.1).
                 raise FileChanged("A file was replaced while it was being read")
-            if start and response.status != 206:
+            if start and not is_range:
                 # A server may ignore the Range header (RFC 9110, 14.2).
                 _skip(response, start)
             yield response

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -110,6 +111,14 @@ def error_code(body: bytes) -> str:
         return ""
 
 
+def error_region(body: bytes) -> str:
+    """Return the ``<Region>`` of an error document, or an empty string."""
+    try:
+        return parse(body).findtext("Region") or ""
+    except StorageError:
+        return ""
+
+
 def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
     """Return what the headers of a HEAD or GET response say about an object."""
     composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
@@ -129,9 +138,10 @@ def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
 
 def listed_objects(root: ElementTree.Element) -> Iterator[ListedObject]:
     """Yield the objects of a ListObjectsV2 response."""
+    decode = _key_decoder(root)
     for item in root.iterfind("Contents"):
         yield ListedObject(
-            key=item.findtext("Key") or "",
+            key=decode(item.findtext("Key") or ""),
             size=int(item.findtext("Size") or 0),
             etag=quoted_etag(item.findtext("ETag")),
             modified=_parse_time(item.findtext("LastModified")),
@@ -140,12 +150,26 @@ def listed_objects(root: ElementTree.Element) -> Iterator[ListedObject]:
 
 def multipart_uploads(root: ElementTree.Element) -> Iterator[MultipartUpload]:
     """Yield the uploads of a ListMultipartUploads response."""
+    decode = _key_decoder(root)
     for item in root.iterfind("Upload"):
         yield MultipartUpload(
-            key=item.findtext("Key") or "",
+            key=decode(item.findtext("Key") or ""),
             upload_id=item.findtext("UploadId") or "",
             initiated=_parse_time(item.findtext("Initiated")),
         )
+
+
+def next_upload_markers(root: ElementTree.Element) -> tuple[str, str] | None:
+    """Return the key marker and the upload id marker of the next page; None on the last page."""
+    if (root.findtext("IsTruncated") or "").lower() != "true":
+        return None
+    key = _key_decoder(root)(root.findtext("NextKeyMarker") or "")
+    return key, root.findtext("NextUploadIdMarker") or ""
+
+
+def _key_decoder(root: ElementTree.Element) -> Callable[[str], str]:
+    """Return the function that decodes keys: XML 1.0 cannot contain all characters of keys."""
+    return unquote_plus if root.findtext("EncodingType") == "url" else str
 
 
 def complete_request(parts: Iterable[UploadedPart], *, checksums: bool = True) -> bytes:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import copy
-import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self, TypeVar
+from typing import NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from common.errors import DownloadError, NetworkError, StorageError
+from common.errors import StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.errors import error_for
+from common.object_storage.credentials import CredentialChain, Credentials
+from common.object_storage.errors import CredentialsError, StorageBusy, error_for
 from common.object_storage.http_pool import Buffer, HttpPool
 from common.object_storage.http_response import Response
 from common.object_storage.profile import StorageProfile
-from common.object_storage.sigv4 import Credentials, Signer
+from common.object_storage.retries import retry
+from common.object_storage.sigv4 import Signer
 from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
 
-MAX_ATTEMPTS = 5
-FIRST_DELAY = 0.1
-MAX_DELAY = 2.0
-#: Longest Retry-After that is waited for, seconds.
-MAX_REQUESTED_DELAY = 10.0
 #: Seconds that the storage may take for a write, a copy or a completion before it responds.
 LONG_TIMEOUT = 120.0
 #: 501 Not Implemented and 505 HTTP Version Not Supported (RFC 9110, 15.6).
@@ -39,42 +36,8 @@ RETRYABLE_CODES = {
     "OperationAborted",
 }
 
+
 T = TypeVar("T")
-
-
-class StorageBusy(StorageError):
-    """The storage is overloaded or temporarily unavailable."""
-
-
-RETRYABLE_ERRORS: tuple[type[DownloadError], ...] = (StorageBusy, NetworkError)
-
-
-def retry(
-    attempt: Callable[[], T],
-    cancellation: Cancellation,
-    *,
-    progress: Callable[[], int] = lambda: 0,
-    on: tuple[type[DownloadError], ...] = RETRYABLE_ERRORS,
-) -> T:
-    """Call ``attempt`` until it succeeds or fails five times in a row without progress.
-
-    Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
-    jitter, after the delay that a server asks for; ``cancellation`` ends them. A delay of more than
-    10 s is left to the job's next attempt, which does not occupy a worker until then.
-    """
-    failures, last_progress = 0, progress()
-    while True:
-        try:
-            return attempt()
-        except on as error:
-            if progress() > last_progress:
-                failures, last_progress = 0, progress()
-            failures += 1
-            requested_delay = error.retry_after or 0.0
-            if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
-                raise
-            delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
-            cancellation.wait(requested_delay + random.uniform(0, delay))  # noqa: S311
 
 
 def operation_name(
@@ -108,19 +71,48 @@ def _measured(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
                 STORAGE_SECONDS.labels(operation, "none").observe(time.perf_counter() - started)
 
 
+class WrongRegion(StorageError):
+    """The bucket is in another region, which the next attempt uses."""
+
+
+class _Region(NamedTuple):
+    """The connections and the signer for the buckets of one region."""
+
+    pool: HttpPool
+    signer: Signer
+
+
 class Transport:
     """Sends signed requests to one S3 endpoint, with path-style addresses. Thread safe."""
 
     def __init__(
-        self, base_url: str, region: str, credentials: Callable[[], Credentials | None]
+        self,
+        base_url: str,
+        region: str,
+        credentials: Callable[[], Credentials | None],
+        *,
+        endpoint_of_region: Callable[[str], str] | None = None,
+        max_idle: int = 64,
     ) -> None:
-        self._pool = HttpPool(base_url)
+        """``endpoint_of_region`` returns the URL for buckets of another region.
+
+        Without it, requests for these buckets go to the same server, signed for their region.
+        ``max_idle``: connections that are kept for the next request.
+        """
         self._prefix = urlsplit(base_url).path.rstrip("/")
-        self._signer = Signer(credentials, region)
+        self._credentials = credentials
+        self._endpoint_of_region = endpoint_of_region
+        self._max_idle = max_idle
+        self._home = _Region(HttpPool(base_url, max_idle=max_idle), Signer(credentials, region))
+        self._lock = threading.Lock()
+        #: Region -> how to reach it, and bucket -> region, of buckets that are elsewhere.
+        self._regions: dict[str, _Region] = {}
+        self._bucket_regions: dict[str, str] = {}
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._pool.close()
+        for region in (self._home, *self._regions.values()):
+            region.pool.close()
 
     @contextmanager
     def send(
@@ -142,28 +134,63 @@ class Transport:
         query_string = "&".join(
             f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted((query or {}).items())
         )
-        signed = self._signer.sign(
-            method, path, query_string, {"host": self._pool.host, **(headers or {})}
+        region = self._region_of(bucket)
+        signed = region.signer.sign(
+            method, path, query_string, {"host": region.pool.host, **(headers or {})}
         )
         target = f"{path}?{query_string}" if query_string else path
         with (
             _measured(
                 operation_name(method, key, query or {}, headers or {}), bucket
             ) as report_status,
-            self._pool.request(
+            region.pool.request(
                 method, target, signed, body, cancellation=cancellation or Cancellation(),
                 timeout=timeout,
             ) as response,
         ):  # fmt: skip
             report_status(response.status)
             if response.status >= 300:
-                code = s3_xml.error_code(response.read_all())
-                if response.status == 403 and self._signer.adjust_clock(
-                    response.headers.get("date")
-                ):
-                    raise StorageBusy("The clock differed from that of the storage")
-                raise_error(response.status, code, f"{method} {bucket}/{key}")
+                self._raise(response, region, bucket, f"{method} {bucket}/{key}")
             yield response
+
+    def _raise(self, response: Response, region: _Region, bucket: str, request: str) -> NoReturn:
+        """Raise the error of a response, and learn from it what the next attempt needs."""
+        document = response.read_all()
+        code = s3_xml.error_code(document)
+        if self._moves_to_region(bucket, region, response, document):
+            raise WrongRegion(f"The bucket {bucket} is in another region")
+        if response.status == 403 and region.signer.adjust_clock(response.headers.get("date")):
+            raise StorageBusy("The clock differed from that of the storage")
+        try:
+            raise_error(response.status, code, request)
+        except CredentialsError:
+            if isinstance(self._credentials, CredentialChain):
+                self._credentials.reload()
+            raise
+
+    def _region_of(self, bucket: str) -> _Region:
+        name = self._bucket_regions.get(bucket)
+        return self._home if name is None else self._regions[name]
+
+    def _moves_to_region(
+        self, bucket: str, region: _Region, response: Response, document: bytes
+    ) -> bool:
+        """Remember the region that a response names; return False if it is the one just used.
+
+        S3 names it in 301, 307 and 400 responses ("Request redirection and the REST API" in the
+        Amazon S3 API reference). Location is not followed: the request is signed for one host.
+        """
+        name = response.headers.get("x-amz-bucket-region") or s3_xml.error_region(document)
+        if response.status not in (301, 307, 400) or not name or name == region.signer.region:
+            return False
+        with self._lock:
+            if name not in self._regions:
+                pool = region.pool
+                if self._endpoint_of_region is not None:
+                    pool = HttpPool(self._endpoint_of_region(name), max_idle=self._max_idle)
+                self._regions[name] = _Region(pool, Signer(self._credentials, name))
+            self._bucket_regions[bucket] = name
+        return True
 
     def call(
         self,
@@ -195,15 +222,25 @@ class Transport:
                     raise_error(200, s3_xml.error_code(content), f"{method} {bucket}/{key}")
                 return response.headers, content
 
-        return retry(attempt, cancellation)
+        return retry(lambda: self._in_right_region(attempt), cancellation)
+
+    @staticmethod
+    def _in_right_region(attempt: Callable[[], T]) -> T:
+        """Call ``attempt``, and once more if it went to the wrong region."""
+        try:
+            return attempt()
+        except WrongRegion:
+            return attempt()
 
 
-def raise_error(status: int, code: str, request: str) -> None:
+def raise_error(status: int, code: str, request: str) -> NoReturn:
     """Raise the error that a response stands for; ``request`` names the call in its message."""
     if (status >= 500 and status not in _PERMANENT_STATUSES) or (
         status == 429 or code in RETRYABLE_CODES
     ):
-        raise StorageBusy(f"The storage responded with {status} {code} to {request}")
+        busy = StorageBusy(f"The storage responded with {status} {code} to {request}")
+        busy.slow_down = status in (429, 503) or code == "SlowDown"
+        raise busy
     raise error_for(412 if code == "PreconditionFailed" else status, code, request)
 
 

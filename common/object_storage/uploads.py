@@ -13,6 +13,9 @@ from common.object_storage.http_pool import Buffer
 from common.object_storage.s3_xml import MultipartUpload, UploadedPart
 from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers
 
+#: The limit for the pages of one listing, 1,000 uploads each.
+MAX_PAGES = 100
+
 
 class UploadCalls(Calls):
     """Operations on uploads; errors and ``cancellation`` are those of ``ObjectCalls``."""
@@ -171,16 +174,24 @@ class UploadCalls(Calls):
     def list_multipart_uploads(
         self, bucket: str, prefix: str, *, cancellation: Cancellation | None = None
     ) -> list[MultipartUpload]:
-        """Return the unfinished uploads whose keys start with ``prefix``, at most 1,000."""
+        """Return the unfinished uploads whose keys start with ``prefix``, at most 100,000."""
         if not self.profile.list_uploads:
             return []
-        _, body = self._transport.call(
-            "GET",
-            bucket,
-            query={"uploads": "", "prefix": prefix},
-            cancellation=cancellation,
-        )
-        return list(s3_xml.multipart_uploads(s3_xml.parse(body)))
+        uploads: dict[tuple[str, str], MultipartUpload] = {}
+        markers: tuple[str, str] | None = None
+        for _ in range(MAX_PAGES):
+            query = {"uploads": "", "prefix": prefix, "encoding-type": "url"}
+            if markers is not None:
+                query.update(zip(("key-marker", "upload-id-marker"), markers, strict=True))
+            _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
+            root = s3_xml.parse(body)
+            count = len(uploads)
+            uploads.update(((u.key, u.upload_id), u) for u in s3_xml.multipart_uploads(root))
+            markers = s3_xml.next_upload_markers(root)
+            # A page without anything new would be followed by the same page again.
+            if markers is None or len(uploads) == count:
+                break
+        return list(uploads.values())
 
 
 def _required_etag(etag: str | None) -> str:

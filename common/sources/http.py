@@ -20,7 +20,7 @@ from common.errors import (
 )
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import parse_filename
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.base import Fill
 from common.sources.content_coding import (
     coded_name,
@@ -244,8 +244,10 @@ class HttpSource:
         try:
             with self._open_range(file, last, last + 1, cancellation):
                 return file
-        except (NetworkError, FileChanged):
+        except NetworkError:
             return replace(file, ranged=False)
+        except FileChanged:
+            return replace(file, ranged=False, etag=None)
 
 
 def _file_name(response: SourceResponse, file_id: int) -> str:

@@ -16,7 +16,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.object_storage import Cancellation
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.content_coding import Decoder, needs_decoding
 from common.sources.files import SourceFile
 from common.sources.http_connections import SourceResponse
@@ -208,10 +208,14 @@ def total_size(response: SourceResponse) -> int | None:
 
 
 def check_version(file: SourceFile, response: SourceResponse, *, is_whole: bool) -> None:
-    """Raise FileChanged for another version, NetworkError if the version cannot be verified."""
+    """Raise FileChanged for another version, NetworkError if the version cannot be verified.
+
+    ``is_whole``: the response is used without parts of others, so a weak ETag is enough.
+    """
     etag = response.headers.get("etag")
-    if file.etag is None or etag == file.etag or is_whole:
+    if file.etag is None or etag == file.etag:
         return
-    if etag is None or etag.removeprefix("W/") == file.etag:
+    if etag is not None and etag.removeprefix("W/") != file.etag:
+        raise FileChanged
+    if etag is None or not is_whole:
         raise NetworkError("The source does not say which version of the file it sent")
-    raise FileChanged

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from common.errors import FileChanged, FileNotFound, PermanentDownloadError
+from common.errors import (
+    FileChanged,
+    FileNotFound,
+    PermanentDownloadError,
+    SourceForbidden,
+    StorageError,
+)
 from common.object_storage import (
     Cancellation,
     ListedObject,
@@ -122,12 +128,16 @@ class S3Source:
         """Yield those of the objects that few listings find; the others may exist as well."""
         wanted = sorted(keys, key=str.encode)
         while len(wanted) >= MIN_HITS_PER_PAGE:
-            page = self._store.list_objects_v2(
-                self._bucket,
-                start_after=_key_before(wanted[0]),
-                limit=PAGE_SIZE,
-                cancellation=cancellation,
-            )
+            try:
+                page = self._store.list_objects_v2(
+                    self._bucket,
+                    start_after=_key_before(wanted[0]),
+                    limit=PAGE_SIZE,
+                    cancellation=cancellation,
+                )
+            except (SourceForbidden, StorageError):
+                # HEAD requests replace the listing, also for a role without s3:ListBucket.
+                return
             names = set(wanted)
             hits = [listed for listed in page if listed.key in names]
             yield from hits

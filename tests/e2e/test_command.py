@@ -80,10 +80,10 @@ def api(own: System) -> Iterator[Longhaul]:
 @pytest.fixture
 def failed_job(origin: Origin, api: Longhaul) -> str:
     """A job that failed with a temporary error."""
-    origin.pages[f"/{FAILING}"].refusals = [503] * 1000
+    origin.pages[f"/{FAILING}"].error_statuses = [503] * 1000
     job_id = api.start([FAILING]).job_id
     wait_until(lambda: api.status(job_id).status == "failed", "the failed job")
-    origin.pages[f"/{FAILING}"].refusals = []
+    origin.pages[f"/{FAILING}"].error_statuses = []
     return job_id
 
 

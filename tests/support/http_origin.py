@@ -1,4 +1,4 @@
-"""An HTTP origin with the vices of real ones, on a free port of the loopback interface."""
+"""An HTTP origin with the faults of real ones, on a free port of the loopback interface."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Page:
     ranges: bool = True
     strong_etag: bool = True
     knows_size: bool = True
-    answers_head: bool = True
-    #: Statuses to answer with before the file is served.
-    refusals: list[int] = field(default_factory=list)
+    supports_head: bool = True
+    #: Statuses of the first responses, before the file is served.
+    error_statuses: list[int] = field(default_factory=list)
     #: The connection breaks after so many bytes of the body, once for each entry.
-    breaks: list[int] = field(default_factory=list)
+    broken_at: list[int] = field(default_factory=list)
     #: Seconds of waiting before each block of 1,000 bytes.
     delay: float = 0.0
     redirect: str | None = None
@@ -35,7 +35,7 @@ class Page:
 
 
 class Origin:
-    """Serves ``pages`` by path; remembers the requests."""
+    """Serves ``pages`` by path, and records the requests."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
@@ -80,20 +80,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, *, body: bool) -> None:
         page = self.page()
         if page is None:
-            self._refuse(404)
-        elif page.refusals:
-            self._refuse(page.refusals.pop(0))
+            self._send_error(404)
+        elif page.error_statuses:
+            self._send_error(page.error_statuses.pop(0))
         elif page.redirect:
             self.send_response(302)
             self.send_header("location", page.redirect)
             self.send_header("content-length", "0")
             self.end_headers()
-        elif not body and not page.answers_head:
-            self._refuse(405)
+        elif not body and not page.supports_head:
+            self._send_error(405)
         else:
             self._send(page, body=body)
 
-    def _refuse(self, status: int) -> None:
+    def _send_error(self, status: int) -> None:
         self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._body(page, page.content[start:end])
 
     def _body(self, page: Page, content: bytes) -> None:
-        broken_at = page.breaks.pop(0) if page.breaks and len(content) > 1 else None
+        broken_at = page.broken_at.pop(0) if page.broken_at and len(content) > 1 else None
         for at in range(0, len(content), 1000):
             block = content[at : at + 1000]
             if broken_at is not None and at + len(block) > broken_at:

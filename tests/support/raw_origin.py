@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -63,8 +64,14 @@ def partial(request: Request, data: bytes, **headers: object) -> bytes:
 class RawOrigin:
     """Serves every request with the steps that ``serve`` returns for it."""
 
-    def __init__(self, serve: Callable[[Request], Iterable[Step] | bytes]) -> None:
+    def __init__(
+        self,
+        serve: Callable[[Request], Iterable[Step] | bytes],
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._serve = serve
+        self._tls = tls
         self.requests: list[Request] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -87,6 +94,11 @@ class RawOrigin:
 
     def _converse(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
         with connection, connection.makefile("rb") as reader:
             try:
                 while (request := _read_request(reader)) is not None:

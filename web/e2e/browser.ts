@@ -9,12 +9,12 @@ import {
 } from "playwright-core";
 import { expect } from "vitest";
 
-/** Where Debian and its like keep Chromium; CHROMIUM names another place. */
-const PLACES = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"];
+/** Paths of Chromium on Debian and similar systems; CHROMIUM sets another one. */
+const CHROMIUM_PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"];
 
 export function startBrowser(): Promise<Browser> {
-  const executablePath = PLACES.find((place) => place && existsSync(place));
-  if (!executablePath) throw new Error("There is no Chromium: apt-get install chromium");
+  const executablePath = CHROMIUM_PATHS.find((path) => path && existsSync(path));
+  if (!executablePath) throw new Error("Chromium not found: run apt-get install chromium");
   return chromium.launch({
     executablePath,
     args: [
@@ -29,7 +29,7 @@ export function startBrowser(): Promise<Browser> {
   });
 }
 
-/** A fresh browser profile whose pages report every error of their own. */
+/** Create a browser profile. */
 export async function freshContext(
   browser: Browser,
   baseURL: string,
@@ -40,7 +40,7 @@ export async function freshContext(
   return context;
 }
 
-/** The page of downloads, as its users see it. */
+/** The download page, with the actions of its users. */
 export class DownloadPage {
   readonly errors: string[] = [];
 
@@ -60,12 +60,12 @@ export class DownloadPage {
     await this.page.getByRole("button", { name: "Add" }).click();
   }
 
-  /** Returns the id of the job. */
+  /** Start a download; return the id of its job. */
   async start(ids: readonly number[]): Promise<string> {
-    const before = await this.cards.count();
+    const count = await this.cards.count();
     await this.pick(ids);
     await this.page.getByRole("button", { name: /^Download / }).click();
-    await expect.poll(() => this.cards.count(), { timeout: 15_000 }).toBe(before + 1);
+    await expect.poll(() => this.cards.count(), { timeout: 15_000 }).toBe(count + 1);
     return (await this.cards.first().getAttribute("id")) ?? "";
   }
 
@@ -83,7 +83,7 @@ export class DownloadPage {
       .waitFor({ timeout });
   }
 
-  /** The progress shown now, or null. */
+  /** Return the progress that is shown, or null. */
   async progress(jobId: string): Promise<number | null> {
     const bar = this.card(jobId).getByRole("progressbar");
     if (!(await bar.count())) return null;
@@ -91,7 +91,7 @@ export class DownloadPage {
     return value === null ? null : Number(value);
   }
 
-  /** Every progress that is shown until the job is ready, in order. */
+  /** Return every progress value that is shown until the download is ready, in order. */
   async progressUntilReady(jobId: string, timeout = 60_000): Promise<number[]> {
     const seen: number[] = [];
     const end = Date.now() + timeout;

@@ -12,7 +12,7 @@ import { FILE } from "./origin.js";
 import { PYTHON, Stack } from "./stack.js";
 
 const SECRET = `whsec_${Buffer.from("a secret of the test, 24 bytes+").toString("base64")}`;
-const PAGE = readFileSync(join(import.meta.dirname, "../../docs/clients.md"), "utf8");
+const DOCUMENT = readFileSync(join(import.meta.dirname, "../../docs/clients.md"), "utf8");
 
 let stack: Stack;
 let browser: Browser;
@@ -32,23 +32,23 @@ afterAll(async () => {
   await stack?.stop();
 });
 
-/** The first example of the section, as readers see it. */
+/** Return the first example of a section of docs/clients.md. */
 function example(section: string): string {
-  const [, body] = PAGE.split(`\n## ${section}\n`);
+  const [, body] = DOCUMENT.split(`\n## ${section}\n`);
   const code = body?.match(/```(?:js|python)\n([\s\S]*?)```/)?.[1];
   if (!code) throw new Error(`docs/clients.md has no example in "${section}"`);
   return code;
 }
 
-function saved(section: string, name: string): string {
+function save(section: string, name: string): string {
   const path = join(folder, name);
   writeFileSync(path, example(section));
   return path;
 }
 
 test("polling", async () => {
-  const ids = stack.origin.lasting(3).map(String);
-  const script = saved("Polling", "poll.py");
+  const ids = stack.origin.slowFiles(3).map(String);
+  const script = save("Polling", "poll.py");
   const { stdout } = await promisify(execFile)(PYTHON, [script, stack.url, ...ids], {
     cwd: folder,
   });
@@ -59,7 +59,7 @@ test("polling", async () => {
 test.each(["Server-sent events, with names", "Server-sent events, without names", "WebSocket"])(
   "%s",
   async (section) => {
-    const ids = stack.origin.lasting(3);
+    const ids = stack.origin.slowFiles(3);
     const run = `(async () => {
       ${example(section)}
       const shown = [];
@@ -80,14 +80,14 @@ test.each(["Server-sent events, with names", "Server-sent events, without names"
 
 test("Webhook", async () => {
   const port = await freePort();
-  const receiver = spawn(PYTHON, [saved("Webhook", "receive.py"), String(port)], {
+  const receiver = spawn(PYTHON, [save("Webhook", "receive.py"), String(port)], {
     env: { ...process.env, WEBHOOK_SECRET: SECRET },
     stdio: ["ignore", "pipe", "ignore"],
   });
   try {
-    const heard = lineOf(receiver, /completed/);
+    const output = lineOf(receiver, /completed/);
     const callbackUrl = `http://127.0.0.1:${port}/longhaul`;
-    await answers(callbackUrl);
+    await waitForServer(callbackUrl);
     const forged = await fetch(callbackUrl, { method: "POST", body: "{}" });
     expect(forged.status).toBe(401);
     const response = await fetch(`${stack.url}/v1/download/initiate`, {
@@ -96,20 +96,20 @@ test("Webhook", async () => {
       body: JSON.stringify({ file_ids: [FILE.small(1), FILE.small(2)], callbackUrl }),
     });
     const { jobId } = await response.json();
-    expect(await heard).toContain(jobId);
+    expect(await output).toContain(jobId);
   } finally {
     receiver.kill();
   }
 });
 
-async function lineOf(child: ChildProcess, wanted: RegExp): Promise<string> {
+async function lineOf(child: ChildProcess, pattern: RegExp): Promise<string> {
   for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
-    if (wanted.test(line)) return line;
+    if (pattern.test(line)) return line;
   }
-  throw new Error("The receiver ended without a word");
+  throw new Error("The receiver ended without the expected output");
 }
 
-async function answers(url: string): Promise<void> {
+async function waitForServer(url: string): Promise<void> {
   await expect
     .poll(
       () =>

@@ -10,8 +10,8 @@ beforeAll(async () => {
 
 afterAll(() => stack?.stop());
 
-/** Made anew by `npm run types`. */
-test("the client's types are those of the API's own document", async () => {
+/** `npm run types` updates the file. */
+test("the client's types match the API's OpenAPI document", async () => {
   const { openapi, info, components } = await (await fetch(`${stack.url}/openapi.json`)).json();
   const types = await openapiTS({ openapi, info, components, paths: {} });
   const header = "// Made from /openapi.json by `npm run types`.\n\n";

@@ -4,18 +4,18 @@ import type { Browser, BrowserContext } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { DownloadPage, freshContext, startBrowser } from "./browser.js";
 import { FILE } from "./origin.js";
-import { BadProxy, type Streams } from "./proxy.js";
+import { FaultyProxy, type Streams } from "./proxy.js";
 import { Stack } from "./stack.js";
 
 let stack: Stack;
-let proxy: BadProxy;
+let proxy: FaultyProxy;
 let browser: Browser;
 let context: BrowserContext;
 let page: DownloadPage;
 
 beforeAll(async () => {
   stack = await Stack.start();
-  proxy = await BadProxy.start(stack.url);
+  proxy = await FaultyProxy.start(stack.url);
   browser = await startBrowser();
 });
 
@@ -27,7 +27,7 @@ afterAll(async () => {
 
 beforeEach(async () => {
   proxy.reset();
-  stack.origin.ill = false;
+  stack.origin.failing = false;
   context = await freshContext(browser, proxy.url);
   page = await DownloadPage.open(context);
 });
@@ -37,8 +37,8 @@ afterEach(async () => {
   await context.close();
 });
 
-/** The most requests for the job within any ten seconds. */
-function busiest(jobId: string): number {
+/** Return the maximum number of requests for the job within ten seconds. */
+function maxRequests(jobId: string): number {
   const times = proxy.about(jobId).map(({ at }) => at);
   return Math.max(...times.map((at) => times.filter((t) => t >= at && t < at + 10_000).length));
 }
@@ -47,8 +47,8 @@ function expectRising(progress: number[]): void {
   expect(progress).toEqual(progress.toSorted((a, b) => a - b));
 }
 
-test("the whole path: pick, start, watch, save", async () => {
-  const jobId = await page.start([FILE.small(1), ...stack.origin.lasting(4)]);
+test("a download can be selected, started, watched and saved", async () => {
+  const jobId = await page.start([FILE.small(1), ...stack.origin.slowFiles(4)]);
   const progress = await page.progressUntilReady(jobId);
   expect(progress.length).toBeGreaterThan(2);
   expectRising(progress);
@@ -60,20 +60,22 @@ test("the whole path: pick, start, watch, save", async () => {
   expect(proxy.log.filter(({ path }) => path.includes("/status/")).length).toBe(0);
 });
 
-test("a reload in the middle loses nothing and starts nothing anew", async () => {
-  const jobId = await page.start(stack.origin.lasting(6));
+test("a reload during a download keeps its progress and starts no other job", async () => {
+  const jobId = await page.start(stack.origin.slowFiles(6));
   await expect
     .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
     .toBeGreaterThan(10);
-  const before = (await page.progress(jobId)) ?? 0;
+  const previous = (await page.progress(jobId)) ?? 0;
   await page.page.reload();
-  await expect.poll(async () => (await page.progress(jobId)) ?? -1).toBeGreaterThanOrEqual(before);
+  await expect
+    .poll(async () => (await page.progress(jobId)) ?? -1)
+    .toBeGreaterThanOrEqual(previous);
   await page.expectPhase(jobId, "ready");
   expect(proxy.log.filter(({ path }) => path.endsWith("/initiate"))).toHaveLength(1);
 });
 
-test("five seconds offline: the page says so, and goes on by itself", async () => {
-  const jobId = await page.start(stack.origin.lasting(14));
+test("the page shows that it is offline, and continues when it is online", async () => {
+  const jobId = await page.start(stack.origin.slowFiles(14));
   await expect.poll(() => page.connection(jobId)).toBe("live");
   await context.setOffline(true);
   proxy.streams = "block";
@@ -84,22 +86,22 @@ test("five seconds offline: the page says so, and goes on by itself", async () =
   await context.setOffline(false);
   await expect.poll(() => page.connection(jobId), { timeout: 5_000 }).not.toBe("reconnecting");
   expectRising(await page.progressUntilReady(jobId));
-  expect(busiest(jobId)).toBeLessThan(10);
+  expect(maxRequests(jobId)).toBeLessThan(10);
 });
 
-test("the API killed and started again in the middle", async () => {
-  const jobId = await page.start(stack.origin.lasting(14));
+test("a download continues after a restart of the API", async () => {
+  const jobId = await page.start(stack.origin.slowFiles(14));
   await expect
     .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
     .toBeGreaterThan(5);
   await stack.kill("api");
   await expect.poll(() => page.connection(jobId), { timeout: 15_000 }).toBe("reconnecting");
-  await stack.begin("api");
+  await stack.startComponent("api");
   await page.expectPhase(jobId, "ready", 45_000);
-  expect(busiest(jobId)).toBeLessThan(10);
+  expect(maxRequests(jobId)).toBeLessThan(10);
 });
 
-describe("progress is seen, and no storm of requests, with streams that are", () => {
+describe("progress is shown, with few requests, with streams that are", () => {
   const faults: Record<string, Streams> = {
     "cut every three seconds": "cut",
     buffered: "buffer",
@@ -108,16 +110,16 @@ describe("progress is seen, and no storm of requests, with streams that are", ()
 
   test.each(Object.entries(faults))("%s", async (_name, fault) => {
     proxy.streams = fault;
-    const jobId = await page.start(stack.origin.lasting(15));
+    const jobId = await page.start(stack.origin.slowFiles(15));
     const progress = await page.progressUntilReady(jobId);
     expect(progress.length).toBeGreaterThan(4);
     expectRising(progress);
-    expect(busiest(jobId)).toBeLessThan(10);
+    expect(maxRequests(jobId)).toBeLessThan(10);
   });
 });
 
-test("two tabs share one stream, and the second goes on when the first closes", async () => {
-  const jobId = await page.start(stack.origin.lasting(12));
+test("two tabs share one stream, and the second one continues when the first one closes", async () => {
+  const jobId = await page.start(stack.origin.slowFiles(12));
   await expect.poll(() => page.connection(jobId)).toBe("live");
   const second = await DownloadPage.open(context);
   await expect
@@ -132,26 +134,26 @@ test("two tabs share one stream, and the second goes on when the first closes", 
   expect(second.errors).toEqual([]);
 });
 
-test("a failure is explained, and trying again succeeds", async () => {
-  stack.origin.ill = true;
-  const jobId = await page.start([FILE.small(1), FILE.sometimes]);
+test("a failure is explained, and a retry succeeds", async () => {
+  stack.origin.failing = true;
+  const jobId = await page.start([FILE.small(1), FILE.flaky]);
   await page.expectPhase(jobId, "failed", 45_000);
   expect(await page.card(jobId).locator(".download-status").textContent()).toMatch(/\w+ \w+/);
-  stack.origin.ill = false;
+  stack.origin.failing = false;
   await page.card(jobId).getByRole("button", { name: "Try again" }).click();
   await page.expectPhase(jobId, "ready");
 });
 
-test("a file that does not exist can be left out", async () => {
+test("a missing file can be skipped", async () => {
   const jobId = await page.start([FILE.small(3), FILE.missing]);
   await page.expectPhase(jobId, "failed");
-  await page.card(jobId).getByRole("button", { name: "Go on without it" }).click();
+  await page.card(jobId).getByRole("button", { name: "Continue without it" }).click();
   await page.page.locator('[data-phase="ready"]').waitFor();
   expect(await page.cards.count()).toBe(1);
 });
 
 test("a running download is cancelled within four seconds, and can be removed", async () => {
-  const jobId = await page.start(stack.origin.lasting(20));
+  const jobId = await page.start(stack.origin.slowFiles(20));
   await expect
     .poll(async () => (await page.progress(jobId)) ?? -1, { timeout: 15_000 })
     .toBeGreaterThan(0);
@@ -161,15 +163,15 @@ test("a running download is cancelled within four seconds, and can be removed", 
   expect(await page.cards.count()).toBe(0);
 });
 
-test("several downloads are watched at once", async () => {
+test("several downloads are watched at the same time", async () => {
   const ids = [];
-  for (let number = 0; number < 6; number++) ids.push(await page.start(stack.origin.lasting(8)));
+  for (let number = 0; number < 6; number++) ids.push(await page.start(stack.origin.slowFiles(8)));
   for (const jobId of ids) await page.expectPhase(jobId, "ready", 45_000);
-  expect(await page.page.title()).toBe("Longhaul");
-  for (const jobId of ids) expect(busiest(jobId)).toBeLessThan(10);
+  expect(await page.page.title()).toBe("Long-running downloads · Longhaul");
+  for (const jobId of ids) expect(maxRequests(jobId)).toBeLessThan(10);
 });
 
-test("everything can be done by keyboard", async () => {
+test("the page can be used with the keyboard", async () => {
   const { keyboard } = page.page;
   await page.page.getByLabel("Files", { exact: true }).focus();
   await keyboard.type(`${FILE.small(4)} ${FILE.small(5)}`);
@@ -184,7 +186,7 @@ test("everything can be done by keyboard", async () => {
   await page.page.getByText(`file-${FILE.small(4)}.txt`).waitFor();
 });
 
-test("the keyboard's focus is never lost, whatever control goes away", async () => {
+test("the keyboard focus is kept when controls disappear", async () => {
   const { keyboard } = page.page;
   const focused = () => page.page.evaluate<string>("document.activeElement?.id ?? ''");
   const press = async (name: string) => {
@@ -202,7 +204,7 @@ test("the keyboard's focus is never lost, whatever control goes away", async () 
   await page.page.getByText(`file-${FILE.small(8)}.txt`).waitFor();
   expect(await page.page.evaluate("document.activeElement?.textContent")).toBe("Add");
   await press("Clear");
-  const jobId = await page.start(stack.origin.lasting(20));
+  const jobId = await page.start(stack.origin.slowFiles(20));
   await press("Cancel");
   await page.expectPhase(jobId, "cancelled", 10_000);
   const title = page.card(jobId).getByRole("heading");

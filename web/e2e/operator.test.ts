@@ -2,7 +2,7 @@ import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { freshContext, startBrowser } from "./browser.js";
 import { FILE } from "./origin.js";
-import { BadProxy, type Streams } from "./proxy.js";
+import { FaultyProxy, type Streams } from "./proxy.js";
 import { Stack } from "./stack.js";
 
 let stack: Stack;
@@ -45,7 +45,7 @@ async function start(fileIds: number[], priority = "normal"): Promise<string> {
   return (await response.json()).jobId;
 }
 
-async function finished(jobId: string): Promise<string> {
+async function waitForEnd(jobId: string): Promise<string> {
   for (;;) {
     const job = await (await fetch(`${stack.url}/v1/download/status/${jobId}?wait=30`)).json();
     if (["completed", "failed"].includes(job.status)) return job.status;
@@ -56,31 +56,31 @@ const tile = (name: string) => page.locator(".tile", { hasText: name }).locator(
 const section = (name: string) => page.getByRole("region", { name });
 const badge = () => page.locator(".operator-head .badge[data-connection]");
 
-test("under load the page shows what the service says, live and by one request", async () => {
-  const busy = [await start(stack.origin.lasting(8)), await start(stack.origin.lasting(8))];
+test("under load the page shows live statistics with one request", async () => {
+  const busy = [await start(stack.origin.slowFiles(8)), await start(stack.origin.slowFiles(8))];
   const waiting = await Promise.all([
-    start(stack.origin.lasting(1), "high"),
-    ...Array.from({ length: 6 }, () => start(stack.origin.lasting(1), "normal")),
-    ...Array.from({ length: 3 }, () => start(stack.origin.lasting(1), "low")),
+    start(stack.origin.slowFiles(1), "high"),
+    ...Array.from({ length: 6 }, () => start(stack.origin.slowFiles(1), "normal")),
+    ...Array.from({ length: 3 }, () => start(stack.origin.slowFiles(1), "low")),
   ]);
   await page.goto("/operator");
   await expect.poll(() => tile("In progress").textContent(), { timeout: 10_000 }).toBe("2");
   await expect.poll(() => tile("Waiting").textContent(), { timeout: 10_000 }).toBe("10");
   await expect
     .poll(() => section("Waiting by priority").textContent())
-    .toMatch(/High1Normal6Low3The oldest has waited/);
+    .toMatch(/High1Normal6Low3Oldest waiting for/);
   await section("Workers").getByText("2 of 2 busy").waitFor();
   for (const jobId of busy) {
     const row = section("Workers")
       .getByRole("listitem")
       .filter({ hasText: jobId.slice(0, 8) })
       .last();
-    await expect.poll(() => row.textContent(), { timeout: 10_000 }).toMatch(/8 files.*[1-9]\d? %/);
+    await expect.poll(() => row.textContent(), { timeout: 10_000 }).toMatch(/8 files.*[1-9]\d?%/);
   }
   expect(await badge().textContent()).toBe("Live");
   requests.length = 0;
   const live = Date.now();
-  for (const jobId of [...busy, ...waiting]) expect(await finished(jobId)).toBe("completed");
+  for (const jobId of [...busy, ...waiting]) expect(await waitForEnd(jobId)).toBe("completed");
   await expect.poll(() => tile("Completed").textContent(), { timeout: 10_000 }).toBe("12");
   await expect.poll(() => tile("Waiting").textContent(), { timeout: 10_000 }).toBe("0");
   await section("Workers").getByText("0 of 2 busy").waitFor();
@@ -88,22 +88,22 @@ test("under load the page shows what the service says, live and by one request",
   await expect
     .poll(() => chart.locator("rect.bar").count(), { timeout: 20_000 })
     .toBeGreaterThan(0);
-  await page.getByRole("img", { name: /Time to the archive, newest: p50 .* s/ }).waitFor();
+  await page.getByRole("img", { name: /Time to completion, newest: p50 .* s/ }).waitFor();
   expect(requests.length / ((Date.now() - live) / 1_000)).toBeLessThan(0.3);
 });
 
-test("what the service has recorded is charted by the hour", async () => {
-  expect(await finished(await start([FILE.small(1)]))).toBe("completed");
+test("the history is shown by hour", async () => {
+  expect(await waitForEnd(await start([FILE.small(1)]))).toBe("completed");
   await page.goto("/operator");
   await page.getByText("24 hours").click();
   const chart = page.getByRole("img", { name: /Finished per hour, newest: completed \d+/ });
   await expect
     .poll(() => chart.locator("rect.bar").count(), { timeout: 10_000 })
     .toBeGreaterThan(0);
-  await page.getByRole("img", { name: /Time to the archive, newest: p50 \d/ }).waitFor();
+  await page.getByRole("img", { name: /Time to completion, newest: p50 \d/ }).waitFor();
 });
 
-describe("figures are seen, and no storm of requests, with streams that are", () => {
+describe("statistics are shown, with few requests, with streams that are", () => {
   const faults: Record<string, Streams> = {
     "cut every three seconds": "cut",
     buffered: "buffer",
@@ -111,19 +111,19 @@ describe("figures are seen, and no storm of requests, with streams that are", ()
   };
 
   test.each(Object.entries(faults))("%s", async (_name, fault) => {
-    const proxy = await BadProxy.start(stack.url);
+    const proxy = await FaultyProxy.start(stack.url);
     try {
       proxy.streams = fault;
       await page.goto(`${proxy.url}/operator`);
-      const begun = Date.now();
+      const startedAt = Date.now();
       for (let round = 0; round < 2; round++) {
-        // Longer than the longest gap: a pause between two questions, then a try of a stream.
-        const jobId = await start(stack.origin.lasting(12));
+        // Longer than the longest time without data: a pause between two polls, then a stream attempt.
+        const jobId = await start(stack.origin.slowFiles(12));
         const row = section("Workers").getByText(jobId.slice(0, 8));
         await row.waitFor({ timeout: 10_000 });
         await row.waitFor({ state: "detached", timeout: 30_000 });
       }
-      expect(proxy.log.length / ((Date.now() - begun) / 1_000)).toBeLessThan(1);
+      expect(proxy.log.length / ((Date.now() - startedAt) / 1_000)).toBeLessThan(1);
       if (fault === "block") expect(await badge().textContent()).toBe("Updating");
     } finally {
       await proxy.stop();
@@ -131,64 +131,67 @@ describe("figures are seen, and no storm of requests, with streams that are", ()
   });
 });
 
-test("a service that goes away is told, and its return too", async () => {
+test("the page shows when the service is unavailable and when it is back", async () => {
   await page.goto("/operator");
   await expect.poll(() => badge().textContent()).toBe("Live");
   await stack.kill("api");
   await expect.poll(() => badge().textContent(), { timeout: 10_000 }).toBe("No connection");
-  await page.getByText("The server cannot be reached").waitFor();
-  await stack.begin("api");
+  await page.getByText("Can't reach the server").waitFor();
+  await stack.startComponent("api");
   await expect.poll(() => badge().textContent(), { timeout: 40_000 }).toBe("Live");
-  await page.getByText("The server cannot be reached").waitFor({ state: "detached" });
+  await page.getByText("Can't reach the server").waitFor({ state: "detached" });
 });
 
-test("a failure is listed with its code", async () => {
-  await finished(await start([FILE.small(1), FILE.missing]));
+test("a failed job is listed with its error code", async () => {
+  await waitForEnd(await start([FILE.small(1), FILE.missing]));
   await page.goto("/operator");
   await section("Recent failures").getByText("FILE_NOT_FOUND").waitFor();
 });
 
-test("a dead letter is listed, and requeued it succeeds", async () => {
-  stack.origin.ill = true;
-  const jobId = await start([FILE.sometimes]);
-  expect(await finished(jobId)).toBe("failed");
+test("a dead letter is listed and can be requeued", async () => {
+  stack.origin.failing = true;
+  const jobId = await start([FILE.flaky]);
+  expect(await waitForEnd(jobId)).toBe("failed");
   await page.goto("/operator");
   const row = section("Dead letters")
     .getByRole("listitem")
     .filter({ hasText: jobId.slice(0, 8) });
   await row.waitFor();
-  const overhang = "document.documentElement.scrollWidth - window.innerWidth";
-  expect(await page.evaluate(overhang)).toBeLessThanOrEqual(0);
-  stack.origin.ill = false;
+  const overflow = "document.documentElement.scrollWidth - window.innerWidth";
+  expect(await page.evaluate(overflow)).toBeLessThanOrEqual(0);
+  stack.origin.failing = false;
   await row.getByRole("button", { name: "Requeue" }).click();
   await row.waitFor({ state: "detached" });
-  expect(await finished(jobId)).toBe("completed");
+  expect(await waitForEnd(jobId)).toBe("completed");
 });
 
-test("a paused queue begins nothing until it is resumed, and what runs goes on", async () => {
+test("a paused queue starts no jobs until it is resumed, and running jobs continue", async () => {
   await page.goto("/operator");
-  const running = [await start(stack.origin.lasting(12)), await start(stack.origin.lasting(12))];
+  const running = [
+    await start(stack.origin.slowFiles(12)),
+    await start(stack.origin.slowFiles(12)),
+  ];
   await section("Workers").getByText("2 of 2 busy").waitFor();
   const waiting = await Promise.all(
-    Array.from({ length: 5 }, () => start(stack.origin.lasting(1))),
+    Array.from({ length: 5 }, () => start(stack.origin.slowFiles(1))),
   );
   await page.getByRole("button", { name: "Pause queue" }).click();
   await page.getByText("Paused", { exact: true }).waitFor();
-  for (const jobId of running) expect(await finished(jobId)).toBe("completed");
+  for (const jobId of running) expect(await waitForEnd(jobId)).toBe("completed");
   await section("Workers").getByText("0 of 2 busy").waitFor();
   await page.waitForTimeout(3_000);
   expect(await tile("Waiting").textContent()).toBe("5");
   expect(await tile("In progress").textContent()).toBe("0");
   await page.getByRole("button", { name: "Resume queue" }).click();
-  for (const jobId of waiting) expect(await finished(jobId)).toBe("completed");
+  for (const jobId of waiting) expect(await waitForEnd(jobId)).toBe("completed");
   await page.getByText("Paused", { exact: true }).waitFor({ state: "detached" });
 });
 
-test("everything can be done by keyboard, and the focus is never lost", async () => {
-  stack.origin.ill = true;
-  const jobId = await start([FILE.sometimes]);
-  expect(await finished(jobId)).toBe("failed");
-  stack.origin.ill = false;
+test("the page can be used with the keyboard, and the focus is kept", async () => {
+  stack.origin.failing = true;
+  const jobId = await start([FILE.flaky]);
+  expect(await waitForEnd(jobId)).toBe("failed");
+  stack.origin.failing = false;
   await page.goto("/operator");
   const focused = () => page.evaluate<string>("document.activeElement?.textContent ?? ''");
   await page.getByRole("button", { name: "Pause queue" }).focus();
@@ -202,38 +205,38 @@ test("everything can be done by keyboard, and the focus is never lost", async ()
   await page.getByRole("button", { name: `Requeue ${jobId.slice(0, 8)}` }).focus();
   await page.keyboard.press("Enter");
   await expect.poll(focused, { timeout: 10_000 }).toMatch(/^Dead letters/);
-  expect(await finished(jobId)).toBe("completed");
+  expect(await waitForEnd(jobId)).toBe("completed");
 });
 
-test("an unhealthy part is named", async () => {
+test("a failed health check is shown", async () => {
   const health = { status: "unhealthy", checks: { redis: "ok", storage: "timeout" } };
   await page.route("**/health", (route) => route.fulfill({ status: 503, json: health }));
   await page.goto("/operator");
   await page.getByText("storage timeout").waitFor();
 });
 
-test("where the operator's calls are refused a token opens them, and the rest is shown", async () => {
-  const refusal = { status: 403, json: { code: "FORBIDDEN", detail: "Not yours" } };
+test("a user without access sees the statistics, and can enter a token", async () => {
+  const forbidden = { status: 403, json: { code: "FORBIDDEN", detail: "Operators only" } };
   await page.route("**/v1/admin/**", (route) =>
     route.request().headers().authorization === "Bearer open sesame"
       ? route.continue()
-      : route.fulfill(refusal),
+      : route.fulfill(forbidden),
   );
   await page.goto("/operator");
   await tile("Workers").waitFor();
   await page.getByRole("button", { name: "Pause queue" }).click();
-  await page.getByRole("alert").getByText("Only operators may do that here").waitFor();
-  const token = page.getByLabel("The operator's token:");
+  await page.getByRole("alert").getByText("Only operators can do this").waitFor();
+  const token = page.getByLabel("Operator token:");
   await token.fill("open sesame");
   await token.press("Enter");
-  await section("Dead letters").getByText("None.").waitFor();
+  await section("Dead letters").getByText("No dead letters.").waitFor();
 });
 
-test("where the operator's calls do not exist the page says so", async () => {
+test("the page shows if the operator API is not available", async () => {
   await page.route("**/v1/admin/**", (route) => route.fulfill({ status: 404, json: {} }));
   await page.goto("/operator");
   await tile("Workers").waitFor();
   for (const name of ["Workers", "Recent failures", "Dead letters"]) {
-    await section(name).getByText("Not offered by this service.").waitFor();
+    await section(name).getByText("Not available on this server.").waitFor();
   }
 });

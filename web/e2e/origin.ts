@@ -1,27 +1,29 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-const PIECE = Buffer.alloc(16 * 1024, "Longhaul. ");
-const PIECES_A_SECOND = 4;
+const SMALL_CHUNK = Buffer.alloc(16 * 1024, "Longhaul. ");
+/** Four make a file of 2.25 MiB. Workers read ahead files up to 2 MiB, several at a time. */
+const SLOW_CHUNK = Buffer.alloc(576 * 1024, "Longhaul. ");
+const CHUNKS_PER_SECOND = 4;
 const FIRST_SLOW = 20_000;
 
-/** Files whose id says how they behave. */
+/** File ids; the id decides how the origin responds. */
 export const FILE = {
-  /** 16 KiB, at once. */
+  /** 16 KiB, without delay. */
   small: (number: number) => 10_000 + number,
   missing: 30_404,
-  /** 503 for as long as the origin is ill. */
-  sometimes: 40_503,
+  /** 503 while `failing` is true. */
+  flaky: 40_503,
 } as const;
 
-/** Where the catalogue's files lie. */
+/** The HTTP server from which the system reads files. */
 export class Origin {
-  ill = false;
+  failing = false;
   readonly #server: Server;
   #nextSlow = FIRST_SLOW;
 
   private constructor() {
-    this.#server = createServer((request, response) => void this.#answer(request, response));
+    this.#server = createServer((request, response) => void this.#respond(request, response));
   }
 
   static async start(): Promise<Origin> {
@@ -35,8 +37,8 @@ export class Origin {
     return `http://127.0.0.1:${port}/{file_id}`;
   }
 
-  /** Files that take a second each, one after the other; new ones at every call. */
-  lasting(seconds: number): number[] {
+  /** Return ids of files that take a second each; new ones at every call. */
+  slowFiles(seconds: number): number[] {
     return Array.from({ length: seconds }, () => this.#nextSlow++);
   }
 
@@ -45,21 +47,23 @@ export class Origin {
     await new Promise((closed) => this.#server.close(closed));
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const id = Number(request.url?.slice(1));
     if (id === FILE.missing) return void response.writeHead(404).end();
-    if (id === FILE.sometimes && this.ill) return void response.writeHead(503).end();
-    const pieces = id >= FIRST_SLOW && id < FILE.missing ? PIECES_A_SECOND : 1;
+    if (id === FILE.flaky && this.failing) return void response.writeHead(503).end();
+    const isSlow = id >= FIRST_SLOW && id < FILE.missing;
+    const chunk = isSlow ? SLOW_CHUNK : SMALL_CHUNK;
+    const chunks = isSlow ? CHUNKS_PER_SECOND : 1;
     response.writeHead(200, {
-      "Content-Length": pieces * PIECE.length,
+      "Content-Length": chunks * chunk.length,
       "Content-Type": "text/plain",
       "Content-Disposition": `attachment; filename="file-${id}.txt"`,
       ETag: `"${id}"`,
     });
     if (request.method === "HEAD") return void response.end();
-    for (let piece = 0; piece < pieces && !response.destroyed; piece++) {
-      response.write(PIECE);
-      if (pieces > 1) await new Promise((go) => setTimeout(go, 1_000 / PIECES_A_SECOND));
+    for (let sent = 0; sent < chunks && !response.destroyed; sent++) {
+      response.write(chunk);
+      if (isSlow) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
     }
     response.end();
   }

@@ -7,26 +7,26 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What happens to streams on their way. */
+/** What the proxy does to streams. */
 export type Streams = "pass" | "cut" | "buffer" | "block";
 
 const CUT_AFTER = 3_000;
 const STREAMS = ["/v1/download/subscribe/", "/v1/admin/stream"];
 
-/** A proxy between the browser and the API that does to streams what bad proxies do. */
-export class BadProxy {
+/** A proxy between the browser and the API that cuts, buffers or blocks streams. */
+export class FaultyProxy {
   streams: Streams = "pass";
-  /** Every request for the API, by when it came (ms). */
+  /** Every request to the API with its time (ms). */
   readonly log: { at: number; method: string; path: string }[] = [];
   readonly #streams = new Set<ServerResponse>();
   readonly #server: Server;
 
   private constructor(private readonly upstream: URL) {
-    this.#server = createServer((request, response) => this.#pass(request, response));
+    this.#server = createServer((request, response) => this.#forward(request, response));
   }
 
-  static async start(upstream: string): Promise<BadProxy> {
-    const proxy = new BadProxy(new URL(upstream));
+  static async start(upstream: string): Promise<FaultyProxy> {
+    const proxy = new FaultyProxy(new URL(upstream));
     await new Promise<void>((ready) => proxy.#server.listen(0, "127.0.0.1", ready));
     return proxy;
   }
@@ -46,23 +46,23 @@ export class BadProxy {
     this.log.length = 0;
   }
 
-  /** End the streams that are open, as a network that goes away does. */
+  /** Close all open streams, as a lost network connection does. */
   dropStreams(): void {
     for (const stream of this.#streams) stream.destroy();
   }
 
-  /** Requests about one job since `since` (ms). */
+  /** Return the requests for a job since `since` (ms). */
   about(jobId: string, since = 0): { at: number; path: string }[] {
     return this.log.filter(({ at, path }) => at >= since && path.includes(jobId));
   }
 
-  #pass(request: IncomingMessage, response: ServerResponse): void {
+  #forward(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url ?? "/";
     if (path.startsWith("/v1/"))
       this.log.push({ at: Date.now(), method: `${request.method}`, path });
     const isStream = STREAMS.some((start) => path.startsWith(start));
     if (isStream && this.streams === "block") return void response.writeHead(502).end();
-    const onward = forward(
+    const upstreamRequest = forward(
       {
         host: this.upstream.hostname,
         port: this.upstream.port,
@@ -70,35 +70,35 @@ export class BadProxy {
         method: request.method,
         headers: request.headers,
       },
-      (answer) => {
-        if (isStream) return this.#stream(answer, response);
-        response.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(response);
+      (upstreamResponse) => {
+        if (isStream) return this.#stream(upstreamResponse, response);
+        response.writeHead(upstreamResponse.statusCode ?? 502, upstreamResponse.headers);
+        upstreamResponse.pipe(response);
       },
     );
-    onward.on("error", () => {
+    upstreamRequest.on("error", () => {
       if (response.headersSent) response.destroy();
       else response.writeHead(502).end();
     });
-    response.on("close", () => onward.destroy());
-    request.pipe(onward);
+    response.on("close", () => upstreamRequest.destroy());
+    request.pipe(upstreamRequest);
   }
 
-  #stream(answer: IncomingMessage, response: ServerResponse): void {
+  #stream(upstreamResponse: IncomingMessage, response: ServerResponse): void {
     this.#streams.add(response);
     response.on("close", () => this.#streams.delete(response));
-    answer.on("error", () => response.destroy());
+    upstreamResponse.on("error", () => response.destroy());
     if (this.streams === "buffer") {
-      const pieces: Buffer[] = [];
-      answer.on("data", (piece: Buffer) => pieces.push(piece));
-      answer.on("end", () => {
-        response.writeHead(answer.statusCode ?? 502, answer.headers);
-        response.end(Buffer.concat(pieces));
+      const chunks: Buffer[] = [];
+      upstreamResponse.on("data", (chunk: Buffer) => chunks.push(chunk));
+      upstreamResponse.on("end", () => {
+        response.writeHead(upstreamResponse.statusCode ?? 502, upstreamResponse.headers);
+        response.end(Buffer.concat(chunks));
       });
       return;
     }
-    response.writeHead(answer.statusCode ?? 502, answer.headers);
-    answer.pipe(response);
+    response.writeHead(upstreamResponse.statusCode ?? 502, upstreamResponse.headers);
+    upstreamResponse.pipe(response);
     if (this.streams === "cut") setTimeout(() => response.destroy(), CUT_AFTER).unref();
   }
 }

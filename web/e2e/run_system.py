@@ -1,7 +1,8 @@
-"""The whole system for the browser tests: obeys lines on its input, and ends with it.
+"""Run the whole system for the browser tests, controlled by commands on standard input.
 
-``kill NAME``, ``stop NAME`` and ``start NAME`` are for its parts; each is answered by a line.
-Settings come by the environment, as for ``make up``; ``WORKERS`` is how many there are.
+``kill NAME``, ``stop NAME`` and ``start NAME`` control a component; after each command a line is
+printed. The system ends with the input. Settings come from the environment, as for ``make up``;
+``WORKERS`` is the number of workers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from stack.system import System
 
 
 def main() -> None:
-    """Say the API's address when everything is ready, then obey."""
+    """Print the URL of the API when everything is ready, then run the commands."""
     with tempfile.TemporaryDirectory(prefix="longhaul-web-") as state:
         env = {name: value for name, value in os.environ.items() if name.isupper()}
         workers = int(os.environ.get("WORKERS", "1"))

@@ -5,16 +5,16 @@ import { DownloadPage, freshContext, startBrowser } from "./browser.js";
 import { FILE } from "./origin.js";
 import { Stack } from "./stack.js";
 
-/** Pictures for the documents are made on demand: SCREENSHOTS=1 (`npm run screenshots`). */
-const wanted = Boolean(process.env.SCREENSHOTS);
+/** Screenshots for the documentation are only taken with SCREENSHOTS=1 (`npm run screenshots`). */
+const enabled = Boolean(process.env.SCREENSHOTS);
 const IMAGES = process.env.SCREENSHOTS_TO ?? join(import.meta.dirname, "../../docs/images");
-const GATHER_MINUTES = 2;
+const LOAD_MINUTES = 2;
 
 let stack: Stack;
 let browser: Browser;
 
 beforeAll(async () => {
-  if (!wanted) return;
+  if (!enabled) return;
   stack = await Stack.start({ WORKERS: "2", WORKER_CONCURRENCY: "2", MAX_RETRIES: "0" });
   browser = await startBrowser();
 });
@@ -28,10 +28,10 @@ const desktop: BrowserContextOptions = { viewport: { width: 1280, height: 800 } 
 const phone: BrowserContextOptions = { viewport: { width: 390, height: 844 }, isMobile: true };
 
 const USERS = ["ada", "grace", "edsger"];
-let begun = 0;
+let created = 0;
 
-async function begin(fileIds: number[], priority = "normal"): Promise<void> {
-  const user = USERS[begun++ % USERS.length] ?? "";
+async function start(fileIds: number[], priority = "normal"): Promise<void> {
+  const user = USERS[created++ % USERS.length] ?? "";
   await fetch(`${stack.url}/v1/download/initiate`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-User-Id": user },
@@ -39,23 +39,23 @@ async function begin(fileIds: number[], priority = "normal"): Promise<void> {
   });
 }
 
-test.runIf(wanted)(
-  "pictures of the operator's page, after some minutes of load",
+test.runIf(enabled)(
+  "screenshots of the operator page, after some minutes of load",
   async () => {
     const context = await freshContext(browser, stack.url, desktop);
     const page = await context.newPage();
     await page.goto("/operator");
-    stack.origin.ill = true;
-    const end = Date.now() + GATHER_MINUTES * 60_000;
+    stack.origin.failing = true;
+    const end = Date.now() + LOAD_MINUTES * 60_000;
     for (let round = 0; Date.now() < end; round++) {
-      const lasts = 1 + Math.floor(4 * Math.random());
-      await begin(stack.origin.lasting(lasts), ["low", "normal", "normal", "high"][round % 4]);
-      if (round % 11 === 10) await begin([FILE.small(1), FILE.missing]);
-      if (round % 17 === 16) await begin([FILE.sometimes]);
+      const seconds = 1 + Math.floor(4 * Math.random());
+      await start(stack.origin.slowFiles(seconds), ["low", "normal", "normal", "high"][round % 4]);
+      if (round % 11 === 10) await start([FILE.small(1), FILE.missing]);
+      if (round % 17 === 16) await start([FILE.flaky]);
       await page.waitForTimeout(900);
     }
     for (let more = 0; more < 9; more++)
-      await begin(stack.origin.lasting(8 + more), more % 3 ? "normal" : "low");
+      await start(stack.origin.slowFiles(8 + more), more % 3 ? "normal" : "low");
     await page.waitForTimeout(7_000);
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
@@ -68,17 +68,17 @@ test.runIf(wanted)(
   300_000,
 );
 
-test.runIf(wanted).each([
+test.runIf(enabled).each([
   ["download-page.png", desktop, "light"],
   ["download-page-dark.png", desktop, "dark"],
   ["download-page-phone.png", phone, "light"],
-] as const)("picture of the download page: %s", async (name, look, colorScheme) => {
-  const context = await freshContext(browser, stack.url, { ...look, colorScheme });
+] as const)("screenshot of the download page: %s", async (name, device, colorScheme) => {
+  const context = await freshContext(browser, stack.url, { ...device, colorScheme });
   const page = await DownloadPage.open(context);
   await page.expectPhase(await page.start([1, 2, 3].map(FILE.small)), "ready");
   await page.expectPhase(await page.start([FILE.small(4), FILE.missing]), "failed");
-  const running = await page.start(stack.origin.lasting(9));
-  await page.start(stack.origin.lasting(12));
+  const running = await page.start(stack.origin.slowFiles(9));
+  await page.start(stack.origin.slowFiles(12));
   await expect.poll(() => page.progress(running), { timeout: 20_000 }).not.toBeNull();
   await page.pick([5, 6, 7].map(FILE.small));
   await page.page.waitForTimeout(4_000);

@@ -7,7 +7,7 @@ import { Origin } from "./origin.js";
 const ROOT = join(import.meta.dirname, "../..");
 export const PYTHON = join(ROOT, ".venv/bin/python");
 
-/** The real system, with a catalogue whose files are as slow or as ill as a test wants. */
+/** The real system, with an origin whose files can be slow, missing or failing. */
 export class Stack {
   private constructor(
     readonly url: string,
@@ -35,18 +35,18 @@ export class Stack {
       },
     });
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
-    const answers = lines[Symbol.asyncIterator]();
-    const { value, done } = await answers.next();
-    if (done) throw new Error("The system did not start; its reason is above");
-    return new Stack(value, origin, child, answers);
+    const output = lines[Symbol.asyncIterator]();
+    const { value, done } = await output.next();
+    if (done) throw new Error("The system did not start; see its output above");
+    return new Stack(value, origin, child, output);
   }
 
-  async kill(part: string): Promise<void> {
-    await this.#say(`kill ${part}`);
+  async kill(component: string): Promise<void> {
+    await this.#send(`kill ${component}`);
   }
 
-  async begin(part: string): Promise<void> {
-    await this.#say(`start ${part}`);
+  async startComponent(component: string): Promise<void> {
+    await this.#send(`start ${component}`);
   }
 
   async stop(): Promise<void> {
@@ -56,7 +56,7 @@ export class Stack {
     await this.origin.stop();
   }
 
-  async #say(line: string): Promise<void> {
+  async #send(line: string): Promise<void> {
     this.child.stdin?.write(`${line}\n`);
     const { done } = await this.lines.next();
     if (done) throw new Error(`The system ended at "${line}"`);

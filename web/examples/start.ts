@@ -3,5 +3,5 @@ import { Longhaul } from "@longhaul/client";
 const longhaul = new Longhaul(); // { baseUrl, headers: () => ({ Authorization: … }) }
 const download = await longhaul.start([10001, 10002], { fileName: "reports.zip" });
 download.subscribe(() => console.log(download.state.connection, download.state.job?.progress));
-const job = await download.finished(); // throws Unsuccessful when it ends otherwise
+const job = await download.finished(); // throws JobUnsuccessful if the job fails
 console.log(job.downloadUrl);

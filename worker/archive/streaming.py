@@ -3,23 +3,23 @@
 This is the fallback for sources without sizes, versions or ranges. The parts of an upload may be
 sent in any order, so only the part with the header of the current file waits until the file's size
 and checksum are known, and no member needs a data descriptor. Memory: the waiting part (two if a
-header lies across their border), the part being filled, and those being uploaded.
+header lies across their border), the part being filled, those being uploaded, and the small files
+that are read ahead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from common.errors import FileTooLarge
 from common.object_storage import BadChecksum, Cancellation, UploadedPart
-from common.sources import Missing, Source, SourceFile
-from common.sources.base import Fill
+from common.sources import Missing, Source
 from worker.archive.composing.state import BuildDependencies, StoredArchive
 from worker.archive.min_rate import MinRate
 from worker.archive.planning.manifest import render_manifest
 from worker.archive.planning.members import MANIFEST_NAME, Member
+from worker.archive.read_ahead import ReadAhead
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32, join
 
@@ -136,7 +136,7 @@ class WrittenMember:
 
 @dataclass
 class ZipStreamer:
-    """Reads the members one after the other and yields the archive's parts when they are full."""
+    """Writes the members one after the other and yields the archive's parts when they are full."""
 
     source: Source
     members: Sequence[Member]
@@ -152,12 +152,19 @@ class ZipStreamer:
     written: list[WrittenMember] = field(default_factory=list)
     _offset: int = 0
     _part: StreamedPart = field(init=False)
+    _files: ReadAhead = field(init=False)
     #: Full parts that wait for a header.
     _waiting: list[StreamedPart] = field(default_factory=list)
 
     def parts(self) -> Iterator[StreamedPart]:
         """Yield every part when it is complete; the order is not that of the numbers."""
         self._part = self._new_part(1)
+        self._files = ReadAhead(
+            self.source,
+            [member.file for member in self.members],
+            min_rate=self.min_rate,
+            cancellation=self.cancellation,
+        )
         for member in self.members:
             yield from self._member(member)
         if self.missing is not None:
@@ -182,7 +189,7 @@ class ZipStreamer:
         zip64 = file.size is None or records.needs_zip64(file.size)
         header: list[memoryview] = []
         yield from self._reserve(len(_header(written, zip64)), header)
-        with self._reading(file) as fill:
+        with self._files.open_next(self.progress) as fill:
             while True:
                 yield from self._next_part_if_full()
                 view = self._part.free
@@ -201,17 +208,6 @@ class ZipStreamer:
         yield from self._waiting
         self._waiting.clear()
         self.on_finished(member, written.size)
-
-    @contextmanager
-    def _reading(self, file: SourceFile) -> Iterator[Fill]:
-        with self.min_rate.reading() as advance:
-
-            def progress(count: int) -> None:
-                advance(count)
-                self.progress(count)
-
-            with self.source.open(file, cancellation=self.cancellation, progress=progress) as fill:
-                yield fill
 
     def _manifest(self, missing: Sequence[Missing]) -> Iterator[StreamedPart]:
         document = render_manifest(

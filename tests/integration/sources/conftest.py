@@ -22,10 +22,12 @@ GEOMETRY = Geometry(min_part_size=100, write_size=5000, copy_size=9000)
 class Download:
     """A source at an origin, and archives of its files."""
 
-    def __init__(self, origin: RawOrigin, *, host: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, origin: RawOrigin, *, host: str | None = None, scheme: str = "http", **options: Any
+    ) -> None:
         """``host`` is another name of the origin. ``options`` are those of ``HttpSource``."""
         self.origin = origin
-        self.source = HttpSource(f"http://{host or origin.host}/files/{{file_id}}", **options)
+        self.source = HttpSource(f"{scheme}://{host or origin.host}/files/{{file_id}}", **options)
 
     def archive(self, *file_ids: int, **changes: Any) -> dict[str, bytes]:
         """Return the members of an archive of the files, by name."""
@@ -68,4 +70,4 @@ def download() -> Iterator[Downloads]:
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)

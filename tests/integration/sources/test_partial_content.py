@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -282,3 +283,27 @@ def test_unranged_file_is_resumed_by_skipping_what_was_read(download: Downloads)
             yield None
 
     assert download(serve).archive() == {"1": DATA}
+
+
+def test_files_without_ranges_are_read_several_at_a_time(download: Downloads) -> None:
+    """RFC 9112, 9.4: a client may open several connections, within reason."""
+    count, most = itertools.count(), [0, 0]
+    lock = threading.Lock()
+
+    def serve(request: Request) -> Iterator[Step]:
+        if request.is_description:
+            yield response(DATA[:3_000], etag=None)
+            return
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        yield 0.1
+        with lock:
+            most[0] -= 1
+        next(count)
+        yield response(DATA[:3_000], etag=None)
+
+    files = download(serve)
+    assert len(files.archive(*range(1, 33))) == 32
+    assert next(count) == 32
+    assert 4 <= most[1] <= 9

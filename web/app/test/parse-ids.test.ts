@@ -9,13 +9,13 @@ test.each([
   ["3 3 3", [3]],
   ["", []],
 ])("%j means %j", (text, ids) => {
-  expect(parseIds(text)).toEqual({ ids, mistake: null });
+  expect(parseIds(text)).toEqual({ ids, error: null });
 });
 
 test.each(["ten", "1-", "0", "8-5", "100000001", "1-1001", "1-600, 700-1300"])(
-  "%j is a mistake that is explained",
+  "%j is an error with an explanation",
   (text) => {
-    expect(parseIds(text).mistake).toMatch(/\w+ \w+/);
+    expect(parseIds(text).error).toMatch(/\w+ \w+/);
   },
 );
 

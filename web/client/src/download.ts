@@ -1,18 +1,18 @@
-import { ApiProblem, Unreachable, Unsuccessful } from "./errors.js";
+import { ApiProblem, JobUnsuccessful, Unreachable } from "./errors.js";
 import type { Http } from "./http.js";
 import { isFinished, jobIn } from "./job.js";
 import type { Slots } from "./slots.js";
-import type { News, Tabs } from "./tabs.js";
+import type { Tabs, TabUpdate } from "./tabs.js";
 import { status } from "./transports.js";
 import type { FilesPage, Job, Result } from "./types.js";
 import { type Connection, Watch } from "./watch.js";
 
-/** What is known of a download at one moment; replaced, never changed. */
+/** The state of a download. Immutable: every change creates a new object. */
 export interface DownloadState {
-  /** Null until the first answer. */
+  /** Null until the first response. */
   readonly job: Job | null;
   readonly connection: Connection;
-  /** Why nothing more is heard: an unknown job, or one of somebody else. */
+  /** Why watching ended, such as a job that does not exist or belongs to another user. */
   readonly problem: Error | null;
 }
 
@@ -22,10 +22,10 @@ export interface DownloadTools {
   tabs: Tabs;
 }
 
-/** Milliseconds that a watch outlives its last listener: a page that renders anew keeps it. */
-const LINGER = 1_000;
+/** Milliseconds to keep a watch without listeners, for example while a page renders again. */
+const KEEP_WATCH = 1_000;
 
-/** One download: what is known of it, live for as long as somebody listens, and what can be done. */
+/** A download: its state, updated while there are listeners, and the actions on it. */
 export class Download {
   readonly jobId: string;
   readonly fileIds: readonly number[];
@@ -33,14 +33,14 @@ export class Download {
   readonly #listeners = new Set<() => void>();
   #state: DownloadState;
   #watch: Watch | null = null;
-  #watching: AbortController | null = null;
+  #watchAbort: AbortController | null = null;
 
   constructor(tools: DownloadTools, jobId: string, fileIds: readonly number[], job: Job | null) {
     this.#tools = tools;
     this.jobId = jobId;
     this.fileIds = fileIds;
-    const over = job !== null && isFinished(job);
-    this.#state = { job, connection: over ? "closed" : "connecting", problem: null };
+    const finished = job !== null && isFinished(job);
+    this.#state = { job, connection: finished ? "closed" : "connecting", problem: null };
   }
 
   get state(): DownloadState {
@@ -51,39 +51,39 @@ export class Download {
     return this.#listeners.size > 0;
   }
 
-  /** Calls `listener` after every change of `state`, and keeps watching until it is taken away. */
+  /** Call `listener` after every change of `state`. Returns a function that unsubscribes. */
   subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
-    this.#begin();
+    this.#startWatch();
     return () => {
       this.#listeners.delete(listener);
-      setTimeout(() => this.#endWhenUnheard(), LINGER);
+      setTimeout(() => this.#stopWatchIfUnused(), KEEP_WATCH);
     };
   };
 
-  /** The completed job; throws `Unsuccessful` when it ends otherwise. */
+  /** Wait for the completed job. Throws `JobUnsuccessful` when the job ends otherwise. */
   finished(): Promise<Job> {
     return new Promise((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         const { job, problem } = this.#state;
         if (problem) settle(() => reject(problem));
         else if (job?.status === "completed") settle(() => resolve(job));
-        else if (job && isFinished(job)) settle(() => reject(new Unsuccessful(job)));
+        else if (job && isFinished(job)) settle(() => reject(new JobUnsuccessful(job)));
       };
-      const settle = (how: () => void) => {
-        leave?.();
-        how();
+      const settle = (action: () => void) => {
+        unsubscribe?.();
+        action();
       };
-      const leave = this.subscribe(() => look());
-      look();
+      const unsubscribe = this.subscribe(() => check());
+      check();
     });
   }
 
-  /** Ask for the end of the job; its state follows within about a second. */
+  /** Cancel the job; `state` shows it within about a second. */
   async cancel(): Promise<void> {
     try {
       await this.#tools.http.json(`/v1/download/cancel/${this.jobId}`, { method: "POST" });
-      if (!this.#watching) await this.refresh();
+      if (!this.#watchAbort) await this.refresh();
     } catch (error) {
       if (!(error instanceof ApiProblem) || error.status !== 409) throw error;
       await this.refresh();
@@ -95,10 +95,10 @@ export class Download {
     const path = `/v1/download/${this.jobId}/retry`;
     const job = jobIn(await this.#tools.http.json(path, { method: "POST" }));
     if (job) this.#offer(job);
-    if (this.#listeners.size) this.#begin();
+    if (this.#listeners.size) this.#startWatch();
   }
 
-  /** A freshly signed link to the archive; also in `state.job`. */
+  /** Get a newly signed URL of the archive; `state.job` gets it too. */
   async link(): Promise<Result> {
     const result = await this.#tools.http.json<Result>(`/v1/download/${this.jobId}`);
     const { downloadUrl, expiresAt } = result;
@@ -107,43 +107,43 @@ export class Download {
     return result;
   }
 
-  /** A page of the job's files, in the order of the request. */
+  /** Get a page of the job's files, in the order of the request. */
   files(cursor?: string | null): Promise<FilesPage> {
     const query = cursor ? `?cursor=${encodeURIComponent(cursor)}` : "";
     return this.#tools.http.json(`/v1/download/status/${this.jobId}/files${query}`);
   }
 
-  /** Ask once for the newest state, and watch again if that had ended. */
+  /** Get the current state once, and start to watch again if watching had ended. */
   async refresh(): Promise<void> {
     const job = await status(this.#tools.http, this.jobId, 0, 0, new AbortController().signal);
-    if (!job) throw new Unreachable("The answer holds no job");
+    if (!job) throw new Unreachable("The response contains no job");
     this.#offer(job);
-    if (this.#listeners.size) this.#begin();
+    if (this.#listeners.size) this.#startWatch();
   }
 
-  /** The network may be back: try again at once. */
-  nudge(): void {
-    this.#watch?.nudge();
+  /** Skip the current pause between retries, for example when the network is back. */
+  retryNow(): void {
+    this.#watch?.retryNow();
   }
 
-  #begin(): void {
+  #startWatch(): void {
     const { job } = this.#state;
-    if (this.#watching || (job && isFinished(job))) return;
+    if (this.#watchAbort || (job && isFinished(job))) return;
     const watching = new AbortController();
-    this.#watching = watching;
+    this.#watchAbort = watching;
     this.#update({ connection: "connecting", problem: null });
-    const over = (problem: Error | null) => {
-      if (this.#watching !== watching) return;
-      this.#watching = null;
+    const onEnd = (problem: Error | null) => {
+      if (this.#watchAbort !== watching) return;
+      this.#watchAbort = null;
       this.#update({ connection: "closed", problem });
     };
-    this.#follow(watching.signal).then(() => over(null), over);
+    this.#follow(watching.signal).then(() => onEnd(null), onEnd);
   }
 
-  #endWhenUnheard(): void {
-    if (this.#listeners.size || !this.#watching) return;
-    const watching = this.#watching;
-    this.#watching = null;
+  #stopWatchIfUnused(): void {
+    if (this.#listeners.size || !this.#watchAbort) return;
+    const watching = this.#watchAbort;
+    this.#watchAbort = null;
     watching.abort();
     this.#update({ connection: "closed" });
   }
@@ -153,8 +153,8 @@ export class Download {
       {
         jobId: this.jobId,
         lead: (until) => this.#lead(until),
-        onNews: (news) => this.#hear(news),
-        news: () => this.#news(),
+        onUpdate: (update) => this.#receive(update),
+        currentUpdate: () => this.#tabUpdate(),
       },
       signal,
     );
@@ -174,20 +174,20 @@ export class Download {
     }
   }
 
-  #hear({ job, connection }: News): void {
+  #receive({ job, connection }: TabUpdate): void {
     this.#update({ connection });
     if (job) this.#offer(job);
     if (this.#state.job && isFinished(this.#state.job)) this.#finish();
   }
 
-  /** Another tab brought the end. */
+  /** End the watch: another tab received the final state. */
   #finish(): void {
-    this.#watching?.abort();
-    this.#watching = null;
+    this.#watchAbort?.abort();
+    this.#watchAbort = null;
     this.#update({ connection: "closed" });
   }
 
-  #news(): News {
+  #tabUpdate(): TabUpdate {
     const { job, connection } = this.#state;
     return { jobId: this.jobId, job, connection };
   }
@@ -198,7 +198,7 @@ export class Download {
 
   #update(change: Partial<DownloadState>): void {
     this.#state = { ...this.#state, ...change };
-    this.#tools.tabs.publish(this.#news());
+    this.#tools.tabs.publish(this.#tabUpdate());
     for (const listener of this.#listeners) listener();
   }
 }

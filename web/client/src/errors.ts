@@ -1,26 +1,26 @@
 import { jobIn } from "./job.js";
 import type { Job, Problem } from "./types.js";
 
-/** The API refused: problem details (RFC 9457), or what could be made of another answer. */
+/** An error response: problem details (RFC 9457), or derived from another kind of response. */
 export class ApiProblem extends Error {
   override readonly name = "ApiProblem";
   readonly status: number;
   /** Stable, for programs, such as `TOO_MANY_ACTIVE_JOBS`. */
   readonly code: string;
   readonly retryable: boolean;
-  /** Milliseconds that the API asks to wait, or null. */
+  /** `Retry-After` in milliseconds, or null. */
   readonly retryAfter: number | null;
   readonly requestId: string | null;
-  /** Field to messages, for a request that is not valid. */
+  /** Messages by field, for an invalid request. */
   readonly errors: Record<string, string[]>;
-  /** What came instead of a good answer, as far as it was JSON. */
+  /** The body of the response if it was JSON, else null. */
   readonly body: unknown;
-  /** The job, where its state is the reason. */
+  /** The job, if its state is the reason. */
   readonly job: Job | null;
 
   constructor(response: Response, body: unknown) {
     const problem = (typeof body === "object" && body ? body : {}) as Partial<Problem>;
-    super(problem.detail || problem.title || `The server answered ${response.status}`);
+    super(problem.detail || problem.title || `The server responded with status ${response.status}`);
     this.status = response.status;
     this.code = problem.code ?? `HTTP_${response.status}`;
     this.retryable = problem.retryable ?? (response.status === 429 || response.status >= 500);
@@ -32,21 +32,21 @@ export class ApiProblem extends Error {
   }
 }
 
-/** No answer came: no network, no server, or not in time. */
+/** There was no response: no network, no server, or a timeout. */
 export class Unreachable extends Error {
   override readonly name = "Unreachable";
 }
 
 /** The job ended without an archive. */
-export class Unsuccessful extends Error {
-  override readonly name = "Unsuccessful";
+export class JobUnsuccessful extends Error {
+  override readonly name = "JobUnsuccessful";
 
   constructor(readonly job: Job) {
     super(job.error ?? `The download was ${job.status}`);
   }
 }
 
-/** Retry-After in seconds or as a date (RFC 9110, 10.2.3), as milliseconds from now. */
+/** Return `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3), in milliseconds from now. */
 function retryAfterOf(response: Response): number | null {
   const value = response.headers.get("Retry-After");
   if (!value) return null;

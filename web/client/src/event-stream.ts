@@ -4,34 +4,34 @@ import { EventParser, type ServerEvent } from "./sse.js";
 import { unlessAborted } from "./timing.js";
 
 export interface EventStreamOptions {
-  /** Milliseconds until the first byte of the stream must be there; a buffering proxy keeps it. */
-  firstByte: number;
-  /** Milliseconds without a byte after which the stream counts as dead. */
-  silence: number;
+  /** Timeout of the first byte in milliseconds: behind a buffering proxy it never comes. */
+  firstByteTimeout: number;
+  /** Milliseconds without a byte after which the stream is considered dead. */
+  silenceTimeout: number;
   signal: AbortSignal;
   /** Called at the first byte. */
   onOpen: () => void;
-  /** Returns true when it has heard enough. */
+  /** Returns true to end the stream. */
   onEvent: (event: ServerEvent) => boolean;
 }
 
 /**
- * Reads server-sent events until the stream ends. Throws `ApiProblem`, `Unreachable`, or the
+ * Read server-sent events until the stream ends. Throws `ApiProblem`, `Unreachable`, or the
  * signal's reason.
  *
- * fetch instead of EventSource: it can send an Authorization header, sees the status of a refusal,
- * and leaves the pace of coming back to us.
+ * Uses fetch instead of EventSource because fetch can send an Authorization header, shows the
+ * status of an error, and leaves it to the caller when to reconnect.
  */
 export async function readEvents(
   http: Http,
   path: string,
-  { firstByte, silence, signal, onOpen, onEvent }: EventStreamOptions,
+  { firstByteTimeout, silenceTimeout, signal, onOpen, onEvent }: EventStreamOptions,
 ): Promise<void> {
-  const quiet = new AbortController();
+  const timedOut = new AbortController();
   const watchdog = (ms: number) =>
-    setTimeout(() => quiet.abort(new Unreachable("The stream is silent")), ms);
-  let timer = watchdog(firstByte);
-  const stop = AbortSignal.any([signal, quiet.signal]);
+    setTimeout(() => timedOut.abort(new Unreachable("The stream timed out")), ms);
+  let timer = watchdog(firstByteTimeout);
+  const stop = AbortSignal.any([signal, timedOut.signal]);
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   try {
     const response = await http.send(path, {
@@ -45,7 +45,7 @@ export async function readEvents(
       const { value, done } = await unlessAborted(reader.read(), stop);
       if (done) return;
       clearTimeout(timer);
-      timer = watchdog(silence);
+      timer = watchdog(silenceTimeout);
       if (!opened) onOpen();
       opened = true;
       for (const event of parser.feed(decoder.decode(value, { stream: true }))) {
@@ -61,12 +61,12 @@ export async function readEvents(
 function readerOf(response: Response): ReadableStreamDefaultReader<Uint8Array> {
   const type = response.headers.get("Content-Type") ?? "";
   if (!response.body || !type.startsWith("text/event-stream")) {
-    throw new Unreachable("The answer is no event stream");
+    throw new Unreachable("The response is not an event stream");
   }
   return response.body.getReader();
 }
 
-/** The event's data, or null where it is no JSON. */
+/** Return the event's data, or null if it is not JSON. */
 export function dataOf({ data }: ServerEvent): unknown {
   try {
     return JSON.parse(data);

@@ -2,9 +2,9 @@ import { ApiProblem, Unreachable } from "./errors.js";
 import { unlessAborted } from "./timing.js";
 
 export interface HttpOptions {
-  /** Where the API is; by default where the page came from. */
+  /** The URL of the API; defaults to the origin of the page. */
   baseUrl?: string;
-  /** Headers of every request, such as Authorization; asked anew each time. */
+  /** Returns headers such as Authorization; called for every request. */
   headers?: () => HeadersInit;
   fetch?: typeof fetch;
 }
@@ -14,35 +14,35 @@ export interface Call {
   body?: unknown;
   headers?: HeadersInit;
   signal?: AbortSignal;
-  /** Milliseconds that the answer may take: its headers for `send`, all of it for `json`. */
+  /** Milliseconds until the headers of the response for `send`, until its end for `json`. */
   timeout?: number;
 }
 
 const TIMEOUT = 10_000;
 
-/** Calls to the API: a good answer, or `ApiProblem`, or `Unreachable`. */
+/** Sends requests to the API. Throws `ApiProblem` or `Unreachable`. */
 export class Http {
   readonly #base: string;
   readonly #headers: () => HeadersInit;
   readonly #fetch: typeof fetch;
 
-  constructor({ baseUrl = "", headers = () => ({}), fetch: own }: HttpOptions = {}) {
+  constructor({ baseUrl = "", headers = () => ({}), fetch: customFetch }: HttpOptions = {}) {
     this.#base = baseUrl.replace(/\/$/, "");
     this.#headers = headers;
-    this.#fetch = own ?? ((...call) => globalThis.fetch(...call));
+    this.#fetch = customFetch ?? ((...call) => globalThis.fetch(...call));
   }
 
-  /** Names the API among others of the same page. */
+  /** The URL of the API; distinguishes several APIs on a page. */
   get base(): string {
     return this.#base;
   }
 
-  /** The answer as soon as its headers are there. */
+  /** Return the response as soon as its headers have arrived. */
   send(path: string, call: Call = {}): Promise<Response> {
     return this.#exchange(path, call, async (response) => response);
   }
 
-  /** The answer's body; null where nothing has changed (304). */
+  /** Return the JSON body; null if nothing has changed (304). */
   json<T>(path: string, call: Call = {}): Promise<T> {
     return this.#exchange(path, call, async (response) =>
       response.status === 304 ? null : await response.json(),
@@ -54,12 +54,12 @@ export class Http {
     call: Call,
     read: (response: Response) => Promise<T>,
   ): Promise<T> {
-    const late = new AbortController();
+    const timedOut = new AbortController();
     const timer = setTimeout(
-      () => late.abort(new Unreachable("The server took too long to answer")),
+      () => timedOut.abort(new Unreachable("The server took too long to respond")),
       call.timeout ?? TIMEOUT,
     );
-    const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal;
+    const signal = call.signal ? AbortSignal.any([call.signal, timedOut.signal]) : timedOut.signal;
     try {
       const request = this.#fetch(this.#base + path, this.#init(call, signal));
       const response = await unlessAborted(request, signal);
@@ -71,7 +71,7 @@ export class Http {
     } catch (error) {
       if (error instanceof ApiProblem) throw error;
       signal.throwIfAborted();
-      throw new Unreachable("The server cannot be reached", { cause: error });
+      throw new Unreachable("Can't reach the server", { cause: error });
     } finally {
       clearTimeout(timer);
     }

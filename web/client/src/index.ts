@@ -1,10 +1,10 @@
 export { Download, type DownloadState } from "./download.js";
-export { ApiProblem, Unreachable, Unsuccessful } from "./errors.js";
+export { ApiProblem, JobUnsuccessful, Unreachable } from "./errors.js";
 export type { HttpOptions } from "./http.js";
 export { isFinished } from "./job.js";
 export { Longhaul, type LonghaulOptions } from "./longhaul.js";
-export type { Remembered } from "./memory.js";
 export { Operator } from "./operator.js";
 export type { OverviewListener } from "./overview-watch.js";
+export type { StoredDownload } from "./stored-downloads.js";
 export type * from "./types.js";
 export type { Connection } from "./watch.js";

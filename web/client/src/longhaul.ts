@@ -2,31 +2,31 @@ import { Download, type DownloadTools } from "./download.js";
 import { ApiProblem, Unreachable } from "./errors.js";
 import { Http, type HttpOptions } from "./http.js";
 import { jobIn } from "./job.js";
-import { Memory, type Remembered } from "./memory.js";
 import { Operator } from "./operator.js";
 import { Slots } from "./slots.js";
+import { type StoredDownload, StoredDownloads } from "./stored-downloads.js";
 import { Tabs } from "./tabs.js";
 import { backoff, pause } from "./timing.js";
 import type { CheckedFile, StartOptions } from "./types.js";
 
 export interface LonghaulOptions extends HttpOptions {
-  /** What is kept over a reload; by default localStorage where there is one. */
+  /** Where the ids of downloads are stored; defaults to localStorage. */
   storage?: Storage;
-  /** Streams and long polls that may be open at once, all tabs together. */
+  /** Maximum number of open streams and long polls in all tabs. */
   connections?: number;
 }
 
 const NAME = "longhaul";
 const CONNECTIONS = 4;
-/** Tries of a call that starts a job; all carry the same idempotency key. */
-const TRIES = 4;
-const PATIENCE = 5_000;
-const KEPT = 100;
+/** Maximum attempts to create a job; all have the same idempotency key. */
+const MAX_ATTEMPTS = 4;
+const MAX_RETRY_DELAY = 5_000;
+const MAX_DOWNLOADS = 100;
 
-/** The API of Longhaul for a browser, or any program with fetch. One for a page is enough. */
+/** The Longhaul API, for browsers and other programs with fetch. A page needs only one. */
 export class Longhaul {
   readonly operator: Operator;
-  readonly #memory: Memory;
+  readonly #stored: StoredDownloads;
   readonly #tools: DownloadTools;
   readonly #downloads = new Map<string, Download>();
 
@@ -37,18 +37,18 @@ export class Longhaul {
     const isPage = typeof window !== "undefined";
     const slots = new Slots(name, options.connections ?? CONNECTIONS, isPage ? locks : undefined);
     this.operator = new Operator(http, slots);
-    this.#memory = new Memory(options.storage ?? (isPage ? pageStorage() : undefined));
+    this.#stored = new StoredDownloads(options.storage ?? (isPage ? pageStorage() : undefined));
     this.#tools = {
       http,
       slots,
       tabs: new Tabs(name, isPage ? locks : undefined, globalThis.BroadcastChannel),
     };
-    if (isPage) window.addEventListener("online", () => this.nudge());
+    if (isPage) window.addEventListener("online", () => this.retryNow());
   }
 
   /**
-   * Ask for the files in one archive. An answer that is lost on the way is asked for again with the
-   * same idempotency key, so that there is never a second job.
+   * Start a download of the files as one archive. A request without a response is repeated with the
+   * same idempotency key, so that no second job is created.
    */
   async start(fileIds: readonly number[], options: StartOptions = {}): Promise<Download> {
     const key = randomKey();
@@ -57,41 +57,41 @@ export class Longhaul {
       body: { file_ids: fileIds, ...options },
       headers: { "Idempotency-Key": key },
     } as const;
-    const answer = await insistently(() => this.#tools.http.json("/v1/download/initiate", call));
-    const job = jobIn(answer);
-    if (!job) throw new Unreachable("The answer holds no job");
-    this.#memory.add({ jobId: job.jobId, fileIds: [...fileIds], startedAt: job.createdAt });
+    const body = await withRetries(() => this.#tools.http.json("/v1/download/initiate", call));
+    const job = jobIn(body);
+    if (!job) throw new Unreachable("The response contains no job");
+    this.#stored.add({ jobId: job.jobId, fileIds: [...fileIds], startedAt: job.createdAt });
     const download = new Download(this.#tools, job.jobId, [...fileIds], job);
     this.#downloads.set(job.jobId, download);
     return download;
   }
 
-  /** The download with this id: one object for each, however often it is asked for. */
+  /** Return the download with this id; always the same object for the same id. */
   open(jobId: string): Download {
-    const known = this.#downloads.get(jobId);
-    if (known) return known;
+    const existing = this.#downloads.get(jobId);
+    if (existing) return existing;
     this.#prune();
-    const fileIds = this.remembered().find((entry) => entry.jobId === jobId)?.fileIds ?? [];
+    const fileIds = this.downloads().find((entry) => entry.jobId === jobId)?.fileIds ?? [];
     const download = new Download(this.#tools, jobId, fileIds, null);
     this.#downloads.set(jobId, download);
     return download;
   }
 
-  /** The downloads that this browser started, newest first. The same array until it changes. */
-  remembered(): readonly Remembered[] {
-    return this.#memory.list();
+  /** Return the downloads that this browser started, newest first; the same array until it changes. */
+  downloads(): readonly StoredDownload[] {
+    return this.#stored.list();
   }
 
-  /** Calls `listener` when `remembered` changes, in this tab or another. */
-  onRemembered = (listener: () => void): (() => void) => this.#memory.subscribe(listener);
+  /** Call `listener` when `downloads()` changes, in this tab or another. */
+  onDownloadsChange = (listener: () => void): (() => void) => this.#stored.subscribe(listener);
 
-  /** Remember a download no more. It goes on; `cancel` ends it. */
-  forget(jobId: string): void {
-    this.#memory.remove(jobId);
+  /** Remove a download from `downloads()`. This does not cancel it. */
+  remove(jobId: string): void {
+    this.#stored.remove(jobId);
     this.#downloads.delete(jobId);
   }
 
-  /** Whether a file of the catalogue can be had, and how large it is. */
+  /** Check whether a file exists, and get its size. */
   check(fileId: number, signal?: AbortSignal): Promise<CheckedFile> {
     return this.#tools.http.json("/v1/download/check", {
       method: "POST",
@@ -100,41 +100,41 @@ export class Longhaul {
     });
   }
 
-  /** The network may be back: every watch tries again at once. */
-  nudge(): void {
-    for (const download of this.#downloads.values()) download.nudge();
+  /** Skip the pauses between retries of all downloads, for example when the network is back. */
+  retryNow(): void {
+    for (const download of this.#downloads.values()) download.retryNow();
   }
 
   #prune(): void {
     for (const [jobId, download] of this.#downloads) {
-      if (this.#downloads.size < KEPT) return;
+      if (this.#downloads.size < MAX_DOWNLOADS) return;
       if (!download.isWatched) this.#downloads.delete(jobId);
     }
   }
 }
 
-async function insistently<T>(call: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
+async function withRetries<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
     try {
       return await call();
     } catch (error) {
-      const wait = soon(error, tries);
-      if (wait === null || tries === TRIES) throw error;
+      const wait = retryDelay(error, attempt);
+      if (wait === null || attempt === MAX_ATTEMPTS) throw error;
       await pause(wait, new AbortController().signal);
     }
   }
 }
 
-/** Milliseconds until the call may be tried again, or null when its user should decide that. */
-function soon(error: unknown, tries: number): number | null {
-  const wait = backoff(tries, 1_000, PATIENCE);
+/** Return the milliseconds to wait before a retry, or null if there should be none. */
+function retryDelay(error: unknown, attempt: number): number | null {
+  const wait = backoff(attempt, 1_000, MAX_RETRY_DELAY);
   if (error instanceof Unreachable) return wait;
   if (!(error instanceof ApiProblem) || error.status < 502) return null;
-  const asked = error.retryAfter ?? wait;
-  return asked > PATIENCE ? null : Math.max(asked, wait);
+  const requested = error.retryAfter ?? wait;
+  return requested > MAX_RETRY_DELAY ? null : Math.max(requested, wait);
 }
 
-/** A UUID; `randomUUID` is missing where the page came over plain HTTP. */
+/** Return a random key; `randomUUID` is missing on pages served over plain HTTP. */
 function randomKey(): string {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
@@ -142,7 +142,7 @@ function randomKey(): string {
   ).join("");
 }
 
-/** Reading `localStorage` throws where the user forbids it. */
+/** Return localStorage, or undefined if the browser does not allow it. */
 function pageStorage(): Storage | undefined {
   try {
     return window.localStorage;

@@ -4,24 +4,24 @@ import { type OverviewListener, OverviewWatch } from "./overview-watch.js";
 import type { Slots } from "./slots.js";
 import type { Analytics, DeadLettersPage, Health, Overview, QueueStatistics } from "./types.js";
 
-/** What operators see and do. All but the queue's figures and the health is for them alone. */
+/** The API for operators. Only `statistics` and `health` are open to other users. */
 export class Operator {
   constructor(
     private readonly http: Http,
     private readonly slots: Slots,
   ) {}
 
-  /** The queue's figures, the workers with their jobs, the newest failures of all users. */
+  /** Get the queue statistics, the workers with their jobs, and recent failures of all users. */
   overview(signal?: AbortSignal): Promise<Overview> {
     return this.http.json("/v1/admin/overview", { ...(signal && { signal }) });
   }
 
-  /** The same, live, until `signal` ends it. Throws `ApiProblem` when the API refuses for good. */
+  /** Watch the overview until `signal` aborts. Throws `ApiProblem` for a permanent error. */
   watch(listener: OverviewListener, signal: AbortSignal): Promise<never> {
     return new OverviewWatch(this.http, this.slots, listener).run(signal);
   }
 
-  /** What happened in each of the last hours. Throws `ApiProblem` (404) where nothing is kept. */
+  /** Get statistics of the last hours. Throws `ApiProblem` (404) if there is no history. */
   analytics(hours: number, signal?: AbortSignal): Promise<Analytics> {
     return this.http.json(`/v1/admin/analytics?hours=${hours}`, { ...(signal && { signal }) });
   }
@@ -30,19 +30,19 @@ export class Operator {
     return this.http.json("/v1/download/queue/stats", { ...(signal && { signal }) });
   }
 
-  /** Also where the service says that it is unhealthy (503). */
+  /** Get the health checks, also of an unhealthy service (503). */
   async health(signal?: AbortSignal): Promise<Health> {
     const call = { ...(signal && { signal }) };
     try {
       return await this.http.json<Health>("/health", call);
     } catch (error) {
-      const said = error instanceof ApiProblem ? (error.body as Partial<Health> | null) : null;
-      if (said?.checks) return said as Health;
+      const health = error instanceof ApiProblem ? (error.body as Partial<Health> | null) : null;
+      if (health?.checks) return health as Health;
       throw error;
     }
   }
 
-  /** The newest `limit` of them, at most 100. */
+  /** Get the newest dead letters, at most 100. */
   deadLetters(limit: number, signal?: AbortSignal): Promise<DeadLettersPage> {
     return this.http.json(`/v1/admin/dead-letters?limit=${limit}`, { ...(signal && { signal }) });
   }
@@ -51,7 +51,7 @@ export class Operator {
     return this.http.json(`/v1/admin/dead-letters/${jobId}/requeue`, { method: "POST" });
   }
 
-  /** No worker takes a new job until `resume`; those that run go on. */
+  /** Stop workers from starting jobs until `resume`. Running jobs continue. */
   pause(): Promise<unknown> {
     return this.http.json("/v1/admin/queue/pause", { method: "POST" });
   }

@@ -1,12 +1,12 @@
-/** Gives back what was taken. */
+/** Releases a slot. */
 export type Release = () => void;
 
 /**
- * How many requests may be held open at once. A browser keeps six connections to a host over
- * HTTP/1.1, for all tabs together, and the calls of the page need some of them.
+ * Limits the number of open streams and long polls. Over HTTP/1.1 a browser opens at most six
+ * connections to a host for all tabs together, and other requests need some of them.
  */
 export class Slots {
-  #taken = new Set<number>();
+  #acquired = new Set<number>();
 
   constructor(
     private readonly name: string,
@@ -14,21 +14,21 @@ export class Slots {
     private readonly locks: LockManager | undefined,
   ) {}
 
-  /** A slot, or null while all are taken; Web Locks count those of other tabs too. */
-  async take(): Promise<Release | null> {
+  /** Acquire a slot; return null if all are in use. Web Locks include those of other tabs. */
+  async acquire(): Promise<Release | null> {
     for (let slot = 0; slot < this.count; slot++) {
-      if (this.#taken.has(slot)) continue;
-      this.#taken.add(slot);
+      if (this.#acquired.has(slot)) continue;
+      this.#acquired.add(slot);
       const release = await this.#lock(slot);
       if (release) return release;
-      this.#taken.delete(slot);
+      this.#acquired.delete(slot);
     }
     return null;
   }
 
   #lock(slot: number): Promise<Release | null> {
     const { locks } = this;
-    const release = () => void this.#taken.delete(slot);
+    const release = () => void this.#acquired.delete(slot);
     if (!locks) return Promise.resolve(release);
     return new Promise((resolve) => {
       const held = (lock: Lock | null) => {

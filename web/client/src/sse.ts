@@ -1,4 +1,4 @@
-/** One event of a stream of server-sent events. */
+/** A server-sent event. */
 export interface ServerEvent {
   type: string;
   data: string;
@@ -6,8 +6,8 @@ export interface ServerEvent {
 }
 
 /**
- * Turns the text of an event stream into events, by the rules of the HTML standard (9.2.6): any of
- * the three line ends, a byte order mark, comments, and ids that outlive their event.
+ * Parses the text of an event stream according to the HTML standard (9.2.6), with its three line
+ * endings, byte order mark, comments, and ids that stay valid for later events.
  */
 export class EventParser {
   #rest = "";
@@ -16,7 +16,7 @@ export class EventParser {
   #data: string[] = [];
   #id = "";
 
-  /** The events that `text` completes. */
+  /** Parse more text; return the events that are complete. */
   feed(text: string): ServerEvent[] {
     this.#rest += this.#first ? text.replace(/^\uFEFF/, "") : text;
     if (text) this.#first = false;

@@ -2,8 +2,8 @@ import { pause } from "./timing.js";
 import type { Job } from "./types.js";
 import type { Connection } from "./watch.js";
 
-/** What the tab that watches a job tells the others. */
-export interface News {
+/** What the tab that watches a job sends to the others. */
+export interface TabUpdate {
   jobId: string;
   job: Job | null;
   connection: Connection;
@@ -11,30 +11,30 @@ export interface News {
 
 export interface Follower {
   jobId: string;
-  /** Watch the job for all tabs, until it is finished or the signal comes. */
+  /** Watch the job for all tabs, until it is finished or the signal aborts. */
   lead(signal: AbortSignal): Promise<void>;
-  /** What the leading tab says. */
-  onNews(news: News): void;
-  /** What the leading tab tells the others. */
-  news(): News;
+  /** Called with an update from the leading tab. */
+  onUpdate(update: TabUpdate): void;
+  /** Returns the update that a leading tab sends. */
+  currentUpdate(): TabUpdate;
 }
 
-type Message = { news: News } | { ask: string };
+type Message = { update: TabUpdate } | { requestUpdateOf: string };
 
-/** Milliseconds between two signs of life of the leading tab. */
-const PULSE = 10_000;
-/** Milliseconds of silence after which a visible tab takes the lead. */
-const SILENT = 25_000;
-const LISTEN_EVERY = 5_000;
+/** Milliseconds between two messages of the leading tab, even without changes. */
+const HEARTBEAT_INTERVAL = 10_000;
+/** Milliseconds without a message after which a visible tab takes the lead. */
+const HEARTBEAT_TIMEOUT = 25_000;
+const CHECK_INTERVAL = 5_000;
 
 /**
- * Lets all tabs of a page share one watch of each job. The tab that holds the job's Web Lock leads
- * and tells the others over a BroadcastChannel. When it closes, the browser passes the lock on; when
- * it is frozen, a visible tab steals it. Without Web Locks every tab watches for itself.
+ * Lets all tabs share one watch of each job. The tab that holds the job's Web Lock leads, and sends
+ * updates to the others over a BroadcastChannel. When it closes, another tab gets the lock; when it
+ * is frozen, a visible tab steals the lock. Without Web Locks every tab watches on its own.
  */
 export class Tabs {
   readonly #followers = new Map<string, Follower>();
-  readonly #heardAt = new Map<string, number>();
+  readonly #receivedAt = new Map<string, number>();
   readonly #leading = new Set<string>();
   #channel: BroadcastChannel | null = null;
 
@@ -44,59 +44,63 @@ export class Tabs {
     private readonly Channel: typeof BroadcastChannel | undefined,
   ) {}
 
-  /** Follow the job, by leading or by listening, until it is finished or the signal comes. */
+  /** Follow the job as leader or listener, until it is finished or the signal aborts. */
   async follow(follower: Follower, signal: AbortSignal): Promise<void> {
     if (!this.locks || !this.Channel) return follower.lead(signal);
     const { jobId } = follower;
     this.#channel ??= this.#open(this.Channel);
     this.#followers.set(jobId, follower);
-    this.#heardAt.set(jobId, Date.now());
-    this.#say({ ask: jobId });
-    const left = new AbortController();
-    const stop = AbortSignal.any([signal, left.signal]);
+    this.#receivedAt.set(jobId, Date.now());
+    this.#send({ requestUpdateOf: jobId });
+    const ended = new AbortController();
+    const stop = AbortSignal.any([signal, ended.signal]);
     try {
       await Promise.race([
-        this.#queue(this.locks, follower, stop),
-        this.#rescue(this.locks, follower, stop),
+        this.#leadWhenFree(this.locks, follower, stop),
+        this.#leadWhenSilent(this.locks, follower, stop),
       ]);
     } finally {
-      left.abort();
+      ended.abort();
       this.#followers.delete(jobId);
-      this.#heardAt.delete(jobId);
+      this.#receivedAt.delete(jobId);
       this.#closeWhenUnused();
     }
   }
 
-  /** Tell the other tabs, if this one leads. */
-  publish(news: News): void {
-    if (!this.#leading.has(news.jobId)) return;
-    this.#heardAt.set(news.jobId, Date.now());
-    this.#say({ news });
+  /** Send an update to the other tabs, if this one leads. */
+  publish(update: TabUpdate): void {
+    if (!this.#leading.has(update.jobId)) return;
+    this.#receivedAt.set(update.jobId, Date.now());
+    this.#send({ update });
   }
 
-  async #queue(locks: LockManager, follower: Follower, signal: AbortSignal): Promise<void> {
+  async #leadWhenFree(locks: LockManager, follower: Follower, signal: AbortSignal): Promise<void> {
     while (!(await this.#lead(locks, follower, { signal }, signal)));
   }
 
-  async #rescue(locks: LockManager, follower: Follower, signal: AbortSignal): Promise<void> {
-    do await this.#silence(follower.jobId, signal);
+  async #leadWhenSilent(
+    locks: LockManager,
+    follower: Follower,
+    signal: AbortSignal,
+  ): Promise<void> {
+    do await this.#waitForSilence(follower.jobId, signal);
     while (!(await this.#lead(locks, follower, { steal: true }, signal)));
   }
 
-  /** True when the job is finished, false when another tab stole the lock. */
+  /** Return true when the job is finished, false when another tab stole the lock. */
   async #lead(
     locks: LockManager,
     follower: Follower,
     options: LockOptions,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const lost = new AbortController();
-    const lead = () => this.#asLeader(follower, AbortSignal.any([signal, lost.signal]));
+    const stolen = new AbortController();
+    const lead = () => this.#asLeader(follower, AbortSignal.any([signal, stolen.signal]));
     try {
       await locks.request(`${this.name}:watch:${follower.jobId}`, options, lead);
       return true;
     } catch (reason) {
-      lost.abort();
+      stolen.abort();
       signal.throwIfAborted();
       if (reason instanceof DOMException && reason.name === "AbortError") return false;
       throw reason;
@@ -105,39 +109,39 @@ export class Tabs {
 
   async #asLeader(follower: Follower, signal: AbortSignal): Promise<void> {
     this.#leading.add(follower.jobId);
-    const pulse = setInterval(() => this.publish(follower.news()), PULSE);
+    const heartbeat = setInterval(() => this.publish(follower.currentUpdate()), HEARTBEAT_INTERVAL);
     try {
       await follower.lead(signal);
     } finally {
-      clearInterval(pulse);
+      clearInterval(heartbeat);
       this.#leading.delete(follower.jobId);
     }
   }
 
-  async #silence(jobId: string, signal: AbortSignal): Promise<void> {
-    const silent = () => Date.now() - (this.#heardAt.get(jobId) ?? 0) > SILENT;
+  async #waitForSilence(jobId: string, signal: AbortSignal): Promise<void> {
+    const silent = () => Date.now() - (this.#receivedAt.get(jobId) ?? 0) > HEARTBEAT_TIMEOUT;
     const hidden = () => globalThis.document?.visibilityState === "hidden";
-    do await pause(LISTEN_EVERY, signal);
+    do await pause(CHECK_INTERVAL, signal);
     while (!silent() || hidden());
   }
 
   #open(Channel: typeof BroadcastChannel): BroadcastChannel {
     const channel = new Channel(this.name);
-    channel.onmessage = (event: MessageEvent<Message>) => this.#hear(event.data);
+    channel.onmessage = (event: MessageEvent<Message>) => this.#receive(event.data);
     return channel;
   }
 
-  #hear(message: Message): void {
-    if ("news" in message) {
-      this.#heardAt.set(message.news.jobId, Date.now());
-      this.#followers.get(message.news.jobId)?.onNews(message.news);
+  #receive(message: Message): void {
+    if ("update" in message) {
+      this.#receivedAt.set(message.update.jobId, Date.now());
+      this.#followers.get(message.update.jobId)?.onUpdate(message.update);
       return;
     }
-    const follower = this.#followers.get(message.ask);
-    if (follower) this.publish(follower.news());
+    const follower = this.#followers.get(message.requestUpdateOf);
+    if (follower) this.publish(follower.currentUpdate());
   }
 
-  #say(message: Message): void {
+  #send(message: Message): void {
     this.#channel?.postMessage(message);
   }
 

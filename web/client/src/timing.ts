@@ -1,4 +1,4 @@
-/** What `work` brings, unless the signal comes first: then its reason. */
+/** Return the result of `work`, or throw the signal's reason if it aborts first. */
 export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = () => reject(signal.reason);
@@ -8,99 +8,99 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
   });
 }
 
-/** Resolves after `ms` milliseconds; rejects with the signal's reason when that comes first. */
+/** Wait for `ms` milliseconds; throw the signal's reason if it aborts first. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise<void>((resolve) => {
+  const elapsed = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
   });
   try {
-    await unlessAborted(over, signal);
+    await unlessAborted(elapsed, signal);
   } finally {
     clearTimeout(timer);
   }
 }
 
 /**
- * Milliseconds to wait after the n-th failure in a row: doubling from `base` up to `cap`, the upper
- * half of it random, so that many clients do not come back at the same moment.
+ * Return the milliseconds to wait after the n-th failure in a row. The value doubles from `base` up
+ * to `cap`; its upper half is random, so that clients do not retry at the same moment.
  */
 export function backoff(failures: number, base: number, cap: number): number {
   const ceiling = Math.min(cap, base * 2 ** Math.max(0, failures - 1));
   return ceiling * (0.5 + Math.random() / 2);
 }
 
-/** `ms`, up to a fifth more or less. */
+/** Return `ms`, changed by up to 20% at random. */
 export function jittered(ms: number): number {
   return ms * (0.8 + Math.random() * 0.4);
 }
 
 /**
- * Keeps the starts of requests at least `gap` milliseconds apart, whoever asks. All requests that
- * watch one job take their turn here, so no combination of failures can make a request storm.
+ * Keeps the starts of requests at least `interval` milliseconds apart. All requests that watch a job
+ * wait here, so that no combination of failures can cause a burst of requests.
  */
-export class Pace {
+export class RequestSpacing {
   #next = 0;
 
-  constructor(private readonly gap: number) {}
+  constructor(private readonly interval: number) {}
 
-  async turn(signal: AbortSignal): Promise<void> {
+  async wait(signal: AbortSignal): Promise<void> {
     const now = Date.now();
     const at = Math.max(now, this.#next);
-    this.#next = at + this.gap;
+    this.#next = at + this.interval;
     if (at > now) await pause(at - now, signal);
     signal.throwIfAborted();
   }
 }
 
-/** Something that is true or not, and that can be waited for. */
+/** A flag that callers can wait for. */
 export class Flag {
   #waiting: (() => void)[] = [];
 
-  constructor(private raised: boolean) {}
+  constructor(private value: boolean) {}
 
-  get isRaised(): boolean {
-    return this.raised;
+  get isSet(): boolean {
+    return this.value;
   }
 
-  raise(): void {
-    this.raised = true;
-    for (const go of this.#waiting.splice(0)) go();
+  set(): void {
+    this.value = true;
+    for (const resume of this.#waiting.splice(0)) resume();
   }
 
-  lower(): void {
-    this.raised = false;
+  clear(): void {
+    this.value = false;
   }
 
   async wait(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    while (!this.raised) {
-      const raised = new Promise<void>((resolve) => {
+    while (!this.value) {
+      const set = new Promise<void>((resolve) => {
         this.#waiting.push(resolve);
       });
-      await unlessAborted(raised, signal);
+      await unlessAborted(set, signal);
     }
   }
 }
 
-/** Pauses that good news, such as the network's return, cuts short. */
-export class Naps {
-  #naps = new Set<() => void>();
+/** Pauses that can be ended early, for example when the network is back. */
+export class InterruptiblePauses {
+  #ends = new Set<() => void>();
 
-  async take(ms: number, signal: AbortSignal): Promise<void> {
-    const nap = new AbortController();
-    const wake = () => nap.abort();
-    this.#naps.add(wake);
+  async pause(ms: number, signal: AbortSignal): Promise<void> {
+    const ended = new AbortController();
+    const end = () => ended.abort();
+    this.#ends.add(end);
     try {
-      await pause(ms, AbortSignal.any([signal, nap.signal]));
+      await pause(ms, AbortSignal.any([signal, ended.signal]));
     } catch (reason) {
       if (signal.aborted) throw reason;
     } finally {
-      this.#naps.delete(wake);
+      this.#ends.delete(end);
     }
   }
 
-  wakeAll(): void {
-    for (const wake of this.#naps) wake();
+  endAll(): void {
+    for (const end of this.#ends) end();
   }
 }

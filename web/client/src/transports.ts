@@ -26,8 +26,8 @@ export function stream(
 }
 
 /**
- * The job as it is, held back for up to `wait` seconds until it is newer than `since`; null when
- * there is nothing newer.
+ * Get the job. With `wait`, the server holds the response for up to `wait` seconds until the job is
+ * newer than version `since`; null if it is not.
  */
 export async function status(
   http: Http,

@@ -2,7 +2,7 @@ import type { components } from "./schema.gen.js";
 
 type Schemas = components["schemas"];
 
-/** A job as it is at one version. Times are ISO 8601 in UTC, sizes are bytes. */
+/** A version of a job. Times are ISO 8601 in UTC, sizes are bytes. */
 export type Job = Schemas["Job"];
 export type JobStatus = Job["status"];
 export type Priority = Job["priority"];
@@ -23,7 +23,7 @@ export type Analytics = Schemas["Analytics"];
 /** Problem details (RFC 9457). */
 export type Problem = Schemas["Problem"];
 
-/** How a download is asked for, beside its files. */
+/** Options of a download. */
 export type StartOptions = Omit<
   Partial<Schemas["Initiate"]>,
   "file_ids" | "file_id" | "metadata"

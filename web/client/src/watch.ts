@@ -2,13 +2,13 @@ import { ApiProblem } from "./errors.js";
 import type { Http } from "./http.js";
 import { isFinished } from "./job.js";
 import type { Slots } from "./slots.js";
-import { backoff, Flag, jittered, Naps, Pace } from "./timing.js";
+import { backoff, Flag, InterruptiblePauses, jittered, RequestSpacing } from "./timing.js";
 import { status, stream } from "./transports.js";
 import type { Job } from "./types.js";
 
 /**
- * How news of the job comes: `live` by a stream, `polling` by asking, `reconnecting` while nothing
- * answers, `connecting` before the first answer, `closed` when there is nothing to watch.
+ * How updates arrive: `live` by a stream, `polling` by requests, `reconnecting` while requests fail,
+ * `connecting` before the first response, `closed` when there is nothing to watch.
  */
 export type Connection = "connecting" | "live" | "polling" | "reconnecting" | "closed";
 
@@ -18,31 +18,31 @@ export interface WatchListener {
 }
 
 /** Milliseconds between the starts of any two requests for one job. */
-const GAP = 1_500;
-const FIRST_BYTE = 3_000;
-const SILENCE = 35_000;
-/** Milliseconds of a stream after which its end is no sign of trouble. */
-const STEADY = 10_000;
-const LONGEST_BACKOFF = 30_000;
-const HOLD_SECONDS = 25;
-const POLL_EVERY = 2_500;
-/** An unchanged answer sooner than this (ms) means that the server does not hold answers back. */
-const HELD_AT_LEAST = 1_000;
-/** Plain polls until holding is tried again. */
+const MIN_REQUEST_INTERVAL = 1_500;
+const FIRST_BYTE_TIMEOUT = 3_000;
+const SILENCE_TIMEOUT = 35_000;
+/** Milliseconds after which the end of a stream does not count as a failure. */
+const STABLE_AFTER = 10_000;
+const MAX_BACKOFF = 30_000;
+const LONG_POLL_SECONDS = 25;
+const POLL_INTERVAL = 2_500;
+/** An unchanged response sooner than this (ms) means that the server does not support long polls. */
+const MIN_HOLD_TIME = 1_000;
+/** Plain polls until the next long poll is tried. */
 const PLAIN_POLLS = 10;
 
 /**
- * Follows one job until it is finished, by two loops. One keeps a stream open, and comes back to it
- * whenever it breaks. The other asks, by long poll or by plain poll, for as long as no stream
- * brings news. Both feed one cursor, the job's version, which never goes backwards.
+ * Follows a job until it is finished, with two loops. One keeps a stream open and reconnects when it
+ * breaks. The other one polls, by long poll or plain poll, while there is no stream. Both update one
+ * cursor, the job's version, which never decreases.
  */
 export class Watch {
-  readonly #pace = new Pace(GAP);
-  readonly #naps = new Naps();
-  /** Raised while no stream brings news. */
-  readonly #ask = new Flag(false);
-  readonly #over = new AbortController();
-  #asking: AbortController | null = null;
+  readonly #spacing = new RequestSpacing(MIN_REQUEST_INTERVAL);
+  readonly #pauses = new InterruptiblePauses();
+  /** Set while there is no stream. */
+  readonly #needsPolling = new Flag(false);
+  readonly #finished = new AbortController();
+  #currentPoll: AbortController | null = null;
   #connection: Connection = "connecting";
 
   constructor(
@@ -54,30 +54,30 @@ export class Watch {
   ) {}
 
   /**
-   * Returns when the job is finished. Throws `ApiProblem` when the API refuses for good (401, 403,
-   * 404), and the signal's reason when that is aborted.
+   * Run until the job is finished. Throws `ApiProblem` for a permanent error (401, 403, 404), and
+   * the signal's reason if it aborts.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = AbortSignal.any([signal, this.#over.signal]);
+    const stop = AbortSignal.any([signal, this.#finished.signal]);
     try {
-      await Promise.race([this.#streamLoop(stop), this.#askLoop(stop)]);
+      await Promise.race([this.#streamLoop(stop), this.#pollLoop(stop)]);
     } catch (reason) {
-      if (signal.aborted || !this.#over.signal.aborted) throw reason;
+      if (signal.aborted || !this.#finished.signal.aborted) throw reason;
     } finally {
-      this.#over.abort();
+      this.#finished.abort();
     }
   }
 
-  /** Good news, such as the network's return: try again at once, within the pace. */
-  nudge(): void {
-    this.#naps.wakeAll();
+  /** Skip the current pause, for example when the network is back. */
+  retryNow(): void {
+    this.#pauses.endAll();
   }
 
   #offer(job: Job): void {
     if (job.version > this.version) {
       this.version = job.version;
       this.listener.onJob(job);
-      if (isFinished(job)) this.#over.abort();
+      if (isFinished(job)) this.#finished.abort();
     }
   }
 
@@ -89,23 +89,23 @@ export class Watch {
 
   async #streamLoop(signal: AbortSignal): Promise<never> {
     for (let failures = 0; ; ) {
-      const lived = await this.#stream(signal);
-      this.#ask.raise();
-      failures = lived > STEADY ? 1 : failures + 1;
-      await this.#naps.take(backoff(failures, 2_000, LONGEST_BACKOFF), signal);
+      const liveTime = await this.#stream(signal);
+      this.#needsPolling.set();
+      failures = liveTime > STABLE_AFTER ? 1 : failures + 1;
+      await this.#pauses.pause(backoff(failures, 2_000, MAX_BACKOFF), signal);
     }
   }
 
-  /** One stream from its start to its end; how many milliseconds it was live. */
+  /** Read a stream to its end; return how many milliseconds it was live. */
   async #stream(signal: AbortSignal): Promise<number> {
-    const release = await this.slots.take();
+    const release = await this.slots.acquire();
     if (!release) return 0;
     let openedAt = Number.NaN;
     try {
-      await this.#pace.turn(signal);
+      await this.#spacing.wait(signal);
       await stream(this.http, this.jobId, this.version, {
-        firstByte: FIRST_BYTE,
-        silence: SILENCE,
+        firstByteTimeout: FIRST_BYTE_TIMEOUT,
+        silenceTimeout: SILENCE_TIMEOUT,
         signal,
         onOpen: () => {
           openedAt = Date.now();
@@ -114,7 +114,7 @@ export class Watch {
         onJob: (job) => this.#offer(job),
       });
     } catch {
-      // Why it broke does not matter here: asking finds out whether the API refuses for good.
+      // Polling finds out whether the error is permanent.
       signal.throwIfAborted();
     } finally {
       release();
@@ -123,53 +123,56 @@ export class Watch {
   }
 
   #opened(): void {
-    this.#ask.lower();
-    this.#asking?.abort();
+    this.#needsPolling.clear();
+    this.#currentPoll?.abort();
     this.#connected("live");
   }
 
-  async #askLoop(signal: AbortSignal): Promise<never> {
+  async #pollLoop(signal: AbortSignal): Promise<never> {
     let failures = 0;
-    for (let plain = 0; ; ) {
-      await this.#ask.wait(signal);
-      this.#asking = new AbortController();
-      const stop = AbortSignal.any([signal, this.#asking.signal]);
+    for (let plainPolls = 0; ; ) {
+      await this.#needsPolling.wait(signal);
+      this.#currentPoll = new AbortController();
+      const stop = AbortSignal.any([signal, this.#currentPoll.signal]);
       try {
-        const held = await this.#askOnce(plain === 0, stop);
+        const held = await this.#pollOnce(plainPolls === 0, stop);
         failures = 0;
-        if (!held) plain = plain ? plain - 1 : PLAIN_POLLS;
-        if (!held) await this.#naps.take(jittered(POLL_EVERY), signal);
+        if (!held) plainPolls = plainPolls ? plainPolls - 1 : PLAIN_POLLS;
+        if (!held) await this.#pauses.pause(jittered(POLL_INTERVAL), signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (this.#asking.signal.aborted) continue;
-        if (refusedForGood(error)) throw error;
+        if (this.#currentPoll.signal.aborted) continue;
+        if (isPermanent(error)) throw error;
         this.#connected("reconnecting");
-        plain = PLAIN_POLLS;
+        plainPolls = PLAIN_POLLS;
         failures += 1;
-        const asked = error instanceof ApiProblem ? (error.retryAfter ?? 0) : 0;
-        await this.#naps.take(Math.max(asked, backoff(failures, 2_000, LONGEST_BACKOFF)), signal);
+        const requested = error instanceof ApiProblem ? (error.retryAfter ?? 0) : 0;
+        await this.#pauses.pause(
+          Math.max(requested, backoff(failures, 2_000, MAX_BACKOFF)),
+          signal,
+        );
       }
     }
   }
 
-  /** One question; whether the server held its answer back until there was news, or a long time. */
-  async #askOnce(hold: boolean, signal: AbortSignal): Promise<boolean> {
-    const release = hold ? await this.slots.take() : null;
+  /** Poll once; return whether the server held the response, as it does for a long poll. */
+  async #pollOnce(hold: boolean, signal: AbortSignal): Promise<boolean> {
+    const release = hold ? await this.slots.acquire() : null;
     try {
-      await this.#pace.turn(signal);
+      await this.#spacing.wait(signal);
       const before = this.version;
-      const begun = Date.now();
-      const wait = release ? HOLD_SECONDS : 0;
+      const startedAt = Date.now();
+      const wait = release ? LONG_POLL_SECONDS : 0;
       const job = await status(this.http, this.jobId, before, wait, signal);
       this.#connected("polling");
       if (job) this.#offer(job);
-      return release !== null && (this.version > before || Date.now() - begun > HELD_AT_LEAST);
+      return release !== null && (this.version > before || Date.now() - startedAt > MIN_HOLD_TIME);
     } finally {
       release?.();
     }
   }
 }
 
-function refusedForGood(error: unknown): boolean {
+function isPermanent(error: unknown): boolean {
   return error instanceof ApiProblem && [401, 403, 404].includes(error.status);
 }

@@ -1,6 +1,6 @@
-/** Web Locks of one browser, as the specification has them, as far as the client uses them. */
+/** The part of the Web Locks API that the client uses, shared by the tabs of a browser. */
 export class FakeLocks {
-  readonly #held = new Map<string, { lose: (reason: unknown) => void }>();
+  readonly #held = new Map<string, { reject: (reason: unknown) => void }>();
   readonly #queues = new Map<string, (() => void)[]>();
 
   request = (
@@ -10,7 +10,7 @@ export class FakeLocks {
   ): Promise<unknown> => {
     if (options.ifAvailable && this.#held.has(name)) return Promise.resolve(callback(null));
     if (options.steal) {
-      this.#held.get(name)?.lose(new DOMException("stolen", "AbortError"));
+      this.#held.get(name)?.reject(new DOMException("stolen", "AbortError"));
       this.#held.delete(name);
       return this.#hold(name, callback);
     }
@@ -32,7 +32,7 @@ export class FakeLocks {
 
   #hold(name: string, callback: (lock: Lock | null) => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const mine = { lose: reject };
+      const mine = { reject };
       this.#held.set(name, mine);
       const free = () => {
         if (this.#held.get(name) !== mine) return;
@@ -54,7 +54,7 @@ export class FakeLocks {
   }
 }
 
-/** BroadcastChannel of one browser: a message reaches every other channel of its name. */
+/** The BroadcastChannel class of a browser: messages reach all other channels with the same name. */
 export function fakeChannels(): typeof BroadcastChannel {
   const open = new Set<{ name: string; onmessage: ((event: MessageEvent) => void) | null }>();
   class Channel {

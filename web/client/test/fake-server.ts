@@ -38,38 +38,38 @@ export function job(change: Partial<Job> = {}): Job {
   };
 }
 
-type Answer = (url: URL, init: RequestInit) => Response | Promise<Response>;
+type Respond = (url: URL, init: RequestInit) => Response | Promise<Response>;
 
-/** One job behind HTTP, with what may go wrong on the way to it. Time is the test's. */
+/** An API server with one job, and faults that tests can inject. Uses the test's clock. */
 export class FakeServer {
   now = job();
-  /** When each request started, in milliseconds of the test's clock. */
+  /** Each request and its start, in milliseconds of the test's clock. */
   readonly requests: { at: number; path: string; init: RequestInit }[] = [];
-  stream: "good" | "buffered" | "refused" | "unreachable" | { cutAfter: number } = "good";
-  hold: "good" | "ignored" | "refused" = "good";
+  stream: "good" | "buffered" | "rejected" | "unreachable" | { cutAfter: number } = "good";
+  longPoll: "good" | "ignored" | "rejected" = "good";
   down = false;
-  readonly #routes = new Map<string, Answer>();
-  readonly #watchers = new Set<() => void>();
+  readonly #routes = new Map<string, Respond>();
+  readonly #listeners = new Set<() => void>();
   openStreams = 0;
 
   fetch: typeof fetch = async (input, init = {}) => {
     const url = new URL(String(input), "http://longhaul.test");
     this.requests.push({ at: Date.now(), path: url.pathname + url.search, init });
     if (this.down) throw new TypeError("fetch failed");
-    const own = this.#routes.get(`${init.method} ${url.pathname}`);
-    if (own) return own(url, init);
+    const respond = this.#routes.get(`${init.method} ${url.pathname}`);
+    if (respond) return respond(url, init);
     if (url.pathname.startsWith("/v1/download/subscribe/")) return this.#subscribe(init);
     if (url.pathname.startsWith("/v1/download/status/")) return this.#status(url, init);
-    return json({ code: "NOT_FOUND", detail: "No such call" }, 404);
+    return json({ code: "NOT_FOUND", detail: "Not found" }, 404);
   };
 
-  on(call: string, answer: Answer): void {
-    this.#routes.set(call, answer);
+  on(call: string, respond: Respond): void {
+    this.#routes.set(call, respond);
   }
 
   change(change: Partial<Job>): void {
     this.now = { ...this.now, version: this.now.version + 1, ...change };
-    for (const tell of this.#watchers) tell();
+    for (const notify of this.#listeners) notify();
   }
 
   count(part: string): number {
@@ -77,7 +77,7 @@ export class FakeServer {
   }
 
   async #subscribe(init: RequestInit): Promise<Response> {
-    if (this.stream === "refused") return json({ code: "STREAMS_FULL" }, 503);
+    if (this.stream === "rejected") return json({ code: "STREAMS_FULL" }, 503);
     if (this.stream === "unreachable") throw new TypeError("fetch failed");
     return new Response(this.#events(init.signal), {
       headers: { "Content-Type": "text/event-stream; charset=utf-8" },
@@ -87,31 +87,31 @@ export class FakeServer {
   #events(signal: AbortSignal | null | undefined): ReadableStream<Uint8Array> {
     const mode = this.stream;
     const encoder = new TextEncoder();
-    let tell: () => void = () => undefined;
+    let notify: () => void = () => undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const leave = () => {
-      this.openStreams -= this.#watchers.delete(tell) ? 1 : 0;
+    const end = () => {
+      this.openStreams -= this.#listeners.delete(notify) ? 1 : 0;
       clearTimeout(timer);
     };
     return new ReadableStream({
       start: (controller) => {
-        tell = () => {
+        notify = () => {
           if (mode !== "buffered") controller.enqueue(encoder.encode(this.#event()));
         };
-        this.#watchers.add(tell);
+        this.#listeners.add(notify);
         this.openStreams += 1;
-        tell();
+        notify();
         const cut = () => {
-          leave();
+          end();
           controller.error(new TypeError("network error"));
         };
         if (typeof mode === "object") timer = setTimeout(cut, mode.cutAfter);
         signal?.addEventListener("abort", () => {
-          leave();
+          end();
           controller.error(signal.reason);
         });
       },
-      cancel: leave,
+      cancel: end,
     });
   }
 
@@ -123,25 +123,25 @@ export class FakeServer {
   async #status(url: URL, init: RequestInit): Promise<Response> {
     const wait = Number(url.searchParams.get("wait") ?? 0);
     const since = Number(url.searchParams.get("since") ?? 0);
-    if (wait && this.hold === "refused") return json({ code: "GATEWAY" }, 504);
-    if (wait && this.hold === "good" && this.now.version <= since) {
-      await this.#news(wait * 1000, init.signal);
+    if (wait && this.longPoll === "rejected") return json({ code: "GATEWAY" }, 504);
+    if (wait && this.longPoll === "good" && this.now.version <= since) {
+      await this.#waitForChange(wait * 1000, init.signal);
       if (this.now.version <= since) return new Response(null, { status: 304 });
     }
     return json(this.now, this.now.status === "cancelled" ? 410 : 200);
   }
 
-  #news(atMost: number, signal: AbortSignal | null | undefined): Promise<void> {
+  #waitForChange(timeout: number, signal: AbortSignal | null | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      const tell = () => {
-        this.#watchers.delete(tell);
+      const notify = () => {
+        this.#listeners.delete(notify);
         clearTimeout(timer);
         resolve();
       };
-      const timer = setTimeout(tell, atMost);
-      this.#watchers.add(tell);
+      const timer = setTimeout(notify, timeout);
+      this.#listeners.add(notify);
       signal?.addEventListener("abort", () => {
-        tell();
+        notify();
         reject(signal.reason);
       });
     });

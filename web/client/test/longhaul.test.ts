@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ApiProblem, Longhaul, Unreachable, Unsuccessful } from "../src/index.js";
+import { ApiProblem, JobUnsuccessful, Longhaul, Unreachable } from "../src/index.js";
 import { FakeStorage } from "./fake-browser.js";
 import { FakeServer, JOB_ID, job, json } from "./fake-server.js";
 
@@ -20,7 +20,7 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-test("a download is started with what was asked for, and finishes", async () => {
+test("a download is started with its options and finishes", async () => {
   const download = await page().start([1, 2, 3], { priority: "high", onMissing: "skip" });
   expect(JSON.parse(String(server.requests[0]?.init.body))).toEqual({
     file_ids: [1, 2, 3],
@@ -34,22 +34,22 @@ test("a download is started with what was asked for, and finishes", async () => 
   expect((await finished).fileName).toBe("files.zip");
 });
 
-test("a job that fails makes finished() throw with the job's own words", async () => {
+test("finished() throws the job's error if the job fails", async () => {
   server.now = job({
     status: "failed",
-    error: "File 3 does not exist",
+    error: "File 3 not found",
     errorCode: "FILE_NOT_FOUND",
   });
   const download = await page().start([3]);
   const error = await download.finished().catch((reason: unknown) => reason);
-  expect(error).toBeInstanceOf(Unsuccessful);
-  expect(String(error)).toContain("File 3 does not exist");
+  expect(error).toBeInstanceOf(JobUnsuccessful);
+  expect(String(error)).toContain("File 3 not found");
 });
 
-test("a lost answer is asked for again with the same idempotency key", async () => {
-  let tries = 0;
+test("a request without a response is repeated with the same idempotency key", async () => {
+  let attempts = 0;
   server.on("POST /v1/download/initiate", () => {
-    if (++tries < 3) throw new TypeError("network error");
+    if (++attempts < 3) throw new TypeError("network error");
     return json(server.now, 202);
   });
   const starting = page().start([1]);
@@ -61,7 +61,7 @@ test("a lost answer is asked for again with the same idempotency key", async () 
   expect(keys[0]).toMatch(/^[0-9a-f-]{32,36}$/);
 });
 
-test("a server that never answers is given up after four tries", async () => {
+test("start() fails after four attempts without a response", async () => {
   server.down = true;
   const starting = page()
     .start([1])
@@ -71,9 +71,13 @@ test("a server that never answers is given up after four tries", async () => {
   expect(server.requests).toHaveLength(4);
 });
 
-test("a refusal is not tried again and keeps its code", async () => {
-  const refusal = { code: "TOO_MANY_ACTIVE_JOBS", detail: "Five are running", retryable: true };
-  server.on("POST /v1/download/initiate", () => json(refusal, 429, { "Retry-After": "7" }));
+test("an error response is not retried and keeps its code", async () => {
+  const problem = {
+    code: "TOO_MANY_ACTIVE_JOBS",
+    detail: "You already have 5 downloads in progress. Wait for one to finish or cancel one.",
+    retryable: true,
+  };
+  server.on("POST /v1/download/initiate", () => json(problem, 429, { "Retry-After": "7" }));
   const error = await page()
     .start([1])
     .catch((reason: unknown) => reason);
@@ -82,18 +86,18 @@ test("a refusal is not tried again and keeps its code", async () => {
   expect(server.requests).toHaveLength(1);
 });
 
-test("after a reload the page knows its downloads and goes on with them", async () => {
+test("after a reload the page continues its downloads", async () => {
   await page().start([1, 2]);
   const reloaded = page();
-  expect(reloaded.remembered()).toMatchObject([{ jobId: JOB_ID, fileIds: [1, 2] }]);
+  expect(reloaded.downloads()).toMatchObject([{ jobId: JOB_ID, fileIds: [1, 2] }]);
   const download = reloaded.open(JOB_ID);
-  const leave = download.subscribe(() => undefined);
+  const unsubscribe = download.subscribe(() => undefined);
   await vi.advanceTimersByTimeAsync(10);
   expect(download.state.job?.version).toBe(1);
-  leave();
+  unsubscribe();
 });
 
-test("no link and no snapshot is ever stored", async () => {
+test("no URL and no job state is stored", async () => {
   server.now = job({ status: "completed", downloadUrl: "https://store/x?X-Amz-Signature=abc" });
   await page().start([1]);
   const stored = storage.getItem("longhaul:downloads") ?? "";
@@ -101,9 +105,9 @@ test("no link and no snapshot is ever stored", async () => {
   expect(stored).not.toContain("Signature");
 });
 
-test("storage full of nonsense, or forbidden, does no harm", async () => {
+test("invalid or full storage is ignored", async () => {
   storage.setItem("longhaul:downloads", '[{"jobId":7},null,"x"]');
-  expect(page().remembered()).toEqual([]);
+  expect(page().downloads()).toEqual([]);
   storage.setItem("longhaul:downloads", "{");
   storage.setItem = () => {
     throw new DOMException("full", "QuotaExceededError");
@@ -111,43 +115,43 @@ test("storage full of nonsense, or forbidden, does no harm", async () => {
   await expect(page().start([1])).resolves.toBeDefined();
 });
 
-test("no more than fifty downloads are remembered, the newest ones", async () => {
+test("only the newest fifty downloads are stored", async () => {
   const longhaul = page();
   for (let n = 0; n < 60; n++) {
     server.now = job({ jobId: `job-${n}` });
     await longhaul.start([n]);
   }
-  expect(longhaul.remembered()).toHaveLength(50);
-  expect(longhaul.remembered()[0]?.jobId).toBe("job-59");
+  expect(longhaul.downloads()).toHaveLength(50);
+  expect(longhaul.downloads()[0]?.jobId).toBe("job-59");
 });
 
-test("one job has one object, however often it is opened", async () => {
+test("open() returns the same object for the same job", async () => {
   const longhaul = page();
   const download = await longhaul.start([1]);
   expect(longhaul.open(JOB_ID)).toBe(download);
-  longhaul.forget(JOB_ID);
-  expect(longhaul.remembered()).toEqual([]);
+  longhaul.remove(JOB_ID);
+  expect(longhaul.downloads()).toEqual([]);
 });
 
-test("many watchers of a job share one stream", async () => {
+test("all subscribers of a job share one stream", async () => {
   const download = page().open(JOB_ID);
-  const leave = [1, 2, 3].map(() => download.subscribe(() => undefined));
+  const unsubscribe = [1, 2, 3].map(() => download.subscribe(() => undefined));
   await vi.advanceTimersByTimeAsync(5_000);
   expect(server.openStreams).toBe(1);
-  for (const go of leave) go();
+  for (const end of unsubscribe) end();
 });
 
-test("no more streams are opened than a browser has connections for", async () => {
+test("the number of open streams is limited", async () => {
   const longhaul = page();
   const ids = Array.from({ length: 7 }, (_, n) => `job-${n}`);
-  const leave = ids.map((id) => longhaul.open(id).subscribe(() => undefined));
+  const unsubscribe = ids.map((id) => longhaul.open(id).subscribe(() => undefined));
   await vi.advanceTimersByTimeAsync(20_000);
   expect(server.openStreams).toBe(4);
   for (const id of ids) expect(server.count(id)).toBeGreaterThan(0);
-  for (const go of leave) go();
+  for (const end of unsubscribe) end();
 });
 
-test("cancelling a job that has just finished shows how it ended", async () => {
+test("cancelling a job that has just finished shows its final state", async () => {
   const download = await page().start([1]);
   server.change({ status: "completed" });
   server.on(`POST /v1/download/cancel/${JOB_ID}`, () => json({ code: "CONFLICT" }, 409));
@@ -158,7 +162,7 @@ test("cancelling a job that has just finished shows how it ended", async () => {
 test("a retried job is watched again", async () => {
   server.now = job({ status: "failed", version: 5 });
   const download = await page().start([1]);
-  const leave = download.subscribe(() => undefined);
+  const unsubscribe = download.subscribe(() => undefined);
   expect(download.state.connection).toBe("closed");
   server.on(`POST /v1/download/${JOB_ID}/retry`, () => {
     server.change({ status: "queued" });
@@ -167,10 +171,10 @@ test("a retried job is watched again", async () => {
   await download.retry();
   await vi.advanceTimersByTimeAsync(100);
   expect(download.state).toMatchObject({ connection: "live", job: { status: "queued" } });
-  leave();
+  unsubscribe();
 });
 
-test("an unhealthy service is an answer, not an error", async () => {
+test("health() returns the checks of an unhealthy service", async () => {
   const health = { status: "unhealthy", checks: { redis: "timeout", storage: "ok" } };
   server.on("GET /health", () => json(health, 503));
   expect(await page().operator.health()).toEqual(health);

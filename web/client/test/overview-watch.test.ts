@@ -9,8 +9,8 @@ const OVERVIEW = "GET /v1/admin/overview";
 let server: FakeServer;
 let operator: Longhaul["operator"];
 let stop: AbortController;
-/** Sends what is there now to every stream. */
-let tell: () => void;
+/** Sends the current overview to the stream. */
+let notify: () => void;
 let waiting: number;
 
 beforeEach(() => {
@@ -18,7 +18,7 @@ beforeEach(() => {
   server = new FakeServer();
   operator = new Longhaul({ baseUrl: "http://longhaul.test", fetch: server.fetch }).operator;
   stop = new AbortController();
-  tell = () => undefined;
+  notify = () => undefined;
   waiting = 0;
   server.on(OVERVIEW, () => json(overview()));
 });
@@ -33,7 +33,7 @@ function overview(timestamp = new Date().toISOString()): Partial<Overview> {
   return { statistics, workers: [], failures: [], timestamp };
 }
 
-/** A stream that tells the overview at first and whenever `tell` is called. */
+/** Serve a stream that sends the overview at its start and whenever `notify` is called. */
 function stream({ cutAfter, silent = false }: { cutAfter?: number; silent?: boolean } = {}) {
   server.on(STREAM, (_, init) => {
     const body = new ReadableStream({
@@ -43,17 +43,17 @@ function stream({ cutAfter, silent = false }: { cutAfter?: number; silent?: bool
           controller.enqueue(new TextEncoder().encode(event));
         };
         if (!silent) {
-          tell = send;
+          notify = send;
           send();
         }
         const end = () => {
-          tell = () => undefined;
+          notify = () => undefined;
           controller.close();
         };
         const timer = cutAfter ? setTimeout(end, cutAfter) : undefined;
         init.signal?.addEventListener("abort", () => {
           clearTimeout(timer);
-          tell = () => undefined;
+          notify = () => undefined;
         });
       },
     });
@@ -62,33 +62,33 @@ function stream({ cutAfter, silent = false }: { cutAfter?: number; silent?: bool
 }
 
 function watch() {
-  const seen = { waiting: [] as number[], connections: [] as Connection[], troubles: 0 };
+  const seen = { waiting: [] as number[], connections: [] as Connection[], errors: 0 };
   const ended = operator.watch(
     {
       onOverview: ({ statistics }) => seen.waiting.push(statistics.totalWaiting),
       onConnection: (connection) => seen.connections.push(connection),
-      onTrouble: () => {
-        seen.troubles += 1;
+      onError: () => {
+        seen.errors += 1;
       },
     },
     stop.signal,
   );
-  const refusal = ended.catch((error: unknown) => error);
-  return { seen, refusal };
+  const error = ended.catch((reason: unknown) => reason);
+  return { seen, error };
 }
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-/** Something new every second, for `seconds`. */
+/** Change the overview every second, for `seconds`. */
 async function work(seconds: number): Promise<void> {
   for (let second = 0; second < seconds; second++) {
     waiting += 1;
-    tell();
+    notify();
     await pass(SECOND);
   }
 }
 
-test("a good stream brings every change with one request", async () => {
+test("a working stream delivers every change with one request", async () => {
   stream();
   const { seen } = watch();
   await pass(1);
@@ -101,18 +101,21 @@ test("a good stream brings every change with one request", async () => {
 test.each([
   ["buffered", () => stream({ silent: true })],
   ["cut every three seconds", () => stream({ cutAfter: 3 * SECOND })],
-  ["cut at once", () => stream({ cutAfter: 1 })],
-  ["refused", () => server.on(STREAM, () => json({ code: "BACKEND_UNAVAILABLE" }, 503))],
-])("with streams that are %s there is news, and less than a request a second", async (_, fail) => {
-  fail();
-  const { seen } = watch();
-  await work(120);
-  expect(seen.waiting.length).toBeGreaterThan(20);
-  expect(seen.waiting).toEqual(seen.waiting.toSorted((a, b) => a - b));
-  expect(server.requests.length / 120).toBeLessThan(0.8);
-});
+  ["cut immediately", () => stream({ cutAfter: 1 })],
+  ["rejected", () => server.on(STREAM, () => json({ code: "BACKEND_UNAVAILABLE" }, 503))],
+])(
+  "with streams that are %s updates arrive with less than one request per second",
+  async (_, fail) => {
+    fail();
+    const { seen } = watch();
+    await work(120);
+    expect(seen.waiting.length).toBeGreaterThan(20);
+    expect(seen.waiting).toEqual(seen.waiting.toSorted((a, b) => a - b));
+    expect(server.requests.length / 120).toBeLessThan(0.8);
+  },
+);
 
-test("when streams work again the watch comes back to them", async () => {
+test("the watch returns to streams when they work again", async () => {
   stream({ silent: true });
   const { seen } = watch();
   await work(60);
@@ -122,44 +125,44 @@ test("when streams work again the watch comes back to them", async () => {
   expect(seen.connections.at(-1)).toBe("live");
 });
 
-test("while nothing answers the trouble is told, and asked for again", async () => {
+test("while the server is down errors are reported and requests repeated", async () => {
   stream();
   server.down = true;
   const { seen } = watch();
   await pass(60 * SECOND);
   expect(seen.connections.at(-1)).toBe("reconnecting");
-  expect(seen.troubles).toBeGreaterThan(5);
+  expect(seen.errors).toBeGreaterThan(5);
   server.down = false;
   await pass(5 * SECOND);
   expect(seen.waiting.length).toBeGreaterThan(0);
 });
 
-test("an answer that is older than what is known is dropped", async () => {
+test("an overview that is older than the current one is dropped", async () => {
   server.on(STREAM, () => json({}, 503));
   const { seen } = watch();
   await pass(4 * SECOND);
-  const known = seen.waiting.length;
-  expect(known).toBeGreaterThan(0);
+  const count = seen.waiting.length;
+  expect(count).toBeGreaterThan(0);
   server.on(OVERVIEW, () => json(overview("2001-01-01T00:00:00.000Z")));
   await pass(20 * SECOND);
-  expect(seen.waiting).toHaveLength(known);
+  expect(seen.waiting).toHaveLength(count);
 });
 
-test("who is no operator is told so, and nothing further is asked", async () => {
+test("a user who is not an operator gets an error, and there are no more requests", async () => {
   server.on(STREAM, () => json({ code: "FORBIDDEN" }, 403));
-  const { refusal } = watch();
+  const { error } = watch();
   await pass(SECOND);
-  expect(await refusal).toBeInstanceOf(ApiProblem);
+  expect(await error).toBeInstanceOf(ApiProblem);
   await pass(60 * SECOND);
   expect(server.requests).toHaveLength(1);
 });
 
-test("the signal ends it", async () => {
+test("the signal ends the watch", async () => {
   stream();
-  const { refusal } = watch();
+  const { error } = watch();
   await work(2);
-  stop.abort(new Error("enough"));
-  expect(await refusal).toEqual(new Error("enough"));
+  stop.abort(new Error("stopped"));
+  expect(await error).toEqual(new Error("stopped"));
   await pass(60 * SECOND);
   expect(server.requests).toHaveLength(1);
 });

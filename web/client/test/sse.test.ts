@@ -12,13 +12,13 @@ test("an event has a type, data and an id", () => {
   ]);
 });
 
-test("any cut of the text gives the same events", () => {
+test("the text may be split anywhere", () => {
   const text =
     "\uFEFFretry: 2000\r\n\r\nid: 1\r\ndata: a\r\ndata: b\r\n\r\n: hello\r\ndata:c\r\n\r\n";
-  const whole = parsed(text);
-  expect(whole.map(({ data }) => data)).toEqual(["a\nb", "c"]);
+  const events = parsed(text);
+  expect(events.map(({ data }) => data)).toEqual(["a\nb", "c"]);
   for (let cut = 1; cut < text.length; cut++) {
-    expect(parsed(text.slice(0, cut), text.slice(cut))).toEqual(whole);
+    expect(parsed(text.slice(0, cut), text.slice(cut))).toEqual(events);
   }
 });
 
@@ -30,10 +30,10 @@ test.each(["\n", "\r\n", "\r"])("lines end with %j", (end) => {
   ]);
 });
 
-test("an id lasts until the next, and one with a NUL is no id", () => {
+test("an id is valid until the next one, and an id with NUL is ignored", () => {
   expect(parsed("id: 1\ndata: a\n\nid: 2\0\ndata: b\n\n").map(({ id }) => id)).toEqual(["1", "1"]);
 });
 
-test("an event without data is none, and an unfinished one waits", () => {
+test("events without data and incomplete events are not returned", () => {
   expect(parsed("event: progress\n\ndata: a\n")).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Slots } from "../src/slots.js";
-import { type News, Tabs } from "../src/tabs.js";
+import { Tabs, type TabUpdate } from "../src/tabs.js";
 import { unlessAborted } from "../src/timing.js";
 import { FakeLocks, fakeChannels } from "./fake-browser.js";
 import { JOB_ID, job } from "./fake-server.js";
@@ -18,19 +18,19 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A tab that follows the job; `leads` while it is the one that watches. */
+/** Open a tab that follows the job; `leads` is true while it is the leader. */
 function tab(withLocks = true) {
   const tabs = new Tabs("longhaul", withLocks ? locks.manager : undefined, Channel);
   const closed = new AbortController();
   const self = {
     leads: false,
-    heard: [] as News[],
-    known: { jobId: JOB_ID, job: null, connection: "live" } as News,
+    received: [] as TabUpdate[],
+    update: { jobId: JOB_ID, job: null, connection: "live" } as TabUpdate,
     finish: () => {},
     close: () => closed.abort(),
-    say(version: number) {
-      self.known = { ...self.known, job: job({ version }) };
-      tabs.publish(self.known);
+    publish(version: number) {
+      self.update = { ...self.update, job: job({ version }) };
+      tabs.publish(self.update);
     },
     freeze() {
       tabs.publish = () => undefined;
@@ -48,8 +48,8 @@ function tab(withLocks = true) {
   const follower = {
     jobId: JOB_ID,
     lead,
-    onNews: (news: News) => self.heard.push(news),
-    news: () => self.known,
+    onUpdate: (update: TabUpdate) => self.received.push(update),
+    currentUpdate: () => self.update,
   };
   tabs.follow(follower, closed.signal).catch(() => undefined);
   return self;
@@ -59,26 +59,26 @@ async function settle(ms = 0): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
 
-test("one tab watches and the others hear what it hears", async () => {
+test("one tab watches and the others receive its updates", async () => {
   const [first, second, third] = [tab(), tab(), tab()];
   await settle();
   expect([first.leads, second.leads, third.leads]).toEqual([true, false, false]);
-  first.say(7);
+  first.publish(7);
   await settle();
-  expect(second.heard.at(-1)?.job?.version).toBe(7);
-  expect(third.heard.at(-1)?.job?.version).toBe(7);
+  expect(second.received.at(-1)?.job?.version).toBe(7);
+  expect(third.received.at(-1)?.job?.version).toBe(7);
 });
 
-test("a tab that opens later is told at once what is known", async () => {
+test("a tab that opens later receives the current state", async () => {
   const first = tab();
   await settle();
-  first.say(9);
+  first.publish(9);
   const second = tab();
   await settle();
-  expect(second.heard.at(-1)?.job?.version).toBe(9);
+  expect(second.received.at(-1)?.job?.version).toBe(9);
 });
 
-test("when the watching tab closes, another goes on", async () => {
+test("when the leading tab closes, another one takes over", async () => {
   const [first, second] = [tab(), tab()];
   await settle();
   first.close();
@@ -86,7 +86,7 @@ test("when the watching tab closes, another goes on", async () => {
   expect([first.leads, second.leads]).toEqual([false, true]);
 });
 
-test("a frozen tab loses the watch to one that is awake, and never are there two", async () => {
+test("a visible tab takes over from a frozen one, and there are never two leaders", async () => {
   const [first, second] = [tab(), tab()];
   await settle(20_000);
   expect(first.leads).toBe(true);
@@ -95,32 +95,35 @@ test("a frozen tab loses the watch to one that is awake, and never are there two
   expect([first.leads, second.leads]).toEqual([false, true]);
 });
 
-test("signs of life keep the watch where it is while the job is silent", async () => {
+test("heartbeats keep the leader while the job does not change", async () => {
   const [first, second] = [tab(), tab()];
   await settle(300_000);
   expect([first.leads, second.leads]).toEqual([true, false]);
 });
 
-test("without Web Locks every tab watches for itself", async () => {
+test("without Web Locks every tab watches on its own", async () => {
   const [first, second] = [tab(false), tab(false)];
   await settle();
   expect([first.leads, second.leads]).toEqual([true, true]);
 });
 
-test("slots are counted over all tabs", async () => {
-  const [here, there] = [0, 1].map(() => new Slots("longhaul", 3, locks.manager)) as [Slots, Slots];
-  const taken = [await here.take(), await there.take(), await here.take()];
-  expect(taken.every(Boolean)).toBe(true);
-  expect(await there.take()).toBeNull();
-  taken[0]?.();
+test("slots are shared by all tabs", async () => {
+  const [first, second] = [0, 1].map(() => new Slots("longhaul", 3, locks.manager)) as [
+    Slots,
+    Slots,
+  ];
+  const acquired = [await first.acquire(), await second.acquire(), await first.acquire()];
+  expect(acquired.every(Boolean)).toBe(true);
+  expect(await second.acquire()).toBeNull();
+  acquired[0]?.();
   await settle();
-  expect(await there.take()).not.toBeNull();
+  expect(await second.acquire()).not.toBeNull();
 });
 
-test("slots are counted within a tab where there are no Web Locks", async () => {
+test("without Web Locks slots are limited per tab", async () => {
   const slots = new Slots("longhaul", 1, undefined);
-  const release = await slots.take();
-  expect(await slots.take()).toBeNull();
+  const release = await slots.acquire();
+  expect(await slots.acquire()).toBeNull();
   release?.();
-  expect(await slots.take()).not.toBeNull();
+  expect(await slots.acquire()).not.toBeNull();
 });

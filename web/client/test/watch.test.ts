@@ -26,7 +26,7 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-/** Watches the job; what was seen of it is added to as time goes on. */
+/** Watch the job and collect its states. */
 function watch(): { states: DownloadState[]; jobs: Job[]; connections: Connection[] } {
   const seen = { states: [], jobs: [], connections: [] } as ReturnType<typeof watch>;
   const download = longhaul.open(JOB_ID);
@@ -43,7 +43,7 @@ async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
 
-/** A job that reports progress every second, for `seconds`. */
+/** Report progress of the job every second, for `seconds`. */
 async function work(seconds: number): Promise<void> {
   for (let second = 0; second < seconds; second++) {
     const progress = Math.min(99, server.now.progress + 1);
@@ -52,13 +52,13 @@ async function work(seconds: number): Promise<void> {
   }
 }
 
-/** The most requests that started within any `window` milliseconds. */
-function busiest(window: number): number {
+/** Return the maximum number of requests that started within `window` milliseconds. */
+function maxRequests(window: number): number {
   const times = server.requests.map(({ at }) => at);
   return Math.max(...times.map((at) => times.filter((t) => t >= at && t < at + window).length));
 }
 
-test("a good stream brings every change with one request", async () => {
+test("a working stream delivers every change with one request", async () => {
   const seen = watch();
   await work(10);
   expect(seen.jobs.map(({ progress }) => progress)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -66,7 +66,7 @@ test("a good stream brings every change with one request", async () => {
   expect(server.requests).toHaveLength(1);
 });
 
-test("the watch ends with the job, and so does its stream", async () => {
+test("the watch and its stream end with the job", async () => {
   const seen = watch();
   await work(2);
   server.change({ status: "completed", progress: 100 });
@@ -77,7 +77,7 @@ test("the watch ends with the job, and so does its stream", async () => {
   expect(server.requests).toHaveLength(1);
 });
 
-test("a buffered stream is given up after three seconds for long polls", async () => {
+test("a buffered stream is replaced by long polls after three seconds", async () => {
   server.stream = "buffered";
   const seen = watch();
   await pass(2_900);
@@ -90,7 +90,7 @@ test("a buffered stream is given up after three seconds for long polls", async (
   expect(server.count("wait=25")).toBeGreaterThan(5);
 });
 
-test("when streams work again the watch comes back to them", async () => {
+test("the watch returns to streams when they work again", async () => {
   server.stream = "unreachable";
   const seen = watch();
   await work(20);
@@ -98,13 +98,13 @@ test("when streams work again the watch comes back to them", async () => {
   server.stream = "good";
   await work(31);
   expect(seen.connections.at(-1)).toBe("live");
-  const asked = server.count("/status/");
+  const requests = server.count("/status/");
   await work(20);
-  expect(server.count("/status/")).toBe(asked);
+  expect(server.count("/status/")).toBe(requests);
 });
 
-test("the first event of a stream ends the long poll beside it", async () => {
-  server.stream = "refused";
+test("the first event of a stream ends the concurrent long poll", async () => {
+  server.stream = "rejected";
   watch();
   await pass(5 * SECOND);
   const held = server.requests.findLast(({ path }) => path.includes("wait="));
@@ -113,7 +113,7 @@ test("the first event of a stream ends the long poll beside it", async () => {
   expect(held?.init.signal?.aborted).toBe(true);
 });
 
-test("a stream that falls silent without a word is replaced", async () => {
+test("a stream without heartbeats is replaced", async () => {
   const seen = watch();
   await work(1);
   await pass(34 * SECOND);
@@ -123,18 +123,18 @@ test("a stream that falls silent without a word is replaced", async () => {
   expect(seen.connections).toContain("live");
 });
 
-test("where long polls fail too, plain polls bring the news", async () => {
-  server.stream = "refused";
-  server.hold = "refused";
+test("plain polls deliver updates when long polls fail too", async () => {
+  server.stream = "rejected";
+  server.longPoll = "rejected";
   const seen = watch();
-  // Ten plain polls take at least 20 s. After them a long poll is tried again, and refused.
+  // Ten plain polls take at least 20 s. After them a long poll is tried again and rejected.
   await work(20);
   expect(seen.connections.at(-1)).toBe("polling");
   await work(10);
   expect(seen.jobs.length).toBeGreaterThan(6);
 });
 
-test("a snapshot that arrives late never takes the download back", async () => {
+test("an older version never replaces a newer one", async () => {
   const seen = watch();
   await work(5);
   server.now = job({ version: 3, progress: 3, status: "processing" });
@@ -145,30 +145,30 @@ test("a snapshot that arrives late never takes the download back", async () => {
   expect(versions.at(-1)).toBe(6);
 });
 
-test("a new request says which version is known", async () => {
+test("a new request contains the current version", async () => {
   server.stream = { cutAfter: 3 * SECOND };
   watch();
   await work(10);
   expect(server.requests.at(-1)?.path).toMatch(/(since|lastEventId)=([2-9]|10)\b/);
 });
 
-test("an unknown job ends the watch and says why", async () => {
-  server.stream = "refused";
-  const gone = { code: "JOB_NOT_FOUND", detail: "There is no such job" };
-  server.on(`GET /v1/download/status/${JOB_ID}`, () => json(gone, 404));
+test("an unknown job ends the watch with a problem", async () => {
+  server.stream = "rejected";
+  const notFound = { code: "JOB_NOT_FOUND", detail: "Job not found" };
+  server.on(`GET /v1/download/status/${JOB_ID}`, () => json(notFound, 404));
   const seen = watch();
   await pass(30 * SECOND);
-  const asked = server.requests.length;
+  const requests = server.requests.length;
   const { problem, connection } = seen.states.at(-1) as DownloadState;
   expect(connection).toBe("closed");
   expect(problem).toBeInstanceOf(ApiProblem);
-  expect(problem?.message).toBe("There is no such job");
+  expect(problem?.message).toBe("Job not found");
   await pass(60 * SECOND);
-  expect(server.requests).toHaveLength(asked);
+  expect(server.requests).toHaveLength(requests);
 });
 
-test("a cancelled job is told with 410 and is no problem", async () => {
-  server.stream = "refused";
+test("a cancelled job, with status 410, is not a problem", async () => {
+  server.stream = "rejected";
   server.now = job({ status: "cancelled", version: 4 });
   const seen = watch();
   await pass(10 * SECOND);
@@ -176,8 +176,8 @@ test("a cancelled job is told with 410 and is no problem", async () => {
   expect(seen.jobs.at(-1)?.status).toBe("cancelled");
 });
 
-test("a server that asks for time gets it", async () => {
-  server.stream = "refused";
+test("Retry-After is respected", async () => {
+  server.stream = "rejected";
   server.on(`GET /v1/download/status/${JOB_ID}`, () =>
     json({ code: "BACKEND_UNAVAILABLE" }, 503, { "Retry-After": "20" }),
   );
@@ -186,42 +186,42 @@ test("a server that asks for time gets it", async () => {
   expect(server.count("/status/")).toBe(1);
 });
 
-test("without listeners nothing is asked", async () => {
+test("without listeners there are no requests", async () => {
   const seen = watch();
   await work(2);
   stop();
   await pass(2 * SECOND);
   expect(server.openStreams).toBe(0);
-  const asked = server.requests.length;
+  const requests = server.requests.length;
   await pass(60 * SECOND);
-  expect(server.requests).toHaveLength(asked);
+  expect(server.requests).toHaveLength(requests);
   expect(seen.jobs.length).toBeGreaterThan(0);
 });
 
-test("when the network returns the watch does not sit out its pause", async () => {
+test("when the network is back the watch retries immediately", async () => {
   server.down = true;
   const seen = watch();
   await pass(120 * SECOND);
   expect(seen.connections.at(-1)).toBe("reconnecting");
   server.down = false;
-  longhaul.nudge();
+  longhaul.retryNow();
   await pass(3.1 * SECOND);
   expect(seen.jobs).toHaveLength(1);
 });
 
-describe("no failure makes more than one request a second", () => {
+describe("no failure causes more than one request per second", () => {
   const failures: Record<string, () => void> = {
     "streams cut after 3 s": () => (server.stream = { cutAfter: 3 * SECOND }),
-    "streams cut at once": () => (server.stream = { cutAfter: 1 }),
+    "streams cut immediately": () => (server.stream = { cutAfter: 1 }),
     "streams buffered": () => (server.stream = "buffered"),
-    "streams refused": () => (server.stream = "refused"),
-    "streams and long polls refused": () => {
-      server.stream = "refused";
-      server.hold = "refused";
+    "streams rejected": () => (server.stream = "rejected"),
+    "streams and long polls rejected": () => {
+      server.stream = "rejected";
+      server.longPoll = "rejected";
     },
-    "long polls answered at once": () => {
-      server.stream = "refused";
-      server.hold = "ignored";
+    "long polls answered immediately": () => {
+      server.stream = "rejected";
+      server.longPoll = "ignored";
     },
     "server down": () => (server.down = true),
   };
@@ -230,7 +230,7 @@ describe("no failure makes more than one request a second", () => {
     fail();
     const seen = watch();
     await work(120);
-    expect(busiest(10 * SECOND)).toBeLessThan(10);
+    expect(maxRequests(10 * SECOND)).toBeLessThan(10);
     expect(server.requests.length / 120).toBeLessThan(0.8);
     if (!server.down) expect(seen.jobs.length).toBeGreaterThan(20);
   });

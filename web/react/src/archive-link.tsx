@@ -8,16 +8,16 @@ export interface ArchiveLinkProps {
   ref?: Ref<HTMLAnchorElement>;
 }
 
-/** Milliseconds of life that a link must have left to be used. */
-const MARGIN = 30_000;
+/** Milliseconds that the URL must still be valid. */
+const MIN_VALIDITY = 30_000;
 
-/** A link to the finished archive that signs itself anew when its time is over. */
+/** A link to the finished archive that gets a new signed URL when the old one has expired. */
 export function ArchiveLink({ view, className, children, ref }: ArchiveLinkProps) {
   const { job, save } = view;
   const follow = useCallback(
     (event: MouseEvent) => {
       const ends = Date.parse(job?.expiresAt ?? "");
-      if (job?.downloadUrl && ends - Date.now() > MARGIN) return;
+      if (job?.downloadUrl && ends - Date.now() > MIN_VALIDITY) return;
       event.preventDefault();
       void save();
     },

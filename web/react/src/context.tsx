@@ -10,15 +10,15 @@ export interface LonghaulProviderProps {
   children: ReactNode;
 }
 
-/** Gives everything below it one client: where the API is and who calls. */
+/** Provides the client, which knows the API's URL and the user's credentials. */
 export function LonghaulProvider({ client, children }: LonghaulProviderProps) {
   return <Context.Provider value={client}>{children}</Context.Provider>;
 }
 
-/** The client of the provider above, or one for the page's own origin. */
+/** Return the provided client, or a default one for the page's origin. */
 export function useLonghaul(): Longhaul {
-  const given = useContext(Context);
-  if (given) return given;
+  const provided = useContext(Context);
+  if (provided) return provided;
   ownClient ??= new Longhaul();
   return ownClient;
 }

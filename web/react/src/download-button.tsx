@@ -1,36 +1,36 @@
 import type { StartOptions } from "@longhaul/client";
 import { useEffect, useId, useRef } from "react";
 import { ArchiveLink } from "./archive-link.js";
-import { isUnderWay } from "./phase.js";
+import { ENGLISH, type Labels } from "./labels.js";
+import { isInProgress } from "./phase.js";
 import { Announcement, Progress } from "./progress.js";
 import { type DownloadView, useDownload } from "./use-download.js";
 import { useDownloads } from "./use-downloads.js";
-import { ENGLISH, type Words } from "./words.js";
 
 export interface DownloadButtonProps {
   fileIds: readonly number[];
   options?: StartOptions;
-  /** Follow a download of the same files that this browser started before, also after a reload. */
+  /** Continue a download of the same files that this browser started, for example before a reload. */
   resume?: boolean;
-  words?: Partial<Words>;
+  labels?: Partial<Labels>;
   className?: string;
 }
 
 /**
- * A button that starts a download, shows how it goes, and ends as the link to the archive.
+ * A button that starts a download, shows its progress, and becomes the link to the archive.
  *
- * Style it by its classes (`lh-…`), its `data-phase`, or the custom properties of `button.css`.
+ * Style it with its classes (`lh-…`), its `data-phase`, or the custom properties of `button.css`.
  */
 export function DownloadButton(props: DownloadButtonProps) {
   const { fileIds, options, resume = true, className = "" } = props;
-  const words = { ...ENGLISH, ...props.words };
+  const labels = { ...ENGLISH, ...props.labels };
   const { downloads } = useDownloads();
-  const same = fileIds.join();
-  const before = resume ? downloads.find((entry) => entry.fileIds.join() === same) : undefined;
-  const view = useDownload(before?.jobId ?? null);
-  const status = view.refusal?.message ?? words.status(view);
+  const idList = fileIds.join();
+  const existing = resume ? downloads.find((entry) => entry.fileIds.join() === idList) : undefined;
+  const view = useDownload(existing?.jobId ?? null);
+  const status = view.requestError?.message ?? labels.status(view);
   const statusId = useId();
-  const begin = () => {
+  const start = () => {
     if (view.phase === "failed") return void view.retry();
     view.dismiss();
     void view.start(fileIds, options);
@@ -38,22 +38,22 @@ export function DownloadButton(props: DownloadButtonProps) {
   return (
     <div className={`lh-download ${className}`} data-phase={view.phase} aria-busy={isBusy(view)}>
       <div className="lh-row">
-        <Primary view={view} words={words} describedBy={statusId} onBegin={begin} />
-        {isUnderWay(view.phase) && view.jobId && (
+        <Primary view={view} labels={labels} describedBy={statusId} onStart={start} />
+        {isInProgress(view.phase) && view.jobId && (
           <button
             className="lh-cancel"
             type="button"
             disabled={view.pending === "cancel"}
             onClick={() => void view.cancel()}
           >
-            {words.cancel}
+            {labels.cancel}
           </button>
         )}
       </div>
-      {isUnderWay(view.phase) && (
+      {isInProgress(view.phase) && (
         <Progress
           value={view.phase === "processing" ? (view.job?.progress ?? 0) : null}
-          label={words.progress}
+          label={labels.progress}
           text={status}
           phase={view.phase}
         />
@@ -68,13 +68,13 @@ export function DownloadButton(props: DownloadButtonProps) {
 
 interface PrimaryProps {
   view: DownloadView;
-  words: Words;
+  labels: Labels;
   describedBy: string;
-  onBegin: () => void;
+  onStart: () => void;
 }
 
-/** One control in one place: it keeps the keyboard's focus through all its phases. */
-function Primary({ view, words, describedBy, onBegin }: PrimaryProps) {
+/** The main control. It keeps the keyboard focus in all phases. */
+function Primary({ view, labels, describedBy, onStart }: PrimaryProps) {
   const link = useRef<HTMLAnchorElement>(null);
   const hadFocus = useRef(false);
   const ready = view.phase === "ready";
@@ -84,7 +84,7 @@ function Primary({ view, words, describedBy, onBegin }: PrimaryProps) {
   if (ready) {
     return (
       <ArchiveLink view={view} className="lh-button" ref={link}>
-        {words.ready}
+        {labels.ready}
       </ArchiveLink>
     );
   }
@@ -93,7 +93,7 @@ function Primary({ view, words, describedBy, onBegin }: PrimaryProps) {
     <button
       className="lh-button"
       type="button"
-      // Not `disabled`: that would take the focus away.
+      // `disabled` would remove the focus.
       aria-disabled={busy}
       aria-describedby={describedBy}
       onFocus={() => {
@@ -103,14 +103,14 @@ function Primary({ view, words, describedBy, onBegin }: PrimaryProps) {
         hadFocus.current = false;
       }}
       onClick={() => {
-        if (!busy) onBegin();
+        if (!busy) onStart();
       }}
     >
-      {view.phase === "failed" ? words.again : words.download}
+      {view.phase === "failed" ? labels.again : labels.download}
     </button>
   );
 }
 
 function isBusy({ phase, pending }: DownloadView): boolean {
-  return isUnderWay(phase) || pending !== null;
+  return isInProgress(phase) || pending !== null;
 }

@@ -1,6 +1,6 @@
 const UNITS = ["bytes", "KB", "MB", "GB", "TB"] as const;
 
-/** Bytes for people, in powers of 1,000 as disks and browsers show them. */
+/** Format a size with decimal units, as operating systems and browsers do. */
 export function formatBytes(bytes: number, locale?: string): string {
   const power = bytes < 1_000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
   const value = bytes / 1_000 ** power;
@@ -9,7 +9,7 @@ export function formatBytes(bytes: number, locale?: string): string {
   return power === 0 && bytes === 1 ? "1 byte" : `${number} ${UNITS[power]}`;
 }
 
-/** A length of time for people; coarse, because it is an estimate. */
+/** Format a duration. It is rounded, because it is usually an estimate. */
 export function formatSeconds(seconds: number): string {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 3_600) return `${Math.round(seconds / 60)} min`;

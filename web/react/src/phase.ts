@@ -1,6 +1,6 @@
 import type { DownloadState } from "@longhaul/client";
 
-/** What a download looks like to its user. */
+/** The phase of a download from the user's point of view. */
 export type Phase =
   | "idle"
   | "starting"
@@ -26,7 +26,7 @@ export function phaseOf({ job, problem }: DownloadState): Phase {
   return job ? PHASES[job.status] : "starting";
 }
 
-/** Whether the job may still change by itself. */
-export function isUnderWay(phase: Phase): boolean {
+/** Return whether the download is not finished yet. */
+export function isInProgress(phase: Phase): boolean {
   return phase === "starting" || phase === "queued" || phase === "processing";
 }

@@ -2,17 +2,17 @@ import type { CSSProperties } from "react";
 import type { Phase } from "./phase.js";
 
 export interface ProgressProps {
-  /** 0 to 100, or null while nothing is known yet. */
+  /** 0 to 100, or null if unknown. */
   value: number | null;
   label: string;
-  /** What a screen reader says instead of the number. */
+  /** The text that a screen reader reads instead of the number. */
   text?: string;
   phase?: Phase;
 }
 
-/** A progress bar; without a value it says only that something is going on. */
+/** A progress bar; indeterminate without a value. */
 export function Progress({ value, label, text, phase }: ProgressProps) {
-  const known = value === null ? {} : { "aria-valuenow": value };
+  const valueNow = value === null ? {} : { "aria-valuenow": value };
   return (
     <div
       className="lh-progress"
@@ -23,7 +23,7 @@ export function Progress({ value, label, text, phase }: ProgressProps) {
       aria-valuetext={text}
       data-phase={phase}
       data-unknown={value === null || undefined}
-      {...known}
+      {...valueNow}
     >
       <div className="lh-progress-bar" style={barStyle(value)} />
     </div>
@@ -34,13 +34,13 @@ function barStyle(value: number | null): CSSProperties {
   return { "--lh-value": (value ?? 0) / 100 } as CSSProperties;
 }
 
-/** What is said aloud: every change of phase, and progress by quarters, not every per cent. */
+/** Announces every change of phase to screen readers, and progress in steps of 25%. */
 export function Announcement({ phase, progress, text }: AnnouncementProps) {
   const quarter = Math.floor(progress / 25) * 25;
-  const said = phase === "processing" && quarter > 0 ? `${quarter} %` : text;
+  const announced = phase === "processing" && quarter > 0 ? `${quarter}%` : text;
   return (
     <span className="lh-hidden" role="status" aria-live="polite">
-      {phase === "processing" && quarter === 0 ? "Preparing" : said}
+      {phase === "processing" && quarter === 0 ? "Preparing" : announced}
     </span>
   );
 }

@@ -3,32 +3,32 @@ import { useCallback, useMemo, useState, useSyncExternalStore } from "react";
 import { useLonghaul } from "./context.js";
 import { type Phase, phaseOf } from "./phase.js";
 
-/** What a user has asked for and the API has not answered yet. */
+/** The user's request that is in progress. */
 export type Pending = "start" | "cancel" | "retry" | "link";
 
 export interface DownloadView extends DownloadState {
   jobId: string | null;
-  /** The files as they were asked for; empty where this browser did not start the download. */
+  /** The requested files; empty if this browser did not start the download. */
   fileIds: readonly number[];
   phase: Phase;
   pending: Pending | null;
-  /** Why the last thing that was asked for was refused. */
-  refusal: Error | null;
+  /** Why the user's last request failed. */
+  requestError: Error | null;
   start(fileIds: readonly number[], options?: StartOptions): Promise<void>;
   cancel(): Promise<void>;
   retry(): Promise<void>;
-  /** Save the archive: goes to a freshly signed link. */
+  /** Save the archive: open a newly signed URL. */
   save(): Promise<void>;
-  /** Back to idle, and out of this browser's memory. */
+  /** Return to idle and remove the download from this browser's list. */
   dismiss(): void;
 }
 
 const IDLE: DownloadState = { job: null, connection: "closed", problem: null };
-const noNews = () => () => undefined;
+const noUpdates = () => () => undefined;
 
 /**
- * One download, live: the one with this id, or none until `start` is called. On a server it is
- * idle; the browser takes it from there.
+ * Watch the download with this id, or the one that `start` starts. During server rendering it is
+ * idle.
  */
 export function useDownload(jobId: string | null = null): DownloadView {
   const longhaul = useLonghaul();
@@ -38,45 +38,45 @@ export function useDownload(jobId: string | null = null): DownloadView {
     [longhaul, jobId, started],
   );
   const state = useSyncExternalStore(
-    download?.subscribe ?? noNews,
+    download?.subscribe ?? noUpdates,
     () => download?.state ?? IDLE,
     () => IDLE,
   );
-  const { pending, refusal, ask, forgive } = useRequests();
-  // A page that is being hydrated must look as the server made it, whatever is known already.
-  const known = state === IDLE ? null : download;
-  const phase = known ? phaseOf(state) : pending === "start" ? "starting" : "idle";
+  const { pending, requestError, request, clearError } = useRequest();
+  // During hydration the output must equal the server's, even if there is a state already.
+  const visible = state === IDLE ? null : download;
+  const phase = visible ? phaseOf(state) : pending === "start" ? "starting" : "idle";
 
   const start = useCallback(
     (fileIds: readonly number[], options?: StartOptions) =>
-      ask("start", async () => setStarted(await longhaul.start(fileIds, options))),
-    [ask, longhaul],
+      request("start", async () => setStarted(await longhaul.start(fileIds, options))),
+    [request, longhaul],
   );
   const dismiss = useCallback(() => {
-    if (download) longhaul.forget(download.jobId);
+    if (download) longhaul.remove(download.jobId);
     setStarted(null);
-    forgive();
-  }, [download, longhaul, forgive]);
-  const actions = useMemo(() => actionsOf(download, ask), [download, ask]);
+    clearError();
+  }, [download, longhaul, clearError]);
+  const actions = useMemo(() => actionsOf(download, request), [download, request]);
 
   return {
     ...state,
     ...actions,
     jobId: download?.jobId ?? jobId,
-    fileIds: known?.fileIds ?? [],
+    fileIds: visible?.fileIds ?? [],
     phase,
     pending,
-    refusal,
+    requestError,
     start,
     dismiss,
   };
 }
 
-type Ask = (what: Pending, call: () => Promise<unknown>) => Promise<void>;
+type SendRequest = (kind: Pending, call: () => Promise<unknown>) => Promise<void>;
 
-function actionsOf(download: Download | null, ask: Ask) {
-  const on = (what: Pending, call: (download: Download) => Promise<unknown>) => async () => {
-    if (download) await ask(what, () => call(download));
+function actionsOf(download: Download | null, request: SendRequest) {
+  const on = (kind: Pending, call: (download: Download) => Promise<unknown>) => async () => {
+    if (download) await request(kind, () => call(download));
   };
   return {
     cancel: on("cancel", (it) => it.cancel()),
@@ -85,23 +85,23 @@ function actionsOf(download: Download | null, ask: Ask) {
   };
 }
 
-/** One request of the user at a time, and what became of it. */
-function useRequests() {
+/** Track the user's request and its error. */
+function useRequest() {
   const [pending, setPending] = useState<Pending | null>(null);
-  const [refusal, setRefusal] = useState<Error | null>(null);
-  const ask: Ask = useCallback(async (what, call) => {
-    setPending(what);
-    setRefusal(null);
+  const [requestError, setRequestError] = useState<Error | null>(null);
+  const request: SendRequest = useCallback(async (kind, call) => {
+    setPending(kind);
+    setRequestError(null);
     try {
       await call();
     } catch (error) {
-      setRefusal(error instanceof Error ? error : new Error(String(error)));
+      setRequestError(error instanceof Error ? error : new Error(String(error)));
     } finally {
       setPending(null);
     }
   }, []);
-  const forgive = useCallback(() => setRefusal(null), []);
-  return { pending, refusal, ask, forgive };
+  const clearError = useCallback(() => setRequestError(null), []);
+  return { pending, requestError, request, clearError };
 }
 
 function isBrowser(): boolean {

@@ -1,23 +1,23 @@
-import type { Remembered, StartOptions } from "@longhaul/client";
+import type { StartOptions, StoredDownload } from "@longhaul/client";
 import { useCallback, useSyncExternalStore } from "react";
 import { useLonghaul } from "./context.js";
 
-const NONE: readonly Remembered[] = [];
+const NONE: readonly StoredDownload[] = [];
 
 export interface Downloads {
-  /** What this browser started, newest first, also before a reload and in other tabs. */
-  downloads: readonly Remembered[];
-  /** Returns the id of the job. Throws `ApiProblem` or `Unreachable`. */
+  /** The downloads that this browser started, newest first, also before a reload or in other tabs. */
+  downloads: readonly StoredDownload[];
+  /** Start a download; returns the job's id. Throws `ApiProblem` or `Unreachable`. */
   start(fileIds: readonly number[], options?: StartOptions): Promise<string>;
-  forget(jobId: string): void;
+  remove(jobId: string): void;
 }
 
-/** The downloads of this browser; watch each with `useDownload(jobId)`. */
+/** List the downloads of this browser; watch each one with `useDownload(jobId)`. */
 export function useDownloads(): Downloads {
   const longhaul = useLonghaul();
   const downloads = useSyncExternalStore(
-    longhaul.onRemembered,
-    () => longhaul.remembered(),
+    longhaul.onDownloadsChange,
+    () => longhaul.downloads(),
     () => NONE,
   );
   const start = useCallback(
@@ -25,6 +25,6 @@ export function useDownloads(): Downloads {
       (await longhaul.start(fileIds, options)).jobId,
     [longhaul],
   );
-  const forget = useCallback((jobId: string) => longhaul.forget(jobId), [longhaul]);
-  return { downloads, start, forget };
+  const remove = useCallback((jobId: string) => longhaul.remove(jobId), [longhaul]);
+  return { downloads, start, remove };
 }

@@ -31,94 +31,98 @@ function show(props: Partial<Parameters<typeof DownloadButton>[0]> = {}) {
 
 const button = (name: string | RegExp) => screen.getByRole("button", { name });
 const shown = (text: string) => screen.findByText(text, { selector: ".lh-status" });
-const change = (...news: Parameters<FakeServer["change"]>) =>
-  act(async () => server.change(...news));
+const change = (...change: Parameters<FakeServer["change"]>) =>
+  act(async () => server.change(...change));
 
-async function begin() {
+async function start() {
   fireEvent.click(button("Download"));
-  await shown("Waiting for a free place");
+  await shown("Queued, starting soon");
   await waitFor(() => expect(server.openStreams).toBe(1));
 }
 
-test("the whole way from idle to the link", async () => {
+test("the button goes from idle to the link", async () => {
   show();
-  await begin();
+  await start();
   await change({ status: "processing", progress: 42, estimatedSecondsRemaining: 75 });
   const bar = await screen.findByRole("progressbar", { name: "Preparing your download" });
   await waitFor(() => expect(bar.getAttribute("aria-valuenow")).toBe("42"));
-  expect(bar.getAttribute("aria-valuetext")).toBe("Preparing 42 %, about 1 min left");
+  expect(bar.getAttribute("aria-valuetext")).toBe("Preparing 42%, about 1 min left");
   await change({ status: "completed", downloadUrl: "http://store.test/x", progress: 100 });
   const link = await screen.findByRole("link", { name: "Save file" });
   expect(link.getAttribute("href")).toBe("http://store.test/x");
   expect(screen.queryByRole("progressbar")).toBeNull();
 });
 
-test("screen readers hear phases and quarters, not every per cent", async () => {
+test("screen readers get phases and quarters, not every percent", async () => {
   show();
-  await begin();
-  const heard = new Set<string>();
+  await start();
+  const announced = new Set<string>();
   const status = screen.getByRole("status");
   for (const progress of [3, 30, 31, 44, 49, 51]) {
     await change({ status: "processing", progress });
     await waitFor(() =>
       expect(screen.getByRole("progressbar").getAttribute("aria-valuenow")).toBe(`${progress}`),
     );
-    heard.add(status.textContent ?? "");
+    announced.add(status.textContent ?? "");
   }
-  expect([...heard]).toEqual(["Preparing", "25 %", "50 %"]);
+  expect([...announced]).toEqual(["Preparing", "25%", "50%"]);
 });
 
-test("a second click while it works starts nothing", async () => {
+test("a second click while a download is in progress does nothing", async () => {
   show();
-  await begin();
+  await start();
   fireEvent.click(button("Download"));
   expect(server.count("initiate")).toBe(1);
   expect(button("Download").getAttribute("aria-disabled")).toBe("true");
 });
 
-test("the queue's position is shown where it is known", async () => {
+test("the position in the queue is shown", async () => {
   show();
-  await begin();
+  await start();
   await change({ queuePosition: 4 });
-  await shown("Waiting, number 4 in the queue");
+  await shown("Queued, position 4");
 });
 
-test("a failure says why, and can be tried again", async () => {
+test("a failure is explained and can be retried", async () => {
   server.on(`POST /v1/download/${JOB_ID}/retry`, () => {
     server.change({ status: "queued", error: null });
     return json(server.now, 202);
   });
   show();
-  await begin();
-  await change({ status: "failed", error: "The storage did not answer" });
-  await shown("The storage did not answer");
+  await start();
+  await change({
+    status: "failed",
+    error: "We're having a temporary problem. Try again in a minute.",
+  });
+  await shown("We're having a temporary problem. Try again in a minute.");
   fireEvent.click(button("Try again"));
-  await shown("Waiting for a free place");
+  await shown("Queued, starting soon");
 });
 
-test("cancelling leaves the button ready for another start", async () => {
+test("after cancelling the button can start another download", async () => {
   server.on(`POST /v1/download/cancel/${JOB_ID}`, () => {
     server.change({ status: "cancelled" });
     return json({ jobId: JOB_ID, status: "cancelled", message: "Cancelled" });
   });
   show();
-  await begin();
+  await start();
   fireEvent.click(button("Cancel"));
   await shown("Cancelled");
   expect(button("Download").getAttribute("aria-disabled")).toBe("false");
 });
 
-test("a refusal is told in the API's words", async () => {
-  const refusal = { code: "TOO_MANY_ACTIVE_JOBS", detail: "You have five downloads running" };
-  server.on("POST /v1/download/initiate", () => json(refusal, 429));
+test("an error shows the API's message", async () => {
+  const detail = "You already have 5 downloads in progress. Wait for one to finish or cancel one.";
+  const problem = { code: "TOO_MANY_ACTIVE_JOBS", detail };
+  server.on("POST /v1/download/initiate", () => json(problem, 429));
   show();
   fireEvent.click(button("Download"));
-  await shown("You have five downloads running");
+  await shown(detail);
 });
 
-test("after a reload the button goes on where it was", async () => {
+test("after a reload the button continues the download", async () => {
   const page = show();
-  await begin();
+  await start();
   page.unmount();
   server.change({ status: "processing", progress: 60 });
   show();
@@ -127,16 +131,16 @@ test("after a reload the button goes on where it was", async () => {
   expect(server.count("initiate")).toBe(1);
 });
 
-test("the keyboard's focus follows the button to the link", async () => {
+test("the keyboard focus moves from the button to the link", async () => {
   show();
   button("Download").focus();
-  await begin();
+  await start();
   await change({ status: "completed", downloadUrl: "http://store.test/x" });
   const link = await screen.findByRole("link", { name: "Save file" });
   await waitFor(() => expect(document.activeElement).toBe(link));
 });
 
-test("its words can be given in another language", () => {
-  show({ words: { download: "Herunterladen" } });
+test("labels can be translated", () => {
+  show({ labels: { download: "Herunterladen" } });
   expect(button("Herunterladen")).toBeDefined();
 });

@@ -11,7 +11,7 @@ import config from "../../examples/next/next.config.mjs";
 const WEB = join(import.meta.dirname, "../..");
 const DOCUMENT = readFileSync(join(WEB, "../docs/clients.md"), "utf8");
 
-/** The examples of the section, in their order; `npm run check` compiles these files. */
+/** The examples in the document, in order; `npm run check` compiles them. */
 const FILES = [
   "start.ts",
   "button.tsx",
@@ -23,15 +23,15 @@ const FILES = [
 
 afterEach(() => vi.restoreAllMocks());
 
-test("the document shows the examples that are compiled, and no others", () => {
-  const section = DOCUMENT.split("\n## Ready-made for browsers\n")[1] ?? "";
+test("the document contains exactly the compiled examples", () => {
+  const section = DOCUMENT.split("\n## Libraries for browsers\n")[1] ?? "";
   const shown = [...section.matchAll(/```(?:ts|tsx|js)\n([\s\S]*?)```/g)].map(([, code]) => code);
   const compiled = FILES.map((name) => readFileSync(join(WEB, "examples", name), "utf8"));
   expect(shown).toEqual(compiled);
 });
 
-test("the Next.js page is rendered on a server, and the browser takes it over as it is", async () => {
-  const complaints = vi.spyOn(console, "error");
+test("a browser hydrates the server-rendered Next.js page without errors", async () => {
+  const consoleError = vi.spyOn(console, "error");
   const html = renderToString(await Page());
   expect(html).toContain('data-phase="idle"');
   const root = document.createElement("div");
@@ -41,11 +41,11 @@ test("the Next.js page is rendered on a server, and the browser takes it over as
   vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
   const hydrated = await act(async () => hydrateRoot(root, await Page()));
   expect(root.querySelector("button")).toBe(button);
-  expect(complaints).not.toHaveBeenCalled();
+  expect(consoleError).not.toHaveBeenCalled();
   act(() => hydrated.unmount());
 });
 
-test("Next.js passes the API's paths on", async () => {
+test("Next.js forwards the API's paths", async () => {
   const [rule] = await config.rewrites();
   expect(rule).toEqual({
     source: "/v1/:path*",

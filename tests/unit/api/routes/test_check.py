@@ -49,7 +49,7 @@ def test_check_authenticates_at_the_source(client_for, origin):
 
 
 def test_check_finds_a_file_at_a_source_that_rejects_head(client_for, origin):
-    origin.pages["/7"] = Page(b"12345", answers_head=False)
+    origin.pages["/7"] = Page(b"12345", supports_head=False)
     assert check(client_for()).json["size"] == 5
 
 
@@ -68,7 +68,7 @@ def test_check_follows_redirects_to_allowed_hosts_only(client_for, origin):
 
 @pytest.mark.parametrize("status", [403, 404, 410, 400])
 def test_check_reports_a_file_that_the_source_does_not_deliver(client_for, origin, status):
-    origin.pages["/7"] = Page(b"12345", refusals=[status] * 2)
+    origin.pages["/7"] = Page(b"12345", error_statuses=[status] * 2)
     response = check(client_for())
     assert (response.status_code, response.json["available"]) == (200, False)
 
@@ -81,7 +81,7 @@ def test_check_survives_a_file_name_that_cannot_be_decoded(client_for, origin):
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_check_reports_a_source_that_is_unavailable(client_for, origin, status):
-    origin.pages["/7"] = Page(b"12345", refusals=[status] * 50)
+    origin.pages["/7"] = Page(b"12345", error_statuses=[status] * 50)
     began = time.monotonic()
     response = check(client_for())
     assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")

@@ -86,6 +86,15 @@ def test_a_completed_job_has_a_newly_signed_link(presenter: JobPresenter, comple
     assert (shown["fileSize"], shown["checksum"]) == (1234, "crc32:0badcafe")
 
 
+def test_a_link_expires_with_the_session_that_it_is_signed_with(completed: Job) -> None:
+    presenter = JobPresenter(
+        FakeStorage(), link_ttl=3_600, clock=lambda: NOW, links_expire_at=lambda: NOW + 600_000
+    )
+    shown = presenter.present(completed)
+    assert shown["downloadUrl"].endswith("expires=600")
+    assert shown["expiresAt"] == iso(NOW + 600_000)
+
+
 def test_a_link_expires_with_the_archive(completed: Job) -> None:
     shown = presenter_at(NOW + 86_400_000 - 60_000).present(completed)
     assert shown["downloadUrl"].endswith("expires=60")
@@ -116,6 +125,17 @@ def test_an_unchanged_etag_means_that_the_link_still_works(completed: Job, link_
             stored_at, etag = now, presenter.etag(completed)
             expires_at = now + min(link_ttl * 1000, NOW + 86_400_000 - now)
         assert now < expires_at
+
+
+def test_the_etag_changes_with_the_session_that_links_are_signed_with(completed: Job) -> None:
+    tags = {
+        JobPresenter(
+            FakeStorage(), link_ttl=3600, clock=lambda: NOW, links_expire_at=lambda end=end: end
+        ).etag(completed)
+        for end in (NOW + 60_000, NOW + 120_000, NOW, None)
+    }
+    assert len(tags) == 4
+    assert '"3"' in tags  # The session has ended: there is no link.
 
 
 def test_a_waiting_retry_shows_the_error_and_the_attempts_left(

@@ -89,6 +89,6 @@ def test_without_credentials_no_link_is_signed(monkeypatch: pytest.MonkeyPatch) 
         endpoint="http://127.0.0.1:1", region="r", access_key="a", secret_key="b"
     )
     storage._link_base("archives")
-    monkeypatch.setattr(storage._signer, "_credentials", lambda: None)
+    monkeypatch.setattr(storage._signer, "_provider", lambda: None)
     with pytest.raises(StorageError):
         storage.presign_get("archives", "k", filename="n", content_type="t/t", expires_in=9)

@@ -48,26 +48,26 @@ def source(origin: Origin) -> Iterator[HttpSource]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
 
 
-def described(source: HttpSource, *file_ids: int) -> list[Any]:
+def describe(source: HttpSource, *file_ids: int) -> list[Any]:
     return source.describe(file_ids, TaskGroup(RecordingControl()), cached={})
 
 
-def one(source: HttpSource) -> SourceFile:
-    entry = described(source, 1)[0]
-    assert isinstance(entry, SourceFile)
-    return entry
+def describe_one(source: HttpSource) -> SourceFile:
+    file = describe(source, 1)[0]
+    assert isinstance(file, SourceFile)
+    return file
 
 
-def read(source: HttpSource, entry: SourceFile, start: int, length: int) -> bytes:
+def read(source: HttpSource, file: SourceFile, start: int, length: int) -> bytes:
     view = memoryview(bytearray(length))
-    source.read_into(entry, view, start=start, cancellation=Cancellation(), progress=lambda _: None)
+    source.read_into(file, view, start=start, cancellation=Cancellation(), progress=lambda _: None)
     return bytes(view)
 
 
-def archived(
+def archive(
     source: HttpSource, *file_ids: int, control: RecordingControl | None = None, **changes: Any
 ) -> dict[str, bytes]:
     store = FakeS3()
@@ -80,7 +80,7 @@ def archived(
     return contents(store.objects["archives", artifact.key].data)
 
 
-def test_a_file_is_described_by_its_headers(origin: Origin, source: HttpSource) -> None:
+def test_file_is_described_by_its_headers(origin: Origin, source: HttpSource) -> None:
     origin.pages["/files/1"] = Page(
         DATA,
         headers={
@@ -89,133 +89,133 @@ def test_a_file_is_described_by_its_headers(origin: Origin, source: HttpSource) 
             "last-modified": "Fri, 02 Jan 2026 03:04:05 GMT",
         },
     )
-    entry = one(source)
-    assert (entry.name, entry.size, entry.ranged) == ("über.txt", len(DATA), True)
-    assert (entry.content_type, entry.etag) == ("text/plain", origin.pages["/files/1"].etag)
-    assert entry.modified is not None
-    assert entry.location is None
+    file = describe_one(source)
+    assert (file.name, file.size, file.ranged) == ("über.txt", len(DATA), True)
+    assert (file.content_type, file.etag) == ("text/plain", origin.pages["/files/1"].etag)
+    assert file.modified is not None
+    assert file.location is None
 
 
-def test_an_origin_that_refuses_head_is_asked_for_the_first_byte(
+def test_description_comes_from_a_request_for_the_first_byte(
     origin: Origin, source: HttpSource
 ) -> None:
-    origin.pages["/files/1"] = Page(DATA, answers_head=False)
-    entry = one(source)
-    assert (entry.size, entry.ranged, entry.name) == (len(DATA), True, "1")
+    origin.pages["/files/1"] = Page(DATA, supports_head=False)
+    file = describe_one(source)
+    assert (file.size, file.ranged, file.name) == (len(DATA), True, "1")
     assert origin.ranges() == ["bytes=0-0"]
 
 
-def test_a_missing_file_and_a_forbidden_one_are_told_apart(
+def test_missing_and_forbidden_files_have_different_codes(
     origin: Origin, source: HttpSource
 ) -> None:
-    origin.pages["/files/2"] = Page(DATA, refusals=[403, 403])
-    gone, forbidden = described(source, 1, 2)
+    origin.pages["/files/2"] = Page(DATA, error_statuses=[403, 403])
+    gone, forbidden = describe(source, 1, 2)
     assert isinstance(gone, Missing)
     assert isinstance(forbidden, Missing)
     assert (gone.code, forbidden.code) == ("FILE_NOT_FOUND", "PERMISSION_DENIED")
 
 
-def test_a_broken_connection_is_resumed_where_it_broke(origin: Origin, source: HttpSource) -> None:
-    origin.pages["/files/1"] = Page(DATA, breaks=[10_500, 7_000, 0, 123])
-    entry = one(source)
-    assert read(source, entry, 0, len(DATA)) == DATA
+def test_broken_connection_is_resumed_where_it_broke(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(DATA, broken_at=[10_500, 7_000, 0, 123])
+    file = describe_one(source)
+    assert read(source, file, 0, len(DATA)) == DATA
     assert "bytes=10500-49999" in origin.ranges()
     resumed = [h for _, _, h in origin.requests if h.get("range", "").startswith("bytes=10500")]
-    assert resumed[0]["if-range"] == entry.etag
+    assert resumed[0]["if-range"] == file.etag
 
 
-def test_a_file_that_changed_between_two_connections_is_noticed(
+def test_file_that_changed_between_two_connections_is_noticed(
     origin: Origin, source: HttpSource
 ) -> None:
-    origin.pages["/files/1"] = Page(DATA, breaks=[10_000])
-    entry = one(source)
+    origin.pages["/files/1"] = Page(DATA, broken_at=[10_000])
+    file = describe_one(source)
     origin.pages["/files/1"].content = DATA[:-1] + b"!"
     with pytest.raises(FileChanged):
-        read(source, entry, 5, 20_000)
+        read(source, file, 5, 20_000)
 
 
-def test_passing_refusals_are_overcome_and_lasting_ones_are_named(
+def test_temporary_errors_are_retried_and_lasting_ones_reported(
     origin: Origin, source: HttpSource
 ) -> None:
     origin.pages["/files/1"] = Page(DATA)
-    entry = one(source)
-    origin.pages["/files/1"].refusals = [503, 500, 429]
-    assert read(source, entry, 0, 100) == DATA[:100]
-    origin.pages["/files/1"].refusals = [503] * 20
+    file = describe_one(source)
+    origin.pages["/files/1"].error_statuses = [503, 500, 429]
+    assert read(source, file, 0, 100) == DATA[:100]
+    origin.pages["/files/1"].error_statuses = [503] * 20
     with pytest.raises(TemporaryUnavailable):
-        read(source, entry, 0, 100)
+        read(source, file, 0, 100)
 
 
-@pytest.mark.parametrize("vices", [
+@pytest.mark.parametrize("behavior", [
     {},
     {"ranges": False},
     {"strong_etag": False},
     {"knows_size": False},
     {"knows_size": False, "ranges": False, "strong_etag": False},
-    {"answers_head": False, "ranges": False},
+    {"supports_head": False, "ranges": False},
 ])  # fmt: skip
-def test_an_archive_comes_from_any_kind_of_origin(
-    origin: Origin, source: HttpSource, vices: dict[str, Any]
+def test_archive_is_built_from_any_kind_of_origin(
+    origin: Origin, source: HttpSource, behavior: dict[str, Any]
 ) -> None:
-    origin.pages["/files/1"] = Page(DATA, **vices)
-    origin.pages["/files/2"] = Page(b"", **vices)
+    origin.pages["/files/1"] = Page(DATA, **behavior)
+    origin.pages["/files/2"] = Page(b"", **behavior)
     origin.pages["/files/3"] = Page(DATA[:300])
-    assert archived(source, 1, 2, 3) == {"1": DATA, "2": b"", "3": DATA[:300]}
+    assert archive(source, 1, 2, 3) == {"1": DATA, "2": b"", "3": DATA[:300]}
 
 
-@pytest.mark.parametrize("vices", [{}, {"knows_size": False}, {"ranges": False}])
-def test_an_archive_survives_broken_connections(
-    origin: Origin, source: HttpSource, vices: dict[str, Any]
+@pytest.mark.parametrize("behavior", [{}, {"knows_size": False}, {"ranges": False}])
+def test_archive_survives_broken_connections(
+    origin: Origin, source: HttpSource, behavior: dict[str, Any]
 ) -> None:
-    origin.pages["/files/1"] = Page(DATA, breaks=[30_000, 1_500, 0, 0], **vices)
-    assert archived(source, 1) == {"1": DATA}
+    origin.pages["/files/1"] = Page(DATA, broken_at=[30_000, 1_500, 0, 0], **behavior)
+    assert archive(source, 1) == {"1": DATA}
 
 
-def test_a_file_without_a_version_cannot_be_resumed(origin: Origin, source: HttpSource) -> None:
-    origin.pages["/files/1"] = Page(DATA, strong_etag=False, breaks=[30_000])
+def test_file_without_a_version_cannot_be_resumed(origin: Origin, source: HttpSource) -> None:
+    origin.pages["/files/1"] = Page(DATA, strong_etag=False, broken_at=[30_000])
     with pytest.raises(NetworkError):
-        archived(source, 1)
+        archive(source, 1)
 
 
-def test_a_file_of_unknown_size_counts_against_the_limit_while_it_is_read(
+def test_file_of_unknown_size_counts_against_the_limit_while_it_is_read(
     origin: Origin, source: HttpSource
 ) -> None:
     origin.pages["/files/1"] = Page(DATA, knows_size=False, ranges=False)
     with pytest.raises(Exception, match="more than 1000 bytes"):
-        archived(source, 1, max_bytes=1000)
+        archive(source, 1, max_bytes=1000)
 
 
-def test_a_trickling_origin_cannot_hold_the_worker(origin: Origin, source: HttpSource) -> None:
+def test_trickling_origin_cannot_occupy_the_worker(origin: Origin, source: HttpSource) -> None:
     origin.pages["/files/1"] = Page(DATA, delay=0.2)
     started = time.monotonic()
     with pytest.raises(DownloadTimeout):
-        archived(source, 1, min_rate=50_000, rate_window=0.5)
+        archive(source, 1, min_rate=50_000, rate_window=0.5)
     assert time.monotonic() - started < 4
 
 
-def test_an_origin_fast_enough_for_the_rate_cannot_outlast_the_deadline(
+def test_origin_above_the_minimum_rate_cannot_exceed_the_deadline(
     origin: Origin, source: HttpSource
 ) -> None:
     origin.pages["/files/1"] = Page(DATA, delay=0.2)
     started = time.monotonic()
     with pytest.raises(DownloadTimeout):
-        archived(source, 1, control=AttemptControl(deadline=1.0), min_rate=1, rate_window=0.5)
+        archive(source, 1, control=AttemptControl(deadline=1.0), min_rate=1, rate_window=0.5)
     assert 0.9 < time.monotonic() - started < 2.5
 
 
-def test_a_cancel_is_obeyed_while_the_origin_hangs(origin: Origin, source: HttpSource) -> None:
+def test_cancellation_works_while_the_origin_hangs(origin: Origin, source: HttpSource) -> None:
     origin.pages["/files/1"] = Page(DATA, delay=5)
     control = RecordingControl()
-    asked_at: list[float] = []
+    requested_at: list[float] = []
 
     def cancel() -> None:
-        asked_at.append(time.monotonic())
+        requested_at.append(time.monotonic())
         control.stop_with = CancelRequested()
 
     threading.Timer(0.5, cancel).start()
     with pytest.raises(CancelRequested):
-        archived(source, 1, control=control)
-    assert time.monotonic() - asked_at[0] < 1
+        archive(source, 1, control=control)
+    assert time.monotonic() - requested_at[0] < 1
 
 
 def test_redirects_are_followed_within_the_allow_list_and_without_the_credentials(
@@ -230,8 +230,8 @@ def test_redirects_are_followed_within_the_allow_list_and_without_the_credential
             redirect_hosts=frozenset({other.host}),
             authorization="Bearer secret",
         )
-        entry = one(source)
-        assert (entry.name, read(source, entry, 0, 10)) == ("report.pdf", DATA[:10])
+        file = describe_one(source)
+        assert (file.name, read(source, file, 0, 10)) == ("report.pdf", DATA[:10])
         assert all(h["authorization"] == "Bearer secret" for _, _, h in origin.requests)
         assert all("authorization" not in h for _, _, h in other.requests)
         source.close()
@@ -243,19 +243,19 @@ def test_redirects_are_followed_within_the_allow_list_and_without_the_credential
     "target",
     ["http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "http://user@127.0.0.1/"],
 )
-def test_a_redirect_to_anywhere_else_is_refused(
+def test_redirect_to_any_other_host_is_rejected(
     origin: Origin, source: HttpSource, target: str
 ) -> None:
     origin.pages["/files/1"] = Page(b"", redirect=target)
-    answer = described(source, 1)[0]
-    assert isinstance(answer, Missing)
-    assert answer.code == SourceForbidden.code
+    description = describe(source, 1)[0]
+    assert isinstance(description, Missing)
+    assert description.code == SourceForbidden.code
 
 
-def test_secrets_in_a_query_do_not_become_part_of_what_is_stored(origin: Origin) -> None:
+def test_secrets_in_a_query_are_not_stored(origin: Origin) -> None:
     origin.pages["/f?id=1&key=hush"] = Page(DATA)
     source = HttpSource(f"{origin.url}/f?id={{file_id}}&key=hush")
-    assert "hush" not in one(source).origin
+    assert "hush" not in describe_one(source).origin
     source.close()
 
 
@@ -263,6 +263,6 @@ def test_secrets_in_a_query_do_not_become_part_of_what_is_stored(origin: Origin)
     "https://host/files", "ftp://host/{file_id}", "https://{file_id}/x", "https://u:p@host/{file_id}",
     "s3:///x/{file_id}",
 ])  # fmt: skip
-def test_a_template_that_does_not_fix_the_host_is_refused(template: str) -> None:
+def test_template_that_does_not_fix_the_host_is_rejected(template: str) -> None:
     with pytest.raises(ValueError, match="SOURCE_URL_TEMPLATE"):
         source_from_template(template, store=FakeS3())

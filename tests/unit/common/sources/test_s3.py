@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import FileChanged
+from common.errors import FileChanged, SourceForbidden, StorageError
 from common.object_storage import Cancellation, ObjectInfo
 from common.sources import Missing, SourceFile, source_from_template
 from common.sources.s3 import S3Source
@@ -178,3 +178,20 @@ def test_key_template_is_everything_behind_the_bucket(template: str, key: str) -
     source = source_from_template(template, store=FakeS3())
     assert isinstance(source, S3Source)
     assert source.key(7) == key
+
+
+@pytest.mark.parametrize("error", [SourceForbidden(), StorageError("NotImplemented")])
+def test_files_are_described_one_by_one_if_they_cannot_be_listed(
+    store: FakeS3, error: Exception
+) -> None:
+    ids = list(range(10_000, 10_100))
+    known = {entry.file_id: entry for entry in described(store, ids)}
+
+    def refuse(name: str) -> None:
+        if name == "list_objects_v2":
+            raise error
+
+    store.restart()
+    store.hook = refuse
+    assert described(store, ids, known) == list(known.values())
+    assert store.calls.count("head_object") == len(ids)

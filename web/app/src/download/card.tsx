@@ -5,7 +5,7 @@ import {
   type DownloadView,
   ENGLISH,
   formatBytes,
-  isUnderWay,
+  isInProgress,
   Progress,
   useDownload,
 } from "@longhaul/react";
@@ -21,18 +21,18 @@ export interface DownloadCardProps {
   jobId: string;
   fileIds: readonly number[];
   startedAt: string;
-  onForget(jobId: string): void;
-  /** Forget this download and start another one in its place. */
+  onRemove(jobId: string): void;
+  /** Replace this download by a new one. */
   onRestart(jobId: string, fileIds: readonly number[], options: StartOptions): void;
   onProgress: ReportProgress;
 }
 
-/** One download, from its start to its archive. */
+/** A download in the list. */
 export function DownloadCard({
   jobId,
   fileIds,
   startedAt,
-  onForget,
+  onRemove,
   onRestart,
   onProgress,
 }: DownloadCardProps) {
@@ -41,12 +41,12 @@ export function DownloadCard({
   const detailsId = useId();
   const [open, setOpen] = useState(false);
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
-  const underWay = isUnderWay(view.phase);
+  const inProgress = isInProgress(view.phase);
   const progress = view.job?.progress ?? 0;
   useEffect(() => {
-    onProgress(jobId, underWay ? progress : null);
+    onProgress(jobId, inProgress ? progress : null);
     return () => onProgress(jobId, null);
-  }, [onProgress, jobId, underWay, progress]);
+  }, [onProgress, jobId, inProgress, progress]);
   const status = ENGLISH.status(view);
   const skip = () => onRestart(jobId, fileIds, { onMissing: "skip" });
   return (
@@ -65,14 +65,14 @@ export function DownloadCard({
             </h3>
             <p className="small muted">{subtitle(view, fileIds, startedAt)}</p>
           </div>
-          {underWay && (
+          {inProgress && (
             <ConnectionBadge
               connection={view.connection}
-              meanwhile="The download goes on meanwhile"
+              reconnectingTitle="The download continues in the background"
             />
           )}
         </div>
-        {underWay && (
+        {inProgress && (
           <Progress
             value={view.phase === "processing" ? progress : null}
             label={`Progress of ${filesOf(fileIds)}`}
@@ -86,13 +86,13 @@ export function DownloadCard({
             {view.phase === "failed" && <Icon name="alert" />}
             <span>{status}</span>
           </p>
-          <Actions view={view} onForget={() => onForget(jobId)} onSkip={skip}>
+          <Actions view={view} onRemove={() => onRemove(jobId)} onSkip={skip}>
             <Disclosure open={open} controls={detailsId} onChange={setOpen} />
           </Actions>
         </div>
-        {view.refusal && (
+        {view.requestError && (
           <p className="notice" data-tone="danger" role="alert">
-            {view.refusal.message}
+            {view.requestError.message}
           </p>
         )}
         <Announcement phase={view.phase} progress={progress} text={status} />
@@ -108,7 +108,7 @@ function filesOf(fileIds: readonly number[]): string {
   return fileIds.length === 1 ? "1 file" : `${fileIds.length.toLocaleString("en")} files`;
 }
 
-/** The archive's name, unless it was made up from the job's id. */
+/** Return the archive's name, unless it was derived from the job's id. */
 function nameOf({ job, jobId }: DownloadView): string | null {
   return job?.fileName && !job.fileName.includes(jobId ?? "") ? job.fileName : null;
 }
@@ -121,34 +121,34 @@ function subtitle(view: DownloadView, fileIds: readonly number[], startedAt: str
     parts.push(`${formatBytes(job.processedBytes ?? 0)} of ${formatBytes(job.totalBytes)}`);
   }
   if (phase === "ready" && job?.fileSize != null) parts.push(formatBytes(job.fileSize));
-  if (!isUnderWay(phase)) parts.push(whenOf(startedAt));
+  if (!isInProgress(phase)) parts.push(formatStart(startedAt));
   return parts.join(" · ");
 }
 
-function whenOf(time: string): string {
-  const then = new Date(time);
-  const today = then.toDateString() === new Date().toDateString();
+function formatStart(time: string): string {
+  const start = new Date(time);
+  const today = start.toDateString() === new Date().toDateString();
   const day = today ? {} : ({ day: "numeric", month: "short" } as const);
-  return then.toLocaleString(undefined, { hour: "numeric", minute: "2-digit", ...day });
+  return start.toLocaleString(undefined, { hour: "numeric", minute: "2-digit", ...day });
 }
 
 interface ActionsProps {
   view: DownloadView;
-  onForget(): void;
+  onRemove(): void;
   onSkip(): void;
   children: ReactNode;
 }
 
-function Actions({ view, onForget, onSkip, children }: ActionsProps) {
+function Actions({ view, onRemove, onSkip, children }: ActionsProps) {
   const { phase, pending, cancel, job } = view;
   const busy = pending !== null;
-  // Not `disabled`: that would take the focus away.
-  const unlessBusy = (act: () => unknown) => () => {
-    if (!busy) void act();
+  // `disabled` would remove the focus.
+  const unlessBusy = (action: () => unknown) => () => {
+    if (!busy) void action();
   };
   return (
     <div className="actions">
-      {isUnderWay(phase) && (
+      {isInProgress(phase) && (
         <button
           className="button quiet"
           type="button"
@@ -160,7 +160,7 @@ function Actions({ view, onForget, onSkip, children }: ActionsProps) {
       )}
       {phase === "failed" && job?.errorCode === "FILE_NOT_FOUND" && view.fileIds.length > 1 && (
         <button className="button" type="button" aria-disabled={busy} onClick={unlessBusy(onSkip)}>
-          Go on without it
+          Continue without it
         </button>
       )}
       {phase === "failed" && (
@@ -182,13 +182,13 @@ function Actions({ view, onForget, onSkip, children }: ActionsProps) {
       )}
       <span className="actions-end">
         {children}
-        {!isUnderWay(phase) && (
+        {!isInProgress(phase) && (
           <button
             className="icon-button"
             type="button"
             aria-label="Remove from this list"
             title="Remove from this list"
-            onClick={onForget}
+            onClick={onRemove}
           >
             <Icon name="close" />
           </button>

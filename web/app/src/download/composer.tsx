@@ -15,20 +15,20 @@ export function Composer({ start }: ComposerProps) {
   const [ids, setIds] = useState<readonly number[]>([]);
   const [options, setOptions] = useState<StartOptions>({});
   const [starting, setStarting] = useState(false);
-  const [refusal, setRefusal] = useState<string | null>(null);
+  const [error, setError] = useState<string | null>(null);
   const checks = useChecks(ids);
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (starting || !ids.length) return;
     setStarting(true);
-    setRefusal(null);
+    setError(null);
     try {
       await start(ids, options);
       setIds([]);
-      setOptions(({ fileName: _, ...kept }) => kept);
+      setOptions(({ fileName: _, ...others }) => others);
     } catch (error) {
-      setRefusal(error instanceof Error ? error.message : String(error));
+      setError(error instanceof Error ? error.message : String(error));
     } finally {
       setStarting(false);
     }
@@ -38,10 +38,10 @@ export function Composer({ start }: ComposerProps) {
     <form className="composer card" onSubmit={submit} aria-label="New download">
       <FilePicker ids={ids} checks={checks} onChange={setIds} />
       <Options options={options} onChange={setOptions} />
-      {refusal && (
+      {error && (
         <p className="notice" data-tone="danger" role="alert">
           <Icon name="alert" />
-          {refusal}
+          {error}
         </p>
       )}
       <button
@@ -60,9 +60,9 @@ function startLabel(ids: readonly number[], checks: Checks): string {
   if (!ids.length) return "Start download";
   const files = ids.length === 1 ? "1 file" : `${ids.length.toLocaleString("en")} files`;
   const sizes = ids.map((id) => checks.get(id)?.size ?? null);
-  const known = sizes.filter((size) => size !== null);
-  if (known.length < ids.length) return `Download ${files}`;
-  return `Download ${files}, ${formatBytes(known.reduce((sum, size) => sum + size, 0))}`;
+  const knownSizes = sizes.filter((size) => size !== null);
+  if (knownSizes.length < ids.length) return `Download ${files}`;
+  return `Download ${files}, ${formatBytes(knownSizes.reduce((sum, size) => sum + size, 0))}`;
 }
 
 const PRIORITIES: readonly { value: Priority; label: string }[] = [
@@ -72,7 +72,7 @@ const PRIORITIES: readonly { value: Priority; label: string }[] = [
 ];
 const MISSING = [
   { value: "fail", label: "Stop" },
-  { value: "skip", label: "Leave it out" },
+  { value: "skip", label: "Skip it" },
 ] as const;
 
 interface OptionsProps {
@@ -91,11 +91,11 @@ function Options({ options, onChange }: OptionsProps) {
       </summary>
       <div className="options-body">
         <div className="field">
-          <label htmlFor={nameId}>Name of the archive</label>
+          <label htmlFor={nameId}>Archive name</label>
           <input
             id={nameId}
             className="input"
-            placeholder="Chosen for you"
+            placeholder="Automatic"
             maxLength={200}
             value={fileName ?? ""}
             onChange={({ target }) =>
@@ -110,7 +110,7 @@ function Options({ options, onChange }: OptionsProps) {
           onChange={(priority) => onChange({ ...options, priority })}
         />
         <Segments
-          legend="If a file does not exist"
+          legend="If a file is missing"
           options={MISSING}
           value={options.onMissing ?? "fail"}
           onChange={(onMissing) => onChange({ ...options, onMissing })}

@@ -3,7 +3,7 @@ import { formatBytes, useLonghaul } from "@longhaul/react";
 import { useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/icons.js";
 
-/** What is there for those who want to know. */
+/** The files of a job and its technical details. */
 export function Details({ job }: { job: Job }) {
   return (
     <div className="more-body">
@@ -36,8 +36,8 @@ function Facts({ job }: { job: Job }) {
   );
 }
 
-/** Milliseconds between two looks at the files while they change. */
-const LOOK_EVERY = 3_000;
+/** Milliseconds between two requests for the files while they change. */
+const REFRESH_INTERVAL = 3_000;
 
 function Files({ job }: { job: Job }) {
   const { files, next, more } = useFiles(job);
@@ -58,39 +58,40 @@ function Files({ job }: { job: Job }) {
 }
 
 function File({ file }: { file: FileReport }) {
-  const bad = file.state === "missing" || file.state === "failed";
+  const hasError = file.state === "missing" || file.state === "failed";
   return (
     <li data-state={file.state}>
-      <Icon name={bad ? "alert" : file.state === "done" ? "check" : "clock"} />
+      <Icon name={hasError ? "alert" : file.state === "done" ? "check" : "clock"} />
       <span className="picked-name">{file.fileName ?? file.file_id}</span>
       <span className="small muted">
-        {bad ? (file.error ?? file.state) : file.size !== null && formatBytes(file.size)}
+        {hasError ? (file.error ?? file.state) : file.size !== null && formatBytes(file.size)}
       </span>
       <span className="hidden">{file.state}</span>
     </li>
   );
 }
 
-/** The pages of files that were asked for, looked at anew while files get done. */
+/** Load the pages of files that were requested, and reload them while files are processed. */
 function useFiles({ jobId, processedFiles, status }: Job) {
   const longhaul = useLonghaul();
   const [pages, setPages] = useState<{ files: FileReport[]; next: string | null }[]>([]);
   const [cursors, setCursors] = useState<(string | null)[]>([null]);
-  const moment = useThrottled(`${status} ${processedFiles}`);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `moment` says when to look anew.
+  const change = useThrottled(`${status} ${processedFiles}`);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `change` triggers a reload.
   useEffect(() => {
-    let gone = false;
-    const ask = cursors.map((cursor) => longhaul.open(jobId).files(cursor));
-    Promise.all(ask).then(
-      (answers) => {
-        if (!gone) setPages(answers.map(({ files, nextCursor }) => ({ files, next: nextCursor })));
+    let unmounted = false;
+    const requests = cursors.map((cursor) => longhaul.open(jobId).files(cursor));
+    Promise.all(requests).then(
+      (responses) => {
+        if (!unmounted)
+          setPages(responses.map(({ files, nextCursor }) => ({ files, next: nextCursor })));
       },
       () => undefined,
     );
     return () => {
-      gone = true;
+      unmounted = true;
     };
-  }, [longhaul, jobId, cursors, moment]);
+  }, [longhaul, jobId, cursors, change]);
   const next = pages.at(-1)?.next ?? null;
   return {
     files: pages.flatMap(({ files }) => files),
@@ -99,20 +100,20 @@ function useFiles({ jobId, processedFiles, status }: Job) {
   };
 }
 
-/** The value, but no more than one change in a while. */
+/** Return the value, with at most one change per interval. */
 function useThrottled<T>(value: T): T {
-  const [slow, setSlow] = useState(value);
+  const [throttled, setThrottled] = useState(value);
   const changedAt = useRef(Date.now());
   useEffect(() => {
-    const wait = changedAt.current + LOOK_EVERY - Date.now();
+    const wait = changedAt.current + REFRESH_INTERVAL - Date.now();
     const timer = setTimeout(
       () => {
         changedAt.current = Date.now();
-        setSlow(value);
+        setThrottled(value);
       },
       Math.max(0, wait),
     );
     return () => clearTimeout(timer);
   }, [value]);
-  return slow;
+  return throttled;
 }

@@ -2,8 +2,8 @@ import { formatBytes } from "@longhaul/react";
 import { type KeyboardEvent, useId, useState } from "react";
 import { Icon } from "../ui/icons.js";
 import { useKeptFocus } from "../ui/use-kept-focus.js";
-import { MOST_FILES, parseIds, tooMany } from "./parse-ids.js";
-import { type Checks, LOOKED_UP } from "./use-checks.js";
+import { MAX_FILES, parseIds, tooMany } from "./parse-ids.js";
+import { type Checks, MAX_CHECKED } from "./use-checks.js";
 import { useSamples } from "./use-samples.js";
 
 export interface FilePickerProps {
@@ -12,10 +12,10 @@ export interface FilePickerProps {
   onChange(ids: readonly number[]): void;
 }
 
-/** Numbers and ranges in, a list of files out. */
+/** An input for file numbers and ranges, with the list of selected files. */
 export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
   const [text, setText] = useState("");
-  const [mistake, setMistake] = useState<string | null>(null);
+  const [error, setError] = useState<string | null>(null);
   const inputId = useId();
   const helpId = useId();
   const { target, within } = useKeptFocus<HTMLInputElement>();
@@ -23,8 +23,8 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
   const add = (words: string) => {
     const parsed = parseIds(words);
     const all = [...new Set([...ids, ...parsed.ids])];
-    const problem = parsed.mistake ?? (all.length > MOST_FILES ? tooMany() : null);
-    setMistake(problem);
+    const problem = parsed.error ?? (all.length > MAX_FILES ? tooMany() : null);
+    setError(problem);
     if (problem) return;
     setText("");
     onChange(all);
@@ -52,10 +52,10 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
           placeholder="10001, 10003-10006"
           value={text}
           aria-describedby={helpId}
-          aria-invalid={mistake !== null}
+          aria-invalid={error !== null}
           onChange={({ target }) => {
             setText(target.value);
-            setMistake(null);
+            setError(null);
           }}
           onKeyDown={onKeyDown}
           onBlur={() => text.trim() && add(text)}
@@ -64,8 +64,8 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
           Add
         </button>
       </div>
-      <p id={helpId} className="small muted" data-mistake={mistake !== null || undefined}>
-        {mistake ?? "Numbers and ranges, up to 1,000 files."}
+      <p id={helpId} className="small muted" data-error={error !== null || undefined}>
+        {error ?? "File numbers and ranges, up to 1,000 files."}
       </p>
       {ids.length ? (
         <Picked ids={ids} checks={checks} onChange={onChange} />
@@ -77,11 +77,11 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
 }
 
 function Picked({ ids, checks, onChange }: FilePickerProps) {
-  const more = ids.length - LOOKED_UP;
+  const more = ids.length - MAX_CHECKED;
   return (
     <div>
-      <ul className="picked" aria-label="Picked files">
-        {ids.slice(0, LOOKED_UP).map((id) => (
+      <ul className="picked" aria-label="Selected files">
+        {ids.slice(0, MAX_CHECKED).map((id) => (
           <PickedFile
             key={id}
             id={id}
@@ -113,7 +113,7 @@ function PickedFile({ id, check, onRemove }: PickedFileProps) {
       <Icon name={missing ? "alert" : "file"} />
       <span className="picked-name">{check?.fileName ?? id}</span>
       <span className="small muted">
-        {missing ? "not in the catalogue" : check?.size != null && formatBytes(check.size)}
+        {missing ? "not found" : check?.size != null && formatBytes(check.size)}
       </span>
       <button
         className="icon-button"

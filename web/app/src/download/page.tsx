@@ -8,12 +8,12 @@ import { DownloadCard, type DownloadCardProps } from "./card.js";
 import { Composer } from "./composer.js";
 import { useTitle } from "./use-title.js";
 
-/** Pick files, start, watch, take away. */
+/** The page to start, watch and save downloads. */
 export default function DownloadPage() {
-  const { downloads, start, forget } = useDownloads();
+  const { downloads, start, remove } = useDownloads();
   const report = useTitle();
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
-  const begin = useCallback<typeof start>(
+  const startAndShow = useCallback<typeof start>(
     async (fileIds, options) => {
       const jobId = await start(fileIds, options);
       requestAnimationFrame(() =>
@@ -24,8 +24,8 @@ export default function DownloadPage() {
     [start],
   );
   const restart: DownloadCardProps["onRestart"] = (jobId, fileIds, options) => {
-    begin(fileIds, options).then(
-      () => forget(jobId),
+    startAndShow(fileIds, options).then(
+      () => remove(jobId),
       () => undefined,
     );
   };
@@ -34,10 +34,10 @@ export default function DownloadPage() {
       <section className="intro">
         <h1>Many files, one archive</h1>
         <p className="muted">
-          Pick files by number. You may close this page meanwhile: the work goes on, and the archive
+          Select files by number. You can close this page: the download continues, and the archive
           is here when you come back.
         </p>
-        <Composer start={begin} />
+        <Composer start={startAndShow} />
       </section>
       <section className="list" aria-labelledby="list-title" {...within}>
         <h2 id="list-title" ref={target} tabIndex={-1}>
@@ -51,21 +51,21 @@ export default function DownloadPage() {
                 jobId={jobId}
                 fileIds={fileIds}
                 startedAt={startedAt}
-                onForget={forget}
+                onRemove={remove}
                 onRestart={restart}
                 onProgress={report}
               />
             ))}
           </ul>
         ) : (
-          <Nothing />
+          <NoDownloads />
         )}
       </section>
     </div>
   );
 }
 
-function Nothing() {
+function NoDownloads() {
   return (
     <div className="nothing">
       <svg viewBox="0 0 96 64" aria-hidden="true" focusable="false">
@@ -74,7 +74,7 @@ function Nothing() {
         <rect x="66" y="30" width="24" height="24" rx="5" />
         <path d="M48 6v14m0 0-6-6m6 6 6-6" />
       </svg>
-      <p>Nothing yet. What you start appears here.</p>
+      <p>No downloads yet. Downloads that you start appear here.</p>
     </div>
   );
 }

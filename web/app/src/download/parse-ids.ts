@@ -1,27 +1,27 @@
-export const MOST_FILES = 1_000;
-const HIGHEST_ID = 100_000_000;
+export const MAX_FILES = 1_000;
+const MAX_ID = 100_000_000;
 
 export interface Parsed {
   ids: number[];
-  /** Null where all of the text was understood. */
-  mistake: string | null;
+  /** Null if the whole text is valid. */
+  error: string | null;
 }
 
-/** File ids out of what people type: `10001, 10003-10006 10010`. Ranges count both ends. */
+/** Parse file ids from input such as `10001, 10003-10006 10010`. Ranges include both ends. */
 export function parseIds(text: string): Parsed {
   const ids = new Set<number>();
   const words = text.replace(/\s*(?:-|–|\.\.)\s*/g, "-").split(/[\s,;]+/);
   for (const word of words.filter(Boolean)) {
     const range = rangeOf(word);
-    if (typeof range === "string") return { ids: [...ids], mistake: range };
+    if (typeof range === "string") return { ids: [...ids], error: range };
     for (let id = range.first; id <= range.last; id++) ids.add(id);
-    if (ids.size > MOST_FILES) return { ids: [], mistake: tooMany() };
+    if (ids.size > MAX_FILES) return { ids: [], error: tooMany() };
   }
-  return { ids: [...ids], mistake: null };
+  return { ids: [...ids], error: null };
 }
 
 export function tooMany(): string {
-  return `One archive holds up to ${MOST_FILES.toLocaleString("en")} files`;
+  return `An archive can contain up to ${MAX_FILES.toLocaleString("en")} files`;
 }
 
 function rangeOf(word: string): { first: number; last: number } | string {
@@ -29,13 +29,13 @@ function rangeOf(word: string): { first: number; last: number } | string {
   if (!match) return `“${word}” is not a number or a range such as 10001-10005`;
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
-  if (first < 1 || last > HIGHEST_ID) return `“${word}” is outside 1 to 100,000,000`;
-  if (last < first) return `“${word}” runs backwards`;
-  return last - first < MOST_FILES ? { first, last } : tooMany();
+  if (first < 1 || last > MAX_ID) return `“${word}” is outside 1 to 100,000,000`;
+  if (last < first) return `“${word}” ends before it starts`;
+  return last - first < MAX_FILES ? { first, last } : tooMany();
 }
 
-/** Ids for people: `10001–10003, 10007`, cut off after `most` parts. */
-export function showIds(ids: readonly number[], most = 4): string {
+/** Format ids, such as `10001–10003, 10007`, cut off after `maxParts` parts. */
+export function showIds(ids: readonly number[], maxParts = 4): string {
   const parts: string[] = [];
   const sorted = ids.toSorted((a, b) => a - b);
   for (let at = 0; at < sorted.length; ) {
@@ -45,5 +45,5 @@ export function showIds(ids: readonly number[], most = 4): string {
     parts.push(end > at ? `${sorted[at]}${dash}${sorted[end]}` : `${sorted[at]}`);
     at = end + 1;
   }
-  return parts.length > most ? `${parts.slice(0, most).join(", ")} …` : parts.join(", ");
+  return parts.length > maxParts ? `${parts.slice(0, maxParts).join(", ")} …` : parts.join(", ");
 }

@@ -2,32 +2,32 @@ import type { CheckedFile } from "@longhaul/client";
 import { useLonghaul } from "@longhaul/react";
 import { useEffect, useState } from "react";
 
-/** Null while the answer is under way. */
+/** By file id; null until the response arrives. */
 export type Checks = ReadonlyMap<number, CheckedFile | null>;
 
-/** Files that are looked up; more are taken as they come. */
-export const LOOKED_UP = 12;
-const AT_ONCE = 2;
+/** Maximum number of files to check; further ones are added without a check. */
+export const MAX_CHECKED = 12;
+const MAX_CONCURRENT = 2;
 
-/** Name, size and presence of the first of these files, asked for two at a time and each only once. */
+/** Check whether the first files exist; two at a time, each file once. */
 export function useChecks(ids: readonly number[]): Checks {
   const longhaul = useLonghaul();
   const [checks, setChecks] = useState<Checks>(new Map());
-  const open = ids.slice(0, LOOKED_UP).filter((id) => !checks.has(id));
-  const underWay = [...checks.values()].filter((check) => check === null).length;
-  const next = underWay < AT_ONCE ? open[0] : undefined;
+  const open = ids.slice(0, MAX_CHECKED).filter((id) => !checks.has(id));
+  const inProgress = [...checks.values()].filter((check) => check === null).length;
+  const next = inProgress < MAX_CONCURRENT ? open[0] : undefined;
 
   useEffect(() => {
     if (next === undefined) return;
-    const note = (check: CheckedFile | null) =>
-      setChecks((known) => new Map(known).set(next, check));
-    note(null);
-    longhaul.check(next).then(note, () => note(unknown(next)));
+    const setCheck = (check: CheckedFile | null) =>
+      setChecks((checks) => new Map(checks).set(next, check));
+    setCheck(null);
+    longhaul.check(next).then(setCheck, () => setCheck(unchecked(next)));
   }, [longhaul, next]);
   return checks;
 }
 
-/** A file that nothing was found out about: the job will tell. */
-function unknown(file_id: number): CheckedFile {
+/** The result when the check failed: the job reports whether the file exists. */
+function unchecked(file_id: number): CheckedFile {
   return { file_id, available: true, size: null, fileName: null };
 }

@@ -1,23 +1,24 @@
 import { useCallback, useEffect, useRef } from "react";
 
-/** Says how a download goes: 0 to 100, or null when it is not under way. */
+/** Reports the progress of a download: 0 to 100, or null if it is not in progress. */
 export type ReportProgress = (jobId: string, progress: number | null) => void;
 
-const TITLE = "Longhaul";
+const NAME = "Longhaul";
+const TITLE = `Long-running downloads · ${NAME}`;
 
-/** Shows the progress of all downloads in the page's title, for those who look at another tab. */
+/** Show the progress of all downloads in the page's title, so that it is visible in other tabs. */
 export function useTitle(): ReportProgress {
-  const underWay = useRef(new Map<string, number>());
+  const inProgress = useRef(new Map<string, number>());
   useEffect(() => {
     return () => {
       document.title = TITLE;
     };
   }, []);
   return useCallback((jobId, progress) => {
-    if (progress === null) underWay.current.delete(jobId);
-    else underWay.current.set(jobId, progress);
-    const all = [...underWay.current.values()];
-    const mean = Math.floor(all.reduce((sum, one) => sum + one, 0) / all.length);
-    document.title = all.length ? `${mean} % · ${TITLE}` : TITLE;
+    if (progress === null) inProgress.current.delete(jobId);
+    else inProgress.current.set(jobId, progress);
+    const all = [...inProgress.current.values()];
+    const mean = Math.floor(all.reduce((sum, progress) => sum + progress, 0) / all.length);
+    document.title = all.length ? `${mean}% · ${NAME}` : TITLE;
   }, []);
 }

@@ -2,34 +2,34 @@ import { type PointerEvent, useEffect, useRef, useState } from "react";
 
 export interface Series {
   name: string;
-  /** 1 to 3, or "danger": which colour. */
+  /** 1 to 3, or "danger": which color. */
   tone: "1" | "2" | "3" | "danger";
   values: readonly (number | null)[];
 }
 
 export interface ChartProps {
   title: string;
-  /** `bars` stand on each other, `lines` beside each other. */
+  /** `bars` are stacked. */
   kind: "bars" | "lines";
   series: readonly Series[];
-  /** Milliseconds since 1970 of each column. */
+  /** The time of each column, in milliseconds since 1970. */
   times: readonly number[];
-  show(value: number): string;
-  /** What is said while there is nothing to draw. */
-  nothing: string;
+  format(value: number): string;
+  /** The text while there is no data. */
+  emptyText: string;
 }
 
 const HEIGHT = 168;
 const LEFT = 52;
 const BOTTOM = 22;
 const TOP = 8;
-/** Columns from one time to the next on the axis. */
+/** Possible numbers of columns between two times on the axis. */
 const STEPS = [1, 2, 4, 8, 12, 20];
-/** Half the length of a value that stands alone. */
+/** Half the length of the line for a single value. */
 const DOT = 2.5;
 
-/** A small chart over time. Its values are also in its legend: the newest, or those pointed at. */
-export function Chart({ title, kind, series, times, show, nothing }: ChartProps) {
+/** A time series chart. The legend shows the newest values, or those under the pointer. */
+export function Chart({ title, kind, series, times, format, emptyText }: ChartProps) {
   const [frame, width] = useWidth();
   const [pointed, setPointed] = useState<number | null>(null);
   const scale = scaleOf(kind, series, width, times.length);
@@ -44,20 +44,20 @@ export function Chart({ title, kind, series, times, show, nothing }: ChartProps)
     <figure className="chart" ref={frame}>
       <figcaption>
         <h3>{title}</h3>
-        <Legend series={series} column={column} show={show} />
+        <Legend series={series} column={column} format={format} />
       </figcaption>
       {empty ? (
-        <p className="chart-nothing muted">{nothing}</p>
+        <p className="chart-nothing muted">{emptyText}</p>
       ) : (
         <svg
           role="img"
-          aria-label={summary(title, series, show)}
+          aria-label={summary(title, series, format)}
           width={width}
           height={HEIGHT}
           onPointerMove={point}
           onPointerLeave={() => setPointed(null)}
         >
-          <Axis scale={scale} show={show} width={width} times={times} />
+          <Axis scale={scale} format={format} width={width} times={times} />
           {pointed !== null && (
             <rect
               className="chart-pointed"
@@ -105,7 +105,7 @@ function scaleOf(
   };
 }
 
-/** The next of 1, 2, 4, 5, 8, 10, 20, … which halves well. */
+/** Round up to 1, 2, 4, 5, 8, 10, 20, …, whose half is a good axis label. */
 function roundUp(value: number): number {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
@@ -117,11 +117,11 @@ function newest(series: readonly Series[]): number {
   return Math.max(...series.map(({ values }) => values.findLastIndex((value) => value !== null)));
 }
 
-function summary(title: string, series: readonly Series[], show: ChartProps["show"]): string {
+function summary(title: string, series: readonly Series[], format: ChartProps["format"]): string {
   const column = newest(series);
   const parts = series.map(({ name, values }) => {
     const value = values[column];
-    return `${name} ${value == null ? "unknown" : show(value)}`;
+    return `${name} ${value == null ? "unknown" : format(value)}`;
   });
   return `${title}, newest: ${parts.join(", ")}`;
 }
@@ -129,17 +129,17 @@ function summary(title: string, series: readonly Series[], show: ChartProps["sho
 interface LegendProps {
   series: readonly Series[];
   column: number;
-  show: ChartProps["show"];
+  format: ChartProps["format"];
 }
 
-function Legend({ series, column, show }: LegendProps) {
+function Legend({ series, column, format }: LegendProps) {
   return (
     <ul className="legend">
       {series.map(({ name, tone, values }) => {
         const value = values[column];
         return (
           <li key={name} data-tone={tone}>
-            {name} <strong>{value == null ? "–" : show(value)}</strong>
+            {name} <strong>{value == null ? "–" : format(value)}</strong>
           </li>
         );
       })}
@@ -149,13 +149,13 @@ function Legend({ series, column, show }: LegendProps) {
 
 interface AxisProps {
   scale: Scale;
-  show: ChartProps["show"];
+  format: ChartProps["format"];
   width: number;
   times: readonly number[];
 }
 
-function Axis({ scale, show, width, times }: AxisProps) {
-  const clock = (time: number) =>
+function Axis({ scale, format, width, times }: AxisProps) {
+  const formatTime = (time: number) =>
     new Date(time).toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
   const apart = times.length / Math.max(2, Math.floor(width / 96));
   const every = STEPS.find((step) => step >= apart) ?? times.length;
@@ -165,7 +165,7 @@ function Axis({ scale, show, width, times }: AxisProps) {
         <g key={value}>
           <line x1={LEFT} x2={width} y1={scale.y(value)} y2={scale.y(value)} />
           <text x={LEFT - 8} y={scale.y(value) + 4} textAnchor="end">
-            {show(value)}
+            {format(value)}
           </text>
         </g>
       ))}
@@ -173,7 +173,7 @@ function Axis({ scale, show, width, times }: AxisProps) {
         (time, column) =>
           column % every === 0 && (
             <text key={time} x={scale.x(column)} y={HEIGHT - 4}>
-              {clock(time)}
+              {formatTime(time)}
             </text>
           ),
       )}
@@ -209,16 +209,16 @@ function Bars({ series, scale }: MarksProps) {
 
 function Lines({ series, scale }: MarksProps) {
   return series.map(({ name, tone, values }) => {
-    const known = (column: number) => values[column] != null;
-    const pieces = values.map((value, column) => {
+    const hasValue = (column: number) => values[column] != null;
+    const segments = values.map((value, column) => {
       if (value === null) return "";
       const x = scale.x(column) + scale.step / 2;
-      const begins = !known(column - 1);
-      const isAlone = begins && !known(column + 1);
+      const isFirst = !hasValue(column - 1);
+      const isAlone = isFirst && !hasValue(column + 1);
       const y = scale.y(value);
-      return isAlone ? `M${x - DOT} ${y}h${2 * DOT}` : `${begins ? "M" : "L"}${x} ${y}`;
+      return isAlone ? `M${x - DOT} ${y}h${2 * DOT}` : `${isFirst ? "M" : "L"}${x} ${y}`;
     });
-    return <path key={name} className="line" data-tone={tone} d={pieces.join("")} />;
+    return <path key={name} className="line" data-tone={tone} d={segments.join("")} />;
   });
 }
 

@@ -3,14 +3,14 @@ import { formatSeconds, useLonghaul } from "@longhaul/react";
 import { useCallback, useState } from "react";
 import { Segments } from "../ui/segments.js";
 import { Chart } from "./chart.js";
-import { type Bucket, bucketsOf, columnsOf } from "./history.js";
-import { useHistory } from "./use-history.js";
+import { type Bucket, bucketsOf, columnsOf } from "./samples.js";
 import { usePolled } from "./use-polled.js";
+import { useStatisticsSamples } from "./use-samples.js";
 
 type Range = "minutes" | "hours";
 
 const HOURS = 24;
-const HOURS_EVERY = 60_000;
+const ANALYTICS_INTERVAL = 60_000;
 const RANGES: readonly { value: Range; label: string }[] = [
   { value: "minutes", label: "10 minutes" },
   { value: "hours", label: `${HOURS} hours` },
@@ -18,22 +18,22 @@ const RANGES: readonly { value: Range; label: string }[] = [
 
 export interface ChartsProps {
   statistics: QueueStatistics;
-  /** When the statistics came, in milliseconds since 1970. */
+  /** When the statistics arrived, in milliseconds since 1970. */
   at: number;
 }
 
 /**
- * Throughput and durations: what this page saw in the last ten minutes, or what the service has
- * recorded of the last day, where it keeps a history.
+ * Throughput and durations: of the last ten minutes, as collected by this page, or of the last day,
+ * if the service has a history.
  */
 export function Charts({ statistics, at }: ChartsProps) {
   const { operator } = useLonghaul();
   const [range, setRange] = useState<Range>("minutes");
-  const seen = useHistory(statistics, at);
-  const ask = useCallback((stop: AbortSignal) => operator.analytics(HOURS, stop), [operator]);
-  const recorded = usePolled(ask, HOURS_EVERY).data;
+  const samples = useStatisticsSamples(statistics, at);
+  const request = useCallback((stop: AbortSignal) => operator.analytics(HOURS, stop), [operator]);
+  const recorded = usePolled(request, ANALYTICS_INTERVAL).data;
   const hourly = recorded !== null && range === "hours";
-  const columns = hourly ? columnsOf(recorded) : bucketsOf(seen, at);
+  const columns = hourly ? columnsOf(recorded) : bucketsOf(samples, at);
   const times = columns.map(({ at }) => at);
   const values = (name: Exclude<keyof Bucket, "at">) => columns.map((column) => column[name]);
   return (
@@ -45,26 +45,28 @@ export function Charts({ statistics, at }: ChartsProps) {
           options={RANGES}
           value={range}
           onChange={setRange}
-          quiet
+          hiddenLegend
         />
       )}
       <Chart
         title={hourly ? "Finished per hour" : "Finished per minute"}
         kind="bars"
         times={times}
-        show={showRate}
-        nothing="Gathering since this page was opened."
+        format={showRate}
+        emptyText="Collecting data since you opened this page."
         series={[
           { name: "completed", tone: "1", values: values("completed") },
           { name: "failed", tone: "danger", values: values("failed") },
         ]}
       />
       <Chart
-        title="Time to the archive"
+        title="Time to completion"
         kind="lines"
         times={times}
-        show={showDuration}
-        nothing={hourly ? "No job was completed in this time." : "No job has been completed yet."}
+        format={showDuration}
+        emptyText={
+          hourly ? "No jobs were completed in this time." : "No jobs have been completed yet."
+        }
         series={[
           { name: "p50", tone: "1", values: values("p50") },
           { name: "p95", tone: "2", values: values("p95") },

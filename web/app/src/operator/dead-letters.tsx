@@ -3,30 +3,30 @@ import { useLonghaul } from "@longhaul/react";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/icons.js";
 import { useKeptFocus } from "../ui/use-kept-focus.js";
-import { age } from "./age.js";
+import { timeAgo } from "./format.js";
 import { Unavailable } from "./unavailable.js";
 import { usePolled } from "./use-polled.js";
 
 export interface DeadLettersProps {
-  /** How many there are; the list is asked for anew when this changes. */
+  /** How many there are; the list is reloaded when this changes. */
   count: number;
   onChange(): void;
 }
 
-const EVERY = 30_000;
-const FEW = 8;
-/** The most that the API gives at once. */
-const MANY = 100;
+const POLL_INTERVAL = 30_000;
+const FIRST_LIMIT = 8;
+/** The API's maximum page size. */
+const MAX_LIMIT = 100;
 
-/** Jobs that failed for good although another attempt might help, and the way back. */
+/** Jobs that failed after their last attempt, with a button to requeue each one. */
 export function DeadLetters({ count, onChange }: DeadLettersProps) {
   const { operator } = useLonghaul();
-  const [limit, setLimit] = useState(FEW);
-  const ask = useCallback(
+  const [limit, setLimit] = useState(FIRST_LIMIT);
+  const request = useCallback(
     (stop: AbortSignal) => operator.deadLetters(limit, stop),
     [operator, limit],
   );
-  const { data, error, refresh } = usePolled(ask, EVERY);
+  const { data, error, refresh } = usePolled(request, POLL_INTERVAL);
   useWhenChanged(count, refresh);
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
   const letters = data?.deadLetters ?? [];
@@ -39,9 +39,9 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
       <h2 id="dead-title" ref={target} tabIndex={-1}>
         Dead letters {count > 0 && <span className="count">{count.toLocaleString("en")}</span>}
       </h2>
-      {!data && error && <Unavailable error={error} asks={false} />}
-      {!data && !error && <p className="muted">Not known yet.</p>}
-      {data && !letters.length && <p className="muted">None.</p>}
+      {!data && error && <Unavailable error={error} showTokenForm={false} />}
+      {!data && !error && <p className="muted">Loading…</p>}
+      {data && !letters.length && <p className="muted">No dead letters.</p>}
       {letters.length > 0 && (
         <ul className="rows">
           {letters.map((letter) => (
@@ -49,13 +49,13 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
           ))}
         </ul>
       )}
-      {data?.nextCursor && limit === FEW && (
-        <button className="link" type="button" onClick={() => setLimit(MANY)}>
+      {data?.nextCursor && limit === FIRST_LIMIT && (
+        <button className="link" type="button" onClick={() => setLimit(MAX_LIMIT)}>
           Show more
         </button>
       )}
-      {data?.nextCursor && limit === MANY && (
-        <p className="small muted">The newest {MANY}. Further ones follow as these are requeued.</p>
+      {data?.nextCursor && limit === MAX_LIMIT && (
+        <p className="small muted">Showing the newest {MAX_LIMIT}. Requeue some to see more.</p>
       )}
     </section>
   );
@@ -69,16 +69,16 @@ interface RowProps {
 function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
   const { operator } = useLonghaul();
   const [busy, setBusy] = useState(false);
-  const [refusal, setRefusal] = useState<string | null>(null);
+  const [error, setError] = useState<string | null>(null);
   const requeue = async () => {
     if (busy) return;
     setBusy(true);
-    setRefusal(null);
+    setError(null);
     try {
       await operator.requeue(job.jobId);
       onRequeued();
     } catch (error) {
-      setRefusal((error as Error).message);
+      setError((error as Error).message);
       setBusy(false);
     }
   };
@@ -88,11 +88,11 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
       <span className="row-main">
         <code>{id}</code>
         <span className="row-text">
-          {refusal ?? job.error ?? "Failed"}
+          {error ?? job.error ?? "Failed"}
           <span className="row-note small muted">
             <span className="code">{job.errorCode}</span>
             <span>{attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}</span>
-            <span>{age(since)}</span>
+            <span>{timeAgo(since)}</span>
           </span>
         </span>
       </span>
@@ -110,10 +110,10 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
   );
 }
 
-function useWhenChanged(value: number, then: () => void): void {
-  const before = useRef(value);
+function useWhenChanged(value: number, onChange: () => void): void {
+  const previous = useRef(value);
   useEffect(() => {
-    if (before.current !== value) then();
-    before.current = value;
-  }, [value, then]);
+    if (previous.current !== value) onChange();
+    previous.current = value;
+  }, [value, onChange]);
 }

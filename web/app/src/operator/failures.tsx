@@ -1,24 +1,23 @@
 import type { FailedJob } from "@longhaul/client";
-import { age } from "./age.js";
+import { timeAgo, userName } from "./format.js";
 import { Unavailable } from "./unavailable.js";
-import { who } from "./who.js";
 
 export interface FailuresProps {
   failures: readonly FailedJob[] | null;
-  /** Why they are not shown. */
-  refusal: Error | null;
+  /** Why the user may not see them. */
+  accessError: Error | null;
 }
 
 const SHOWN = 6;
 
-/** The jobs of all users that failed last. */
-export function Failures({ failures, refusal }: FailuresProps) {
+/** The most recently failed jobs of all users. */
+export function Failures({ failures, accessError }: FailuresProps) {
   return (
     <section className="card table-card" aria-labelledby="failures-title">
       <h2 id="failures-title">Recent failures</h2>
-      {refusal && <Unavailable error={refusal} asks={false} />}
-      {!failures && !refusal && <p className="muted">Not known yet.</p>}
-      {failures && !failures.length && <p className="muted">No job has failed.</p>}
+      {accessError && <Unavailable error={accessError} showTokenForm={false} />}
+      {!failures && !accessError && <p className="muted">Loading…</p>}
+      {failures && !failures.length && <p className="muted">No jobs have failed.</p>}
       {failures && failures.length > 0 && (
         <ul className="rows">
           {failures.slice(0, SHOWN).map(({ jobId, userId, error, errorCode, completedAt }) => (
@@ -29,8 +28,8 @@ export function Failures({ failures, refusal }: FailuresProps) {
                   {error ?? "Failed"}
                   <span className="row-note small muted">
                     <span className="code">{errorCode}</span>
-                    {who(userId)}
-                    <span className="row-age">{age(completedAt)}</span>
+                    {userName(userId)}
+                    <span className="row-age">{timeAgo(completedAt)}</span>
                   </span>
                 </span>
               </span>

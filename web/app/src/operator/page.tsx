@@ -6,23 +6,23 @@ import "../styles/tables.css";
 import { Charts } from "./charts.js";
 import { DeadLetters } from "./dead-letters.js";
 import { Failures } from "./failures.js";
-import { HealthStrip } from "./health-strip.js";
+import { HealthStatus } from "./health-status.js";
+import { PauseSwitch } from "./pause-switch.js";
 import { Queue } from "./queue.js";
-import { Switch } from "./switch.js";
 import { Tiles } from "./tiles.js";
 import { useOverview } from "./use-overview.js";
 import { usePolled } from "./use-polled.js";
 import { Workers } from "./workers.js";
 
-const HEALTH_EVERY = 10_000;
+const HEALTH_INTERVAL = 10_000;
 
-/** How the service fares, and what can be done about it. */
+/** The page with the service status, for operators. */
 export default function OperatorPage() {
   const { operator } = useLonghaul();
   const overview = useOverview();
-  const { statistics, workers, failures, at, refusal, refresh } = overview;
-  const askHealth = useCallback((stop: AbortSignal) => operator.health(stop), [operator]);
-  const health = usePolled(askHealth, HEALTH_EVERY);
+  const { statistics, workers, failures, at, accessError, refresh } = overview;
+  const requestHealth = useCallback((stop: AbortSignal) => operator.health(stop), [operator]);
+  const health = usePolled(requestHealth, HEALTH_INTERVAL);
   useEffect(() => {
     document.title = "Operations · Longhaul";
   }, []);
@@ -30,8 +30,8 @@ export default function OperatorPage() {
     <div className="operator">
       <div className="operator-head">
         <h1>Operations</h1>
-        <HealthStrip health={health} connection={overview.connection} trouble={overview.trouble} />
-        <Switch statistics={statistics} onChange={refresh} />
+        <HealthStatus health={health} connection={overview.connection} error={overview.error} />
+        <PauseSwitch statistics={statistics} onChange={refresh} />
       </div>
       {statistics && (
         <>
@@ -43,8 +43,8 @@ export default function OperatorPage() {
         </>
       )}
       <div className="operator-tables">
-        <Workers workers={workers} refusal={refusal} />
-        <Failures failures={failures} refusal={refusal} />
+        <Workers workers={workers} accessError={accessError} />
+        <Failures failures={failures} accessError={accessError} />
       </div>
       <DeadLetters count={statistics?.deadLetters ?? 0} onChange={refresh} />
     </div>

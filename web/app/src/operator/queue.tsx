@@ -1,26 +1,26 @@
 import type { Priority, QueueStatistics } from "@longhaul/client";
 import { formatSeconds } from "@longhaul/react";
 
-const LANES: readonly { priority: Priority; name: string }[] = [
+const PRIORITIES: readonly { priority: Priority; name: string }[] = [
   { priority: "high", name: "High" },
   { priority: "normal", name: "Normal" },
   { priority: "low", name: "Low" },
 ];
 
-/** Who waits, by priority. */
+/** Number of waiting jobs by priority. */
 export function Queue({ statistics }: { statistics: QueueStatistics }) {
   const { waiting, oldestWaitSeconds: oldest } = statistics;
-  const most = Math.max(1, ...Object.values(waiting));
+  const max = Math.max(1, ...Object.values(waiting));
   return (
     <section className="card queue" aria-labelledby="queue-title">
       <h2 id="queue-title">Waiting by priority</h2>
       <dl>
-        {LANES.map(({ priority, name }) => (
+        {PRIORITIES.map(({ priority, name }) => (
           <div key={priority}>
             <dt>{name}</dt>
             <dd>
-              <span className="lane">
-                <span style={{ width: `${(waiting[priority] / most) * 100}%` }} />
+              <span className="meter">
+                <span style={{ width: `${(waiting[priority] / max) * 100}%` }} />
               </span>
               <strong>{waiting[priority].toLocaleString("en")}</strong>
             </dd>
@@ -28,7 +28,7 @@ export function Queue({ statistics }: { statistics: QueueStatistics }) {
         ))}
       </dl>
       <p className="small muted">
-        {oldest === null ? "Nobody waits" : `The oldest has waited ${formatSeconds(oldest)}`}
+        {oldest === null ? "Nothing waiting" : `Oldest waiting for ${formatSeconds(oldest)}`}
       </p>
     </section>
   );

@@ -7,7 +7,7 @@ interface Tile {
   tone?: "warn" | "danger" | undefined;
 }
 
-/** The figures that an operator looks at first. */
+/** The most important statistics. */
 export function Tiles({ statistics }: { statistics: QueueStatistics }) {
   return (
     <dl className="tiles">
@@ -34,7 +34,7 @@ function tilesOf(now: QueueStatistics): Tile[] {
     {
       name: "Completed",
       value: number(now.completed),
-      note: rate === null ? undefined : `${(Math.floor(rate * 1_000) / 10).toFixed(1)} % succeed`,
+      note: rate === null ? undefined : `${(Math.floor(rate * 1_000) / 10).toFixed(1)}% successful`,
     },
     {
       name: "Failed",
@@ -44,7 +44,7 @@ function tilesOf(now: QueueStatistics): Tile[] {
     {
       name: "Workers",
       value: number(now.workers),
-      note: now.workers ? undefined : "nothing is worked on",
+      note: now.workers ? undefined : "no jobs will start",
       tone: now.workers ? undefined : "danger",
     },
   ];

@@ -13,76 +13,76 @@ import { usePolled } from "./use-polled.js";
 
 export interface OverviewView {
   statistics: QueueStatistics | null;
-  /** Null until they are known, and for those who may not know them. */
+  /** Null until loaded, and for users without access. */
   workers: readonly Worker[] | null;
   failures: readonly FailedJob[] | null;
-  /** When the newest figures came, in milliseconds since 1970. */
+  /** When the newest data arrived, in milliseconds since 1970. */
   at: number | null;
   connection: Connection;
-  /** Why no news comes at the moment. */
-  trouble: Error | null;
-  /** Why the caller sees the figures only. */
-  refusal: Error | null;
-  /** Look now: something was changed here. */
+  /** Why there are currently no updates. */
+  error: Error | null;
+  /** Why the user sees only the statistics. */
+  accessError: Error | null;
+  /** Load the data now. */
   refresh(): void;
 }
 
-const STATISTICS_EVERY = 2_000;
+const STATISTICS_INTERVAL = 2_000;
 
-/** The service at a glance, live; for those who are no operators, its figures. */
+/** Watch the overview; for users who are not operators, poll the statistics. */
 export function useOverview(): OverviewView {
   const { operator } = useLonghaul();
-  const { overview, at, connection, trouble, listener } = useNews();
-  const [refusal, setRefusal] = useState<Error | null>(null);
+  const { overview, at, connection, error, listener } = useOverviewState();
+  const [accessError, setAccessError] = useState<Error | null>(null);
   useEffect(() => {
-    if (refusal) return;
+    if (accessError) return;
     return whileVisible((signal) => {
       operator.watch(listener, signal).catch((error: Error) => {
-        if (!signal.aborted) setRefusal(error);
+        if (!signal.aborted) setAccessError(error);
       });
     });
-  }, [operator, listener, refusal]);
-  const ask = useCallback((stop: AbortSignal) => operator.statistics(stop), [operator]);
-  const figures = usePolled(ask, refusal ? STATISTICS_EVERY : null);
-  const look = useCallback(() => {
-    // What failed here will be told by the watch.
+  }, [operator, listener, accessError]);
+  const request = useCallback((stop: AbortSignal) => operator.statistics(stop), [operator]);
+  const polled = usePolled(request, accessError ? STATISTICS_INTERVAL : null);
+  const reload = useCallback(() => {
+    // The watch reports errors.
     operator.overview().then(listener.onOverview, () => undefined);
   }, [operator, listener]);
-  if (refusal) {
-    const { data, error, refresh } = figures;
-    const how = error ? "reconnecting" : data ? "polling" : "connecting";
+  if (accessError) {
+    const { data, refresh } = polled;
+    const connection = polled.error ? "reconnecting" : data ? "polling" : "connecting";
     return {
-      ...{ statistics: data, workers: null, failures: null, at: figures.at, refusal, refresh },
-      ...{ connection: how, trouble: error },
+      ...{ statistics: data, workers: null, failures: null, at: polled.at, accessError, refresh },
+      ...{ connection, error: polled.error },
     };
   }
   const { statistics = null, workers = null, failures = null } = overview ?? {};
-  return { statistics, workers, failures, at, connection, trouble, refusal, refresh: look };
+  return { statistics, workers, failures, at, connection, error, accessError, refresh: reload };
 }
 
-interface News {
+interface OverviewState {
   overview: Overview | null;
   at: number | null;
   connection: Connection;
-  trouble: Error | null;
+  error: Error | null;
 }
 
-function useNews(): News & { listener: OverviewListener } {
-  const [news, setNews] = useState<News>({
+function useOverviewState(): OverviewState & { listener: OverviewListener } {
+  const [state, setState] = useState<OverviewState>({
     overview: null,
     at: null,
     connection: "connecting",
-    trouble: null,
+    error: null,
   });
   const [listener] = useState<OverviewListener>(() => ({
     onOverview: (overview) =>
-      setNews((known) =>
-        known.overview && known.overview.timestamp > overview.timestamp
-          ? known
-          : { ...known, overview, at: Date.now(), trouble: null },
+      setState((previous) =>
+        previous.overview && previous.overview.timestamp > overview.timestamp
+          ? previous
+          : { ...previous, overview, at: Date.now(), error: null },
       ),
-    onConnection: (connection) => setNews((known) => ({ ...known, connection })),
-    onTrouble: (trouble) => setNews((known) => ({ ...known, trouble })),
+    onConnection: (connection) => setState((previous) => ({ ...previous, connection })),
+    onError: (error) => setState((previous) => ({ ...previous, error })),
   }));
-  return { ...news, listener };
+  return { ...state, listener };
 }

@@ -3,24 +3,24 @@ import { useCallback, useEffect, useState } from "react";
 import { whileVisible } from "../ui/while-visible.js";
 
 export interface Polled<T> {
-  /** The newest answer, kept while later ones fail. */
+  /** The newest response, kept while later requests fail. */
   data: T | null;
   error: Error | null;
-  /** When the newest answer came, in milliseconds since 1970. */
+  /** When the newest response arrived, in milliseconds since 1970. */
   at: number | null;
-  /** Ask now. */
+  /** Send the request now. */
   refresh(): void;
 }
 
-const LONGEST = 30_000;
+const MAX_INTERVAL = 30_000;
 
 /**
- * Asks every `every` milliseconds while the page is seen, less often while answers fail; null: not
- * at all.
+ * Send a request every `interval` milliseconds while the page is visible, less often while requests
+ * fail. With null, send none.
  */
 export function usePolled<T>(
-  ask: (signal: AbortSignal) => Promise<T>,
-  every: number | null,
+  request: (signal: AbortSignal) => Promise<T>,
+  interval: number | null,
 ): Polled<T> {
   const [state, setState] = useState<Omit<Polled<T>, "refresh">>({
     data: null,
@@ -28,34 +28,34 @@ export function usePolled<T>(
     at: null,
   });
   const [round, setRound] = useState(0);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new round begins anew.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new round restarts the effect.
   useEffect(() => {
-    if (every === null) return;
+    if (interval === null) return;
     return whileVisible((signal) => {
       let timer: ReturnType<typeof setTimeout> | undefined;
-      let wait = every;
-      const look = async () => {
+      let wait = interval;
+      const poll = async () => {
         try {
-          const data = await ask(signal);
-          wait = every;
+          const data = await request(signal);
+          wait = interval;
           setState({ data, error: null, at: Date.now() });
         } catch (error) {
           if (signal.aborted) return;
-          wait = Math.min(LONGEST, wait * 2);
-          setState((known) => ({ ...known, error: error as Error }));
+          wait = Math.min(MAX_INTERVAL, wait * 2);
+          setState((previous) => ({ ...previous, error: error as Error }));
           if (isFinal(error)) return;
         }
-        if (!signal.aborted) timer = setTimeout(look, wait);
+        if (!signal.aborted) timer = setTimeout(poll, wait);
       };
       signal.addEventListener("abort", () => clearTimeout(timer));
-      void look();
+      void poll();
     });
-  }, [ask, every, round]);
+  }, [request, interval, round]);
   const refresh = useCallback(() => setRound((number) => number + 1), []);
   return { ...state, refresh };
 }
 
-/** Whether asking again is pointless: not allowed, or not there. */
+/** Return whether a retry is pointless: no access, or no such endpoint. */
 export function isFinal(error: unknown): boolean {
   return error instanceof ApiProblem && [401, 403, 404, 405].includes(error.status);
 }

@@ -1,27 +1,27 @@
 import type { Worker } from "@longhaul/client";
 import { formatSeconds } from "@longhaul/react";
+import { userName } from "./format.js";
 import { Unavailable } from "./unavailable.js";
-import { who } from "./who.js";
 
 export interface WorkersProps {
   workers: readonly Worker[] | null;
-  /** Why they are not shown. */
-  refusal: Error | null;
+  /** Why the user may not see them. */
+  accessError: Error | null;
 }
 
-/** More would be a list that nobody reads. */
+/** Maximum number of workers in the list. */
 const SHOWN = 24;
 
-/** Each worker, and what it does. */
-export function Workers({ workers, refusal }: WorkersProps) {
+/** Each worker with its jobs. */
+export function Workers({ workers, accessError }: WorkersProps) {
   const more = (workers?.length ?? 0) - SHOWN;
   return (
     <section className="card table-card" aria-labelledby="workers-title">
       <h2 id="workers-title">Workers</h2>
-      {refusal && <Unavailable error={refusal} />}
-      {!workers && !refusal && <p className="muted">Not known yet.</p>}
+      {accessError && <Unavailable error={accessError} />}
+      {!workers && !accessError && <p className="muted">Loading…</p>}
       {workers && !workers.length && (
-        <p className="muted">No worker shows a sign of life, so nothing is worked on.</p>
+        <p className="muted">No workers are running, so no jobs will start.</p>
       )}
       {workers && workers.length > 0 && (
         <ul className="workers">
@@ -42,7 +42,7 @@ function WorkerEntry({ worker: { workerId, host, since, slots, jobs } }: { worke
         <strong>{host || workerId}</strong>
         <code>{workerId.slice(host ? host.length + 1 : workerId.length)}</code>
         <span className="small muted worker-use">
-          {jobs.length} of {slots} busy{since && `, up ${upFor(since)}`}
+          {jobs.length} of {slots} busy{since && `, up ${uptime(since)}`}
         </span>
       </p>
       {jobs.length > 0 && (
@@ -59,25 +59,26 @@ function WorkerEntry({ worker: { workerId, host, since, slots, jobs } }: { worke
 function JobRow({ job }: { job: Worker["jobs"][number] }) {
   const { jobId, userId, priority, progress, totalFiles, attempt } = job;
   const files = totalFiles === 1 ? "1 file" : `${totalFiles.toLocaleString("en")} files`;
-  const words = [files, priority !== "normal" && priority, attempt > 1 && `attempt ${attempt}`];
+  const details = [files, priority !== "normal" && priority, attempt > 1 && `attempt ${attempt}`];
   return (
     <li>
       <span className="row-main">
         <code>{jobId.slice(0, 8)}</code>
         <span className="row-text">
-          {words.filter(Boolean).join(", ")} <span className="small muted">{who(userId)}</span>
+          {details.filter(Boolean).join(", ")}{" "}
+          <span className="small muted">{userName(userId)}</span>
         </span>
       </span>
       <span className="row-progress">
-        <span className="lane">
+        <span className="meter">
           <span style={{ width: `${progress}%` }} />
         </span>
-        <span className="row-percent">{progress} %</span>
+        <span className="row-percent">{progress}%</span>
       </span>
     </li>
   );
 }
 
-function upFor(since: string): string {
+function uptime(since: string): string {
   return formatSeconds((Date.now() - Date.parse(since)) / 1_000);
 }

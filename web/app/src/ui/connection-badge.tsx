@@ -1,30 +1,30 @@
 import type { Connection } from "@longhaul/client";
 
-const WORDS: Record<Connection, { label: string; title: string }> = {
-  connecting: { label: "Connecting", title: "Waiting for the first news" },
-  live: { label: "Live", title: "Every change is shown as it happens" },
+const TEXTS: Record<Connection, { label: string; title: string }> = {
+  connecting: { label: "Connecting", title: "Waiting for the first update" },
+  live: { label: "Live", title: "Changes appear immediately" },
   polling: {
     label: "Updating",
-    title: "Live news does not come through here, so the page asks every few seconds",
+    title: "Live updates aren't available on this network, so the page checks every few seconds",
   },
-  reconnecting: { label: "No connection", title: "The page tries again and again" },
-  closed: { label: "Connecting", title: "Waiting for the first news" },
+  reconnecting: { label: "No connection", title: "Trying to reconnect" },
+  closed: { label: "Connecting", title: "Waiting for the first update" },
 };
 
 export interface ConnectionBadgeProps {
   connection: Connection;
-  /** What there is to know while nothing answers. */
-  meanwhile?: string;
+  /** The tooltip while there is no connection. */
+  reconnectingTitle?: string;
 }
 
-/** How the news comes. */
-export function ConnectionBadge({ connection, meanwhile }: ConnectionBadgeProps) {
-  const { label, title } = WORDS[connection];
+/** Shows how updates arrive. */
+export function ConnectionBadge({ connection, reconnectingTitle }: ConnectionBadgeProps) {
+  const { label, title } = TEXTS[connection];
   return (
     <span
       className="badge"
       data-connection={connection}
-      title={connection === "reconnecting" ? (meanwhile ?? title) : title}
+      title={connection === "reconnecting" ? (reconnectingTitle ?? title) : title}
     >
       {label}
     </span>

@@ -5,17 +5,17 @@ export interface SegmentsProps<T extends string> {
   options: readonly { value: T; label: string }[];
   value: T;
   onChange(value: T): void;
-  /** The legend is for screen readers only, because the place says the same. */
-  quiet?: boolean;
+  /** Show the legend to screen readers only. */
+  hiddenLegend?: boolean;
 }
 
-/** A few choices beside each other, one of them chosen: radio buttons in other clothes. */
+/** A segmented control, implemented with radio buttons. */
 export function Segments<T extends string>(props: SegmentsProps<T>) {
-  const { legend, options, value, onChange, quiet = false } = props;
+  const { legend, options, value, onChange, hiddenLegend = false } = props;
   const name = useId();
   return (
     <fieldset className="field">
-      <legend className={quiet ? "hidden" : undefined}>{legend}</legend>
+      <legend className={hiddenLegend ? "hidden" : undefined}>{legend}</legend>
       <div className="segments">
         {options.map((option) => (
           <label key={option.value}>

@@ -7,12 +7,12 @@ export interface ShellProps {
   children: ReactNode;
 }
 
-/** What both pages have around them. */
+/** The header and layout of both pages. */
 export function Shell({ page, children }: ShellProps) {
   return (
     <>
       <a className="skip" href="#main">
-        Skip to the content
+        Skip to content
       </a>
       <header className="top">
         <div className="top-inner">
@@ -50,7 +50,7 @@ function Mark() {
 
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
 const ICONS: Record<Theme, IconName> = { auto: "auto", light: "sun", dark: "moon" };
-const NAMES: Record<Theme, string> = { auto: "as the system", light: "light", dark: "dark" };
+const NAMES: Record<Theme, string> = { auto: "system", light: "light", dark: "dark" };
 
 function ThemeSwitch() {
   const [theme, setTheme] = useState(storedTheme);
@@ -60,7 +60,7 @@ function ThemeSwitch() {
     applyTheme(next);
     storeTheme(next);
   };
-  const label = `Colours: ${NAMES[theme]}`;
+  const label = `Theme: ${NAMES[theme]}`;
   return (
     <button className="icon-button" type="button" onClick={change} aria-label={label} title={label}>
       <Icon name={ICONS[theme]} />

@@ -15,7 +15,7 @@ export function storeTheme(theme: Theme): void {
   try {
     window.localStorage.setItem(KEY, theme);
   } catch {
-    // Where nothing may be stored, the choice lasts as long as the page.
+    // Without storage the choice lasts until the page closes.
   }
 }
 

@@ -1,13 +1,13 @@
 import { useEffect, useRef } from "react";
 
 /**
- * Where the keyboard's focus goes when the control that has it disappears: to `target` instead of
- * the top of the page. Spread `within` over the element that holds the controls.
+ * Move the keyboard focus to `target` when the focused control disappears; otherwise it would move
+ * to the top of the page. Spread `within` over the element that contains the controls.
  */
 export function useKeptFocus<T extends HTMLElement>() {
   const target = useRef<T>(null);
   const hasFocus = useRef(false);
-  // After every rendering, because any of them may take a control away.
+  // After every render, because each one may remove a control.
   useEffect(() => {
     if (hasFocus.current && document.activeElement === document.body) target.current?.focus();
   });
@@ -15,7 +15,7 @@ export function useKeptFocus<T extends HTMLElement>() {
     onFocus: () => {
       hasFocus.current = true;
     },
-    // Comes when the focus moves on, and not when React removes the element that has it.
+    // Called when the focus moves, but not when React removes the focused element.
     onBlur: () => {
       hasFocus.current = false;
     },

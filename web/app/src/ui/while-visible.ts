@@ -1,15 +1,15 @@
-/** Runs `start` while the page is seen; its signal ends it. Returns what ends all of it. */
+/** Run `start` while the page is visible; its signal aborts when it is hidden. Returns a stop function. */
 export function whileVisible(start: (signal: AbortSignal) => void): () => void {
-  let seen: AbortController | null = null;
+  let visible: AbortController | null = null;
   const change = () => {
-    seen?.abort();
-    seen = document.hidden ? null : new AbortController();
-    if (seen) start(seen.signal);
+    visible?.abort();
+    visible = document.hidden ? null : new AbortController();
+    if (visible) start(visible.signal);
   };
   document.addEventListener("visibilitychange", change);
   change();
   return () => {
     document.removeEventListener("visibilitychange", change);
-    seen?.abort();
+    visible?.abort();
   };
 }

@@ -1,15 +1,18 @@
 import type { QueueStatistics } from "@longhaul/client";
 import { useEffect, useState } from "react";
-import { extended, type Sample, sampleOf } from "./history.js";
+import { addSample, type Sample, sampleOf } from "./samples.js";
 
 const KEY = "longhaul:history";
 
-/** What this page saw of the queue in the last minutes, over a reload too. */
-export function useHistory(statistics: QueueStatistics | null, at: number | null): Sample[] {
+/** Collect samples of the statistics; they survive a reload. */
+export function useStatisticsSamples(
+  statistics: QueueStatistics | null,
+  at: number | null,
+): Sample[] {
   const [samples, setSamples] = useState(stored);
   useEffect(() => {
     if (!statistics || at === null) return;
-    setSamples((known) => extended(known, sampleOf(statistics, at)));
+    setSamples((samples) => addSample(samples, sampleOf(statistics, at)));
   }, [statistics, at]);
   useEffect(() => store(samples), [samples]);
   return samples;
@@ -18,7 +21,7 @@ export function useHistory(statistics: QueueStatistics | null, at: number | null
 function stored(): Sample[] {
   try {
     const samples: unknown = JSON.parse(window.sessionStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(samples) ? samples.filter((one) => typeof one?.at === "number") : [];
+    return Array.isArray(samples) ? samples.filter((sample) => typeof sample?.at === "number") : [];
   } catch {
     return [];
   }
@@ -28,6 +31,6 @@ function store(samples: Sample[]): void {
   try {
     window.sessionStorage.setItem(KEY, JSON.stringify(samples));
   } catch {
-    // Full or forbidden: the charts then begin with the page.
+    // Storage is full or disabled: the charts start with the page.
   }
 }

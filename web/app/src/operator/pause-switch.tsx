@@ -4,36 +4,36 @@ import { useState } from "react";
 import { Icon } from "../ui/icons.js";
 import { isFinal } from "./use-polled.js";
 
-export interface SwitchProps {
+export interface PauseSwitchProps {
   statistics: QueueStatistics | null;
   onChange(): void;
 }
 
-/** Pause and resume the queue: jobs are accepted still, but none is begun. */
-export function Switch({ statistics, onChange }: SwitchProps) {
+/** A button that pauses and resumes the queue. While paused, jobs are accepted but not started. */
+export function PauseSwitch({ statistics, onChange }: PauseSwitchProps) {
   const { operator } = useLonghaul();
   const [busy, setBusy] = useState(false);
-  const [refusal, setRefusal] = useState<string | null>(null);
+  const [error, setError] = useState<string | null>(null);
   const paused = statistics?.paused ?? false;
   const change = async () => {
     if (busy) return;
     setBusy(true);
-    setRefusal(null);
+    setError(null);
     try {
       await (paused ? operator.resume() : operator.pause());
       onChange();
     } catch (error) {
-      const refused = isFinal(error) ? "Only operators may do that here" : (error as Error).message;
-      setRefusal(refused);
+      const message = isFinal(error) ? "Only operators can do this" : (error as Error).message;
+      setError(message);
     } finally {
       setBusy(false);
     }
   };
   return (
     <div className="switch">
-      {refusal && (
-        <span className="small refusal" role="alert">
-          {refusal}
+      {error && (
+        <span className="small switch-error" role="alert">
+          {error}
         </span>
       )}
       {paused && <span className="badge paused">Paused</span>}

@@ -1,6 +1,6 @@
 import type { Analytics, QueueStatistics } from "@longhaul/client";
 
-/** The counters at one moment; `at` in milliseconds since 1970. */
+/** The counters at a time; `at` is in milliseconds since 1970. */
 export interface Sample {
   at: number;
   completed: number;
@@ -10,10 +10,10 @@ export interface Sample {
   p99: number | null;
 }
 
-/** One column of a chart: what happened from `at` on, for `BUCKET` milliseconds or an hour. */
+/** A column of a chart: `BUCKET` milliseconds or an hour, from `at`. */
 export interface Bucket {
   at: number;
-  /** Jobs a minute, or an hour; null where nobody was looking. */
+  /** Jobs per minute or per hour; null if unknown. */
   completed: number | null;
   failed: number | null;
   /** Milliseconds. */
@@ -25,22 +25,22 @@ export interface Bucket {
 export const BUCKET = 15_000;
 export const BUCKETS = 40;
 const MINUTE = 60_000;
-const MOST_SAMPLES = (BUCKET * (BUCKETS + 1)) / 1_000;
+const MAX_SAMPLES = (BUCKET * (BUCKETS + 1)) / 1_000;
 
 export function sampleOf(statistics: QueueStatistics, at: number): Sample {
   const { completed, failed, durations } = statistics;
   return { at, completed, failed, ...durations };
 }
 
-/** The samples with one more, without those that no chart shows any more. */
-export function extended(samples: readonly Sample[], sample: Sample): Sample[] {
+/** Add a sample, and remove samples that are too old for the chart. */
+export function addSample(samples: readonly Sample[], sample: Sample): Sample[] {
   const since = sample.at - BUCKET * (BUCKETS + 1);
-  return [...samples.filter(({ at }) => at > since && at < sample.at), sample].slice(-MOST_SAMPLES);
+  return [...samples.filter(({ at }) => at > since && at < sample.at), sample].slice(-MAX_SAMPLES);
 }
 
 /**
- * The newest `BUCKETS` columns up to `now`. A rate is the difference of two counters; where they ran
- * backwards the store was emptied, and nothing is known.
+ * Return the newest `BUCKETS` columns up to `now`. A rate is the difference of two counters. It is
+ * null if the counter decreased, which means that the job store was emptied.
  */
 export function bucketsOf(samples: readonly Sample[], now: number): Bucket[] {
   const last = Math.floor(now / BUCKET) * BUCKET;
@@ -50,7 +50,7 @@ export function bucketsOf(samples: readonly Sample[], now: number): Bucket[] {
   });
 }
 
-/** A column for each hour that the service has recorded. */
+/** Return a column for each hour in the history. */
 export function columnsOf({ hours }: Analytics): Bucket[] {
   return hours.map(({ start, completed, failed, durations }) => ({
     at: Date.parse(start),
@@ -62,8 +62,8 @@ export function columnsOf({ hours }: Analytics): Bucket[] {
 
 function bucketOf(samples: readonly Sample[], at: number): Bucket {
   const within = samples.filter((sample) => sample.at >= at && sample.at < at + BUCKET);
-  const before = samples.findLast((sample) => sample.at < at && sample.at >= at - BUCKET);
-  const first = before ?? within[0];
+  const previous = samples.findLast((sample) => sample.at < at && sample.at >= at - BUCKET);
+  const first = previous ?? within[0];
   const last = within.at(-1);
   const rate = (counter: "completed" | "failed") => {
     if (!first || !last || last.at === first.at || last[counter] < first[counter]) return null;

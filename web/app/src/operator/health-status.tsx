@@ -3,31 +3,31 @@ import { ConnectionBadge } from "../ui/connection-badge.js";
 import { Icon } from "../ui/icons.js";
 import type { Polled } from "./use-polled.js";
 
-export interface HealthStripProps {
+export interface HealthStatusProps {
   health: Polled<Health>;
   connection: Connection;
-  /** Why the page shows nothing new. */
-  trouble: Error | null;
+  /** Why there are no updates. */
+  error: Error | null;
 }
 
-/** Each part of the service, and whether what the page shows is fresh. */
-export function HealthStrip({ health, connection, trouble }: HealthStripProps) {
-  const lost = trouble ?? health.error;
+/** The result of each health check, and how updates arrive. */
+export function HealthStatus({ health, connection, error }: HealthStatusProps) {
+  const problem = error ?? health.error;
   return (
     <div className="health" role="status">
       <ConnectionBadge connection={connection} />
       {health.data &&
-        Object.entries(health.data.checks).map(([part, state]) => (
-          <span className="part" key={part} data-state={state === "ok" ? "ok" : stateOf(state)}>
+        Object.entries(health.data.checks).map(([check, state]) => (
+          <span className="part" key={check} data-state={state === "ok" ? "ok" : stateOf(state)}>
             <Icon name={state === "ok" ? "check" : state === "off" ? "minus" : "alert"} />
-            {part}
+            {check}
             {state !== "ok" && ` ${state}`}
           </span>
         ))}
-      {lost && (
+      {problem && (
         <span className="part" data-state="ill">
           <Icon name="alert" />
-          {lost.message}
+          {problem.message}
         </span>
       )}
     </div>

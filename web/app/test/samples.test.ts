@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import {
+  addSample,
   BUCKET,
   BUCKETS,
   bucketsOf,
   columnsOf,
-  extended,
   type Sample,
-} from "../src/operator/history.js";
+} from "../src/operator/samples.js";
 
 const NONE = { p50: null, p95: null, p99: null };
 const START = 1_800_000_000_000 - (1_800_000_000_000 % BUCKET);
@@ -17,36 +17,36 @@ const sample = (seconds: number, completed: number, failed = 0): Sample => ({
   ...NONE,
 });
 
-test("a rate is the difference of two counters, a minute", () => {
+test("a rate is the difference of two counters, per minute", () => {
   const samples = [sample(0, 100), sample(5, 102), sample(10, 105)];
   expect(bucketsOf(samples, START + 10_000).at(-1)?.completed).toBe(30);
 });
 
-test("what happened between two buckets counts for the later one", () => {
+test("changes between two buckets count for the later one", () => {
   const samples = [sample(14, 100), sample(16, 110), sample(24, 110)];
   expect(bucketsOf(samples, START + 24_000).at(-1)?.completed).toBe(60);
 });
 
-test("where nobody looked nothing is known", () => {
+test("buckets without samples are null", () => {
   const buckets = bucketsOf([sample(0, 100), sample(60, 400)], START + 60_000);
   expect(buckets.map(({ completed }) => completed)).toEqual(Array(BUCKETS).fill(null));
 });
 
-test("counters that begin anew are no negative rate", () => {
+test("counters that were reset give no rate", () => {
   const buckets = bucketsOf([sample(0, 100), sample(5, 3)], START + 5_000);
   expect(buckets.at(-1)?.completed).toBeNull();
 });
 
-test("old samples are let go", () => {
+test("old samples are removed", () => {
   let samples: Sample[] = [];
   for (let second = 0; second < 3_600; second += 2) {
-    samples = extended(samples, sample(second, second));
+    samples = addSample(samples, sample(second, second));
   }
   expect(samples.length).toBeLessThan(400);
   expect(samples.at(-1)?.completed).toBe(3_598);
 });
 
-test("each recorded hour is a column, also one in which nothing was completed", () => {
+test("each recorded hour is a column, also without completed jobs", () => {
   const hour = { created: 5, cancelled: 0, retried: 1, bytes: 10, successRate: null };
   const unknown = { p50: null, p95: null, p99: null };
   const columns = columnsOf({

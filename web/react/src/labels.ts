@@ -1,8 +1,8 @@
 import { formatSeconds } from "./format.js";
 import type { DownloadView } from "./use-download.js";
 
-/** Every text of the button; give your own for another language. */
-export interface Words {
+/** The texts of the button; override them for another language. */
+export interface Labels {
   download: string;
   ready: string;
   again: string;
@@ -11,7 +11,7 @@ export interface Words {
   status(view: DownloadView): string;
 }
 
-export const ENGLISH: Words = {
+export const ENGLISH: Labels = {
   download: "Download",
   ready: "Save file",
   again: "Try again",
@@ -28,7 +28,7 @@ function statusInEnglish({ phase, job, problem, pending }: DownloadView): string
     case "starting":
       return "Starting";
     case "queued":
-      return job?.retryAt ? "Something went wrong; trying again" : waiting(job?.queuePosition);
+      return job?.retryAt ? "Something went wrong. Trying again" : queued(job?.queuePosition);
     case "processing":
       return preparing(job?.progress ?? 0, job?.estimatedSecondsRemaining ?? null);
     case "ready":
@@ -40,15 +40,15 @@ function statusInEnglish({ phase, job, problem, pending }: DownloadView): string
     case "expired":
       return "No longer available";
     case "unknown":
-      return problem?.message ?? "This download is not known any more";
+      return problem?.message ?? "Download not found";
   }
 }
 
-function waiting(position: number | null | undefined): string {
-  return position ? `Waiting, number ${position} in the queue` : "Waiting for a free place";
+function queued(position: number | null | undefined): string {
+  return position ? `Queued, position ${position}` : "Queued, starting soon";
 }
 
 function preparing(progress: number, seconds: number | null): string {
   const left = seconds === null ? "" : `, about ${formatSeconds(seconds)} left`;
-  return `Preparing ${progress} %${left}`;
+  return `Preparing ${progress}%${left}`;
 }
