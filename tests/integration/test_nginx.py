@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from api.request_hooks import PAGE_POLICY
-from stack.nginx import Nginx, start_nginx
+from stack.nginx import ENTRYPOINT, Nginx, start_nginx
 from stack.process import free_port, wait_until
 from tests.support.nginx_backend import Backend
 
@@ -238,6 +240,88 @@ def test_an_oversized_body_is_rejected_before_the_api(http: httpx.Client, backen
     response = http.post("/v1/download/initiate", content=b"x" * 70_000)
     assert (response.status_code, response.json()["code"]) == (413, "BODY_TOO_LARGE")
     assert backend.paths == []
+
+
+MALFORMED_REQUESTS = [
+    (b"GET /a%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (b"NONSENSE\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (b"GET / HTTP/1.1\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 17_000 + b"\r\n\r\n",
+        431,
+        "REQUEST_HEADER_FIELDS_TOO_LARGE",
+    ),
+    (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "URI_TOO_LONG"),
+    (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+    (b"POST /assets/page.js HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), MALFORMED_REQUESTS)
+def test_errors_of_nginx_itself_are_problem_documents(
+    start: Callable[..., Nginx], backend: Backend, request_: bytes, status: int, code: str
+) -> None:
+    """RFC 9457; RFC 6585, 5 for status 431."""
+    with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
+        client.sendall(request_)
+        client.shutdown(socket.SHUT_WR)
+        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert f"\r\nX-Request-ID: {problem['requestId']}\r\n".encode() in head
+    assert backend.paths == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "expected", "vary"),
+    [
+        ("https://app.example, https://b.example", "https://b.example", "https://b.example", True),
+        ("https://app.example", "https://evil.example", None, True),
+        ("https://app.example", "https://app.example.evil.example", None, True),
+        ("https://app.example", None, None, True),
+        ("*", "https://any.example", "*", False),
+        ("", "https://app.example", None, False),
+    ],
+)
+def test_pages_of_allowed_origins_may_read_errors_of_nginx_itself(
+    start: Callable[..., Nginx], allowed: str, origin: str | None, expected: str | None, vary: bool
+) -> None:
+    """Fetch standard, 3.2: without these headers a browser hides the error from the page."""
+    url = start(upstream=f"127.0.0.1:{free_port()}", CORS_ORIGINS=allowed).url
+    headers = {"Origin": origin} if origin else {}
+    for path, status in (("/v1/download/jobs", 503), ("/v1/admin/jobs", 404)):
+        response = httpx.get(url + path, headers=headers)
+        assert response.status_code == status
+        assert response.headers.get("Access-Control-Allow-Origin") == expected
+        exposed = response.headers.get("Access-Control-Expose-Headers", "")
+        assert ("Retry-After" in exposed) is (expected is not None)
+        assert ("Origin" in response.headers.get("Vary", "")) is vary
+
+
+def test_entrypoint_rejects_an_invalid_origin(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "RUN_DIR": str(tmp_path), "NGINX_BINARY": "true"}
+    for origins, code in (("https://a.example", 0), ('https://a.example";x', 1), ("a;b", 1)):
+        done = subprocess.run(
+            [str(ENTRYPOINT)],
+            env={**env, "CORS_ORIGINS": origins},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert done.returncode == code
+        assert ("CORS_ORIGINS" in done.stderr) is bool(code)
+
+
+def test_headers_of_8_kilobytes_pass_in_both_directions(http: httpx.Client) -> None:
+    """A signed link by temporary credentials, and a token with many claims."""
+    headers = {"Authorization": f"Bearer {'x' * 8_192}", "X-Test-Location-Size": "8192"}
+    response = http.get("/v1/download/abc", headers=headers)
+    assert response.status_code == 200
+    assert len(response.headers["Location"]) > 8_192
+    assert len(response.json()["headers"]["authorization"]) > 8_192
 
 
 def test_requests_above_the_rate_of_an_address_get_429(start: Callable[..., Nginx]) -> None:
