@@ -237,7 +237,9 @@ def test_prefer_wait_returns_200_if_the_job_finishes_in_time(
     def work() -> None:
         job_ids: list[str] = []
         while not job_ids:
-            job_ids = queries.list_ids("anonymous")
+            job_ids = [
+                job.id for job in queries.page("anonymous", before=None, limit=9, status=None)[0]
+            ]
         worker.complete(job_ids[0])
 
     thread = threading.Thread(target=work)
