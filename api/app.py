@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import metrics, openapi, problems, request_hooks, telemetry
+from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
@@ -159,6 +159,12 @@ def _dependencies(
         operator_streams=operator_streams,
         presenter=services.presenter,
         authenticator=_authenticator(settings),
+        allowed_hosts=allowed_hosts.for_server(
+            settings.host,
+            settings.allowed_hosts,
+            public_url=settings.public_url,
+            requires_tokens=settings.auth_mode != "none",
+        ),
         cors=CorsHeaders(settings.cors_origins),
         rate_limiter=RateLimiter(
             services.redis,

@@ -76,7 +76,11 @@ class StatusFastPath:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
-        if path.startswith(PREFIX) and is_simple(environ):
+        if (
+            path.startswith(PREFIX)
+            and is_simple(environ)
+            and self._dependencies.allowed_hosts.allow(environ.get("HTTP_HOST", ""))
+        ):
             try:
                 job_id = parsing.job_id(path[len(PREFIX) :])
             except JobNotFound:

@@ -37,6 +37,7 @@ class Api:
             "S3_ENDPOINT_URL": "http://127.0.0.1:1",
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
+            "ALLOWED_HOSTS": "*",
             "TICKET_SECRET": "the same for all processes",
             "MAX_ACTIVE_JOBS": "1000000",
             "MAX_STREAMS_PER_USER": "20000",

@@ -263,6 +263,7 @@ REQUESTS_FOR_FLASK: list[dict[str, Any]] = [
     {"json": {"file_ids": [1] * 600}},
     {**ONE, "method": "PUT"},
     {**ONE, "base_url": "http://[::1]:80"},
+    {**ONE, "base_url": "http://evil.example"},
 ]
 
 

@@ -246,6 +246,7 @@ REQUESTS_FOR_FLASK: list[tuple[str, dict[str, Any]]] = [
     ("", {"headers": {"If-None-Match": '"1", "2"'}}),
     ("", {"headers": {"If-None-Match": "*"}}),
     ("", {"headers": {"X-User-Id": "no\tname"}}),
+    ("", {"headers": {"Host": "evil.example"}}),
     ("", {"method": "HEAD"}),
     ("", {"method": "POST"}),
     ("", {"method": "OPTIONS", "headers": {"Origin": "https://app.example"}}),
