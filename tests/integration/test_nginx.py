@@ -352,6 +352,17 @@ def test_the_root_returns_the_page_to_browsers_and_json_to_programs(http: httpx.
     assert http.get("/", headers={"Accept": "application/json"}).json()["path"] == "/"
 
 
+@pytest.mark.parametrize("path", ["/operator", "/operator/"])
+def test_the_operator_page_is_served_from_the_copy_of_nginx(
+    http: httpx.Client, backend: Backend, path: str
+) -> None:
+    page = http.get(path)
+    assert "<title>Longhaul</title>" in page.text
+    assert page.headers["Cache-Control"] == "no-cache"
+    assert page.headers["Content-Security-Policy"] == PAGE_POLICY
+    assert backend.paths == []
+
+
 def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> None:
     script = http.get("/assets/page.js")
     assert script.headers["Content-Type"].startswith("text/javascript")

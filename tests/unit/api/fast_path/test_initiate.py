@@ -65,7 +65,7 @@ class BothPaths:
         self._patch.setattr(
             "common.job_store.keys.new_job_id", lambda _: f"00000000-0000-4000-8000-{next(ids):012}"
         )
-        app = self._make(ticket_secret="s", **settings)
+        app = self._make(ticket_secret="s", allowed_hosts="files.example", **settings)
         dependencies = app.extensions[EXTENSION]
         self._patch.setattr(dependencies.rate_limiter, "_clock", lambda: NOW)
         client = Client(
