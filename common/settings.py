@@ -32,11 +32,21 @@ class Settings:
         "redis://127.0.0.1:6379/0", "Job store: Redis or Valkey 7+", secret=True
     )
     broker_url: str = _setting("", "Celery's broker; empty: same as REDIS_URL", secret=True)
-    s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS")
+    s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS_ENDPOINT_URL_S3, else AWS")
     s3_public_endpoint_url: str = _setting(
         "", "S3 endpoint in signed links, if clients reach S3 at another address"
     )
-    s3_region: str = _setting("us-east-1", "S3 region")
+    s3_region: str = _setting(
+        "", "S3 region; empty: AWS_DEFAULT_REGION or that of the profile, else us-east-1"
+    )
+    s3_sse: str = _setting("", "Server-side encryption of archives: AES256 or aws:kms")
+    s3_sse_kms_key_id: str = _setting("", "Key for aws:kms; empty: that of the bucket")
+    s3_acl: str = _setting("", "Canned ACL of archives, such as bucket-owner-full-control")
+    s3_storage_class: str = _setting("", "Storage class of archives; empty: STANDARD")
+    s3_bucket_owner: str = _setting("", "Account that must own the archive bucket")
+    s3_request_payer: str = _setting(
+        "", "requester: pay for requests to source buckets of other accounts"
+    )
     source_url_template: str = _setting(
         "s3://files/{file_id}", "Where files come from: s3://bucket/key or https://host/path"
     )

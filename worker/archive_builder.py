@@ -29,9 +29,8 @@ from common.job_store.checkpoints import Checkpoints
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
 from common.object_storage import NoSuchKey, StorageProfile
-from common.object_storage.buckets import DAY
 from common.object_storage.errors import StorageBusy
-from common.object_storage.lifecycle import check_buckets
+from common.object_storage.lifecycle import check_buckets, expiry_days
 from common.sources import Source
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
@@ -143,6 +142,7 @@ class ArchiveBuilder:
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
+            archive_ttl=self._settings.archive_ttl,
             report=self._totals.add,
         )
         try:
@@ -178,7 +178,7 @@ class ArchiveBuilder:
             self._storage,
             self._settings.archive_bucket,
             # The same age as in the lifecycle rules.
-            max_age=timedelta(days=math.ceil(self._settings.archive_ttl / DAY) + 1),
+            max_age=timedelta(days=expiry_days(self._settings.archive_ttl)),
             now=datetime.now(UTC),
             renew_lock=renew_lock,
         )

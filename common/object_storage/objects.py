@@ -169,7 +169,11 @@ class ObjectCalls(Calls):
         The storage verifies ``crc32`` if it is given, or Content-MD5 if it ignores CRC32s.
         ``content_md5`` replaces the computed one.
         """
-        headers = {"content-type": content_type, **metadata_headers(metadata)}
+        headers = {
+            "content-type": content_type,
+            **metadata_headers(metadata),
+            **self._options.new_object(),
+        }
         if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
         if self.profile.content_md5:
@@ -194,7 +198,11 @@ class ObjectCalls(Calls):
                 self.delete_object(bucket, key, cancellation=cancellation)
             return
         body = s3_xml.delete_request(keys)
-        headers = {"content-type": "application/xml", "content-md5": s3_xml.md5(body)}
+        headers = {
+            "content-type": "application/xml",
+            "content-md5": s3_xml.md5(body),
+            **self._options.every_write,
+        }
         _, result = self._transport.call(
             "POST",
             bucket,
@@ -211,7 +219,13 @@ class ObjectCalls(Calls):
     ) -> None:
         """Delete an object. A missing object is ignored."""
         with suppress(NoSuchKey):
-            self._transport.call("DELETE", bucket, key, cancellation=cancellation)
+            self._transport.call(
+                "DELETE",
+                bucket,
+                key,
+                headers=self._options.every_write,
+                cancellation=cancellation,
+            )
 
 
 def _check_content_range(value: str, start: int) -> None:

@@ -14,9 +14,11 @@ from common.errors import StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.credentials import CredentialChain, Credentials
+from common.object_storage.endpoints import Endpoints, proxy_of
 from common.object_storage.errors import CredentialsError, StorageBusy, error_for
 from common.object_storage.http_pool import Buffer, HttpPool
 from common.object_storage.http_response import Response
+from common.object_storage.options import StorageOptions
 from common.object_storage.profile import StorageProfile
 from common.object_storage.retries import retry
 from common.object_storage.sigv4 import Signer
@@ -75,8 +77,8 @@ class WrongRegion(StorageError):
     """The bucket is in another region, which the next attempt uses."""
 
 
-class _Region(NamedTuple):
-    """The connections and the signer for the buckets of one region."""
+class _Server(NamedTuple):
+    """The connections to one server, and the signer for its region."""
 
     pool: HttpPool
     signer: Signer
@@ -91,28 +93,34 @@ class Transport:
         region: str,
         credentials: Callable[[], Credentials | None],
         *,
-        endpoint_of_region: Callable[[str], str] | None = None,
+        endpoints: Endpoints | None = None,
         max_idle: int = 64,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """``endpoint_of_region`` returns the URL for buckets of another region.
+        """``endpoints`` finds buckets of other regions and access points.
 
-        Without it, requests for these buckets go to the same server, signed for their region.
-        ``max_idle``: connections that are kept for the next request.
+        Without it, requests for buckets of another region go to the same server, signed for that
+        region. ``max_idle``: connections that are kept for the next request. ``headers`` are those
+        of every request.
         """
-        self._prefix = urlsplit(base_url).path.rstrip("/")
         self._credentials = credentials
-        self._endpoint_of_region = endpoint_of_region
+        self._endpoints = endpoints
         self._max_idle = max_idle
-        self._home = _Region(HttpPool(base_url, max_idle=max_idle), Signer(credentials, region))
+        self._headers = dict(headers or {})
+        self._home = self._server(base_url, region)
+        self._prefix = urlsplit(base_url).path.rstrip("/")
         self._lock = threading.Lock()
         #: Region -> how to reach it, and bucket -> region, of buckets that are elsewhere.
-        self._regions: dict[str, _Region] = {}
+        self._regions: dict[str, _Server] = {}
         self._bucket_regions: dict[str, str] = {}
+        #: ARN of an access point -> how to reach it, and the path prefix of its keys.
+        self._access_points: dict[str, tuple[_Server, str]] = {}
 
     def close(self) -> None:
         """Close the idle connections."""
-        for region in (self._home, *self._regions.values()):
-            region.pool.close()
+        access_points = (server for server, _ in self._access_points.values())
+        for server in (self._home, *self._regions.values(), *access_points):
+            server.pool.close()
 
     @contextmanager
     def send(
@@ -128,38 +136,39 @@ class Transport:
         timeout: float | None = None,
     ) -> Iterator[Response]:
         """Send a request once and yield its response; raise the error of an error status."""
-        path = quote(
-            f"{self._prefix}/{bucket}/{key}" if key else f"{self._prefix}/{bucket}", "/-_.~"
-        )
+        server, prefix = self._find(bucket)
+        path = quote(f"{prefix}/{key}" if key else prefix, "/-_.~")
         query_string = "&".join(
             f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted((query or {}).items())
         )
-        region = self._region_of(bucket)
-        signed = region.signer.sign(
-            method, path, query_string, {"host": region.pool.host, **(headers or {})}
+        signed = server.signer.sign(
+            method,
+            path,
+            query_string,
+            {"host": server.pool.host, **self._headers, **(headers or {})},
         )
         target = f"{path}?{query_string}" if query_string else path
         with (
             _measured(
                 operation_name(method, key, query or {}, headers or {}), bucket
             ) as report_status,
-            region.pool.request(
+            server.pool.request(
                 method, target, signed, body, cancellation=cancellation or Cancellation(),
                 timeout=timeout,
             ) as response,
         ):  # fmt: skip
             report_status(response.status)
             if response.status >= 300:
-                self._raise(response, region, bucket, f"{method} {bucket}/{key}")
+                self._raise(response, server, bucket, f"{method} {bucket}/{key}")
             yield response
 
-    def _raise(self, response: Response, region: _Region, bucket: str, request: str) -> NoReturn:
+    def _raise(self, response: Response, server: _Server, bucket: str, request: str) -> NoReturn:
         """Raise the error of a response, and learn from it what the next attempt needs."""
         document = response.read_all()
         code = s3_xml.error_code(document)
-        if self._moves_to_region(bucket, region, response, document):
+        if self._moves_to_region(bucket, server, response, document):
             raise WrongRegion(f"The bucket {bucket} is in another region")
-        if response.status == 403 and region.signer.adjust_clock(response.headers.get("date")):
+        if response.status == 403 and server.signer.adjust_clock(response.headers.get("date")):
             raise StorageBusy("The clock differed from that of the storage")
         try:
             raise_error(response.status, code, request)
@@ -168,12 +177,26 @@ class Transport:
                 self._credentials.reload()
             raise
 
-    def _region_of(self, bucket: str) -> _Region:
-        name = self._bucket_regions.get(bucket)
-        return self._home if name is None else self._regions[name]
+    def _server(self, url: str, region: str) -> _Server:
+        ca_bundle = self._endpoints.ca_bundle if self._endpoints else None
+        pool = HttpPool(url, max_idle=self._max_idle, proxy=proxy_of(url), ca_bundle=ca_bundle)
+        return _Server(pool, Signer(self._credentials, region))
+
+    def _find(self, bucket: str) -> tuple[_Server, str]:
+        """Return the server of a bucket and the path of the bucket there."""
+        if bucket.startswith("arn:") and self._endpoints is not None:
+            with self._lock:
+                if bucket not in self._access_points:
+                    address = self._endpoints.bucket(bucket)
+                    server = self._server(address.base_url, address.region)
+                    self._access_points[bucket] = (server, address.path.rstrip("/"))
+                return self._access_points[bucket]
+        region = self._bucket_regions.get(bucket)
+        server = self._home if region is None else self._regions[region]
+        return server, f"{self._prefix}/{bucket}"
 
     def _moves_to_region(
-        self, bucket: str, region: _Region, response: Response, document: bytes
+        self, bucket: str, server: _Server, response: Response, document: bytes
     ) -> bool:
         """Remember the region that a response names; return False if it is the one just used.
 
@@ -181,14 +204,14 @@ class Transport:
         Amazon S3 API reference). Location is not followed: the request is signed for one host.
         """
         name = response.headers.get("x-amz-bucket-region") or s3_xml.error_region(document)
-        if response.status not in (301, 307, 400) or not name or name == region.signer.region:
+        if response.status not in (301, 307, 400) or not name or name == server.signer.region:
             return False
         with self._lock:
             if name not in self._regions:
-                pool = region.pool
-                if self._endpoint_of_region is not None:
-                    pool = HttpPool(self._endpoint_of_region(name), max_idle=self._max_idle)
-                self._regions[name] = _Region(pool, Signer(self._credentials, name))
+                if self._endpoints is not None and self._endpoints.is_aws:
+                    self._regions[name] = self._server(self._endpoints.url(name), name)
+                else:
+                    self._regions[name] = _Server(server.pool, Signer(self._credentials, name))
             self._bucket_regions[bucket] = name
         return True
 
@@ -247,8 +270,9 @@ def raise_error(status: int, code: str, request: str) -> NoReturn:
 class Calls:
     """Base of the groups of operations on one endpoint."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, options: StorageOptions | None = None) -> None:
         self._transport = transport
+        self._options = options or StorageOptions()
         #: What the storage supports; set once a worker has tested it.
         self.profile = StorageProfile()
 

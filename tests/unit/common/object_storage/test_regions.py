@@ -7,6 +7,8 @@ and 400 AuthorizationHeaderMalformed name the region.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -45,11 +47,9 @@ def regions_of(server: ScriptedServer) -> list[str]:
 def test_a_bucket_of_another_region_is_reached_there_from_then_on(
     home: ScriptedServer, abroad: ScriptedServer, status: int
 ) -> None:
+    endpoints = SimpleNamespace(is_aws=True, ca_bundle=None, url=lambda _: abroad.url)
     transport = Transport(
-        home.url,
-        "us-east-1",
-        lambda: Credentials("a", "b"),
-        endpoint_of_region=lambda _: abroad.url,
+        home.url, "us-east-1", lambda: Credentials("a", "b"), endpoints=cast("Any", endpoints)
     )
     home.responses, abroad.responses = [redirect(status)], [OK, OK]
     for _ in range(2):
