@@ -31,7 +31,7 @@ def _own_address() -> str | None:
     for addresses in psutil.net_if_addrs().values():
         for address in addresses:
             if address.family == socket.AF_INET and not address.address.startswith("127."):
-                return address.address
+                return str(address.address)
     return None
 
 
