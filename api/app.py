@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import metrics, openapi, problems, request_hooks, telemetry
+from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
@@ -34,6 +34,7 @@ from common.job_store.queries import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
+from common.job_store.write_check import WriteCheck
 from common.settings import SettingError
 
 if TYPE_CHECKING:
@@ -158,6 +159,12 @@ def _dependencies(
         operator_streams=operator_streams,
         presenter=services.presenter,
         authenticator=_authenticator(settings),
+        allowed_hosts=allowed_hosts.for_server(
+            settings.host,
+            settings.allowed_hosts,
+            public_url=settings.public_url,
+            requires_tokens=settings.auth_mode != "none",
+        ),
         cors=CorsHeaders(settings.cors_origins),
         rate_limiter=RateLimiter(
             services.redis,
@@ -168,11 +175,11 @@ def _dependencies(
         queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
         source=services.source,
         health=Health(
+            {"redis": WriteCheck(services.redis).run},
             {
-                "redis": services.redis.ping,
                 "storage": lambda: services.storage.check(settings.archive_bucket),
+                "history": history.check if history else None,
             },
-            {"history": history.check if history else None},
             storage_capabilities=StorageCapabilities(services.redis).read,
         ),
         queue_metrics=QueueMetrics(statistics, services.redis),

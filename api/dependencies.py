@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 if TYPE_CHECKING:
+    from api.allowed_hosts import AllowedHosts
     from api.auth.callers import Authenticator
     from api.auth.operators import Operators
     from api.auth.stream_tickets import StreamTickets
@@ -58,6 +59,7 @@ class Dependencies:
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
     authenticator: Authenticator
+    allowed_hosts: AllowedHosts
     cors: CorsHeaders
     rate_limiter: RateLimiter
     queue_limit: QueueLimit

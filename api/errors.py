@@ -42,6 +42,12 @@ class Forbidden(RequestError):
     code = "FORBIDDEN"
 
 
+class HostNotAllowed(RequestError):
+    """This server does not respond to this host name. Add it to ALLOWED_HOSTS."""
+
+    code = "HOST_NOT_ALLOWED"
+
+
 class HistoryDisabled(RequestError):
     """History is disabled. Set DATABASE_URL to enable it."""
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _settings = Settings.from_env()
 
-bind = f"{_settings.host}:{_settings.port}"
+# An IPv6 address is written in brackets, like in a URL.
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = "api.server.gevent_worker.Worker"
 #: Requests in progress and idle connections. Live streams do not count.

@@ -1,17 +1,38 @@
-"""Checks the API's dependencies, all at the same time, within one second."""
+"""Checks the API's dependencies, all at the same time, within one second.
+
+Ready means that a job can be accepted, so only the job store is required. While the object storage
+or PostgreSQL is unavailable, jobs wait; rejecting them would turn that outage into a total one.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Final
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Final
 
 import structlog
 
 #: Seconds that all checks together may take.
 TIMEOUT: Final = 1.0
+#: Seconds for which a report is used again, however many probes ask for it.
+MAX_AGE: Final = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthReport:
+    """The result of all checks at one moment."""
+
+    #: Whether all required checks are ok.
+    healthy: bool
+    #: ``ok``, ``unavailable``, ``timeout`` or ``off`` by name.
+    checks: Mapping[str, str]
+    #: What the workers found out about the object storage, if they have already.
+    storage_capabilities: Mapping[str, bool] | None
 
 
 class Health:
@@ -23,34 +44,54 @@ class Health:
         optional: Mapping[str, Callable[[], object] | None],
         *,
         storage_capabilities: Callable[[], Mapping[str, bool] | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Checks in ``optional`` do not make the service unhealthy; None if one is turned off.
 
         ``storage_capabilities`` reads what the workers found out about the object storage.
         """
-        self.storage_capabilities = storage_capabilities
+        self._storage_capabilities = storage_capabilities
         self._required = frozenset(required)
         self._off = [name for name, check in optional.items() if check is None]
         self._checks = {**required, **{name: check for name, check in optional.items() if check}}
         # Enough threads for two rounds, so that checks that hang do not block the next round.
-        self._threads = ThreadPoolExecutor(2 * len(self._checks), thread_name_prefix="health")
+        self._threads = ThreadPoolExecutor(2 * len(self._checks) + 2, thread_name_prefix="health")
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._report: HealthReport | None = None
+        self._report_until = 0.0
 
-    def is_healthy(self, report: Mapping[str, str]) -> bool:
-        """Return whether all required checks in a report are ok."""
-        return all(report[name] == "ok" for name in self._required)
+    def report(self) -> HealthReport:
+        """Return a report that is at most a second old.
 
-    def report(self) -> dict[str, str]:
-        """Run the checks and return ``ok``, ``unavailable``, ``timeout`` or ``off`` by name."""
-        futures = {name: self._threads.submit(check) for name, check in self._checks.items()}
-        wait(futures.values(), timeout=TIMEOUT)
-        report = dict.fromkeys(self._off, "off")
+        The first caller runs the checks; callers that arrive meanwhile wait for the same report.
+        """
+        with self._lock:
+            if self._report is None or self._clock() >= self._report_until:
+                self._report = self._run_checks()
+                self._report_until = self._clock() + MAX_AGE
+            return self._report
+
+    def _run_checks(self) -> HealthReport:
+        futures: dict[str, Future[object]] = {
+            name: self._threads.submit(check) for name, check in self._checks.items()
+        }
+        capabilities: Future[Any] = self._threads.submit(self._storage_capabilities)
+        wait((*futures.values(), capabilities), timeout=TIMEOUT)
+        checks = dict.fromkeys(self._off, "off")
         for name, future in futures.items():
             if not future.done():
                 future.cancel()
-                report[name] = "timeout"
+                checks[name] = "timeout"
             elif error := future.exception():
                 log.warning("health check failed", check=name, error=repr(error))
-                report[name] = "unavailable"
+                checks[name] = "unavailable"
             else:
-                report[name] = "ok"
-        return report
+                checks[name] = "ok"
+        is_known = capabilities.done() and capabilities.exception() is None
+        capabilities.cancel()
+        return HealthReport(
+            healthy=all(checks[name] == "ok" for name in self._required),
+            checks=checks,
+            storage_capabilities=capabilities.result() if is_known else None,
+        )

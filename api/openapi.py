@@ -54,7 +54,10 @@ _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "RateLimit-Remaining": ("Requests remaining in this minute", {"type": "integer", "minimum": 0}),
     "RateLimit-Reset": ("Seconds until the limit resets", {"type": "integer", "minimum": 1}),
     "Retry-After": ("Seconds to wait", {"type": "integer", "minimum": 1}),
-    "ETag": ("The version of the job, quoted", {"type": "string", "pattern": r'^"[0-9]+"$'}),
+    "ETag": (
+        "Changes with the version of the job, and before its downloadUrl expires",
+        {"type": "string", "pattern": r'^"[0-9]+(-[0-9]+){0,2}"$'},
+    ),
     "Location": ("Where to continue", {"type": "string", "format": "uri"}),
     "Preference-Applied": ("The wait that was applied", {"type": "string"}),
     "Idempotent-Replayed": (

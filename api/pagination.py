@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from api import parsing
 from api.errors import ValidationFailed
+
+#: The last millisecond of the year 9999, which is the last one that Python and PostgreSQL both
+#: represent.
+_MAX_TIME: Final = 253_402_300_799_999
 
 
 def encode_cursor(position: object) -> str:
@@ -32,7 +37,10 @@ def decode_position(cursor: str | None) -> tuple[int, str] | None:
     if not cursor:
         return None
     match _decode(cursor):
-        case [int(created_at), str(job_id)]:
+        # The type is compared because True is an int too.
+        case [created_at, str(job_id)] if (
+            type(created_at) is int and 0 <= created_at <= _MAX_TIME and parsing.is_job_id(job_id)
+        ):
             return created_at, job_id
     raise _invalid_cursor()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,9 +18,13 @@ from common.errors import JobNotFound
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 
+#: 64 bits are 19 or 20 digits.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_VERSION = re.compile(r'"([0-9]{1,15})"')
+_ENTITY_TAG = re.compile(r'"[^"]*"')
+#: The version in an entity tag of ``JobPresenter.etag``.
+_VERSION = re.compile(r'"([0-9]{1,15})(?:-[0-9]{1,15}){0,2}"')
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=,|;|$)", re.IGNORECASE)
 
 
@@ -30,11 +35,12 @@ def body(schema: Schema) -> dict[str, Any]:
     """
     if not request.is_json:
         raise UnsupportedMediaType
-    try:
-        data = orjson.loads(request.get_data(cache=False))
-    except orjson.JSONDecodeError:
-        raise MalformedJson from None
-    return _load(schema, data)
+    return _load(schema, _parse_json(request.get_data(cache=False)))
+
+
+def may_exceed_64_bits(text: bytes) -> bool:
+    """Return whether the JSON text may contain an integer that does not fit into 64 bits."""
+    return _LONG_NUMBER.search(text) is not None
 
 
 def query(schema: Schema) -> dict[str, Any]:
@@ -53,9 +59,14 @@ def query(schema: Schema) -> dict[str, Any]:
 def job_id(text: str) -> str:
     """Return the job ID of a path. Raise ``JobNotFound`` if it is not a UUID."""
     text = text.lower()
-    if not _UUID.match(text):
+    if not is_job_id(text):
         raise JobNotFound
     return text
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether ``text`` has the form of a job ID."""
+    return _UUID.match(text) is not None
 
 
 def idempotency_key() -> str | None:
@@ -79,9 +90,10 @@ def if_none_match_versions() -> list[int]:
     return [int(version) for version in _VERSION.findall(header)] if header else []
 
 
-def if_none_match_covers(version: int) -> bool:
-    """Return whether the client already has this version (RFC 9110, 13.1.2)."""
-    return version in if_none_match_versions() or request.headers.get("If-None-Match") == "*"
+def if_none_match_covers(etag: str) -> bool:
+    """Return whether the client already has the response with this tag (RFC 9110, 13.1.2)."""
+    header = request.headers.get("If-None-Match", "")
+    return header == "*" or etag in _ENTITY_TAG.findall(header)
 
 
 def preferred_wait() -> int:
@@ -89,6 +101,25 @@ def preferred_wait() -> int:
     preference = request.headers.get("Prefer")
     found = _WAIT.search(preference) if preference else None
     return min(int(found[1]), MAX_WAIT) if found else 0
+
+
+def _parse_json(text: bytes) -> Any:
+    """Return the value of a JSON text, with integers of any size.
+
+    orjson turns an integer beyond 64 bits into a float, which is another number. The standard
+    library is slower, so it parses only texts that may contain one.
+    """
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise MalformedJson from None
+    if not may_exceed_64_bits(text):
+        return data
+    try:
+        # No more digits than it takes to see that the number is too large.
+        return json.loads(text, parse_int=lambda digits: int(digits[:40]))
+    except RecursionError:  # Nested more deeply than any schema allows.
+        return data
 
 
 def _load(schema: Schema, data: object) -> dict[str, Any]:

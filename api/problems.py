@@ -34,6 +34,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.RequestError: 400,
     http_errors.Unauthorized: 401,
     http_errors.Forbidden: 403,
+    http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.JobNotReady: 404,

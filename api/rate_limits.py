@@ -11,6 +11,7 @@ limited per IP address.
 
 from __future__ import annotations
 
+import heapq
 import ipaddress
 import math
 import time
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
 WINDOW: Final = 60
 #: Seconds between exchanges of counts. The limits per address may be exceeded for that long.
 SYNC_INTERVAL: Final = 1.0
-#: Addresses that a process counts separately within one minute; the rest share one counter.
+#: Addresses that a process counts at the same time. Beyond that, it forgets those that have been
+#: silent for longest.
 MAX_ADDRESSES: Final = 50_000
-_OTHER_ADDRESSES: Final = "others"
+#: Addresses whose counts one exchange includes: those with the most requests.
+MAX_SHARED: Final = 1_000
+#: IPv4 addresses that a translator writes as IPv6 (RFC 6052, 2.1).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class RateLimit(NamedTuple):
@@ -54,6 +59,48 @@ class _Count:
     total: int = 0
     #: By this process, not yet shared with the others.
     unshared: int = 0
+
+
+class _Counts:
+    """The counts of one kind of request by address, at most ``MAX_ADDRESSES``.
+
+    They lie in two generations. A count that is used moves to the newer one; when that is half of
+    the maximum, the older one is dropped. So a flood from many addresses costs a bounded amount of
+    memory, every new address still has a count to itself, and an address that keeps sending is
+    never forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._newer: dict[str, _Count] = {}
+        self._older: dict[str, _Count] = {}
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
+    def get(self, address: str) -> _Count:
+        """Return the count of an address, a new one if there is none."""
+        count = self._newer.get(address)
+        if count is not None:
+            return count
+        if len(self._newer) >= MAX_ADDRESSES // 2:
+            self._newer, self._older = {}, self._newer
+        count = self._older.pop(address) if address in self._older else _Count()
+        self._newer[address] = count
+        return count
+
+    def unshared(self) -> list[tuple[str, _Count]]:
+        """Return the counts to share now; the others have few requests and can wait."""
+        # During a flood, most addresses have sent a single request.
+        minimum = 1 if len(self) <= MAX_SHARED else 2
+        found = [
+            (address, count)
+            for generation in (self._newer, self._older)
+            for address, count in generation.items()
+            if count.unshared >= minimum
+        ]
+        if len(found) <= MAX_SHARED:
+            return found
+        return heapq.nlargest(MAX_SHARED, found, key=lambda pair: pair[1].unshared)
 
 
 class CreationCount:
@@ -99,7 +146,7 @@ class RateLimiter:
         self._clock = clock
         self._minute = 0
         #: By kind of request and by address.
-        self._counts: dict[str, dict[str, _Count]] = {}
+        self._counts: dict[str, _Counts] = {}
         self._next_sync = 0.0
 
     def count_request(self, address: str) -> RateLimit:
@@ -131,8 +178,7 @@ class RateLimiter:
         shared = [
             (f"limit:{kind}:{address}:{self._minute}", count, count.unshared)
             for kind, counts in self._counts.items()
-            for address, count in counts.items()
-            if count.unshared
+            for address, count in counts.unshared()
         ]
         with self._client.pipeline(transaction=False) as pipe:
             for key, _, requests in shared:
@@ -146,13 +192,7 @@ class RateLimiter:
     def _count(self, kind: str, address: str, limit: int) -> RateLimit:
         now = self._clock()
         self._start_minute(now)
-        counts = self._counts[kind]
-        address = network(address)
-        if address not in counts and len(counts) >= MAX_ADDRESSES:
-            address = _OTHER_ADDRESSES
-        count = counts.get(address)
-        if count is None:
-            count = counts[address] = _Count()
+        count = self._counts[kind].get(network(address))
         count.total += 1
         count.unshared += 1
         return RateLimit(limit, limit - count.total, max(1, math.ceil(WINDOW - now % WINDOW)))
@@ -161,7 +201,7 @@ class RateLimiter:
         minute = int(now // WINDOW)
         if minute != self._minute:
             self._minute = minute
-            self._counts = {"rest": {}, "address": {}}
+            self._counts = {"rest": _Counts(), "address": _Counts()}
 
 
 def raise_if_exceeded(rate: RateLimit) -> None:
@@ -172,11 +212,19 @@ def raise_if_exceeded(rate: RateLimit) -> None:
 
 @lru_cache(maxsize=4096)
 def network(address: str) -> str:
-    """Return what counts as one address: an IPv6 client usually has a whole /64 network."""
+    """Return what counts as one address: an IPv6 client usually has a whole /64 network.
+
+    An IPv4 address counts as itself in whatever form it arrives: a server that listens on ``::``
+    sees ``::ffff:192.0.2.1`` (RFC 4291, 2.5.5.2), of which all lie in the same /64 network.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
-    return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    if parsed in _NAT64:
+        return str(ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF))
+    return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, request
 from api.auth import authorization
 from api.auth.callers import ANONYMOUS, Caller
 from api.dependencies import deps
+from api.errors import HostNotAllowed
 from api.rate_limits import RateLimit, raise_if_exceeded
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def _check_request() -> None:
         g.rate = rejection.rate
         raise rejection.error
     g.rate = rate_limiter.count_request(client_address())
+    if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
+        raise HostNotAllowed
     if not request.path.startswith("/v1/"):
         return
     rate_limiter.sync_counts()

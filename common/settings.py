@@ -73,6 +73,11 @@ class Settings:
     port: int = _setting(8080, "Port of the API")
     host: str = _setting("127.0.0.1", "Address that the API listens on")
     web_concurrency: int = _setting(1, "API processes on this machine")
+    allowed_hosts: str = _setting(
+        "",
+        "With AUTH_MODE=none on a loopback address: host names to respond to besides localhost, "
+        "127.0.0.0/8, [::1] and that of PUBLIC_URL, comma-separated; * for all",
+    )
     public_url: str = _setting("", "Base of the URLs in responses; empty: taken from the request")
     trusted_proxies: int = _setting(
         0, "Number of proxies in front that set X-Forwarded-For and X-Forwarded-Proto"

@@ -6,7 +6,10 @@
 #   HTTP_PORT, HTTPS_PORT                  ports to listen on                             8080, 8443
 #   TLS_CERTIFICATE, TLS_CERTIFICATE_KEY   files; when empty, nginx serves plain HTTP     empty
 #   TRUSTED_PROXY                          network whose X-Forwarded-* is trusted         none
-#   OPERATOR_NETWORK                       network that may read /metrics and /v1/admin   none
+#   OPERATOR_NETWORK                       network that may read /metrics, /health and    none
+#                                          /v1/admin
+#   CORS_ORIGINS                           origins whose pages may read nginx's errors;   none
+#                                          same as the API's setting
 #   REQUEST_RATE, REQUEST_BURST            request limit per client address               150r/s, 300
 #   CONNECTIONS_PER_ADDRESS                connection limit per client address            512
 #   STREAMS_PER_ADDRESS                    live stream limit per client address           256
@@ -26,6 +29,7 @@ nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null
 : "${API_UPSTREAM:=api:8080}" "${HTTP_PORT:=8080}" "${HTTPS_PORT:=8443}"
 : "${TLS_CERTIFICATE:=}" "${TLS_CERTIFICATE_KEY:=}"
 : "${TRUSTED_PROXY:=$nobody}" "${OPERATOR_NETWORK:=$nobody}"
+: "${CORS_ORIGINS:=}"
 : "${REQUEST_RATE:=150r/s}" "${REQUEST_BURST:=300}"
 : "${CONNECTIONS_PER_ADDRESS:=512}" "${STREAMS_PER_ADDRESS:=256}" "${MAX_BODY_BYTES:=65536}"
 : "${KEEPALIVE_TIMEOUT:=100s}"
@@ -33,16 +37,30 @@ nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null
 : "${RUN_DIR:=/tmp/nginx}" "${NGINX_BINARY:=nginx}"
 case $RESOLVER in *:*:*) RESOLVER="[$RESOLVER]" ;; esac
 
+# The origins as a map of nginx, one line for each.
+case $CORS_ORIGINS in
+    *[!A-Za-z0-9:/.,\[\]*\ _-]*) echo "CORS_ORIGINS=$CORS_ORIGINS is invalid" >&2 && exit 1 ;;
+esac
+mkdir -p "$RUN_DIR/tmp" "$RUN_DIR/cors"
+CORS_VARY=''
+case ,$(echo "$CORS_ORIGINS" | tr -d ' '), in
+    *,\*,*) echo 'default "*";' ;;
+    *)
+        [ -z "$CORS_ORIGINS" ] || CORS_VARY=Origin
+        echo 'default "";'
+        echo "$CORS_ORIGINS" | tr -s ', ' '\n\n' | sed -n 's|..*|"&" "&";|p'
+        ;;
+esac >"$RUN_DIR/cors/origins.conf"
+
 script='' value=''
 for name in API_UPSTREAM HTTP_PORT HTTPS_PORT TLS_CERTIFICATE TLS_CERTIFICATE_KEY TRUSTED_PROXY \
     OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CONNECTIONS_PER_ADDRESS STREAMS_PER_ADDRESS \
-    MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER ACCESS_LOG; do
+    MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER ACCESS_LOG CORS_VARY; do
     eval "value=\$$name"
     script="$script;s|@$name@|$value|g"
 done
 
 source=$(dirname "$0")
-mkdir -p "$RUN_DIR/tmp"
 (cd "$source" && find . -name '*.conf') | while read -r file; do
     mkdir -p "$RUN_DIR/$(dirname "$file")"
     sed "$script" "$source/$file" >"$RUN_DIR/$file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,6 +14,8 @@ from api.errors import ValidationFailed
 ANONYMOUS: Final = "anonymous"
 USER_PATTERN: Final = r"^[A-Za-z0-9._@:+=/|~-]{1,128}$"
 
+#: Begins the keys of users whose names are no user IDs; no other key begins with it.
+_DIGEST_PREFIX: Final = "sha256:"
 _USER_ID = re.compile(USER_PATTERN[:-1] + r"\Z")
 
 
@@ -65,3 +68,17 @@ class HeaderAuthenticator:
 def is_user_id(name: str) -> bool:
     """Return whether ``name`` is a valid user ID."""
     return _USER_ID.match(name) is not None
+
+
+def user_key(subject: str) -> str:
+    """Return the user ID for the subject of a token, which may be any string (RFC 7519, 4.1.2).
+
+    It is the subject itself where that is a user ID, and a digest otherwise. Subjects are compared
+    as they are: two that differ only in case or normalization are two users. A subject that looks
+    like a digest is digested as well, so nobody can choose one to become another user.
+    """
+    if is_user_id(subject) and not subject.startswith(_DIGEST_PREFIX):
+        return subject
+    # JSON may contain a lone surrogate.
+    digest = hashlib.sha256(subject.encode(errors="surrogatepass")).hexdigest()
+    return f"{_DIGEST_PREFIX}{digest}"

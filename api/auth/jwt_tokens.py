@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jwt
 
-from api.auth.callers import Caller, is_user_id
+from api.auth.callers import Caller, user_key
 from api.errors import Unauthorized
 
 if TYPE_CHECKING:
@@ -103,10 +103,9 @@ class JwtAuthenticator:
 
     def _verify(self, token: str) -> _VerifiedToken:
         claims = self._claims(token)
-        user = claims["sub"]
-        if not is_user_id(user):
-            raise Unauthorized("The subject of the token is not a valid user ID.", invalid=True)
-        caller = Caller(user, admin=ADMIN_SCOPE in _scopes(claims))
+        if not claims["sub"]:
+            raise Unauthorized("The subject of the token is empty.", invalid=True)
+        caller = Caller(user_key(claims["sub"]), admin=ADMIN_SCOPE in _scopes(claims))
         # `nbf` and `iat` need no second check: a token that is valid already stays so until `exp`.
         return _VerifiedToken(
             caller, min(int(claims["exp"]) + self._leeway, time.time() + CACHE_TTL)

@@ -64,6 +64,7 @@ class InitiateFastPath:
             and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= self._max_body_bytes
             and parsing.is_idempotency_key(environ.get("HTTP_IDEMPOTENCY_KEY", "-"))
             and _HOST.match(environ.get("HTTP_HOST", "")) is not None
+            and self._dependencies.allowed_hosts.allow(environ["HTTP_HOST"])
         )
 
     def _serve(
@@ -154,6 +155,8 @@ def _read_spec(environ: WSGIEnvironment, limits: FileIdLimits) -> JobSpec | None
     stream = environ["wsgi.input"]
     body = stream.read()
     stream.seek(0)
+    if parsing.may_exceed_64_bits(body):
+        return None
     try:
         return simple_spec(orjson.loads(body), limits)
     except orjson.JSONDecodeError:

@@ -32,7 +32,7 @@ ROUTE: Final = "/v1/download/status/<job:job_id>"
 #: Jobs that are kept as they were rendered last, 2 KB each.
 MAX_CACHED_JOBS: Final = 4_096
 
-_ETAG: Final = re.compile(r'(?:W/)?"(\d{1,15})"\Z')
+_ETAG: Final = re.compile(r'(?:W/)?("[0-9]{1,15}(?:-[0-9]{1,15}){0,2}")\Z')
 
 
 class JobReader(Protocol):
@@ -54,7 +54,7 @@ class CachedJob(NamedTuple):
 
     #: As ``JobReader.read_version`` returned it.
     version_fields: list[str]
-    version: int
+    etag: str
     user: str
     status: str
     #: Sent with 304 too.
@@ -76,7 +76,11 @@ class StatusFastPath:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
-        if path.startswith(PREFIX) and is_simple(environ):
+        if (
+            path.startswith(PREFIX)
+            and is_simple(environ)
+            and self._dependencies.allowed_hosts.allow(environ.get("HTTP_HOST", ""))
+        ):
             try:
                 job_id = parsing.job_id(path[len(PREFIX) :])
             except JobNotFound:
@@ -118,7 +122,7 @@ class StatusFastPath:
         if rate.remaining < 0:
             return None
         status, lines, body = job.status, job.header_lines, job.body
-        if status == "200 OK" and _version_held(environ) == job.version:
+        if status == "200 OK" and _etag_held(environ) == job.etag:
             status, body = "304 NOT MODIFIED", b""
         else:
             lines += job.body_header_lines
@@ -147,16 +151,17 @@ class StatusFastPath:
         return rendered
 
     def _render(self, job: Job) -> CachedJob:
-        body = orjson.dumps(self._dependencies.presenter.present(job))
+        presenter = self._dependencies.presenter
+        etag = presenter.etag(job)
+        body = orjson.dumps(presenter.present(job))
         gone = job.status in GONE
         retry_after = "" if job.terminal else f"Retry-After: {self._dependencies.retry_after}\r\n"
         return CachedJob(
             version_fields=[str(job.version), str(job.updated_at)],
-            version=job.version,
+            etag=etag,
             user=job.user,
             status="410 GONE" if gone else "200 OK",
-            header_lines=f'ETag: "{job.version}"\r\nCache-Control: private, no-cache\r\n'
-            + retry_after,
+            header_lines=f"ETag: {etag}\r\nCache-Control: private, no-cache\r\n{retry_after}",
             body_header_lines=f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n",
             body=body,
         )
@@ -169,11 +174,11 @@ def is_simple(environ: WSGIEnvironment) -> bool:
         and not environ.get("QUERY_STRING")
         and "HTTP_UPGRADE" not in environ
         and is_user_id(environ.get("HTTP_X_USER_ID", "-"))
-        and ("HTTP_IF_NONE_MATCH" not in environ or _version_held(environ) is not None)
+        and ("HTTP_IF_NONE_MATCH" not in environ or _etag_held(environ) is not None)
     )
 
 
-def _version_held(environ: WSGIEnvironment) -> int | None:
-    """Return the version that the client already has, if it names exactly one."""
+def _etag_held(environ: WSGIEnvironment) -> str | None:
+    """Return the tag of the response that the client already has, if it names exactly one."""
     found = _ETAG.match(environ.get("HTTP_IF_NONE_MATCH", ""))
-    return int(found[1]) if found else None
+    return found[1] if found else None

@@ -13,8 +13,8 @@ from api.schemas.responses import AliveSchema, HealthSchema
 blueprint = Blueprint("health", __name__, description="Health checks")
 
 _REPORT = operation(
-    ResponseSpec(status=200, description="All required checks passed", schema=HealthSchema),
-    ResponseSpec(status=503, description="A required check failed", schema=HealthSchema),
+    ResponseSpec(status=200, description="A job can be accepted", schema=HealthSchema),
+    ResponseSpec(status=503, description="No job can be accepted", schema=HealthSchema),
 )
 
 
@@ -22,14 +22,19 @@ _REPORT = operation(
 @blueprint.route("/health", endpoint="health")
 @blueprint.doc(**_REPORT)
 def health() -> Response:
-    """Checks the API's dependencies, within a second."""
-    health = deps().health
-    checks = health.report()
-    healthy = health.is_healthy(checks)
-    body: dict[str, object] = {"status": "healthy" if healthy else "unhealthy", "checks": checks}
-    if checks["redis"] == "ok" and (capabilities := health.storage_capabilities()):
-        body["storage"] = capabilities
-    return json_response(body, 200 if healthy else 503)
+    """Report whether a job can be accepted, and which dependencies are available.
+
+    Only `redis` is required: while `storage` or `history` is unavailable, jobs are accepted and
+    wait. Checks run at most once a second. Only the internal network has access.
+    """
+    report = deps().health.report()
+    body: dict[str, object] = {
+        "status": "healthy" if report.healthy else "unhealthy",
+        "checks": report.checks,
+    }
+    if report.storage_capabilities:
+        body["storage"] = report.storage_capabilities
+    return json_response(body, 200 if report.healthy else 503)
 
 
 @blueprint.route("/health/live")

@@ -35,7 +35,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
         ),
         ResponseSpec(
             status=304,
-            description="The job has not changed",
+            description="The job has not changed, and its downloadUrl still works",
             headers=(*_STATUS_HEADERS, "Retry-After"),
         ),
         ResponseSpec(
@@ -69,14 +69,16 @@ def status(job_id: str) -> Response:
 
 
 def _status_response(job: Job) -> Response:
-    headers = {"ETag": f'"{job.version}"', "Cache-Control": "private, no-cache"}
+    presenter = deps().presenter
+    etag = presenter.etag(job)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if job.status in GONE:
-        return json_response(deps().presenter.present(job), 410, headers)
+        return json_response(presenter.present(job), 410, headers)
     if not job.terminal:
         headers["Retry-After"] = retry_after()
-    if parsing.if_none_match_covers(job.version):
+    if parsing.if_none_match_covers(etag):
         return Response(status=304, headers=headers)
-    return json_response(deps().presenter.present(job), 200, headers)
+    return json_response(presenter.present(job), 200, headers)
 
 
 @blueprint.route("/v1/download/status/<job:job_id>/files")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -13,6 +14,9 @@ from common.callback_urls import CallbackUrlRejected, check_callback_url
 
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 32
+#: The integers that JSON libraries exchange without loss: signed and unsigned ones of 64 bits.
+MIN_INTEGER: Final = -(2**63)
+MAX_INTEGER: Final = 2**64 - 1
 
 
 class FileId(fields.Field[int]):
@@ -64,6 +68,10 @@ class Metadata(fields.Field[dict[str, Any]]):
             raise ValidationError("Must be a JSON object.")
         if _depth(value) > MAX_METADATA_DEPTH:
             raise ValidationError(f"Must not be nested more than {MAX_METADATA_DEPTH} levels deep.")
+        if any(
+            type(part) is int and not MIN_INTEGER <= part <= MAX_INTEGER for part in _parts(value)
+        ):
+            raise ValidationError("Integers must fit into 64 bits. Send larger ones as strings.")
         if len(orjson.dumps(value)) > MAX_METADATA_BYTES:
             raise ValidationError(f"Must not be larger than {MAX_METADATA_BYTES} bytes as JSON.")
         return value
@@ -83,16 +91,24 @@ class CallbackUrl(fields.String):
 
 
 def _depth(value: object) -> int:
-    depth, level = 0, [value]
+    return sum(1 for _ in _levels(value))
+
+
+def _parts(value: object) -> Iterator[object]:
+    """Yield a JSON value and everything in it."""
+    return itertools.chain.from_iterable(_levels(value))
+
+
+def _levels(value: object) -> Iterator[list[object]]:
+    level = [value]
     while level:
-        depth += 1
+        yield level
         level = [
             child
             for parent in level
             if isinstance(parent, Mapping | list)
             for child in (parent.values() if isinstance(parent, Mapping) else parent)
         ]
-    return depth
 
 
 class ResponseSchema(Schema):

@@ -13,9 +13,16 @@ from common.jobs.transitions import JobState
 
 MAX_NAME_LENGTH: Final = 200
 MAX_URL_LENGTH: Final = 2048
-#: The name of a file: not a path, no control characters, and not only dots.
-NAME_PATTERN: Final = r"^[^/\\\x00-\x1f\x7f]*[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
-NAME_RULE: Final = "Must be a file name: no slashes or control characters, and not only dots."
+#: What a file name must not contain: slashes; control characters, among them line ends (C0, C1, and
+#: the separators of Unicode); and characters that change the direction of the text around them,
+#: which make `exe.txt` out of `txt.exe` (UTR 36, 2.10.2; CVE-2021-42574).
+_NOT_IN_NAMES: Final = r"/\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+#: The name of a file. In Python, `$` also matches before a line end, so none may follow.
+NAME_PATTERN: Final = rf"^[^{_NOT_IN_NAMES}]*[^.{_NOT_IN_NAMES}][^{_NOT_IN_NAMES}]*$(?!\n)"
+NAME_RULE: Final = (
+    "Must be a file name: no slashes, control characters or characters that override the text "
+    "direction, and not only dots."
+)
 
 
 class _Request(Schema):

@@ -7,9 +7,18 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+    TimeoutError,
+)
 
 #: Any number that no other application uses for an advisory lock in the same database.
 _MIGRATION_LOCK: Final = 0x10C6_8A01
+#: SQLSTATEs of an unknown table and an unknown column: the tables have not been migrated yet.
+_NOT_MIGRATED: Final = ("42P01", "42703")
 
 
 def open_engine(url: str, *, timeout: float, size: int) -> Engine:
@@ -37,6 +46,15 @@ def open_engine(url: str, *, timeout: float, size: int) -> Engine:
             "tcp_user_timeout": milliseconds,
         },
     )
+
+
+def is_outage(error: SQLAlchemyError) -> bool:
+    """Return whether the database is unavailable; otherwise the statement or its data is wrong."""
+    if isinstance(error, OperationalError | InterfaceError | TimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", "") in _NOT_MIGRATED
 
 
 def migrate(engine: Engine) -> None:

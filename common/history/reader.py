@@ -11,6 +11,7 @@ from sqlalchemy import func, literal_column, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import BackendUnavailable
+from common.history.database import is_outage
 from common.history.rows import job_of, to_datetime
 from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
 from common.jobs.model import Job, success_rate
@@ -69,6 +70,8 @@ class HistoryReader:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
             raise BackendUnavailable("History is unavailable.") from error
 
     def check(self) -> None:

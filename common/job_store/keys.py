@@ -100,6 +100,11 @@ def build_lock(plan_id: str) -> str:
     return f"archive:building:{plan_id}"
 
 
+def write_check(process: str) -> str:
+    """Return the key that a process writes to check whether the job store takes writes."""
+    return f"health:{process}"
+
+
 def new_job_id(user: str) -> str:
     """Return a random UUID (version 4, 118 random bits) that lies in the user's partition."""
     digits = secrets.token_hex(16)

@@ -1,4 +1,4 @@
-"""Reading jobs: plain commands, no scripts."""
+"""Reads jobs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 from common.errors import JobNotFound
 from common.job_store import keys
 from common.job_store.records import decode_spec
+from common.job_store.scripts import Scripts
 from common.jobs.model import FileReport, Job, JobSpec
 from common.jobs.transitions import JobState
 
@@ -22,6 +23,7 @@ class JobQueries:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self._scripts = Scripts(client)
 
     def get(self, job_id: str) -> Job:
         """Return the job as it is now. Raises ``JobNotFound``."""
@@ -52,34 +54,27 @@ class JobQueries:
             leased = [job_id for ids in pipe.execute() for job_id in ids]
         return [job for job in self.get_many(leased) if job.status is JobState.PROCESSING]
 
-    def list_ids(self, user: str, *, before: tuple[int, str] | None = None) -> list[str]:
-        """Return the ids of the user's jobs, newest first.
-
-        ``before`` is the (createdAt in ms, id) of the last job on the previous page, or None.
-        """
-        pairs = cast(
-            "list[tuple[str, float]]",
-            self._client.zrange(keys.user_jobs(user), 0, -1, desc=True, withscores=True),
-        )
-        if before is not None:
-            pairs = [(job_id, score) for job_id, score in pairs if (int(score), job_id) < before]
-        return [job_id for job_id, _ in pairs]
-
     def page(
         self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
     ) -> tuple[list[Job], bool]:
         """Return the next ``limit`` of the user's jobs, newest first, and whether there are more.
 
-        ``before`` as for ``list_ids``; ``status`` None: in any state.
+        ``before`` is the (createdAt in ms, id) of the last job on the previous page, or None;
+        ``status`` None: in any state. The number of commands does not depend
+        on the number of jobs that the user has.
         """
-        ids = self.list_ids(user, before=before)
-        found: list[Job] = []
-        for start in range(0, len(ids), limit + 1):
-            jobs = self.get_many(ids[start : start + limit + 1])
-            found += [job for job in jobs if status in (None, job.status)]
-            if len(found) > limit:
-                return found[:limit], True
-        return found, False
+        created_at, job_id = before or ("", "")
+        args = {
+            "user": user,
+            "status": status.value if status else "",
+            "before": created_at,
+            "before_id": job_id,
+            "limit": limit + 1,
+        }
+        _, *ids = self._scripts.call("list", keys.user_jobs(user), args)
+        found = self.get_many(ids[:limit])
+        # A job may have changed since it was listed.
+        return [job for job in found if status in (None, job.status)], len(ids) > limit
 
     def spec(self, job_id: str) -> JobSpec:
         """Return the job's request. Raises ``JobNotFound``."""

@@ -84,23 +84,41 @@ class JobPresenter:
             "completedAt": iso(job.completed_at),
         }
 
+    def etag(self, job: Job) -> str:
+        """Return the entity tag of a response that contains the job: its version, quoted.
+
+        While there is a link, the tag also changes twice within the validity of the link, and with
+        the session that links are signed with. So a client that gets 304 has a link that works.
+        """
+        now = self._clock()
+        if not self._link_validity(job, now):
+            return f'"{job.version}"'
+        period = now // max(1000, self._link_ttl * 500)
+        session_end = self._links_expire_at()
+        session = "" if session_end is None else f"-{session_end // 1000}"
+        return f'"{job.version}-{period}{session}"'
+
     def link(self, job: Job) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
         The link expires with the archive and with the signing session at the latest.
         """
-        if job.status is not JobState.COMPLETED or job.artifact is None:
-            return None, None
         now = self._clock()
-        expires_at = now + self._link_ttl * 1000
-        if job.expires_at is not None:
-            expires_at = min(expires_at, job.expires_at)
-        if (session_end := self._links_expire_at()) is not None:
-            expires_at = min(expires_at, session_end)
-        seconds = (expires_at - now) // 1000
-        if seconds < 1:
+        validity = self._link_validity(job, now)
+        if not validity or job.artifact is None:
             return None, None
-        return self._sign(job.artifact, seconds), iso(expires_at)
+        return self._sign(job.artifact, validity // 1000), iso(now + validity)
+
+    def _link_validity(self, job: Job, now: int) -> int:
+        """Return for how many milliseconds a link that is signed now is valid; 0: no link."""
+        if job.status is not JobState.COMPLETED or job.artifact is None:
+            return 0
+        validity = self._link_ttl * 1000
+        if job.expires_at is not None:
+            validity = min(validity, job.expires_at - now)
+        if (session_end := self._links_expire_at()) is not None:
+            validity = min(validity, session_end - now)
+        return validity if validity >= 1000 else 0
 
     def _sign(self, artifact: Artifact, seconds: int) -> str:
         return self._signer.presign_get(

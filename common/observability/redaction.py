@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from structlog.typing import EventDict, WrappedLogger
 
@@ -19,6 +20,10 @@ _NAMES: Final = re.compile(
     r"|(?:download|callback|presigned|signed)_?url|ticket",
     re.IGNORECASE,
 )
+#: Members with the query of a URL, without its question mark (WSGI, Sentry).
+_QUERIES: Final = re.compile(r"\Aquery_?string\Z", re.IGNORECASE)
+#: Parameters of signed URLs whose names _NAMES does not cover.
+_SIGNATURES: Final = re.compile(r"signature|\A(?:sig|key)\Z", re.IGNORECASE)
 #: Patterns with their replacements.
 _PATTERNS: Final = (
     # A password in a URL.
@@ -67,7 +72,20 @@ class Redactor:
     def _member(self, name: str, value: Any, depth: int) -> Any:
         if isinstance(value, str) and value and _NAMES.search(name):
             return MASK
+        if _QUERIES.match(name):
+            return self._query(value) if isinstance(value, str) else MASK
         return self.clean(value, depth)
+
+    def _query(self, text: str) -> str:
+        """Return a query without secrets. A name may be percent-encoded, as servers decode it."""
+        parameters = []
+        for parameter in text.split("&"):
+            name, equals, value = parameter.partition("=")
+            decoded = unquote_plus(name)
+            if _NAMES.search(decoded) or _SIGNATURES.search(decoded):
+                value = MASK
+            parameters.append(f"{name}{equals}{value}")
+        return self._text("&".join(parameters))
 
     def _text(self, text: str) -> str:
         if self._values is not None:

@@ -58,7 +58,8 @@ def download_archive(number: int) -> str:
 
 def check_access_from_outside() -> None:
     """Check that only public endpoints are reachable from outside."""
-    for path, status in {"/metrics": 404, "/v1/admin/dead-letters": 404, "/health": 200}.items():
+    expected = {"/metrics": 404, "/v1/admin/dead-letters": 404, "/health": 404, "/health/live": 200}
+    for path, status in expected.items():
         response = httpx.get(f"{API}{path}")
         if response.status_code != status:
             raise SystemExit(f"{path}: expected {status}, got {response.status_code}")

@@ -63,7 +63,8 @@ resource "aws_lb_target_group" "nginx" {
   deregistration_delay = 40
 
   health_check {
-    path                = "/health/ready"
+    # Through nginx to the API. /health/ready is for the internal network only.
+    path                = "/health/live"
     matcher             = "200"
     interval            = 10
     timeout             = 4

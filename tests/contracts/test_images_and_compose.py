@@ -106,6 +106,29 @@ def test_only_public_services_publish_ports() -> None:
         assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
 
 
+def test_nginx_shares_a_network_with_the_api_only() -> None:
+    neighbors = {
+        name
+        for name, service in COMPOSE["services"].items()
+        if set(service["networks"]) & set(COMPOSE["services"]["nginx"]["networks"])
+    }
+    assert neighbors == {"nginx", "api"}
+
+
+def test_only_services_that_need_the_storage_share_a_network_with_it() -> None:
+    storage = COMPOSE["services"]["seaweedfs"]["networks"]
+    assert [name for name in storage if COMPOSE["networks"][name].get("internal")] == ["back"]
+    for name, service in COMPOSE["services"].items():
+        if name != "seaweedfs":
+            assert set(service["networks"]) & set(storage) <= {"back"}
+
+
+def test_only_the_storages_s3_gateway_listens_outside_its_container() -> None:
+    (command,) = COMPOSE["services"]["seaweedfs"]["command"]
+    servers = re.findall(r"(?:weed|entrypoint\.sh) (mini|s3)\b.*?-ip\.bind=(\S+)", command)
+    assert servers == [("mini", "127.0.0.1"), ("s3", "0.0.0.0")]  # noqa: S104
+
+
 def _configured_variables() -> Iterator[str]:
     for name in ("api", "worker"):
         yield from COMPOSE["services"][name]["environment"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from api.request_hooks import PAGE_POLICY
-from stack.nginx import Nginx, start_nginx
+from stack.nginx import ENTRYPOINT, Nginx, start_nginx
 from stack.process import free_port, wait_until
 from tests.support.nginx_backend import Backend
 
@@ -20,6 +22,13 @@ STREAMS = ["/v1/download/subscribe/abc", "/v1/download/abc/stream"]
 OPERATOR_PATHS = [
     "/metrics",
     "/metrics/",
+    "/health",
+    "/health/ready",
+    "/health/",
+    "/health/live/",
+    "/health/live/../ready",
+    "/%68ealth",
+    "//health/ready",
     "/v1/admin/dead-letters",
     "/v1/admin/stream",
     "/v1/admin",
@@ -143,6 +152,7 @@ def test_operator_paths_are_open_to_the_operator_network(start: Callable[..., Ng
     url = start(OPERATOR_NETWORK="127.0.0.0/8").url
     assert httpx.get(f"{url}/metrics").json()["path"] == "/metrics"
     assert httpx.get(f"{url}/v1/admin/dead-letters").status_code == 200
+    assert httpx.get(f"{url}/health/ready").json()["path"] == "/health/ready"
 
 
 def test_forwarding_headers_from_clients_are_replaced(http: httpx.Client) -> None:
@@ -232,6 +242,88 @@ def test_an_oversized_body_is_rejected_before_the_api(http: httpx.Client, backen
     assert backend.paths == []
 
 
+MALFORMED_REQUESTS = [
+    (b"GET /a%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (b"NONSENSE\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (b"GET / HTTP/1.1\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "MALFORMED_REQUEST"),
+    (
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 17_000 + b"\r\n\r\n",
+        431,
+        "REQUEST_HEADER_FIELDS_TOO_LARGE",
+    ),
+    (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "URI_TOO_LONG"),
+    (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+    (b"POST /assets/page.js HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), MALFORMED_REQUESTS)
+def test_errors_of_nginx_itself_are_problem_documents(
+    start: Callable[..., Nginx], backend: Backend, request_: bytes, status: int, code: str
+) -> None:
+    """RFC 9457; RFC 6585, 5 for status 431."""
+    with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
+        client.sendall(request_)
+        client.shutdown(socket.SHUT_WR)
+        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert f"\r\nX-Request-ID: {problem['requestId']}\r\n".encode() in head
+    assert backend.paths == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "expected", "vary"),
+    [
+        ("https://app.example, https://b.example", "https://b.example", "https://b.example", True),
+        ("https://app.example", "https://evil.example", None, True),
+        ("https://app.example", "https://app.example.evil.example", None, True),
+        ("https://app.example", None, None, True),
+        ("*", "https://any.example", "*", False),
+        ("", "https://app.example", None, False),
+    ],
+)
+def test_pages_of_allowed_origins_may_read_errors_of_nginx_itself(
+    start: Callable[..., Nginx], allowed: str, origin: str | None, expected: str | None, vary: bool
+) -> None:
+    """Fetch standard, 3.2: without these headers a browser hides the error from the page."""
+    url = start(upstream=f"127.0.0.1:{free_port()}", CORS_ORIGINS=allowed).url
+    headers = {"Origin": origin} if origin else {}
+    for path, status in (("/v1/download/jobs", 503), ("/v1/admin/jobs", 404)):
+        response = httpx.get(url + path, headers=headers)
+        assert response.status_code == status
+        assert response.headers.get("Access-Control-Allow-Origin") == expected
+        exposed = response.headers.get("Access-Control-Expose-Headers", "")
+        assert ("Retry-After" in exposed) is (expected is not None)
+        assert ("Origin" in response.headers.get("Vary", "")) is vary
+
+
+def test_entrypoint_rejects_an_invalid_origin(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "RUN_DIR": str(tmp_path), "NGINX_BINARY": "true"}
+    for origins, code in (("https://a.example", 0), ('https://a.example";x', 1), ("a;b", 1)):
+        done = subprocess.run(
+            [str(ENTRYPOINT)],
+            env={**env, "CORS_ORIGINS": origins},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert done.returncode == code
+        assert ("CORS_ORIGINS" in done.stderr) is bool(code)
+
+
+def test_headers_of_8_kilobytes_pass_in_both_directions(http: httpx.Client) -> None:
+    """A signed link by temporary credentials, and a token with many claims."""
+    headers = {"Authorization": f"Bearer {'x' * 8_192}", "X-Test-Location-Size": "8192"}
+    response = http.get("/v1/download/abc", headers=headers)
+    assert response.status_code == 200
+    assert len(response.headers["Location"]) > 8_192
+    assert len(response.json()["headers"]["authorization"]) > 8_192
+
+
 def test_requests_above_the_rate_of_an_address_get_429(start: Callable[..., Nginx]) -> None:
     url = start(REQUEST_RATE="1r/m", REQUEST_BURST="2").url
     responses = [httpx.get(f"{url}/v1/download/jobs") for _ in range(5)]
@@ -260,6 +352,17 @@ def test_the_root_returns_the_page_to_browsers_and_json_to_programs(http: httpx.
     assert http.get("/", headers={"Accept": "application/json"}).json()["path"] == "/"
 
 
+@pytest.mark.parametrize("path", ["/operator", "/operator/"])
+def test_the_operator_page_is_served_from_the_copy_of_nginx(
+    http: httpx.Client, backend: Backend, path: str
+) -> None:
+    page = http.get(path)
+    assert "<title>Longhaul</title>" in page.text
+    assert page.headers["Cache-Control"] == "no-cache"
+    assert page.headers["Content-Security-Policy"] == PAGE_POLICY
+    assert backend.paths == []
+
+
 def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> None:
     script = http.get("/assets/page.js")
     assert script.headers["Content-Type"].startswith("text/javascript")
@@ -269,7 +372,7 @@ def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> Non
     assert script.headers["Content-Security-Policy"] == PAGE_POLICY
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health", "/health/ready"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health/live"])
 def test_paths_without_a_file_are_forwarded_to_the_api(http: httpx.Client, path: str) -> None:
     assert http.get(path).json()["path"] == path
 

@@ -27,6 +27,8 @@ class Api:
 
     def __init__(self, redis_url: str, log: Path, **env: object) -> None:
         self.port = free_port()
+        #: The address that ``get`` connects to.
+        self.host = "127.0.0.1"
         self.process: Process
         self._log = log
         self._env = {
@@ -35,6 +37,7 @@ class Api:
             "S3_ENDPOINT_URL": "http://127.0.0.1:1",
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
+            "ALLOWED_HOSTS": "*",
             "TICKET_SECRET": "the same for all processes",
             "MAX_ACTIVE_JOBS": "1000000",
             "MAX_STREAMS_PER_USER": "20000",
@@ -57,7 +60,7 @@ class Api:
         self, path: str, headers: Mapping[str, str] | None = None, timeout: float = 10
     ) -> tuple[int, Message, bytes]:
         """Status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers=dict(headers or {}))
             response = connection.getresponse()

@@ -62,6 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Request-ID", self.headers["X-Request-ID"])
+        if size := self.headers.get("X-Test-Location-Size"):
+            self.send_header("Location", "https://s3.test/?" + "x" * int(size))
         self.end_headers()
         self.wfile.write(body)
 

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DataError
 
 from api.app import create_app
+from api.pagination import encode_cursor
 from common.bootstrap import assemble
-from common.history import open_engine
+from common.errors import BackendUnavailable
+from common.history import HistoryReader, open_engine
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.jobs.model import Job
@@ -24,6 +27,7 @@ from worker.maintenance.history_recorder import HistoryRecorder
 
 OPERATOR = {"Authorization": "Bearer t"}
 ALICE = {"X-User-Id": "alice"}
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 def client_on(redis: Redis, engine: Engine | None) -> FlaskClient:
@@ -88,6 +92,43 @@ def test_a_job_list_works_without_history_while_it_is_unavailable(
     checks = client.get("/health").json["checks"]
     assert checks["history"] == "unavailable"
     away.dispose()
+
+
+@pytest.mark.parametrize("position", [[10**15, "x"], [1, "x"], [1, "\0"]])
+def test_an_invalid_cursor_does_not_turn_history_off(
+    client: FlaskClient,
+    jobs: JobStore,
+    recorder: HistoryRecorder,
+    redis: Redis,
+    position: list[Any],
+) -> None:
+    job = run(jobs)
+    recorder.step()
+    forget(redis, job)
+    response = client.get(
+        "/v1/download/jobs", query_string={"cursor": encode_cursor(position)}, headers=ALICE
+    )
+    assert response.status_code == 400
+    assert listed(client)[0] == [job.id]
+
+
+def test_only_an_unavailable_database_counts_as_an_outage(
+    reader: HistoryReader, engine: Engine
+) -> None:
+    with pytest.raises(DataError):
+        reader.job_record("not a UUID")
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs RENAME TO jobs_before"))
+    try:
+        # The tables exist once a worker has migrated the database.
+        with pytest.raises(BackendUnavailable):
+            reader.job_record(UNKNOWN)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE jobs_before RENAME TO jobs"))
+    closed = open_engine(f"postgresql://127.0.0.1:{free_port()}/x", timeout=1, size=1)
+    with pytest.raises(BackendUnavailable):
+        HistoryReader(closed).job_record(UNKNOWN)
 
 
 def test_operators_see_the_full_record_of_a_deleted_job(

@@ -14,6 +14,7 @@ from redis import Redis
 
 from api import problems
 from api.app import create_app
+from api.schemas.requests import NAME_RULE
 from common.bootstrap import assemble
 from common.errors import LonghaulError
 from common.job_store.client import open_client
@@ -30,7 +31,7 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "retryable",
     ("method", "path", "options", "status", "code"),
     [
         ("GET", "/nowhere", {}, 404, "NOT_FOUND"),
-        ("GET", "//v1/download/jobs", {}, 404, "NOT_FOUND"),
+        ("GET", "//v1/download/jobs", {"base_url": "http://localhost"}, 404, "NOT_FOUND"),
         ("GET", "/v1/download/jobs/", {}, 404, "NOT_FOUND"),
         ("GET", INITIATE, {}, 405, "METHOD_NOT_ALLOWED"),
         ("PUT", "/v1/download/jobs", {}, 405, "METHOD_NOT_ALLOWED"),
@@ -79,7 +80,7 @@ def test_invalid_fields_are_listed_with_what_is_wrong(client: FlaskClient) -> No
     assert problem["detail"] == "Some fields are invalid."
     assert problem["errors"] == {
         "file_id": ["A file ID must be an integer from 1 to 100000000."],
-        "fileName": ["Must be a file name: no slashes or control characters, and not only dots."],
+        "fileName": [NAME_RULE],
     }
 
 

@@ -112,10 +112,54 @@ def test_counters_expire_in_the_job_store(
 def test_memory_is_bounded_when_many_addresses_send_requests(
     make_limiter: Callable[[], RateLimiter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limits, "MAX_ADDRESSES", 3)
+    monkeypatch.setattr(rate_limits, "MAX_ADDRESSES", 4)
     limiter = make_limiter()
-    left = [limiter.count_request(f"1.1.1.{number}").remaining for number in range(6)]
-    assert left == [9, 9, 9, 9, 8, 7]
+    for number in range(50):
+        limiter.count_request(f"1.1.1.{number}")
+        assert len(limiter._counts["rest"]) <= 4
+
+
+def test_new_addresses_have_a_limit_of_their_own_during_a_flood(
+    make_limiter: Callable[[], RateLimiter],
+) -> None:
+    limiter = make_limiter()
+    for number in range(60_000):
+        limiter.count_request(f"2001:db8:{number:x}::1")
+    for number in range(100):
+        for used in range(1, 4):
+            assert limiter.count_request(f"192.0.2.{number}").remaining == 10 - used
+
+
+def test_address_that_keeps_sending_is_not_forgotten_during_a_flood(
+    make_limiter: Callable[[], RateLimiter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "MAX_ADDRESSES", 20)
+    limiter = make_limiter()
+    remaining = []
+    for number in range(200):
+        limiter.count_request(f"2001:db8:{number:x}::1")
+        if number % 9 == 0:
+            remaining.append(limiter.count_request("192.0.2.1").remaining)
+    assert remaining == list(range(9, 9 - len(remaining), -1))
+
+
+def test_one_exchange_shares_a_bounded_number_of_counts(
+    make_limiter: Callable[[], RateLimiter],
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+) -> None:
+    monkeypatch.setattr(rate_limits, "MAX_SHARED", 3)
+    limiter = make_limiter()
+    for number in range(1, 8):
+        for _ in range(number):
+            limiter.count_request(f"192.0.2.{number}")
+    limiter.sync_counts()
+    shared = {key.split(":")[2] for key in redis.scan_iter("limit:rest:*")}
+    assert shared == {"192.0.2.5", "192.0.2.6", "192.0.2.7"}
+    clock.now += rate_limits.SYNC_INTERVAL
+    limiter.sync_counts()
+    assert redis.get(f"limit:rest:192.0.2.4:{limiter._minute}") == "4"
 
 
 def test_an_ipv6_network_counts_as_one_address() -> None:
@@ -123,3 +167,13 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
     assert network("2001:db8:1:3::1") != network("2001:db8:1:2::1")
     assert network("192.0.2.7") == "192.0.2.7"
     assert network("unknown") == "unknown"
+    assert network("fe80::1%eth0") == network("fe80::2%eth1") == "fe80::"
+
+
+@pytest.mark.parametrize(
+    "address", ["::ffff:192.0.2.7", "::FFFF:c000:207", "64:ff9b::192.0.2.7", "64:ff9b::c000:207"]
+)
+def test_an_ipv4_address_counts_as_itself_when_it_is_written_as_ipv6(address: str) -> None:
+    """RFC 4291, 2.5.5.2, and RFC 6052, 2.1: otherwise all of IPv4 would be one /64 network."""
+    assert network(address) == "192.0.2.7"
+    assert network("::ffff:192.0.2.8") == "192.0.2.8"

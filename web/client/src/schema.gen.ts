@@ -798,7 +798,7 @@ export interface components {
         /** @description Present if the key was used before */
         "Idempotent-Replayed": "true";
         "Cache-Control": string;
-        /** @description The version of the job, quoted */
+        /** @description Changes with the version of the job, and before its downloadUrl expires */
         ETag: string;
     };
     pathItems: never;

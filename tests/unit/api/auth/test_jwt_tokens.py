@@ -11,9 +11,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
 from api.auth import jwt_tokens
+from api.auth.callers import is_user_id, user_key
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.errors import Unauthorized
 
@@ -86,9 +89,6 @@ def test_a_valid_token_identifies_its_user() -> None:
         {"iss": None},
         {"sub": None},
         {"sub": ""},
-        {"sub": "a b"},
-        {"sub": "a\n"},
-        {"sub": "x" * 129},
         {"sub": 7},
     ],
     ids=lambda wrong: next(iter(wrong)),
@@ -96,6 +96,51 @@ def test_a_valid_token_identifies_its_user() -> None:
 def test_a_token_with_an_invalid_claim_is_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(Unauthorized):
         user_of(jwt.api_jws.encode(json.dumps(claims(**wrong)).encode(), SECRET, "HS256"))
+
+
+@pytest.mark.parametrize("subject", ["alice", "auth0|5f7c", "a@example.com", "x" * 128])
+def test_subject_that_is_a_user_id_is_the_user(subject: str) -> None:
+    assert user_of(signed(claims(sub=subject))) == subject
+
+
+SUBJECTS = [
+    *("a b", "a\n", "x" * 129, "Jürgen", "Ju\u0308rgen", "\0", " ", "用户", "a,b", "a{b}", "'"),
+    *("https://id.example/users?id=7", "CN=Ann Lee, O=Example", "\ud800", "x" * 4_000),
+]
+
+
+def test_subject_may_be_any_string() -> None:
+    """RFC 7519, 4.1.2: it is a case-sensitive string, compared as it is."""
+    users = {user_of(signed(claims(sub=subject))) for subject in SUBJECTS}
+    assert len(users) == len(SUBJECTS)
+    assert all(is_user_id(user) for user in users)
+    assert users == {user_of(signed(claims(sub=subject))) for subject in SUBJECTS}
+
+
+def test_nobody_becomes_another_user_by_a_subject_that_looks_like_a_digest() -> None:
+    newest = {user_of(signed(claims(sub=subject))) for subject in SUBJECTS}
+    users = newest
+    for _ in range(3):
+        newest = {user_of(signed(claims(sub=user))) for user in newest}
+        assert newest.isdisjoint(users)
+        users = users | newest
+    assert user_of(signed(claims(sub="sha256:x"))) != "sha256:x"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_different_subjects_are_different_users(one: str, other: str) -> None:
+    assert (user_key(one) == user_key(other)) is (one == other)
+    assert is_user_id(user_key(one))
+
+
+def test_token_of_8_kilobytes_is_accepted() -> None:
+    filler = jwt_tokens.MAX_TOKEN_LENGTH
+    token = ""
+    while not token or len(token) > jwt_tokens.MAX_TOKEN_LENGTH:
+        filler -= 1 if len(token) < jwt_tokens.MAX_TOKEN_LENGTH + 8 else 4
+        token = signed(claims(filler="x" * filler))
+    assert len(token) > jwt_tokens.MAX_TOKEN_LENGTH - 8
+    assert user_of(token) == "alice"
 
 
 def test_clocks_may_differ_by_the_leeway() -> None:

@@ -65,7 +65,7 @@ class BothPaths:
         self._patch.setattr(
             "common.job_store.keys.new_job_id", lambda _: f"00000000-0000-4000-8000-{next(ids):012}"
         )
-        app = self._make(ticket_secret="s", **settings)
+        app = self._make(ticket_secret="s", allowed_hosts="files.example", **settings)
         dependencies = app.extensions[EXTENSION]
         self._patch.setattr(dependencies.rate_limiter, "_clock", lambda: NOW)
         client = Client(
@@ -241,6 +241,8 @@ def test_unavailable_job_store_is_the_same_problem(
     assert fast[0][0].startswith("503")
 
 
+JSON = "application/json"
+
 REQUESTS_FOR_FLASK: list[dict[str, Any]] = [
     {**ONE, "headers": {"Prefer": "wait=0"}},
     {**ONE, "headers": {"Idempotency-Key": "é"}},
@@ -250,6 +252,10 @@ REQUESTS_FOR_FLASK: list[dict[str, Any]] = [
     {"data": b'{"file_ids":[1', "content_type": "application/json"},
     {"data": b"", "content_type": "application/json"},
     {"json": {"file_ids": [1], "metadata": {"deep": {"er": 1}}}},
+    *(
+        {"data": b'{"file_ids":[1],"metadata":{"n":%d}}' % number, "content_type": JSON}
+        for number in (2**64, -(2**63) - 1, 10**25, 2**64 - 1)
+    ),
     {"json": {"file_ids": [1], "fileName": "x.zip"}},
     {"json": {"file_ids": [1], "callbackUrl": "https://example.com/hook"}},
     {"json": {"file_ids": [1], "onMissing": "skip"}},
@@ -257,6 +263,7 @@ REQUESTS_FOR_FLASK: list[dict[str, Any]] = [
     {"json": {"file_ids": [1] * 600}},
     {**ONE, "method": "PUT"},
     {**ONE, "base_url": "http://[::1]:80"},
+    {**ONE, "base_url": "http://evil.example"},
 ]
 
 

@@ -103,6 +103,7 @@ class BothPaths:
             return behind.wsgi_app(environ, start_response)
 
         dependencies = behind.extensions[EXTENSION]
+        self.dependencies = (dependencies, alone.extensions[EXTENSION])
         self.fast = Client(StatusFastPath(flask, dependencies, self.jobs))
         self.flask = Client(alone)
 
@@ -150,6 +151,7 @@ def test_response_is_the_same_as_flasks(
         {"If-None-Match": '"1"'},
         {"If-None-Match": '"2"'},
         {"If-None-Match": 'W/"3"'},
+        {"If-None-Match": '"3-1"'},
         {"X-User-Id": "bob", "Accept": "text/html"},
     ):
         for base_url in ("http://localhost", "https://localhost"):
@@ -157,8 +159,33 @@ def test_response_is_the_same_as_flasks(
             assert fast == flask
     assert both.left_to_flask == []
     # After the first poll the version is enough, except where a link has to be signed.
-    assert len(both.jobs.fields_read) == (10 if state is completed else 1)
-    assert len(both.jobs.versions_read) == (0 if state is completed else 9)
+    assert len(both.jobs.fields_read) == (12 if state is completed else 1)
+    assert len(both.jobs.versions_read) == (0 if state is completed else 11)
+
+
+def test_completed_job_is_unchanged_until_its_link_has_to_be_renewed(
+    both: BothPaths, jobs: JobStore
+) -> None:
+    path = path_of(completed(jobs))
+    tags = set()
+    # LINK_TTL is an hour: a conditional request gets a new link after half an hour at the latest.
+    for minutes in range(0, 120, 10):
+        for dependencies in both.dependencies:
+            dependencies.presenter._clock = lambda now=minutes: 1_790_000_000_000 + now * 60_000
+        fast, flask = both.get(path)
+        assert fast == flask
+        etag = dict(fast[1])["ETag"]
+        tags.add(etag)
+        for headers in ({"If-None-Match": etag}, {"If-None-Match": f"W/{etag}"}):
+            fast, flask = both.get(path, headers=headers)
+            assert fast == flask
+            assert fast[0] == "304 NOT MODIFIED"
+        for stale in tags - {etag}:
+            fast, flask = both.get(path, headers={"If-None-Match": stale})
+            assert fast == flask
+            assert fast[0] == "200 OK"
+    assert len(tags) in (4, 5)
+    assert both.left_to_flask == []
 
 
 @pytest.mark.parametrize("cors_origins", CORS_SETTINGS)
@@ -219,6 +246,7 @@ REQUESTS_FOR_FLASK: list[tuple[str, dict[str, Any]]] = [
     ("", {"headers": {"If-None-Match": '"1", "2"'}}),
     ("", {"headers": {"If-None-Match": "*"}}),
     ("", {"headers": {"X-User-Id": "no\tname"}}),
+    ("", {"headers": {"Host": "evil.example"}}),
     ("", {"method": "HEAD"}),
     ("", {"method": "POST"}),
     ("", {"method": "OPTIONS", "headers": {"Origin": "https://app.example"}}),

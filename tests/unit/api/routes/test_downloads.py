@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -78,7 +79,24 @@ def test_async_is_an_alias_of_initiate(client: FlaskClient) -> None:
         ({"file_id": 1, "fileName": "../x.zip"}, "fileName"),
         ({"file_id": 1, "fileName": ".."}, "fileName"),
         ({"file_id": 1, "fileName": "a\u0000b"}, "fileName"),
+        *(
+            ({"file_id": 1, "fileName": f"a{character}b.zip"}, "fileName")
+            for character in "\n\r\x85\u2028\u2029\u202a\u202e\u2066\u2069\x9b"
+        ),
+        *(
+            ({"file_id": 1, "fileName": f"a.zip{end}"}, "fileName")
+            for end in ("\n", "\r\n", "\u2029", "\u202c")
+        ),
         ({"file_id": 1, "metadata": [1]}, "metadata"),
+        *(
+            ({"file_id": 1, "metadata": metadata}, "metadata")
+            for number in (2**64, -(2**63) - 1, 10**19 * 2, -(10**300))
+            for metadata in (
+                {"n": number},
+                {"n": {"deep": [1, [{"er": number}]]}},
+                {"n": [0.5, "x", number]},
+            )
+        ),
         ({"file_id": 1, "metadata": {"x": "y" * 4096}}, "metadata"),
         ({"file_id": 1, "colour": "red"}, "colour"),
         ([1], "body"),
@@ -87,11 +105,41 @@ def test_async_is_an_alias_of_initiate(client: FlaskClient) -> None:
 def test_validation_errors_are_reported_by_field(
     client: FlaskClient, body: Any, member: str
 ) -> None:
-    response = client.post(INITIATE, json=body)
+    # Not json=, because orjson does not write large integers.
+    response = client.post(INITIATE, data=json.dumps(body), content_type="application/json")
     assert response.status_code == 400
     assert response.json["code"] == "VALIDATION_ERROR"
     assert list(response.json["errors"]) == [member]
     assert all(response.json["errors"][member])
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-" + "9" * 5000, "1e400"])
+def test_numbers_that_no_float_can_hold_are_rejected(client: FlaskClient, number: str) -> None:
+    body = f'{{"file_id": 1, "metadata": {{"n": [{number}]}}}}'
+    response = client.post(INITIATE, data=body, content_type="application/json")
+    assert response.status_code == 400
+
+
+def test_metadata_comes_back_as_it_was_sent(client: FlaskClient) -> None:
+    """RFC 8259, 6: integers of 64 bits are exchanged exactly, and no number changes its type."""
+    metadata = (
+        f'{{"max":{2**64 - 1},"min":{-(2**63)},"float":1e+19,"text":"{10**30}",'
+        '"list":[123456789012345678,0.1],"object":{"x":-9223372036854775808}}'
+    )
+    response = client.post(
+        "/v1/download/initiate",
+        data=f'{{"file_id": 1, "metadata": {metadata}}}'.encode(),
+        content_type="application/json",
+    )
+    assert response.status_code == 202
+    assert f'"metadata":{metadata}' in response.text
+    status = client.get(f"/v1/download/status/{response.json['jobId']}")
+    assert f'"metadata":{metadata}' in status.text
+
+
+def test_file_names_in_any_script_are_accepted(post: Callable[..., Any]) -> None:
+    for name in ("Übersicht.zip", "דוח\u200f.zip", "تقرير.zip", "👩\u200d🚀.zip", "क्\u200dष.zip"):
+        assert post(file_id=1, fileName=name).status_code == 202
 
 
 def test_metadata_that_is_nested_too_deeply_is_rejected(client: FlaskClient) -> None:
@@ -189,7 +237,9 @@ def test_prefer_wait_returns_200_if_the_job_finishes_in_time(
     def work() -> None:
         job_ids: list[str] = []
         while not job_ids:
-            job_ids = queries.list_ids("anonymous")
+            job_ids = [
+                job.id for job in queries.page("anonymous", before=None, limit=9, status=None)[0]
+            ]
         worker.complete(job_ids[0])
 
     thread = threading.Thread(target=work)

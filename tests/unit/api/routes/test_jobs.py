@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
+from api.dependencies import EXTENSION
+from api.pagination import encode_cursor
 from common.job_store.jobs import JobStore
 from common.jobs.model import FileReport
 from tests.unit.api.conftest import Worker
@@ -60,6 +63,29 @@ def test_status_returns_304_if_the_client_has_the_version(
 def test_status_returns_the_job_for_any_other_etag(status: Callable[..., Any], tag: str) -> None:
     assert status(If_None_Match=tag).status_code == 200
     assert status("?wait=1", If_None_Match=tag).status_code == 200
+
+
+def test_status_returns_a_new_link_before_the_one_that_the_client_has_expires(
+    make_app: Callable[..., Flask], post: Callable[..., Any], worker: Worker
+) -> None:
+    """RFC 9110, 8.8.1: the tag changes whenever the response changes in a way that matters."""
+    app = make_app(link_ttl=60)
+    presenter = app.extensions[EXTENSION].presenter
+    client, job_id = app.test_client(), post().json["jobId"]
+    job = worker.complete(job_id)
+    path = f"/v1/download/status/{job_id}"
+    presenter._clock = lambda: 1_790_000_010_000
+    first = client.get(path)
+    assert first.headers["ETag"].startswith(f'"{job.version}-')
+    headers = {"If-None-Match": f"W/{first.headers['ETag']}"}
+    assert client.get(path, headers=headers).status_code == 304
+    for path_with_query in (path, f"{path}?wait=5"):
+        presenter._clock = lambda: 1_790_000_045_000
+        again = client.get(path_with_query, headers=headers)
+        assert (again.status_code, again.json["downloadUrl"] is not None) == (200, True)
+        assert again.headers["ETag"] != first.headers["ETag"]
+    # A tag of the version alone, as earlier releases sent it, says nothing about the link.
+    assert client.get(path, headers={"If-None-Match": f'"{job.version}"'}).status_code == 200
 
 
 def test_a_long_poll_accepts_a_weak_etag(status: Callable[..., Any]) -> None:
@@ -316,7 +342,11 @@ def test_jobs_can_be_filtered_by_state(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"]
+    "query",
+    [
+        *("limit=0", "limit=101", "status=lost", "cursor=%21", "cursor=MQ"),
+        *(f"cursor={encode_cursor(position)}" for position in ([10**15, UNKNOWN], [1, "x"])),
+    ],
 )
 def test_invalid_page_parameters_are_rejected(client: FlaskClient, query: str) -> None:
     assert client.get(f"/v1/download/jobs?{query}").json["code"] == "VALIDATION_ERROR"

@@ -100,8 +100,9 @@ def test_a_paused_queue_accepts_jobs_but_does_not_start_them(
     ],
 )
 def test_without_a_token_only_local_requests_are_from_an_operator(
-    client: FlaskClient, method: str, path: str, request_: dict[str, Any]
+    make_app: Callable[..., Flask], method: str, path: str, request_: dict[str, Any]
 ) -> None:
+    client = make_app(allowed_hosts="*").test_client()
     response = client.open(path, method=method, **{**LOCAL, **request_})
     assert (response.status_code, response.json["code"]) == (403, "FORBIDDEN")
 

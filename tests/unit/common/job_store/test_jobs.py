@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from redis import Redis
+from redis.client import Pipeline
 
 from common.errors import (
     IdempotencyKeyReused,
@@ -247,11 +249,62 @@ def test_a_users_jobs_are_listed_newest_first_page_by_page(
     jobs: JobStore, queries: JobQueries
 ) -> None:
     made = [jobs.create("alice", spec(number)).job for number in range(5)]
+    jobs.create("bob", spec())
     expected = [job.id for job in sorted(made, key=lambda j: (j.created_at, j.id), reverse=True)]
-    page = queries.list_ids("alice")[:2]
-    last = queries.get(page[-1])
-    rest = queries.list_ids("alice", before=(last.created_at, last.id))
-    assert page + rest == expected
+    found, more = queries.page("alice", before=None, limit=2, status=None)
+    last = found[-1]
+    rest, no_more = queries.page("alice", before=(last.created_at, last.id), limit=3, status=None)
+    assert [job.id for job in found + rest] == expected
+    assert (more, no_more) == (True, False)
+
+
+def test_jobs_of_the_same_millisecond_are_paged_by_their_ids(
+    jobs: JobStore, queries: JobQueries, redis: Redis
+) -> None:
+    ids = [jobs.create("alice", spec(number)).job.id for number in range(5)]
+    for job_id in ids:
+        redis.hset(keys.status(job_id), "created_at", "1790000000123")
+        redis.zadd(keys.user_jobs("alice"), {job_id: 1_790_000_000_123})
+    found: list[str] = []
+    before, more = None, True
+    while more:
+        page, more = queries.page("alice", before=before, limit=2, status=None)
+        found += [job.id for job in page]
+        before = (page[-1].created_at, page[-1].id)
+    assert found == sorted(ids, reverse=True)
+
+
+def test_listing_jobs_in_one_state_costs_the_same_however_many_jobs_a_user_has(
+    jobs: JobStore, queries: JobQueries, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = jobs.create("alice", spec(0)).job.id
+    jobs.cancel(wanted)
+    for number in range(1, 60):
+        job = jobs.create("alice", spec(number)).job
+        claim = claimed(jobs, job.id)
+        jobs.complete(claim.lease, ARCHIVE, Progress())
+        if number % 2:
+            redis.delete(keys.status(job.id))
+    queries.page("alice", before=None, limit=1, status=None)
+    commands: list[str] = []
+    run, run_pipeline = redis.execute_command, Pipeline.execute_command
+
+    def count(*args: Any, **options: Any) -> Any:
+        commands.append(args[0])
+        return run(*args, **options)
+
+    def count_queued(pipe: Any, *args: Any, **options: Any) -> Any:
+        commands.append(args[0])
+        return run_pipeline(pipe, *args, **options)
+
+    monkeypatch.setattr(redis, "execute_command", count)
+    monkeypatch.setattr(Pipeline, "execute_command", count_queued)
+    (found,), more = queries.page("alice", before=None, limit=1, status=JobState.CANCELLED)
+    assert (found.id, more) == (wanted, False)
+    assert len(commands) == 2
+    commands.clear()
+    assert queries.page("alice", before=None, limit=1, status=JobState.FAILED) == ([], False)
+    assert len(commands) == 1
 
 
 def test_every_event_is_a_complete_snapshot_and_versions_have_no_gaps(

@@ -107,6 +107,37 @@ def test_there_is_no_link_after_the_archive_has_expired(completed: Job, past: in
     assert shown["downloadUrl"] is shown["expiresAt"] is None
 
 
+def test_the_etag_of_a_job_without_a_link_is_its_version(
+    presenter: JobPresenter, job: Job, completed: Job
+) -> None:
+    assert presenter.etag(job) == '"3"'
+    assert presenter_at(NOW + 86_400_000).etag(completed) == '"3"'
+
+
+@pytest.mark.parametrize("link_ttl", [1, 2, 60, 3600, 86_400, 604_800])
+def test_an_unchanged_etag_means_that_the_link_still_works(completed: Job, link_ttl: int) -> None:
+    """RFC 9110, 15.4.5: after 304, the client uses the response that it has stored."""
+    stored_at, etag, expires_at = 0, "", 0
+    for now in range(NOW, NOW + 86_400_000, max(1000, link_ttl * 100)):
+        presenter = JobPresenter(FakeStorage(), link_ttl=link_ttl, clock=lambda now=now: now)
+        if presenter.etag(completed) != etag:
+            assert now == NOW or now - stored_at <= link_ttl * 1000
+            stored_at, etag = now, presenter.etag(completed)
+            expires_at = now + min(link_ttl * 1000, NOW + 86_400_000 - now)
+        assert now < expires_at
+
+
+def test_the_etag_changes_with_the_session_that_links_are_signed_with(completed: Job) -> None:
+    tags = {
+        JobPresenter(
+            FakeStorage(), link_ttl=3600, clock=lambda: NOW, links_expire_at=lambda end=end: end
+        ).etag(completed)
+        for end in (NOW + 60_000, NOW + 120_000, NOW, None)
+    }
+    assert len(tags) == 4
+    assert '"3"' in tags  # The session has ended: there is no link.
+
+
 def test_a_waiting_retry_shows_the_error_and_the_attempts_left(
     presenter: JobPresenter, job: Job
 ) -> None:

@@ -64,6 +64,28 @@ def test_members_are_masked_by_name_at_any_depth() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["query_string", "QUERY_STRING"])
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("ticket=WyJh.b-c&lastEventId=3", f"ticket={MASK}&lastEventId=3"),
+        ("lastEventId=3&ticket=WyJh.b-c", f"lastEventId=3&ticket={MASK}"),
+        ("%74icket=WyJh.b-c", f"%74icket={MASK}"),
+        ("access_token=a=b", f"access_token={MASK}"),
+        ("sig=1&key=2&X-Amz-Signature=3", f"sig={MASK}&key={MASK}&X-Amz-Signature={MASK}"),
+        ("limit=5&cursor=WzE", "limit=5&cursor=WzE"),
+        ("", ""),
+        ([["ticket", "WyJh.b-c"]], MASK),
+    ],
+)
+def test_tickets_are_masked_in_a_query_without_question_mark(
+    name: str, query: object, shown: str
+) -> None:
+    """Sentry's WSGI integration sends QUERY_STRING as it is."""
+    event = {"request": {name: query, "url": "http://h/v1/download/subscribe/1"}}
+    assert Redactor().clean(event)["request"][name] == shown
+
+
 def test_a_value_that_is_nested_too_deeply_is_masked() -> None:
     endless: list[object] = []
     endless.append(endless)
