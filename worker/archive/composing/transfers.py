@@ -16,6 +16,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from common.object_storage import Cancelled, ObjectStorage
+from common.task_group import CHECK_INTERVAL
 from worker.archive.composing.adaptive_limit import AdaptiveLimit
 from worker.archive.composing.copying import Copier
 from worker.archive.composing.state import BuildState
@@ -100,7 +101,7 @@ class _Scheduler:
                         return
                     if self._state.cancellation.requested:
                         raise Cancelled
-                    self._changed.wait(0.1)
+                    self._changed.wait(CHECK_INTERVAL)
             yield transfer
 
     def run(self, transfer: Transfer) -> None:
