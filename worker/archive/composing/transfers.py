@@ -84,8 +84,9 @@ class _Scheduler:
 
     @property
     def max_concurrency(self) -> int:
-        """Return how many transfers can ever run at once."""
-        return min(MAX_COPIES, len(self._copies)) + MAX_STREAMS
+        """Return how many transfers may run at once, so that no more threads are started."""
+        spans = sum(len(part_plan.spans) for part_plan in self._unread)
+        return min(MAX_COPIES, len(self._copies)) + min(MAX_STREAMS, spans)
 
     @property
     def limits(self) -> tuple[int, int]:
