@@ -16,6 +16,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from common.object_storage import Cancelled, ObjectStorage
+from common.task_group import CHECK_INTERVAL
 from worker.archive.composing.adaptive_limit import AdaptiveLimit
 from worker.archive.composing.copying import Copier
 from worker.archive.composing.state import BuildState
@@ -83,8 +84,9 @@ class _Scheduler:
 
     @property
     def max_concurrency(self) -> int:
-        """Return how many transfers can ever run at once."""
-        return min(MAX_COPIES, len(self._copies)) + MAX_STREAMS
+        """Return how many transfers may run at once, so that no more threads are started."""
+        spans = sum(len(part_plan.spans) for part_plan in self._unread)
+        return min(MAX_COPIES, len(self._copies)) + min(MAX_STREAMS, spans)
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -100,7 +102,7 @@ class _Scheduler:
                         return
                     if self._state.cancellation.requested:
                         raise Cancelled
-                    self._changed.wait(0.1)
+                    self._changed.wait(CHECK_INTERVAL)
             yield transfer
 
     def run(self, transfer: Transfer) -> None:

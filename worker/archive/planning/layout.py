@@ -97,7 +97,7 @@ class Geometry:
     #: A written part is uploaded once it has this size; it may be ``2 * min_part_size`` longer.
     write_size: int = 6 * MIB
     #: The limit for a copied range, so that there is progress and little to repeat.
-    copy_size: int = 32 * MIB
+    copy_size: int = 64 * MIB
     max_parts: int = 10_000
     #: All parts except the last have exactly ``write_size`` bytes, which some storages require
     #: (Cloudflare R2). Nothing is copied then.
