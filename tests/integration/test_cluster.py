@@ -26,6 +26,7 @@ from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import PRIORITIES, Failure, JobSpec
+from common.jobs.transitions import JobState
 from stack.process import wait_until
 from tests.support.valkey_topologies import Node, cluster
 from tests.unit.conftest import RecordedWakeUps
@@ -99,6 +100,15 @@ def test_jobs_spread_over_all_nodes_and_statistics_count_them_all(
     assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
     assert QueueStatistics(redis).read().dead_letters == 10
     assert uptime(redis) >= 0
+
+
+def test_a_users_jobs_are_listed_by_the_node_that_holds_them(redis: Redis, jobs: JobStore) -> None:
+    for number in range(12):
+        user = f"lister-{number}"
+        job = jobs.create(user, JobSpec(file_ids=(1,))).job
+        for status, expected in ((JobState.QUEUED, [job.id]), (JobState.FAILED, [])):
+            page, more = JobQueries(redis).page(user, before=None, limit=1, status=status)
+            assert ([found.id for found in page], more) == (expected, False)
 
 
 def test_state_log_webhooks_dead_letters_and_pause_work_on_all_partitions(
