@@ -66,6 +66,7 @@ def post_worker_init(worker: Worker) -> None:
         live.drain(duration)
 
     worker.drain = drain
+    worker.max_body = _settings.max_body_bytes
     # Everything loaded so far stays for good. Scanning it in every full garbage collection would
     # delay all streams by tens of milliseconds.
     gc.collect()
