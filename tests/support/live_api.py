@@ -85,6 +85,7 @@ class SseEvent:
     """A server-sent event."""
 
     name: str
+    #: Its ID; without one, that of the event before (0 at first), as in a browser.
     version: int
     job: dict[str, Any]
 
@@ -132,6 +133,7 @@ class EventStream:
     def __iter__(self) -> Iterator[SseEvent]:
         """Yield events until the server ends the stream."""
         fields: dict[str, str] = {}
+        last_id = 0
         while line := self._file.readline():
             name, _, value = line.decode().rstrip("\n").partition(":")
             if name == "retry":
@@ -139,9 +141,8 @@ class EventStream:
             elif name:
                 fields[name] = value.removeprefix(" ")
             elif "data" in fields:
-                yield SseEvent(
-                    fields.get("event", "message"), int(fields["id"]), json.loads(fields["data"])
-                )
+                last_id = int(fields.get("id", last_id))
+                yield SseEvent(fields.get("event", "message"), last_id, json.loads(fields["data"]))
                 fields = {}
 
 
