@@ -9,7 +9,6 @@ import orjson
 from flask import Request, Response, request
 from flask.json.provider import JSONProvider
 from werkzeug.sansio.utils import get_host
-from werkzeug.utils import cached_property
 
 from api.dependencies import deps
 from common.jobs.transitions import JobState
@@ -25,17 +24,21 @@ class ApiRequest(Request):
     returns URLs without a host.
     """
 
-    @cached_property
+    @property
     def host(self) -> str:
-        """The host, with its port unless it is the default."""
-        header = self.environ.get("HTTP_HOST", "")
-        if "_" not in header:
-            return super().host
+        """The host, with its port unless it is the default; empty if it is invalid."""
+        header = self.environ.get("HTTP_HOST") or None
+        checked = get_host(
+            self.scheme, header and header.replace("_", "-"), self.server, self.trusted_hosts
+        )
+        if header is None or "_" not in header or not checked:
+            return checked
         name, _, port = header.partition(":")
-        checked = get_host(self.scheme, header.replace("_", "-"), None, self.trusted_hosts)
-        if not checked:
-            return ""
         return f"{name}:{port}" if ":" in checked else str(name)
+
+    @host.setter
+    def host(self, value: str) -> None:
+        """Ignore Werkzeug's result, which Flask stores here."""
 
 
 class OrjsonProvider(JSONProvider):
