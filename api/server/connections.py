@@ -7,7 +7,10 @@ connection, and one timer a second checks the deadlines of all connections.
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -38,6 +41,8 @@ class ClientConnection:
         self.served = False
         #: Whether its socket belongs to somebody else now.
         self.hijacked = False
+        #: Whether its client has disconnected while a request waited.
+        self.disconnected = False
         self._watcher = loop.io(client.fileno(), READ)
         self._watching = False
         self._waiter: Any = None
@@ -121,6 +126,7 @@ class ClientConnection:
         callback = self._on_disconnect
         if callback is not None and _is_disconnected(self.socket):
             self._on_disconnect = None
+            self.disconnected = True
             callback()
 
 
@@ -130,7 +136,14 @@ def connection_of(environ: WSGIEnvironment) -> ClientConnection | None:
 
 
 def _is_disconnected(client: socket.socket) -> bool:
-    """Return whether the client has closed its side, also if unread bytes are before the end."""
+    """Return whether the client has closed its side, also if unread bytes are before the end.
+
+    A client that floods the connection while its request waits counts as gone too: once the
+    kernel's buffers are full, its end could not arrive.
+    """
+    unread = struct.unpack("i", fcntl.ioctl(client.fileno(), termios.FIONREAD, b"\0\0\0\0"))[0]
+    if unread > CHUNK:
+        return True
     if client.family == socket.AF_UNIX:
         try:
             return not client._sock.recv(1, socket.MSG_PEEK)  # type: ignore[attr-defined]

@@ -116,10 +116,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
             while self._receive_request(connection, parser):
                 keep_alive = self._respond(connection, parser.request)
                 connection.served = True
-                if not keep_alive:
+                if not keep_alive or connection.disconnected:
                     connection.close()
                     return
                 parser.start_next()
+                if parser.in_request:
+                    # Pipelined: others come first.
+                    gevent.sleep(0)
         except ProtocolError as error:
             with suppress(OSError):
                 client.sendall(http1.error_response(error.status))

@@ -28,6 +28,8 @@ class Api:
     def __init__(self, redis_url: str, log: Path, **env: object) -> None:
         self.port = free_port()
         self.process: Process
+        #: The beginning of the command, such as a program that sets limits.
+        self.launcher: list[str] = []
         self._log = log
         self._env = {
             "REDIS_URL": redis_url,
@@ -42,7 +44,10 @@ class Api:
         }
 
     def start(self) -> Self:
-        command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
+        command = [
+            *self.launcher,
+            *(sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"),
+        ]
         self.process = Process("api", command, env=self._env, cwd=ROOT, output=self._log)
         wait_until(lambda: self.responds("/health/live"), "the API")
         return self
