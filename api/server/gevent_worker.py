@@ -59,7 +59,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         pool = Pool(self.worker_connections)
         for listener in self.sockets:
             listener.setblocking(1)
-            server = StreamServer(listener, handle=partial(self._serve, listener), spawn=pool)
+            handle = partial(self._serve, listener.getsockname())
+            server = StreamServer(listener, handle=handle, spawn=pool)
             # Where several workers accept from one socket, each takes one connection at a time.
             server.max_accept = 1 if self.cfg.workers > 1 else 100
             server.start()
@@ -74,10 +75,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _stop_listening(self, server: StreamServer, pool: Pool) -> None:
         """Close the listener, but accept first: the kernel resets connections left in its queue."""
         server.stop_accepting()
+        handle = server._handle
+        accepted: list[tuple[socket.socket, tuple[str, int]]] = []
         with suppress(OSError):
-            while pool.free_count() and (accepted := server.do_read()) is not None:
-                pool.spawn(server._handle, *accepted)
+            while len(accepted) < pool.free_count() and (found := server.do_read()) is not None:
+                accepted.append(found)
+        server.socket.close()
         server.close()
+        for client, address in accepted:
+            pool.spawn(handle, client, address)
 
     def _shut_down(self, pool: Pool) -> None:
         draining = gevent.spawn(self.drain, DRAIN_TIME)
@@ -103,11 +109,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         for connection in list(self._connections):
             connection.check(now)
 
-    def _serve(self, listener: Any, client: socket.socket, address: tuple[str, int]) -> None:
+    def _serve(
+        self, server: tuple[str, int], client: socket.socket, address: tuple[str, int]
+    ) -> None:
         """Serve one connection, request by request."""
         connection = ClientConnection(client, gevent.get_hub().loop)
         self._connections.add(connection)
-        base = http1.base_environ(address, listener.getsockname())
+        base = http1.base_environ(address, server)
         base[connections.ENVIRON_KEY] = connection
         parser = RequestParser(base, max_body=self.max_body)
         try:
