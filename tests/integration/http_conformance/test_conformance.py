@@ -7,9 +7,11 @@ import socket
 from collections.abc import Iterator
 from http.client import HTTPMessage, parse_headers
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from stack.nginx import start_nginx
 from stack.services import Valkey
 from tests.integration.http_conformance import cases
 from tests.integration.http_conformance.cases import CASES, Case
@@ -52,11 +54,15 @@ def _read_response(file: IO[bytes], *, head_only: bool) -> tuple[int, HTTPMessag
     return status, headers, file.read() if length is None else file.read(int(length))
 
 
-def _exchange(port: int, case: Case) -> list[tuple[int, HTTPMessage, bytes]]:
+def _exchange(
+    port: int, case: Case, *, timeout: float = 10
+) -> list[tuple[int, HTTPMessage, bytes]]:
     """Send the case; return its responses after checking how the connection goes on."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout) as client,
+        client.makefile("rb") as file,
+    ):
         client.sendall(case.sent)
-        file = client.makefile("rb")
         head_only = case.sent.startswith(b"HEAD")
         responses = [_read_response(file, head_only=head_only) for _ in case.responses]
         if case.closes:
@@ -95,9 +101,11 @@ def test_bytes_that_arrive_in_pieces_are_served_the_same(api: Api, case: Case) -
         pieces = [case.sent[: len(case.sent) // 2], case.sent[len(case.sent) // 2 :]]
     else:
         pieces = [case.sent[start : start + 7] for start in range(0, len(case.sent), 7)]
-    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
+    with (
+        socket.create_connection(("127.0.0.1", api.port), timeout=10) as client,
+        client.makefile("rb") as file,
+    ):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        file = client.makefile("rb")
         try:
             for piece in pieces:
                 client.sendall(piece)
@@ -107,6 +115,32 @@ def test_bytes_that_arrive_in_pieces_are_served_the_same(api: Api, case: Case) -
         head_only = case.sent.startswith(b"HEAD")
         responses = [_read_response(file, head_only=head_only) for _ in case.responses]
     _check(case, responses)
+
+
+#: What nginx does by itself: it rejects the asterisk form, and sends 100 Continue although nobody
+#: waits for it (RFC 9110, 10.1.1 allows that).
+NGINX_DIFFERS = {"OPTIONS *", "the body is already here", "no body"}
+#: Requests that every server has to accept.
+THROUGH_NGINX = [
+    param
+    for param in ALL
+    if isinstance(case := param.values[0], Case)
+    and not case.closes
+    and case.name not in NGINX_DIFFERS
+    and all(max(statuses) < 300 for statuses in case.responses)
+]
+
+
+@pytest.fixture(scope="module")
+def nginx(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    nginx = start_nginx(tmp_path_factory.mktemp("nginx"), upstream=f"127.0.0.1:{api.port}")
+    yield urlsplit(nginx.url).port or 80
+    nginx.process.stop(5)
+
+
+@pytest.mark.parametrize("case", THROUGH_NGINX)
+def test_valid_requests_pass_nginx(nginx: int, case: Case) -> None:
+    _check(case, _exchange(nginx, case, timeout=3))
 
 
 def test_there_are_enough_cases() -> None:

@@ -237,32 +237,36 @@ def test_process_stops_although_connections_were_reset(valkey: Valkey, tmp_path:
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize(
-    ("beginning", "drip"),
-    [
-        (b"", b"G"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nA: ", b"a"),
-        (b"POST /v1/download/check HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b" "),
-        (CHUNKED + b"0\r\nA: ", b"a"),
-    ],
-)
-def test_request_has_one_deadline_from_its_first_byte(
-    api: Api, beginning: bytes, drip: bytes
-) -> None:
-    """A byte every second keeps no connection for longer."""
-    with connect(api, 1) as client:
-        client.sendall(beginning)
+#: What arrives at once, and the byte that follows again and again.
+TRICKLES = {
+    "method": (b"", b"G"),
+    "header": (b"GET / HTTP/1.1\r\nHost: x\r\nA: ", b"a"),
+    "body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b" "),
+    "chunk extension": (CHUNKED + b"1;", b"a"),
+    "trailer": (CHUNKED + b"0\r\nA: ", b"a"),
+}
+
+
+def test_request_has_one_deadline_from_its_first_byte(api: Api) -> None:
+    """A byte every half second keeps no connection for longer."""
+    with ExitStack() as stack:
+        clients = {name: stack.enter_context(connect(api)) for name in TRICKLES}
+        for name, (beginning, drip) in TRICKLES.items():
+            clients[name].sendall(beginning + drip)
+        ended: dict[str, tuple[float, bytes]] = {}
         started = time.monotonic()
-        received = b""
-        while time.monotonic() - started < 25:
-            try:
-                client.sendall(drip)
-                received = client.recv(65_536)
-                break
-            except TimeoutError:
-                continue
-        assert 18 < time.monotonic() - started < 23
-        assert received.startswith(b"HTTP/1.1 408 ")
+        while len(ended) < len(TRICKLES) and time.monotonic() - started < 25:
+            time.sleep(0.5)
+            for name in TRICKLES.keys() - ended.keys():
+                try:
+                    clients[name].setblocking(False)
+                    ended[name] = (time.monotonic() - started, clients[name].recv(65_536))
+                except BlockingIOError:
+                    clients[name].send(TRICKLES[name][1])
+    assert set(ended) == set(TRICKLES)
+    for name, (seconds, response) in ended.items():
+        assert 18 < seconds < 23, name
+        assert response.startswith(b"HTTP/1.1 408 "), name
 
 
 def test_300_hostile_connections_use_little_memory(valkey: Valkey, tmp_path: Path) -> None:
