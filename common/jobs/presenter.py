@@ -23,8 +23,19 @@ class LinkSigner(Protocol):
 class JobPresenter:
     """Turns snapshots into the JSON members that clients see."""
 
-    def __init__(self, signer: LinkSigner, *, link_ttl: int, clock: Callable[[], int]) -> None:
-        """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970."""
+    def __init__(
+        self,
+        signer: LinkSigner,
+        *,
+        link_ttl: int,
+        clock: Callable[[], int],
+        links_expire_at: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970.
+
+        ``links_expire_at`` returns when the session ends that links are signed with.
+        """
+        self._links_expire_at = links_expire_at
         self._signer = signer
         self._link_ttl = link_ttl
         self._clock = clock
@@ -76,7 +87,7 @@ class JobPresenter:
     def link(self, job: Job) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
-        The link expires with the archive at the latest.
+        The link expires with the archive and with the signing session at the latest.
         """
         if job.status is not JobState.COMPLETED or job.artifact is None:
             return None, None
@@ -84,6 +95,8 @@ class JobPresenter:
         expires_at = now + self._link_ttl * 1000
         if job.expires_at is not None:
             expires_at = min(expires_at, job.expires_at)
+        if (session_end := self._links_expire_at()) is not None:
+            expires_at = min(expires_at, session_end)
         seconds = (expires_at - now) // 1000
         if seconds < 1:
             return None, None

@@ -2,7 +2,7 @@
 
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.client import ObjectStorage
-from common.object_storage.errors import BadChecksum, NoSuchKey, NoSuchUpload
+from common.object_storage.errors import BadChecksum, CredentialsError, NoSuchKey, NoSuchUpload
 from common.object_storage.profile import StorageProfile
 from common.object_storage.s3_xml import ListedObject, MultipartUpload, ObjectInfo, UploadedPart
 
@@ -10,6 +10,7 @@ __all__ = [
     "BadChecksum",
     "Cancellation",
     "Cancelled",
+    "CredentialsError",
     "ListedObject",
     "MultipartUpload",
     "NoSuchKey",

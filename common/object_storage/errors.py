@@ -21,6 +21,40 @@ class BadChecksum(StorageError):
     """The stored or transferred bytes do not match their checksum."""
 
 
+class StorageBusy(StorageError):
+    """The storage is overloaded or temporarily unavailable."""
+
+    #: The storage asks for fewer requests.
+    slow_down = False
+
+
+class CredentialsError(StorageError):
+    """The object storage does not accept the service's credentials, or there are none.
+
+    This is a problem of the installation and not of a file: jobs are retried, and files are never
+    reported as missing because of it.
+    """
+
+
+#: Error codes for a key or a signature, not for one object ("Error responses" in the Amazon S3 API
+#: reference).
+_CREDENTIAL_CODES = frozenset(
+    {
+        "AccountProblem",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidSecurity",
+        "InvalidToken",
+        "NotSignedUp",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+
+
 def error_for(status: int, code: str, request: str) -> DownloadError:
     """Return the error for a response; ``request`` names the call in the operator's log."""
     message = f"The storage responded with {status} {code} to {request}".rstrip()
@@ -33,12 +67,16 @@ def error_for(status: int, code: str, request: str) -> DownloadError:
         "XAmzContentSHA256Mismatch",
     }:
         return BadChecksum(message)
+    if code in _CREDENTIAL_CODES or status == 401:
+        return CredentialsError(f"The object storage rejected the credentials: {code or status}")
+    if code == "InvalidObjectState":
+        return SourceForbidden("The file is archived (S3 Glacier) and must be restored first")
     if code == "NoSuchUpload":
         return NoSuchUpload(message)
     if status == 404:
         return NoSuchKey(message)
     if status == 416:
         return RangeNotSatisfiable(message)
-    if status in (401, 403):
+    if status == 403:
         return SourceForbidden("The storage denied access")
     return StorageError(message)

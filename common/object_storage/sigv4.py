@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import structlog
+
+from common.object_storage.credentials import Credentials
+from common.object_storage.errors import CredentialsError
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -38,14 +40,6 @@ def host_header(url: str) -> str:
     return host.removesuffix(default) if default else host
 
 
-class Credentials(NamedTuple):
-    """An access key and its secret, with a session token if they are temporary."""
-
-    access_key: str
-    secret_key: str
-    token: str | None = None
-
-
 @lru_cache(maxsize=16)
 def _signing_key(secret_key: str, day: str, region: str) -> bytes:
     key = f"AWS4{secret_key}".encode()
@@ -58,10 +52,16 @@ class Signer:
     """Signs requests and links. Gets the credentials at every call, because they may expire."""
 
     def __init__(self, credentials: Callable[[], Credentials | None], region: str) -> None:
-        self._credentials = credentials
-        self._region = region
+        self._provider = credentials
+        self.region = region
         #: Seconds by which the storage's clock is ahead of this machine's, if that matters.
         self._clock_offset = 0.0
+
+    def credentials(self) -> Credentials:
+        """Return the current credentials; raise CredentialsError if there are none."""
+        if (credentials := self._provider()) is None:
+            raise CredentialsError("There are no credentials for the object storage")
+        return credentials
 
     def adjust_clock(self, date: str | None) -> bool:
         """Use the time of this Date header (RFC 9110, 6.6.1) from now on if ours is far off.
@@ -87,14 +87,12 @@ class Signer:
         *,
         now: float | None = None,
     ) -> dict[str, str]:
-        """Return ``headers`` with those of the signature; without credentials, unchanged.
+        """Return ``headers`` with those of the signature; raise CredentialsError without any.
 
         Header names are in lower case, and all headers are signed. ``path`` is percent-encoded,
         ``query`` sorted and percent-encoded. ``now`` is in seconds since the epoch.
         """
-        credentials = self._credentials()
-        if credentials is None:
-            return dict(headers)
+        credentials = self.credentials()
         stamp = self._stamp(now)
         signed = {**headers, "x-amz-content-sha256": UNSIGNED, "x-amz-date": stamp}
         if credentials.token:
@@ -127,15 +125,16 @@ class Signer:
         *,
         expires_in: int,
         now: float | None = None,
-    ) -> str | None:
-        """Return the URL of a GET, valid for ``expires_in`` seconds; None without credentials.
+    ) -> str:
+        """Return the URL of a GET, valid for ``expires_in`` seconds, or until the session ends.
 
         ``base`` is scheme and host, ``path`` is percent-encoded, ``query`` is not. Rules:
         "Authenticating Requests: Using Query Parameters" in the Amazon S3 API reference.
         """
-        credentials = self._credentials()
-        if credentials is None:
-            return None
+        credentials = self.credentials()
+        if credentials.expires_at is not None:
+            remaining = credentials.expires_at - (time.time() if now is None else now)
+            expires_in = max(1, min(expires_in, int(remaining)))
         stamp = self._stamp(now)
         parameters = {
             **query,
@@ -156,11 +155,11 @@ class Signer:
         return f"{base}{path}?{query_string}&X-Amz-Signature={signature}"
 
     def _scope(self, stamp: str) -> str:
-        return f"{stamp[:8]}/{self._region}/s3/aws4_request"
+        return f"{stamp[:8]}/{self.region}/s3/aws4_request"
 
     def _signature(self, credentials: Credentials, stamp: str, canonical: str) -> str:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        key = _signing_key(credentials.secret_key, stamp[:8], self._region)
+        key = _signing_key(credentials.secret_key, stamp[:8], self.region)
         text = f"{ALGORITHM}\n{stamp}\n{self._scope(stamp)}\n{digest}"
         return hmac.digest(key, text.encode(), "sha256").hex()
 

@@ -31,6 +31,9 @@ class Links:
     def presign_get(self, bucket: str, key: str, **options: Any) -> str:
         return f"https://storage.example/{bucket}/{key}"
 
+    def links_expire_at(self) -> None:
+        return None
+
 
 def api_on(store: Redis) -> tuple[FlaskClient, JobStore]:
     services = assemble(Settings(), store, Links())
@@ -40,15 +43,15 @@ def api_on(store: Redis) -> tuple[FlaskClient, JobStore]:
 @pytest.fixture
 def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by one with each round trip to the job store."""
-    made: list[int] = []
+    trips: list[int] = []
     send = AbstractConnection.send_packed_command
 
     def counted(self: AbstractConnection, command: Any, check_health: bool = True) -> None:
-        made.append(1)
+        trips.append(1)
         send(self, command, check_health)
 
     monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
-    return made
+    return trips
 
 
 def test_a_job_can_be_followed_from_creation_to_download(redis: Redis) -> None:
@@ -82,7 +85,7 @@ def test_a_poll_is_one_round_trip(redis: Redis, trips: list[int]) -> None:
 
 
 @pytest.fixture
-def own_store(tmp_path: Path) -> Iterator[tuple[Redis, Any]]:
+def private_store(tmp_path: Path) -> Iterator[tuple[Redis, Any]]:
     server = start_valkey(tmp_path)
     store = open_client(server.url, timeout=1.5)
     yield store, server.process
@@ -92,9 +95,9 @@ def own_store(tmp_path: Path) -> Iterator[tuple[Redis, Any]]:
 
 
 def test_a_hanging_job_store_is_a_503_within_two_seconds_until_it_recovers(
-    own_store: tuple[Redis, Any],
+    private_store: tuple[Redis, Any],
 ) -> None:
-    store, process = own_store
+    store, process = private_store
     client, _ = api_on(store)
     job_id = client.post(INITIATE, json={"file_id": 1}).json["jobId"]
     path = f"/v1/download/status/{job_id}"

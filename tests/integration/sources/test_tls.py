@@ -24,7 +24,7 @@ def certificate(tmp_path: Path) -> Path:
 def fetch(certificate: Path, host: str, serve: object = None) -> Download:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
-    origin = RawOrigin(serve or (lambda request: partial(request, DATA)), tls=server)  # type: ignore[arg-type]
+    origin = RawOrigin(serve or (lambda request: partial(request, DATA)), tls=server)
     return Download(origin, host=f"{host}:{origin.port}", scheme="https")
 
 

@@ -41,6 +41,9 @@ class FakeStorage:
     ) -> str:
         return f"https://storage.example/{bucket}/{key}?name={filename}&expires={expires_in}"
 
+    def links_expire_at(self) -> int | None:
+        return None
+
     def head_object(self, bucket: str, key: str, *, cancellation: Cancellation) -> ObjectInfo:
         if self.broken:
             raise BackendUnavailable

@@ -86,6 +86,15 @@ def test_a_completed_job_has_a_newly_signed_link(presenter: JobPresenter, comple
     assert (shown["fileSize"], shown["checksum"]) == (1234, "crc32:0badcafe")
 
 
+def test_a_link_expires_with_the_session_that_it_is_signed_with(completed: Job) -> None:
+    presenter = JobPresenter(
+        FakeStorage(), link_ttl=3_600, clock=lambda: NOW, links_expire_at=lambda: NOW + 600_000
+    )
+    shown = presenter.present(completed)
+    assert shown["downloadUrl"].endswith("expires=600")
+    assert shown["expiresAt"] == iso(NOW + 600_000)
+
+
 def test_a_link_expires_with_the_archive(completed: Job) -> None:
     shown = presenter_at(NOW + 86_400_000 - 60_000).present(completed)
     assert shown["downloadUrl"].endswith("expires=60")

@@ -1,0 +1,185 @@
+"""Credentials: found, refreshed, rejected, and never confused with a missing file.
+
+Rules: "Error responses" in the Amazon S3 API reference; HEAD responses have no body and so no error
+code (RFC 9110, 9.3.2); a presigned URL ends with its session ("Sharing objects with presigned URLs"
+in the Amazon S3 user guide).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from botocore.credentials import Credentials as BotoCredentials
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import MetadataRetrievalError
+
+from common.errors import DownloadError, FileNotFound, SourceForbidden
+from common.object_storage import CredentialsError, NoSuchKey, ObjectStorage
+from common.object_storage.credentials import CredentialChain, Credentials
+from common.object_storage.sigv4 import Signer
+from common.object_storage.transport import Transport
+from common.sources import Missing, SourceFile
+from common.sources.s3 import S3Source
+from common.task_group import TaskGroup
+from tests.support.archives import RecordingControl
+from tests.unit.common.object_storage.test_http_pool import ScriptedServer, error
+from tests.unit.common.object_storage.test_responses import response
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    server = ScriptedServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
+    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
+    yield storage
+    storage.close()
+
+
+FORBIDDEN = response(status=403)
+NO_KEY = response(status=404)
+
+
+@pytest.mark.parametrize(("code", "expected"), [
+    ("InvalidAccessKeyId", CredentialsError), ("SignatureDoesNotMatch", CredentialsError),
+    ("ExpiredToken", CredentialsError), ("InvalidToken", CredentialsError),
+    ("RequestTimeTooSkewed", CredentialsError), ("AccessDenied", SourceForbidden),
+    ("InvalidObjectState", SourceForbidden), ("", SourceForbidden),
+])  # fmt: skip
+def test_a_403_is_told_apart_by_its_code_also_for_head(
+    server: ScriptedServer, storage: ObjectStorage, code: str, expected: type[DownloadError]
+) -> None:
+    server.responses = [FORBIDDEN, error(403, code)]
+    with pytest.raises(expected) as raised:
+        storage.head_object("b", "k")
+    assert raised.value.retryable == (expected is CredentialsError)
+    server.responses = [error(403, code)]
+    with pytest.raises(expected):
+        storage.read_into("b", "k", memoryview(bytearray(1)))
+
+
+def test_an_archived_file_has_its_own_message(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    server.responses = [error(403, "InvalidObjectState")]
+    with pytest.raises(SourceForbidden, match="Glacier"):
+        storage.read_into("b", "k", memoryview(bytearray(1)))
+
+
+def test_an_expired_token_with_status_400_is_recognized_in_head(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    server.responses = [response(status=400), error(400, "ExpiredToken")]
+    with pytest.raises(CredentialsError):
+        storage.head_object("b", "k")
+
+
+def test_a_missing_object_costs_one_request(server: ScriptedServer, storage: ObjectStorage) -> None:
+    server.responses = [NO_KEY]
+    with pytest.raises(NoSuchKey):
+        storage.head_object("b", "k")
+    assert len(server.requests) == 1
+
+
+def test_a_credential_problem_never_makes_a_file_missing(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    source = S3Source(storage, bucket="b", key_template="{file_id}")
+    server.responses = [FORBIDDEN, error(403, "ExpiredToken")]
+    with pytest.raises(CredentialsError):
+        source.describe([1], TaskGroup(RecordingControl()), cached={})
+    server.responses = [FORBIDDEN, error(403, "AccessDenied")]
+    (described,) = source.describe([1], TaskGroup(RecordingControl()), cached={})
+    assert isinstance(described, Missing)
+    assert described.code == SourceForbidden.code
+    server.responses = [NO_KEY]
+    (described,) = source.describe([1], TaskGroup(RecordingControl()), cached={})
+    assert not isinstance(described, SourceFile)
+    assert described.code == FileNotFound.code
+
+
+def test_no_request_is_sent_without_credentials(server: ScriptedServer) -> None:
+    with mock.patch("botocore.session.Session.get_credentials", return_value=None):
+        storage = ObjectStorage(endpoint=server.url, region="r")
+        with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
+            storage.put_object("b", "k", b"x")
+    assert server.requests == []
+    storage.close()
+
+
+def test_credentials_that_appear_later_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.object_storage.credentials.SEARCH_INTERVAL", 0.05)
+    results = iter([None, BotoCredentials("a", "b", "t")])
+    chain = CredentialChain(lambda: next(results))
+    with pytest.raises(CredentialsError):
+        chain()
+    with pytest.raises(CredentialsError):
+        chain()  # Not searched again yet: the iterator has a result left.
+    time.sleep(0.06)
+    assert chain() == Credentials("a", "b", "t")
+
+
+def test_rejected_credentials_are_searched_again(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.object_storage.credentials.SEARCH_INTERVAL", 0.0)
+    found = iter([BotoCredentials("old", "b"), BotoCredentials("new", "b")])
+    transport = Transport(server.url, "r", CredentialChain(lambda: next(found)))
+    server.responses = [error(403, "InvalidAccessKeyId"), response()]
+    with pytest.raises(CredentialsError):
+        transport.call("PUT", "b", "k")
+    transport.call("PUT", "b", "k")
+    keys = [request.split(b"Credential=")[1].split(b"/")[0] for request in server.requests]
+    assert keys == [b"old", b"new"]
+    transport.close()
+
+
+def session(seconds: float) -> RefreshableCredentials:
+    def refresh() -> dict[str, Any]:
+        expiry = datetime.fromtimestamp(time.time() + seconds, UTC).isoformat()
+        return {"access_key": "a", "secret_key": "b", "token": "t", "expiry_time": expiry}
+
+    return RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
+
+
+def test_expired_credentials_are_refreshed() -> None:
+    credentials = session(-10)
+    with mock.patch.object(credentials, "_refresh_using", side_effect=session(3600)._refresh_using):
+        expires_at = CredentialChain(lambda: credentials)().expires_at
+    assert expires_at is not None
+    assert expires_at > time.time()
+
+
+def test_a_failed_refresh_is_a_credential_problem() -> None:
+    failing = mock.Mock()
+    failing.get_frozen_credentials.side_effect = MetadataRetrievalError(error_msg="down")
+    with pytest.raises(CredentialsError, match="refreshed"):
+        CredentialChain(lambda: failing)()
+
+
+def test_a_link_never_outlives_its_session() -> None:
+    now = time.time()
+    signer = Signer(lambda: Credentials("a", "b", "t", now + 600), "r")
+    link = signer.presign("https://h", "/b/k", {}, expires_in=3600, now=now)
+    assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == ["600"]
+    link = signer.presign("https://h", "/b/k", {}, expires_in=60, now=now)
+    assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == ["60"]
+
+
+@pytest.mark.parametrize("seconds", [None, 600.0])
+def test_the_end_of_the_session_is_reported(seconds: float | None) -> None:
+    storage = ObjectStorage(endpoint="http://127.0.0.1:1", region="r", access_key="a")
+    expires_at = None if seconds is None else time.time() + seconds
+    storage._provider = lambda: Credentials("a", "b", "t", expires_at)
+    assert storage.links_expire_at() == (None if expires_at is None else int(expires_at * 1000))
