@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
 import pytest
 
+from api.live.service import available_streams
 from api.server import http1
 from api.server.http1 import ProtocolError, RequestParser
 
@@ -169,3 +171,42 @@ def test_response_to_a_malformed_request_is_a_complete_problem() -> None:
         *("type", "title", "status", "detail", "instance", "code", "retryable", "requestId"),
     }
     assert f"X-Request-ID: {problem['requestId']}".encode() in head
+
+
+def test_long_header_names_are_not_cached() -> None:
+    name = b"A" * 1_000
+    (environ,) = environs(b"GET / HTTP/1.1\r\nHost: h\r\n" + name + b": b\r\n\r\n")
+    assert environ[f"HTTP_{name.decode()}"] == "b"
+    assert name not in http1._keys
+
+
+def test_one_request_is_parsed_at_a_time() -> None:
+    parser = new_parser()
+    parser.feed(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n\0")
+    assert parser.request.environ["PATH_INFO"] == "/1"
+    parser.start_next()
+    assert parser.request.environ["PATH_INFO"] == "/2"
+    with pytest.raises(ProtocolError):
+        parser.start_next()
+
+
+def test_response_to_a_failed_application_does_not_blame_the_request() -> None:
+    _, _, body = http1.error_response(http1.INTERNAL_SERVER_ERROR).partition(b"\r\n\r\n")
+    assert orjson.loads(body)["code"] == "INTERNAL_ERROR"
+
+
+def test_tiny_chunks_take_linear_time() -> None:
+    parser = new_parser()
+    parser.feed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    started = time.process_time()
+    parser.feed(b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n")
+    assert parser.complete
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(("limit", "available"), [(1_000_000, 997_500), (5_000, 2_500), (256, 128)])
+def test_streams_leave_a_reserve_of_file_descriptors(
+    limit: int, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (limit, limit))
+    assert available_streams() == available
