@@ -15,10 +15,10 @@ endef
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api load lock clean
+.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api load lock clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(INSTALLED): requirements.lock client/pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -51,6 +51,10 @@ test-web: web  ## Test the web page: types and style, unit tests, the whole syst
 test: $(INSTALLED)  ## Run all Python tests, with real Valkey, S3, PostgreSQL and nginx
 	@$(WITHOUT_PAGE)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-s3: $(INSTALLED)  ## Test archives on S3 servers of others (S3_SERVERS=ceph-rgw,swift,… or all; as root)
+	@sh tests/s3_servers/install.sh .cache/s3-servers
+	@S3_SERVERS=$(or $(S3_SERVERS),all) $(BIN)/python -m pytest tests/s3_servers
 
 test-large: $(INSTALLED)  ## Test archives of 2, 5 and 9 GiB with every ZIP tool (needs 30 GB of disk)
 	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
