@@ -20,14 +20,14 @@ from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
 from api.job_history import JobHistory
-from api.live.long_poll import Live, Polling
+from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
-from api.live.service import LiveUpdates, StreamLimits
+from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import QueueMetrics
 from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
-from api.responses import OrjsonProvider
+from api.responses import ApiRequest, OrjsonProvider
 from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.queries import FailedJobs
@@ -71,6 +71,7 @@ def create_app(
     settings = services.settings
     app = Flask("api", static_folder=None)
     app.json = OrjsonProvider(app)
+    app.request_class = ApiRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A double slash is an unknown path. Werkzeug would redirect it, which is not documented.
     app.url_map.merge_slashes = False
@@ -113,7 +114,7 @@ def build_live_updates(services: Services) -> LiveUpdates:
         services.presenter.present,
         StreamLimits(
             heartbeat_interval=settings.heartbeat_interval,
-            max_streams=settings.max_streams,
+            max_streams=min(settings.max_streams, available_streams()),
             max_streams_per_user=settings.max_streams_per_user,
         ),
     )
@@ -142,10 +143,12 @@ def _dependencies(
     settings = services.settings
     statistics = QueueStatistics(services.redis)
     history = _history(services)
+    jobs = services.jobs
+    if isinstance(live, LiveUpdates):
+        jobs = jobs.with_script_runner(live.run_script)
+    live = live or Polling(services.queries)
     return Dependencies(
-        jobs=services.jobs.with_script_runner(live.run_script)
-        if isinstance(live, LiveUpdates)
-        else services.jobs,
+        jobs=jobs,
         queries=services.queries,
         archive_totals=ArchiveTotals(services.redis),
         webhook_deliveries=services.deliveries,
@@ -155,7 +158,15 @@ def _dependencies(
             token=settings.admin_token, trust_localhost=settings.auth_mode == "none"
         ),
         overview=_overview(services),
-        live=live or Polling(services.queries),
+        live=live,
+        waiting_requests=WaitingRequests(
+            live,
+            WaitLimits(
+                total=settings.max_waiting_requests,
+                per_address=settings.max_waiting_requests_per_address,
+                per_user=settings.max_waiting_requests_per_user,
+            ),
+        ),
         operator_streams=operator_streams,
         presenter=services.presenter,
         authenticator=_authenticator(settings),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from api.cors import CorsHeaders
     from api.health import Health
     from api.job_history import JobHistory
-    from api.live.long_poll import Live
+    from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
     from api.metrics import QueueMetrics
     from api.overview import Overview
@@ -55,6 +55,7 @@ class Dependencies:
     operators: Operators
     overview: Overview
     live: Live
+    waiting_requests: WaitingRequests
     #: None if the process has no event loop for live updates.
     operator_streams: OperatorStreams | None
     presenter: JobPresenter

@@ -108,6 +108,18 @@ class TooManyStreams(RateLimited):
     code = "TOO_MANY_STREAMS"
 
 
+class TooManyWaitingRequests(RateLimited):
+    """You have too many requests waiting for jobs. Wait for one, or poll without waiting."""
+
+    code = "TOO_MANY_WAITING_REQUESTS"
+
+
+class WebSocketVersionUnsupported(RequestError):
+    """Sec-WebSocket-Version must be 13."""
+
+    code = "UPGRADE_REQUIRED"
+
+
 class ServerFull(BackendUnavailable):
     """This server has no capacity for more live streams. Try again in a few seconds."""
 

@@ -23,8 +23,12 @@ _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = "api.server.gevent_worker.Worker"
-#: Requests in progress and idle connections. Live streams do not count.
-worker_connections = 2_000
+# Each connection and each stream needs a file descriptor.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
+#: Requests in progress and idle connections. Live streams do not count: they get what remains
+#: (``available_streams``).
+worker_connections = min(2_000, _hard // 3) if _hard > 0 else 2_000
 backlog = 4_096
 # Longer than nginx keeps an idle connection (30 s, nginx/http/upstream.conf): if this side closed
 # first, nginx could send a POST on a connection that is just closing, and must not repeat it.
@@ -36,10 +40,6 @@ timeout = 30
 control_socket_disable = True
 # Workers write their heartbeats there. On a disk, a write can block.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
-
-# Each stream needs a file descriptor.
-_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
 # Every process must accept the tickets of the others.
 if not _settings.ticket_secret:
@@ -68,6 +68,7 @@ def post_worker_init(worker: Worker) -> None:
         live.drain(duration)
 
     worker.drain = drain
+    worker.max_body = _settings.max_body_bytes
     # Everything loaded so far stays for good. Scanning it in every full garbage collection would
     # delay all streams by tens of milliseconds.
     gc.collect()

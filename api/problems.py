@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from api import errors as http_errors
+from api.live import websocket
 from common import errors
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -37,6 +38,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
     http_errors.UnsupportedMediaType: 415,
+    http_errors.WebSocketVersionUnsupported: 426,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,
     http_errors.JobCancelled: 410,
@@ -78,6 +80,7 @@ def catalog() -> list[dict[str, Any]]:
         http_errors.ValidationFailed,
         http_errors.MalformedJson,
         http_errors.TooManyStreams,
+        http_errors.TooManyWaitingRequests,
     ]
     raised = [
         {
@@ -120,6 +123,9 @@ def from_error(error: errors.LonghaulError) -> Response:
     )
     if isinstance(error, http_errors.Unauthorized):
         response.headers["WWW-Authenticate"] = error.challenge
+    if isinstance(error, http_errors.WebSocketVersionUnsupported):
+        # RFC 6455, 4.2.2 and RFC 9110, 15.5.22.
+        response.headers.update(websocket.VERSION_HEADERS)
     seconds = RETRY_AFTER.get(status) if error.retry_after is None else error.retry_after
     if seconds is not None:
         response.headers["Retry-After"] = str(max(1, round(seconds)))

@@ -11,7 +11,9 @@ from api.auth import authorization
 from api.auth.callers import ANONYMOUS, Caller
 from api.dependencies import deps
 from api.errors import HostNotAllowed
+from api.live.long_poll import WaitingClient
 from api.rate_limits import RateLimit, raise_if_exceeded
+from api.server.connections import connection_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -87,6 +89,15 @@ def count_creation() -> None:
 def client_address() -> str:
     """Return the IP address of the client; behind trusted proxies, as forwarded by them."""
     return request.remote_addr or "unknown"
+
+
+def waiting_client() -> WaitingClient:
+    """Return who sends this request, for a response that has to wait."""
+    return WaitingClient(
+        user=g.caller.user,
+        address=client_address(),
+        connection=connection_of(request.environ),
+    )
 
 
 def common_headers(request_id: str, rate: RateLimit) -> list[tuple[str, str]]:

@@ -118,6 +118,13 @@ class Settings:
     queue_max: int = _setting(10_000, "Waiting jobs; further ones are rejected with 503")
     max_streams: int = _setting(12_000, "Live streams per API process")
     max_streams_per_user: int = _setting(50, "Live streams per user and API process")
+    max_waiting_requests: int = _setting(
+        1_000, "Requests per API process that wait for a job; further ones get 503"
+    )
+    max_waiting_requests_per_address: int = _setting(
+        500, "Waiting requests per address and API process"
+    )
+    max_waiting_requests_per_user: int = _setting(100, "Waiting requests per user and API process")
 
     # Jobs
     max_retries: int = _setting(3, "Further attempts after a retryable failure")

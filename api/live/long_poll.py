@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gevent.event import Event
 
+from api.errors import ServerFull, TooManyWaitingRequests
 from common.errors import JobNotFound
 
 if TYPE_CHECKING:
@@ -17,15 +22,27 @@ if TYPE_CHECKING:
 #: Seconds between two reads of ``Polling``: short at first, since most changes come soon.
 MIN_PAUSE: Final = 0.05
 MAX_PAUSE: Final = 0.5
+#: Seconds until a request that was not allowed to wait may try again.
+RETRY_AFTER: Final = 5.0
+
+
+class Connection(Protocol):
+    """The part of a client's connection that a waiting request needs."""
+
+    def on_disconnect(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call ``callback`` if the client disconnects meanwhile."""
 
 
 class Live(Protocol):
     """Waits for a job's changes: ``LiveUpdates``, or ``Polling`` in a process without them."""
 
-    def wait_for_change(self, job_id: str, since: int, timeout: float) -> Job:
+    def wait_for_change(
+        self, job_id: str, since: int, timeout: float, connection: Connection | None = None
+    ) -> Job:
         """Return the job once its version is above ``since`` or it is finished.
 
-        After ``timeout`` seconds, return it as it is then. Raises ``JobNotFound``.
+        After ``timeout`` seconds, when the client of ``connection`` disconnects, or when the
+        process stops, return the job as it is then. Raises ``JobNotFound``.
         """
 
 
@@ -35,7 +52,13 @@ class Polling:
     def __init__(self, queries: JobQueries) -> None:
         self._queries = queries
 
-    def wait_for_change(self, job_id: str, since: int, timeout: float) -> Job:
+    def wait_for_change(
+        self,
+        job_id: str,
+        since: int,
+        timeout: float,
+        connection: Connection | None = None,  # noqa: ARG002  Nobody notices it here.
+    ) -> Job:
         deadline = time.monotonic() + timeout
         pause = MIN_PAUSE
         while True:
@@ -47,15 +70,103 @@ class Polling:
             pause = min(pause * 1.5, MAX_PAUSE)
 
 
-def wait_until_finished(live: Live, job: Job, timeout: float) -> Job:
-    """Return the job once it is finished, or as it is after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    while not job.terminal:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            break
-        job = live.wait_for_change(job.id, job.version, remaining)
-    return job
+@dataclass(frozen=True, kw_only=True)
+class WaitingClient:
+    """Who waits."""
+
+    user: str
+    #: IP address.
+    address: str
+    #: None under a web server that does not report disconnected clients.
+    connection: Connection | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitLimits:
+    """How many requests of one process may wait at the same time.
+
+    Each occupies a connection of the web server, so the total has to be well below the number of
+    its connections.
+    """
+
+    total: int = 1_000
+    per_address: int = 500
+    per_user: int = 100
+
+
+class WaitingRequests:
+    """Lets requests wait for jobs, within limits."""
+
+    def __init__(self, live: Live, limits: WaitLimits | None = None) -> None:
+        self._live = live
+        self._limits = limits or WaitLimits()
+        self._total = 0
+        self._per_address: Counter[str] = Counter()
+        self._per_user: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """Return the number of requests that wait."""
+        return self._total
+
+    def wait_for_change(
+        self, client: WaitingClient, job_id: str, since: int, timeout: float
+    ) -> Job:
+        """Return the job as ``Live.wait_for_change`` does.
+
+        Raises ``TooManyWaitingRequests`` and ``ServerFull`` too.
+        """
+        self._check_limits(client)
+        with self._counted(client):
+            return self._live.wait_for_change(job_id, since, timeout, client.connection)
+
+    def wait_until_finished(self, client: WaitingClient, job: Job, timeout: float) -> Job:
+        """Return the job once it is finished, or as it is after ``timeout`` seconds.
+
+        Returns earlier if the limits are exceeded, the client disconnects or the process stops:
+        the job exists, and its client can poll.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            self._check_limits(client)
+        except (ServerFull, TooManyWaitingRequests):
+            return job
+        with self._counted(client):
+            while not job.terminal and (remaining := deadline - time.monotonic()) > 0:
+                newest = self._live.wait_for_change(
+                    job.id, job.version, remaining, client.connection
+                )
+                if newest.version <= job.version:
+                    break
+                job = newest
+        return job
+
+    def _check_limits(self, client: WaitingClient) -> None:
+        limits = self._limits
+        if self._total >= limits.total:
+            raise ServerFull(
+                "This server has no capacity for more waiting requests. Poll without waiting.",
+                retry_after=RETRY_AFTER,
+            )
+        if (
+            self._per_address[client.address] >= limits.per_address
+            or self._per_user[client.user] >= limits.per_user
+        ):
+            raise TooManyWaitingRequests(retry_after=RETRY_AFTER)
+
+    @contextmanager
+    def _counted(self, client: WaitingClient) -> Iterator[None]:
+        counts = ((self._per_address, client.address), (self._per_user, client.user))
+        self._total += 1
+        for counter, key in counts:
+            counter[key] += 1
+        try:
+            yield
+        finally:
+            self._total -= 1
+            for counter, key in counts:
+                counter[key] -= 1
+                if not counter[key]:
+                    del counter[key]
 
 
 class LongPoll:
@@ -68,13 +179,15 @@ class LongPoll:
         self._newest: Job | None = None
         self._deleted = False
 
-    def wait(self, job: Job, timeout: float) -> Job:
+    def wait(self, job: Job, timeout: float, connection: Connection | None = None) -> Job:
         """Return the newest state: ``job`` itself if it is new already, or if nothing changes.
 
-        Raises ``JobNotFound`` when the job store deletes the job meanwhile.
+        Stops waiting when the client of ``connection`` disconnects. Raises ``JobNotFound`` when the
+        job store deletes the job meanwhile.
         """
         if job.version <= self._since and not job.terminal:
-            self._done.wait(timeout)
+            with connection.on_disconnect(self.cancel) if connection else nullcontext():
+                self._done.wait(timeout)
         if self._deleted:
             raise JobNotFound
         newest = self._newest

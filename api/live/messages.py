@@ -51,21 +51,24 @@ class JobMessage:
             self._job = Job.from_fields(self._fields)
         return self._job
 
-    def encode(self, format_: StreamFormat) -> bytes:
-        """Return the message as it goes over the wire."""
+    def encode(self, format_: StreamFormat, *, with_id: bool = True) -> bytes:
+        """Return the message as it goes over the wire; an event without ID is not resumable."""
+        if not with_id:
+            return self._encode(format_, with_id=False)
         encoded = self._encoded.get(format_)
         if encoded is None:
             encoded = self._encoded[format_] = self._encode(format_)
         return encoded
 
-    def _encode(self, format_: StreamFormat) -> bytes:
+    def _encode(self, format_: StreamFormat, *, with_id: bool = True) -> bytes:
         if not self._data:
             now = iso(time.time_ns() // 1_000_000)
             self._data = f'{self._render_members()},"timestamp":"{now}"}}'.encode()
         if format_ is StreamFormat.WEBSOCKET:
             return websocket.text(b'{"type":"%b",%b' % (self.name.encode(), self._data[1:]))
         name = self.name if format_ is StreamFormat.NAMED else None
-        return sse.message(self._data, event=name, version=self.version)
+        version = self.version if with_id else None
+        return sse.message(self._data, event=name, version=version)
 
     def _render_members(self) -> str:
         """Return the job as a JSON object without its closing brace."""

@@ -5,6 +5,8 @@ Everything here belongs to the thread, and so to the gevent event loop, that use
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ from api.errors import ServerFull, TooManyStreams
 from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
-from api.live.long_poll import LongPoll
+from api.live.long_poll import Connection, LongPoll
 from api.live.messages import JobMessage, Present, StreamFormat
 from api.live.store_connection import RETRY_AFTER, StoreConnection
 from api.live.streams import Stream
@@ -37,6 +39,9 @@ TICK_INTERVAL: Final = 0.25
 #: While draining: seconds between two steps, and the maximum for data that is not sent yet.
 DRAIN_STEP: Final = 0.05
 FINAL_FLUSH_TIMEOUT: Final = 1.0
+#: File descriptors that streams leave to everything else: requests, the job store and files. Where
+#: few are allowed, half of them.
+RESERVED_DESCRIPTORS: Final = 2_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,14 @@ class StreamLimits:
     heartbeat_interval: float = 15.0
     max_streams: int = 12_000
     max_streams_per_user: int = 50
+
+
+def available_streams() -> int:
+    """Return how many streams this process has file descriptors for."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return limit - min(RESERVED_DESCRIPTORS, limit // 2)
 
 
 class LiveUpdates:
@@ -69,21 +82,24 @@ class LiveUpdates:
         self._streams_per_user: Counter[str] = Counter()
         self._draining = False
 
-    def wait_for_change(self, job_id: str, since: int, timeout: float) -> Job:
+    def wait_for_change(
+        self, job_id: str, since: int, timeout: float, connection: Connection | None = None
+    ) -> Job:
         """Return the job once its version is above ``since`` or it is finished.
 
-        After ``timeout`` seconds, return it as it is then. Raises ``JobNotFound`` and
+        After ``timeout`` seconds, when the client of ``connection`` disconnects, or when the
+        process stops, return the job as it is then. Raises ``JobNotFound`` and
         ``BackendUnavailable``.
         """
-        connection = self._connection(partition_of_job(job_id))
+        store = self._connection(partition_of_job(job_id))
         long_poll = LongPoll(since)
-        job = connection.subscribe(job_id, long_poll)
+        job = store.subscribe(job_id, long_poll)
         self._long_polls.add(long_poll)
         try:
-            return long_poll.wait(job, 0 if self._draining else timeout)
+            return long_poll.wait(job, 0 if self._draining else timeout, connection)
         finally:
             self._long_polls.discard(long_poll)
-            connection.unsubscribe(job_id, long_poll)
+            store.unsubscribe(job_id, long_poll)
 
     def read_fields(self, job_id: str) -> Mapping[str, str]:
         """Return the job's fields. Raise ``JobNotFound`` and ``BackendUnavailable``."""
@@ -142,7 +158,10 @@ class LiveUpdates:
     ) -> None:
         """Send ``head`` and the job as it is, then every change."""
         name = "heartbeat" if job.version == last_version else "connected"
-        opening = head + JobMessage(job, name, self._present).encode(stream.format)
+        snapshot = JobMessage(job, name, self._present)
+        # With an ID, a client that loses the connection before the next message would reconnect
+        # with the last version, get 204, and wait for the end forever.
+        opening = head + snapshot.encode(stream.format, with_id=not job.terminal)
         if job.terminal:
             opening += JobMessage(job, event_name(job), self._present).encode(stream.format)
         self._loop.add(stream, connection)

@@ -24,8 +24,10 @@ HEADERS: Final = {
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
 
-def message(data: bytes, *, event: str | None, version: int) -> bytes:
+def message(data: bytes, *, event: str | None, version: int | None) -> bytes:
     """Return one event. Without ``event``, browsers pass it to ``EventSource.onmessage``.
+
+    Without ``version``, the event has no ID: a client that reconnects still sends the one before.
 
     ``data`` may contain any bytes: each kind of line end starts a new ``data`` line, so that no
     content can end the event or forge a field. Raises ``ValueError`` for an event name that would.
@@ -33,7 +35,8 @@ def message(data: bytes, *, event: str | None, version: int) -> bytes:
     name = b"" if event is None else b"event: %b\n" % _field(event)
     if b"\n" in data or b"\r" in data:
         data = b"\ndata: ".join(_LINE_END.split(data))
-    return b"%bid: %d\ndata: %b\n\n" % (name, version, data)
+    event_id = b"" if version is None else b"id: %d\n" % version
+    return b"%b%bdata: %b\n\n" % (name, event_id, data)
 
 
 def retry() -> bytes:

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 #: Seconds.
 PING_INTERVAL: Final = 20.0
 
+#: The only version of the protocol (RFC 6455).
+VERSION: Final = "13"
+#: Of the 426 response to any other version.
+VERSION_HEADERS: Final = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": VERSION,
+}
+
 # Close codes. After the terminal message, on deploy, and when a stream cannot be opened now:
 NORMAL_CLOSURE: Final = 1000
 SERVICE_RESTART: Final = 1012
@@ -47,6 +56,11 @@ def accept(environ: WSGIEnvironment) -> dict[str, str]:
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": generate_accept_token(key).decode(),
     }
+
+
+def has_other_version(environ: WSGIEnvironment) -> bool:
+    """Return whether a handshake names a version of the protocol that does not exist here."""
+    return bool(environ.get("HTTP_SEC_WEBSOCKET_VERSION", VERSION).strip() != VERSION)
 
 
 def text(payload: bytes) -> bytes:

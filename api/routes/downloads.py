@@ -10,9 +10,8 @@ from flask_smorest import Blueprint
 
 from api import job_creation, parsing
 from api.dependencies import deps
-from api.live.long_poll import wait_until_finished
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import client_address, count_creation
+from api.request_hooks import client_address, count_creation, waiting_client
 from api.responses import base_url, json_response, retry_after
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import FILE, INITIATE
@@ -142,7 +141,7 @@ def _create_and_wait(
         g.rate = creation.rate
     if accepted.outcome == "replayed":
         headers["Idempotent-Replayed"] = "true"
-    job = wait_until_finished(dependencies.live, accepted.job, wait)
+    job = dependencies.waiting_requests.wait_until_finished(waiting_client(), accepted.job, wait)
     finished = bool(wait) and job.terminal
     message = "The download is finished." if finished else job_creation.outcome_message(accepted)
     deduplicated = accepted.outcome == "deduplicated"

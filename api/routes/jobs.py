@@ -11,6 +11,7 @@ from api import pagination, parsing
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
 from api.openapi import ResponseSpec, operation
+from api.request_hooks import waiting_client
 from api.responses import GONE, json_response, retry_after
 from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
@@ -64,7 +65,9 @@ def status(job_id: str) -> Response:
         if since is None:
             since = max(parsing.if_none_match_versions(), default=job.version)
         if job.version <= since:
-            job = dependencies.live.wait_for_change(job_id, since, query["wait"])
+            job = dependencies.waiting_requests.wait_for_change(
+                waiting_client(), job_id, since, query["wait"]
+            )
     return _status_response(job)
 
 

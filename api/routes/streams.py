@@ -11,7 +11,12 @@ from flask_smorest import Blueprint
 
 from api import parsing
 from api.dependencies import deps
-from api.errors import Forbidden, Unauthorized, ValidationFailed
+from api.errors import (
+    Forbidden,
+    Unauthorized,
+    ValidationFailed,
+    WebSocketVersionUnsupported,
+)
 from api.live import sse, websocket
 from api.live.messages import StreamFormat
 from api.live.service import LiveUpdates
@@ -76,6 +81,8 @@ def stream(job_id: str) -> Response:
 @websocket_blueprint.route("/v1/download/subscribe/<job:job_id>", websocket=True)
 def web_socket(job_id: str) -> Response:
     """Send text frames ``{type, …job, timestamp}`` until the job is finished."""
+    if websocket.has_other_version(request.environ):
+        raise WebSocketVersionUnsupported
     try:
         headers = websocket.accept(request.environ)
     except ValueError as error:

@@ -7,16 +7,26 @@ connection, and one timer a second checks the deadlines of all connections.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent.hub import Waiter
+from gunicorn.util import close_graceful
 
 if TYPE_CHECKING:
-    import socket
+    from _typeshed.wsgi import WSGIEnvironment
 
 READ: Final = 1
-CHUNK: Final = 65_536
+CHUNK: Final = 16_384
+#: The state in the kernel's tcp_info while both sides may send, see net/tcp_states.h.
+_TCP_ESTABLISHED: Final = 1
+#: The key of the ``ClientConnection`` in the WSGI environment.
+ENVIRON_KEY: Final = "longhaul.client_connection"
 
 
 class ClientConnection:
@@ -27,53 +37,118 @@ class ClientConnection:
         self.socket = client
         #: Whether it is between two requests.
         self.idle = False
+        #: Whether a request was responded to.
+        self.served = False
+        #: Whether its socket belongs to somebody else now.
+        self.hijacked = False
+        #: Whether its client has disconnected while a request waited.
+        self.disconnected = False
         self._watcher = loop.io(client.fileno(), READ)
         self._watching = False
         self._waiter: Any = None
         self._deadline = 0.0
+        self._on_disconnect: Callable[[], None] | None = None
 
-    def receive(self, timeout: float) -> bytes:
+    def receive(self, deadline: float) -> bytes:
         """Return the next bytes, empty at the end of the stream.
 
-        ``timeout`` in seconds, exact to about a second. Raises ``OSError``, of which
+        ``deadline`` by the monotonic clock, exact to about a second. Raises ``OSError``, of which
         ``TimeoutError`` is one.
         """
         while True:
-            self._wait(timeout)
+            self._wait(deadline)
             try:
                 # Not gevent's `recv`, which would wait by its own means.
                 return bytes(self.socket._sock.recv(CHUNK))  # type: ignore[attr-defined]
             except BlockingIOError:
                 continue
 
-    def expire(self, now: float) -> None:
-        """Raise ``TimeoutError`` in ``receive`` if its time is over; call this from the loop.
+    @contextmanager
+    def on_disconnect(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call ``callback``, which must not block, if the client disconnects meanwhile."""
+        self._on_disconnect = callback
+        self._watch()
+        try:
+            yield
+        finally:
+            self._on_disconnect = None
 
-        ``now`` is the monotonic clock's time.
+    def check(self, now: float) -> None:
+        """Raise ``TimeoutError`` in ``receive`` if its time is over; notice a disconnected client.
+
+        Call this from the loop. ``now`` is the monotonic clock's time.
         """
         if self._waiter is not None and now > self._deadline:
             self._waiter.throw(TimeoutError())
+        # A client that has pipelined another request is not watched.
+        self._check_disconnect()
+
+    def close(self) -> None:
+        """Close the connection so that the client can read the last response.
+
+        The kernel resets a connection that is closed before all of its bytes are read, and the
+        client then loses what it has not read yet (RFC 9112, 9.6).
+        """
+        self.stop_watching()
+        if not self.hijacked:
+            close_graceful(self.socket)
 
     def stop_watching(self) -> None:
         """Stop watching the socket; do this before it is closed or hijacked."""
         self._watcher.stop()
         self._watcher.close()
 
-    def _wait(self, timeout: float) -> None:
+    def _wait(self, deadline: float) -> None:
         waiter = self._waiter = Waiter()
-        self._deadline = time.monotonic() + timeout
-        if not self._watching:
-            self._watching = True
-            self._watcher.start(self._on_readable)
+        self._deadline = deadline
+        self._watch()
         try:
             waiter.get()
         finally:
             self._waiter = None
 
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._watcher.start(self._on_readable)
+
     def _on_readable(self) -> None:
         if self._waiter is not None:
             self._waiter.switch(None)
-        else:
-            # The client pipelines: its bytes stay in the kernel until the response is sent.
-            self._watching = False
-            self._watcher.stop()
+            return
+        # The client pipelines, in which case its bytes stay in the kernel until the response is
+        # sent, or it has disconnected.
+        self._watching = False
+        self._watcher.stop()
+        self._check_disconnect()
+
+    def _check_disconnect(self) -> None:
+        callback = self._on_disconnect
+        if callback is not None and _is_disconnected(self.socket):
+            self._on_disconnect = None
+            self.disconnected = True
+            callback()
+
+
+def connection_of(environ: WSGIEnvironment) -> ClientConnection | None:
+    """Return the connection of a request; None under another web server."""
+    return cast("ClientConnection | None", environ.get(ENVIRON_KEY))
+
+
+def _is_disconnected(client: socket.socket) -> bool:
+    """Return whether the client has closed its side, also if unread bytes are before the end.
+
+    A client that floods the connection while its request waits counts as gone too: once the
+    kernel's buffers are full, its end could not arrive.
+    """
+    unread = struct.unpack("i", fcntl.ioctl(client.fileno(), termios.FIONREAD, b"\0\0\0\0"))[0]
+    if unread > CHUNK:
+        return True
+    if client.family == socket.AF_UNIX:
+        try:
+            return not client._sock.recv(1, socket.MSG_PEEK)  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _TCP_ESTABLISHED

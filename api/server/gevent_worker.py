@@ -9,16 +9,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
-from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
-from api.server import http1
+from api.server import connections, http1
 from api.server.connections import ClientConnection
 from api.server.hijacking import Hijack
 from api.server.http1 import ProtocolError, Request, RequestParser
@@ -27,12 +27,17 @@ from api.server.raw_responses import RawResponse
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Seconds for the rest of a request once its first bytes have arrived.
+#: Seconds for a whole request from its first byte: a client that sends a byte now and then must
+#: not hold a connection for longer.
 REQUEST_TIMEOUT: Final = 20.0
 #: Seconds that a client may take to read a response.
 RESPONSE_TIMEOUT: Final = 60.0
 #: Seconds over which live streams are closed on shutdown.
 DRAIN_TIME: Final = 1.5
+#: Seconds on shutdown for the first request of a connection: its client has just connected.
+FIRST_REQUEST_GRACE: Final = 1.0
+#: Bytes of a body, if nothing else is configured.
+DEFAULT_MAX_BODY: Final = 65_536
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -42,17 +47,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         #: Called on shutdown with the seconds that it may take.
         self.drain: Callable[[float], None] = gevent.sleep
+        #: Bytes of a request's body.
+        self.max_body = DEFAULT_MAX_BODY
         self._connections: set[ClientConnection] = set()
 
     def run(self) -> None:
         """Serve until asked to stop; then finish requests and close idle connections."""
         servers = []
-        expiry_timer = gevent.get_hub().loop.timer(1.0, 1.0)
-        expiry_timer.start(self._expire)
+        check_timer = gevent.get_hub().loop.timer(1.0, 1.0)
+        check_timer.start(self._check_connections)
         pool = Pool(self.worker_connections)
         for listener in self.sockets:
             listener.setblocking(1)
-            server = StreamServer(listener, handle=partial(self._serve, listener), spawn=pool)
+            handle = partial(self._serve, listener.getsockname())
+            server = StreamServer(listener, handle=handle, spawn=pool)
             # Where several workers accept from one socket, each takes one connection at a time.
             server.max_accept = 1 if self.cfg.workers > 1 else 100
             server.start()
@@ -61,59 +69,106 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.notify()
             gevent.sleep(0.2)
         for server in servers:
-            server.close()
+            self._stop_listening(server, pool)
         self._shut_down(pool)
+
+    def _stop_listening(self, server: StreamServer, pool: Pool) -> None:
+        """Close the listener, but accept first: the kernel resets connections left in its queue."""
+        server.stop_accepting()
+        handle = server._handle
+        accepted: list[tuple[socket.socket, tuple[str, int]]] = []
+        with suppress(OSError):
+            while len(accepted) < pool.free_count() and (found := server.do_read()) is not None:
+                accepted.append(found)
+        server.socket.close()
+        server.close()
+        for client, address in accepted:
+            pool.spawn(handle, client, address)
 
     def _shut_down(self, pool: Pool) -> None:
         draining = gevent.spawn(self.drain, DRAIN_TIME)
-        for connection in self._connections:
-            if connection.idle:
-                connection.socket.shutdown(socket.SHUT_RD)
+        started = time.monotonic()
         with gevent.Timeout(self.cfg.graceful_timeout, False):
             while len(pool) or not draining.ready():
+                self._close_idle(also_new=time.monotonic() - started > FIRST_REQUEST_GRACE)
                 self.notify()
                 gevent.sleep(0.1)
         pool.kill(timeout=1)
 
-    def _expire(self) -> None:
+    def _close_idle(self, *, also_new: bool) -> None:
+        """Let connections between two requests end; ``also_new``: also those before their first."""
+        for connection in self._connections:
+            if connection.idle and (connection.served or also_new):
+                # A request that has arrived by now is still read. A connection that was reset can't
+                # be shut down, and ends by itself.
+                with suppress(OSError):
+                    connection.socket.shutdown(socket.SHUT_RD)
+
+    def _check_connections(self) -> None:
         now = time.monotonic()
         for connection in list(self._connections):
-            connection.expire(now)
+            connection.check(now)
 
-    def _serve(self, listener: Any, client: socket.socket, address: tuple[str, int]) -> None:
+    def _serve(
+        self, server: tuple[str, int], client: socket.socket, address: tuple[str, int]
+    ) -> None:
         """Serve one connection, request by request."""
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.settimeout(RESPONSE_TIMEOUT)
         connection = ClientConnection(client, gevent.get_hub().loop)
         self._connections.add(connection)
-        parser = RequestParser(http1.base_environ(address, listener.getsockname()))
+        base = http1.base_environ(address, server)
+        base[connections.ENVIRON_KEY] = connection
+        parser = RequestParser(base, max_body=self.max_body)
         try:
-            while self._await_request(connection, parser):
-                if not self._respond(connection, parser.ready.popleft()):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.settimeout(RESPONSE_TIMEOUT)
+            while self._receive_request(connection, parser):
+                keep_alive = self._respond(connection, parser.request)
+                connection.served = True
+                if not keep_alive or connection.disconnected:
+                    connection.close()
                     return
+                parser.start_next()
+                if parser.in_request:
+                    # Pipelined: others come first.
+                    gevent.sleep(0)
         except ProtocolError as error:
-            client.sendall(http1.error_response(error.status))
-            close_graceful(client)
+            with suppress(OSError):
+                client.sendall(http1.error_response(error.status))
+                connection.close()
         except OSError:
             self.log.debug("connection lost")
         finally:
             self._connections.discard(connection)
             connection.stop_watching()
+            parser.close()
             client.close()
 
-    def _await_request(self, connection: ClientConnection, parser: RequestParser) -> bool:
-        """Read a whole request; return False when the client is gone or idle for too long."""
-        while not parser.ready:
-            if not parser.in_request and not self.alive:
+    def _receive_request(self, connection: ClientConnection, parser: RequestParser) -> bool:
+        """Read a whole request; return False when the client is gone or idle for too long.
+
+        Raises ``ProtocolError``.
+        """
+        timeout = REQUEST_TIMEOUT if parser.in_request else self.cfg.keepalive
+        deadline = time.monotonic() + timeout
+        while not parser.complete:
+            if parser.take_expectation():
+                connection.socket.sendall(http1.CONTINUE)
+            if not parser.in_request and connection.served and not self.alive:
                 return False
             connection.idle = not parser.in_request
-            data = connection.receive(REQUEST_TIMEOUT if parser.in_request else self.cfg.keepalive)
-            connection.idle = False
+            try:
+                data = connection.receive(deadline)
+            except TimeoutError:
+                if parser.in_request:
+                    raise ProtocolError(http1.REQUEST_TIMEOUT) from None
+                return False
+            finally:
+                connection.idle = False
             if not data:
                 return False
+            if not parser.in_request:
+                deadline = time.monotonic() + REQUEST_TIMEOUT
             parser.feed(data)
-            if parser.take_expectation():
-                connection.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
 
     def _respond(self, connection: ClientConnection, request: Request) -> bool:
@@ -131,11 +186,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             if isinstance(body, Hijack) and not writer.is_head:
                 connection.stop_watching()
+                connection.hijacked = True
                 body.take_connection(client, writer.head_of_hijack())
                 return False
             writer.send(body)
-            if request.body_discarded:
-                close_graceful(client)
         finally:
             if hasattr(body, "close"):
                 body.close()
@@ -148,7 +202,7 @@ class ResponseWriter:
     def __init__(self, client: socket.socket, request: Request, *, keep_alive: bool) -> None:
         self._client = client
         self._environ: WSGIEnvironment = request.environ
-        self.keep_alive = keep_alive and request.keep_alive and not request.upgrade
+        self.keep_alive = keep_alive and request.keep_alive
         self._status = ""
         self._headers: list[tuple[str, str]] = []
 

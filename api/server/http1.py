@@ -1,47 +1,83 @@
-"""HTTP/1.1 (RFC 9112): from bytes to WSGI requests and back, with httptools (Node's llhttp).
+"""HTTP/1.1 (RFC 9112): from bytes to WSGI requests and back, with gunicorn_h1c (picohttpparser).
 
-gunicorn's own parser takes ten times as long, which was half of the time of a request.
+The binding frames messages; this module checks what it leaves to its caller: request targets, Host,
+transfer codings, and limits. gunicorn's parser in Python takes ten times as long, which was half of
+the time of a request.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import string
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 import orjson
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+from gunicorn_h1c import H1CProtocol, LimitRequestHeaders, LimitRequestLine
 
 from api.server.raw_responses import ENVIRON_KEY
+from common.errors import LonghaulError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     from api.server.raw_responses import RawResponse
 
-#: Bytes of request line and headers together, and the number of headers.
+#: Bytes of request line and headers together, of one line, and the number of headers. A line fits a
+#: token of 8 KB. The same limits apply to trailers and to the lines between chunks.
 MAX_HEAD: Final = 32_768
+MAX_LINE: Final = 16_384
 MAX_HEADERS: Final = 100
-#: Bytes. Of a longer body the application sees the length but no byte, so that it can reject the
-#: request with its own error.
-MAX_BODY: Final = 1_048_576
+#: Bytes over the wire per byte of a body in chunks: one-byte chunks take six.
+MAX_CHUNK_OVERHEAD: Final = 8
+#: Bytes that the binding gets at a time. It moves the rest of its buffer after each chunk and
+#: trailer, so a large buffer full of tiny chunks would take quadratic time.
+SLICE: Final = 4_096
 
 BAD_REQUEST: Final = "400 Bad Request"
+REQUEST_TIMEOUT: Final = "408 Request Timeout"
+CONTENT_TOO_LARGE: Final = "413 Content Too Large"
+URI_TOO_LONG: Final = "414 URI Too Long"
 HEAD_TOO_LARGE: Final = "431 Request Header Fields Too Large"
 INTERNAL_SERVER_ERROR: Final = "500 Internal Server Error"
+NOT_IMPLEMENTED: Final = "501 Not Implemented"
+
+#: The interim response to a client that waits before it sends the body.
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 #: Statuses whose responses have no body (RFC 9110, 6.4.1).
 BODILESS: Final = ("1", "204", "304")
 
+#: Methods that reach the application. Others would be labels of metrics without a limit.
+METHODS: Final = {
+    method.encode(): method
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH")
+}
 
-#: The detail of the problem.
+#: The details of the problems.
 MALFORMED_REQUEST: Final = "The request is not valid HTTP, or not supported by this server."
+TOO_SLOW: Final = "The request did not arrive in time."
+UNEXPECTED: Final = "An unexpected error occurred on the server."
+
+#: Of a method, or of an empty line before it (RFC 9112, 2.2).
+_FIRST_BYTES: Final = frozenset(
+    b"\r!#$%&'*+-.^_`|~" + string.ascii_letters.encode() + b"0123456789"
+)
+_TARGET: Final = re.compile(rb"[!\"$-~]+\Z")
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)\Z")
+_HOST: Final = re.compile(r"(?:([A-Za-z0-9._~-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]*))?\Z")
+#: Characters of a host with its port.
+_MAX_HOST: Final = 270
+#: Bytes of a header name whose WSGI variable is cached.
+_MAX_CACHED_NAME: Final = 64
 
 
 class ProtocolError(Exception):
@@ -57,136 +93,257 @@ class _StopParsing(Exception):
 
 
 class Request:
-    """A request while it is being received."""
+    """A request whose head has arrived."""
 
-    __slots__ = (
-        "body",
-        "body_discarded",
-        "bytes_received",
-        "environ",
-        "expects_continue",
-        "head_complete",
-        "keep_alive",
-        "started",
-        "target",
-        "upgrade",
-    )
+    __slots__ = ("body", "body_discarded", "chunked", "environ", "expects_continue", "keep_alive")
 
-    def __init__(self, base: WSGIEnvironment) -> None:
-        self.started = False
-        self.bytes_received = 0
-        self.head_complete = False
-        self.target = b""
-        self.environ = base.copy()
-        self.body = bytearray()
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self.environ = environ
+        self.body = io.BytesIO()
+        self.chunked = False
         #: The client waits for "100 Continue" before it sends the body.
         self.expects_continue = False
         self.keep_alive = False
         #: The body is too long, and the rest of it will not be read.
         self.body_discarded = False
-        self.upgrade = False
 
 
 class RequestParser:
-    """Turns a connection's bytes into requests, pipelined ones too."""
+    """Turns a connection's bytes into requests, one at a time.
 
-    def __init__(self, base: WSGIEnvironment) -> None:
-        """``base``: the variables that all requests of the connection share."""
+    Feed it until ``complete``, respond to ``request``, then ``start_next``. The caller does not
+    read on meanwhile, so a client that pipelines cannot fill the memory.
+    """
+
+    def __init__(self, base: WSGIEnvironment, *, max_body: int) -> None:
+        """``base``: the variables that all requests of the connection share.
+
+        ``max_body`` in bytes: of a longer body the application sees the length but no byte, so that
+        it can reject the request with its own error.
+        """
         self._base = base
-        self._max_variables = len(base) + MAX_HEADERS
-        self._parser = HttpRequestParser(self)
-        self._request = Request(base)
-        self.ready: deque[Request] = deque()
+        self._max_body = max_body
+        self._protocol = self._new_protocol()
+        self._bytes_received = 0
+        #: The request whose head is complete.
+        self._request: Request | None = None
+        #: Whether part of a request has arrived.
+        self.in_request = False
+        self.complete = False
 
     @property
-    def in_request(self) -> bool:
-        """Whether part of a request has arrived."""
-        return self._request.started
+    def request(self) -> Request:
+        """The complete request."""
+        if self._request is None:
+            raise RuntimeError("no request is complete")
+        return self._request
 
     def take_expectation(self) -> bool:
         """Return, once per request, whether the client waits for "100 Continue"."""
-        expects, self._request.expects_continue = self._request.expects_continue, False
-        return expects
+        request = self._request
+        if request is None or self.complete or not request.expects_continue:
+            return False
+        request.expects_continue = False
+        # A client that sends its body does not wait (RFC 9110, 10.1.1).
+        return not request.body.tell()
 
     def feed(self, data: bytes) -> None:
-        """Parse the next bytes; complete requests are then ``ready``. Raises ``ProtocolError``."""
-        self._request.bytes_received += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            # What follows is not HTTP any more, or a protocol that is not served here.
-            self.ready[-1].upgrade = True
-        except HttpParserCallbackError as error:
-            if not isinstance(error.__context__, _StopParsing):
-                raise error.__context__ or error from None
-        except HttpParserError:
-            raise ProtocolError(BAD_REQUEST) from None
-        if self._request.bytes_received > MAX_HEAD and not self._request.head_complete:
-            raise ProtocolError(HEAD_TOO_LARGE)
-
-    # The parser calls the methods from here on.
-
-    def on_message_begin(self) -> None:
-        self._request.started = True
-
-    def on_url(self, url: bytes) -> None:
-        self._request.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        environ = self._request.environ
-        if len(environ) > self._max_variables:
-            raise ProtocolError(HEAD_TOO_LARGE)
-        key = _key(name)
-        if key is None:
-            return
-        text = value.decode("latin-1")
-        if key in environ:
-            # Only lists may be sent as several fields (RFC 9110, 5.3); none of these is a list.
-            if key in ("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"):
+        """Parse the next bytes. Raises ``ProtocolError``."""
+        if not self.in_request:
+            self.in_request = True
+            if data[0] not in _FIRST_BYTES:
+                # TLS, for example: the end of a line may never come.
                 raise ProtocolError(BAD_REQUEST)
-            text = f"{environ[key]},{text}"
-        environ[key] = text
-
-    def on_headers_complete(self) -> None:
-        self._request.head_complete = True
-        environ = self._request.environ
-        version = self._parser.get_http_version()
-        if version == "1.1" and "HTTP_HOST" not in environ:
-            raise ProtocolError(BAD_REQUEST)
-        self._request.expects_continue = environ.get("HTTP_EXPECT", "").lower() == "100-continue"
-        environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
-        if int(environ.get("CONTENT_LENGTH", 0)) > MAX_BODY:
+        try:
+            if len(data) <= SLICE:
+                self._feed_slice(data)
+                return
+            for start in range(0, len(data), SLICE):
+                if self.complete:
+                    self._protocol.feed(data[start:])
+                    return
+                self._feed_slice(data[start : start + SLICE])
+        except _StopParsing:
             self._discard_body()
+        except LimitRequestLine:
+            raise ProtocolError(URI_TOO_LONG) from None
+        except LimitRequestHeaders:
+            raise ProtocolError(HEAD_TOO_LARGE) from None
+        except ValueError:
+            # The binding has two classes named ParseError and exports one of them.
+            raise ProtocolError(BAD_REQUEST) from None
 
-    def on_body(self, data: bytes) -> None:
-        body = self._request.body
-        body += data
-        if len(body) > MAX_BODY:
-            self._discard_body()
+    def start_next(self) -> None:
+        """Begin with the next request, of which bytes may be here already. Raise as ``feed``."""
+        rest = self._protocol.remaining()
+        if self._bytes_received > SLICE or len(rest) > SLICE:
+            # The buffer has grown, and would stay as large for as long as the connection is open.
+            self._protocol = self._new_protocol()
+        else:
+            self._protocol.reset()
+        self._bytes_received = 0
+        self._request = None
+        self.in_request = self.complete = False
+        if rest:
+            self.feed(rest)
 
-    def on_message_complete(self) -> None:
-        self._request.keep_alive = self._parser.should_keep_alive()
-        self._complete()
+    def close(self) -> None:
+        """Release the memory now: the parser and its callbacks are a reference cycle."""
+        self._protocol = None
+
+    def _new_protocol(self) -> Any:
+        return H1CProtocol(
+            on_headers_complete=self._on_headers_complete,
+            on_body=self._on_body,
+            limit_request_line=MAX_LINE,
+            limit_request_fields=MAX_HEADERS,
+            limit_request_field_size=MAX_LINE,
+            permit_unconventional_http_method=True,
+            limit_remaining=0,
+        )
+
+    def _feed_slice(self, data: bytes) -> None:
+        self._bytes_received += len(data)
+        self._protocol.feed(data)
+        if self._protocol.is_complete:
+            self._complete()
+        elif self._request is None:
+            if self._bytes_received > MAX_HEAD:
+                raise ProtocolError(HEAD_TOO_LARGE)
+        elif self._bytes_received > MAX_HEAD + MAX_CHUNK_OVERHEAD * self._max_body:
+            raise ProtocolError(CONTENT_TOO_LARGE)
+
+    def _on_headers_complete(self) -> bool:
+        """Return whether the body is skipped. The binding calls this."""
+        protocol = self._protocol
+        request = self._request = Request(self._base.copy())
+        environ = request.environ
+        for name, value in protocol.headers:
+            key = _keys.get(name) or _key(name)
+            if key is not None:
+                text = value.decode("latin-1")
+                # Only lists may be sent as several fields (RFC 9110, 5.3); the binding rejects
+                # a second Host, Content-Type or Content-Length.
+                environ[key] = f"{environ[key]},{text}" if key in environ else text
+        is_http10 = protocol.http_version == (1, 0)
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0" if is_http10 else "HTTP/1.1"
+        _set_target(environ, protocol.method, protocol.path)
+        request.keep_alive = protocol.should_keep_alive
+        request.chunked = _is_chunked(environ, is_http10=is_http10)
+        if "HTTP_UPGRADE" in environ:
+            _select_upgrade(environ, is_http10=is_http10)
+        if "HTTP_EXPECT" in environ:
+            expected = environ["HTTP_EXPECT"].lower() == "100-continue"
+            request.expects_continue = expected and not is_http10
+        request.body_discarded = (protocol.content_length or 0) > self._max_body
+        return request.body_discarded
+
+    def _on_body(self, data: bytes) -> None:
+        """Store a part of the body. The binding calls this."""
+        body = self.request.body
+        body.write(data)
+        if body.tell() > self._max_body:
+            raise _StopParsing
 
     def _discard_body(self) -> None:
-        request = self._request
-        request.body_discarded = True
+        self.request.body_discarded = True
         self._complete()
-        request.environ["wsgi.input"] = io.BytesIO()
-        raise _StopParsing
 
     def _complete(self) -> None:
-        request, parser = self._request, self._parser
-        path, _, query = _origin_form(request.target).partition(b"?")
-        environ = request.environ
-        if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
-            environ["CONTENT_LENGTH"] = str(len(request.body))
-        environ["REQUEST_METHOD"] = parser.get_method().decode("latin-1")
-        environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
-        environ["QUERY_STRING"] = query.decode("latin-1")
-        environ["wsgi.input"] = io.BytesIO(request.body)
-        self.ready.append(request)
-        self._request = Request(self._base)
+        request = self.request
+        environ, body = request.environ, request.body
+        if request.chunked:
+            environ["CONTENT_LENGTH"] = str(body.tell())
+        if request.body_discarded:
+            body = io.BytesIO()
+            request.keep_alive = False
+        body.seek(0)
+        environ["wsgi.input"] = body
+        self.complete = True
+
+
+def _set_target(environ: WSGIEnvironment, method: bytes, target: bytes) -> None:
+    """Set method, path, query and Host (RFC 9112, 3.2)."""
+    host = environ.get("HTTP_HOST")
+    if host is not None:
+        environ["HTTP_HOST"] = _normalized_host(host)
+    elif environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        raise ProtocolError(BAD_REQUEST)
+    try:
+        environ["REQUEST_METHOD"] = METHODS[method]
+    except KeyError:
+        raise ProtocolError(NOT_IMPLEMENTED) from None
+    if not _TARGET.match(target):
+        raise ProtocolError(BAD_REQUEST)
+    if not target.startswith(b"/"):
+        if target == b"*" and method == b"OPTIONS":
+            # About the server as a whole (RFC 9110, 9.3.7); the root stands for it.
+            target = b"/"
+        elif absolute := _ABSOLUTE.match(target):
+            # It takes precedence over Host (RFC 9112, 3.2.2).
+            environ["HTTP_HOST"] = _normalized_host(absolute[1].decode("latin-1"))
+            target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+        else:
+            raise ProtocolError(BAD_REQUEST)
+    path, _, query = target.partition(b"?")
+    environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    environ["QUERY_STRING"] = query.decode("latin-1")
+
+
+def _normalized_host(host: str) -> str:
+    """Return ``host`` as it is used in URLs. Raise ``ProtocolError`` if it is invalid."""
+    if len(host) > _MAX_HOST:
+        raise ProtocolError(BAD_REQUEST)
+    normalized = _parse_host(host)
+    if normalized is None:
+        raise ProtocolError(BAD_REQUEST)
+    return normalized
+
+
+@lru_cache(maxsize=1024)
+def _parse_host(host: str) -> str | None:
+    """Return host and port without an empty port or leading zeros; None if it is invalid.
+
+    Stricter than RFC 3986: a host is a DNS name, where underscores are accepted, or an address.
+    """
+    match = _HOST.match(host)
+    if match is None:
+        return None
+    name, address, port = match.groups()
+    if address is not None:
+        try:
+            IPv6Address(address)
+        except ValueError:
+            return None
+        name = f"[{address}]"
+    if not port:
+        return str(name)
+    number = int(port)
+    return f"{name}:{number}" if 0 < number < 65_536 else None
+
+
+def _is_chunked(environ: WSGIEnvironment, *, is_http10: bool) -> bool:
+    """Return whether the body is in chunks. Raise ``ProtocolError`` for other transfer codings.
+
+    A server that does not understand a coding responds with 501 (RFC 9112, 6.1). Without chunked as
+    the last one, or in HTTP/1.0, the length of the body is unknown (RFC 9112, 6.1 and 6.3).
+    """
+    coding = environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if coding is None:
+        return False
+    codings = [each.strip() for each in coding.lower().split(",")]
+    if is_http10 or codings[-1] != "chunked" or codings.count("chunked") > 1:
+        raise ProtocolError(BAD_REQUEST)
+    if codings != ["chunked"]:
+        raise ProtocolError(NOT_IMPLEMENTED)
+    return True
+
+
+def _select_upgrade(environ: WSGIEnvironment, *, is_http10: bool) -> None:
+    """Leave only an upgrade that the API offers; a server may ignore any (RFC 9110, 7.8)."""
+    offered = {each.strip().lower() for each in environ.pop("HTTP_UPGRADE").split(",")}
+    if "websocket" in offered and not is_http10 and environ["REQUEST_METHOD"] == "GET":
+        environ["HTTP_UPGRADE"] = "websocket"
 
 
 def base_environ(client: tuple[str, int], server: tuple[str, int]) -> WSGIEnvironment:
@@ -232,18 +389,23 @@ def head(status: str, headers: Iterable[tuple[str, str]], more_lines: str) -> by
 
 
 def error_response(status: str) -> bytes:
-    """Return the whole response to a malformed request, as a problem (RFC 9457)."""
+    """Return the whole response to a request that never reached the application (RFC 9457)."""
     request_id = str(uuid.uuid4())
-    code, _, title = status.partition(" ")
+    number, _, title = status.partition(" ")
+    code, detail = "MALFORMED_REQUEST", MALFORMED_REQUEST
+    if status == INTERNAL_SERVER_ERROR:
+        code, detail = LonghaulError.code, UNEXPECTED
+    elif status == REQUEST_TIMEOUT:
+        code, detail = "REQUEST_TIMEOUT", TOO_SLOW
     body = orjson.dumps(
         {
-            "type": "/docs/problems#MALFORMED_REQUEST",
+            "type": f"/docs/problems#{code}",
             "title": title,
-            "status": int(code),
-            "detail": MALFORMED_REQUEST,
+            "status": int(number),
+            "detail": detail,
             # The path is unknown.
             "instance": "/",
-            "code": "MALFORMED_REQUEST",
+            "code": code,
             "retryable": False,
             "requestId": request_id,
         }
@@ -261,30 +423,18 @@ def error_response(status: str) -> bytes:
 
 def _key(name: bytes) -> str | None:
     """Return the WSGI variable of a header; None for a name that could be mistaken for another."""
-    key = _keys.get(name)
-    if key is None and b"_" not in name:
-        key = name.decode("latin-1").upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        if len(_keys) < 1000:
-            _keys[name] = key
+    if b"_" in name:
+        return None
+    key = name.decode("latin-1").upper().replace("-", "_")
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = f"HTTP_{key}"
+    if len(_keys) < 1000 and len(name) <= _MAX_CACHED_NAME:
+        _keys[name] = key
     return key
 
 
 #: WSGI variables by the header names seen so far, as they were written.
 _keys: dict[bytes, str] = {}
-
-
-def _origin_form(target: bytes) -> bytes:
-    """Return path and query of a request target, which may be absolute (RFC 9112, 3.2)."""
-    if target.startswith(b"/"):
-        return target
-    for scheme in (b"http://", b"https://"):
-        if target.startswith(scheme):
-            return b"/" + target[len(scheme) :].partition(b"/")[2]
-    if target == b"*":
-        return target
-    raise ProtocolError(BAD_REQUEST)
 
 
 _clock = [0.0, ""]

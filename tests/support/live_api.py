@@ -30,6 +30,8 @@ class Api:
         #: The address that ``get`` connects to.
         self.host = "127.0.0.1"
         self.process: Process
+        #: The beginning of the command, such as a program that sets limits.
+        self.launcher: list[str] = []
         self._log = log
         self._env = {
             "REDIS_URL": redis_url,
@@ -45,7 +47,10 @@ class Api:
         }
 
     def start(self) -> Self:
-        command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
+        command = [
+            *self.launcher,
+            *(sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"),
+        ]
         self.process = Process("api", command, env=self._env, cwd=ROOT, output=self._log)
         wait_until(lambda: self.responds("/health/live"), "the API")
         return self
@@ -88,6 +93,7 @@ class SseEvent:
     """A server-sent event."""
 
     name: str
+    #: Its ID; without one, that of the event before (0 at first), as in a browser.
     version: int
     job: dict[str, Any]
 
@@ -135,6 +141,7 @@ class EventStream:
     def __iter__(self) -> Iterator[SseEvent]:
         """Yield events until the server ends the stream."""
         fields: dict[str, str] = {}
+        last_id = 0
         while line := self._file.readline():
             name, _, value = line.decode().rstrip("\n").partition(":")
             if name == "retry":
@@ -142,9 +149,8 @@ class EventStream:
             elif name:
                 fields[name] = value.removeprefix(" ")
             elif "data" in fields:
-                yield SseEvent(
-                    fields.get("event", "message"), int(fields["id"]), json.loads(fields["data"])
-                )
+                last_id = int(fields.get("id", last_id))
+                yield SseEvent(fields.get("event", "message"), last_id, json.loads(fields["data"]))
                 fields = {}
 
 

@@ -84,7 +84,7 @@ def test_stream_of_a_finished_job_sends_its_state_and_ends(
     job = new_job()
     jobs.cancel(job.id)
     with api.open_stream(job.id) as stream:
-        assert [(e.name, e.version) for e in stream] == [("connected", 2), ("cancelled", 2)]
+        assert [(e.name, e.version) for e in stream] == [("connected", 0), ("cancelled", 2)]
 
 
 def test_reconnecting_client_gets_a_snapshot_only_if_it_missed_something(

@@ -67,3 +67,7 @@ def test_last_event_id_is_a_version_or_none(
     header: str | None, parameter: str | None, version: int | None
 ) -> None:
     assert sse.last_event_id(header, parameter) == version
+
+
+def test_event_without_version_has_no_id() -> None:
+    assert sse.message(b"{}", event="connected", version=None) == b"event: connected\ndata: {}\n\n"

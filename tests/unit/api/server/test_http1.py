@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
 import pytest
 
+from api.live.service import available_streams
 from api.server import http1
 from api.server.http1 import ProtocolError, RequestParser
+
+MAX_BODY = 65_536
+
+
+def new_parser() -> RequestParser:
+    return RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=MAX_BODY)
 
 
 def environs(*pieces: bytes) -> list[dict[str, Any]]:
     """Feed the pieces of a connection; return the WSGI variables of the complete requests."""
-    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    parser = new_parser()
+    found = []
     for piece in pieces:
         parser.feed(piece)
-    return [request.environ for request in parser.ready]
+        while parser.complete:
+            found.append(parser.request.environ)
+            parser.start_next()
+    return found
 
 
 def test_request_is_parsed_into_wsgi_variables() -> None:
@@ -103,7 +115,13 @@ def test_ambiguous_or_malformed_request_is_rejected(request_: bytes) -> None:
 @pytest.mark.parametrize(
     ("pieces", "status"),
     [
-        ((b"GET /" + b"a" * 40_000, b"a" * 40_000), http1.HEAD_TOO_LARGE),
+        # RFC 9112, 3: a target longer than any that the server parses is 414.
+        ((b"GET /" + b"a" * 40_000, b"a" * 40_000), http1.URI_TOO_LONG),
+        # In one read, too.
+        (
+            (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: %b\r\n" % (b"b" * 1000) * 40 + b"\r\n",),
+            http1.HEAD_TOO_LARGE,
+        ),
         (
             (b"GET / HTTP/1.1\r\nHost: h\r\nA: ", *[b"b" * 1000] * 40),
             http1.HEAD_TOO_LARGE,
@@ -124,19 +142,19 @@ def test_too_large_a_head_is_rejected(pieces: tuple[bytes, ...], status: str) ->
     "pieces",
     [
         (b"Content-Length: 99999999\r\n\r\n", b"abc"),
-        (b"Transfer-Encoding: chunked\r\n\r\n", *[b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 17),
+        (b"Transfer-Encoding: chunked\r\n\r\n", *[b"1000\r\n" + b"x" * 4_096 + b"\r\n"] * 17),
     ],
 )
 def test_application_sees_only_the_length_of_too_long_a_body(pieces: tuple[bytes, ...]) -> None:
-    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    parser = new_parser()
     parser.feed(b"POST / HTTP/1.1\r\nHost: h\r\n")
     for piece in pieces:
-        if not parser.ready:
+        if not parser.complete:
             parser.feed(piece)
-    (request,) = parser.ready
+    request = parser.request
     assert request.body_discarded
     assert not request.keep_alive
-    assert int(request.environ["CONTENT_LENGTH"]) > http1.MAX_BODY
+    assert int(request.environ["CONTENT_LENGTH"]) > MAX_BODY
     assert request.environ["wsgi.input"].read() == b""
 
 
@@ -153,3 +171,42 @@ def test_response_to_a_malformed_request_is_a_complete_problem() -> None:
         *("type", "title", "status", "detail", "instance", "code", "retryable", "requestId"),
     }
     assert f"X-Request-ID: {problem['requestId']}".encode() in head
+
+
+def test_long_header_names_are_not_cached() -> None:
+    name = b"A" * 1_000
+    (environ,) = environs(b"GET / HTTP/1.1\r\nHost: h\r\n" + name + b": b\r\n\r\n")
+    assert environ[f"HTTP_{name.decode()}"] == "b"
+    assert name not in http1._keys
+
+
+def test_one_request_is_parsed_at_a_time() -> None:
+    parser = new_parser()
+    parser.feed(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n\0")
+    assert parser.request.environ["PATH_INFO"] == "/1"
+    parser.start_next()
+    assert parser.request.environ["PATH_INFO"] == "/2"
+    with pytest.raises(ProtocolError):
+        parser.start_next()
+
+
+def test_response_to_a_failed_application_does_not_blame_the_request() -> None:
+    _, _, body = http1.error_response(http1.INTERNAL_SERVER_ERROR).partition(b"\r\n\r\n")
+    assert orjson.loads(body)["code"] == "INTERNAL_ERROR"
+
+
+def test_tiny_chunks_take_linear_time() -> None:
+    parser = new_parser()
+    parser.feed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    started = time.process_time()
+    parser.feed(b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n")
+    assert parser.complete
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(("limit", "available"), [(1_000_000, 997_500), (5_000, 2_500), (256, 128)])
+def test_streams_leave_a_reserve_of_file_descriptors(
+    limit: int, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (limit, limit))
+    assert available_streams() == available

@@ -30,9 +30,9 @@ class Client:
 
 def sent(data: bytes, *, raw: bool) -> tuple[bytes, bool]:
     """Return what the worker sends, and whether it keeps the connection."""
-    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)))
+    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=1)
     parser.feed(data)
-    client, request = Client(), parser.ready.popleft()
+    client, request = Client(), parser.request
     writer = ResponseWriter(client, request, keep_alive=True)
     start_response: Any = writer.start_response
     if raw:
