@@ -7,11 +7,12 @@ acknowledged it; the length is limited, so that a reader that never returns cann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from redis.exceptions import ResponseError
 
 from common.job_store import keys
@@ -28,6 +29,8 @@ MAX_ENTRIES: Final = 100_000
 IDLE_AFTER: Final = 3_600_000
 #: Entries kept per partition while there is no group.
 MAX_ENTRIES_WITHOUT_GROUPS: Final = 1_000
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,11 @@ class StateLogEntry:
 
 
 class StateLog:
-    """The state log as one group reads it. Raises ``RedisError`` when the store is unavailable."""
+    """The state log as one group reads it. Raises ``RedisError`` when the store is unavailable.
+
+    The group is created again when it is missing, as it is after a FLUSHALL or after a restore from
+    a backup that is older than the group. It then starts at the oldest entry.
+    """
 
     def __init__(self, client: Redis, group: str, consumer: str) -> None:
         """``group`` is the purpose of reading, ``consumer`` this process."""
@@ -76,9 +83,12 @@ class StateLog:
         On a cluster it never blocks: no command can wait for streams in several slots.
         """
         if isinstance(self._client, Cluster):
-            return self._read_each(count)
-        response: Any = self._client.xreadgroup(
-            self._group, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block
+            return self._with_group(lambda: self._read_each(count))
+        new: Any = dict.fromkeys(self._streams, ">")
+        response: Any = self._with_group(
+            lambda: self._client.xreadgroup(
+                self._group, self._consumer, new, count=count, block=block
+            )
         )
         return _all_entries(response)
 
@@ -94,11 +104,27 @@ class StateLog:
         """Claim entries that another consumer read over ``idle_ms`` ago and did not acknowledge."""
         claimed: list[StateLogEntry] = []
         for stream in self._streams:
-            response: Any = self._client.xautoclaim(
-                stream, self._group, self._consumer, min_idle_time=idle_ms, count=count
+            claim = partial(
+                self._client.xautoclaim,
+                stream,
+                self._group,
+                self._consumer,
+                min_idle_time=idle_ms,
+                count=count,
             )
-            claimed += _entries(stream, response[1])
+            claimed += _entries(stream, self._with_group(claim)[1])
         return claimed
+
+    def _with_group(self, command: Callable[[], Any]) -> Any:
+        """Run a command; if the group is missing, create it and run the command again."""
+        try:
+            return command()
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+        log.warning("consumer group is missing, creating it again", group=self._group)
+        self.create_group()
+        return command()
 
     def ack(self, entries: Sequence[StateLogEntry]) -> None:
         """Acknowledge entries: the group does not get them again."""

@@ -207,3 +207,14 @@ def test_the_callback_url_is_not_recorded(
     kept = [rows(engine, table) for table in METADATA.sorted_tables]
     assert re.search("alice", repr(kept))
     assert not re.search("s3cr3t", repr(kept))
+
+
+def test_recording_goes_on_after_the_store_was_emptied(
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine, redis: Redis
+) -> None:
+    run(jobs)
+    recorder.step()
+    redis.flushall()
+    run(jobs, user="bob")
+    recorder.step()
+    assert sorted({row["owner"] for row in rows(engine, JOBS)}) == ["alice", "bob"]
