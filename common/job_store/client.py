@@ -15,6 +15,12 @@ from redis.sentinel import Sentinel
 
 from common import redis_url
 from common.job_store.cluster import Cluster
+from common.job_store.connections import (
+    StoreConnection,
+    StoreSentinelConnection,
+    StoreSentinelSSLConnection,
+    StoreSSLConnection,
+)
 from common.redis_url import RedisTarget
 
 Options = dict[str, Any]
@@ -56,6 +62,7 @@ def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Re
     options["driver_info"] = _DRIVER
     if target.kind == "sentinel":
         return _open_by_sentinels(target, timeouts, options)
+    options["connection_class"] = StoreSSLConnection if target.tls else StoreConnection
     if own_connection:
         return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=timeout, **options))
     return Redis.from_pool(ConnectionPool.from_url(url, **options))
@@ -65,7 +72,11 @@ def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options)
     to_sentinels = {**timeouts, "password": target.sentinel_password, "ssl": target.tls}
     sentinel = Sentinel(list(target.hosts), sentinel_kwargs=to_sentinels)
     client: Redis = sentinel.master_for(
-        target.service, db=target.db, **_credentials(target), **options
+        target.service,
+        db=target.db,
+        connection_class=StoreSentinelSSLConnection if target.tls else StoreSentinelConnection,
+        **_credentials(target),
+        **options,
     )
     return client
 
