@@ -8,6 +8,8 @@ from typing import Final
 
 import structlog
 
+from common.job_store.errors import describe
+
 #: Seconds that all checks together may take.
 TIMEOUT: Final = 1.0
 
@@ -49,7 +51,7 @@ class Health:
                 future.cancel()
                 report[name] = "timeout"
             elif error := future.exception():
-                log.warning("health check failed", check=name, error=repr(error))
+                log.warning("health check failed", check=name, error=describe(error))
                 report[name] = "unavailable"
             else:
                 report[name] = "ok"

@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from redis.exceptions import (
-    AuthenticationError,
+    ClusterDownError,
     ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,
+    TryAgainError,
 )
 
 #: Replies of a server that does not accept writes now, or that just stopped being the primary. None
@@ -23,6 +26,10 @@ NOT_WRITABLE: Final = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOC
 _SERVER_PROBLEMS: Final = NOT_WRITABLE | {
     *("LOADING", "BUSY", "MISCONF", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
 }
+_OUTAGES: Final = (
+    *(ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError),
+    *(ClusterDownError, TryAgainError),
+)
 
 
 def code_of(error: RedisError) -> str:
@@ -36,9 +43,7 @@ def code_of(error: RedisError) -> str:
 
 def is_outage(error: RedisError) -> bool:
     """Return whether the store is unavailable, rather than used in a wrong way."""
-    if isinstance(error, AuthenticationError):
-        return False
-    if isinstance(error, ConnectionError | TimeoutError):
+    if isinstance(error, _OUTAGES):
         return True
     return code_of(error) in _SERVER_PROBLEMS
 

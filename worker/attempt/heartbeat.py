@@ -13,6 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.errors import CancelRequested, Draining, LeaseLost
+from common.job_store.errors import log_failure
 from common.job_store.records import progress_fields
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class HeartbeatThread:
                     self._send(attempt)
             except RedisError as error:
                 # If a lease expires meanwhile, the fencing token protects the job from the attempt.
-                log.warning("heartbeat failed", error=str(error))
+                log_failure(log, "heartbeat failed", error)
             if self._stopped.wait(self._interval):
                 return
 

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.job_store.cluster import uptime
+from common.job_store.errors import log_failure
 from common.job_store.state_log import trim
 from worker import metrics
 
@@ -68,7 +69,7 @@ class SweepThread:
             except RedisError as error:
                 # No worker could extend its leases meanwhile: an expired lease proves nothing.
                 self._reclaim_after = time.monotonic() + self._lease
-                log.warning("sweep failed", error=str(error))
+                log_failure(log, "sweep failed", error)
 
     def _sweep(self) -> None:
         reclaim = self._leases_are_reliable()
