@@ -42,6 +42,8 @@ class WorkerState:
     slots: int
     #: Ids of the jobs that it runs.
     running: tuple[str, ...] = ()
+    #: Names of its loops that have stopped making rounds.
+    stuck: tuple[str, ...] = ()
 
 
 class WorkerRegistration:
@@ -55,6 +57,7 @@ class WorkerRegistration:
         slots: int,
         running: Callable[[], tuple[str, ...]],
         host: str = "",
+        stuck: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """``client`` must have a single connection that nothing else uses."""
         self._client = client
@@ -63,6 +66,7 @@ class WorkerRegistration:
         self._since: int | None = None
         self._slots = slots
         self._running = running
+        self._stuck = stuck
         self._server = ""
         self._connection: int | None = None
 
@@ -84,6 +88,7 @@ class WorkerRegistration:
             connection=connection,
             slots=self._slots,
             running=self._running(),
+            stuck=self._stuck(),
         )
         self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
         self._client.sadd(keys.WORKERS, self._name)
@@ -144,7 +149,8 @@ def _state(text: str) -> WorkerState:
     members = orjson.loads(text)
     # During a deployment a newer worker may send members that this version does not have.
     supported = {name: members[name] for name in _MEMBERS if name in members}
-    return WorkerState(**{**supported, "running": tuple(members["running"])})
+    lists = {name: tuple(members.get(name, ())) for name in ("running", "stuck")}
+    return WorkerState(**{**supported, **lists})
 
 
 _MEMBERS: Final = tuple(member.name for member in fields(WorkerState))

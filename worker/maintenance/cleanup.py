@@ -222,6 +222,9 @@ class CleanupThread:
         except (DownloadError, RedisError) as error:
             log.warning("storage not ready", reason=describe(error))
             return False
+        except Exception:
+            log.exception("removing uploads raised an unexpected error")
+            return False
         if jobs:
             log.info("uploads of ended jobs removed", jobs=jobs)
         return True
@@ -236,3 +239,5 @@ class CleanupThread:
             self._lock.run_if_due(self._clean_up)
         except (DownloadError, RedisError) as error:
             log.warning("cleanup failed, it is tried again later", reason=describe(error))
+        except Exception:
+            log.exception("cleanup raised an unexpected error")

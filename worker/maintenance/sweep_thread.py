@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -42,14 +43,19 @@ class SweepThread:
         workers: WorkerRegistry,
         interval: float,
         lease: float,
+        on_round: Callable[[], object] = lambda: None,
     ) -> None:
-        """``lease``: seconds for which no lease expires after the job store was unavailable."""
+        """``lease``: seconds for which no lease expires after the job store was unavailable.
+
+        ``on_round`` is called before every sweep.
+        """
         self._sweeper = sweeper
         self._client = client
         self._dispatcher = dispatcher
         self._workers = workers
         self._interval = interval
         self._lease = lease
+        self._on_round = on_round
         self._reclaim_after = 0.0
         self._trim_at = 0.0
         self._stopped = threading.Event()
@@ -64,12 +70,15 @@ class SweepThread:
     def _run(self) -> None:
         # With jitter, so that many workers do not all sweep at the same moment.
         while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
+            self._on_round()
             try:
                 self._sweep()
             except RedisError as error:
                 # No worker could extend its leases meanwhile: an expired lease proves nothing.
                 self._reclaim_after = time.monotonic() + self._lease
                 log_failure(log, "sweep failed", error)
+            except Exception:
+                log.exception("sweep raised an unexpected error")
 
     def _sweep(self) -> None:
         reclaim = self._leases_are_reliable()
