@@ -30,11 +30,14 @@ Options = dict[str, Any]
 _DRIVER: Final = DriverInfo()
 
 
-def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Redis:
+def open_client(
+    url: str, *, timeout: float, own_connection: bool = False, retries: int | None = None
+) -> Redis:
     """Return a client whose calls fail after about ``timeout`` seconds.
 
     redis-py's defaults wait for most of a minute for a server that hangs. ``own_connection`` limits
-    the client to a single connection (to each node of a cluster) that it keeps. For the forms of
+    the client to a single connection (to each node of a cluster) that it keeps. ``retries``: how
+    often a call is repeated within ``timeout``; by default every three seconds. For the forms of
     ``url`` see common/redis_url.py.
 
     The client of a cluster is not a ``Redis`` by class but has the methods that the job store uses.
@@ -42,9 +45,11 @@ def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Re
     first use.
     """
     target = redis_url.parse(url)
-    retries = max(0, round(timeout / 3) - 1) if timeout > 3 else 0
+    call_timeout = min(3.0, timeout) if retries is None else timeout / (retries + 1)
+    if retries is None:
+        retries = max(0, round(timeout / 3) - 1)
     timeouts: Options = {
-        "socket_timeout": min(3.0, timeout),
+        "socket_timeout": call_timeout,
         "socket_connect_timeout": min(2.0, timeout),
         "health_check_interval": 10,
     }

@@ -8,7 +8,7 @@ process still has its connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,6 +25,8 @@ TTL: Final = 15_000
 #: Milliseconds without a heartbeat until a worker without a connection counts as dead; before, it
 #: may just be reconnecting.
 DEAD_AFTER: Final = 1_500
+#: The same until its connection is looked for; a worker is dead if two looks in a row miss it.
+MISSING_AFTER: Final = 750
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +106,37 @@ class WorkerRegistry:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        #: Connections that the last call of ``dead`` did not find, by worker.
+        self._missing: dict[str, int] = {}
 
     def registered(self) -> list[WorkerState]:
         """Return the workers that sent a heartbeat recently."""
         return [state for state, _ in self._read()]
 
     def dead(self) -> list[str]:
-        """Return the names of workers whose connection is closed for good."""
-        silent = [state for state, age in self._read() if age > DEAD_AFTER]
+        """Return the names of workers whose connection is closed for good.
+
+        A worker counts as dead when two calls in a row miss the same connection: after a stall of
+        the store, a living worker reconnects in between.
+        """
+        ages = {state.name: (state, age) for state, age in self._read() if age > MISSING_AFTER}
+        missing = {
+            state.name: state.connection for state in self._without_connection(ages.values())
+        }
+        dead = [
+            name
+            for name, connection in missing.items()
+            if self._missing.get(name) == connection and ages[name][1] > DEAD_AFTER
+        ]
+        self._missing = missing
+        return dead
+
+    def forget_missing(self) -> None:
+        """Make the next call of ``dead`` the first: the store was unavailable meanwhile."""
+        self._missing = {}
+
+    def _without_connection(self, workers: Iterable[tuple[WorkerState, int]]) -> list[WorkerState]:
+        silent = [state for state, _ in workers]
         if not silent:
             return []
         node = node_of(self._client, keys.WORKERS)
@@ -123,7 +148,7 @@ class WorkerRegistry:
             return []
         listed = node.client_list(client_id=connections)
         alive = {int(entry["id"]) for entry in listed}
-        return [state.name for state in silent if state.connection not in alive]
+        return [state for state in silent if state.connection not in alive]
 
     def _read(self) -> list[tuple[WorkerState, int]]:
         """Return workers with the milliseconds since their last heartbeat; remove lapsed ones."""
