@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 #: Entries kept per partition, however far behind a group is.
 MAX_ENTRIES: Final = 100_000
+#: Bytes kept per partition, however far behind a group is: 128 MiB in all of them.
+MAX_BYTES: Final = 8 * 2**20
+#: Seconds without a read after which a group that has unread entries is deleted.
+GROUP_IDLE_AFTER: Final = 7 * 86_400
 #: Milliseconds without a read until a consumer is deleted; it is created again when it reads.
 IDLE_AFTER: Final = 3_600_000
 #: Entries kept per partition while there is no group.
@@ -140,13 +144,50 @@ def trim(client: Redis) -> None:
         stream = keys.of_partition("state_log", tag)
         if not client.exists(stream):
             continue
-        groups: Any = client.xinfo_groups(stream)
+        _limit_bytes(client, stream)
+        groups = _groups_in_use(client, stream)
         if not groups:
             client.xtrim(stream, maxlen=MAX_ENTRIES_WITHOUT_GROUPS, approximate=True)
             continue
         oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
         client.xtrim(stream, minid=oldest, approximate=True)
         client.xtrim(stream, maxlen=MAX_ENTRIES, approximate=True)
+
+
+def _limit_bytes(client: Redis, stream: str) -> None:
+    used: Any = client.memory_usage(stream)
+    if used is not None and used > MAX_BYTES:
+        entries = client.xlen(stream)
+        log.warning("state log too large, oldest entries deleted", stream=stream, bytes=used)
+        client.xtrim(stream, maxlen=entries * MAX_BYTES // used, approximate=True)
+
+
+def _groups_in_use(client: Redis, stream: str) -> list[dict[str, Any]]:
+    """Return the stream's groups. Delete those that nobody has read for a long time.
+
+    A reader that comes back creates its group again.
+    """
+    groups: Any = client.xinfo_groups(stream)
+    kept = []
+    for group in groups:
+        if _is_abandoned(client, stream, group):
+            client.xgroup_destroy(stream, group["name"])
+            log.warning("consumer group deleted, nobody reads it", group=group["name"])
+        else:
+            kept.append(group)
+    return kept
+
+
+def _is_abandoned(client: Redis, stream: str, group: dict[str, Any]) -> bool:
+    unread: Any = client.xrange(stream, min=f"({group['last-delivered-id']}", count=1)
+    if not unread:
+        return False
+    clock: Any = client.time() if not isinstance(client, Cluster) else client.node_of(stream).time()
+    limit = GROUP_IDLE_AFTER * 1000
+    if clock[0] * 1000 - _order(unread[0][0])[0] < limit:
+        return False
+    consumers: Any = client.xinfo_consumers(stream, group["name"])
+    return all(consumer["idle"] >= limit for consumer in consumers)
 
 
 def delete_idle_consumers(client: Redis) -> int:

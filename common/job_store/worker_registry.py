@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 
 from common.job_store import keys
 from common.job_store.cluster import node_of
@@ -92,8 +93,12 @@ class WorkerRegistration:
             running=self._running(),
             stuck=self._stuck(),
         )
-        self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
-        self._client.sadd(keys.WORKERS, self._name)
+        try:
+            self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
+            self._client.sadd(keys.WORKERS, self._name)
+        except OutOfMemoryError:
+            # The worker is alive all the same; what was registered last stays.
+            self._client.pexpire(keys.worker(self._name), TTL)
 
     def deregister(self) -> None:
         """Remove the worker from the registry. Raises ``RedisError``."""

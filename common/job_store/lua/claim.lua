@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include update
 -- @include wake_up
 --[[
@@ -16,10 +17,12 @@
 ]]
 
 -- A rejected wake-up was read from its queue all the same: whatever was sent before it is read too.
-if args.sent then
+-- A time in the future, from before the server's clock was set back, says nothing.
+if args.sent and tonumber(args.sent) <= now then
   local read_up_to = redis.call('HGET', key.read_up_to(), args.priority) or '0'
   if tonumber(args.sent) > tonumber(read_up_to) then
     redis.call('HSET', key.read_up_to(), args.priority, args.sent)
+    redis.call('PEXPIRE', key.read_up_to(), 86400000)
   end
 end
 

@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include update
 -- @include fields
 --[[

@@ -34,6 +34,7 @@ end
 for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do
   redis.call('PERSIST', name)
 end
+redis.call('PERSIST', key.user_jobs(job.user))
 local snapshot = update_job(id, {
   status = 'queued', attempt = '0', progress = '0', processed_files = '0', processed_bytes = '0',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',

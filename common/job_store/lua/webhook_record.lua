@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include base
 --[[
   Records how an attempt at a delivery went.
