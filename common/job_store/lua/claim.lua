@@ -36,7 +36,7 @@ if redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
 if redis.call('EXISTS', key.paused()) == 1 then return {'REJECTED'} end
 
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
-local snapshot = update_job(args.id, {
+local changes = {
   status = 'processing',
   attempt = to_text((job.attempt or 0) + 1),
   fence = to_text((job.fence or 0) + 1),
@@ -44,8 +44,12 @@ local snapshot = update_job(args.id, {
   started_at = (job.started_at or '') ~= '' and job.started_at or now_text,
   worker = args.worker,
   claim = args.claim,
-  retry_at = '', error = '', error_code = '', retryable = '',
-  progress = '0', processed_files = '0', processed_bytes = '0', seconds_remaining = '',
-})
+  retry_at = '', error = '', error_code = '', retryable = '', seconds_remaining = '', resumes = '',
+}
+-- An attempt that was handed back goes on: its progress never goes back.
+if job.resumes ~= '1' then
+  changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
+end
+local snapshot = update_job(args.id, changes)
 dequeue(args.id, job.user, job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

@@ -40,7 +40,8 @@ local function enter_terminal_state(job, changes)
     changes.expires_at = to_text(now + tonumber(args.archive_ttl))
     ttl = ttl + tonumber(args.archive_ttl)
     redis.call('ZADD', key.expiring(), changes.expires_at, id)
-    redis.call('LPUSH', key.durations(), to_text(now - tonumber(job.created_at)))
+    local began = job.restarted_at or job.created_at
+    redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
     redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)
     redis.call('PEXPIRE', key.durations(), max_ttl)
   end
