@@ -175,9 +175,7 @@ class Soak:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
                 await asyncio.sleep(RESTART_EVERY)
                 victim = self._api if number == signal.SIGHUP else self._api.children()[0]
-                print(
-                    f"{number.name} to {'the master' if victim is self._api else 'a worker'}"
-                )
+                print(f"{number.name} to {'the master' if victim is self._api else 'a worker'}")
                 os.kill(victim.pid, number)
 
     async def _report(self) -> None:

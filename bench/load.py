@@ -42,9 +42,7 @@ def main() -> int:
 def _started(running: ExitStack) -> System:
     state = running.enter_context(tempfile.TemporaryDirectory(prefix="longhaul-load-"))
     workers = int(os.environ.get("WORKERS") or 2)
-    system = System(
-        Path(state), workers=workers, files=SMALL, env=UNLIMITED, report=print
-    )
+    system = System(Path(state), workers=workers, files=SMALL, env=UNLIMITED, report=print)
     return running.enter_context(system)
 
 

@@ -18,6 +18,7 @@ from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
 from common.jobs.presenter import JobPresenter
 from common.object_storage import ObjectStorage
+from common.object_storage.options import StorageOptions
 from common.sources import Source, source_from_template
 from common.wake_ups import Dispatcher
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
+#: Idle connections to the object storage for each job that runs: one for each concurrent read.
+CONNECTIONS_PER_JOB: Final = 64
 #: Connections to PostgreSQL per process.
 DATABASE_CONNECTIONS: Final = 3
 
@@ -77,7 +80,16 @@ def connect(settings: Settings, *, timeout: float) -> Services:
     storage = ObjectStorage(
         endpoint=settings.s3_endpoint_url or None,
         public_endpoint=settings.s3_public_endpoint_url or None,
-        region=settings.s3_region,
+        region=settings.s3_region or None,
+        options=StorageOptions(
+            encryption=settings.s3_sse,
+            kms_key_id=settings.s3_sse_kms_key_id,
+            acl=settings.s3_acl,
+            storage_class=settings.s3_storage_class,
+            bucket_owner=settings.s3_bucket_owner,
+            request_payer=settings.s3_request_payer,
+        ),
+        max_idle_connections=CONNECTIONS_PER_JOB * settings.worker_concurrency,
     )
     client = open_client(settings.redis_url, timeout=timeout)
     return assemble(settings, client, storage, _database(settings.database_url, timeout))

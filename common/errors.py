@@ -73,6 +73,10 @@ class DownloadTimeout(DownloadError):
     code = "DOWNLOAD_TIMEOUT"
 
 
+class DeadlineExceeded(DownloadTimeout):
+    """The download took too long."""
+
+
 class WorkerLost(DownloadError):
     """The worker that was processing this job stopped unexpectedly."""
 
@@ -131,6 +135,10 @@ class LeaseLost(Interrupted):
 
 class Draining(Interrupted):
     """The worker is shutting down and returns the job without using up an attempt."""
+
+
+class DeadlineHandover(Interrupted):
+    """The attempt reached its deadline with progress; the next one continues its uploads."""
 
 
 class DependencyUnavailable(Interrupted):

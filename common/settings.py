@@ -32,11 +32,21 @@ class Settings:
         "redis://127.0.0.1:6379/0", "Job store: Redis or Valkey 7+", secret=True
     )
     broker_url: str = _setting("", "Celery's broker; empty: same as REDIS_URL", secret=True)
-    s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS")
+    s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS_ENDPOINT_URL_S3, else AWS")
     s3_public_endpoint_url: str = _setting(
         "", "S3 endpoint in signed links, if clients reach S3 at another address"
     )
-    s3_region: str = _setting("us-east-1", "S3 region")
+    s3_region: str = _setting(
+        "", "S3 region; empty: AWS_DEFAULT_REGION or that of the profile, else us-east-1"
+    )
+    s3_sse: str = _setting("", "Server-side encryption of archives: AES256 or aws:kms")
+    s3_sse_kms_key_id: str = _setting("", "Key for aws:kms; empty: that of the bucket")
+    s3_acl: str = _setting("", "Canned ACL of archives, such as bucket-owner-full-control")
+    s3_storage_class: str = _setting("", "Storage class of archives; empty: STANDARD")
+    s3_bucket_owner: str = _setting("", "Account that must own the archive bucket")
+    s3_request_payer: str = _setting(
+        "", "requester: pay for requests to source buckets of other accounts"
+    )
     source_url_template: str = _setting(
         "s3://files/{file_id}", "Where files come from: s3://bucket/key or https://host/path"
     )
@@ -108,7 +118,9 @@ class Settings:
     max_retries: int = _setting(3, "Further attempts after a retryable failure")
     retry_base_delay: float = _setting(1.0, "First backoff, doubled for each retry, seconds")
     retry_max_delay: float = _setting(60.0, "Longest backoff, seconds")
-    job_deadline: float = _setting(300.0, "Longest run of one attempt, seconds")
+    job_deadline: float = _setting(
+        300.0, "Longest run of one attempt, seconds; the next one continues its uploads"
+    )
     min_rate_bytes: int = _setting(1_024, "Minimum rate of a source, bytes per second")
     min_rate_window: float = _setting(30.0, "Time over which the minimum rate is measured, seconds")
     max_archive_bytes: int = _setting(1_099_511_627_776, "Largest total size of a job's files")

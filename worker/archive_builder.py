@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 import structlog
 from redis.exceptions import RedisError
 
-from common.errors import DownloadError, JobNotFound, SourceForbidden, StorageError
+from common.errors import (
+    DeadlineExceeded,
+    DeadlineHandover,
+    DownloadError,
+    JobNotFound,
+    SourceForbidden,
+    StorageError,
+)
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
@@ -23,14 +30,13 @@ from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
 from common.object_storage import NoSuchKey, StorageProfile
-from common.object_storage.buckets import DAY
-from common.object_storage.lifecycle import check_buckets
-from common.object_storage.transport import StorageBusy
+from common.object_storage.errors import StorageBusy
+from common.object_storage.lifecycle import check_buckets, expiry_days
 from common.sources import Source
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
-from worker.archive.composing.upload_log import UploadLog
+from worker.archive.composing.upload_log import Checkpoint, UploadLog
 from worker.archive.expiry import delete_expired_objects
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import probe_storage
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
     from common.jobs.model import Artifact
     from worker.attempt.control import Control
 
+#: Seconds after its creation during which a job may be continued by another attempt at every
+#: deadline. It limits a job whose files change so often that no archive is ever completed.
+MAX_HANDOVER_AGE = 86_400.0
 #: Seconds between two probes after errors.
 MIN_PROBE_INTERVAL = 60.0
 
@@ -109,7 +118,11 @@ class ArchiveBuilder:
             self._lock.release()
 
     def build(self, claim: Claim, control: Control) -> Artifact:
-        """Build the archive of a claimed job; see ``worker.archive.build``."""
+        """Build the archive of a claimed job; see ``worker.archive.build``.
+
+        Raise DeadlineHandover at the deadline if this attempt has uploaded parts of the archive:
+        the next attempt continues with them, so that large archives do not use up attempts.
+        """
         profile, job_id = self.prepare(control.check), claim.job.id
         request = BuildRequest(
             job_id=job_id,
@@ -123,11 +136,14 @@ class ArchiveBuilder:
             min_rate=self._settings.min_rate_bytes,
             rate_window=self._settings.min_rate_window,
         )
+        checkpoint = self._checkpoints.for_attempt(job_id)
+        uploaded = _uploaded_parts(checkpoint)
         options = BuildOptions(
-            checkpoint=self._checkpoints.for_attempt(job_id),
+            checkpoint=checkpoint,
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
+            archive_ttl=self._settings.archive_ttl,
             report=self._totals.add,
         )
         try:
@@ -138,6 +154,11 @@ class ArchiveBuilder:
                 control=control,
                 options=options,
             )
+        except DeadlineExceeded as error:
+            age = time.time() - claim.job.created_at / 1000
+            if age < MAX_HANDOVER_AGE and _uploaded_parts(checkpoint) - uploaded:
+                raise DeadlineHandover from error
+            raise
         except DownloadError as error:
             self._distrust_profile(error)
             raise
@@ -158,7 +179,7 @@ class ArchiveBuilder:
             self._storage,
             self._settings.archive_bucket,
             # The same age as in the lifecycle rules.
-            max_age=timedelta(days=math.ceil(self._settings.archive_ttl / DAY) + 1),
+            max_age=timedelta(days=expiry_days(self._settings.archive_ttl)),
             now=datetime.now(UTC),
             renew_lock=renew_lock,
         )
@@ -222,3 +243,9 @@ class ArchiveBuilder:
         with self._lock:
             if time.monotonic() - self._probed_at > MIN_PROBE_INTERVAL:
                 self._distrusts_profile, self._profile = True, None
+
+
+def _uploaded_parts(checkpoint: Checkpoint) -> set[tuple[str | None, int]]:
+    upload_log = UploadLog.load(checkpoint)
+    numbers = (*upload_log.parts, *upload_log.ladder_parts)
+    return {(upload_log.plan_id, number) for number in numbers}

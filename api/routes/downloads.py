@@ -23,7 +23,7 @@ from common.sources import SourceFile
 from common.task_group import TaskGroup
 
 #: Seconds that a source may take to describe a file; ending its requests takes up to 0.7 more.
-CHECK_SECONDS: Final = 1.2
+CHECK_SECONDS: Final = 1.0
 
 blueprint = Blueprint("downloads", __name__, description="Start downloads")
 

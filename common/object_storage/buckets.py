@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import boto3
 import structlog
@@ -16,13 +15,13 @@ from common.errors import BackendUnavailable, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.content_disposition import attachment
 from common.object_storage.credentials import Credentials
-from common.object_storage.lifecycle import has_own_rules, merge_rules
-from common.object_storage.sigv4 import Signer, host_header
+from common.object_storage.endpoints import BucketAddress, Endpoints
+from common.object_storage.lifecycle import expiry_days, has_own_rules, merge_rules
+from common.object_storage.sigv4 import Signer
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-DAY = 86_400
 #: A health check has to fail fast; setting up a bucket may take longer.
 CHECK_TIMEOUT = 2.0
 SETUP_TIMEOUT = 20.0
@@ -38,7 +37,7 @@ class BucketCalls:
         self,
         *,
         endpoint: str | None,
-        region: str,
+        endpoints: Endpoints,
         credentials: Credentials | None,
         provider: Callable[[], Credentials | None],
         public_endpoint: str | None,
@@ -49,19 +48,19 @@ class BucketCalls:
         boto3 finds its own.
         """
 
-        def client(
-            url: str | None, timeout: float = CHECK_TIMEOUT, max_attempts: int = 1
-        ) -> S3Client:
+        region, is_aws = endpoints.region, endpoints.is_aws
+
+        def client(timeout: float = CHECK_TIMEOUT, max_attempts: int = 1) -> S3Client:
             config = Config(
                 signature_version="s3v4",
-                s3={"addressing_style": "path" if endpoint else "auto"},
+                s3={"addressing_style": "auto" if is_aws else "path"},
                 connect_timeout=timeout / 2,
                 read_timeout=timeout / 2,
                 retries={"total_max_attempts": max_attempts},
             )
             created: S3Client = boto3.client(
                 "s3",
-                endpoint_url=url,
+                endpoint_url=endpoint,
                 region_name=region,
                 aws_access_key_id=credentials.access_key if credentials else None,
                 aws_secret_access_key=credentials.secret_key if credentials else None,
@@ -70,44 +69,41 @@ class BucketCalls:
             )
             return created
 
-        self._client = client(endpoint)
-        self._setup = client(endpoint, SETUP_TIMEOUT, max_attempts=3)
+        self._client = client()
+        self._setup = client(SETUP_TIMEOUT, max_attempts=3)
         self._setup.meta.events.register(
             "before-call.s3.PutBucketLifecycleConfiguration", _add_content_md5
         )
-        self._public = client(public_endpoint) if public_endpoint else self._client
-        self._signer = Signer(provider, region)
-        #: Bucket -> base URL (scheme and host) and path prefix of its links.
-        self._link_bases: dict[str, tuple[str, str]] = {}
+        self._provider = provider
+        self._links = endpoints if public_endpoint is None else Endpoints(public_endpoint, region)
+        #: Bucket -> where its links point to, and the signer for its region.
+        self._link_bases: dict[str, tuple[BucketAddress, Signer]] = {}
 
     def presign_get(
         self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
     ) -> str:
         """Return a link that lets anyone read the object for ``expires_in`` seconds (≤ 7 days)."""
-        base, prefix = self._link_base(bucket)
+        address, signer = self._link_base(bucket)
         query = {
             "response-content-disposition": attachment(filename),
             "response-content-type": content_type,
         }
-        path = prefix + quote(key, safe="/-_.~")
-        return self._signer.presign(base, path, query, expires_in=expires_in)
+        path = address.path + quote(key, safe="/-_.~")
+        return signer.presign(address.base_url, path, query, expires_in=expires_in)
 
     def links_expire_at(self) -> int | None:
         """Return when links stop working because the session ends, in ms since 1970, or None."""
-        expires_at = self._signer.credentials().expires_at
+        credentials = self._provider()
+        expires_at = None if credentials is None else credentials.expires_at
         return None if expires_at is None else int(expires_at * 1000)
 
-    def _link_base(self, bucket: str) -> tuple[str, str]:
-        """Return where boto3 would send a link to; it has many rules for regions and names."""
-        base = self._link_bases.get(bucket)
-        if base is None:
-            link = urlsplit(
-                self._public.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
-            )
-            host = host_header(f"{link.scheme}://{link.netloc}")
-            base = (f"{link.scheme}://{host}", link.path.removesuffix("k"))
-            self._link_bases[bucket] = base
-        return base
+    def _link_base(self, bucket: str) -> tuple[BucketAddress, Signer]:
+        found = self._link_bases.get(bucket)
+        if found is None:
+            address = self._links.link(bucket)
+            found = (address, Signer(lambda: self._provider(), address.region))
+            self._link_bases[bucket] = found
+        return found
 
     def check(self, bucket: str) -> None:
         """Raise BackendUnavailable unless the storage responds within 2 seconds.
@@ -125,13 +121,12 @@ class BucketCalls:
         """Create the bucket if it is missing. With ``ttl`` (seconds) our objects in it expire.
 
         Return whether lifecycle rules delete them; some storages have none, or the credentials do
-        not allow to set them. Rules count whole days. Ours add one day to ``ttl``, so that an
-        archive that is reused within a day still outlives the job that reuses it. The rules of
-        others, and objects outside of our prefixes, are not touched.
+        not allow to set them. The rules of others, and objects outside of our prefixes,
+        are not touched.
         """
         try:
             self._create(bucket)
-            return ttl is not None and self._set_expiry(bucket, math.ceil(ttl / DAY) + 1)
+            return ttl is not None and self._set_expiry(bucket, expiry_days(ttl))
         except (BotoCoreError, ClientError) as error:
             raise StorageError(f"The bucket {bucket} could not be set up") from error
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from common.errors import NetworkError
+from common.object_storage.retry_budget import RetryBudget
 
 
 class Interruptible(Protocol):
@@ -28,6 +29,8 @@ class Cancellation:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[Interruptible] = set()
+        #: Shared by the same threads.
+        self.retry_budget = RetryBudget()
 
     @property
     def requested(self) -> bool:

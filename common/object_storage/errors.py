@@ -21,6 +21,13 @@ class BadChecksum(StorageError):
     """The stored or transferred bytes do not match their checksum."""
 
 
+class StorageBusy(StorageError):
+    """The storage is overloaded or temporarily unavailable."""
+
+    #: The storage asks for fewer requests.
+    slow_down = False
+
+
 class CredentialsError(StorageError):
     """The object storage does not accept the service's credentials, or there are none.
 

@@ -2,12 +2,13 @@
 
 Archives of many small files consist of little else than requests, so their cost matters. CPU time
 of a GET of 100 KB: boto3 1.2 ms, urllib3 0.36 ms, http.client 0.25 ms, this pool 0.12 ms; of a
-HEAD: urllib3 0.32 ms, this pool 0.07 ms. It has no redirects, proxies, cookies, compression or
+HEAD: urllib3 0.32 ms, this pool 0.07 ms. It has no redirects, cookies, compression or
 HTTP/2. Messages are framed by RFC 9112.
 """
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 from collections import deque
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BufferedReader
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from common.errors import NetworkError
 from common.object_storage.cancellation import Cancellation
@@ -30,13 +31,23 @@ Buffer = bytes | bytearray | memoryview
 class S3Connection:
     """One TCP or TLS connection. Only ``interrupt`` may be called from another thread."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, proxy: SplitResult | None = None
+    ) -> None:
+        """Connect to the host, or to ``proxy``, through which TLS is tunneled."""
+        address = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
         try:
-            sock = socket.create_connection((host, port), CONNECT_TIMEOUT)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket = tls.wrap_socket(sock, server_hostname=host) if tls else sock
+            sock = socket.create_connection(address, CONNECT_TIMEOUT)
         except OSError as error:
             raise NetworkError("The storage could not be reached") from error
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if proxy and tls:
+                _open_tunnel(sock, f"{host}:{port}", proxy)
+            self.socket = tls.wrap_socket(sock, server_hostname=host) if tls else sock
+        except OSError as error:
+            sock.close()
+            raise NetworkError(f"The storage could not be reached: {error}") from error
         self.reader = BufferedReader(socket.SocketIO(self.socket, "rb"), 65_536)
         self.used = False
 
@@ -65,9 +76,20 @@ class S3Connection:
 class HttpPool:
     """Connections to one base URL. Thread safe."""
 
-    def __init__(self, base_url: str, *, read_timeout: float = 20.0, max_idle: int = 64) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        read_timeout: float = 20.0,
+        max_idle: int = 64,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
+        """``ca_bundle``: file with the certificate authorities; None: those of the system."""
         parts = urlsplit(base_url)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        is_https = parts.scheme == "https"
+        self._tls = ssl.create_default_context(cafile=ca_bundle) if is_https else None
+        self._proxy = urlsplit(proxy) if proxy else None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
         self._read_timeout = read_timeout
@@ -96,6 +118,10 @@ class HttpPool:
         connection fails, and Cancelled when ``cancellation`` is set. A request is sent again if
         it went to a pooled connection that the server had closed.
         """
+        if self._proxy and not self._tls:
+            # The absolute form and the credentials are for the proxy (RFC 9112, 3.2.2).
+            target = f"http://{self.host}{target}"
+            headers = {**headers, **_proxy_authorization(self._proxy)}
         lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
         if body or method in ("PUT", "POST"):
             lines.append(f"content-length: {len(body)}")
@@ -131,7 +157,7 @@ class HttpPool:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return S3Connection(self._host, self._port, self._tls)
+                return S3Connection(self._host, self._port, self._tls, self._proxy)
             # Such bytes, a 408 for example, would be taken for the response to the next request.
             if not connection.has_excess():
                 return connection
@@ -150,3 +176,27 @@ def _send(sock: socket.socket, head: bytes, body: Buffer) -> None:
     else:
         sock.sendall(head)
         sock.sendall(body)
+
+
+def _open_tunnel(sock: socket.socket, target: str, proxy: SplitResult) -> None:
+    """Ask the proxy for a tunnel to ``target`` (RFC 9110, 9.3.6)."""
+    headers = {"host": target, **_proxy_authorization(proxy)}
+    lines = [f"CONNECT {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
+    sock.sendall("\r\n".join((*lines, "\r\n")).encode("latin-1"))
+    response = b""
+    while not response.endswith(b"\r\n\r\n"):
+        # Byte by byte: what follows the head belongs to TLS.
+        if not (byte := sock.recv(1)) or len(response) > 16_384:
+            raise OSError("The proxy closed the connection")
+        response += byte
+    status = response.split(b" ", 2)[1:2]
+    if not status or not status[0].startswith(b"2"):
+        line = response.split(b"\r\n", 1)[0].decode("latin-1")
+        raise OSError(f"The proxy rejected the connection: {line}")
+
+
+def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
+    if not proxy.username:
+        return {}
+    user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"proxy-authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}

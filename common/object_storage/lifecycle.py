@@ -7,6 +7,7 @@ no I/O.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ _ID_PREFIX = "longhaul-"
 _FORMER_ID = "archives-expire"
 
 Rule = Mapping[str, Any]
+
+DAY = 86_400
 
 
 def merge_rules(existing: Sequence[Rule], days: int) -> list[Rule] | None:
@@ -35,6 +38,14 @@ def merge_rules(existing: Sequence[Rule], days: int) -> list[Rule] | None:
     if sorted(map(_comparable, current)) == sorted(map(_comparable, own)):
         return None
     return [*foreign, *own]
+
+
+def expiry_days(ttl: float) -> int:
+    """Return after how many days archives expire, for jobs that need them for ``ttl`` seconds.
+
+    Rules count whole days. One more day lets other jobs reuse an archive in the meantime.
+    """
+    return math.ceil(ttl / DAY) + 1
 
 
 def has_own_rules(rules: Sequence[Rule]) -> bool:

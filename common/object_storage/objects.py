@@ -8,17 +8,12 @@ from contextlib import contextmanager, suppress
 from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.errors import NoSuchKey
+from common.object_storage.errors import NoSuchKey, StorageBusy
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
+from common.object_storage.retries import RETRYABLE_ERRORS, retry
 from common.object_storage.s3_xml import ListedObject, ObjectInfo
-from common.object_storage.transport import (
-    LONG_TIMEOUT,
-    Calls,
-    StorageBusy,
-    metadata_headers,
-    retry,
-)
+from common.object_storage.transport import LONG_TIMEOUT, Calls, WrongRegion, metadata_headers
 
 
 class ObjectCalls(Calls):
@@ -123,7 +118,7 @@ class ObjectCalls(Calls):
                     progress(count)
 
         if view:
-            retry(attempt, cancellation, progress=lambda: done)
+            retry(attempt, cancellation, progress=lambda: done, on=(*RETRYABLE_ERRORS, WrongRegion))
 
     @contextmanager
     def get_object(
@@ -143,13 +138,16 @@ class ObjectCalls(Calls):
         with self._transport.send(
             "GET", bucket, key, headers=headers, cancellation=cancellation
         ) as response:
-            if response.status == 206:
-                _check_content_range(response.headers.get("content-range", ""), start)
+            content_range = response.headers.get("content-range")
+            # rclone sends a range with the status 200.
+            is_range = response.status == 206 or content_range is not None
+            if is_range:
+                _check_content_range(content_range or "", start)
             etag = s3_xml.quoted_etag(response.headers.get("etag"))
             if if_match is not None and etag and etag != if_match:
                 # Not every server checks If-Match (RFC 9110, 13.1.1).
                 raise FileChanged("A file was replaced while it was being read")
-            if start and response.status != 206:
+            if start and not is_range:
                 # A server may ignore the Range header (RFC 9110, 14.2).
                 _skip(response, start)
             yield response
@@ -171,7 +169,11 @@ class ObjectCalls(Calls):
         The storage verifies ``crc32`` if it is given, or Content-MD5 if it ignores CRC32s.
         ``content_md5`` replaces the computed one.
         """
-        headers = {"content-type": content_type, **metadata_headers(metadata)}
+        headers = {
+            "content-type": content_type,
+            **metadata_headers(metadata),
+            **self._options.new_object(),
+        }
         if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
         if self.profile.content_md5:
@@ -196,7 +198,11 @@ class ObjectCalls(Calls):
                 self.delete_object(bucket, key, cancellation=cancellation)
             return
         body = s3_xml.delete_request(keys)
-        headers = {"content-type": "application/xml", "content-md5": s3_xml.md5(body)}
+        headers = {
+            "content-type": "application/xml",
+            "content-md5": s3_xml.md5(body),
+            **self._options.every_write,
+        }
         _, result = self._transport.call(
             "POST",
             bucket,
@@ -213,7 +219,13 @@ class ObjectCalls(Calls):
     ) -> None:
         """Delete an object. A missing object is ignored."""
         with suppress(NoSuchKey):
-            self._transport.call("DELETE", bucket, key, cancellation=cancellation)
+            self._transport.call(
+                "DELETE",
+                bucket,
+                key,
+                headers=self._options.every_write,
+                cancellation=cancellation,
+            )
 
 
 def _check_content_range(value: str, start: int) -> None:

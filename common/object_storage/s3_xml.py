@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 from common.errors import StorageError
 
+_EXPIRY_DATE = re.compile(r'expiry-date="([^"]*)"')
 #: The root element behind blanks, a byte order mark, the XML declaration and comments.
 _ERROR_ROOT = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?(?:\s|<\?.*?\?>|<!--.*?-->)*<(?:[\w.-]+:)?Error[\s/>]", re.DOTALL
@@ -35,6 +36,8 @@ class ObjectInfo:
     #: CRC32 of the whole object; None if none is stored, or if it is one of parts (COMPOSITE).
     crc32: int | None
     content_encoding: str | None = None
+    #: When a lifecycle rule deletes the object; None if there is none, or if it is not known.
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +114,23 @@ def error_code(body: bytes) -> str:
         return ""
 
 
+def _expiry(header: str) -> datetime | None:
+    """Return the date in ``expiry-date="Fri, 21 Dec 2012 00:00:00 GMT", rule-id="1"``."""
+    match = _EXPIRY_DATE.search(header)
+    try:
+        return parsedate_to_datetime(match[1]) if match else None
+    except ValueError:
+        return None
+
+
+def error_region(body: bytes) -> str:
+    """Return the ``<Region>`` of an error document, or an empty string."""
+    try:
+        return parse(body).findtext("Region") or ""
+    except StorageError:
+        return ""
+
+
 def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
     """Return what the headers of a HEAD or GET response say about an object."""
     composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
@@ -125,6 +145,7 @@ def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
         content_disposition=headers.get("content-disposition"),
         crc32=None if composite else decode_crc32(headers.get("x-amz-checksum-crc32")),
         content_encoding=headers.get("content-encoding"),
+        expires_at=_expiry(headers.get("x-amz-expiration", "")),
     )
 
 

@@ -53,7 +53,7 @@ class Signer:
 
     def __init__(self, credentials: Callable[[], Credentials | None], region: str) -> None:
         self._provider = credentials
-        self._region = region
+        self.region = region
         #: Seconds by which the storage's clock is ahead of this machine's, if that matters.
         self._clock_offset = 0.0
 
@@ -155,11 +155,11 @@ class Signer:
         return f"{base}{path}?{query_string}&X-Amz-Signature={signature}"
 
     def _scope(self, stamp: str) -> str:
-        return f"{stamp[:8]}/{self._region}/s3/aws4_request"
+        return f"{stamp[:8]}/{self.region}/s3/aws4_request"
 
     def _signature(self, credentials: Credentials, stamp: str, canonical: str) -> str:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        key = _signing_key(credentials.secret_key, stamp[:8], self._region)
+        key = _signing_key(credentials.secret_key, stamp[:8], self.region)
         text = f"{ALGORITHM}\n{stamp}\n{self._scope(stamp)}\n{digest}"
         return hmac.digest(key, text.encode(), "sha256").hex()
 

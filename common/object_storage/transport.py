@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import copy
-import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self, TypeVar
+from typing import NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from common.errors import DownloadError, NetworkError, StorageError
+from common.errors import StorageError
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.credentials import CredentialChain, Credentials
-from common.object_storage.errors import CredentialsError, error_for
+from common.object_storage.endpoints import Endpoints, proxy_of
+from common.object_storage.errors import CredentialsError, StorageBusy, error_for
 from common.object_storage.http_pool import Buffer, HttpPool
 from common.object_storage.http_response import Response
+from common.object_storage.options import StorageOptions
 from common.object_storage.profile import StorageProfile
+from common.object_storage.retries import retry
 from common.object_storage.sigv4 import Signer
 from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
 
-MAX_ATTEMPTS = 5
-FIRST_DELAY = 0.1
-MAX_DELAY = 2.0
-#: Longest Retry-After that is waited for, seconds.
-MAX_REQUESTED_DELAY = 10.0
 #: Seconds that the storage may take for a write, a copy or a completion before it responds.
 LONG_TIMEOUT = 120.0
 #: 501 Not Implemented and 505 HTTP Version Not Supported (RFC 9110, 15.6).
@@ -40,42 +38,8 @@ RETRYABLE_CODES = {
     "OperationAborted",
 }
 
+
 T = TypeVar("T")
-
-
-class StorageBusy(StorageError):
-    """The storage is overloaded or temporarily unavailable."""
-
-
-RETRYABLE_ERRORS: tuple[type[DownloadError], ...] = (StorageBusy, NetworkError)
-
-
-def retry(
-    attempt: Callable[[], T],
-    cancellation: Cancellation,
-    *,
-    progress: Callable[[], int] = lambda: 0,
-    on: tuple[type[DownloadError], ...] = RETRYABLE_ERRORS,
-) -> T:
-    """Call ``attempt`` until it succeeds or fails five times in a row without progress.
-
-    Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
-    jitter, after the delay that a server asks for; ``cancellation`` ends them. A delay of more than
-    10 s is left to the job's next attempt, which does not occupy a worker until then.
-    """
-    failures, last_progress = 0, progress()
-    while True:
-        try:
-            return attempt()
-        except on as error:
-            if progress() > last_progress:
-                failures, last_progress = 0, progress()
-            failures += 1
-            requested_delay = error.retry_after or 0.0
-            if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
-                raise
-            delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
-            cancellation.wait(requested_delay + random.uniform(0, delay))  # noqa: S311
 
 
 def operation_name(
@@ -109,20 +73,54 @@ def _measured(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
                 STORAGE_SECONDS.labels(operation, "none").observe(time.perf_counter() - started)
 
 
+class WrongRegion(StorageError):
+    """The bucket is in another region, which the next attempt uses."""
+
+
+class _Server(NamedTuple):
+    """The connections to one server, and the signer for its region."""
+
+    pool: HttpPool
+    signer: Signer
+
+
 class Transport:
     """Sends signed requests to one S3 endpoint, with path-style addresses. Thread safe."""
 
     def __init__(
-        self, base_url: str, region: str, credentials: Callable[[], Credentials | None]
+        self,
+        base_url: str,
+        region: str,
+        credentials: Callable[[], Credentials | None],
+        *,
+        endpoints: Endpoints | None = None,
+        max_idle: int = 64,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._pool = HttpPool(base_url)
-        self._prefix = urlsplit(base_url).path.rstrip("/")
+        """``endpoints`` finds buckets of other regions and access points.
+
+        Without it, requests for buckets of another region go to the same server, signed for that
+        region. ``max_idle``: connections that are kept for the next request. ``headers`` are those
+        of every request.
+        """
         self._credentials = credentials
-        self._signer = Signer(credentials, region)
+        self._endpoints = endpoints
+        self._max_idle = max_idle
+        self._headers = dict(headers or {})
+        self._home = self._server(base_url, region)
+        self._prefix = urlsplit(base_url).path.rstrip("/")
+        self._lock = threading.Lock()
+        #: Region -> how to reach it, and bucket -> region, of buckets that are elsewhere.
+        self._regions: dict[str, _Server] = {}
+        self._bucket_regions: dict[str, str] = {}
+        #: ARN of an access point -> how to reach it, and the path prefix of its keys.
+        self._access_points: dict[str, tuple[_Server, str]] = {}
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._pool.close()
+        access_points = (server for server, _ in self._access_points.values())
+        for server in (self._home, *self._regions.values(), *access_points):
+            server.pool.close()
 
     @contextmanager
     def send(
@@ -138,39 +136,84 @@ class Transport:
         timeout: float | None = None,
     ) -> Iterator[Response]:
         """Send a request once and yield its response; raise the error of an error status."""
-        path = quote(
-            f"{self._prefix}/{bucket}/{key}" if key else f"{self._prefix}/{bucket}", "/-_.~"
-        )
+        server, prefix = self._find(bucket)
+        path = quote(f"{prefix}/{key}" if key else prefix, "/-_.~")
         query_string = "&".join(
             f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted((query or {}).items())
         )
-        signed = self._signer.sign(
-            method, path, query_string, {"host": self._pool.host, **(headers or {})}
+        signed = server.signer.sign(
+            method,
+            path,
+            query_string,
+            {"host": server.pool.host, **self._headers, **(headers or {})},
         )
         target = f"{path}?{query_string}" if query_string else path
         with (
             _measured(
                 operation_name(method, key, query or {}, headers or {}), bucket
             ) as report_status,
-            self._pool.request(
+            server.pool.request(
                 method, target, signed, body, cancellation=cancellation or Cancellation(),
                 timeout=timeout,
             ) as response,
         ):  # fmt: skip
             report_status(response.status)
             if response.status >= 300:
-                code = s3_xml.error_code(response.read_all())
-                if response.status == 403 and self._signer.adjust_clock(
-                    response.headers.get("date")
-                ):
-                    raise StorageBusy("The clock differed from that of the storage")
-                try:
-                    raise_error(response.status, code, f"{method} {bucket}/{key}")
-                except CredentialsError:
-                    if isinstance(self._credentials, CredentialChain):
-                        self._credentials.reload()
-                    raise
+                self._raise(response, server, bucket, f"{method} {bucket}/{key}")
             yield response
+
+    def _raise(self, response: Response, server: _Server, bucket: str, request: str) -> NoReturn:
+        """Raise the error of a response, and learn from it what the next attempt needs."""
+        document = response.read_all()
+        code = s3_xml.error_code(document)
+        if self._moves_to_region(bucket, server, response, document):
+            raise WrongRegion(f"The bucket {bucket} is in another region")
+        if response.status == 403 and server.signer.adjust_clock(response.headers.get("date")):
+            raise StorageBusy("The clock differed from that of the storage")
+        try:
+            raise_error(response.status, code, request)
+        except CredentialsError:
+            if isinstance(self._credentials, CredentialChain):
+                self._credentials.reload()
+            raise
+
+    def _server(self, url: str, region: str) -> _Server:
+        ca_bundle = self._endpoints.ca_bundle if self._endpoints else None
+        pool = HttpPool(url, max_idle=self._max_idle, proxy=proxy_of(url), ca_bundle=ca_bundle)
+        return _Server(pool, Signer(self._credentials, region))
+
+    def _find(self, bucket: str) -> tuple[_Server, str]:
+        """Return the server of a bucket and the path of the bucket there."""
+        if bucket.startswith("arn:") and self._endpoints is not None:
+            with self._lock:
+                if bucket not in self._access_points:
+                    address = self._endpoints.bucket(bucket)
+                    server = self._server(address.base_url, address.region)
+                    self._access_points[bucket] = (server, address.path.rstrip("/"))
+                return self._access_points[bucket]
+        region = self._bucket_regions.get(bucket)
+        server = self._home if region is None else self._regions[region]
+        return server, f"{self._prefix}/{bucket}"
+
+    def _moves_to_region(
+        self, bucket: str, server: _Server, response: Response, document: bytes
+    ) -> bool:
+        """Remember the region that a response names; return False if it is the one just used.
+
+        S3 names it in 301, 307 and 400 responses ("Request redirection and the REST API" in the
+        Amazon S3 API reference). Location is not followed: the request is signed for one host.
+        """
+        name = response.headers.get("x-amz-bucket-region") or s3_xml.error_region(document)
+        if response.status not in (301, 307, 400) or not name or name == server.signer.region:
+            return False
+        with self._lock:
+            if name not in self._regions:
+                if self._endpoints is not None and self._endpoints.is_aws:
+                    self._regions[name] = self._server(self._endpoints.url(name), name)
+                else:
+                    self._regions[name] = _Server(server.pool, Signer(self._credentials, name))
+            self._bucket_regions[bucket] = name
+        return True
 
     def call(
         self,
@@ -202,23 +245,34 @@ class Transport:
                     raise_error(200, s3_xml.error_code(content), f"{method} {bucket}/{key}")
                 return response.headers, content
 
-        return retry(attempt, cancellation)
+        return retry(lambda: self._in_right_region(attempt), cancellation)
+
+    @staticmethod
+    def _in_right_region(attempt: Callable[[], T]) -> T:
+        """Call ``attempt``, and once more if it went to the wrong region."""
+        try:
+            return attempt()
+        except WrongRegion:
+            return attempt()
 
 
-def raise_error(status: int, code: str, request: str) -> None:
+def raise_error(status: int, code: str, request: str) -> NoReturn:
     """Raise the error that a response stands for; ``request`` names the call in its message."""
     if (status >= 500 and status not in _PERMANENT_STATUSES) or (
         status == 429 or code in RETRYABLE_CODES
     ):
-        raise StorageBusy(f"The storage responded with {status} {code} to {request}")
+        busy = StorageBusy(f"The storage responded with {status} {code} to {request}")
+        busy.slow_down = status in (429, 503) or code == "SlowDown"
+        raise busy
     raise error_for(412 if code == "PreconditionFailed" else status, code, request)
 
 
 class Calls:
     """Base of the groups of operations on one endpoint."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, options: StorageOptions | None = None) -> None:
         self._transport = transport
+        self._options = options or StorageOptions()
         #: What the storage supports; set once a worker has tested it.
         self.profile = StorageProfile()
 

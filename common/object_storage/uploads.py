@@ -27,10 +27,15 @@ class UploadCalls(Calls):
         *,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
+        temporary: bool = False,
         cancellation: Cancellation | None = None,
     ) -> str:
         """Create an upload and return its id. Its parts have CRC32s if the storage has them."""
-        headers = {"content-type": content_type, **metadata_headers(metadata)}
+        headers = {
+            "content-type": content_type,
+            **metadata_headers(metadata),
+            **self._options.new_object(temporary=temporary),
+        }
         if self.profile.upload_crc32:
             headers["x-amz-checksum-algorithm"] = "CRC32"
         if self.profile.full_object_crc32:
@@ -63,7 +68,7 @@ class UploadCalls(Calls):
 
         Where the storage does not verify that, Content-MD5 is sent.
         """
-        checksums = {}
+        checksums = self._options.every_write
         if self.profile.upload_crc32:
             checksums["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
         if self.profile.content_md5:
@@ -93,7 +98,8 @@ class UploadCalls(Calls):
         The part's ``crc32`` is what the storage computed while copying, or None.
         """
         headers = {
-            "x-amz-copy-source": quote("/".join(source), "/-_.~"),
+            **self._options.every_write,
+            "x-amz-copy-source": _copy_source(*source),
             "x-amz-copy-source-range": f"bytes={start}-{start + length - 1}",
         }
         if if_match is not None:
@@ -124,7 +130,7 @@ class UploadCalls(Calls):
         ``crc32`` and ``size`` are those of the whole object. Raise NoSuchUpload if the upload is
         gone: it may have been completed before.
         """
-        headers = {"content-type": "application/xml"}
+        headers = {"content-type": "application/xml", **self._options.every_write}
         if self.profile.full_object_crc32 and crc32 is not None:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
             headers["x-amz-checksum-type"] = "FULL_OBJECT"
@@ -166,6 +172,7 @@ class UploadCalls(Calls):
                 bucket,
                 key,
                 query={"uploadId": upload_id},
+                headers=self._options.every_write,
                 cancellation=cancellation,
             )
         except NoSuchKey:
@@ -192,6 +199,12 @@ class UploadCalls(Calls):
             if markers is None or len(uploads) == count:
                 break
         return list(uploads.values())
+
+
+def _copy_source(bucket: str, key: str) -> str:
+    """Return a copy source; for access points in the form of UploadPartCopy's reference."""
+    path = f"{bucket}/object/{key}" if bucket.startswith("arn:") else f"{bucket}/{key}"
+    return quote(path, "/-_.~:" if bucket.startswith("arn:") else "/-_.~")
 
 
 def _required_etag(etag: str | None) -> str:

@@ -13,6 +13,8 @@ from typing import Final
 
 from common.errors import PermanentDownloadError, ProcessingError
 
+#: Bytes of coded content that are read at a time.
+BLOCK: Final = 1024 * 1024
 #: Codings that are decoded while the file is read. ``x-gzip`` is an alias (RFC 9110, 8.4.1.3).
 _DECODED: Final = {"gzip": ".gz", "x-gzip": ".gz", "deflate": ".zz"}
 #: Codings without a decoder in the standard library: the file keeps its bytes and is renamed.
@@ -71,7 +73,7 @@ class Decoder:
         while True:
             if self._zlib.eof and not self._next_member():
                 return b""
-            block = self._input or self._read(65_536)
+            block = self._input or self._read(BLOCK)
             output = self._decompress(block, limit)
             if output:
                 return output
@@ -96,10 +98,10 @@ class Decoder:
 
     def _next_member(self) -> bool:
         """Continue with the next gzip member, if there is one (RFC 1952, 2.2)."""
-        rest = self._zlib.unused_data or self._read(65_536)
+        rest = self._zlib.unused_data or self._read(BLOCK)
         if not self._gzip or not rest.startswith(b"\x1f"):
             # Padding or junk behind the content, which all other tools ignore as well.
-            while self._read(65_536):
+            while self._read(BLOCK):
                 pass
             return False
         self._zlib, self._input = zlib.decompressobj(zlib.MAX_WBITS | 16), rest

@@ -20,7 +20,7 @@ from common.errors import (
 )
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import parse_filename
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.base import Fill
 from common.sources.content_coding import (
     coded_name,
@@ -35,6 +35,7 @@ from common.sources.http_body import (
     ContentRange,
     WholeFile,
     check_version,
+    is_partial,
     sent_range,
     total_size,
 )
@@ -185,14 +186,14 @@ class HttpSource:
                 skip=start - first,
                 length=min(ends) - start if ends else None,
                 total=total_size(response),
-                is_partial=response.status == 206,
+                is_partial=is_partial(response),
                 coding=coding,
             )
 
     def _describe(self, file_id: int, cancellation: Cancellation) -> SourceFile:
         """Describe a file by a GET for its first byte.
 
-        Unlike the response to a HEAD request, which some sources refuse and others get wrong, this
+        Unlike the response to a HEAD request, which some sources reject and others get wrong, this
         one shows whether ranges work, and what the file will be read as.
         """
         file = None
@@ -213,7 +214,7 @@ class HttpSource:
         url = self.url(file_id)
         with self._client.get(url, headers, cancellation=cancellation) as response:
             size = response.length
-            if response.status == 206:
+            if is_partial(response):
                 sent = ContentRange.parse(response.headers.get("content-range"))
                 if sent is None or sent.first != 0 or not (headers or sent.is_complete):
                     return None
@@ -223,7 +224,7 @@ class HttpSource:
             decoded = needs_decoding(coding, name)
             etag = response.headers.get("etag", "")
             strong_etag = etag if _STRONG_ETAG.fullmatch(etag) else None
-            ranged = bool(headers) and response.status == 206 and not decoded
+            ranged = bool(headers) and is_partial(response) and not decoded
             return SourceFile(
                 file_id=file_id,
                 origin=_without_secrets(url),

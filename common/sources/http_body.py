@@ -16,7 +16,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.object_storage import Cancellation
-from common.object_storage.transport import retry
+from common.object_storage.retries import retry
 from common.sources.content_coding import Decoder, needs_decoding
 from common.sources.files import SourceFile
 from common.sources.http_connections import SourceResponse
@@ -113,6 +113,8 @@ class WholeFile:
         self._cancellation = cancellation
         self._position = 0
         self._opened_at = 0
+        #: Size of the coded content; None while it is unknown.
+        self._total: int | None = None
         self._body: Body | None = None
         self._coding: str | None = None
         self._unread = b""
@@ -165,8 +167,11 @@ class WholeFile:
         if self._position and self._file.etag is None:
             raise _CannotResume
         body = self._connection.enter_context(self._connect(self._position))
-        if self._position and body.coding != self._coding:
+        if self._position and (
+            body.coding != self._coding or body.total not in (None, self._total or body.total)
+        ):
             raise FileChanged
+        self._total = body.total or self._total
         self._body, self._coding, self._opened_at = body, body.coding, self._position
         return body
 
@@ -179,6 +184,12 @@ class _CannotResume(Exception):
     """The source can only be read from the beginning, and what was read is in use already."""
 
 
+def is_partial(response: SourceResponse) -> bool:
+    """Return whether the body is a part of the file; some servers send one with the status 200."""
+    content_range = response.headers.get("content-range")
+    return response.status == 206 or ContentRange.parse(content_range) is not None
+
+
 def sent_range(
     file: SourceFile, response: SourceResponse, *, asked: bool
 ) -> tuple[int, int | None]:
@@ -186,7 +197,7 @@ def sent_range(
 
     Raise NetworkError for a 206 that must not be used, RFC 9110, 15.3.7.
     """
-    if response.status != 206:
+    if not is_partial(response):
         if file.ranged and response.length not in (None, file.size):
             raise FileChanged
         return 0, None if response.length is None else response.length - 1
@@ -201,7 +212,8 @@ def sent_range(
 
 
 def total_size(response: SourceResponse) -> int | None:
-    if response.status != 206:
+    """Return the size of the whole file, if the response contains it."""
+    if not is_partial(response):
         return response.length
     sent = ContentRange.parse(response.headers.get("content-range"))
     return None if sent is None else sent.total

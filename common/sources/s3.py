@@ -22,7 +22,7 @@ from common.object_storage import (
 )
 from common.object_storage.content_disposition import object_name
 from common.sources.base import Fill
-from common.sources.content_coding import Decoder, coded_name, needs_decoding, parse_coding
+from common.sources.content_coding import BLOCK, Decoder, coded_name, needs_decoding, parse_coding
 from common.sources.files import FileDescription, Missing, SourceFile
 from common.task_group import TaskGroup
 
@@ -177,7 +177,7 @@ class S3Source:
 
 
 def _decoding(coding: str, fill: Fill) -> Fill:
-    buffer = memoryview(bytearray(65_536))
+    buffer = memoryview(bytearray(BLOCK))
     decoder = Decoder(coding, lambda limit: bytes(buffer[: fill(buffer[:limit])]))
 
     def fill_decoded(view: memoryview) -> int:

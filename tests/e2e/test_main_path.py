@@ -141,9 +141,9 @@ def test_both_cancel_calls_are_idempotent(
         response = cancel(http, job["jobId"])
         assert response.status_code == 200
         assert (response.json()["jobId"], response.json()["status"]) == (job["jobId"], "cancelled")
-    gone = http.get(job["statusUrl"])
-    assert gone.status_code == 410
-    assert gone.json()["status"] == "cancelled"
+    cancelled = http.get(job["statusUrl"])
+    assert cancelled.status_code == 410
+    assert cancelled.json()["status"] == "cancelled"
     assert http.get(job["resultUrl"]).status_code == 410
 
 

@@ -28,6 +28,7 @@ class StoredObject:
     metadata: dict[str, str]
     crc32: int | None
     modified: datetime = CREATED_AT
+    expires_at: datetime | None = None
 
 
 class FakeObjects(CrashPoints):
@@ -54,6 +55,7 @@ class FakeObjects(CrashPoints):
                 metadata=found.metadata,
                 content_disposition=None,
                 crc32=found.crc32,
+                expires_at=found.expires_at,
             )
 
     def list_objects_v2(

@@ -30,14 +30,19 @@ class SmallCatalog:
         self.checkpoint = MemoryCheckpoint(self.storage)
         self.control = RecordingControl()
 
-    def run(self, *, can_copy: bool = True, **request: Any) -> Any:
+    def run(self, *, can_copy: bool = True, archive_ttl: float = 86_400, **request: Any) -> Any:
         self.control = RecordingControl()
         return build(
             make_request(list(self.files), **request),
             source=S3Source(self.storage, bucket="files", key_template="{file_id}"),
             storage=self.storage,
             control=self.control,
-            options=BuildOptions(checkpoint=self.checkpoint, geometry=SMALL, can_copy=can_copy),
+            options=BuildOptions(
+                checkpoint=self.checkpoint,
+                geometry=SMALL,
+                can_copy=can_copy,
+                archive_ttl=archive_ttl,
+            ),
         )
 
     def archive(self, artifact: Any) -> bytes:

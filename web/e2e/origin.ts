@@ -1,7 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-const CHUNK = Buffer.alloc(16 * 1024, "Longhaul. ");
+const SMALL_CHUNK = Buffer.alloc(16 * 1024, "Longhaul. ");
+/** Four make a file of 2.25 MiB. Workers read ahead files up to 2 MiB, several at a time. */
+const SLOW_CHUNK = Buffer.alloc(576 * 1024, "Longhaul. ");
 const CHUNKS_PER_SECOND = 4;
 const FIRST_SLOW = 20_000;
 
@@ -49,17 +51,19 @@ export class Origin {
     const id = Number(request.url?.slice(1));
     if (id === FILE.missing) return void response.writeHead(404).end();
     if (id === FILE.flaky && this.failing) return void response.writeHead(503).end();
-    const chunks = id >= FIRST_SLOW && id < FILE.missing ? CHUNKS_PER_SECOND : 1;
+    const isSlow = id >= FIRST_SLOW && id < FILE.missing;
+    const chunk = isSlow ? SLOW_CHUNK : SMALL_CHUNK;
+    const chunks = isSlow ? CHUNKS_PER_SECOND : 1;
     response.writeHead(200, {
-      "Content-Length": chunks * CHUNK.length,
+      "Content-Length": chunks * chunk.length,
       "Content-Type": "text/plain",
       "Content-Disposition": `attachment; filename="file-${id}.txt"`,
       ETag: `"${id}"`,
     });
     if (request.method === "HEAD") return void response.end();
-    for (let chunk = 0; chunk < chunks && !response.destroyed; chunk++) {
-      response.write(CHUNK);
-      if (chunks > 1) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
+    for (let sent = 0; sent < chunks && !response.destroyed; sent++) {
+      response.write(chunk);
+      if (isSlow) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
     }
     response.end();
   }

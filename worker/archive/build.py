@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from common.errors import FileNotFound, ProcessingError
 from common.jobs.model import Artifact, OnMissing
 from common.object_storage import ObjectStorage
+from common.object_storage.lifecycle import expiry_days
 from common.sources import Missing, Source, SourceFile
 from common.task_group import TaskGroup
 from worker.archive.build_lock import BuildLock, NoBuildLock, RenewingControl, acquire_or_find
@@ -31,9 +32,8 @@ from worker.archive.zip_format import names, records
 from worker.attempt.control import Control
 from worker.metrics import ARCHIVE_BYTES
 
-#: Seconds for which a finished archive is reused. The lifecycle rule keeps archives a day longer
-#: than a job needs them.
-MAX_REUSE_AGE = 86_400.0
+#: A finished archive is reused only if it exists for so much longer than the new job's link.
+REUSE_MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,8 @@ class BuildOptions:
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
+    #: Seconds for which the job needs the archive.
+    archive_ttl: float = 86_400.0
     #: Receives the counts of ``BuildStats`` and how the archive was built.
     report: Callable[[Mapping[str, int]], None] = lambda _: None
 
@@ -85,6 +87,25 @@ def build(
     Raise a DownloadError, or the Interrupted that ``control.check()`` raises, within a second.
     """
     options = options or BuildOptions()
+    try:
+        return _build(request, source, storage, control, options)
+    except _OutdatedCacheError:
+        return _build(request, source, storage, control, options, use_cache=False)
+
+
+class _OutdatedCacheError(Exception):
+    """A file that was only listed is not readable any more, or is another version."""
+
+
+def _build(
+    request: BuildRequest,
+    source: Source,
+    storage: ObjectStorage,
+    control: Control,
+    options: BuildOptions,
+    *,
+    use_cache: bool = True,
+) -> Artifact:
     min_rate = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
     deps = BuildDependencies(
         source=source,
@@ -98,9 +119,8 @@ def build(
             storage, request.bucket, request.file_ids, deps.task_group.cancellation
         )
     )
-    described = source.describe(
-        request.file_ids, deps.task_group, cached=previous.source_files() if previous else {}
-    )
+    cached = previous.source_files() if previous and use_cache else {}
+    described = source.describe(request.file_ids, deps.task_group, cached=cached)
     for file in described:
         if isinstance(file, Missing):
             control.file_done(
@@ -116,7 +136,18 @@ def build(
         (file,) = files
         if file.location is not None:
             return _deliver_directly(file, file.location, control)
-    stored = _build_archive(name_members(files), missing, request, deps, options, previous)
+
+    def verify_sources() -> None:
+        # The others were described by a request that needs permission to read the file.
+        listed = [file for file in described if cached.get(file.file_id) is file]
+        if listed:
+            file_ids = [file.file_id for file in listed]
+            if source.describe(file_ids, deps.task_group, cached={}) != listed:
+                raise _OutdatedCacheError
+
+    stored = _build_archive(
+        name_members(files), missing, request, deps, options, previous, verify_sources
+    )
     return Artifact(
         bucket=request.bucket,
         key=stored.key,
@@ -142,6 +173,7 @@ def _build_archive(
     deps: BuildDependencies,
     options: BuildOptions,
     previous: PreviousArchive | None,
+    verify_sources: Callable[[], None],
 ) -> StoredArchive:
     """Compose the archive if its files allow that; otherwise stream it through the worker."""
     listed_missing = missing if request.on_missing is OnMissing.SKIP else None
@@ -150,7 +182,9 @@ def _build_archive(
         if all(m.file.ranged and m.file.etag and m.file.size is not None for m in members):
             archive_plan = _plan(members, listed_missing, request.bucket, options)
             if archive_plan is not None:
-                stored = _find_or_compose(archive_plan, request, deps, options, previous)
+                stored = _find_or_compose(
+                    archive_plan, request, deps, options, previous, verify_sources
+                )
         if stored is None:
             stored = _stream(members, listed_missing, request, deps, options)
     except FileNotFound as error:
@@ -185,6 +219,7 @@ def _find_or_compose(
     deps: BuildDependencies,
     options: BuildOptions,
     previous: PreviousArchive | None,
+    verify_sources: Callable[[], None],
 ) -> StoredArchive:
     cancellation = deps.task_group.cancellation
 
@@ -192,11 +227,14 @@ def _find_or_compose(
         stored = deps.task_group.call(
             lambda: find_archive(archive_plan, deps.storage, cancellation)
         )
-        return stored if stored is not None and _is_reusable(stored) else None
+        if stored is None or not _is_reusable(stored, options.archive_ttl):
+            return None
+        return stored
 
     lock = options.build_lock(archive_plan.plan_id)
     with acquire_or_find(lock, deps.min_rate, find) as found:
         if found is not None:
+            verify_sources()
             delete_upload(deps.storage, UploadLog.load(options.checkpoint))
             _report_all_done(archive_plan.members, deps.control)
             options.report({"found": 1})
@@ -239,10 +277,14 @@ def _stream(
     return stored
 
 
-def _is_reusable(stored: StoredArchive) -> bool:
-    """Return whether the archive will outlive the link that the job is about to get."""
-    age = datetime.now(UTC) - (stored.modified or datetime.min.replace(tzinfo=UTC))
-    return age.total_seconds() < MAX_REUSE_AGE
+def _is_reusable(stored: StoredArchive, archive_ttl: float) -> bool:
+    """Return whether the archive exists longer than the link that the job is about to get."""
+    expires_at = stored.expires_at
+    if expires_at is None:
+        modified = stored.modified or datetime.min.replace(tzinfo=UTC)
+        expires_at = modified + timedelta(days=expiry_days(archive_ttl))
+    needed_until = datetime.now(UTC) + timedelta(seconds=archive_ttl) + REUSE_MARGIN
+    return expires_at >= needed_until
 
 
 def _report_all_done(members: Sequence[Member], control: Control) -> None:

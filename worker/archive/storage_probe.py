@@ -17,7 +17,7 @@ import structlog
 
 from common.errors import DownloadError, FileChanged, NetworkError, StorageError
 from common.object_storage import BadChecksum, ObjectStorage, StorageProfile, UploadedPart
-from common.object_storage.transport import StorageBusy
+from common.object_storage.errors import StorageBusy
 from worker.archive.planning.layout import MIB
 from worker.archive.zip_format.crc32 import crc32, join
 
@@ -206,9 +206,12 @@ class _Probe:
         if info.size != sum(sizes):
             raise StorageError("The completed object has another size")
         stored = memoryview(bytearray(info.size))
-        self._storage.read_into(self._bucket, self._target, stored)
+        self._storage.read_into(self._bucket, self._target, stored, if_match=info.etag)
         if crc32(stored) != whole:
             raise StorageError("The completed object has other bytes")
+        if self.profile.range_copy:
+            # Swift rejects the ETag of an object that was uploaded in parts.
+            self._copy(self._create(), 1, info.etag, source=self._target)
         return copy_checksum
 
     def _create(self) -> str:
@@ -217,11 +220,18 @@ class _Probe:
         return upload_id
 
     def _copy(
-        self, upload_id: str, number: int, if_match: str, size: int = MIN_PART_SIZE
+        self,
+        upload_id: str,
+        number: int,
+        if_match: str,
+        size: int = MIN_PART_SIZE,
+        *,
+        source: str | None = None,
     ) -> UploadedPart:
         return self._storage.upload_part_copy(
             self._bucket, self._target, upload_id, number,
-            source=(self._bucket, self._source), start=0, length=size, if_match=if_match,
+            source=(self._bucket, source or self._source), start=0, length=size,
+            if_match=if_match,
         )  # fmt: skip
 
     def _put_part(

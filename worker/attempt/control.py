@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from common.errors import DownloadTimeout, LonghaulError
+from common.errors import DeadlineExceeded, LonghaulError
 from common.jobs.model import FileReport, Progress
 
 #: Seconds of transfer before the remaining time is estimated.
@@ -63,7 +63,7 @@ class AttemptControl:
         if self._stop_reason is not None:
             raise self._stop_reason
         if self._clock() > self._deadline:
-            raise DownloadTimeout
+            raise DeadlineExceeded
 
     def stop(self, reason: LonghaulError) -> None:
         """Make the next ``check`` raise ``reason``, unless there is an earlier one."""

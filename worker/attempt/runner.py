@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from common.errors import (
     CancelRequested,
+    DeadlineHandover,
     DependencyUnavailable,
     DownloadError,
     Draining,
@@ -107,7 +108,8 @@ class AttemptRunner:
         except (CancelRequested, LeaseLost) as reason:
             log.info("attempt stopped", code=reason.code, reason=reason.message)
             return lambda: None
-        except Draining:
+        except (Draining, DeadlineHandover) as reason:
+            log.info("attempt handed over", code=type(reason).__name__)
             return lambda: self._jobs.hand_back(lease)
         except DependencyUnavailable as error:
             log.warning("attempt postponed", reason=error.message)

@@ -254,7 +254,7 @@ def test_head_that_trickles_is_given_up(
 
     began = time.monotonic()
     assert download(serve).error() == "NETWORK_ERROR"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(("status", "code"), [

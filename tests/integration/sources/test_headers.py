@@ -102,7 +102,7 @@ def test_retry_after_is_honored_within_an_attempt(download: Downloads, is_date: 
         return partial(request, DATA)
 
     assert download(serve).archive() == {"1": DATA}
-    assert 0.9 < arrivals[1] - arrivals[0] < 4
+    assert 0.9 < arrivals[1] - arrivals[0] < 10
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("120", 120), ("9" * 400, 300)])
@@ -116,7 +116,7 @@ def test_long_wait_is_left_to_the_next_attempt(
         files.archive()
     assert failed.value.retry_after == seconds
     assert len(files.origin.requests) == 1
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "1.5", "\u00b2", "", "0"])

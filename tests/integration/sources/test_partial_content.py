@@ -307,3 +307,44 @@ def test_files_without_ranges_are_read_several_at_a_time(download: Downloads) ->
     assert len(files.archive(*range(1, 33))) == 32
     assert next(count) == 32
     assert 4 <= most[1] <= 9
+
+
+@pytest.mark.parametrize("etag", ['"v1"', None])
+def test_range_with_the_status_200_is_a_range(download: Downloads, etag: str | None) -> None:
+    """RFC 9110, 14.4: Content-Range has no meaning there, but some servers mean it."""
+
+    def serve(request: Request) -> bytes:
+        return partial(request, DATA, etag=etag).replace(b"HTTP/1.1 206", b"HTTP/1.1 200")
+
+    assert download(serve).archive() == {"1": DATA}
+
+
+def test_resumed_range_with_the_status_200_is_not_taken_for_the_file(download: Downloads) -> None:
+    """RFC 9110, 14.4."""
+    breaks = iter([15_000, 9_000])
+
+    def serve(request: Request) -> Iterator[Step]:
+        if request.is_description:
+            yield response(DATA)
+            return
+        whole = partial(request, DATA).replace(b"HTTP/1.1 206", b"HTTP/1.1 200")
+        broken_at = next(breaks, None)
+        yield whole[:broken_at]
+        if broken_at is not None:
+            yield None
+
+    assert download(serve).archive() == {"1": DATA}
+
+
+def test_file_that_has_another_size_when_it_is_resumed_is_noticed(download: Downloads) -> None:
+    """RFC 9110, 8.8.1: a strong validator changes whenever the content does."""
+    breaks = iter([15_000])
+
+    def serve(request: Request) -> Iterator[Step]:
+        if request.is_description or (broken_at := next(breaks, None)) is None:
+            yield response(DATA if request.is_description else DATA[:-1])
+        else:
+            yield response(DATA)[:broken_at]
+            yield None
+
+    assert download(serve).error() == "FILE_CHANGED"

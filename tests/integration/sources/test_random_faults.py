@@ -18,7 +18,7 @@ FILES = {
     i: random.Random(i).randbytes(size) for i, size in enumerate((0, 1, 900, 7_000, 30_000), 1)
 }
 FOREIGN = b"FOREIGN " * 5_000
-EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 #: Endings that a job may have here; everything else is a defect.
 CODES = {
     "NETWORK_ERROR", "FILE_CHANGED", "TEMPORARY_UNAVAILABLE", "RATE_LIMIT", "PROCESSING_ERROR",
@@ -32,7 +32,7 @@ def correct(request: Request, data: bytes, etag: str | None, _: random.Random) -
 
 
 def interim(request: Request, data: bytes, etag: str | None, rng: random.Random) -> Iterator[Step]:
-    yield EARLY_HINTS * rng.choice([1, 2, 30])
+    yield INTERIM * rng.choice([1, 2, 30])
     yield partial(request, data, etag=etag)
 
 

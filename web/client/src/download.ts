@@ -22,7 +22,7 @@ export interface DownloadTools {
   tabs: Tabs;
 }
 
-/** Milliseconds to keep a watch without listeners, so that a page can render again. */
+/** Milliseconds to keep a watch without listeners, for example while a page renders again. */
 const KEEP_WATCH = 1_000;
 
 /** A download: its state, updated while there are listeners, and the actions on it. */
@@ -39,8 +39,8 @@ export class Download {
     this.#tools = tools;
     this.jobId = jobId;
     this.fileIds = fileIds;
-    const over = job !== null && isFinished(job);
-    this.#state = { job, connection: over ? "closed" : "connecting", problem: null };
+    const finished = job !== null && isFinished(job);
+    this.#state = { job, connection: finished ? "closed" : "connecting", problem: null };
   }
 
   get state(): DownloadState {
@@ -70,9 +70,9 @@ export class Download {
         else if (job?.status === "completed") settle(() => resolve(job));
         else if (job && isFinished(job)) settle(() => reject(new JobUnsuccessful(job)));
       };
-      const settle = (how: () => void) => {
+      const settle = (action: () => void) => {
         unsubscribe?.();
-        how();
+        action();
       };
       const unsubscribe = this.subscribe(() => check());
       check();
@@ -132,12 +132,12 @@ export class Download {
     const watching = new AbortController();
     this.#watchAbort = watching;
     this.#update({ connection: "connecting", problem: null });
-    const over = (problem: Error | null) => {
+    const onEnd = (problem: Error | null) => {
       if (this.#watchAbort !== watching) return;
       this.#watchAbort = null;
       this.#update({ connection: "closed", problem });
     };
-    this.#follow(watching.signal).then(() => over(null), over);
+    this.#follow(watching.signal).then(() => onEnd(null), onEnd);
   }
 
   #stopWatchIfUnused(): void {

@@ -26,13 +26,13 @@ export class Http {
   readonly #headers: () => HeadersInit;
   readonly #fetch: typeof fetch;
 
-  constructor({ baseUrl = "", headers = () => ({}), fetch: own }: HttpOptions = {}) {
+  constructor({ baseUrl = "", headers = () => ({}), fetch: customFetch }: HttpOptions = {}) {
     this.#base = baseUrl.replace(/\/$/, "");
     this.#headers = headers;
-    this.#fetch = own ?? ((...call) => globalThis.fetch(...call));
+    this.#fetch = customFetch ?? ((...call) => globalThis.fetch(...call));
   }
 
-  /** The URL of the API; tells several APIs on a page apart. */
+  /** The URL of the API; distinguishes several APIs on a page. */
   get base(): string {
     return this.#base;
   }

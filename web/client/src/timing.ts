@@ -11,11 +11,11 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
 /** Wait for `ms` milliseconds; throw the signal's reason if it aborts first. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise<void>((resolve) => {
+  const elapsed = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
   });
   try {
-    await unlessAborted(over, signal);
+    await unlessAborted(elapsed, signal);
   } finally {
     clearTimeout(timer);
   }

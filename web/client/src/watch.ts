@@ -41,7 +41,7 @@ export class Watch {
   readonly #pauses = new InterruptiblePauses();
   /** Set while there is no stream. */
   readonly #needsPolling = new Flag(false);
-  readonly #over = new AbortController();
+  readonly #finished = new AbortController();
   #currentPoll: AbortController | null = null;
   #connection: Connection = "connecting";
 
@@ -58,13 +58,13 @@ export class Watch {
    * the signal's reason if it aborts.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = AbortSignal.any([signal, this.#over.signal]);
+    const stop = AbortSignal.any([signal, this.#finished.signal]);
     try {
       await Promise.race([this.#streamLoop(stop), this.#pollLoop(stop)]);
     } catch (reason) {
-      if (signal.aborted || !this.#over.signal.aborted) throw reason;
+      if (signal.aborted || !this.#finished.signal.aborted) throw reason;
     } finally {
-      this.#over.abort();
+      this.#finished.abort();
     }
   }
 
@@ -77,7 +77,7 @@ export class Watch {
     if (job.version > this.version) {
       this.version = job.version;
       this.listener.onJob(job);
-      if (isFinished(job)) this.#over.abort();
+      if (isFinished(job)) this.#finished.abort();
     }
   }
 
@@ -161,12 +161,12 @@ export class Watch {
     try {
       await this.#spacing.wait(signal);
       const before = this.version;
-      const begun = Date.now();
+      const startedAt = Date.now();
       const wait = release ? LONG_POLL_SECONDS : 0;
       const job = await status(this.http, this.jobId, before, wait, signal);
       this.#connected("polling");
       if (job) this.#offer(job);
-      return release !== null && (this.version > before || Date.now() - begun > MIN_HOLD_TIME);
+      return release !== null && (this.version > before || Date.now() - startedAt > MIN_HOLD_TIME);
     } finally {
       release?.();
     }

@@ -75,6 +75,7 @@ def find_archive(
         crc32=info.crc32,
         etag=info.etag,
         modified=info.modified,
+        expires_at=info.expires_at,
     )
 
 

@@ -103,7 +103,8 @@ class _Copier:
             key = self._archive_plan.temporary_key(part_plan.number)
             upload_id = self._state.deps.storage.create_multipart_upload(
                 self._archive_plan.bucket, key,
-                content_type=records.CONTENT_TYPE, cancellation=self._state.cancellation,
+                content_type=records.CONTENT_TYPE, temporary=True,
+                cancellation=self._state.cancellation,
             )  # fmt: skip
             part = self._copy(key, upload_id, 1, span)
             self._state.upload_log.add_ladder_part(part_plan.number, upload_id, part)

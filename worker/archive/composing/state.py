@@ -41,6 +41,8 @@ class StoredArchive:
     crc32: int | None
     etag: str
     modified: datetime | None = None
+    #: When a lifecycle rule deletes it, if the storage says so.
+    expires_at: datetime | None = None
 
 
 @dataclass

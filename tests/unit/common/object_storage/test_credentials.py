@@ -41,7 +41,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
     storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
     yield storage
     storage.close()
@@ -181,5 +181,5 @@ def test_a_link_never_outlives_its_session() -> None:
 def test_the_end_of_the_session_is_reported(seconds: float | None) -> None:
     storage = ObjectStorage(endpoint="http://127.0.0.1:1", region="r", access_key="a")
     expires_at = None if seconds is None else time.time() + seconds
-    storage._signer._provider = lambda: Credentials("a", "b", "t", expires_at)
+    storage._provider = lambda: Credentials("a", "b", "t", expires_at)
     assert storage.links_expire_at() == (None if expires_at is None else int(expires_at * 1000))

@@ -13,9 +13,10 @@ from common.errors import FileChanged, NetworkError, SourceForbidden, StorageErr
 from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.credentials import Credentials
+from common.object_storage.errors import StorageBusy
 from common.object_storage.http_pool import HttpPool
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
-from common.object_storage.transport import StorageBusy, Transport
+from common.object_storage.transport import Transport
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -79,7 +80,7 @@ def pool(server: ScriptedServer) -> Iterator[HttpPool]:
 
 @pytest.fixture
 def transport(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
     transport = Transport(server.url, "us-east-1", lambda: Credentials("a", "b"))
     yield transport
     transport.close()

@@ -29,7 +29,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.transport.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
     storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
     yield storage
     storage.close()

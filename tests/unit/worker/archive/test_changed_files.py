@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.errors import DownloadError, FileChanged, FileNotFound, ProcessingError
+from common.errors import (
+    DownloadError,
+    FileChanged,
+    FileNotFound,
+    ProcessingError,
+    SourceForbidden,
+)
 from common.jobs.model import OnMissing
 from tests.support.archives import contents
 from tests.support.crashes import Crash
@@ -164,3 +170,55 @@ def test_build_replaces_an_archive_that_is_about_to_expire() -> None:
     assert "upload_part_copy" in catalog.storage.calls
     assert catalog.storage.objects["archives", first.key].modified > stored.modified
     catalog.assert_correct(second)
+
+
+@pytest.mark.parametrize(("hours", "archive_ttl", "is_reused"), [
+    (22, 86_400, True), (24, 86_400, False), (45, 90_000, True), (47, 90_000, False),
+])  # fmt: skip
+def test_an_archive_is_reused_only_if_it_outlives_the_new_job_by_an_hour(
+    hours: float, archive_ttl: int, is_reused: bool
+) -> None:
+    catalog = SmallCatalog([40] * 3 + [2000])
+    stored = catalog.storage.objects["archives", catalog.run(archive_ttl=archive_ttl).key]
+    stored.modified -= timedelta(hours=hours)
+    catalog.storage.restart()
+    catalog.run(archive_ttl=archive_ttl)
+    assert ("upload_part_copy" not in catalog.storage.calls) is is_reused
+
+
+@pytest.mark.parametrize(("hours", "is_reused"), [(26, True), (24, False)])
+def test_the_expiry_that_the_storage_names_has_precedence(hours: int, is_reused: bool) -> None:
+    catalog = SmallCatalog([40] * 3 + [2000])
+    stored = catalog.storage.objects["archives", catalog.run().key]
+    stored.modified -= timedelta(days=30)
+    stored.expires_at = datetime.now(UTC) + timedelta(hours=hours)
+    catalog.storage.restart()
+    catalog.run()
+    assert ("upload_part_copy" not in catalog.storage.calls) is is_reused
+
+
+def test_an_archive_of_files_that_are_not_readable_any_more_is_not_reused() -> None:
+    catalog = SmallCatalog([40] * 60)
+    catalog.run()
+
+    def deny(name: str) -> None:
+        # The last file: listing the bucket still shows it.
+        if name == "head_object" and catalog.storage.calls.count("list_objects_v2"):
+            raise SourceForbidden
+
+    catalog.storage.restart()
+    catalog.storage.hook = deny
+    with pytest.raises(SourceForbidden):
+        catalog.run()
+    assert "list_objects_v2" in catalog.storage.calls
+
+
+def test_many_unchanged_files_are_reused_after_they_were_found_readable() -> None:
+    catalog = SmallCatalog([40] * 60)
+    first = catalog.run()
+    catalog.storage.restart()
+    assert catalog.run() == first
+    calls = catalog.storage.calls
+    assert calls.count("list_objects_v2") == 1
+    assert calls.count("head_object") == 61
+    assert not {"read_into", "put_object", "upload_part"} & set(calls)

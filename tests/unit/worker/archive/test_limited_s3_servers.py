@@ -15,7 +15,7 @@ from redis import Redis
 from common.errors import CancelRequested, FileTooLarge, NetworkError
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.object_storage import BadChecksum, NoSuchKey, StorageProfile
-from common.object_storage.transport import StorageBusy
+from common.object_storage.errors import StorageBusy
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3

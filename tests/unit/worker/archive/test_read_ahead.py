@@ -78,7 +78,7 @@ def read_all(
     files = source.files()
     reported: list[int] = []
     ahead = ReadAhead(
-        source,  # type: ignore[arg-type]
+        source,
         files,
         min_rate=MinRate(RecordingControl(), min_rate=1, window=30),
         cancellation=cancellation or Cancellation(),

@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from common.errors import DeadlineHandover, Draining
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
@@ -24,11 +25,14 @@ def wake_up(jobs: JobStore, wake_ups: RecordedWakeUps) -> WakeUp:
     return wake_ups.wake_ups[0]
 
 
-def test_a_short_outage_of_the_job_store_uses_no_attempt(
-    jobs: JobStore, queries: JobQueries, redis: Redis, wake_up: WakeUp
+@pytest.mark.parametrize(
+    "reason", [RedisConnectionError("reset by peer"), Draining(), DeadlineHandover()], ids=repr
+)
+def test_an_attempt_that_ends_without_failure_uses_no_attempt(
+    jobs: JobStore, queries: JobQueries, redis: Redis, wake_up: WakeUp, reason: Exception
 ) -> None:
     def build(*_: Any) -> Any:
-        raise RedisConnectionError("reset by peer")
+        raise reason
 
     heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
     runner = AttemptRunner(jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff())

@@ -60,9 +60,9 @@ function startLabel(ids: readonly number[], checks: Checks): string {
   if (!ids.length) return "Start download";
   const files = ids.length === 1 ? "1 file" : `${ids.length.toLocaleString("en")} files`;
   const sizes = ids.map((id) => checks.get(id)?.size ?? null);
-  const known = sizes.filter((size) => size !== null);
-  if (known.length < ids.length) return `Download ${files}`;
-  return `Download ${files}, ${formatBytes(known.reduce((sum, size) => sum + size, 0))}`;
+  const knownSizes = sizes.filter((size) => size !== null);
+  if (knownSizes.length < ids.length) return `Download ${files}`;
+  return `Download ${files}, ${formatBytes(knownSizes.reduce((sum, size) => sum + size, 0))}`;
 }
 
 const PRIORITIES: readonly { value: Priority; label: string }[] = [

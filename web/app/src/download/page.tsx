@@ -13,7 +13,7 @@ export default function DownloadPage() {
   const { downloads, start, remove } = useDownloads();
   const report = useTitle();
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
-  const begin = useCallback<typeof start>(
+  const startAndShow = useCallback<typeof start>(
     async (fileIds, options) => {
       const jobId = await start(fileIds, options);
       requestAnimationFrame(() =>
@@ -24,7 +24,7 @@ export default function DownloadPage() {
     [start],
   );
   const restart: DownloadCardProps["onRestart"] = (jobId, fileIds, options) => {
-    begin(fileIds, options).then(
+    startAndShow(fileIds, options).then(
       () => remove(jobId),
       () => undefined,
     );
@@ -37,7 +37,7 @@ export default function DownloadPage() {
           Select files by number. You can close this page: the download continues, and the archive
           is here when you come back.
         </p>
-        <Composer start={begin} />
+        <Composer start={startAndShow} />
       </section>
       <section className="list" aria-labelledby="list-title" {...within}>
         <h2 id="list-title" ref={target} tabIndex={-1}>

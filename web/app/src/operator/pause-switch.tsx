@@ -32,7 +32,7 @@ export function PauseSwitch({ statistics, onChange }: PauseSwitchProps) {
   return (
     <div className="switch">
       {error && (
-        <span className="small error" role="alert">
+        <span className="small switch-error" role="alert">
           {error}
         </span>
       )}

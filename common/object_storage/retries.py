@@ -1,0 +1,61 @@
+"""Retries requests after errors that may not occur again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from common.errors import DownloadError, NetworkError
+from common.object_storage.cancellation import Cancellation
+from common.object_storage.errors import StorageBusy
+
+#: Attempts in a row without progress.
+MAX_ATTEMPTS = 5
+FIRST_DELAY = 0.1
+MAX_DELAY = 2.0
+#: A server that asks for a longer delay than this many seconds makes the attempt fail.
+MAX_REQUESTED_DELAY = 10.0
+
+RETRYABLE_ERRORS: tuple[type[DownloadError], ...] = (StorageBusy, NetworkError)
+
+T = TypeVar("T")
+
+
+def retry(
+    attempt: Callable[[], T],
+    cancellation: Cancellation,
+    *,
+    progress: Callable[[], int] = lambda: 0,
+    on: tuple[type[DownloadError], ...] = RETRYABLE_ERRORS,
+) -> T:
+    """Call ``attempt`` until it succeeds or fails five times in a row without progress.
+
+    Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
+    jitter, after the delay that a server asks for; ``cancellation`` ends them. A delay of more than
+    10 s is left to the job's next attempt, which does not occupy a worker until then. All calls
+    with the same ``cancellation`` share one ``RetryBudget``.
+    """
+    budget = cancellation.retry_budget
+    failures, last_progress = 0, progress()
+    while True:
+        if pause := budget.remaining_pause():
+            cancellation.wait(pause)
+        try:
+            result = attempt()
+        except on as error:
+            if progress() > last_progress:
+                failures, last_progress = 0, progress()
+            failures += 1
+            if isinstance(error, StorageBusy) and error.slow_down:
+                budget.slow_down()
+            requested_delay = error.retry_after or 0.0
+            if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
+                raise
+            if not budget.take_retry():
+                raise
+            delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
+            cancellation.wait(requested_delay + random.uniform(0, delay))  # noqa: S311
+        else:
+            budget.add_success()
+            return result

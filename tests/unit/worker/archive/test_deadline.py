@@ -1,0 +1,101 @@
+"""The deadline of an attempt: the next one continues its uploads without using up an attempt."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from common.errors import DeadlineExceeded, DeadlineHandover, DownloadTimeout
+from common.job_store import keys
+from common.jobs.model import OnMissing
+from common.object_storage import StorageProfile
+from common.settings import Settings
+from common.sources.s3 import S3Source
+from tests.support.archives import RecordingControl
+from tests.support.small_catalog import SMALL, SmallCatalog
+from worker.archive_builder import ArchiveBuilder
+
+JOB = keys.new_job_id("ann")
+
+pytestmark = pytest.mark.usefixtures("narrow")
+
+
+class Attempt:
+    """One attempt after another at the job of a small catalog."""
+
+    def __init__(self, redis: Redis, monkeypatch: pytest.MonkeyPatch, *, age: float = 0.0) -> None:
+        monkeypatch.setattr("worker.archive_builder.Geometry", lambda **_: SMALL)
+        self.catalog = SmallCatalog([3000, 50, 3000, 70])
+        storage: Any = self.catalog.storage
+        source = S3Source(storage, bucket="files", key_template="{file_id}")
+        settings = Settings.from_env({"MANAGE_BUCKET": "false"})
+        services = SimpleNamespace(
+            settings=settings, storage=storage, redis=redis, queries=None, source=source
+        )
+        self.archives = ArchiveBuilder(cast("Any", services))
+        self.archives._profile = StorageProfile()
+        spec = SimpleNamespace(
+            file_ids=tuple(self.catalog.files), file_name=None, on_missing=OnMissing.FAIL
+        )
+        created_at = int((time.time() - age) * 1000)
+        self.claim = SimpleNamespace(
+            job=SimpleNamespace(id=JOB, created_at=created_at),
+            lease=SimpleNamespace(fencing_token=1),
+            spec=spec,
+        )
+
+    def run(self, *, parts: int | None, error: type[Exception] = DeadlineExceeded) -> Any:
+        """Run an attempt that reaches its deadline after so many parts."""
+        control = RecordingControl()
+        storage = self.catalog.storage
+        storage.restart()
+
+        def stop(name: str) -> None:
+            transfers = [c for c in storage.calls if c in ("upload_part", "upload_part_copy")]
+            if parts is not None and name.startswith("upload_part") and len(transfers) > parts:
+                control.stop_with = error()
+                raise error
+
+        storage.hook = stop
+        try:
+            return self.archives.build(cast("Any", self.claim), control)
+        finally:
+            storage.hook = lambda _: None
+
+
+def test_an_attempt_with_progress_is_continued_at_the_deadline(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = Attempt(redis, monkeypatch)
+    for parts in (4, 4):
+        with pytest.raises(DeadlineHandover):
+            attempt.run(parts=parts)
+    artifact = attempt.run(parts=None)
+    assert attempt.catalog.archive(artifact).startswith(b"PK")
+    assert attempt.catalog.storage.open_uploads == {}
+
+
+def test_an_attempt_without_progress_fails_at_the_deadline(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = Attempt(redis, monkeypatch)
+    with pytest.raises(DeadlineHandover):
+        attempt.run(parts=4)
+    with pytest.raises(DeadlineExceeded):
+        attempt.run(parts=0)
+
+
+def test_a_source_that_is_too_slow_uses_up_an_attempt(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DownloadTimeout):
+        Attempt(redis, monkeypatch).run(parts=4, error=DownloadTimeout)
+
+
+def test_a_job_is_not_continued_forever(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeadlineExceeded):
+        Attempt(redis, monkeypatch, age=100_000).run(parts=4)
