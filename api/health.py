@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import structlog
 
+from common.job_store.errors import describe
+
 #: Seconds that all checks together may take.
 TIMEOUT: Final = 1.0
 #: Seconds for which a report is used again, however many probes ask for it.
@@ -84,7 +86,7 @@ class Health:
                 future.cancel()
                 checks[name] = "timeout"
             elif error := future.exception():
-                log.warning("health check failed", check=name, error=repr(error))
+                log.warning("health check failed", check=name, error=describe(error))
                 checks[name] = "unavailable"
             else:
                 checks[name] = "ok"

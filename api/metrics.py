@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from common.job_store.errors import log_failure
 from common.job_store.state_log import backlog
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class QueueMetrics(Collector):
         try:
             state, unacknowledged = self._statistics.read(), backlog(self._client)
         except RedisError as error:
-            log.warning("cannot read the metrics of the queue", error=repr(error))
+            log_failure(log, "cannot read the metrics of the queue", error)
             up.add_metric([], 0)
             yield up
             return

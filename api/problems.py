@@ -16,6 +16,7 @@ from werkzeug.routing import RequestRedirect
 from api import errors as http_errors
 from api.live import websocket
 from common import errors
+from common.job_store.errors import is_outage, log_failure
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds after which clients may try again, by status, unless the error knows better.
@@ -133,7 +134,9 @@ def from_error(error: errors.LonghaulError) -> Response:
 
 
 def _from_redis_error(error: RedisError) -> Response:
-    log.warning("the job store failed", request_id=g.get("request_id"), error=repr(error))
+    log_failure(log, "request failed", error, request_id=g.get("request_id"))
+    if not is_outage(error):
+        return from_error(errors.LonghaulError(UNEXPECTED))
     return from_error(errors.BackendUnavailable())
 
 

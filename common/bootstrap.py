@@ -64,7 +64,10 @@ class Services:
 
     def own_connection(self) -> Redis:
         """Return a client with a connection that nothing else uses, for the worker registry."""
-        return open_client(self.settings.redis_url, timeout=2.0, own_connection=True)
+        # Longer than any stall that should not look like the death of this worker, and shorter than
+        # a lease: the same thread extends the leases.
+        timeout = min(5.0, self.settings.lease_seconds / 2)
+        return open_client(self.settings.redis_url, timeout=timeout, own_connection=True, retries=0)
 
 
 def connect(settings: Settings, *, timeout: float) -> Services:

@@ -57,6 +57,9 @@ def celery_app(broker: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # Otherwise a worker exits, with code 0, when a demoted primary replies to its blocking read
+        # with UNBLOCKED or READONLY. It has to connect again instead.
+        broker_channel_error_retry=True,
         broker_transport_options=options,
         task_publish_retry_policy={
             "max_retries": 1,

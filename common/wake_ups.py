@@ -77,11 +77,11 @@ class Dispatcher:
                     args=[wake_up.job_id, wake_up.priority, wake_up.sent],
                     queue=QUEUE_PREFIX + wake_up.priority,
                 )
-            except (OperationalError, OSError) as error:
+            except self._broker_errors() as error:
                 log.warning(
                     "wake-up not sent; the sweeper will send it",
                     job_id=wake_up.job_id,
-                    error=str(error),
+                    error=f"{type(error).__name__}: {error}",
                 )
                 self._retry_at = time.monotonic() + BACKOFF
 
@@ -96,9 +96,20 @@ class Dispatcher:
                     priority: _queue_length(connection, QUEUE_PREFIX + priority)
                     for priority in PRIORITIES
                 }
-        except (OperationalError, OSError, *self._app.connection_for_read().connection_errors):
+        except self._broker_errors() as error:
+            log.warning("broker queues not counted", error=f"{type(error).__name__}: {error}")
             self._retry_at = time.monotonic() + BACKOFF
             return None
+
+    def _broker_errors(self) -> tuple[type[Exception], ...]:
+        """Return what Celery raises when the broker is unavailable or rejects a command."""
+        connection = self._app.connection_for_read()
+        return (
+            OperationalError,
+            OSError,
+            *connection.connection_errors,
+            *connection.channel_errors,
+        )
 
 
 def _queue_length(connection: Any, queue: str) -> int:

@@ -26,6 +26,7 @@ from common.errors import (
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
+from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
 from common.object_storage import NoSuchKey, StorageProfile
@@ -218,7 +219,7 @@ class ArchiveBuilder:
                 storage_id=self._storage_id,
             )
         except RedisError as error:
-            log.warning("storage profile not published", error=str(error))
+            log_failure(log, "storage profile not published", error)
         return profile
 
     def _shared_profile(self) -> StorageProfile | None:
@@ -228,7 +229,7 @@ class ArchiveBuilder:
         try:
             found = self._shared.read_shared(self._storage_id)
         except RedisError as error:
-            log.warning("storage profile not read", error=str(error))
+            log_failure(log, "storage profile not read", error)
             return None
         if found is None:
             return None

@@ -34,6 +34,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.job_store import keys
+from common.job_store.errors import log_failure
 from common.object_storage import BadChecksum
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class CircuitBreaker:
                 state == "half-open" and self._start_trial() and self._passes_check()
             )
         except RedisError as error:
-            log.warning("circuit breaker unavailable", service=self._service, error=str(error))
+            log_failure(log, "circuit breaker unavailable", error, service=self._service)
             return True
 
     def record_success(self) -> None:
@@ -112,7 +113,7 @@ class CircuitBreaker:
             self._client.delete(self._failures)
             self._client.delete(self._wait)
         except RedisError as error:
-            log.warning("success of a job not recorded", service=self._service, error=str(error))
+            log_failure(log, "success of a job not recorded", error, service=self._service)
         else:
             if state == "half-open":
                 log.info("circuit breaker closed", service=self._service)
@@ -130,8 +131,7 @@ class CircuitBreaker:
             self._client.expire(self._failures, _STATE_TTL)
             failed_jobs = self._client.scard(self._failures)
         except RedisError as redis_error:
-            reason = str(redis_error)
-            log.warning("failure of a job not recorded", service=self._service, error=reason)
+            log_failure(log, "failure of a job not recorded", redis_error, service=self._service)
             return False
         if state == "closed" and failed_jobs < FAILURE_THRESHOLD:
             return False
@@ -184,7 +184,7 @@ class CircuitBreaker:
             self._client.sadd(self._failures, "open")
             self._client.expire(self._failures, _STATE_TTL)
         except RedisError as error:
-            log.warning("open breaker not recorded", service=self._service, error=str(error))
+            log_failure(log, "open breaker not recorded", error, service=self._service)
 
 
 class CircuitBreakers:

@@ -20,6 +20,7 @@ from worker import metrics, tasks
 from worker.archive_builder import ArchiveBuilder
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
+from worker.liveness import Liveness
 from worker.maintenance.cleanup import Cleanup, CleanupThread
 from worker.maintenance.sweep_thread import SweepThread
 from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: Share of the grace period after which running jobs are returned to the queue; the rest is for
 #: doing so.
 _DRAIN_AFTER: Final = 0.8
+#: Seconds that one round of a thread may take while the job store does not respond.
+_MAX_ROUND: Final = 180.0
 
 log = structlog.get_logger(__name__)
 
@@ -43,12 +46,15 @@ class WorkerProcess:
         host = socket.gethostname()
         self.name = f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
         self._drain_grace = settings.drain_grace
+        liveness = Liveness()
+        liveness.watch_consumer(services.celery)
         self._registration = WorkerRegistration(
             services.own_connection(),
             self.name,
             slots=settings.worker_concurrency,
             running=lambda: self._heartbeat.running_jobs(),
             host=host,
+            stuck=liveness.stuck,
         )
         self._heartbeat = HeartbeatThread(
             services.jobs,
@@ -63,9 +69,9 @@ class WorkerProcess:
             running_jobs=self._heartbeat.running_jobs,
         )
         archives = ArchiveBuilder(services)
-        self._sweeper = _sweep_thread(services)
+        self._sweeper = _sweep_thread(services, liveness)
         self._cleanup = _cleanup_thread(services, archives)
-        self._recorder = _recorder(services, self.name)
+        self._recorder = _recorder(services, self.name, liveness)
         self._webhooks = _webhook_thread(services, self.name)
         tasks.register(services.celery, self._runner(services, archives))
 
@@ -115,7 +121,7 @@ class WorkerProcess:
         self._registration.deregister()
 
 
-def _sweep_thread(services: Services) -> SweepThread:
+def _sweep_thread(services: Services, liveness: Liveness) -> SweepThread:
     settings = services.settings
     return SweepThread(
         services.sweeper,
@@ -124,6 +130,7 @@ def _sweep_thread(services: Services) -> SweepThread:
         workers=services.workers,
         interval=settings.sweep_interval,
         lease=settings.lease_seconds,
+        on_round=liveness.reporter("sweeper", within=_MAX_ROUND + settings.sweep_interval),
     )
 
 
@@ -139,7 +146,7 @@ def _cleanup_thread(services: Services, archives: ArchiveBuilder) -> CleanupThre
     return CleanupThread(archives, cleanup, CleanupLock(services.redis))
 
 
-def _recorder(services: Services, name: str) -> HistoryRecorder | None:
+def _recorder(services: Services, name: str, liveness: Liveness) -> HistoryRecorder | None:
     if services.database is None:
         log.info("history disabled, DATABASE_URL is not set")
         return None
@@ -147,7 +154,9 @@ def _recorder(services: Services, name: str) -> HistoryRecorder | None:
         history_recorder_for,  # Needs the extra `history`.
     )
 
-    return history_recorder_for(services, services.database, name)
+    # A migration or a deletion of old jobs may take long.
+    on_round = liveness.reporter("recorder", within=5 * _MAX_ROUND)
+    return history_recorder_for(services, services.database, name, on_round)
 
 
 def _webhook_thread(services: Services, name: str) -> WebhookThread:

@@ -18,6 +18,7 @@ from api.live.messages import StreamFormat
 from api.live.streams import Stream
 from api.metrics import OPEN_STREAMS
 from api.overview import with_timestamp
+from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:
     import _socket
@@ -106,7 +107,7 @@ class OperatorStreams:
                 overview = self._read_overview()
             except RedisError as error:
                 # Clients reconnect, and get a response that says what is wrong.
-                log.warning("the overview cannot be read; ending its streams", error=repr(error))
+                log_failure(log, "the overview cannot be read; ending its streams", error)
                 for stream in self._streams:
                     stream.end()
                 continue

@@ -19,6 +19,7 @@ from api.live.event_loop import READ, WRITE, StreamLoop
 from api.live.hub import Hub, Subscriber
 from common.errors import BackendUnavailable, JobNotFound
 from common.job_store import keys
+from common.job_store.errors import describe
 from common.job_store.subscription import EventSubscription
 from common.jobs.model import Job
 
@@ -129,7 +130,7 @@ class StoreConnection:
             try:
                 self._subscription.connect()
             except (RedisError, OSError) as error:
-                log.warning("live updates: cannot connect to the job store", error=repr(error))
+                log.warning("live updates: cannot connect to the job store", error=describe(error))
                 gevent.sleep(random.uniform(MIN_RECONNECT_PAUSE, MAX_RECONNECT_PAUSE))  # noqa: S311
                 continue
             self._lost.clear()
@@ -207,7 +208,7 @@ class StoreConnection:
         self._flush()
 
     def _disconnect(self, error: Exception) -> None:
-        log.warning("live updates: lost the connection to the job store", error=repr(error))
+        log.warning("live updates: lost the connection to the job store", error=describe(error))
         # A watcher has to be stopped before its file descriptor is closed.
         for watcher in (self._read_watcher, self._write_watcher):
             if watcher is not None:

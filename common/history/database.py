@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, make_url, text
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -19,6 +22,8 @@ from sqlalchemy.exc import (
 _MIGRATION_LOCK: Final = 0x10C6_8A01
 #: SQLSTATEs of an unknown table and an unknown column: the tables have not been migrated yet.
 _NOT_MIGRATED: Final = ("42P01", "42703")
+
+log = structlog.get_logger(__name__)
 
 
 def open_engine(url: str, *, timeout: float, size: int) -> Engine:
@@ -60,6 +65,9 @@ def is_outage(error: SQLAlchemyError) -> bool:
 def migrate(engine: Engine) -> None:
     """Migrate the tables to the newest version. Safe to call in many processes at the same time.
 
+    Tables of a newer release are left as they are: after a roll-back, this release writes to them.
+    Migrations only add what older releases can do without.
+
     Raises ``sqlalchemy.exc.SQLAlchemyError`` when the database is unavailable.
     """
     config = Config()
@@ -69,5 +77,16 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        unknown = _unknown_revision(config, connection)
+        if unknown is not None:
+            log.warning("history has tables of a newer release", revision=unknown)
+            return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _unknown_revision(config: Config, connection: Connection) -> str | None:
+    """Return the revision of the tables if this release does not have it."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    return revision if revision not in known else None

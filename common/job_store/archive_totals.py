@@ -9,6 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.job_store import keys
+from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -31,7 +32,7 @@ class ArchiveTotals:
                         pipe.hincrby(keys.ARCHIVE_TOTALS, name, count)
                 pipe.execute()
         except RedisError as error:
-            log.warning("archive not counted", error=str(error))
+            log_failure(log, "archive not counted", error)
 
     def read(self) -> dict[str, int]:
         """Return the counters by name. Raises ``RedisError``."""

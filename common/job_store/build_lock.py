@@ -9,6 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.job_store import keys
+from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,7 +41,7 @@ class RedisBuildLock:
                 self._key, self._job_id, nx=True, get=True, px=int(TTL * 1000)
             )
         except RedisError as error:
-            log.warning("building without the build lock", error=str(error))
+            log_failure(log, "building without the build lock", error)
             return True
         return holder in (None, self._job_id)
 
@@ -53,7 +54,7 @@ class RedisBuildLock:
         try:
             self._client.pexpire(self._key, int(TTL * 1000))
         except RedisError as error:
-            log.warning("build lock not renewed", error=str(error))
+            log_failure(log, "build lock not renewed", error)
 
     def release(self) -> None:
         """Let the next job build."""
@@ -61,4 +62,4 @@ class RedisBuildLock:
             if self._client.get(self._key) == self._job_id:
                 self._client.delete(self._key)
         except RedisError as error:
-            log.warning("build lock not released; it will lapse", error=str(error))
+            log_failure(log, "build lock not released; it will lapse", error)

@@ -10,6 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.job_store import keys
+from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -67,7 +68,7 @@ class JobCheckpoint:
                 pipe.execute()
             self._indexed = True
         except RedisError as error:
-            log.warning("checkpoint not stored", error=str(error))
+            log_failure(log, "checkpoint not stored", error)
 
     def clear(self) -> None:
         """Delete all records. Raises ``RedisError``."""
@@ -86,7 +87,7 @@ class AttemptCheckpoint(JobCheckpoint):
         try:
             return super().load()
         except RedisError as error:
-            log.warning("job starts without its checkpoint", error=str(error))
+            log_failure(log, "job starts without its checkpoint", error)
             return []
 
     def clear(self) -> None:
@@ -94,4 +95,4 @@ class AttemptCheckpoint(JobCheckpoint):
         try:
             super().clear()
         except RedisError as error:
-            log.warning("checkpoint not deleted", error=str(error))
+            log_failure(log, "checkpoint not deleted", error)

@@ -15,6 +15,12 @@ from redis.sentinel import Sentinel
 
 from common import redis_url
 from common.job_store.cluster import Cluster
+from common.job_store.connections import (
+    StoreConnection,
+    StoreSentinelConnection,
+    StoreSentinelSSLConnection,
+    StoreSSLConnection,
+)
 from common.redis_url import RedisTarget
 
 Options = dict[str, Any]
@@ -24,11 +30,14 @@ Options = dict[str, Any]
 _DRIVER: Final = DriverInfo()
 
 
-def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Redis:
+def open_client(
+    url: str, *, timeout: float, own_connection: bool = False, retries: int | None = None
+) -> Redis:
     """Return a client whose calls fail after about ``timeout`` seconds.
 
     redis-py's defaults wait for most of a minute for a server that hangs. ``own_connection`` limits
-    the client to a single connection (to each node of a cluster) that it keeps. For the forms of
+    the client to a single connection (to each node of a cluster) that it keeps. ``retries``: how
+    often a call is repeated within ``timeout``; by default every three seconds. For the forms of
     ``url`` see common/redis_url.py.
 
     The client of a cluster is not a ``Redis`` by class but has the methods that the job store uses.
@@ -36,9 +45,11 @@ def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Re
     first use.
     """
     target = redis_url.parse(url)
-    retries = max(0, round(timeout / 3) - 1) if timeout > 3 else 0
+    call_timeout = min(3.0, timeout) if retries is None else timeout / (retries + 1)
+    if retries is None:
+        retries = max(0, round(timeout / 3) - 1)
     timeouts: Options = {
-        "socket_timeout": min(3.0, timeout),
+        "socket_timeout": call_timeout,
         "socket_connect_timeout": min(2.0, timeout),
         "health_check_interval": 10,
     }
@@ -56,6 +67,7 @@ def open_client(url: str, *, timeout: float, own_connection: bool = False) -> Re
     options["driver_info"] = _DRIVER
     if target.kind == "sentinel":
         return _open_by_sentinels(target, timeouts, options)
+    options["connection_class"] = StoreSSLConnection if target.tls else StoreConnection
     if own_connection:
         return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=timeout, **options))
     return Redis.from_pool(ConnectionPool.from_url(url, **options))
@@ -65,7 +77,11 @@ def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options)
     to_sentinels = {**timeouts, "password": target.sentinel_password, "ssl": target.tls}
     sentinel = Sentinel(list(target.hosts), sentinel_kwargs=to_sentinels)
     client: Redis = sentinel.master_for(
-        target.service, db=target.db, **_credentials(target), **options
+        target.service,
+        db=target.db,
+        connection_class=StoreSentinelSSLConnection if target.tls else StoreSentinelConnection,
+        **_credentials(target),
+        **options,
     )
     return client
 

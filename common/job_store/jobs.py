@@ -231,6 +231,7 @@ class JobStore:
             "id": job_id,
             "allowed": _sources(JobState.CANCELLED),
             "job_ttl": milliseconds(self.limits.job_ttl),
+            "archive_ttl": milliseconds(self.limits.archive_ttl),
         }
         _, snapshot, *wake_ups = self._scripts.call("cancel", keys.status(job_id), args)
         self._send(wake_ups)

@@ -7,11 +7,12 @@ acknowledged it; the length is limited, so that a reader that never returns cann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from redis.exceptions import ResponseError
 
 from common.job_store import keys
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
 
 #: Entries kept per partition, however far behind a group is.
 MAX_ENTRIES: Final = 100_000
+#: Bytes kept per partition, however far behind a group is: 128 MiB in all of them.
+MAX_BYTES: Final = 8 * 2**20
+#: Seconds without a read after which a group that has unread entries is deleted.
+GROUP_IDLE_AFTER: Final = 7 * 86_400
 #: Milliseconds without a read until a consumer is deleted; it is created again when it reads.
 IDLE_AFTER: Final = 3_600_000
 #: Entries kept per partition while there is no group.
 MAX_ENTRIES_WITHOUT_GROUPS: Final = 1_000
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,11 @@ class StateLogEntry:
 
 
 class StateLog:
-    """The state log as one group reads it. Raises ``RedisError`` when the store is unavailable."""
+    """The state log as one group reads it. Raises ``RedisError`` when the store is unavailable.
+
+    The group is created again when it is missing, as it is after a FLUSHALL or after a restore from
+    a backup that is older than the group. It then starts at the oldest entry.
+    """
 
     def __init__(self, client: Redis, group: str, consumer: str) -> None:
         """``group`` is the purpose of reading, ``consumer`` this process."""
@@ -76,9 +87,12 @@ class StateLog:
         On a cluster it never blocks: no command can wait for streams in several slots.
         """
         if isinstance(self._client, Cluster):
-            return self._read_each(count)
-        response: Any = self._client.xreadgroup(
-            self._group, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block
+            return self._with_group(lambda: self._read_each(count))
+        new: Any = dict.fromkeys(self._streams, ">")
+        response: Any = self._with_group(
+            lambda: self._client.xreadgroup(
+                self._group, self._consumer, new, count=count, block=block
+            )
         )
         return _all_entries(response)
 
@@ -94,11 +108,27 @@ class StateLog:
         """Claim entries that another consumer read over ``idle_ms`` ago and did not acknowledge."""
         claimed: list[StateLogEntry] = []
         for stream in self._streams:
-            response: Any = self._client.xautoclaim(
-                stream, self._group, self._consumer, min_idle_time=idle_ms, count=count
+            claim = partial(
+                self._client.xautoclaim,
+                stream,
+                self._group,
+                self._consumer,
+                min_idle_time=idle_ms,
+                count=count,
             )
-            claimed += _entries(stream, response[1])
+            claimed += _entries(stream, self._with_group(claim)[1])
         return claimed
+
+    def _with_group(self, command: Callable[[], Any]) -> Any:
+        """Run a command; if the group is missing, create it and run the command again."""
+        try:
+            return command()
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+        log.warning("consumer group is missing, creating it again", group=self._group)
+        self.create_group()
+        return command()
 
     def ack(self, entries: Sequence[StateLogEntry]) -> None:
         """Acknowledge entries: the group does not get them again."""
@@ -114,13 +144,50 @@ def trim(client: Redis) -> None:
         stream = keys.of_partition("state_log", tag)
         if not client.exists(stream):
             continue
-        groups: Any = client.xinfo_groups(stream)
+        _limit_bytes(client, stream)
+        groups = _groups_in_use(client, stream)
         if not groups:
             client.xtrim(stream, maxlen=MAX_ENTRIES_WITHOUT_GROUPS, approximate=True)
             continue
         oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
         client.xtrim(stream, minid=oldest, approximate=True)
         client.xtrim(stream, maxlen=MAX_ENTRIES, approximate=True)
+
+
+def _limit_bytes(client: Redis, stream: str) -> None:
+    used: Any = client.memory_usage(stream)
+    if used is not None and used > MAX_BYTES:
+        entries = client.xlen(stream)
+        log.warning("state log too large, oldest entries deleted", stream=stream, bytes=used)
+        client.xtrim(stream, maxlen=entries * MAX_BYTES // used, approximate=True)
+
+
+def _groups_in_use(client: Redis, stream: str) -> list[dict[str, Any]]:
+    """Return the stream's groups. Delete those that nobody has read for a long time.
+
+    A reader that comes back creates its group again.
+    """
+    groups: Any = client.xinfo_groups(stream)
+    kept = []
+    for group in groups:
+        if _is_abandoned(client, stream, group):
+            client.xgroup_destroy(stream, group["name"])
+            log.warning("consumer group deleted, nobody reads it", group=group["name"])
+        else:
+            kept.append(group)
+    return kept
+
+
+def _is_abandoned(client: Redis, stream: str, group: dict[str, Any]) -> bool:
+    unread: Any = client.xrange(stream, min=f"({group['last-delivered-id']}", count=1)
+    if not unread:
+        return False
+    clock: Any = client.time() if not isinstance(client, Cluster) else client.node_of(stream).time()
+    limit = GROUP_IDLE_AFTER * 1000
+    if clock[0] * 1000 - _order(unread[0][0])[0] < limit:
+        return False
+    consumers: Any = client.xinfo_consumers(stream, group["name"])
+    return all(consumer["idle"] >= limit for consumer in consumers)
 
 
 def delete_idle_consumers(client: Redis) -> int:

@@ -58,6 +58,8 @@ class Sweeper:
             "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
             "limit": BATCH,
             "job_ttl": milliseconds(limits.job_ttl),
+            "archive_ttl": milliseconds(limits.archive_ttl),
+            "lease": milliseconds(limits.lease),
             "error": WorkerLost().message,
             "max_wait": milliseconds(max_wait),
         }
@@ -108,6 +110,9 @@ class Sweeper:
         # between, and this process may be delayed for any time before it acts on the count.
         clock: Any = node_of(self._client, keys.WORKERS).time()
         now = clock[0] * 1000 + clock[1] // 1000
+        for priority, time in self._read_up_to.items():
+            if time > now:  # The clock was set back.
+                self._read_up_to[priority] = 0
         for priority, messages in (waiting() or {}).items():
             if not messages:
                 self._read_up_to[priority] = max(self._read_up_to[priority], now)

@@ -8,11 +8,12 @@ process still has its connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 
 from common.job_store import keys
 from common.job_store.cluster import node_of
@@ -25,6 +26,8 @@ TTL: Final = 15_000
 #: Milliseconds without a heartbeat until a worker without a connection counts as dead; before, it
 #: may just be reconnecting.
 DEAD_AFTER: Final = 1_500
+#: The same until its connection is looked for; a worker is dead if two looks in a row miss it.
+MISSING_AFTER: Final = 750
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class WorkerState:
     slots: int
     #: Ids of the jobs that it runs.
     running: tuple[str, ...] = ()
+    #: Names of its loops that have stopped making rounds.
+    stuck: tuple[str, ...] = ()
 
 
 class WorkerRegistration:
@@ -55,6 +60,7 @@ class WorkerRegistration:
         slots: int,
         running: Callable[[], tuple[str, ...]],
         host: str = "",
+        stuck: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """``client`` must have a single connection that nothing else uses."""
         self._client = client
@@ -63,6 +69,7 @@ class WorkerRegistration:
         self._since: int | None = None
         self._slots = slots
         self._running = running
+        self._stuck = stuck
         self._server = ""
         self._connection: int | None = None
 
@@ -84,9 +91,14 @@ class WorkerRegistration:
             connection=connection,
             slots=self._slots,
             running=self._running(),
+            stuck=self._stuck(),
         )
-        self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
-        self._client.sadd(keys.WORKERS, self._name)
+        try:
+            self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
+            self._client.sadd(keys.WORKERS, self._name)
+        except OutOfMemoryError:
+            # The worker is alive all the same; what was registered last stays.
+            self._client.pexpire(keys.worker(self._name), TTL)
 
     def deregister(self) -> None:
         """Remove the worker from the registry. Raises ``RedisError``."""
@@ -99,14 +111,37 @@ class WorkerRegistry:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        #: Connections that the last call of ``dead`` did not find, by worker.
+        self._missing: dict[str, int] = {}
 
     def registered(self) -> list[WorkerState]:
         """Return the workers that sent a heartbeat recently."""
         return [state for state, _ in self._read()]
 
     def dead(self) -> list[str]:
-        """Return the names of workers whose connection is closed for good."""
-        silent = [state for state, age in self._read() if age > DEAD_AFTER]
+        """Return the names of workers whose connection is closed for good.
+
+        A worker counts as dead when two calls in a row miss the same connection: after a stall of
+        the store, a living worker reconnects in between.
+        """
+        ages = {state.name: (state, age) for state, age in self._read() if age > MISSING_AFTER}
+        missing = {
+            state.name: state.connection for state in self._without_connection(ages.values())
+        }
+        dead = [
+            name
+            for name, connection in missing.items()
+            if self._missing.get(name) == connection and ages[name][1] > DEAD_AFTER
+        ]
+        self._missing = missing
+        return dead
+
+    def forget_missing(self) -> None:
+        """Make the next call of ``dead`` the first: the store was unavailable meanwhile."""
+        self._missing = {}
+
+    def _without_connection(self, workers: Iterable[tuple[WorkerState, int]]) -> list[WorkerState]:
+        silent = [state for state, _ in workers]
         if not silent:
             return []
         node = node_of(self._client, keys.WORKERS)
@@ -118,7 +153,7 @@ class WorkerRegistry:
             return []
         listed = node.client_list(client_id=connections)
         alive = {int(entry["id"]) for entry in listed}
-        return [state.name for state in silent if state.connection not in alive]
+        return [state for state in silent if state.connection not in alive]
 
     def _read(self) -> list[tuple[WorkerState, int]]:
         """Return workers with the milliseconds since their last heartbeat; remove lapsed ones."""
@@ -144,7 +179,8 @@ def _state(text: str) -> WorkerState:
     members = orjson.loads(text)
     # During a deployment a newer worker may send members that this version does not have.
     supported = {name: members[name] for name in _MEMBERS if name in members}
-    return WorkerState(**{**supported, "running": tuple(members["running"])})
+    lists = {name: tuple(members.get(name, ())) for name in ("running", "stuck")}
+    return WorkerState(**{**supported, **lists})
 
 
 _MEMBERS: Final = tuple(member.name for member in fields(WorkerState))

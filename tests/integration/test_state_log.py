@@ -51,6 +51,36 @@ def test_entries_that_a_dead_consumer_did_not_acknowledge_can_be_claimed(
     assert alive.claim_idle(idle_ms=0, count=10) == []
 
 
+def test_a_group_is_created_again_after_the_store_was_emptied(jobs: JobStore, redis: Redis) -> None:
+    reader, other = StateLog(redis, "hooks", "a"), StateLog(redis, "hooks", "b")
+    reader.create_group()
+    redis.flushall()
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    assert changes(reader) == [("alice", JobState.QUEUED)]
+    jobs.cancel(job.id)
+    redis.flushall()
+    assert other.claim_idle(idle_ms=0, count=10) == []
+    jobs.create("bob", JobSpec(file_ids=(1,)))
+    assert changes(other) == [("bob", JobState.QUEUED)]
+
+
+def test_a_group_that_is_missing_in_one_partition_loses_nothing_of_the_others(
+    jobs: JobStore, redis: Redis
+) -> None:
+    reader, dead = StateLog(redis, "hooks", "a"), StateLog(redis, "hooks", "dead")
+    dead.create_group()
+    users = {f"user-{number}" for number in range(30)}
+    for user in users:
+        jobs.create(user, JobSpec(file_ids=(1,)))
+    assert len(dead.read(count=100)) == 30
+    stream = keys.of_partition("state_log", keys.all_tags()[8])
+    lost = redis.xlen(stream)
+    redis.xgroup_destroy(stream, "hooks")
+    found = reader.claim_idle(idle_ms=0, count=100) + reader.read(count=100)
+    assert lost > 0
+    assert {entry.job.user for entry in found} == users
+
+
 def test_trim_keeps_entries_that_the_slowest_group_has_not_acknowledged(
     jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

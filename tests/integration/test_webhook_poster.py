@@ -172,3 +172,26 @@ def test_status_is_that_of_the_final_response(interim: bytes, expected: WebhookR
         assert count == 1
     finally:
         receiver.close()
+
+
+def test_an_ipv6_address_keeps_its_host_and_default_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[tuple[str, int]] = []
+
+    def look_up(host: str, port: int, **_: object) -> list[object]:
+        looked_up.append((host, port))
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    for url in ("http://[2001:db8::8]/a", "https://[2001:db8::8]/a", "http://[2001:db8::8]:81/"):
+        WebhookPoster(any_address).post(url, b"{}", {})
+    assert looked_up == [("2001:db8::8", 80), ("2001:db8::8", 443), ("2001:db8::8", 81)]
+
+
+def test_a_name_that_cannot_be_resolved_in_time_is_a_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    began = time.monotonic()
+    response = WebhookPoster(any_address, timeout=0.3).post("http://slow.example/", b"{}", {})
+    assert response == WebhookResponse(error="timeout")
+    assert time.monotonic() - began < 2

@@ -131,6 +131,19 @@ def test_a_worker_killed_between_reading_and_scheduling_loses_no_webhook(
     thread.stop()
 
 
+def test_webhooks_go_on_after_the_store_was_emptied(
+    jobs: JobStore, redis: Redis, receiver: Receiver
+) -> None:
+    thread = webhook_thread(redis)
+    thread.start()
+    cancelled(jobs, receiver.url())
+    receiver.wait_for(1)
+    redis.flushall()
+    cancelled(jobs, receiver.url())
+    receiver.wait_for(2)
+    thread.stop()
+
+
 def test_many_workers_deliver_each_webhook_once(
     jobs: JobStore, redis: Redis, receiver: Receiver
 ) -> None:

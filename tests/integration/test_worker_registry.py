@@ -16,6 +16,7 @@ from stack.services import Valkey
 @pytest.fixture(autouse=True)
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_registry, "DEAD_AFTER", 50)
+    monkeypatch.setattr(worker_registry, "MISSING_AFTER", 20)
 
 
 def worker(valkey: Valkey, name: str) -> tuple[Redis, WorkerRegistration]:
@@ -42,7 +43,25 @@ def test_a_silent_worker_is_dead_only_after_its_connection_is_closed(
     client, alice = worker(valkey, "alice")
     alice.heartbeat()
     time.sleep(0.1)
-    assert WorkerRegistry(redis).dead() == []
+    registry = WorkerRegistry(redis)
+    assert registry.dead() == registry.dead() == []
     client.close()
     time.sleep(0.02)
-    assert WorkerRegistry(redis).dead() == ["alice"]
+    assert registry.dead() == []  # The first sighting.
+    assert registry.dead() == ["alice"]
+    registry.forget_missing()
+    assert registry.dead() == []
+
+
+def test_a_worker_that_reconnects_between_two_sightings_is_alive(
+    valkey: Valkey, redis: Redis
+) -> None:
+    client, alice = worker(valkey, "alice")
+    alice.heartbeat()
+    registry = WorkerRegistry(redis)
+    for _ in range(3):
+        client.connection_pool.disconnect()
+        time.sleep(0.1)
+        assert registry.dead() == []
+        alice.heartbeat()
+    client.close()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.exceptions import RedisError
 
 from common.errors import CancelRequested, Draining, LeaseLost
+from common.job_store.errors import is_outage, log_failure
 from common.job_store.records import progress_fields
 
 if TYPE_CHECKING:
@@ -34,18 +37,32 @@ class _Attempt:
     reported_at: float = 0.0
 
 
+def _exit() -> None:
+    # Not sys.exit, which ends only the calling thread. The kernel closes the process's connection
+    # to the worker registry, so other workers take over its jobs within seconds.
+    os._exit(1)
+
+
 class HeartbeatThread:
     """Sends the heartbeats of all attempts of this process until the process ends."""
 
     def __init__(
-        self, jobs: JobStore, *, interval: float, on_heartbeat: Callable[[], None]
+        self,
+        jobs: JobStore,
+        *,
+        interval: float,
+        on_heartbeat: Callable[[], None],
+        on_death: Callable[[], object] = _exit,
     ) -> None:
         """``interval``: seconds between heartbeats; a cancelled job stops within about one.
 
         ``on_heartbeat`` is called every time, to register that the whole process is alive.
+        ``on_death`` is called if the thread ends although nobody stopped it: without heartbeats the
+        process loses every job that it runs, so by default it exits with an error.
         """
         self._jobs = jobs
         self._on_heartbeat = on_heartbeat
+        self._on_death = on_death
         self._interval = interval
         self._attempts: dict[str, _Attempt] = {}
         self._lock = threading.Lock()
@@ -85,19 +102,31 @@ class HeartbeatThread:
             attempt.control.stop(Draining())
 
     def _run(self) -> None:
-        # The first one is sent immediately: no one notices the death of an unregistered worker.
-        while True:
-            with self._lock:
-                attempts = list(self._attempts.values())
+        try:
+            # The first one is sent immediately: no one notices the death of an unregistered worker.
+            self._send_all()
+            while not self._stopped.wait(self._interval):
+                self._send_all()
+        except BaseException:
+            log.critical("heartbeat thread ended unexpectedly", exc_info=True)
+            self._on_death()
+
+    def _send_all(self) -> None:
+        """Send every heartbeat. The failure of one does not affect the others."""
+        with self._lock:
+            attempts = list(self._attempts.values())
+        heartbeats: list[Callable[[], None]] = [self._on_heartbeat]
+        heartbeats += [partial(self._send, attempt) for attempt in attempts]
+        for send in heartbeats:
             try:
-                self._on_heartbeat()
-                for attempt in attempts:
-                    self._send(attempt)
+                send()
             except RedisError as error:
                 # If a lease expires meanwhile, the fencing token protects the job from the attempt.
-                log.warning("heartbeat failed", error=str(error))
-            if self._stopped.wait(self._interval):
-                return
+                log_failure(log, "heartbeat failed", error)
+                if is_outage(error):
+                    return  # Each further call would wait for its timeout as well.
+            except Exception:
+                log.exception("heartbeat raised an unexpected error")
 
     def _send(self, attempt: _Attempt) -> None:
         fields: dict[str, object] = {}
@@ -109,7 +138,7 @@ class HeartbeatThread:
         reports = attempt.control.take_reports()
         try:
             result = self._jobs.heartbeat(attempt.lease, fields, reports)
-        except RedisError:
+        except BaseException:
             attempt.control.restore_reports(reports)
             raise
         if fields:

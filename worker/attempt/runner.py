@@ -20,6 +20,7 @@ from common.errors import (
     LeaseLost,
     ProcessingError,
 )
+from common.job_store.errors import is_outage, log_failure
 from common.jobs.model import Artifact, Failure
 from worker.attempt.control import AttemptControl, Control
 from worker.attempt.telemetry import observe_attempt
@@ -117,7 +118,9 @@ class AttemptRunner:
         except DownloadError as error:
             return self._failure_report(claim, control, error)
         except RedisError as error:
-            log.warning("attempt stopped, job store unavailable", error=str(error))
+            log_failure(log, "attempt stopped", error)
+            if not is_outage(error):  # Without a limit the job would run into it forever.
+                return self._failure_report(claim, control, ProcessingError())
             return lambda: self._jobs.hand_back(lease)
         except Exception:
             log.exception("attempt raised an unexpected error")
@@ -147,7 +150,7 @@ class AttemptRunner:
             except RedisError as error:
                 if time.monotonic() > give_up_at:
                     raise
-                log.warning("result not reported yet, job store unavailable", error=str(error))
+                log_failure(log, "result not reported yet", error)
                 time.sleep(REPORT_INTERVAL)
             else:
                 if job is not None:

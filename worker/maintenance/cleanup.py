@@ -27,6 +27,7 @@ from common.errors import DownloadError
 from common.job_store import state_log
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
+from common.job_store.errors import describe
 from common.jobs.transitions import JobState
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
@@ -219,7 +220,10 @@ class CleanupThread:
             self._archives.prepare()
             jobs = self._archives.remove_uploads_of_ended_jobs()
         except (DownloadError, RedisError) as error:
-            log.warning("storage not ready", reason=str(error))
+            log.warning("storage not ready", reason=describe(error))
+            return False
+        except Exception:
+            log.exception("removing uploads raised an unexpected error")
             return False
         if jobs:
             log.info("uploads of ended jobs removed", jobs=jobs)
@@ -234,4 +238,6 @@ class CleanupThread:
         try:
             self._lock.run_if_due(self._clean_up)
         except (DownloadError, RedisError) as error:
-            log.warning("cleanup failed, it is tried again later", reason=str(error))
+            log.warning("cleanup failed, it is tried again later", reason=describe(error))
+        except Exception:
+            log.exception("cleanup raised an unexpected error")

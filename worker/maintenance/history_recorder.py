@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeoutError
 
 from common.errors import JobNotFound
 from common.history import Change, HistoryWriter, migrate
 from common.history.writer import DELETE_BATCH
+from common.job_store.errors import log_failure
 from common.job_store.state_log import StateLog
 from common.jobs.transitions import TERMINAL, JobState
 from worker import metrics
@@ -53,7 +55,9 @@ _WITH_FILES: Final = TERMINAL - {JobState.EXPIRED}
 log = structlog.get_logger(__name__)
 
 
-def history_recorder_for(services: Services, engine: Engine, name: str) -> HistoryRecorder:
+def history_recorder_for(
+    services: Services, engine: Engine, name: str, on_round: Callable[[], object]
+) -> HistoryRecorder:
     """Return the recorder of the worker ``name``."""
     ttl = services.settings.history_ttl
     return HistoryRecorder(
@@ -63,6 +67,7 @@ def history_recorder_for(services: Services, engine: Engine, name: str) -> Histo
         migrate=partial(migrate, engine),
         retention=timedelta(seconds=ttl) if ttl else None,
         on_recorded=metrics.HISTORY_ENTRIES.inc,
+        on_round=on_round,
     )
 
 
@@ -78,10 +83,12 @@ class HistoryRecorder:
         migrate: Callable[[], None],
         retention: timedelta | None,
         on_recorded: Callable[[int], object] = lambda _: None,
+        on_round: Callable[[], object] = lambda: None,
     ) -> None:
         """``migrate`` creates the tables. With ``retention`` None, jobs are kept forever.
 
-        ``on_recorded`` is called with the number of entries in each transaction.
+        ``on_recorded`` is called with the number of entries in each transaction, ``on_round``
+        before each attempt to record some.
         """
         self._state_log = state_log
         self._writer = writer
@@ -89,6 +96,7 @@ class HistoryRecorder:
         self._migrate = migrate
         self._retention = retention
         self._on_recorded = on_recorded
+        self._on_round = on_round
         self._prepared = False
         self._unfinished: list[StateLogEntry] = []
         self._take_over_at = 0.0
@@ -110,16 +118,24 @@ class HistoryRecorder:
     def _run(self) -> None:
         pause = 0.0
         while not self._stopped.wait(pause):
+            self._on_round()
             try:
                 self.step()
                 pause = 0.0
-            except (RedisError, SQLAlchemyError) as error:
+            except Exception as error:  # noqa: BLE001 - logged there
                 pause = min(MAX_PAUSE, 2 * pause or 0.5)
-                log.warning(
-                    "history not recorded",
-                    error=type(error).__name__,
-                    unfinished=len(self._unfinished),
-                )
+                self._log_failure(error)
+
+    def _log_failure(self, error: Exception) -> None:
+        event, unfinished = "history not recorded", len(self._unfinished)
+        if isinstance(error, RedisError):
+            log_failure(log, event, error, unfinished=unfinished)
+        elif isinstance(error, OperationalError | SQLAlchemyTimeoutError):
+            # The first line names the cause; the rest is the statement.
+            reason = str(error).partition("\n")[0]
+            log.warning(event, cause="PostgreSQL unavailable", error=reason, unfinished=unfinished)
+        else:
+            log.error(event, unfinished=unfinished, exc_info=error)
 
     def step(self) -> None:
         """Record one batch. After ``RedisError`` or ``SQLAlchemyError``, call it again."""

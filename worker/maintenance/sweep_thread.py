@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.exceptions import RedisError
 
-from common.job_store.cluster import uptime
+from common.job_store import keys
+from common.job_store.cluster import node_of, uptime
+from common.job_store.errors import log_failure
 from common.job_store.state_log import trim
 from worker import metrics
+from worker.maintenance.store_contact import StoreContact
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,8 +25,9 @@ if TYPE_CHECKING:
     from common.job_store.worker_registry import WorkerRegistry
     from common.wake_ups import Dispatcher
 
-#: A response of the job store that took so many seconds means that no lease could be extended.
-MAX_RESPONSE_TIME: Final = 2.0
+#: Seconds that the job store may take to respond; after a slower response it may have stalled.
+#: Less than the timeout of a worker's own connection: a stall that closes connections is noticed.
+MAX_RESPONSE_TIME: Final = 1.0
 #: Seconds between two removals of entries that every reader of the state log has processed.
 TRIM_INTERVAL: Final = 60.0
 
@@ -41,15 +46,19 @@ class SweepThread:
         workers: WorkerRegistry,
         interval: float,
         lease: float,
+        on_round: Callable[[], object] = lambda: None,
     ) -> None:
-        """``lease``: seconds for which no lease expires after the job store was unavailable."""
+        """``lease``: seconds for which no lease expires after the job store was unavailable.
+        ``on_round`` is called before every sweep.
+        """
         self._sweeper = sweeper
         self._client = client
         self._dispatcher = dispatcher
         self._workers = workers
         self._interval = interval
         self._lease = lease
-        self._reclaim_after = 0.0
+        self._contact = StoreContact(max_gap=1.2 * interval + MAX_RESPONSE_TIME, grace=lease)
+        self._on_round = on_round
         self._trim_at = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -63,15 +72,20 @@ class SweepThread:
     def _run(self) -> None:
         # With jitter, so that many workers do not all sweep at the same moment.
         while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
+            self._on_round()
             try:
                 self._sweep()
             except RedisError as error:
                 # No worker could extend its leases meanwhile: an expired lease proves nothing.
-                self._reclaim_after = time.monotonic() + self._lease
-                log.warning("sweep failed", error=str(error))
+                self._contact.lost()
+                log_failure(log, "sweep failed", error)
+            except Exception:
+                log.exception("sweep raised an unexpected error")
 
     def _sweep(self) -> None:
         reclaim = self._leases_are_reliable()
+        if not reclaim:
+            self._workers.forget_missing()
         dead = self._workers.dead() if reclaim else []
         result = self._sweeper.sweep(self._dispatcher.waiting, dead=dead, reclaim=reclaim)
         metrics.sweep_finished(result)
@@ -86,9 +100,8 @@ class SweepThread:
             trim(self._client)
 
     def _leases_are_reliable(self) -> bool:
-        """Return whether the workers could extend their leases lately."""
-        started = time.monotonic()
+        """Return whether every living worker could extend its leases lately."""
         just_restarted = uptime(self._client) <= self._lease
-        if time.monotonic() - started > MAX_RESPONSE_TIME:
-            self._reclaim_after = time.monotonic() + self._lease
-        return not just_restarted and time.monotonic() >= self._reclaim_after
+        seconds, micros = node_of(self._client, keys.WORKERS).time()
+        self._contact.responded(seconds + micros / 1_000_000)
+        return not just_restarted and self._contact.reliable

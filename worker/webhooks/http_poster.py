@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -61,7 +62,9 @@ class WebhookPoster:
         """Send the body. The body of the response is not read."""
         parts = urlsplit(url)
         route = _Route(self._is_allowed, time.monotonic() + self._timeout)
-        connection = self._connection(parts.scheme, parts.hostname or "", parts.port, route)
+        # Always with a port: without one, http.client takes the end of an IPv6 address for it.
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        connection = self._connection(parts.scheme, parts.hostname or "", port, route)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         # The timeout of a socket starts again with every byte that arrives; this one does not.
         timer = threading.Timer(self._timeout, route.abort)
@@ -82,9 +85,7 @@ class WebhookPoster:
             connection.close()
             route.close()
 
-    def _connection(
-        self, scheme: str, host: str, port: int | None, route: _Route
-    ) -> HTTPConnection:
+    def _connection(self, scheme: str, host: str, port: int, route: _Route) -> HTTPConnection:
         if scheme == "https":
             return _Https(host, port, timeout=self._timeout, route=route, ssl_context=self._tls)
         return _Http(host, port, timeout=self._timeout, route=route)
@@ -100,8 +101,7 @@ class _Route:
         self.aborted = False
 
     def connect(self, host: str, port: int) -> socket.socket:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        addresses = _resolve(host, port, self._deadline - time.monotonic())
         # All of them: a name with both public and private addresses is an attempt to get in.
         if not all(self._is_allowed(address) for address in addresses):
             raise AddressRejected
@@ -133,6 +133,26 @@ class _Route:
     def close(self) -> None:
         if self._duplicate is not None:
             self._duplicate.close()
+
+
+def _resolve(host: str, port: int, timeout: float) -> list[str]:
+    """Return the addresses of a name. ``getaddrinfo`` itself has no timeout."""
+    results: SimpleQueue[list[Any] | OSError | UnicodeError] = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            results.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            results.put(error)
+
+    threading.Thread(target=look_up, name="webhook-dns", daemon=True).start()
+    try:
+        found = results.get(timeout=max(0.0, timeout))
+    except Empty:
+        raise TimeoutError from None
+    if not isinstance(found, list):
+        raise found
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 class _Http(FinalHTTPConnection):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from common.job_store.errors import log_failure
 from worker import metrics
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class WebhookThread:
                 self.schedule()
                 self.deliver()
             except RedisError as error:
-                log.warning("webhooks postponed, job store unavailable", error=str(error))
+                log_failure(log, "webhooks postponed", error)
             except Exception:
                 # The executor may have been shut down after the check above.
                 if not self._stopped.is_set():
@@ -114,8 +115,6 @@ class WebhookThread:
                 delivery, outcome.state, outcome.attempt, delay=outcome.delay
             )
         except RedisError as error:
-            log.warning(
-                "result of a webhook not recorded, it will be posted again", error=str(error)
-            )
+            log_failure(log, "result of a webhook not recorded, it will be posted again", error)
         except Exception:
             log.exception("webhook raised an unexpected error", webhook_id=delivery.id)

@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include terminal
 -- @include wake_up
 --[[
@@ -6,7 +7,7 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, allowed (states), job_ttl (ms)
+    args     id, allowed (states), job_ttl, archive_ttl (ms)
   Output:
     {'CANCELLED', snapshot, wake-ups…}, also if the job is cancelled already
     {'NOT_FOUND'}

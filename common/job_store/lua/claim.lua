@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include update
 -- @include wake_up
 --[[
@@ -16,10 +17,12 @@
 ]]
 
 -- A rejected wake-up was read from its queue all the same: whatever was sent before it is read too.
-if args.sent then
+-- A time in the future, from before the server's clock was set back, says nothing.
+if args.sent and tonumber(args.sent) <= now then
   local read_up_to = redis.call('HGET', key.read_up_to(), args.priority) or '0'
   if tonumber(args.sent) > tonumber(read_up_to) then
     redis.call('HSET', key.read_up_to(), args.priority, args.sent)
+    redis.call('PEXPIRE', key.read_up_to(), 86400000)
   end
 end
 
@@ -33,7 +36,7 @@ if redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
 if redis.call('EXISTS', key.paused()) == 1 then return {'REJECTED'} end
 
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
-local snapshot = update_job(args.id, {
+local changes = {
   status = 'processing',
   attempt = to_text((job.attempt or 0) + 1),
   fence = to_text((job.fence or 0) + 1),
@@ -41,8 +44,12 @@ local snapshot = update_job(args.id, {
   started_at = (job.started_at or '') ~= '' and job.started_at or now_text,
   worker = args.worker,
   claim = args.claim,
-  retry_at = '', error = '', error_code = '', retryable = '',
-  progress = '0', processed_files = '0', processed_bytes = '0', seconds_remaining = '',
-})
+  retry_at = '', error = '', error_code = '', retryable = '', seconds_remaining = '', resumes = '',
+}
+-- An attempt that was handed back goes on: its progress never goes back.
+if job.resumes ~= '1' then
+  changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
+end
+local snapshot = update_job(args.id, changes)
 dequeue(args.id, job.user, job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

@@ -62,6 +62,7 @@ end
 store_idempotency_key(id)
 redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
+redis.call('PERSIST', key.user_jobs(user)) -- Expires when the user has no unfinished job.
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
 redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
   unpack(ARGV, first_field))

@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include attempt
 -- @include fields
 --[[

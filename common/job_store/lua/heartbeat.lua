@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include update
 -- @include fields
 --[[
@@ -15,7 +16,7 @@
     version + 1 if there are fields
 ]]
 
-local state = redis.call('HMGET', key.status(args.id), 'status', 'fence')
+local state = redis.call('HMGET', key.status(args.id), 'status', 'fence', 'progress')
 if state[1] == 'cancelled' then return {'CANCEL'} end
 if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'GONE'} end
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
@@ -23,6 +24,9 @@ if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do
     redis.call('HSET', key.files(args.id), file_id, report)
   end
+end
+if fields.progress and tonumber(fields.progress) < tonumber(state[3] or '0') then
+  fields.progress = state[3]
 end
 if next(fields) then update_job(args.id, fields) end
 return {'CONTINUE'}

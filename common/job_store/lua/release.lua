@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include attempt
 -- @include fields
 --[[
@@ -26,6 +27,7 @@ if args.counts == '1' then
   record_attempt(job, fields)
 else
   fields.attempt = to_text(job.attempt - 1)
+  fields.resumes = '1'
 end
 local snapshot = requeue(job, fields, tonumber(args.delay))
 return {'QUEUED', snapshot, unpack(wake_ups)}

@@ -1,10 +1,11 @@
+-- @include full_memory
 -- @include attempt
 --[[
   Does everything that is due in one partition. Idempotent: any number of workers may run it.
 
   Input:
     KEYS[1]  the partition's leases
-    args     allowed (states from which a job is requeued), limit (jobs of each kind), job_ttl (ms),
+    args     allowed (states from which a job is requeued), limit (jobs of each kind), job_ttl, archive_ttl, lease (ms),
              error (message for a lost worker), reclaim ('0': treat every lease as live, because the
              store itself was unavailable), dead (comma-separated names of workers that died),
              max_wait (ms in one priority's queue), lost_after (ms by which later wake-ups must have
@@ -19,6 +20,8 @@
 
 -- Retracting a message may scan the whole queue, which takes a millisecond with 10,000 messages.
 local MAX_BOOSTS = 10
+-- Milliseconds by which the clocks of a primary and its replicas may differ.
+local CLOCK_TOLERANCE = 1000
 
 local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
 
@@ -58,14 +61,37 @@ local function expire(id)
   if job and job.status == 'completed' then
     update_job(id, {status = 'expired'})
     redis.call('PEXPIRE', key.status(id), args.job_ttl)
+    redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')
     expired = expired + 1
+  end
+end
+
+-- After the server's clock was set back, some times lie in the future. They would stay there for as
+-- long as the clock was wrong.
+local function correct_future_times()
+  local latest_lease = now + tonumber(args.lease)
+  local future = '(' .. to_text(latest_lease + tonumber(args.lease))
+  for _, id in ipairs(redis.call('ZRANGE', key.leases(), future, '+inf', 'BYSCORE')) do
+    redis.call('ZADD', key.leases(), to_text(latest_lease), id)
+  end
+  future = '(' .. to_text(now + CLOCK_TOLERANCE)
+  for _, priority in ipairs({'high', 'normal', 'low'}) do
+    local sent = key.wake_ups_sent(priority)
+    for _, id in ipairs(redis.call(
+      'ZRANGE', sent, future, '+inf', 'BYSCORE', 'LIMIT', 0, args.limit)) do
+      redis.call('ZADD', sent, now_text, id)
+    end
+    local read_up_to = tonumber(redis.call('HGET', key.read_up_to(), priority) or '0')
+    if read_up_to > now + CLOCK_TOLERANCE then redis.call('HDEL', key.read_up_to(), priority) end
   end
 end
 
 -- The broker's queues are first in, first out: when a later wake-up has been read, an earlier one
 -- is lost.
 local function resend_lost_wake_ups(priority)
-  local latest = tonumber(args['read_up_to_' .. priority]) - tonumber(args.lost_after)
+  local read_up_to = tonumber(args['read_up_to_' .. priority])
+  if read_up_to > now + CLOCK_TOLERANCE then return end
+  local latest = read_up_to - tonumber(args.lost_after)
   for _, id in ipairs(due(key.wake_ups_sent(priority), to_text(latest))) do
     send_wake_up(id, priority)
     resent = resent + 1
@@ -92,6 +118,7 @@ local function reclaim_from_dead_workers()
   end
 end
 
+correct_future_times()
 if args.reclaim == '1' then
   if args.dead then reclaim_from_dead_workers() end
   for _, id in ipairs(due(key.leases(), now_text)) do reclaim(id) end

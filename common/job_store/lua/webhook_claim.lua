@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include base
 --[[
   Leases deliveries that are due in one partition. Those of users who have enough in progress are

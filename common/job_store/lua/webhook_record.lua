@@ -1,3 +1,4 @@
+-- @include full_memory
 -- @include base
 --[[
   Records how an attempt at a delivery went.
@@ -5,7 +6,7 @@
   Input:
     KEYS[1]  the job's deliveries
     args     id, version, fencing_token, state (pending, delivered, gone or failed), delay (ms, for
-             pending), entry (JSON), keep (ms)
+             pending), entry (JSON), keep (ms, counted from the next attempt)
   Output:
     {'RECORDED'}
     {'LOST'}  the lease lapsed and another worker claimed the delivery
@@ -29,7 +30,12 @@ redis.call('HINCRBY', name, 'attempts', 1)
 -- another token and changes nothing.
 redis.call('HINCRBY', name, 'fence', 1)
 redis.call('RPUSH', key.delivery_log(args.id, args.version), args.entry)
-redis.call('PEXPIRE', key.delivery_log(args.id, args.version), args.keep)
+-- A receiver's Retry-After may postpone an attempt by days.
+local keep = to_text(tonumber(args.keep) + tonumber(args.delay))
+for _, kept in ipairs({
+  name, key.deliveries(args.id), key.delivery_log(args.id, args.version)}) do
+  redis.call('PEXPIRE', kept, keep)
+end
 redis.call('XADD', key.state_log(), '*', 'job', redis.call('HGET', name, 'job'),
   'delivery', args.entry, 'state', args.state)
 return {'RECORDED'}

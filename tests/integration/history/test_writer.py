@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from common.job_store.state_log import StateLog
 from common.job_store.webhook_deliveries import DeliveryAttempt, DeliveryState, WebhookDeliveries
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
+from stack.process import wait_until
 from worker.maintenance.history_recorder import HistoryRecorder
 
 ARTIFACT = Artifact(
@@ -207,3 +209,51 @@ def test_the_callback_url_is_not_recorded(
     kept = [rows(engine, table) for table in METADATA.sorted_tables]
     assert re.search("alice", repr(kept))
     assert not re.search("s3cr3t", repr(kept))
+
+
+def test_recording_goes_on_after_the_store_was_emptied(
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine, redis: Redis
+) -> None:
+    run(jobs)
+    recorder.step()
+    redis.flushall()
+    run(jobs, user="bob")
+    recorder.step()
+    assert {row["owner"] for row in rows(engine, JOBS)} == {"alice", "bob"}
+
+
+def test_tables_of_a_newer_release_are_left_as_they_are(
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine
+) -> None:
+    def set_revision(revision: str) -> str:
+        with engine.begin() as connection:
+            current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+        return str(current)
+
+    ours = set_revision("9999_of_the_future")
+    try:
+        migrate(engine)
+        run(jobs)
+        recorder.step()
+        assert len(rows(engine, JOBS)) == 1
+    finally:
+        assert set_revision(ours) == "9999_of_the_future"
+
+
+def test_an_unexpected_error_does_not_end_the_recorder(
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([ValueError("not an outage"), KeyError("neither")])
+    record = HistoryWriter.record
+
+    def fail_twice(writer: HistoryWriter, changes: Sequence[Change]) -> None:
+        if (error := next(errors, None)) is not None:
+            raise error
+        record(writer, changes)
+
+    monkeypatch.setattr(HistoryWriter, "record", fail_twice)
+    run(jobs)
+    recorder.start()
+    wait_until(lambda: len(rows(engine, JOBS)) == 1, "the record", 15)
+    recorder.stop()

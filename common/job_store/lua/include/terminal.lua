@@ -5,7 +5,7 @@
 
   Input:
     changes.status             the terminal state
-    args.job_ttl, archive_ttl  ms; archive_ttl only for completed jobs
+    args.job_ttl, archive_ttl  ms
   Event:
     as update_job
 ]]
@@ -25,18 +25,25 @@ local function enter_terminal_state(job, changes)
   local stored_by_digest = redis.call('HGET', key.user_active(user), job.digest) == id
   redis.call('HDEL', key.user_active(user), stored_by_digest and job.digest or id)
   redis.call('ZREMRANGEBYRANK', key.user_jobs(user), 0, -1 - MAX_USER_JOBS)
+  local max_ttl = to_text(tonumber(args.job_ttl) + tonumber(args.archive_ttl))
+  if redis.call('EXISTS', key.user_active(user)) == 0 then
+    redis.call('PEXPIRE', key.user_jobs(user), max_ttl)
+  end
   redis.call('HINCRBY', key.totals(), state, 1)
   if state == 'failed' then
     redis.call('ZADD', key.failures(), now_text, id)
     redis.call('ZREMRANGEBYRANK', key.failures(), 0, -1 - MAX_FAILURES)
+    redis.call('PEXPIRE', key.failures(), max_ttl)
   end
   local ttl = tonumber(args.job_ttl)
   if state == 'completed' then
     changes.expires_at = to_text(now + tonumber(args.archive_ttl))
     ttl = ttl + tonumber(args.archive_ttl)
     redis.call('ZADD', key.expiring(), changes.expires_at, id)
-    redis.call('LPUSH', key.durations(), to_text(now - tonumber(job.created_at)))
+    local began = job.restarted_at or job.created_at
+    redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
     redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)
+    redis.call('PEXPIRE', key.durations(), max_ttl)
   end
   local snapshot = update_job(id, changes)
   for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do

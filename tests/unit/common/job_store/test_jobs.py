@@ -320,3 +320,26 @@ def test_every_event_is_a_complete_snapshot_and_versions_have_no_gaps(
     versions = [events.decode(m["data"]).version for m in messages if m["type"] == "message"]
     pubsub.close()
     assert versions == [2, 3, 4]
+
+
+def test_progress_does_not_go_back_when_an_attempt_is_handed_back(
+    jobs: JobStore, queries: JobQueries
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    first = jobs.claim(job.id, "worker")
+    assert first is not None
+    jobs.heartbeat(first.lease, {"progress": 60})
+    jobs.hand_back(first.lease)
+    second = jobs.claim(job.id, "other")
+    assert second is not None
+    assert (second.job.attempt, second.job.progress) == (1, 60)
+    jobs.heartbeat(second.lease, {"progress": 20})
+    assert queries.get(job.id).progress == 60
+
+
+def test_a_restarted_job_starts_again(jobs: JobStore) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    claim = jobs.claim(job.id, "worker")
+    assert claim is not None
+    jobs.fail(claim.lease, Failure(code="NETWORK_ERROR", message="m", retryable=True))
+    assert jobs.restart(job.id).started_at is None

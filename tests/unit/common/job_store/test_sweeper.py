@@ -207,3 +207,36 @@ def test_a_job_that_waited_too_long_moves_to_the_next_higher_priority(
     assert queries.get(job_id).priority is Priority.LOW
     assert jobs.claim(job_id, "worker")
     assert redis.keys("jobs:waiting:*") == redis.keys("jobs:wake_ups_sent:*") == []
+
+
+def test_a_wake_up_from_the_future_is_not_resent_endlessly(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    tomorrow = round(time.time() * 1000) + 86_400_000
+    job_id = queued(jobs)
+    tag = keys.tag_of_job(job_id)
+    # The clock was a day ahead when another job was claimed.
+    claimed = queued(jobs, user="bob")
+    jobs.claim(claimed, "worker", WakeUp(job_id=claimed, priority="normal", sent=tomorrow))
+    redis.hset(keys.of_partition("read_up_to", tag), "normal", tomorrow)
+    long_ago(redis, "wake_ups_sent", job_id, "normal")
+    assert [sweeper.sweep(busy).resent for _ in range(4)] == [0] * 4
+    assert sweeper.sweep(empty).resent == 1
+    assert [sweeper.sweep(empty).resent for _ in range(3)] == [0] * 3
+
+
+def test_times_from_before_the_clock_was_set_back_are_corrected(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    tomorrow = time.time() * 1000 + 86_400_000
+    claimed, waiting = queued(jobs), queued(jobs, user="bob")
+    jobs.claim(claimed, "worker")
+    leases = keys.of_partition("leases", keys.tag_of_job(claimed))
+    wake_ups_sent = keys.of_partition("wake_ups_sent", keys.tag_of_job(waiting), "normal")
+    redis.zadd(leases, {claimed: tomorrow})
+    redis.zadd(wake_ups_sent, {waiting: tomorrow})
+    sweeper.sweep(busy)
+    for key, member in ((leases, claimed), (wake_ups_sent, waiting)):
+        score = redis.zscore(key, member)
+        assert score is not None
+        assert abs(score - time.time() * 1000) < 15_000

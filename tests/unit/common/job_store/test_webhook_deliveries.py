@@ -139,3 +139,20 @@ def _member(scheduled: StateLogEntry) -> str:
 def _make_due(redis: Redis, scheduled: StateLogEntry) -> None:
     due = keys.of_partition("webhooks_due", keys.tag_of_job(scheduled.job.id))
     redis.zadd(due, {_member(scheduled): 0})
+
+
+def test_a_long_retry_after_does_not_outlive_the_delivery(
+    jobs: JobStore, redis: Redis, deliveries: WebhookDeliveries
+) -> None:
+    change = terminal(jobs, redis)
+    deliveries.schedule([change])
+    delivery = claim_one(deliveries)
+    week = 7 * 86_400.0
+    assert deliveries.record_attempt(delivery, "pending", entry(1), delay=week)
+    version = delivery.job.version
+    for key in (
+        keys.delivery(delivery.job.id, version),
+        keys.delivery_log(delivery.job.id, version),
+        keys.deliveries(delivery.job.id),
+    ):
+        assert redis.ttl(key) > week + 86_400

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
+
+import pytest
 
 from common.job_store.jobs import JobStore
+from common.jobs.model import JobSpec
+from stack.process import wait_until
+from worker.attempt.control import AttemptControl
 from worker.attempt.heartbeat import HeartbeatThread
 
 
@@ -14,3 +20,53 @@ def test_the_first_heartbeat_is_sent_immediately(jobs: JobStore) -> None:
     heartbeat.start()
     assert sent.wait(5)
     heartbeat.stop()
+
+
+def test_an_unexpected_error_does_not_end_the_heartbeats(jobs: JobStore) -> None:
+    calls = 0
+
+    def fail() -> None:
+        nonlocal calls
+        calls += 1
+        raise ValueError
+
+    heartbeat = HeartbeatThread(jobs, interval=0.01, on_heartbeat=fail)
+    heartbeat.start()
+    wait_until(lambda: calls >= 3, "the third heartbeat", 5)
+    heartbeat.stop()
+
+
+def test_the_error_of_one_attempt_does_not_skip_the_heartbeats_of_others(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = [
+        jobs.claim(jobs.create(user, JobSpec(file_ids=(1,))).job.id, "worker")
+        for user in ("alice", "bob", "carol")
+    ]
+    sent: set[str] = set()
+
+    def heartbeat_of(lease: object, *_: object) -> str:
+        if lease is leases[0]:
+            raise ValueError
+        sent.add(lease.job_id)  # type: ignore[attr-defined]
+        return "CONTINUE"
+
+    leases = [claim.lease for claim in claims if claim]
+    monkeypatch.setattr(jobs, "heartbeat", heartbeat_of)
+    heartbeat = HeartbeatThread(jobs, interval=0.01, on_heartbeat=lambda: None)
+    with ExitStack() as stack:
+        for lease in leases:
+            stack.enter_context(heartbeat.keep_lease(lease, AttemptControl(deadline=60)))
+        heartbeat.start()
+        wait_until(lambda: len(sent) == 2, "both other heartbeats", 5)
+    heartbeat.stop()
+
+
+def test_the_process_exits_when_its_heartbeat_thread_ends(jobs: JobStore) -> None:
+    dead = threading.Event()
+
+    def end() -> None:
+        raise SystemExit
+
+    HeartbeatThread(jobs, interval=3600, on_heartbeat=end, on_death=dead.set).start()
+    assert dead.wait(5)

@@ -1,0 +1,54 @@
+"""Connections that are dropped when their server stops accepting writes.
+
+Behind one address (a managed endpoint, a Kubernetes Service, a virtual IP) a connection that stays
+open keeps talking to a demoted primary, while a new one reaches the current primary. So a reply
+such as READONLY counts as a lost connection: redis-py closes it and, within the client's timeout,
+sends the command again on a new one. That is safe, because the server has not executed it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+from common.job_store.errors import NOT_WRITABLE, code_of, describe
+
+if TYPE_CHECKING:
+    _Base = Connection
+else:
+    _Base = object
+
+
+class ServerNotWritable(RedisConnectionError):
+    """The server does not accept writes now. The command was not executed."""
+
+
+class _DropsReadOnlyServers(_Base):
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().read_response(*args, **options)
+        except ResponseError as error:
+            if code_of(error) not in NOT_WRITABLE:
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise ServerNotWritable(describe(error)) from error
+
+
+class StoreConnection(_DropsReadOnlyServers, Connection):
+    """A plain TCP connection."""
+
+
+class StoreSSLConnection(_DropsReadOnlyServers, SSLConnection):
+    """A TLS connection."""
+
+
+class StoreSentinelConnection(_DropsReadOnlyServers, SentinelManagedConnection):
+    """A TCP connection to the primary that the Sentinels name."""
+
+
+class StoreSentinelSSLConnection(_DropsReadOnlyServers, SentinelManagedSSLConnection):
+    """A TLS connection to the primary that the Sentinels name."""

@@ -1,0 +1,74 @@
+"""Tells errors of the job store apart: those of an outage, and those that show a mistake of ours.
+
+redis-py has one base class for both. An outage passes, so callers wait and try again; a mistake,
+such as a command on a key of another type (WRONGTYPE), comes back until somebody fixes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+
+#: Replies of a server that does not accept writes now, or that just stopped being the primary. None
+#: of them has executed the command.
+NOT_WRITABLE: Final = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
+#: Other replies that mean that the server, not the command, is the problem.
+_SERVER_PROBLEMS: Final = NOT_WRITABLE | {
+    *("LOADING", "BUSY", "MISCONF", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
+}
+_OUTAGES: Final = (
+    *(ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError),
+    *(ClusterDownError, TryAgainError),
+)
+
+
+def code_of(error: RedisError) -> str:
+    """Return the first word of the server's reply, such as ``READONLY``, or an empty string."""
+    code = getattr(error, "status_code", None)
+    if isinstance(code, str):
+        return code
+    word = str(error).partition(" ")[0]
+    return word if word.isupper() else ""
+
+
+def is_outage(error: RedisError) -> bool:
+    """Return whether the store is unavailable, rather than used in a wrong way."""
+    if isinstance(error, _OUTAGES):
+        return True
+    return code_of(error) in _SERVER_PROBLEMS
+
+
+def describe(error: BaseException) -> str:
+    """Return the kind and the message of an error. redis-py's ``repr`` lacks the message."""
+    kind = type(error).__name__
+    if isinstance(error, ResponseError) and (code := code_of(error)):
+        kind = f"{kind} {code}" if code not in str(error) else kind
+    return f"{kind}: {error}"
+
+
+def log_failure(log: Any, event: str, error: RedisError, **fields: object) -> None:
+    """Log that a call to the job store failed, and why.
+
+    ``event`` says what did not happen. An outage is a warning; anything else is an error with its
+    traceback, because it does not pass by itself.
+    """
+    if is_outage(error):
+        log.warning(event, cause="job store unavailable", error=describe(error), **fields)
+    else:
+        log.error(
+            event,
+            cause="job store rejected the command",
+            error=describe(error),
+            exc_info=error,
+            **fields,
+        )
