@@ -118,6 +118,12 @@ class WebSocketVersionUnsupported(RequestError):
     """Sec-WebSocket-Version must be 13."""
 
     code = "UPGRADE_REQUIRED"
+    #: Headers of the response (RFC 6455, 4.2.2; RFC 9110, 15.5.22).
+    headers: Final = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+    }
 
 
 class ServerFull(BackendUnavailable):

@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from api import errors as http_errors
-from api.live import websocket
 from common import errors
 from common.job_store.errors import is_outage, log_failure
 
@@ -125,8 +124,7 @@ def from_error(error: errors.LonghaulError) -> Response:
     if isinstance(error, http_errors.Unauthorized):
         response.headers["WWW-Authenticate"] = error.challenge
     if isinstance(error, http_errors.WebSocketVersionUnsupported):
-        # RFC 6455, 4.2.2 and RFC 9110, 15.5.22.
-        response.headers.update(websocket.VERSION_HEADERS)
+        response.headers.update(error.headers)
     seconds = RETRY_AFTER.get(status) if error.retry_after is None else error.retry_after
     if seconds is not None:
         response.headers["Retry-After"] = str(max(1, round(seconds)))

@@ -18,12 +18,6 @@ PING_INTERVAL: Final = 20.0
 
 #: The only version of the protocol (RFC 6455).
 VERSION: Final = "13"
-#: Of the 426 response to any other version.
-VERSION_HEADERS: Final = {
-    "Upgrade": "websocket",
-    "Connection": "Upgrade",
-    "Sec-WebSocket-Version": VERSION,
-}
 
 # Close codes. After the terminal message, on deploy, and when a stream cannot be opened now:
 NORMAL_CLOSURE: Final = 1000
