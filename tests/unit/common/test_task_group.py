@@ -13,7 +13,6 @@ from common.errors import CancelRequested, NetworkError
 from common.object_storage import Cancelled
 from common.task_group import TaskGroup
 from tests.support.archives import RecordingControl
-from worker.archive.composing.writing import MemoryBudget
 
 
 def test_every_item_is_processed_once_with_limited_concurrency() -> None:
@@ -105,34 +104,19 @@ def test_call_returns_the_result() -> None:
     assert TaskGroup(RecordingControl()).call(lambda: 42) == 42
 
 
-def test_a_memory_budget_makes_the_next_step_wait() -> None:
-    task_group = TaskGroup(RecordingControl())
-    budget = MemoryBudget(100, task_group.cancellation)
-    budget.acquire(60)
-    threading.Timer(0.1, lambda: budget.release(60)).start()
-    started = time.monotonic()
-    budget.acquire(60)
-    assert time.monotonic() - started > 0.05
-    task_group.cancellation.set()
-    with pytest.raises(Cancelled):
-        budget.acquire(60)
-
-
-def test_one_step_may_exceed_the_whole_memory_budget_when_it_is_alone() -> None:
-    MemoryBudget(100, TaskGroup(RecordingControl()).cancellation).acquire(500)
-
-
 def test_an_error_is_raised_within_a_second_while_the_next_item_waits_for_a_running_step() -> None:
     task_group = TaskGroup(RecordingControl())
-    budget = MemoryBudget(100, task_group.cancellation)
+    slots = threading.Semaphore(2)
 
     def items() -> Iterator[int]:
         for item in range(100):
-            budget.acquire(50)
+            while not slots.acquire(timeout=0.1):
+                if task_group.cancellation.requested:
+                    raise Cancelled
             yield item
 
     def step(_: int) -> None:
-        # Until then a third thread waits for the memory of the two steps, which never release it.
+        # Until then a third thread waits for a slot of the two steps, which never release theirs.
         time.sleep(0.2)
         raise NetworkError("the storage is down")
 
