@@ -226,7 +226,8 @@ REAL = [
         lacking={"copy_checksum": False, "copy_precondition": False, **UNVERIFIED},
     ),
     S3Server(name="rclone", start=rclone, has_lifecycle=False, lacking={
-        **NO_COPIES, **UNVERIFIED, "content_md5": True,
+        **NO_COPIES, **UNVERIFIED, "content_md5": True, "list_uploads": False,
+        "complete_etag": False,
     }),
     S3Server(
         name="ceph-rgw", start=ceph_rgw,
