@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 #: Seconds after its creation during which a job may be continued by another attempt at every
 #: deadline. It limits a job whose files change so often that no archive is ever completed.
-MAX_HANDOVER_AGE = 86_400.0
+MAX_CONTINUATION_AGE = 86_400.0
 #: Seconds between two probes after errors.
 MIN_PROBE_INTERVAL = 60.0
 
@@ -156,7 +156,7 @@ class ArchiveBuilder:
             )
         except DeadlineExceeded as error:
             age = time.time() - claim.job.created_at / 1000
-            if age < MAX_HANDOVER_AGE and _uploaded_parts(checkpoint) - uploaded:
+            if age < MAX_CONTINUATION_AGE and _uploaded_parts(checkpoint) - uploaded:
                 raise DeadlineHandover from error
             raise
         except DownloadError as error:

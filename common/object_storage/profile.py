@@ -39,6 +39,8 @@ class StorageProfile:
     whole_checksum: bool = True
     #: Rejects a wrong Content-MD5; used where wrong CRC32s are accepted.
     content_md5: bool = False
+    #: Returns the ETag of the object when it completes an upload.
+    complete_etag: bool = True
     #: Deletes several objects in one call.
     multi_delete: bool = True
     #: Lists multipart uploads.

@@ -147,8 +147,9 @@ class UploadCalls(Calls):
         stored = None if is_composite else s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         if crc32 is not None and stored is not None and stored != crc32:
             raise BadChecksum("The stored object differs from what was uploaded")
-        # Ceph sends an empty ETag.
-        if etag := s3_xml.quoted_etag(root.findtext("ETag")):
+        # Ceph sends an empty ETag, rclone another one than that of the object.
+        etag = s3_xml.quoted_etag(root.findtext("ETag"))
+        if etag and self.profile.complete_etag:
             return etag
         return self._confirmed_etag(bucket, key, size, cancellation)
 

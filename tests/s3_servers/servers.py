@@ -29,6 +29,26 @@ START_TIMEOUT = 120
 NO_COPIES = {"range_copy": False, "copy_checksum": False, "copy_precondition": False}
 UNVERIFIED = {"part_checksum": False, "whole_checksum": False}
 
+#: Runs LocalStack's S3 on this machine, without Docker, in LocalStack's own environment.
+RUN_LOCALSTACK = """
+import os
+import runpy
+
+import localstack.services.s3.constants as constants
+
+constants.DEFAULT_PRE_SIGNED_SECRET_ACCESS_KEY = os.environ["SECRET_KEY"]
+
+from localstack import config
+
+config.dirs = config.Directories.for_host()
+config.dirs.mkdirs()
+
+import localstack.services.s3.provider as provider
+
+provider.DEFAULT_S3_TMP_DIR = os.environ["FILESYSTEM_ROOT"] + "/s3"
+runpy.run_module("localstack.runtime.main", run_name="__main__", alter_sys=True)
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
@@ -109,7 +129,7 @@ def localstack(folder: Path) -> Iterator[Endpoint]:
     }  # fmt: skip
     (folder / "fs").mkdir()
     python = INSTALLED / "localstack" / "bin" / "python"
-    command = [str(python), str(HERE / "run_localstack.py")]
+    command = [str(python), "-c", RUN_LOCALSTACK]
     # It does not stop after SIGTERM.
     with _running(
         "localstack", command, port, folder, env=env, stop_signal=signal.SIGKILL
@@ -122,9 +142,12 @@ def juicefs(folder: Path) -> Iterator[Endpoint]:
     """JuiceFS's gateway: an older S3 front end of MinIO."""
     port, program, meta = free_port(), _binary("juicefs", "juicefs*"), f"sqlite3://{folder}/meta.db"
     env = {"HOME": str(folder), "MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET}
+    (folder / "blocks").mkdir()
     storage = ["--storage", "file", "--bucket", f"{folder}/blocks/", "--trash-days", "0"]
     formatting = Process(
-        "juicefs format", [program, "format", *storage, meta, "s3"], output=folder / "format.txt"
+        "juicefs format",
+        [program, "format", *storage, meta, "s3data"],
+        output=folder / "format.txt",
     )
     wait_until(lambda: not formatting.alive, "juicefs format", 60)
     options = [
@@ -203,7 +226,8 @@ REAL = [
         lacking={"copy_checksum": False, "copy_precondition": False, **UNVERIFIED},
     ),
     S3Server(name="rclone", start=rclone, has_lifecycle=False, lacking={
-        **NO_COPIES, **UNVERIFIED, "content_md5": True,
+        **NO_COPIES, **UNVERIFIED, "content_md5": True, "list_uploads": False,
+        "complete_etag": False,
     }),
     S3Server(
         name="ceph-rgw", start=ceph_rgw,

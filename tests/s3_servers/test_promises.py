@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import urllib.request
 from contextlib import suppress
 from dataclasses import replace
@@ -132,13 +133,14 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
 ) -> None:
     bucket = tested.new_bucket()
     files = put_files(tested, bucket, [size] * 3, seed=4)
-    seen = 0
+    seen, overwritten = 0, threading.Event()
 
     def overwrite(name: str, args: Any) -> None:
         nonlocal seen
         if name == "upload_part_copy" or (name == "read_into" and args[0] == bucket):
             seen += 1
             if seen == after + 1:
+                # The build may end before this thread does.
                 for file_id in files:
                     files[file_id] = bytes([file_id + 1]) * size
                     tested.storage.put_object(
@@ -147,6 +149,7 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
                         files[file_id],
                         metadata={"filename": f"{file_id}.bin"},
                     )
+                overwritten.set()
 
     interfering = Interfering(tested.storage, overwrite)
     with suppress(DownloadError):
@@ -159,6 +162,7 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
         )
         # Only if nothing was read before the change.
         assert archive(tested, artifact) == expected(files)
+    assert overwritten.wait(60)
     assert archive(tested, run(tested, bucket, 3)) == expected(files)
     assert tested.remains() == []
 

@@ -121,7 +121,7 @@ class _Probe:
             self.profile = candidate
             if copy_checksum := self._try(self._complete_upload):
                 self.profile = replace(
-                    candidate, copy_checksum=candidate.range_copy and copy_checksum == "returned"
+                    self.profile, copy_checksum=candidate.range_copy and copy_checksum == "returned"
                 )
                 break
         else:
@@ -198,13 +198,15 @@ class _Probe:
         sizes.append(LAST_PART_SIZE)
         contents = [self._content[:size] for size in sizes]
         whole = join((crc32(content), len(content)) for content in contents)
-        self._storage.complete_multipart_upload(
+        etag = self._storage.complete_multipart_upload(
             self._bucket, self._target, upload_id, parts, crc32=whole ^ wrong, size=sum(sizes)
         )
         self._upload_ids.remove(upload_id)
         info = self._storage.head_object(self._bucket, self._target)
         if info.size != sum(sizes):
             raise StorageError("The completed object has another size")
+        if etag != info.etag:
+            self.profile = replace(self.profile, complete_etag=False)
         stored = memoryview(bytearray(info.size))
         self._storage.read_into(self._bucket, self._target, stored, if_match=info.etag)
         if crc32(stored) != whole:

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from redis import Redis
 
+from common.job_store.client import open_client
+from common.job_store.dead_letters import DeadLetters
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
 from common.object_storage import ObjectStorage
+from common.object_storage.lifecycle import OWN_PREFIXES
+from common.settings import Settings
+from common.sources import source_from_template
 from stack.sample_catalog import s3_client
-from stack.services import S3
+from stack.services import S3, Valkey
+from tests.support.archives import RecordingControl, make_request
+from tests.unit.conftest import RecordedWakeUps
+from worker.archive import build
+from worker.archive_builder import ArchiveBuilder
+from worker.maintenance.cleanup import Cleanup
 
 RULES: list[dict[str, Any]] = [
     {"ID": "a-logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 9}},
     {"ID": "b-tmp", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}},
     {"ID": "c-off", "Status": "Disabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 3}},
 ]
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    client = open_client(valkey.url, timeout=5)
+    client.flushall()
+    yield client
+    client.close()
 
 
 @pytest.fixture
@@ -75,3 +98,65 @@ def test_the_rule_of_earlier_versions_for_the_whole_bucket_is_replaced(
     )
     assert store.ensure_bucket(bucket, ttl=86_400)
     assert "archives-expire" not in rules_of(client, bucket)
+
+
+def versions_of(client: Any, bucket: str) -> set[tuple[str, str, str]]:
+    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    return {
+        (version["Key"], version["VersionId"], version["ETag"])
+        for page in pages
+        for version in page.get("Versions", [])
+        if not version["Key"].startswith(OWN_PREFIXES)
+    }
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cleanup(
+    client: Any, store: ObjectStorage, redis: Redis
+) -> None:
+    bucket = f"shared-{uuid.uuid4().hex[:8]}"
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    client.put_bucket_lifecycle_configuration(
+        Bucket=bucket, LifecycleConfiguration={"Rules": RULES}
+    )
+    keys = [f"their/{number}" for number in range(900)]
+    # Names that resemble ours.
+    keys += [
+        f"{name}{number}" for name in ("archives", "jobs-", "probe.", "a/") for number in range(25)
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: store.put_object(bucket, key, key.encode()), keys))
+    rules, versions = rules_of(client, bucket), versions_of(client, bucket)
+    assert len(versions) == 1_000
+
+    settings = Settings.from_env(
+        {"ARCHIVE_BUCKET": bucket, "SOURCE_URL_TEMPLATE": f"s3://{bucket}/their/{{file_id}}"}
+    )
+    services = SimpleNamespace(
+        settings=settings,
+        storage=store,
+        redis=redis,
+        queries=JobQueries(redis),
+        source=source_from_template(settings.source_url_template, store=store),
+    )
+    archives = ArchiveBuilder(cast("Any", services))
+    archives.prepare()
+
+    def run_job(number: int) -> None:
+        request = make_request([number, number + 1], bucket=bucket, job_id=str(uuid.uuid4()))
+        build(request, source=services.source, storage=store, control=RecordingControl())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run_job, range(200)))
+    jobs = JobStore(redis, RecordedWakeUps())
+    cleanup = Cleanup(
+        redis, services.queries, DeadLetters(redis, jobs), store, bucket=bucket, job_ttl=60
+    )
+    cleanup.run()
+    archives._has_lifecycle = False
+    archives.delete_expired()
+
+    assert versions_of(client, bucket) == versions
+    after = rules_of(client, bucket)
+    assert {name: after[name] for name in rules} == rules

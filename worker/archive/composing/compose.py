@@ -80,10 +80,15 @@ def delete_upload(storage: ObjectStorage, upload_log: UploadLog) -> None:
     """Delete the uploads of a build and its log, but no finished archive."""
     if upload_log.plan_id is not None:
         bucket = upload_log.bucket
+        prefix = upload_log.key.rpartition("/")[0] + "/"
         if upload_log.upload_id:
             storage.abort_multipart_upload(bucket, upload_log.key, upload_log.upload_id)
-        for upload in storage.list_multipart_uploads(bucket, upload_log.key):
+        for upload in storage.list_multipart_uploads(bucket, prefix):
             storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+        # Builds that version 0.1 began have temporary objects as well.
+        temporaries = storage.list_objects_v2(bucket, prefix=f"{prefix}parts/")
+        if temporaries:
+            storage.delete_objects(bucket, [item.key for item in temporaries])
     upload_log.clear()
 
 

@@ -57,7 +57,7 @@ NO_KEY = response(status=404)
     ("RequestTimeTooSkewed", CredentialsError), ("AccessDenied", SourceForbidden),
     ("InvalidObjectState", SourceForbidden), ("", SourceForbidden),
 ])  # fmt: skip
-def test_a_403_is_told_apart_by_its_code_also_for_head(
+def test_403_responses_are_distinguished_by_their_code_also_for_head(
     server: ScriptedServer, storage: ObjectStorage, code: str, expected: type[DownloadError]
 ) -> None:
     server.responses = [FORBIDDEN, error(403, code)]
