@@ -140,3 +140,39 @@ def test_a_read_fails_if_the_server_ignores_if_match(
     server.responses = [response(b"other", ETag='"new"')]
     with pytest.raises(FileChanged):
         storage.read_into("b", "k", memoryview(bytearray(5)), if_match='"old"')
+
+
+@pytest.mark.parametrize("answer", [
+    response(b"345", status=206, Content_Range="bytes 3-5/9"),
+    # A server may ignore Range (RFC 9110, 14.2).
+    response(b"012345678"),
+    # rclone sends the range with the status 200.
+    response(b"345", Content_Range="bytes 3-5/9"),
+], ids=["206", "whole object", "range with 200"])  # fmt: skip
+def test_a_range_is_read_from_any_valid_response(
+    server: ScriptedServer, storage: ObjectStorage, answer: bytes
+) -> None:
+    server.responses = [answer]
+    view = memoryview(bytearray(3))
+    storage.read_into("b", "k", view, start=3)
+    assert bytes(view) == b"345"
+
+
+@pytest.mark.parametrize("content_range", ["bytes 0-2/9", "bytes 30-32/99", "3-5/9", ""])
+def test_another_range_than_requested_is_an_error(
+    server: ScriptedServer, storage: ObjectStorage, content_range: str
+) -> None:
+    server.responses = [response(b"xyz", status=206, Content_Range=content_range)]
+    with pytest.raises(StorageError, match="range"):
+        storage.read_into("b", "k", memoryview(bytearray(3)), start=3)
+
+
+def test_an_error_of_delete_objects_is_raised(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    result = b"<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    server.responses = [response(result)]
+    with pytest.raises(StorageError, match="AccessDenied"):
+        storage.delete_objects("b", ["a"])
+    server.responses = [response(result.replace(b"AccessDenied", b"NoSuchKey"))]
+    storage.delete_objects("b", ["a"])
