@@ -168,7 +168,7 @@ def test_trailer_is_not_a_header(api: Api) -> None:
     assert job["jobId"].encode() not in listed[2]
 
 
-def test_other_websocket_versions_are_told_the_right_one(api: Api) -> None:
+def test_other_websocket_versions_get_the_right_one(api: Api) -> None:
     # RFC 6455, 4.4
     (case,) = [case for case in CASES["upgrades"] if case.name == "WebSocket version 8"]
     ((status, headers, _),) = _exchange(api.port, case)

@@ -190,7 +190,7 @@ def test_one_request_is_parsed_at_a_time() -> None:
         parser.start_next()
 
 
-def test_response_to_a_failed_application_does_not_blame_the_request() -> None:
+def test_response_to_a_failed_application_is_no_client_error() -> None:
     _, _, body = http1.error_response(http1.INTERNAL_SERVER_ERROR).partition(b"\r\n\r\n")
     assert orjson.loads(body)["code"] == "INTERNAL_ERROR"
 
