@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -12,6 +14,7 @@ from common.jobs.transitions import JobState
 from tests.unit.api.conftest import ARTIFACT, FakeStorage
 
 NOW = 1_700_000_000_123
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -114,12 +117,16 @@ def test_the_etag_of_a_job_without_a_link_is_its_version(
     assert presenter_at(NOW + 86_400_000).etag(completed) == '"3"'
 
 
+def constant(value: T) -> Callable[[], T]:
+    return lambda: value
+
+
 @pytest.mark.parametrize("link_ttl", [1, 2, 60, 3600, 86_400, 604_800])
 def test_an_unchanged_etag_means_that_the_link_still_works(completed: Job, link_ttl: int) -> None:
     """RFC 9110, 15.4.5: after 304, the client uses the response that it has stored."""
     stored_at, etag, expires_at = 0, "", 0
     for now in range(NOW, NOW + 86_400_000, max(1000, link_ttl * 100)):
-        presenter = JobPresenter(FakeStorage(), link_ttl=link_ttl, clock=lambda now=now: now)
+        presenter = JobPresenter(FakeStorage(), link_ttl=link_ttl, clock=constant(now))
         if presenter.etag(completed) != etag:
             assert now == NOW or now - stored_at <= link_ttl * 1000
             stored_at, etag = now, presenter.etag(completed)
@@ -130,7 +137,7 @@ def test_an_unchanged_etag_means_that_the_link_still_works(completed: Job, link_
 def test_the_etag_changes_with_the_session_that_links_are_signed_with(completed: Job) -> None:
     tags = {
         JobPresenter(
-            FakeStorage(), link_ttl=3600, clock=lambda: NOW, links_expire_at=lambda end=end: end
+            FakeStorage(), link_ttl=3600, clock=lambda: NOW, links_expire_at=constant(end)
         ).etag(completed)
         for end in (NOW + 60_000, NOW + 120_000, NOW, None)
     }
