@@ -55,3 +55,7 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
             provider=provider,
             public_endpoint=public_endpoint,
         )
+
+    def can_link(self, bucket: str) -> bool:
+        """Return whether links to a bucket work: they are signed for the configured region."""
+        return not self._transport.is_redirected(bucket)

@@ -122,6 +122,10 @@ class Transport:
         for server in (self._home, *self._regions.values(), *access_points):
             server.pool.close()
 
+    def is_redirected(self, bucket: str) -> bool:
+        """Return whether a bucket was found in another region."""
+        return bucket in self._bucket_regions
+
     @contextmanager
     def send(
         self,

@@ -43,6 +43,9 @@ class FakeObjects(CrashPoints):
     def with_profile(self, _: StorageProfile) -> Self:
         return self
 
+    def can_link(self, _: str) -> bool:
+        return True
+
     def head_object(self, bucket: str, key: str, **_: Any) -> ObjectInfo:
         with self.step("head_object"):
             found = self._get(bucket, key)

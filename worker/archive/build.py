@@ -134,7 +134,7 @@ def _build(
     control.expect(files=len(request.file_ids), bytes=total)
     if request.direct_single_file and len(request.file_ids) == 1:
         (file,) = files
-        if file.location is not None:
+        if file.location is not None and storage.can_link(file.location[0]):
             return _deliver_directly(file, file.location, control)
 
     def verify_sources() -> None:

@@ -84,3 +84,13 @@ def test_a_server_that_names_its_region_in_the_error_gets_requests_for_that_regi
     assert bytes(view) == b"12345"
     assert regions_of(home) == ["us-east-1", "garage"]
     storage.close()
+
+
+def test_objects_in_another_region_are_not_linked(home: ScriptedServer) -> None:
+    storage = ObjectStorage(endpoint=home.url, region="us-east-1", access_key="a", secret_key="b")
+    home.responses = [redirect(301), OK]
+    assert storage.can_link("far")
+    storage.read_into("far", "k", memoryview(bytearray(2)))
+    assert not storage.can_link("far")
+    assert storage.can_link("near")
+    storage.close()
