@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
@@ -32,27 +33,39 @@ class ObjectCalls(Calls):
         cancellation: Cancellation | None = None,
     ) -> ObjectInfo:
         """Return an object's size, ETag, metadata and checksum."""
-        headers = {"x-amz-checksum-mode": "ENABLED"} if self.profile.head_checksum else {}
         try:
-            response_headers, _ = self._transport.call(
-                "HEAD", bucket, key,
-                headers=headers, cancellation=cancellation, timeout=timeout,
-            )  # fmt: skip
+            return self._head_object(bucket, key, timeout, cancellation)
         except (FileChanged, NoSuchKey, StorageBusy):
             raise
         except (SourceForbidden, StorageError):
             self._raise_reason(bucket, key, timeout, cancellation)
-            raise
-        return s3_xml.object_info(key, response_headers)
+            if not self.profile.head_checksum:
+                raise
+        # The object is readable: some servers reject the header for checksums.
+        without_checksum = self.with_profile(replace(self.profile, head_checksum=False))
+        info = without_checksum._head_object(bucket, key, timeout, cancellation)
+        self.profile = without_checksum.profile
+        return info
+
+    def _head_object(
+        self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
+    ) -> ObjectInfo:
+        headers, _ = self._transport.call(
+            "HEAD", bucket, key,
+            headers={"x-amz-checksum-mode": "ENABLED"} if self.profile.head_checksum else {},
+            cancellation=cancellation, timeout=timeout,
+        )  # fmt: skip
+        return s3_xml.object_info(key, headers)
 
     def _raise_reason(
         self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
     ) -> None:
         """Raise the error of a failed HEAD: its response has no body, and so no error code."""
-        self._transport.call(
+        with self._transport.send(
             "GET", bucket, key,
             headers={"range": "bytes=0-0"}, cancellation=cancellation, timeout=timeout,
-        )  # fmt: skip
+        ):  # fmt: skip
+            return
 
     def list_objects_v2(
         self,

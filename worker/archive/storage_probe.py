@@ -82,15 +82,10 @@ class _Probe:
             etag = self._try(self._put_source, required=not put_crc32)
             if etag is not None:
                 break
-        for head_checksum in (True, False):
-            self.profile = replace(self.profile, head_checksum=head_checksum)
-            info = self._try(
-                lambda: self._storage.head_object(self._bucket, self._source),
-                required=not head_checksum,
-            )
-            if info is not None:
-                break
-        if info is None or info.size != SOURCE_SIZE or not info.etag:
+        storage = self._storage
+        info = storage.head_object(self._bucket, self._source)
+        self.profile = storage.profile
+        if info.size != SOURCE_SIZE or not info.etag:
             raise StorageUnsupported(
                 "The object storage does not return sizes and ETags of objects"
             )

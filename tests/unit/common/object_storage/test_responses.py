@@ -176,3 +176,15 @@ def test_an_error_of_delete_objects_is_raised(
         storage.delete_objects("b", ["a"])
     server.responses = [response(result.replace(b"AccessDenied", b"NoSuchKey"))]
     storage.delete_objects("b", ["a"])
+
+
+def test_head_works_with_a_server_that_rejects_the_header_for_checksums(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    head = response(content_length="5", ETag='"e"')
+    server.responses = [response(status=400), response(b"x", status=206), head]
+    assert storage.head_object("b", "k").size == 5
+    server.responses = [head]
+    storage.head_object("b", "k")
+    sent = [b"x-amz-checksum-mode" in request for request in server.requests]
+    assert sent == [True, False, False, False]
