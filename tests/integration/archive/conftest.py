@@ -16,8 +16,8 @@ from stack.services import S3
 
 
 @pytest.fixture(scope="session")
-def store(s3: S3) -> Iterator[ObjectStorage]:
-    store = ObjectStorage(
+def storage(s3: S3) -> Iterator[ObjectStorage]:
+    storage = ObjectStorage(
         endpoint=s3.endpoint,
         region="us-east-1",
         access_key=s3.access_key,
@@ -26,59 +26,72 @@ def store(s3: S3) -> Iterator[ObjectStorage]:
 
     def ready() -> bool:
         try:
-            store.ensure_bucket("ready")
+            storage.ensure_bucket("ready")
         except (StorageError, BackendUnavailable):
             return False
         return True
 
     wait_until(ready, "the first bucket")
-    yield store
-    store.close()
+    yield storage
+    storage.close()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Buckets:
-    store: ObjectStorage
+    storage: ObjectStorage
     sources: str
     archives: str
 
     def put(self, file_id: int, content: bytes, *, name: str | None = None) -> None:
         metadata = {"filename": name} if name else None
-        self.store.put_object(self.sources, str(file_id), content, metadata=metadata)
+        self.storage.put_object(self.sources, str(file_id), content, metadata=metadata)
 
     def source(self) -> Source:
-        return source_from_template(f"s3://{self.sources}/{{file_id}}", store=self.store)
+        return source_from_template(f"s3://{self.sources}/{{file_id}}", store=self.storage)
 
     def read(self, key: str, bucket: str | None = None) -> bytes:
         bucket = bucket or self.archives
-        view = memoryview(bytearray(self.store.head_object(bucket, key).size))
-        self.store.read_into(bucket, key, view)
+        view = memoryview(bytearray(self.storage.head_object(bucket, key).size))
+        self.storage.read_into(bucket, key, view)
         return bytes(view)
+
+    def delete(self) -> None:
+        """Delete both buckets: each one takes up volumes of the server, which has few."""
+        for bucket in (self.sources, self.archives):
+            for upload in self.storage.list_multipart_uploads(bucket, ""):
+                self.storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+            while page := self.storage.list_objects_v2(bucket):
+                self.storage.delete_objects(bucket, [entry.key for entry in page])
+            self.storage._setup.delete_bucket(Bucket=bucket)
 
     def unfinished(self) -> list[str]:
         """Return the open uploads and the temporary objects."""
         open_uploads = [
-            f"upload {u.key}" for u in self.store.list_multipart_uploads(self.archives, "")
+            f"upload {u.key}" for u in self.storage.list_multipart_uploads(self.archives, "")
         ]
         temporaries = [
-            o.key for o in self.store.list_objects_v2(self.archives) if "/parts/" in o.key
+            o.key for o in self.storage.list_objects_v2(self.archives) if "/parts/" in o.key
         ]
         return open_uploads + temporaries
 
 
-def _make(store: ObjectStorage) -> Buckets:
+def _make(storage: ObjectStorage) -> Buckets:
     suffix = uuid.uuid4().hex[:8]
-    buckets = Buckets(store=store, sources=f"files-{suffix}", archives=f"archives-{suffix}")
-    store.ensure_bucket(buckets.sources)
-    store.ensure_bucket(buckets.archives)
+    buckets = Buckets(storage=storage, sources=f"files-{suffix}", archives=f"archives-{suffix}")
+    storage.ensure_bucket(buckets.sources)
+    storage.ensure_bucket(buckets.archives)
     return buckets
 
 
 @pytest.fixture
-def buckets(store: ObjectStorage) -> Buckets:
-    return _make(store)
+def buckets(storage: ObjectStorage) -> Iterator[Buckets]:
+    buckets = _make(storage)
+    yield buckets
+    buckets.delete()
 
 
 @pytest.fixture(scope="module")
-def module_buckets(store: ObjectStorage) -> Buckets:
-    return _make(store)
+def module_buckets(storage: ObjectStorage) -> Iterator[Buckets]:
+    buckets = _make(storage)
+    yield buckets
+    buckets.delete()

@@ -28,7 +28,7 @@ def test_an_archive_contains_every_file_under_its_name(buckets: Any) -> None:
     artifact = build(
         make_request([1, 2, 3], bucket=buckets.archives, file_name="my files"),
         source=buckets.source(),
-        storage=buckets.store,
+        storage=buckets.storage,
         control=control,
     )
 
@@ -48,7 +48,7 @@ def test_a_missing_file_fails_the_job(buckets: Any) -> None:
     with pytest.raises(FileNotFound):
         build(
             make_request([1, 404], bucket=buckets.archives),
-            source=buckets.source(), storage=buckets.store, control=control,
+            source=buckets.source(), storage=buckets.storage, control=control,
         )  # fmt: skip
 
     assert control.reports[404]["state"] == "missing"
@@ -60,7 +60,7 @@ def test_skipped_files_are_listed_in_the_manifest(buckets: Any) -> None:
 
     artifact = build(
         make_request([1, 404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
-        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
     )  # fmt: skip
 
     manifest = json.loads(contents(buckets.read(artifact.key))["MANIFEST.json"])
@@ -77,7 +77,7 @@ def test_a_job_fails_if_all_files_are_skipped(buckets: Any) -> None:
     with pytest.raises(FileNotFound):
         build(
             make_request([404], bucket=buckets.archives, on_missing=OnMissing.SKIP),
-            source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+            source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
         )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_a_single_file_is_delivered_directly_if_allowed(buckets: Any) -> None:
 
     artifact = build(
         make_request([7], bucket=buckets.archives, direct_single_file=True),
-        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
     )  # fmt: skip
 
     assert (artifact.bucket, artifact.key, artifact.name) == (buckets.sources, "7", "seven.txt")
@@ -99,7 +99,7 @@ def test_files_over_the_size_limit_are_rejected_before_anything_is_read(buckets:
     with pytest.raises(FileTooLarge):
         build(
             make_request([1], bucket=buckets.archives, max_bytes=4),
-            source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+            source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
         )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_a_build_stops_within_a_second_and_leaves_nothing_behind(
     with pytest.raises(error):
         build(
             make_request([1], bucket=buckets.archives),
-            source=source, storage=buckets.store, control=control,
+            source=source, storage=buckets.storage, control=control,
         )  # fmt: skip
 
     assert time.monotonic() - cancelled_at[0] < 1
@@ -150,7 +150,7 @@ def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
     with pytest.raises(DownloadTimeout):
         build(
             make_request([1], bucket=buckets.archives, min_rate=1000, rate_window=0.5),
-            source=source, storage=buckets.store, control=RecordingControl(),
+            source=source, storage=buckets.storage, control=RecordingControl(),
         )  # fmt: skip
     assert time.monotonic() - started < 5
     assert buckets.unfinished() == []

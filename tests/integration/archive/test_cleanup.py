@@ -43,7 +43,7 @@ def cleanup(redis: Redis, jobs: JobStore, buckets: Buckets) -> Cleanup:
         redis,
         JobQueries(redis),
         DeadLetters(redis, jobs),
-        buckets.store,
+        buckets.storage,
         bucket=buckets.archives,
         job_ttl=60,
     )
@@ -86,10 +86,10 @@ def test_cleanup_keeps_only_uploads_of_running_attempts(
         archive_key(superseded, 1),
         unknown,
     ):
-        buckets.store.create_multipart_upload(buckets.archives, key)
+        buckets.storage.create_multipart_upload(buckets.archives, key)
     assert cleanup.run().uploads == 2
     remaining = {
-        upload.key for upload in buckets.store.list_multipart_uploads(buckets.archives, "")
+        upload.key for upload in buckets.storage.list_multipart_uploads(buckets.archives, "")
     }
     assert remaining == {archive_key(running), archive_key(superseded), unknown}
     assert cleanup.run().uploads == 0
@@ -100,13 +100,13 @@ def test_cleanup_aborts_an_upload_without_a_log_unless_its_archive_is_being_buil
 ) -> None:
     lost, building, to_be_resumed = (f"archives/{n}/archive.zip" for n in ("one", "two", "three"))
     for key in (lost, building, to_be_resumed):
-        buckets.store.create_multipart_upload(buckets.archives, key)
+        buckets.storage.create_multipart_upload(buckets.archives, key)
     assert RedisBuildLock(redis, "two", "another job").acquire()
     checkpoint = Checkpoints(redis).for_job(str(uuid.uuid4()))
     UploadLog(checkpoint).begin("three", buckets.archives, to_be_resumed)
     assert cleanup.run().uploads == 1
     remaining = {
-        upload.key for upload in buckets.store.list_multipart_uploads(buckets.archives, "")
+        upload.key for upload in buckets.storage.list_multipart_uploads(buckets.archives, "")
     }
     assert remaining == {building, to_be_resumed}
     # The lock is free for other jobs.
@@ -131,9 +131,9 @@ def test_cleanup_keeps_only_archives_that_jobs_need(
         archive_key(ended),
         composed,
     ):
-        buckets.store.put_object(buckets.archives, key, b"x")
+        buckets.storage.put_object(buckets.archives, key, b"x")
     assert cleanup.run().archives == 2
-    remaining = {entry.key for entry in buckets.store.list_objects_v2(buckets.archives)}
+    remaining = {entry.key for entry in buckets.storage.list_objects_v2(buckets.archives)}
     assert remaining == {archive_key(running), archive_key(done), composed}
 
 

@@ -23,7 +23,7 @@ def test_requests_succeed_with_a_clock_that_is_hours_off(
         access_key=s3.access_key,
         secret_key=s3.secret_key,
     )
-    buckets.store.put_object(buckets.archives, "here", b"content")
+    buckets.storage.put_object(buckets.archives, "here", b"content")
     assert skewed.head_object(buckets.archives, "here").size == 7
     skewed.put_object(buckets.archives, "there", b"content")
     skewed.close()

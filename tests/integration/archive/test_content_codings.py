@@ -32,7 +32,7 @@ def test_coded_objects_are_decoded_or_keep_a_name_that_says_so(s3: S3, buckets: 
         artifact = build(
             make_request(ids, bucket=buckets.archives, direct_single_file=True),
             source=buckets.source(),
-            storage=buckets.store,
+            storage=buckets.storage,
             control=RecordingControl(),
             options=BuildOptions(geometry=Geometry()),
         )

@@ -29,15 +29,15 @@ def test_corrupted_bytes_never_get_into_an_archive_of_files_with_checksums(s3: S
     with (
         closing(s3_client(s3.endpoint)) as client,
         S3Proxy(int(s3.endpoint.rpartition(":")[2]), seed=1) as proxy,
-        closing(storage_at(f"http://127.0.0.1:{proxy.port}")) as store,
+        closing(storage_at(f"http://127.0.0.1:{proxy.port}")) as storage,
     ):
         fill(client, FILES)
-        store.ensure_bucket(bucket, ttl=86_400)
+        storage.ensure_bucket(bucket, ttl=86_400)
         proxy.fail("flip", share=0.3)
         for _ in range(15):
             samples = chance.sample(FILES, chance.randint(2, 5))
             with suppress(DownloadError):
-                key = build_archive(samples, store, bucket)
+                key = build_archive(samples, storage, bucket)
                 body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
                 with zipfile.ZipFile(io.BytesIO(body)) as archive:
                     found = [archive.read(member) for member in archive.infolist()]
@@ -53,7 +53,7 @@ def storage_at(endpoint: str) -> ObjectStorage:
     )
 
 
-def build_archive(files: Sequence[Sample], store: ObjectStorage, bucket: str) -> str:
+def build_archive(files: Sequence[Sample], storage: ObjectStorage, bucket: str) -> str:
     """Build an archive and return its key."""
     request = BuildRequest(
         job_id=str(uuid.uuid4()),
@@ -65,5 +65,5 @@ def build_archive(files: Sequence[Sample], store: ObjectStorage, bucket: str) ->
         direct_single_file=False,
         max_bytes=None,
     )
-    source = source_from_template("s3://files/{file_id}", store=store)
-    return build(request, source=source, storage=store, control=AttemptControl(deadline=60)).key
+    source = source_from_template("s3://files/{file_id}", store=storage)
+    return build(request, source=source, storage=storage, control=AttemptControl(deadline=60)).key

@@ -27,16 +27,16 @@ class DisturbedStorage:
 
     def __init__(
         self,
-        store: ObjectStorage,
+        storage: ObjectStorage,
         name: str,
         *,
         before: Callable[[str], None] = lambda _: None,
         after: Callable[[memoryview], None] | None = None,
     ) -> None:
-        self._store, self._name, self._before, self._after = store, name, before, after
+        self._storage, self._name, self._before, self._after = storage, name, before, after
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(self._store, name)
+        real = getattr(self._storage, name)
         if name != self._name:
             return real
         self._name = ""
@@ -51,11 +51,11 @@ class DisturbedStorage:
         return call
 
 
-def build_contents(buckets: Any, store: Any, count: int, **request: Any) -> dict[str, bytes]:
+def build_contents(buckets: Any, storage: Any, count: int, **request: Any) -> dict[str, bytes]:
     artifact = build(
         make_request(list(range(count)), bucket=buckets.archives, **request),
-        source=source_from_template(f"s3://{buckets.sources}/{{file_id}}", store=store),
-        storage=store,
+        source=source_from_template(f"s3://{buckets.sources}/{{file_id}}", store=storage),
+        storage=storage,
         control=RecordingControl(),
     )
     return contents(buckets.read(artifact.key))
@@ -74,9 +74,9 @@ def test_a_file_that_is_overwritten_fails_the_attempt_and_the_next_one_uses_the_
             buckets.put(file_id, data, name=f"{file_id}.bin")
 
     with pytest.raises(FileChanged):
-        build_contents(buckets, DisturbedStorage(buckets.store, call, before=overwrite), 2)
+        build_contents(buckets, DisturbedStorage(buckets.storage, call, before=overwrite), 2)
     assert buckets.unfinished() == []
-    assert build_contents(buckets, buckets.store, 2) == {"0.bin": new[0], "1.bin": new[1]}
+    assert build_contents(buckets, buckets.storage, 2) == {"0.bin": new[0], "1.bin": new[1]}
 
 
 @pytest.mark.parametrize(("size", "call"), [(12 * MIB, "upload_part_copy"), (70_000, "read_into")])
@@ -88,12 +88,12 @@ def test_the_next_attempt_skips_a_file_that_was_deleted(buckets: Any, size: int,
 
     def delete(key: str) -> None:
         deleted.append(key)
-        buckets.store.delete_objects(buckets.sources, [key])
+        buckets.storage.delete_objects(buckets.sources, [key])
 
-    store = DisturbedStorage(buckets.store, call, before=delete)
+    storage = DisturbedStorage(buckets.storage, call, before=delete)
     with pytest.raises(ProcessingError):
-        build_contents(buckets, store, 3, on_missing=OnMissing.SKIP)
-    members = build_contents(buckets, buckets.store, 3, on_missing=OnMissing.SKIP)
+        build_contents(buckets, storage, 3, on_missing=OnMissing.SKIP)
+    members = build_contents(buckets, buckets.storage, 3, on_missing=OnMissing.SKIP)
     assert set(members) == {f"{i}.bin" for i in range(3)} - {f"{deleted[0]}.bin"} | {
         "MANIFEST.json"
     }
@@ -102,7 +102,7 @@ def test_the_next_attempt_skips_a_file_that_was_deleted(buckets: Any, size: int,
 
 def test_the_stored_checksum_detects_a_bit_that_flips_in_transit(buckets: Any) -> None:
     data = os.urandom(70_000)
-    buckets.store.put_object(
+    buckets.storage.put_object(
         buckets.sources, "0", data, metadata={"filename": "0.bin"}, crc32=crc32(data)
     )
 
@@ -110,6 +110,6 @@ def test_the_stored_checksum_detects_a_bit_that_flips_in_transit(buckets: Any) -
         view[1234] ^= 1
 
     with pytest.raises(BadChecksum):
-        build_contents(buckets, DisturbedStorage(buckets.store, "read_into", after=flip), 1)
+        build_contents(buckets, DisturbedStorage(buckets.storage, "read_into", after=flip), 1)
     assert buckets.unfinished() == []
-    assert build_contents(buckets, buckets.store, 1) == {"0.bin": data}
+    assert build_contents(buckets, buckets.storage, 1) == {"0.bin": data}

@@ -18,26 +18,26 @@ from worker.archive.storage_probe import probe_storage
 class LimitedStorage:
     """Returns no checksums of copies, and records the sizes of uploaded parts."""
 
-    def __init__(self, store: ObjectStorage) -> None:
-        self._store = store
+    def __init__(self, storage: ObjectStorage) -> None:
+        self._storage = storage
         self.copies = 0
         self.sizes: dict[int, int] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return getattr(self._storage, name)
 
     def with_profile(self, profile: StorageProfile) -> Self:
-        return type(self)(self._store.with_profile(profile))
+        return type(self)(self._storage.with_profile(profile))
 
     def upload_part_copy(self, *args: Any, **kwargs: Any) -> UploadedPart:
         self.copies += 1
-        return replace(self._store.upload_part_copy(*args, **kwargs), crc32=None)
+        return replace(self._storage.upload_part_copy(*args, **kwargs), crc32=None)
 
     def upload_part(
         self, bucket: str, key: str, upload: str, number: int, body: Any, **kwargs: Any
     ) -> UploadedPart:
         self.sizes[number] = len(body)
-        return self._store.upload_part(bucket, key, upload, number, body, **kwargs)
+        return self._storage.upload_part(bucket, key, upload, number, body, **kwargs)
 
 
 @pytest.fixture
@@ -49,10 +49,12 @@ def files(buckets: Any) -> dict[str, bytes]:
     return files
 
 
-def build_contents(buckets: Any, store: LimitedStorage, options: BuildOptions) -> dict[str, bytes]:
+def build_contents(
+    buckets: Any, storage: LimitedStorage, options: BuildOptions
+) -> dict[str, bytes]:
     artifact = build(
         make_request(list(range(4)), bucket=buckets.archives),
-        source=buckets.source(), storage=store, control=RecordingControl(), options=options,
+        source=buckets.source(), storage=storage, control=RecordingControl(), options=options,
     )  # fmt: skip
     assert buckets.unfinished() == []
     return contents(buckets.read(artifact.key))
@@ -61,18 +63,18 @@ def build_contents(buckets: Any, store: LimitedStorage, options: BuildOptions) -
 def test_copied_ranges_are_read_if_copies_return_no_checksum(
     buckets: Any, files: dict[str, bytes]
 ) -> None:
-    store = LimitedStorage(buckets.store)
-    assert not probe_storage(store, buckets.archives).copy_checksum
-    store.copies = 0
-    assert build_contents(buckets, store, BuildOptions()) == files
-    assert store.copies > 0
+    storage = LimitedStorage(buckets.storage)
+    assert not probe_storage(storage, buckets.archives).copy_checksum
+    storage.copies = 0
+    assert build_contents(buckets, storage, BuildOptions()) == files
+    assert storage.copies > 0
 
 
 def test_equal_parts_have_equal_sizes(buckets: Any, files: dict[str, bytes]) -> None:
-    store = LimitedStorage(buckets.store)
+    storage = LimitedStorage(buckets.storage)
     options = BuildOptions(can_copy=False, geometry=Geometry(equal_parts=True))
-    assert build_contents(buckets, store, options) == files
-    *rest, last = (store.sizes[number] for number in sorted(store.sizes))
+    assert build_contents(buckets, storage, options) == files
+    *rest, last = (storage.sizes[number] for number in sorted(storage.sizes))
     assert set(rest) == {Geometry().write_size}
     assert 0 < last <= Geometry().write_size
-    assert store.copies == 0
+    assert storage.copies == 0

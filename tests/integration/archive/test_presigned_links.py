@@ -27,9 +27,9 @@ def finished(module_buckets: Any) -> Any:
     buckets.put(2, b"small", name="small.txt")
     artifact = build(
         make_request([1, 2], bucket=buckets.archives, file_name=NAME),
-        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
     )  # fmt: skip
-    url = buckets.store.presign_get(
+    url = buckets.storage.presign_get(
         artifact.bucket, artifact.key,
         filename=artifact.name, content_type=artifact.content_type, expires_in=300,
     )  # fmt: skip
@@ -80,7 +80,7 @@ def test_a_link_returns_the_same_bytes_after_the_files_changed(
     module_buckets.put(2, b"newer", name="small.txt")
     rebuilt = build(
         make_request([1, 2], bucket=module_buckets.archives, file_name=NAME),
-        source=module_buckets.source(), storage=module_buckets.store, control=RecordingControl(),
+        source=module_buckets.source(), storage=module_buckets.storage, control=RecordingControl(),
     )  # fmt: skip
     assert rebuilt.key != artifact.key
     assert rebuilt.etag != artifact.etag

@@ -38,12 +38,12 @@ from tests.integration.archive.test_resume import FINE, JOB
 from worker.archive import BuildOptions, build
 from common.sources import source_from_template
 endpoint, key, secret, port, files, archives, count = sys.argv[1:]
-store = ObjectStorage(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
+storage = ObjectStorage(endpoint=endpoint, region="us-east-1", access_key=key, secret_key=secret)
 client = Redis(port=int(port), decode_responses=True)
 build(
     make_request(list(range(int(count))), bucket=archives, job_id=JOB),
-    source=source_from_template(f"s3://{files}/{{file_id}}", store=store),
-    storage=store,
+    source=source_from_template(f"s3://{files}/{{file_id}}", store=storage),
+    storage=storage,
     control=RecordingControl(),
     options=BuildOptions(checkpoint=Checkpoints(client).for_job(JOB), geometry=FINE),
 )
@@ -53,12 +53,12 @@ build(
 class CrashingStore:
     """The real storage until the given call; all later calls raise ``Crash``."""
 
-    def __init__(self, store: ObjectStorage, *, at: int, before: bool) -> None:
-        self._store, self._at, self._before = store, at, before
+    def __init__(self, storage: ObjectStorage, *, at: int, before: bool) -> None:
+        self._storage, self._at, self._before = storage, at, before
         self._calls = 0
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(self._store, name)
+        real = getattr(self._storage, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self._calls += 1
@@ -87,7 +87,7 @@ def test_an_archive_survives_crashes_at_many_calls(
 ) -> None:
     at = 0
     for at in (*range(7, 32, 4), 10_000):
-        buckets.store.put_object(
+        buckets.storage.put_object(
             buckets.sources, "1", os.urandom(300), metadata={"filename": "1.bin"}
         )
         files[1] = buckets.read("1", buckets.sources)
@@ -96,12 +96,12 @@ def test_an_archive_survives_crashes_at_many_calls(
         try:
             artifact = build(
                 request, source=buckets.source(), control=RecordingControl(), options=options,
-                storage=CrashingStore(buckets.store, at=at, before=bool(at % 2)),
+                storage=CrashingStore(buckets.storage, at=at, before=bool(at % 2)),
             )  # fmt: skip
         except Crash:
             artifact = build(
                 request, source=buckets.source(), control=RecordingControl(), options=options,
-                storage=buckets.store,
+                storage=buckets.storage,
             )  # fmt: skip
         expected = {f"{i}.bin": data for i, data in files.items()}
         assert contents(buckets.read(artifact.key)) == expected, f"crash at call {at}"
@@ -133,7 +133,7 @@ def test_after_kill_9_the_next_worker_repeats_only_what_was_in_flight(
 
     artifact = build(
         make_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
-        source=buckets.source(), storage=buckets.store, control=RecordingControl(),
+        source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
         options=BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE),
     )  # fmt: skip
 
@@ -147,6 +147,6 @@ def test_after_kill_9_the_next_worker_repeats_only_what_was_in_flight(
 
 
 def test_probe_leaves_nothing_behind(buckets: Any) -> None:
-    assert probe_storage(buckets.store, buckets.archives) == StorageProfile()
-    assert buckets.store.list_objects_v2(buckets.archives) == []
+    assert probe_storage(buckets.storage, buckets.archives) == StorageProfile()
+    assert buckets.storage.list_objects_v2(buckets.archives) == []
     assert buckets.unfinished() == []

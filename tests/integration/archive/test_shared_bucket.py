@@ -44,8 +44,8 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def client(s3: S3, store: ObjectStorage) -> Iterator[Any]:
-    del store  # Waits until the server is ready.
+def client(s3: S3, storage: ObjectStorage) -> Iterator[Any]:
+    del storage  # Waits until the server is ready.
     with closing(s3_client(s3.endpoint)) as client:
         yield client
 
@@ -56,7 +56,7 @@ def rules_of(client: Any, bucket: str) -> dict[str, Any]:
 
 
 def test_rules_versions_and_objects_of_others_survive_the_start_of_a_worker(
-    client: Any, store: ObjectStorage
+    client: Any, storage: ObjectStorage
 ) -> None:
     bucket = f"shared-{uuid.uuid4().hex[:8]}"
     client.create_bucket(Bucket=bucket)
@@ -68,7 +68,7 @@ def test_rules_versions_and_objects_of_others_survive_the_start_of_a_worker(
     )
     before = rules_of(client, bucket)
 
-    assert store.ensure_bucket(bucket, ttl=86_400)
+    assert storage.ensure_bucket(bucket, ttl=86_400)
     after = rules_of(client, bucket)
     assert {name: after[name] for name in before} == before
     own = [rule for name, rule in after.items() if name not in before]
@@ -78,12 +78,12 @@ def test_rules_versions_and_objects_of_others_survive_the_start_of_a_worker(
     versions = client.list_object_versions(Bucket=bucket, Prefix="their/")["Versions"]
     assert len(versions) == 2
 
-    assert store.ensure_bucket(bucket, ttl=86_400)
+    assert storage.ensure_bucket(bucket, ttl=86_400)
     assert rules_of(client, bucket) == after
 
 
 def test_the_rule_of_earlier_versions_for_the_whole_bucket_is_replaced(
-    client: Any, store: ObjectStorage
+    client: Any, storage: ObjectStorage
 ) -> None:
     bucket = f"former-{uuid.uuid4().hex[:8]}"
     client.create_bucket(Bucket=bucket)
@@ -96,7 +96,7 @@ def test_the_rule_of_earlier_versions_for_the_whole_bucket_is_replaced(
     client.put_bucket_lifecycle_configuration(
         Bucket=bucket, LifecycleConfiguration={"Rules": [former]}
     )
-    assert store.ensure_bucket(bucket, ttl=86_400)
+    assert storage.ensure_bucket(bucket, ttl=86_400)
     assert "archives-expire" not in rules_of(client, bucket)
 
 
@@ -112,7 +112,7 @@ def versions_of(client: Any, bucket: str) -> set[tuple[str, str, str]]:
 
 @pytest.mark.timeout(300)
 def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cleanup(
-    client: Any, store: ObjectStorage, redis: Redis
+    client: Any, storage: ObjectStorage, redis: Redis
 ) -> None:
     bucket = f"shared-{uuid.uuid4().hex[:8]}"
     client.create_bucket(Bucket=bucket)
@@ -126,7 +126,7 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
         f"{name}{number}" for name in ("archives", "jobs-", "probe.", "a/") for number in range(25)
     ]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda key: store.put_object(bucket, key, key.encode()), keys))
+        list(pool.map(lambda key: storage.put_object(bucket, key, key.encode()), keys))
     rules, versions = rules_of(client, bucket), versions_of(client, bucket)
     assert len(versions) == 1_000
 
@@ -135,23 +135,23 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
     )
     services = SimpleNamespace(
         settings=settings,
-        storage=store,
+        storage=storage,
         redis=redis,
         queries=JobQueries(redis),
-        source=source_from_template(settings.source_url_template, store=store),
+        source=source_from_template(settings.source_url_template, store=storage),
     )
     archives = ArchiveBuilder(cast("Any", services))
     archives.prepare()
 
     def run_job(number: int) -> None:
         request = make_request([number, number + 1], bucket=bucket, job_id=str(uuid.uuid4()))
-        build(request, source=services.source, storage=store, control=RecordingControl())
+        build(request, source=services.source, storage=storage, control=RecordingControl())
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(run_job, range(200)))
     jobs = JobStore(redis, RecordedWakeUps())
     cleanup = Cleanup(
-        redis, services.queries, DeadLetters(redis, jobs), store, bucket=bucket, job_ttl=60
+        redis, services.queries, DeadLetters(redis, jobs), storage, bucket=bucket, job_ttl=60
     )
     cleanup.run()
     archives._has_lifecycle = False

