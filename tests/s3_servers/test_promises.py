@@ -151,7 +151,7 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
                     )
                 overwritten.set()
 
-    interfering = Interfering(tested.storage, overwrite)
+    interfering: Any = Interfering(tested.storage, overwrite)
     with suppress(DownloadError):
         artifact = build(
             make_request([0, 1, 2], bucket=tested.archives),

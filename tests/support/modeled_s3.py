@@ -280,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
         stored = self._find(self.bucket, self.key)
         self._reply(200, Content_Length=str(len(stored.data)), **self._object_headers(stored))
 
-    def _object_headers(self, stored: Stored) -> dict[str, str]:
+    def _object_headers(self, stored: Stored) -> dict[str, Any]:
         headers = {**stored.headers, "ETag": stored.etag, "Last-Modified": stored.modified}
         if stored.checksum and "x-amz-checksum-mode" in self.headers:
             headers["x-amz-checksum-crc32"] = stored.checksum

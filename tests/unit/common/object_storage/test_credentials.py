@@ -154,8 +154,9 @@ def session(seconds: float) -> RefreshableCredentials:
 
 
 def test_expired_credentials_are_refreshed() -> None:
-    credentials = session(-10)
-    with mock.patch.object(credentials, "_refresh_using", side_effect=session(3600)._refresh_using):
+    credentials: Any = session(-10)
+    renewed: Any = session(3600)
+    with mock.patch.object(credentials, "_refresh_using", side_effect=renewed._refresh_using):
         expires_at = CredentialChain(lambda: credentials)().expires_at
     assert expires_at is not None
     assert expires_at > time.time()

@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.support.certificates import make_certificate
 from tests.unit.common.object_storage.test_http_pool import OK, ScriptedServer
 from tests.unit.common.object_storage.test_responses import response
 
-KEYS = {"access_key": "a", "secret_key": "b"}
+KEYS: dict[str, Any] = {"access_key": "a", "secret_key": "b"}
 AP = "arn:aws:s3:eu-west-1:123456789012:accesspoint:reports"
 
 

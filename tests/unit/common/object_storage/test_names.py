@@ -7,6 +7,7 @@ Rules: RFC 9112, 2.2 (lines end with CRLF); RFC 9110, 7.2 (Host); "ListObjectsV2
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -146,8 +147,8 @@ def test_the_host_is_the_one_that_clients_send(url: str, host: str) -> None:
 
 @pytest.mark.parametrize("public", ["https://files.example:443", "https://FILES.example"])
 def test_links_have_the_host_that_browsers_send(public: str) -> None:
-    keys = {"access_key": "a", "secret_key": "b"}
-    options = {"filename": "f", "content_type": "t/t", "expires_in": 9}
+    keys: dict[str, Any] = {"access_key": "a", "secret_key": "b"}
+    options: dict[str, Any] = {"filename": "f", "content_type": "t/t", "expires_in": 9}
     links = [
         ObjectStorage(
             endpoint="http://s3:1", region="r", public_endpoint=url, **keys

@@ -38,7 +38,7 @@ ENDPOINTS: list[dict[str, Any]] = [
 def boto3_link(endpoint: dict[str, Any], bucket: str, key: str, filename: str, seconds: int) -> str:
     url = endpoint["endpoint"]
     # The global host of "auto" redirects to the region of a new bucket; links cannot follow.
-    style = "path" if url or "." in bucket else "virtual"
+    style: Any = "path" if url or "." in bucket else "virtual"
     client = boto3.client(
         "s3",
         endpoint_url=endpoint.get("public_endpoint") or url,
