@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         version = self._client.version
         last_event_id = f"Last-Event-ID: {version}\r\n" if version else ""
         path = f"/v1/download/subscribe/{self._job_id}"
-        transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{last_event_id}\r\n".encode())
+        transport.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{last_event_id}\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
