@@ -48,7 +48,9 @@ async def measure(options: Any) -> dict[str, Any]:
 async def _poll(base: str, job_id: str, lines: str) -> float:
     reader, writer = await asyncio.open_connection(*host_and_port(base))
     path = f"/v1/download/status/{job_id}?wait=30&since=1"
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Connection: close\r\n\r\n".encode())
+    writer.write(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Connection: close\r\n\r\n".encode()
+    )
     response = await reader.read()
     now = time.monotonic_ns()
     writer.close()
