@@ -14,7 +14,7 @@ from api.errors import ValidationFailed
 ANONYMOUS: Final = "anonymous"
 USER_PATTERN: Final = r"^[A-Za-z0-9._@:+=/|~-]{1,128}$"
 
-#: Begins the keys of users whose names are no user IDs; no other key begins with it.
+#: The prefix of user keys that stand for names which are not valid user IDs.
 _DIGEST_PREFIX: Final = "sha256:"
 _USER_ID = re.compile(USER_PATTERN[:-1] + r"\Z")
 

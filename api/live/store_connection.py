@@ -173,7 +173,7 @@ class StoreConnection:
         try:
             reply = caller.get()
         finally:
-            # A late reply goes to this waiter, which nobody reads any more.
+            # A late reply goes to this waiter, which is no longer read.
             del self._callers[caller]
         if isinstance(reply, ReplyError):
             raise reply
