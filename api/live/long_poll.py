@@ -57,7 +57,7 @@ class Polling:
         job_id: str,
         since: int,
         timeout: float,
-        connection: Connection | None = None,  # noqa: ARG002  The fake does not watch connections.
+        connection: Connection | None = None,  # noqa: ARG002  Polling does not watch it.
     ) -> Job:
         deadline = time.monotonic() + timeout
         pause = MIN_PAUSE
