@@ -73,7 +73,9 @@ class JobEventSchema(JobSchema):
 class EventSchema(ResponseSchema):
     """A server-sent event."""
 
-    id = string("The version of the job")
+    id = fields.String(
+        metadata={"description": "The version of the job; absent in `connected` of a finished job"}
+    )
     event = choice([*EVENTS, "message"])
     data = string("A job with a timestamp, as JSON")
 

@@ -56,10 +56,11 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: Statuses whose responses have no body (RFC 9110, 6.4.1).
 BODILESS: Final = ("1", "204", "304")
 
-#: Methods that reach the application. Others would be labels of metrics without a limit.
+#: Methods that reach the application, which responds with 405 where it does not use them. Others
+#: would be labels of metrics without a limit.
 METHODS: Final = {
     method.encode(): method
-    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH")
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY")
 }
 
 #: The details of the problems.

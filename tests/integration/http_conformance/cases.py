@@ -75,6 +75,7 @@ def _request_line() -> list[Case]:
         _accepted("unknown path", "9110:15.5.5", get(path=b"/nothing"), (404,)),
         _accepted("double slash", "3.2.1", get(path=b"//nothing"), (404,)),
         _accepted("method not allowed", "9110:15.5.6", get(method=b"PUT"), (405,)),
+        _accepted("QUERY is not allowed", "9110:15.5.6", get(method=b"QUERY"), (405,)),
         _accepted("TRACE is not supported", "9110:9.3.8", get(method=b"TRACE"), (405, 501)),
         _rejected("unknown method", "9110:9.1", get(method=b"BREW"), (405, 501)),
         _rejected("methods are case-sensitive", "9110:9.1", get(method=b"get"), (400, 405, 501)),
