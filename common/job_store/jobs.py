@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
+from common.errors import RunsAlone
 from common.job_store import keys
 from common.job_store.records import (
     decode_spec,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 UNLIMITED: Final = 2**31
 IDEMPOTENCY_TTL: Final = 86_400.0
+#: Seconds for which a job that runs alone waits for one worker to finish its other jobs.
+RESERVATION: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +163,16 @@ class JobStore:
         self._send(wake_ups)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))
 
-    def claim(self, job_id: str, worker: str, wake_up: WakeUp | None = None) -> Claim | None:
+    def claim(
+        self, job_id: str, worker: str, wake_up: WakeUp | None = None, *, alone: bool = False
+    ) -> Claim | None:
         """Start an attempt at a job, or return None when the job does not wait to be run.
 
         ``wake_up``: the message that led here. It shows the sweeper how far its queue is read.
+        ``alone``: the worker runs no other job, and starts none.
+
+        Raises ``RunsAlone`` if the job requires ``alone``: for ``RESERVATION`` seconds, it then
+        waits for this worker to call again, without ``wake_up``.
         """
         args = {
             "id": job_id,
@@ -173,8 +182,13 @@ class JobStore:
             "allowed": _sources(JobState.PROCESSING),
             "priority": wake_up and wake_up.priority,
             "sent": wake_up and wake_up.sent,
+            "alone": alone or None,
+            "reservation": milliseconds(RESERVATION),
         }
         code, *values = self._scripts.call("claim", keys.status(job_id), args)
+        if code == "ALONE":
+            self._send(values)
+            raise RunsAlone
         if code != "CLAIMED":
             return None
         snapshot, spec, *wake_ups = values
