@@ -144,9 +144,7 @@ def test_every_request_is_answered_within_two_seconds(
     for _ in range(3):
         responses = _send_all(setup)
         late = [each for each in responses if each.seconds > LIMIT + BUSY_MACHINE]
-        print(max(each.seconds for each in responses))
-        for each in late:
-            print(each)
+        assert not late
         if not is_slow:
             statuses = {each.request: each.status for each in responses}
             expected = {each: 200 if each.split()[1] in ALWAYS_200 else 503 for each in statuses}
