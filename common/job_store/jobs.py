@@ -206,8 +206,8 @@ class JobStore:
         lease = Lease(job_id=job_id, fencing_token=job.fencing_token)
         try:
             return Claim(lease=lease, job=job, spec=decode_spec(spec))
-        except (KeyError, TypeError, ValueError) as error:
-            log.error("job returned: its request is not one of this release", error=repr(error))
+        except (KeyError, TypeError, ValueError):
+            log.exception("job returned: its request is not one of this release")
             self.hand_back(lease, UNKNOWN_REQUEST_DELAY)
             return None
 

@@ -89,7 +89,7 @@ def decode_spec(text: str) -> JobSpec:
     return JobSpec(**{**known_members(JobSpec, fields), **typed})
 
 
-def decode_report(text: str) -> FileReport:
+def decode_report(text: str | bytes) -> FileReport:
     return FileReport(**known_members(FileReport, orjson.loads(text)))
 
 

@@ -6,6 +6,7 @@ may succeed just in time while the whole request takes far too long.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ class TimeBudget:
 
     def end(self) -> None:
         self._left = None
+
+    @property
+    def ended(self) -> bool:
+        return self._left is None
 
     def limit(self, timeout: float) -> float:
         """Return ``timeout``, or the time that is left if that is shorter."""
@@ -58,14 +63,17 @@ def current() -> TimeBudget | None:
 
 
 @contextmanager
-def waiting(timeout: float) -> Iterator[float]:
-    """Yield how long to wait for the job store, at most ``timeout``, and count the time."""
+def waiting(timeout: float | None) -> Iterator[float | None]:
+    """Yield how long to wait for the job store, at most ``timeout``, and count the time.
+
+    None: forever.
+    """
     budget = _current.get()
-    if budget is None:
+    if budget is None or budget.ended:
         yield timeout
         return
     started = time.monotonic()
     try:
-        yield budget.limit(timeout)
+        yield budget.limit(math.inf if timeout is None else timeout)
     finally:
         budget.spend(time.monotonic() - started)

@@ -92,7 +92,7 @@ def _send(setup: Setup, method: str, path: str, body: object) -> Response:
     connection = http.client.HTTPConnection("127.0.0.1", setup.api.port, timeout=10)
     headers = {"Content-Type": "application/json"} if body else {}
     started = time.monotonic()
-    connection.request(method, path, body and json.dumps(body), headers)
+    connection.request(method, path, json.dumps(body) if body else None, headers)
     # A stream never ends: its head is enough.
     status = connection.getresponse().status
     seconds = time.monotonic() - started
