@@ -49,13 +49,15 @@ class System:
         workers: int = 1,
         files: Sequence[Sample] = CATALOG,
         env: Mapping[str, str] | None = None,
+        valkey_env: Mapping[str, str] | None = None,
         output: IO[str] | None = None,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Choose ports and secrets, and define the components. Nothing is started yet.
 
         ``files`` is the sample catalog to put into object storage.
-        ``env`` holds settings for API and workers, in addition to those that connect them.
+        ``env`` holds settings for API and workers, in addition to those that connect them;
+        ``valkey_env`` environment variables of Valkey.
         ``output`` receives the prefixed logs of API and workers. Without it they go to files, like
         the logs of the services. ``report`` is called with a line of text for each step.
         """
@@ -84,7 +86,7 @@ class System:
             **(env or {}),
         }
         self._components: dict[str, Component] = {}
-        self._add(components.valkey(self.state, valkey_port, self.log("valkey")))
+        self._add(components.valkey(self.state, valkey_port, self.log("valkey"), valkey_env))
         self._add(components.s3(self.state, s3_port, self.log("s3")))
         self._add(components.postgres(self.state, postgres_port, self.log("postgres")))
         self._add(components.api(self.env, self._output_of("api")))
