@@ -29,6 +29,7 @@ from worker.attempt.isolation import Isolation
 from worker.attempt.telemetry import observe_attempt
 
 if TYPE_CHECKING:
+    from common.clock import Clock
     from common.job_store.jobs import Claim, JobStore
     from common.jobs.model import Job, WakeUp
     from worker.attempt.heartbeat import HeartbeatThread
@@ -75,6 +76,7 @@ class AttemptRunner:
         deadline: float,
         backoff: Backoff,
         allows_attempt: Callable[[], bool] = lambda: True,
+        clock: Clock = time,
     ) -> None:
         """``name``: this worker's; ``deadline``: seconds that one attempt may take.
 
@@ -88,13 +90,14 @@ class AttemptRunner:
         self._deadline = deadline
         self._backoff = backoff
         self._allows_attempt = allows_attempt
+        self._clock = clock
         self._isolation = Isolation()
 
     def run_download(self, wake_up: WakeUp) -> None:
         """Claim the job if it is queued, build its archive, and report how that ended."""
         if not self._allows_attempt():
             # The pause keeps the other wake-ups in the broker, where the sweeper sees them wait.
-            time.sleep(REJECTION_PAUSE)
+            self._clock.sleep(REJECTION_PAUSE)
             return
         try:
             with self._isolation.shared(MAX_ISOLATION_WAIT) as may_start:
@@ -119,7 +122,7 @@ class AttemptRunner:
 
     def _run(self, claim: Claim) -> None:
         with observe_attempt(claim.job) as attempt_ended:
-            control = AttemptControl(deadline=self._deadline)
+            control = AttemptControl(deadline=self._deadline, clock=self._clock.monotonic)
             log.info("attempt started", files=len(claim.spec.file_ids))
             with self._heartbeat.keep_lease(claim.lease, control):
                 report = self._attempt(claim, control)
@@ -165,7 +168,7 @@ class AttemptRunner:
 
     def _retry_report(self, report: Report) -> Job | None:
         """Call ``report`` until the job store accepts it, so that finished work is not repeated."""
-        give_up_at = time.monotonic() + REPORT_TIMEOUT
+        give_up_at = self._clock.monotonic() + REPORT_TIMEOUT
         while True:
             try:
                 job = report()
@@ -173,10 +176,10 @@ class AttemptRunner:
                 log.warning("attempt superseded", reason=error.message)
                 return None
             except RedisError as error:
-                if time.monotonic() > give_up_at:
+                if self._clock.monotonic() > give_up_at:
                     raise
                 log_failure(log, "result not reported yet", error)
-                time.sleep(REPORT_INTERVAL)
+                self._clock.sleep(REPORT_INTERVAL)
             else:
                 if job is not None:
                     log.info("attempt ended", status=job.status, version=job.version)
