@@ -18,7 +18,7 @@ from common.errors import (
     TooManyActiveJobs,
 )
 from common.job_store import keys
-from common.job_store.jobs import Claim, JobStore
+from common.job_store.jobs import Claim, JobStore, Limits
 from common.job_store.queries import JobQueries
 from common.job_store.records import progress_fields
 from common.job_store.sweeper import Sweeper
@@ -382,3 +382,17 @@ def test_a_job_whose_request_only_a_newer_release_understands_is_returned_for_fr
     assert (found.status, found.attempt) == (JobState.QUEUED, 0)
     assert found.retry_at is not None
     assert redis.llen(keys.attempts(job.id)) == 0
+
+
+def test_a_job_with_an_idempotency_key_outlives_a_short_job_ttl(
+    redis: Redis, wake_ups: RecordedWakeUps
+) -> None:
+    jobs = JobStore(redis, wake_ups, Limits(job_ttl=60))
+    with_key = jobs.create("alice", spec(1), idempotency_key="key").job
+    without = jobs.create("alice", spec(2)).job
+    for job in (with_key, without):
+        jobs.cancel(job.id)
+    assert 86_000 < redis.ttl(keys.status(with_key.id)) <= 86_400
+    assert redis.ttl(keys.status(without.id)) <= 60
+    repeated = jobs.create("alice", spec(1), idempotency_key="key")
+    assert (repeated.outcome, repeated.job.id) == ("replayed", with_key.id)
