@@ -17,6 +17,7 @@ from common.object_storage.content_disposition import attachment
 from common.object_storage.credentials import Credentials
 from common.object_storage.endpoints import BucketAddress, Endpoints
 from common.object_storage.lifecycle import expiry_days, has_own_rules, merge_rules
+from common.object_storage.options import StorageOptions
 from common.object_storage.sigv4 import Signer
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class BucketCalls:
         credentials: Credentials | None,
         provider: Callable[[], Credentials | None],
         public_endpoint: str | None,
+        options: StorageOptions,
     ) -> None:
         """Create the boto3 clients.
 
@@ -75,6 +77,8 @@ class BucketCalls:
             "before-call.s3.PutBucketLifecycleConfiguration", _add_content_md5
         )
         self._provider = provider
+        #: In a link it is a parameter ("Downloading objects from Requester Pays buckets").
+        self._link_query = options.every_request
         self._links = endpoints if public_endpoint is None else Endpoints(public_endpoint, region)
         #: Bucket -> where its links point to, and the signer for its region.
         self._link_bases: dict[str, tuple[BucketAddress, Signer]] = {}
@@ -87,6 +91,7 @@ class BucketCalls:
         query = {
             "response-content-disposition": attachment(filename),
             "response-content-type": content_type,
+            **self._link_query,
         }
         path = address.path + quote(key, safe="/-_.~")
         return signer.presign(address.base_url, path, query, expires_in=expires_in)

@@ -98,6 +98,7 @@ class HttpSource:
                 descriptions[file_id] = retry(
                     lambda: self._describe(file_id, cancellation),
                     cancellation,
+                    budget=cancellation.source_retries,
                     on=RETRYABLE_ERRORS,
                 )
             except PermanentDownloadError as error:
@@ -131,7 +132,10 @@ class HttpSource:
                 if done == done_before:
                     raise NetworkError("The source sent less than it announced")
 
-        retry(attempt, cancellation, progress=lambda: done, on=RETRYABLE_ERRORS)
+        retry(
+            attempt, cancellation,
+            budget=cancellation.source_retries, progress=lambda: done, on=RETRYABLE_ERRORS,
+        )  # fmt: skip
 
     @contextmanager
     def open(

@@ -70,6 +70,8 @@ class BuildOptions:
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
     #: Seconds for which the job needs the archive.
     archive_ttl: float = 86_400.0
+    #: Whether the job may go on when an attempt with progress reaches its deadline.
+    may_continue: Callable[[], bool] = lambda: True
     #: Receives the counts of ``BuildStats`` and how the archive was built.
     report: Callable[[Mapping[str, int]], None] = lambda _: None
 
@@ -271,6 +273,7 @@ def _stream(
         max_bytes=request.max_bytes,
         equal_parts=options.geometry.equal_parts,
         deps=deps,
+        may_continue=options.may_continue,
     )
     options.report({"streamed": 1, "through_worker": stored.size})
     ARCHIVE_BYTES.labels("streamed").inc(stored.size)

@@ -8,7 +8,6 @@ in the Amazon S3 user guide).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
@@ -28,24 +27,7 @@ from common.sources import Missing, SourceFile
 from common.sources.s3 import S3Source
 from common.task_group import TaskGroup
 from tests.support.archives import RecordingControl
-from tests.unit.common.object_storage.test_http_pool import ScriptedServer, error
-from tests.unit.common.object_storage.test_responses import response
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
-    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
-    yield storage
-    storage.close()
-
+from tests.support.scripted_server import ScriptedServer, error, response
 
 FORBIDDEN = response(status=403)
 NO_KEY = response(status=404)

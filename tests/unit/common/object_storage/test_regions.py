@@ -15,8 +15,7 @@ import pytest
 from common.object_storage import Cancellation, ObjectStorage
 from common.object_storage.credentials import Credentials
 from common.object_storage.transport import Transport, WrongRegion
-from tests.unit.common.object_storage.test_http_pool import OK, ScriptedServer, error
-from tests.unit.common.object_storage.test_responses import response
+from tests.support.scripted_server import OK, ScriptedServer, error, response
 
 
 @pytest.fixture

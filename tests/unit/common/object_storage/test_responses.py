@@ -6,7 +6,6 @@ start with 200 and blanks and contain an error); RFC 9110, 8.8.3 (ETag) and 13.1
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,31 +13,10 @@ import pytest
 from common.errors import FileChanged, StorageError
 from common.object_storage import ObjectStorage, UploadedPart
 from common.object_storage.s3_xml import is_error, quoted_etag
-from tests.unit.common.object_storage.test_http_pool import ScriptedServer
+from tests.support.scripted_server import ScriptedServer, response
 
 PART = UploadedPart(number=1, etag='"p"', crc32=None)
 COPY: dict[str, Any] = {"source": ("b", "s"), "start": 0, "length": 5, "if_match": None}
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
-    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
-    yield storage
-    storage.close()
-
-
-def response(body: bytes = b"", *, status: int = 200, **headers: str) -> bytes:
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    length = "" if "content_length" in headers else f"Content-Length: {len(body)}\r\n"
-    return f"HTTP/1.1 {status} x\r\n{lines}{length}\r\n".encode() + body
 
 
 @pytest.mark.parametrize("prefix", [
