@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from common.errors import SourceForbidden, StorageError
+from common.http_headers import parse_retry_after
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.credentials import CredentialChain, Credentials
@@ -182,6 +183,9 @@ class Transport:
             raise StorageBusy("The clock differed from that of the storage")
         try:
             raise_error(response.status, code, request)
+        except StorageBusy as error:
+            error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
+            raise
         except CredentialsError:
             if isinstance(self._credentials, CredentialChain):
                 self._credentials.reload()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from common.errors import FileNotFound, ProcessingError
+from common.errors import FileNotFound, ProcessingError, SourceForbidden
 from common.jobs.model import Artifact, OnMissing
 from common.object_storage import ObjectStorage
 from common.object_storage.lifecycle import expiry_days
@@ -189,10 +189,10 @@ def _build_archive(
                 )
         if stored is None:
             stored = _stream(members, listed_missing, request, deps, options)
-    except FileNotFound as error:
+    except (FileNotFound, SourceForbidden) as error:
         if request.on_missing is OnMissing.SKIP:
             raise ProcessingError(
-                "A file was deleted during the build; the next attempt skips it"
+                "A file became unavailable during the build; the next attempt skips it"
             ) from error
         raise
     return stored

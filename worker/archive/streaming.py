@@ -114,7 +114,12 @@ def stream_archive(
             member.file.file_id, state="done", size=size, name=member.name
         ),
     )
-    upload_id = storage.create_multipart_upload(bucket, key, content_type=records.CONTENT_TYPE)
+    upload_id = task_group.call(
+        lambda: storage.create_multipart_upload(
+            bucket, key,
+            content_type=records.CONTENT_TYPE, cancellation=task_group.cancellation,
+        )
+    )  # fmt: skip
 
     def upload(part: StreamedPart) -> None:
         content = part.content

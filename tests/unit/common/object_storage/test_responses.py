@@ -6,6 +6,7 @@ start with 200 and blanks and contain an error); RFC 9110, 8.8.3 (ETag) and 13.1
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -166,3 +167,54 @@ def test_head_works_with_a_server_that_rejects_the_header_for_checksums(
     storage.head_object("b", "k")
     sent = [b"x-amz-checksum-mode" in request for request in server.requests]
     assert sent == [True, False, False, False]
+
+
+@pytest.mark.parametrize("length", [None, "", "x", "-1", "1.5", "+1"])
+def test_an_object_whose_size_is_not_named_is_not_taken_for_an_empty_one(
+    server: ScriptedServer, storage: ObjectStorage, length: str | None
+) -> None:
+    """RFC 9110, 8.6: a server may leave out Content-Length in the response to HEAD."""
+    headers = b"" if length is None else b"Content-Length: %s\r\n" % length.encode()
+    head = b'HTTP/1.1 200 OK\r\nETag: "e"\r\n%s\r\n' % headers
+    server.responses = [head, response(b"x", status=206, ETag='"e"', Content_Range="bytes 0-0/9")]
+    server.responses += [head]
+    with pytest.raises(StorageError, match="how large"):
+        storage.head_object("b", "k")
+
+
+@pytest.mark.parametrize("date", [
+    "0", "", "yesterday", "2026-11-28T10:00:00Z", "Fri, 31 Dec 114322 00:00:00 GMT",
+])  # fmt: skip
+def test_dates_that_are_none_are_ignored(
+    server: ScriptedServer, storage: ObjectStorage, date: str
+) -> None:
+    expiration = f'expiry-date="{date}", rule-id="r"'
+    server.responses = [
+        response(ETag='"e"', Last_Modified=date, X_Amz_Expiration=expiration),
+        response(
+            b"<ListBucketResult><Contents><Key>k</Key><Size>1</Size><LastModified>"
+            + date.replace("2026-11-28T10:00:00Z", "28.11.2026").encode()
+            + b"</LastModified></Contents></ListBucketResult>"
+        ),
+    ]
+    info = storage.head_object("b", "k")
+    assert (info.modified, info.expires_at) == (None, None)
+    (listed,) = storage.list_objects_v2("b")
+    assert listed.modified is None
+
+
+def test_dates_without_a_zone_are_utc(server: ScriptedServer, storage: ObjectStorage) -> None:
+    server.responses = [
+        response(
+            X_Amz_Expiration='expiry-date="Fri, 21 Dec 2012 10:00:00", rule-id="r"',
+            Last_Modified="Fri, 21 Dec 2012 10:00:00 -0000",
+        ),
+        response(
+            b"<ListBucketResult><Contents><Key>k</Key><Size>1</Size>"
+            b"<LastModified>2012-12-21T10:00:00.123</LastModified></Contents></ListBucketResult>"
+        ),
+    ]
+    expected = datetime(2012, 12, 21, 10, tzinfo=UTC)
+    info = storage.head_object("b", "k")
+    assert (info.modified, info.expires_at) == (expected, expected)
+    assert storage.list_objects_v2("b")[0].modified == expected

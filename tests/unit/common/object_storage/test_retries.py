@@ -221,3 +221,24 @@ def test_failures_of_a_source_do_not_end_the_retries_of_the_storage() -> None:
         for _ in range(10):
             assert cancellation.source_retries.take_retry(request)
         assert cancellation.source_retries._give_up_at == math.inf
+
+
+def test_the_pause_that_a_storage_asks_for_is_kept(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    """RFC 9110, 10.2.3: Retry-After, with 503 and 429."""
+    busy = error(503, "SlowDown").replace(b"\r\n", b"\r\nRetry-After: 1\r\n", 1)
+    server.responses = [busy, response(ETag='"e"')]
+    cancellation = Cancellation(RetryBudget())
+    started = time.monotonic()
+    storage.put_object("b", "k", b"x", cancellation=cancellation)
+    assert time.monotonic() - started > 0.9
+
+
+def test_a_long_pause_is_left_to_the_retries_of_the_job(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    server.responses = [error(503, "SlowDown").replace(b"\r\n", b"\r\nRetry-After: 60\r\n", 1)]
+    with pytest.raises(StorageBusy) as raised:
+        storage.put_object("b", "k", b"x")
+    assert raised.value.retry_after == 60
