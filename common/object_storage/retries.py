@@ -41,7 +41,8 @@ def retry(
     budget = budget or cancellation.storage_retries
     failures, last_progress = 0, progress()
     cancellation.wait(budget.remaining_pause())
-    with budget.request() as request:
+    request, succeeded = budget.begin(), False
+    try:
         while True:
             try:
                 result = attempt()
@@ -61,5 +62,7 @@ def retry(
                 cancellation.wait(budget.shorten(requested_delay + delay))
                 cancellation.wait(budget.remaining_pause())
             else:
-                budget.add_success(request)
+                succeeded = True
                 return result
+    finally:
+        budget.end(request, succeeded=succeeded)

@@ -6,8 +6,6 @@ import math
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 #: The retries that a job may make at once, and the successful requests that add one more. The AWS
 #: SDKs limit retries in the same way ("Retry behavior" in their reference guide).
@@ -21,8 +19,11 @@ MAX_PAUSE = 5.0
 class Request:
     """A request that is being sent, until it succeeds or is given up."""
 
-    #: Its last attempt failed.
-    failing = False
+    __slots__ = ("failing",)
+
+    def __init__(self) -> None:
+        #: Whether its last attempt failed.
+        self.failing = False
 
 
 class RetryBudget:
@@ -48,18 +49,21 @@ class RetryBudget:
         #: When to give up if all requests fail until then; infinite since one did not.
         self._give_up_at = math.inf
 
-    @contextmanager
-    def request(self) -> Iterator[Request]:
-        """Count a request with all its attempts."""
-        request = Request()
+    def begin(self) -> Request:
+        """Count a request with all its attempts; ``end`` must follow."""
         with self._lock:
             self._requests += 1
-        try:
-            yield request
-        finally:
-            with self._lock:
-                self._requests -= 1
-                self._failing -= request.failing
+        return Request()
+
+    def end(self, request: Request, *, succeeded: bool) -> None:
+        """End a request. One that succeeded restores a part of a retry."""
+        with self._lock:
+            self._requests -= 1
+            self._failing -= request.failing
+            if succeeded:
+                self._give_up_at = math.inf
+                self._credit = min(self._max_credit, self._credit + 1)
+                self._pause /= 2
 
     def take_retry(self, request: Request) -> bool:
         """Use up one retry for a request that failed; return False if it should not be retried."""
@@ -77,14 +81,9 @@ class RetryBudget:
     def add_progress(self, request: Request) -> None:
         """Count bytes that were received before an attempt failed."""
         with self._lock:
-            self._set_working(request)
-
-    def add_success(self, request: Request) -> None:
-        """Count a successful request."""
-        with self._lock:
-            self._set_working(request)
-            self._credit = min(self._max_credit, self._credit + 1)
-            self._pause /= 2
+            self._failing -= request.failing
+            request.failing = False
+            self._give_up_at = math.inf
 
     def slow_down(self) -> None:
         """Pause all requests of the job, twice as long as the last time.
@@ -112,8 +111,3 @@ class RetryBudget:
 
     def _all_fail(self) -> bool:
         return self._failing == self._requests
-
-    def _set_working(self, request: Request) -> None:
-        self._failing -= request.failing
-        request.failing = False
-        self._give_up_at = math.inf

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.loaders import Loader
 
@@ -102,21 +103,22 @@ class BotoClient:
             "s3", region_name=region, aws_access_key_id="a", aws_secret_access_key="b",
             config=Config(signature_version="s3v4"),
         )  # fmt: skip
-        self._client.meta.events.register("before-send.s3", self._record)
+        events: Any = self._client.meta.events
+        events.register("before-send.s3", self._record)
         self.host = self.path = ""
         self.headers: dict[str, str] = {}
 
     def get_object(self, bucket: str, key: str, **options: str) -> None:
         self._client.get_object(Bucket=bucket, Key=key, **options)
 
-    def _record(self, request: Any, **_: Any) -> AWSResponse:
+    def _record(self, request: Any, **_: Any) -> Any:
         parts = urlsplit(request.url)
         self.host, self.path = parts.netloc, parts.path
         self.headers = {
             name.lower(): value if isinstance(value, str) else value.decode()
             for name, value in request.headers.items()
         }
-        return AWSResponse(request.url, 200, {}, io.BytesIO(b""))
+        return AWSResponse(request.url, 200, HTTPHeaders(), io.BytesIO(b""))
 
 
 class RecordingPool:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
+from common.errors import FileChanged, NetworkError, StorageError
 from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.credentials import Credentials
-from common.object_storage.errors import StorageBusy
+from common.object_storage.errors import BucketForbidden, StorageBusy
 from common.object_storage.http_pool import HttpPool
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
 from common.object_storage.transport import Transport
@@ -135,7 +135,7 @@ def test_a_server_that_does_not_respond_times_out(server: ScriptedServer) -> Non
 @pytest.mark.parametrize(("response", "expected"), [
     (error(404, "NoSuchKey"), NoSuchKey),
     (error(404, "NoSuchUpload"), NoSuchUpload),
-    (error(403, "AccessDenied"), SourceForbidden),
+    (error(403, "AccessDenied"), BucketForbidden),
     (error(412, "PreconditionFailed"), FileChanged),
     (error(400, "BadDigest"), BadChecksum),
     (error(200, "PreconditionFailed"), FileChanged),

@@ -18,7 +18,7 @@ from common.errors import NetworkError, StorageError
 from common.object_storage import Cancellation, Cancelled, ObjectStorage
 from common.object_storage.errors import BucketForbidden, StorageBusy, StorageFull
 from common.object_storage.retries import retry
-from common.object_storage.retry_budget import MAX_PAUSE, MAX_RETRIES, Request, RetryBudget
+from common.object_storage.retry_budget import MAX_PAUSE, MAX_RETRIES, RetryBudget
 from tests.support.scripted_server import ScriptedServer, error, response
 
 
@@ -74,11 +74,12 @@ def test_all_requests_of_a_job_share_its_retries(monkeypatch: pytest.MonkeyPatch
 
 
 def test_successes_restore_the_budget() -> None:
-    budget, request = RetryBudget(), Request()
+    budget = RetryBudget()
+    request = budget.begin()
     while budget.take_retry(request):
         pass
     for _ in range(10):
-        budget.add_success(request)
+        budget.end(budget.begin(), succeeded=True)
     assert budget.take_retry(request)
     assert budget.take_retry(request)
     assert not budget.take_retry(request)
@@ -105,7 +106,7 @@ def test_pauses_grow_to_a_limit_and_shrink_with_success() -> None:
         pauses.append(budget._pause)
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_PAUSE
-    budget.add_success(Request())
+    budget.end(budget.begin(), succeeded=True)
     assert budget._pause < MAX_PAUSE
 
 
@@ -187,22 +188,22 @@ def test_requests_that_fail_are_retried_while_another_one_has_not_failed(service
 
 
 def test_a_success_starts_the_time_again(service: Service) -> None:
-    request = Request()
-    with service.budget.request() as other:
-        assert service.budget.take_retry(other)
-        time.sleep(0.35)
-        service.budget.add_success(request)
-        assert service.budget.take_retry(other)
-        time.sleep(0.35)
-        assert not service.budget.take_retry(other)
+    request, other = service.budget.begin(), service.budget.begin()
+    service.budget.take_retry(request)
+    assert service.budget.take_retry(other)
+    time.sleep(0.35)
+    service.budget.end(request, succeeded=True)
+    assert service.budget.take_retry(other)
+    time.sleep(0.35)
+    assert not service.budget.take_retry(other)
 
 
 def test_received_bytes_count_like_a_success(service: Service) -> None:
-    with service.budget.request() as request:
-        assert service.budget.take_retry(request)
-        time.sleep(0.35)
-        service.budget.add_progress(request)
-        assert service.budget.take_retry(request)
+    request = service.budget.begin()
+    assert service.budget.take_retry(request)
+    time.sleep(0.35)
+    service.budget.add_progress(request)
+    assert service.budget.take_retry(request)
 
 
 def test_a_cleanup_does_not_wait_again_for_a_storage_that_the_job_gave_up(service: Service) -> None:
@@ -217,10 +218,10 @@ def test_a_cleanup_does_not_wait_again_for_a_storage_that_the_job_gave_up(servic
 def test_failures_of_a_source_do_not_end_the_retries_of_the_storage() -> None:
     cancellation = Cancellation()
     assert cancellation.source_retries is not cancellation.storage_retries
-    with cancellation.source_retries.request() as request:
-        for _ in range(10):
-            assert cancellation.source_retries.take_retry(request)
-        assert cancellation.source_retries._give_up_at == math.inf
+    request = cancellation.source_retries.begin()
+    for _ in range(10):
+        assert cancellation.source_retries.take_retry(request)
+    assert cancellation.source_retries._give_up_at == math.inf
 
 
 def test_the_pause_that_a_storage_asks_for_is_kept(
