@@ -14,6 +14,7 @@ from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.credentials import Credentials
 from common.object_storage.errors import BucketForbidden, StorageBusy
 from common.object_storage.http_pool import HttpPool
+from common.object_storage.retry_budget import RetryBudget
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
 from common.object_storage.transport import Transport
 from tests.support.scripted_server import OK, ScriptedServer, error
@@ -165,8 +166,10 @@ def test_permanent_failures_end_after_five_attempts(
     server: ScriptedServer, transport: Transport
 ) -> None:
     server.responses = [error(503, "SlowDown")] * 9
+    # Without the limit for the time in which all requests of a job fail.
+    cancellation = Cancellation(RetryBudget())
     with pytest.raises(StorageBusy):
-        transport.call("GET", "bucket", "key", cancellation=Cancellation())
+        transport.call("GET", "bucket", "key", cancellation=cancellation)
     assert len(server.requests) == 5
 
 

@@ -46,7 +46,9 @@ def regions_of(server: ScriptedServer) -> list[str]:
 def test_a_bucket_of_another_region_is_reached_there_from_then_on(
     home: ScriptedServer, abroad: ScriptedServer, status: int
 ) -> None:
-    endpoints = SimpleNamespace(is_aws=True, ca_bundle=None, url=lambda _: abroad.url)
+    endpoints = SimpleNamespace(
+        is_aws=True, ca_bundle=None, url=lambda _: abroad.url, has_own_host=lambda _: False
+    )
     transport = Transport(
         home.url, "us-east-1", lambda: Credentials("a", "b"), endpoints=cast("Any", endpoints)
     )
