@@ -114,6 +114,11 @@ def versions_of(client: Any, bucket: str) -> set[tuple[str, str, str, bool]]:
     }
 
 
+def uploads_of(client: Any, bucket: str) -> set[tuple[str, str]]:
+    response = client.list_multipart_uploads(Bucket=bucket)
+    return {(upload["Key"], upload["UploadId"]) for upload in response.get("Uploads", [])}
+
+
 @pytest.mark.timeout(300)
 def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cleanup(
     client: Any, storage: ObjectStorage, redis: Redis
@@ -131,8 +136,11 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
     ]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda key: storage.put_object(bucket, key, key.encode()), keys))
+    for key in ("their/upload", "archives-of-others"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
     rules, versions = rules_of(client, bucket), versions_of(client, bucket)
-    assert len(versions) == 1_000
+    uploads = uploads_of(client, bucket)
+    assert (len(versions), len(uploads)) == (1_000, 2)
 
     settings = Settings.from_env(
         {"ARCHIVE_BUCKET": bucket, "SOURCE_URL_TEMPLATE": f"s3://{bucket}/their/{{file_id}}"}
@@ -162,6 +170,7 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
     archives.delete_expired()
 
     assert versions_of(client, bucket) == versions
+    assert uploads_of(client, bucket) == uploads
     assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     after = rules_of(client, bucket)
     assert {name: after[name] for name in rules} == rules

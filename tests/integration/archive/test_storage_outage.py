@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,19 +78,26 @@ def storage(server: S3) -> Iterator[ObjectStorage]:
         endpoint=server.endpoint, region="us-east-1",
         access_key=server.access_key, secret_key=server.secret_key,
     )  # fmt: skip
-    with closing(administrator), closing(add_user(server)) as storage:
 
-        def is_ready() -> bool:
-            try:
-                administrator.ensure_bucket("files")
-                administrator.ensure_bucket("archives")
-                storage.put_object("archives", "ready", b"")
-            except LonghaulError:
-                return False
-            return True
+    def create_buckets() -> None:
+        administrator.ensure_bucket("files")
+        administrator.ensure_bucket("archives")
 
-        wait_until(is_ready, "the buckets")
-        yield storage
+    with closing(administrator):
+        wait_until(partial(succeeds, create_buckets), "the buckets")
+        with closing(add_user(server)) as storage:
+            wait_until(
+                partial(succeeds, lambda: storage.put_object("archives", "ready", b"")), "the user"
+            )
+            yield storage
+
+
+def succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except LonghaulError:
+        return False
+    return True
 
 
 @pytest.fixture
