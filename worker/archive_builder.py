@@ -145,6 +145,7 @@ class ArchiveBuilder:
             build_lock=partial(self._build_lock, job_id),
             archive_ttl=self._settings.archive_ttl,
             report=self._totals.add,
+            defer=control.defer,
         )
         try:
             return build(

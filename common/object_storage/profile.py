@@ -35,6 +35,8 @@ class StorageProfile:
     head_checksum: bool = True
     #: Rejects a part with a wrong CRC32.
     part_checksum: bool = True
+    #: Accepts parts whose CRC32 follows their bytes (aws-chunked), and rejects a wrong one.
+    trailing_crc32: bool = True
     #: Rejects the completion of an upload with a wrong CRC32 of the whole object.
     whole_checksum: bool = True
     #: Rejects a wrong Content-MD5; used where wrong CRC32s are accepted.

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from common.errors import StorageError
 from common.object_storage import s3_xml
+from common.object_storage.aws_chunked import ChunkedBody, PartStream
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import BadChecksum, NoSuchKey
 from common.object_storage.http_pool import Buffer
@@ -79,6 +80,31 @@ class UploadCalls(Calls):
             headers=checksums, body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
         return UploadedPart(number=number, etag=_required_etag(headers.get("etag")), crc32=crc32)
+
+    def upload_part_stream(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        stream: PartStream,
+        *,
+        cancellation: Cancellation | None = None,
+    ) -> UploadedPart:
+        """Upload one part while it is produced.
+
+        Its CRC32 follows the bytes, and the storage rejects the part (BadChecksum) if they differ.
+        Only for a storage whose profile has ``trailing_crc32``.
+        """
+        body = ChunkedBody(stream)
+        headers, _ = self._transport.call(
+            "PUT", bucket, key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers={**self._options.every_write, **body.headers},
+            body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
+        )  # fmt: skip
+        etag = _required_etag(headers.get("etag"))
+        return UploadedPart(number=number, etag=etag, crc32=stream.crc32)
 
     def upload_part_copy(
         self,

@@ -39,6 +39,7 @@ EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=T
         ({"checks_if_match": False}, ("copy_precondition",), False),
         ({"equal_parts": True}, ("mixed_parts", *NO_COPIES), False),
         ({"copies": False}, NO_COPIES, False),
+        ({"trailers": False}, ("trailing_crc32",), True),
         (
             {"copies": False, "equal_parts": True},
             ("mixed_parts", *NO_COPIES),
