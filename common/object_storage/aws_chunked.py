@@ -10,23 +10,18 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from common.object_storage import s3_xml
-from common.object_storage.http_pool import Buffer
+from common.object_storage.http_pool import Buffer, StreamedBody
 
 #: The size of each block except the last. S3 requires at least 8 KiB.
 BLOCK_SIZE: Final = 256 * 1024
 
 
-class PartStream(Protocol):
-    """The bytes of a part that are produced while they are sent."""
-
-    size: int
-
-    def blocks(self) -> Iterator[Buffer]:
-        """Yield the bytes in blocks of ``BLOCK_SIZE``; called again for each attempt."""
+class PartStream(StreamedBody, Protocol):
+    """The bytes of a part, in blocks of ``BLOCK_SIZE``, that are produced while they are sent."""
 
     @property
     def crc32(self) -> int:
-        """Return the checksum of the bytes that ``blocks`` yielded last."""
+        """Return the checksum of the bytes of the last iteration."""
 
 
 class ChunkedBody:
@@ -37,19 +32,20 @@ class ChunkedBody:
         self.headers = {
             "content-encoding": "aws-chunked",
             "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-            "x-amz-decoded-content-length": str(stream.size),
+            "x-amz-decoded-content-length": str(len(stream)),
             "x-amz-trailer": "x-amz-checksum-crc32",
         }
 
     def __len__(self) -> int:
-        blocks, rest = divmod(self._stream.size, BLOCK_SIZE)
+        size = len(self._stream)
+        blocks, rest = divmod(size, BLOCK_SIZE)
         framing = blocks * len(_chunk_head(BLOCK_SIZE) + b"\r\n")
         if rest:
             framing += len(_chunk_head(rest) + b"\r\n")
-        return self._stream.size + framing + len(_end(0))
+        return size + framing + len(_end(0))
 
     def __iter__(self) -> Iterator[Buffer]:
-        for block in self._stream.blocks():
+        for block in self._stream:
             yield _chunk_head(len(block))
             yield block
             yield b"\r\n"

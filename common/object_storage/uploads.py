@@ -91,18 +91,21 @@ class UploadCalls(Calls):
         *,
         cancellation: Cancellation | None = None,
     ) -> UploadedPart:
-        """Upload one part while it is produced.
+        """Upload one part while it is produced; raise BadChecksum if other bytes are stored.
 
-        Its CRC32 follows the bytes, and the storage rejects the part (BadChecksum) if they differ.
-        Only for a storage whose profile has ``trailing_crc32``.
+        The storage returns the CRC32 of the part, or gets it behind the bytes and compares it. Only
+        for a storage with ``can_stream_parts``.
         """
-        body = ChunkedBody(stream)
+        body = None if self.profile.returns_part_crc32 else ChunkedBody(stream)
         headers, _ = self._transport.call(
             "PUT", bucket, key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers={**self._options.every_write, **body.headers},
-            body=body, cancellation=cancellation, timeout=LONG_TIMEOUT,
+            headers={**self._options.every_write, **(body.headers if body else {})},
+            body=body or stream, cancellation=cancellation, timeout=LONG_TIMEOUT,
         )  # fmt: skip
+        stored = s3_xml.decode_crc32(headers.get("x-amz-checksum-crc32"))
+        if stored != stream.crc32 and (stored is not None or body is None):
+            raise BadChecksum("The stored part differs from what was uploaded")
         etag = _required_etag(headers.get("etag"))
         return UploadedPart(number=number, etag=etag, crc32=stream.crc32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 from contextlib import contextmanager
@@ -41,8 +42,10 @@ class FakeObjects(CrashPoints):
         self.objects: dict[tuple[str, str], StoredObject] = {}
         self.profile = StorageProfile()
 
-    def with_profile(self, _: StorageProfile) -> Self:
-        return self
+    def with_profile(self, profile: StorageProfile) -> Self:
+        other = copy.copy(self)
+        other.profile = profile
+        return other
 
     def can_link(self, _: str) -> bool:
         return True

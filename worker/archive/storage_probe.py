@@ -71,12 +71,13 @@ class _Stream:
 
     def __init__(self, content: memoryview, *, wrong: bool) -> None:
         self._content = content
-        self.size = len(content)
         self.crc32 = crc32(content) ^ wrong
 
-    def blocks(self) -> Iterator[memoryview]:
-        """Yield the content."""
-        for start in range(0, self.size, BLOCK_SIZE):
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for start in range(0, len(self), BLOCK_SIZE):
             yield self._content[start : start + BLOCK_SIZE]
 
 
@@ -156,12 +157,20 @@ class _Probe:
         )
         if self.profile.part_checksum:
             self.profile = replace(self.profile, content_md5=False)
-        self.profile = replace(
-            self.profile,
-            trailing_crc32=self.profile.upload_crc32
-            and self._try(self._complete_stream) is not None
-            and self._rejects(lambda: self._put_stream(self._create(), wrong=True)),
-        )
+        self._check_streams()
+
+    def _check_streams(self) -> None:
+        """Test whether parts whose CRC32 is not in the request are verified nevertheless."""
+        for returned, trailing in ((True, False), (False, True)):
+            candidate = replace(self.profile, returns_part_crc32=returned, trailing_crc32=trailing)
+            self.profile = candidate
+            if (
+                candidate.upload_crc32
+                and self._try(self._complete_stream)
+                and self._rejects(lambda: self._put_stream(self._create(), wrong=True))
+            ):
+                return
+        self.profile = replace(self.profile, trailing_crc32=False)
 
     def clean_up(self) -> None:
         """Delete everything; a failure is only logged, as the rules for ``probe/`` apply."""

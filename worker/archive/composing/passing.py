@@ -22,7 +22,7 @@ def can_pass(state: BuildState, part_plan: PartPlan) -> bool:
     That needs the checksums in its headers before the files are read, so the source lists them.
     """
     return (
-        state.deps.storage.profile.trailing_crc32
+        state.deps.storage.profile.can_stream_parts
         and not state.is_single_put
         and all(_can_pass(state, span) for span in part_plan.spans)
     )
@@ -47,7 +47,6 @@ class PassedPart:
     def __init__(self, state: BuildState, part_plan: PartPlan) -> None:
         self._state = state
         self._part_plan = part_plan
-        self.size = part_plan.size
         #: The checksums of the spans that were read in this attempt.
         self._crc32s: list[int] = []
         self._read = self._reported = 0
@@ -65,12 +64,15 @@ class PassedPart:
         state.add_part(part_plan, part)
         state.count(through_worker=part_plan.size)
 
+    def __len__(self) -> int:
+        return self._part_plan.size
+
     @property
     def crc32(self) -> int:
         """Return the checksum of the whole part."""
         return join(zip(self._crc32s, (s.length for s in self._part_plan.spans), strict=True))
 
-    def blocks(self) -> Iterator[memoryview]:
+    def __iter__(self) -> Iterator[memoryview]:
         """Yield the bytes of the part, and compute the checksums of its spans."""
         self._crc32s, self._read = [], 0
         block, filled = memoryview(bytearray(BLOCK_SIZE)), 0

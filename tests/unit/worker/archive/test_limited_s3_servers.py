@@ -59,6 +59,12 @@ def test_probe_detects_what_a_storage_does_not_support(
     assert storage.open_uploads == {}
 
 
+def test_probe_prefers_checksums_in_responses_to_trailers() -> None:
+    storage = FakeS3(min_part_size=5 * MIB, part_crc32=True)
+    found = probe_storage(cast("Any", storage), "archives")
+    assert found == replace(ALL, returns_part_crc32=True, trailing_crc32=False)
+
+
 def storage_with(sizes: list[int], **rules: bool) -> tuple[FakeS3, dict[str, bytes]]:
     storage, rng = FakeS3(**rules), random.Random(3)
     files = {f"{i}.bin": rng.randbytes(size) for i, size in enumerate(sizes)}
