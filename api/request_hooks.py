@@ -68,7 +68,7 @@ def _check_request() -> None:
     g.rate = rate_limiter.count_request(client_address())
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
-    if not request.path.startswith("/v1/"):
+    if not authorization.applies_to(request.path):
         return
     rate_limiter.sync_counts()
     raise_if_exceeded(g.rate)

@@ -106,6 +106,16 @@ def test_only_public_services_publish_ports() -> None:
         assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
 
 
+def test_prometheus_reads_the_metrics_ports() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    api, worker = config["scrape_configs"]
+    variables = {name: COMPOSE["services"][name]["environment"] for name in ("api", "worker")}
+    port = variables["api"]["API_METRICS_PORT"]
+    assert api["static_configs"] == [{"targets": [f"api:{port}"]}]
+    (workers,) = worker["dns_sd_configs"]
+    assert workers["port"] == variables["worker"]["METRICS_PORT"]
+
+
 def test_nginx_shares_a_network_with_the_api_only() -> None:
     neighbors = {
         name
