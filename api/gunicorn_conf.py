@@ -47,9 +47,9 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH1
 # Every process must accept the tickets of the others, and the same operators.
 if not _settings.ticket_secret:
     os.environ["TICKET_SECRET"] = secrets.token_urlsafe(32)
-_generates_admin_token = _settings.auth_mode == "none" and not _settings.admin_token
-if _generates_admin_token:
-    os.environ["ADMIN_TOKEN"] = secrets.token_urlsafe(32)
+_generated_token = ""
+if _settings.auth_mode == "none" and not _settings.admin_token:
+    os.environ["ADMIN_TOKEN"] = _generated_token = secrets.token_urlsafe(32)
 
 
 # Several processes share their metrics in files, so that each can report all.
@@ -59,9 +59,9 @@ if workers > 1:
 
 def when_ready(server: Arbiter) -> None:  # noqa: ARG001  gunicorn's signature
     """Print the generated token once, for the person who started the server."""
-    if _generates_admin_token:
+    if _generated_token:
         base_url = _settings.public_url.rstrip("/") or f"http://localhost:{_settings.port}"
-        link = operator_page.link(base_url, os.environ["ADMIN_TOKEN"])
+        link = operator_page.link(base_url, _generated_token)
         print(f"ADMIN_TOKEN is not set. Operator page, until the next start: {link}", flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -18,6 +19,9 @@ PING_INTERVAL: Final = 20.0
 
 #: The only version of the protocol (RFC 6455).
 VERSION: Final = "13"
+
+#: Bytes of a handshake's key.
+KEY_LENGTH: Final = 16
 
 # Close codes. After the terminal message, on deploy, and when a stream cannot be opened now:
 NORMAL_CLOSURE: Final = 1000
@@ -45,6 +49,9 @@ def accept(environ: WSGIEnvironment) -> dict[str, str]:
     except (RemoteProtocolError, h11.ProtocolError) as error:
         raise ValueError(str(error)) from None
     key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode("latin-1")
+    # RFC 6455, 4.1: 16 bytes in base64. binascii's errors are ValueErrors.
+    if len(base64.b64decode(key, validate=True)) != KEY_LENGTH:
+        raise ValueError("Sec-WebSocket-Key must have 16 bytes.")
     return {
         "Upgrade": "websocket",
         "Connection": "Upgrade",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -36,6 +37,9 @@ RESPONSE_TIMEOUT: Final = 60.0
 DRAIN_TIME: Final = 1.5
 #: Seconds on shutdown for the first request of a connection: its client has just connected.
 FIRST_REQUEST_GRACE: Final = 1.0
+#: Connections beyond which those are closed that have waited for their client for the longest time.
+#: Otherwise one client with idle or slow connections could occupy all of them.
+CROWDED: Final = 0.9
 #: Bytes of a body, if nothing else is configured.
 DEFAULT_MAX_BODY: Final = 65_536
 
@@ -99,10 +103,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Let connections between two requests end; ``also_new``: also those before their first."""
         for connection in self._connections:
             if connection.idle and (connection.served or also_new):
-                # A request that has arrived by now is still read. A connection that was reset can't
-                # be shut down, and ends by itself.
-                with suppress(OSError):
-                    connection.socket.shutdown(socket.SHUT_RD)
+                connection.end_reading()
+
+    def _close_oldest(self) -> None:
+        """Let the connection end that has waited for its client for the longest time."""
+        waiting = [each for each in self._connections if each.waiting_since is not None]
+        if waiting:
+            min(waiting, key=attrgetter("waiting_since")).end_reading()
 
     def _check_connections(self) -> None:
         now = time.monotonic()
@@ -113,6 +120,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self, server: tuple[str, int], client: socket.socket, address: tuple[str, int]
     ) -> None:
         """Serve one connection, request by request."""
+        if len(self._connections) >= CROWDED * self.worker_connections:
+            self._close_oldest()
         connection = ClientConnection(client, gevent.get_hub().loop)
         self._connections.add(connection)
         base = http1.base_environ(address, server)
@@ -149,7 +158,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         Raises ``ProtocolError``.
         """
         timeout = REQUEST_TIMEOUT if parser.in_request else self.cfg.keepalive
-        deadline = time.monotonic() + timeout
+        connection.waiting_since = time.monotonic()
+        deadline = connection.waiting_since + timeout
         while not parser.complete:
             if parser.take_expectation():
                 connection.socket.sendall(http1.CONTINUE)
@@ -167,8 +177,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if not data:
                 return False
             if not parser.in_request:
-                deadline = time.monotonic() + REQUEST_TIMEOUT
+                connection.waiting_since = time.monotonic()
+                deadline = connection.waiting_since + REQUEST_TIMEOUT
             parser.feed(data)
+        connection.waiting_since = None
         return True
 
     def _respond(self, connection: ClientConnection, request: Request) -> bool:

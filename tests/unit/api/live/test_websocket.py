@@ -67,6 +67,8 @@ def test_handshake_is_accepted_as_rfc_6455_says() -> None:
     "changes",
     [
         {"HTTP_SEC_WEBSOCKET_KEY": None},
+        {"HTTP_SEC_WEBSOCKET_KEY": "c2hvcnQ="},
+        {"HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ"},
         {"HTTP_SEC_WEBSOCKET_VERSION": "8"},
         {"HTTP_CONNECTION": "keep-alive"},
         {"HTTP_HOST": None},

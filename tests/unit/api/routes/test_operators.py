@@ -108,7 +108,7 @@ NOT_FROM_OPERATORS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("token", ["open sesame", ""])
-def test_only_the_token_makes_an_operator_wherever_the_request_comes_from(
+def test_only_the_token_makes_an_operator_also_of_local_requests(
     make_app: Callable[..., Flask], token: str
 ) -> None:
     client = make_app(admin_token=token).test_client()
