@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from api.server import requests
-from api.server.gevent_worker import ResponseWriter
 from api.server.raw_responses import ENVIRON_KEY, RawResponse
 from api.server.requests import RequestParser
+from api.server.responses import ResponseWriter
 
 RESPONSE = RawResponse("200 OK", 'ETag: "3"\r\nX-Note: a: b\r\nContent-Length: 5\r\n', b"hello")
 
