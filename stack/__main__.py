@@ -24,7 +24,7 @@ from stack.system import ComponentDied, StateInUse, System
 CHECK_INTERVAL = 0.25
 
 #: Generated at each start, unless the environment sets them.
-SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET")
+SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET", "ADMIN_TOKEN")
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,6 +52,7 @@ def main() -> int:
     try:
         with system:
             say(f"ready after {time.monotonic() - started:.1f} s: {system.base_url}")
+            say(f"operator page: {system.operator_page}")
             while not stop_requested.wait(CHECK_INTERVAL):
                 system.check()
     except StopRequested:

@@ -2,7 +2,7 @@ import { Longhaul } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { lazy, StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
-import { authorization } from "./operator/token.js";
+import { authorization, takeTokenFromUrl } from "./operator/token.js";
 import { Shell } from "./ui/shell.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
 import "./styles/tokens.css";
@@ -15,6 +15,7 @@ const OperatorPage = lazy(() => import("./operator/page.js"));
 
 const isOperator = window.location.pathname.replace(/\/$/, "") === "/operator";
 
+if (isOperator) takeTokenFromUrl();
 applyTheme(storedTheme());
 
 const root = document.getElementById("root");
