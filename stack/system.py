@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from api.auth import operator_page
 from stack import components
 from stack.components import Component, Output
 from stack.postgres import database_url
@@ -82,6 +83,7 @@ class System:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "DATABASE_URL": database_url(postgres_port),
             "TICKET_SECRET": secrets.token_urlsafe(32),
+            "ADMIN_TOKEN": secrets.token_urlsafe(32),
             "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }
@@ -97,6 +99,16 @@ class System:
     def base_url(self) -> str:
         """The address of the API."""
         return f"http://127.0.0.1:{self.env['PORT']}"
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """The headers of an operator."""
+        return {"Authorization": f"Bearer {self.env['ADMIN_TOKEN']}"}
+
+    @property
+    def operator_page(self) -> str:
+        """The URL of the operator page, with the token."""
+        return operator_page.link(self.base_url, self.env["ADMIN_TOKEN"])
 
     @property
     def workers(self) -> list[str]:

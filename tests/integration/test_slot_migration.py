@@ -91,6 +91,7 @@ def test_an_atomic_slot_migration_loses_no_job_and_leaves_none_without_a_lease(
             migrate_atomically(nodes, slots)
             before = len(load.completed)
             wait_until(lambda: len(load.completed) > before + 100, "the load afterwards", 60)
+        redis.refresh()
         queries = JobQueries(redis)
         found = queries.get_many(load.completed)
         assert len(found) == len(load.completed)
