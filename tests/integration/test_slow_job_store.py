@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from stack.services import Valkey, start_valkey
-from tests.support.live_api import Api, running
+from tests.support.live_api import OPERATOR, Api, running
 from tests.support.tcp_proxy import TcpProxy
 
 #: Seconds within which a 503 has to arrive (the contract of the HTTP API).
@@ -90,7 +90,7 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
 def _send(setup: Setup, method: str, path: str, body: object) -> Response:
     path = path.format(id=setup.job_id)
     connection = http.client.HTTPConnection("127.0.0.1", setup.api.port, timeout=10)
-    headers = {"Content-Type": "application/json"} if body else {}
+    headers = {**OPERATOR, **({"Content-Type": "application/json"} if body else {})}
     started = time.monotonic()
     connection.request(method, path, json.dumps(body) if body else None, headers)
     # A stream never ends: its head is enough.
