@@ -152,3 +152,19 @@ def test_every_request_is_answered_within_two_seconds(
         time.sleep(0.4)
     status, _, _ = setup.api.get("/health/live")
     assert status == 200
+
+
+def test_a_job_is_accepted_while_its_broker_hangs(tmp_path: Path) -> None:
+    store, broker = start_valkey(tmp_path / "store"), start_valkey(tmp_path / "broker")
+    line = TcpProxy(broker.port)
+    url = f"redis://127.0.0.1:{line.port}/0"
+    with line, running(Api(store.url, tmp_path / "log", BROKER_URL=url)) as api:
+        api.post("/v1/download/initiate", {"file_ids": [1]})
+        line.hold()
+        for number in range(2, 5):
+            started = time.monotonic()
+            api.post("/v1/download/initiate", {"file_ids": [number]})
+            assert time.monotonic() - started < LIMIT
+        line.restore()
+    store.process.stop()
+    broker.process.stop()
