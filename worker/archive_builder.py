@@ -159,6 +159,7 @@ class ArchiveBuilder:
             archive_ttl=self._settings.archive_ttl,
             may_continue=partial(_may_continue, claim.job),
             report=self._totals.add,
+            defer=control.defer,
         )
         try:
             return build(

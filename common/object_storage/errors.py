@@ -81,6 +81,7 @@ def error_for(status: int, code: str, request: str) -> DownloadError:
         return FileChanged("A file was replaced while it was being read")
     if code in {
         "BadDigest",
+        "InvalidDigest",
         "XAmzContentChecksumMismatch",
         "InvalidPart",
         "XAmzContentSHA256Mismatch",

@@ -22,7 +22,7 @@ from common.object_storage.errors import (
     StorageBusy,
     error_for,
 )
-from common.object_storage.http_pool import Buffer, HttpPool
+from common.object_storage.http_pool import Body, HttpPool
 from common.object_storage.http_response import Response
 from common.object_storage.options import StorageOptions
 from common.object_storage.profile import StorageProfile
@@ -142,7 +142,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer = b"",
+        body: Body = b"",
         cancellation: Cancellation | None = None,
         timeout: float | None = None,
     ) -> Iterator[Response]:
@@ -237,7 +237,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer = b"",
+        body: Body = b"",
         cancellation: Cancellation | None = None,
         timeout: float | None = None,
     ) -> tuple[dict[str, str], bytes]:

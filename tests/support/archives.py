@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,9 @@ class RecordingControl:
     def advance(self, bytes: int) -> None:
         with self.lock:
             self.done += bytes
+
+    def defer(self, step: Callable[[], None]) -> None:
+        step()
 
     def file_done(self, file_id: int, **report: Any) -> None:
         self.reports[file_id] = report

@@ -74,6 +74,8 @@ class BuildOptions:
     may_continue: Callable[[], bool] = lambda: True
     #: Receives the counts of ``BuildStats`` and how the archive was built.
     report: Callable[[Mapping[str, int]], None] = lambda _: None
+    #: Runs what is left to do once the job is completed, so that its client need not wait for it.
+    defer: Callable[[Callable[[], None]], None] = lambda step: step()
 
 
 def build(
@@ -247,14 +249,20 @@ def _find_or_compose(
         ):
             previous = None
         stored, state = compose(archive_plan, deps, options.checkpoint, previous)
-        store_index(
-            deps.storage,
-            archive_plan,
-            etag=stored.etag,
-            crc32s=state.checksums.crc32s(),
-            file_ids=request.file_ids,
-        )
-        options.report({"composed": 1, **vars(state.stats)})
+
+        def finish() -> None:
+            if not state.resumed:
+                state.upload_log.clear()
+            store_index(
+                deps.storage,
+                archive_plan,
+                etag=stored.etag,
+                crc32s=state.checksums.crc32s(),
+                file_ids=request.file_ids,
+            )
+            options.report({"composed": 1, **vars(state.stats)})
+
+        options.defer(finish)
         return stored
 
 

@@ -42,6 +42,9 @@ class Control(Protocol):
     ) -> None:
         """Report that a file is ``done``, ``missing`` or ``failed``."""
 
+    def defer(self, step: Callable[[], None]) -> None:
+        """Call ``step`` once the job is completed, so that its client need not wait for it."""
+
 
 class AttemptControl:
     """The ``Control`` of one attempt; the heartbeat thread reads it."""
@@ -62,6 +65,8 @@ class AttemptControl:
         self._last_sample = (self._started, 0)
         self._reports: dict[int, FileReport] = {}
         self._unsent: set[int] = set()
+        #: What is left to do once the job is completed.
+        self.deferred: list[Callable[[], None]] = []
 
     def check(self) -> None:
         if self._stop_reason is not None:
@@ -100,6 +105,9 @@ class AttemptControl:
         with self._lock:
             self._reports[file_id] = report
             self._unsent.add(file_id)
+
+    def defer(self, step: Callable[[], None]) -> None:
+        self.deferred.append(step)
 
     def progress(self) -> tuple[Progress, int]:
         """Return the progress and its percentage, which stays below 100 until the job completes."""

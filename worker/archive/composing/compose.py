@@ -37,12 +37,11 @@ def compose(
     """Build the planned archive, or resume its build.
 
     If it fails in a way that another attempt may resume, the uploads stay in the storage;
-    otherwise they are deleted.
+    otherwise they are deleted. The log of the upload stays until the job is completed.
     """
     upload_log = UploadLog.load(checkpoint)
     if upload_log.plan_id not in (None, archive_plan.plan_id):
         delete_upload(deps.storage, upload_log)
-    resumed = upload_log.plan_id is not None
     state = BuildState(archive_plan, deps, upload_log, previous)
     try:
         stored = _build(state)
@@ -51,8 +50,9 @@ def compose(
             retries = Cancellation(state.cancellation.storage_retries)
             _clean_up(lambda: delete_upload(deps.storage, upload_log, retries))
         raise
-    # A resumed build may have more than one upload: the log of one may have been lost.
-    _clean_up(lambda: delete_upload(deps.storage, upload_log) if resumed else upload_log.clear())
+    if state.resumed:
+        # There may be more than one upload: the log of one may have been lost.
+        _clean_up(lambda: delete_upload(deps.storage, upload_log))
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     for name in ("copied", "through_worker", "reused", "resumed"):
         ARCHIVE_BYTES.labels(name).inc(getattr(state.stats, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,6 +32,19 @@ def test_a_repeated_request_costs_one_head_request_on_the_archive() -> None:
     assert [c for c in catalog.storage.calls if c not in ("get_object", "clear_records")] == [
         "head_object"
     ] * 4
+
+
+def test_the_index_and_the_log_wait_for_the_completion_of_the_job() -> None:
+    catalog = SmallCatalog([10, 3000, 20])
+    deferred: list[Callable[[], None]] = []
+    artifact = catalog.run(defer=deferred.append)
+    assert catalog.archive(artifact)
+    assert not any(key.startswith("indexes/") for _, key in catalog.storage.objects)
+    assert catalog.checkpoint.records
+    for step in deferred:
+        step()
+    assert any(key.startswith("indexes/") for _, key in catalog.storage.objects)
+    catalog.assert_correct(artifact)
 
 
 def test_build_rejects_a_file_that_is_overwritten_meanwhile() -> None:

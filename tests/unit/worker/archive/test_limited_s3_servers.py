@@ -41,6 +41,7 @@ EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=T
         ({"checks_if_match": False}, ("copy_precondition",), False),
         ({"equal_parts": True}, ("mixed_parts", *NO_COPIES), False),
         ({"copies": False}, NO_COPIES, False),
+        ({"trailers": False}, ("trailing_crc32",), True),
         (
             {"copies": False, "equal_parts": True},
             ("mixed_parts", *NO_COPIES),
@@ -58,6 +59,12 @@ def test_probe_detects_what_a_storage_does_not_support(
     assert found.can_compose is can_compose
     assert storage.objects == {}
     assert storage.open_uploads == {}
+
+
+def test_probe_prefers_checksums_in_responses_to_trailers() -> None:
+    storage = FakeS3(min_part_size=5 * MIB, part_crc32=True)
+    found = probe_storage(cast("Any", storage), "archives")
+    assert found == replace(ALL, returns_part_crc32=True, trailing_crc32=False)
 
 
 def storage_with(sizes: list[int], **rules: bool) -> tuple[FakeS3, dict[str, bytes]]:
