@@ -9,7 +9,7 @@ from common.errors import StorageError
 from common.object_storage import s3_xml
 from common.object_storage.aws_chunked import ChunkedBody, PartStream
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.errors import BadChecksum, NoSuchKey
+from common.object_storage.errors import BadChecksum, BucketForbidden, NoSuchKey
 from common.object_storage.http_pool import Buffer
 from common.object_storage.s3_xml import MultipartUpload, UploadedPart
 from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers
@@ -133,11 +133,16 @@ class UploadCalls(Calls):
         }
         if if_match is not None:
             headers["x-amz-copy-source-if-match"] = if_match
-        _, body = self._transport.call(
-            "PUT", bucket, key,
-            query={"partNumber": str(number), "uploadId": upload_id},
-            headers=headers, cancellation=cancellation, timeout=LONG_TIMEOUT,
-        )  # fmt: skip
+        try:
+            _, body = self._transport.call(
+                "PUT", bucket, key,
+                query={"partNumber": str(number), "uploadId": upload_id},
+                headers=headers, cancellation=cancellation, timeout=LONG_TIMEOUT,
+            )  # fmt: skip
+        except BucketForbidden:
+            # The response does not say which of the two was denied.
+            self._raise_if_unreadable(*source, None, cancellation)
+            raise
         root = s3_xml.parse(body)
         crc32 = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         etag = _required_etag(root.findtext("ETag"))

@@ -85,6 +85,10 @@ def expected(files: dict[int, bytes]) -> dict[str, bytes]:
     return {f"{file_id}.bin": data for file_id, data in files.items()}
 
 
+def by_key(files: dict[int, bytes]) -> dict[str, bytes]:
+    return {str(file_id): data for file_id, data in files.items()}
+
+
 def test_the_server_has_the_profile_in_the_documentation(tested: ServerUnderTest) -> None:
     assert tested.profile.to_dict() == tested.server.profile
     assert tested.has_lifecycle is tested.server.has_lifecycle
@@ -138,7 +142,10 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
     tested: ServerUnderTest, size: int, after: int
 ) -> None:
     bucket = tested.new_bucket()
-    files = put_files(tested, bucket, [size] * 3, seed=4)
+    # Without metadata: rclone loses it if the file's time changes a second after it was written.
+    files = {file_id: random.Random(file_id).randbytes(size) for file_id in range(3)}
+    for file_id, data in files.items():
+        tested.storage.put_object(bucket, str(file_id), data, crc32=crc32(data))
     seen, overwritten = 0, threading.Event()
 
     def overwrite(name: str, args: Any) -> None:
@@ -151,7 +158,8 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
                 # The build may end before this thread does.
                 for file_id in files:
                     files[file_id] = bytes([file_id + 1]) * size
-                    put_file(tested, bucket, file_id, files[file_id])
+                    data = files[file_id]
+                    tested.storage.put_object(bucket, str(file_id), data, crc32=crc32(data))
                 overwritten.set()
 
     interfering: Any = Interfering(tested.storage, overwrite)
@@ -164,9 +172,11 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
             options=tested.options(),
         )
         # Only if nothing was read before the change.
-        assert archive(tested, artifact) == expected(files)
+        assert archive(tested, artifact) == by_key(files)
     assert overwritten.wait(60)
-    assert archive(tested, run(tested, bucket, 3)) == expected(files)
+    assert archive(tested, run(tested, bucket, 3)) == {
+        str(file_id): data for file_id, data in files.items()
+    }
     assert tested.remains() == []
 
 

@@ -28,6 +28,9 @@ class RecordingControl:
         if self.stop_with is not None:
             raise self.stop_with
 
+    def extend_deadline(self) -> None:
+        return
+
     def expect(self, *, files: int, bytes: int | None) -> None:
         self.files, self.total = files, bytes
 

@@ -38,6 +38,7 @@ class FakeObjects(CrashPoints):
 
     def __init__(self, *, returns_checksums: bool) -> None:
         super().__init__()
+        self.endpoint = "http://s3"
         self.returns_checksums = returns_checksums
         self.objects: dict[tuple[str, str], StoredObject] = {}
         self.profile = StorageProfile()

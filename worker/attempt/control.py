@@ -22,6 +22,9 @@ class Control(Protocol):
     def check(self) -> None:
         """Raise ``Interrupted`` or ``DownloadTimeout`` if the work must stop. Call it often."""
 
+    def extend_deadline(self) -> None:
+        """Let the attempt take as long again from now on, because no other could continue it."""
+
     def expect(self, *, files: int, bytes: int | None) -> None:
         """Set the totals once they are known; ``bytes`` counts source content."""
 
@@ -50,6 +53,7 @@ class AttemptControl:
         """``deadline``: seconds that the attempt may take."""
         self._clock = clock
         self._started = clock()
+        self._max_duration = deadline
         self._deadline = self._started + deadline
         self._lock = threading.Lock()
         self._stop_reason: LonghaulError | None = None
@@ -69,6 +73,9 @@ class AttemptControl:
             raise self._stop_reason
         if self._clock() > self._deadline:
             raise DeadlineExceeded
+
+    def extend_deadline(self) -> None:
+        self._deadline = self._clock() + self._max_duration
 
     def stop(self, reason: LonghaulError) -> None:
         """Make the next ``check`` raise ``reason``, unless there is an earlier one."""
