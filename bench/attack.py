@@ -1,6 +1,6 @@
 """Attacks the API as one client inside all limits, while other clients poll.
 
-``python -m bench.attack --seconds 60`` runs each attack against one API process, directly and
+``python -m bench.attack --seconds 60`` runs each attack against two API processes, directly and
 through the production nginx. It passes (exit code 0) when, during every attack, 99% of the other
 clients' polls took less than 100 ms and all of them got their job, and the memory of the API is
 back to where it was afterwards.
@@ -106,7 +106,7 @@ async def read_health(target: Target) -> None:
 
 
 async def wait_during_restarts(target: Target) -> None:
-    """Keep calls waiting for the end of jobs while the API's processes are replaced."""
+    """Keep calls waiting for the end of jobs while the API's processes stop one after the other."""
     body = b'{"file_id":%d}'
 
     async def hold(number: int) -> None:
@@ -146,12 +146,12 @@ async def send_slowly(target: Target) -> None:
 
 async def fill_memory(target: Target) -> None:
     """Send as much as the server takes, in every form, and read nothing."""
-    live = _get("/health/live")
+    waiting = _get(f"/v1/download/status/{target.job_ids[0]}?wait=60")
     post = b"POST /v1/download/initiate HTTP/1.1\r\nHost: localhost\r\n"
     chunked = post + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     head = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
     forms = (
-        live * 2_000,
+        waiting + _get("/health/live") * 20_000,
         post + b"Content-Length: 10000000\r\n\r\n" + b"a" * 1_000_000,
         chunked + b"1\r\na\r\n" * 200_000,
         head + b"".join(b"A%d: b\r\n" % number for number in range(90)) + b"\r\n",
@@ -385,10 +385,11 @@ class Environment:
             result.memory_during = max(result.memory_during, self._memory())
 
     async def _restart(self) -> None:
-        """Let the master replace the API's processes."""
+        """Stop one of the API's processes after the other; the master starts new ones."""
         while True:
             await asyncio.sleep(RESTART_EVERY)
-            os.kill(self._api.pid, signal.SIGHUP)
+            oldest = min(self._api.children(), key=psutil.Process.create_time)
+            os.kill(oldest.pid, signal.SIGTERM)
 
     def _memory(self) -> float:
         """Return the resident memory of the API's processes in MB, without the master's."""
@@ -412,6 +413,8 @@ def environment(folder: Path, *, through_nginx: bool) -> Iterator[Environment]:
             "REDIS_URL": valkey.url,
             "PORT": str(port),
             "TRUSTED_PROXIES": str(int(through_nginx)),
+            # While one process stops or starts, the other one serves.
+            "WEB_CONCURRENCY": "2",
         }
         command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
         api = Process("api", command, env=env, cwd=ROOT, output=folder / "log")
