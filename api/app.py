@@ -186,7 +186,8 @@ def _dependencies(
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
-        queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
+        queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
+        forecaster=services.forecaster,
         source=services.source,
         health=Health(
             {"redis": WriteCheck(services.redis).run},

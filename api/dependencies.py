@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
     from common.job_store.dead_letters import DeadLetters
+    from common.job_store.forecaster import Forecaster
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
@@ -62,6 +63,7 @@ class Dependencies:
     cors: CorsHeaders
     rate_limiter: RateLimiter
     queue_limit: QueueLimit
+    forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
     health: Health

@@ -20,6 +20,7 @@ from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
 from api.schemas.fields import FileId, FileIds, Metadata
 from api.schemas.job import JobEventSchema
+from api.schemas.requests import JobMembers
 from api.schemas.responses import ProblemSchema
 
 VERSION: Final = "0.1.0"
@@ -99,7 +100,7 @@ class ResponseSpec:
 
     status: int
     description: str
-    schema: type[Schema] | None = None
+    schema: type[Schema] | Mapping[str, Any] | None = None
     media: str = "application/json"
     headers: tuple[str, ...] = ()
 
@@ -281,4 +282,6 @@ def _custom_field_schema(
         return {"type": "array", "items": file_id, "minItems": 1, "maxItems": limits.max_count}
     if isinstance(field, Metadata):
         return {"type": "object"}
+    if isinstance(field, JobMembers):
+        return {"type": "string"}
     return {}
