@@ -51,7 +51,7 @@ JOBS: Final = 1_400
 #: Seconds of polls before the memory is measured.
 WARM_UP: Final = 2.0
 #: Seconds between two restarts of the API's processes.
-RESTART_EVERY: Final = 10.0
+RESTART_EVERY: Final = 5.0
 
 SETTINGS: Final = {
     "S3_ENDPOINT_URL": "http://127.0.0.1:1",
