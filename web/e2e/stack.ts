@@ -39,7 +39,7 @@ export class Stack {
     const output = lines[Symbol.asyncIterator]();
     const { value, done } = await output.next();
     if (done) throw new Error("The system did not start; see its output above");
-    const [url, token] = value.split(" ");
+    const [url = "", token = ""] = value.split(" ");
     return new Stack(url, token, origin, child, output);
   }
 
