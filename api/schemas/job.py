@@ -31,6 +31,7 @@ class JobSchema(ResponseSchema):
     progress = count("Percent; never decreases within an attempt", high=100)
     totalFiles = count(null=True)
     processedFiles = count(null=True)
+    missingFiles = count("Requested files that the archive lacks (onMissing: skip)")
     totalBytes = count(null=True)
     processedBytes = count(null=True)
     queuePosition = count(
@@ -45,6 +46,7 @@ class JobSchema(ResponseSchema):
         format="uri",
     )
     expiresAt = time("When downloadUrl stops working")
+    availableUntil = time("When the archive is deleted")
     fileName = string(null=True)
     fileSize = count("Bytes", null=True)
     contentType = string(null=True)

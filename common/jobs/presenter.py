@@ -55,6 +55,7 @@ class JobPresenter:
             "progress": job.progress,
             "totalFiles": job.total_files,
             "processedFiles": job.processed_files,
+            "missingFiles": artifact.missing_files if artifact else 0,
             "totalBytes": job.total_bytes,
             "processedBytes": job.processed_bytes,
             # Users share the workers fairly, so a number of jobs "in front" would be wrong.
@@ -65,6 +66,7 @@ class JobPresenter:
             else iso(job.updated_at + round(remaining * 1000)),
             "downloadUrl": url,
             "expiresAt": expires_at,
+            "availableUntil": iso(job.expires_at) if artifact else None,
             "fileName": artifact.name if artifact else None,
             "fileSize": artifact.size if artifact else None,
             "contentType": artifact.content_type if artifact else None,

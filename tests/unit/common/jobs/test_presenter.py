@@ -89,6 +89,19 @@ def test_a_completed_job_has_a_newly_signed_link(presenter: JobPresenter, comple
     assert (shown["fileSize"], shown["checksum"]) == (1234, "crc32:0badcafe")
 
 
+def test_a_completed_job_says_until_when_and_how_complete_its_archive_is(
+    presenter: JobPresenter, job: Job, completed: Job
+) -> None:
+    assert presenter.present(job)["missingFiles"] == 0
+    assert presenter.present(job)["availableUntil"] is None
+    assert completed.artifact
+    incomplete = dataclasses.replace(
+        completed, artifact=dataclasses.replace(completed.artifact, missing_files=2)
+    )
+    assert presenter.present(incomplete)["missingFiles"] == 2
+    assert presenter.present(incomplete)["availableUntil"] == iso(NOW + 86_400_000)
+
+
 def test_a_link_expires_with_the_session_that_it_is_signed_with(completed: Job) -> None:
     presenter = JobPresenter(
         FakeStorage(), link_ttl=3_600, clock=lambda: NOW, links_expire_at=lambda: NOW + 600_000
