@@ -70,12 +70,12 @@ def _check_request() -> None:
     g.rate = rate_limiter.count_request(client_address())
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
-    if not request.path.startswith("/v1/"):
-        return
-    rate_limiter.sync_counts()
-    raise_if_exceeded(g.rate)
+    # Not for metrics, which do not need the job store.
+    if request.path.startswith("/v1/"):
+        rate_limiter.sync_counts()
+        raise_if_exceeded(g.rate)
     # A preflight has no credentials, and its response is the same for every caller.
-    if request.method != "OPTIONS":
+    if authorization.applies_to(request.path) and request.method != "OPTIONS":
         authorization.authorize_request()
 
 

@@ -28,7 +28,7 @@ CHECK_INTERVAL = 0.25
 DEMO_TOKEN_VALIDITY = 12 * 3600
 
 #: Generated at each start, unless the environment sets them.
-SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET")
+SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET", "ADMIN_TOKEN")
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -56,6 +56,7 @@ def main() -> int:
     try:
         with system:
             say(f"ready after {time.monotonic() - started:.1f} s: {system.base_url}")
+            say(f"operator page: {system.operator_page}")
             if link := sign_in_link(system.base_url):
                 say(f"sign in as demo: {link}")
             while not stop_requested.wait(CHECK_INTERVAL):
