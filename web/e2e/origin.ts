@@ -30,7 +30,14 @@ export const NAMES = [
   `${"Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichenverordnung".repeat(3)}.pdf`,
   // Pretends to end with .txt: the override reverses what follows.
   "invoice\u202Etxt.exe",
+  "Invoices March 2026.pdf",
+  "Floor plan, 2nd floor.pdf",
+  "Team photo.jpg",
+  "Budget 2026.xlsx",
 ] as const;
+
+/** The first of the names in pictures of the documentation. */
+export const FIRST_PLAIN_NAME = 5;
 
 /** The HTTP server from which the system reads files. */
 export class Origin {
@@ -69,9 +76,8 @@ export class Origin {
     if (id === FILE.missing) return void response.writeHead(404).end();
     if (id === FILE.flaky && this.failing) return void response.writeHead(503).end();
     if (id === FILE.late && this.late) return void response.writeHead(404).end();
-    const isSlow = id >= FIRST_SLOW && id < FILE.missing;
-    const chunk = isSlow ? SLOW_CHUNK : SMALL_CHUNK;
-    const chunks = isSlow ? CHUNKS_PER_SECOND : 1;
+    const chunk = isSlow(id) ? SLOW_CHUNK : SMALL_CHUNK;
+    const chunks = isSlow(id) ? CHUNKS_PER_SECOND : 1;
     response.writeHead(200, {
       "Content-Length": chunks * chunk.length,
       "Content-Type": "text/plain",
@@ -81,7 +87,7 @@ export class Origin {
     if (request.method === "HEAD") return void response.end();
     for (let sent = 0; sent < chunks && !response.destroyed; sent++) {
       response.write(chunk);
-      if (isSlow) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
+      if (isSlow(id)) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
     }
     response.end();
   }
@@ -89,6 +95,10 @@ export class Origin {
 
 /** Return the header with the file's name (RFC 6266). */
 function dispositionOf(id: number): string {
-  const name = NAMES[id - FIRST_NAMED] ?? `file-${id}.txt`;
+  const name = NAMES[id - FIRST_NAMED] ?? (isSlow(id) ? `recording-${id}.mov` : `file-${id}.txt`);
   return `attachment; filename*=UTF-8''${encodeURIComponent(name)}`;
+}
+
+function isSlow(id: number): boolean {
+  return id >= FIRST_SLOW && id < FILE.missing;
 }

@@ -32,9 +32,12 @@ export function Composer({ start }: ComposerProps) {
   const [errors, setErrors] = useState<Errors>({});
   const form = useRef<HTMLFormElement>(null);
   const checks = useChecks(ids);
+  const submitted = useRef(false);
+  // After a failed submission, move the focus to the first invalid field.
   useEffect(() => {
-    if (errors.files || errors.fileName)
-      form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
+    if (!submitted.current || !(errors.files || errors.fileName)) return;
+    submitted.current = false;
+    form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   }, [errors]);
 
   /** Add what the text says to the selected files; null if it is invalid. */
@@ -49,6 +52,7 @@ export function Composer({ start }: ComposerProps) {
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (starting) return;
+    submitted.current = true;
     const fileIds = add(text);
     if (fileIds && !fileIds.length) setErrors({ files: "Enter at least one file number." });
     if (!fileIds?.length) return;
