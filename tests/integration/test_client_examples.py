@@ -1,9 +1,10 @@
-"""The polling example of docs/clients.md, run against an API and a storage that fail."""
+"""The examples of docs/clients.md, run against an API and a storage that fail."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -18,6 +19,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 JOB_ID = "3f0b7a52-8a44-4d0c-9a55-0d2f6f1f7a10"
+START = "POST /v1/download/initiate"
+STATUS = f"GET /v1/download/status/{JOB_ID}"
+LINK = f"GET /v1/download/{JOB_ID}"
 ARCHIVE = bytes(range(256)) * 2000
 
 #: What a server does instead of responding as it should.
@@ -43,7 +47,8 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         path = self.path.partition("?")[0]
         server = self.server
-        server.requests.append((f"{self.command} {self.path}", dict(self.headers)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        server.requests.append((f"{self.command} {self.path}", headers))
         faults = server.faults.get(f"{self.command} {path}")
         if faults:
             faults.pop(0)(self)
@@ -52,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/v1/download/status/"):
             self.json(200, next(server.snapshots))
         elif self.command == "POST":
-            self.json(202, {"jobId": JOB_ID, "status": "queued", "progress": 0})
+            urls = {"statusUrl": STATUS[4:], "subscribeUrl": "/events", "webSocketUrl": "/socket"}
+            self.json(202, {"jobId": JOB_ID, "status": "queued", "progress": 0, **urls})
         else:
             url = f"http://127.0.0.1:{server.server_port}/archive?signature=1"
             self.json(200, {"downloadUrl": url, "fileSize": len(ARCHIVE)})
@@ -172,9 +178,6 @@ def poll(server: FaultyServer, tmp_path: Path) -> Callable[[], subprocess.Comple
 
 
 Poll = Callable[[], subprocess.CompletedProcess[str]]
-START = "POST /v1/download/initiate"
-STATUS = f"GET /v1/download/status/{JOB_ID}"
-LINK = f"GET /v1/download/{JOB_ID}"
 
 TEMPORARY: dict[str, Fault] = {
     "reset": reset,
@@ -209,7 +212,7 @@ def test_temporary_faults_are_survived(
     done = poll()
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "archive.zip").read_bytes() == ARCHIVE
-    keys = {headers["Idempotency-Key"] for path, headers in server.requests if path == START}
+    keys = {headers["idempotency-key"] for path, headers in server.requests if path == START}
     assert len(keys) == 1
 
 
@@ -249,7 +252,7 @@ def test_errors_of_the_storage_are_survived(
     assert (tmp_path / "archive.zip").read_bytes() == ARCHIVE
     # The token is for the API only.
     transfers = [headers for path, headers in server.requests if path.startswith("GET /archive")]
-    assert all("Authorization" not in headers for headers in transfers)
+    assert all("authorization" not in headers for headers in transfers)
 
 
 def test_a_storage_that_keeps_failing_ends_with_the_reason(
@@ -266,3 +269,92 @@ def test_a_cancelled_job_ends_with_its_status(server: FaultyServer, poll: Poll) 
     server.faults[STATUS] = [lambda handler: handler.json(410, cancelled)] * 2
     done = poll()
     assert (done.returncode, done.stderr) == (1, "cancelled: None\n")
+
+
+#: Stands in for a browser: its first stream ends as a rejected one does, the second one works.
+BROWSER = """
+const fetched = fetch;
+globalThis.fetch = (url, options) => fetched(new URL(url, process.argv[2]), options);
+let opened = 0;
+const job = (status) => JSON.stringify({ status });
+class Stream {
+  static CLOSED = 2;
+  readyState = 0;
+  listeners = {};
+  constructor() {
+    setTimeout(opened++ ? () => this.work() : () => this.break(), 10);
+  }
+  addEventListener(name, listener) { this.listeners[name] = listener; }
+  close() {}
+}
+globalThis.EventSource = class extends Stream {
+  break() { this.readyState = 2; this.onerror(); }
+  work() {
+    for (const [name, status] of [["progress", "processing"], ["completed", "completed"]]) {
+      this.listeners[name]?.({ data: job(status) });
+      this.onmessage?.({ data: job(status) });
+    }
+  }
+};
+globalThis.WebSocket = class extends Stream {
+  break() { this.onclose({ code: 1012 }); }
+  work() {
+    for (const status of ["processing", "completed"]) this.onmessage({ data: job(status) });
+    this.onclose({ code: 1000 });
+  }
+};
+"""
+MAIN = """
+const shown = [];
+download([1, 2], ({ status }) => shown.push(status)).then(
+  ({ status }) => console.log(shown[0], status, opened),
+  (error) => { console.error(error.message); process.exit(1); },
+);
+"""
+LIVE = ("Server-sent events, with names", "Server-sent events, without names", "WebSocket")
+
+
+@pytest.fixture(params=LIVE)
+def download(
+    request: pytest.FixtureRequest, server: FaultyServer, tmp_path: Path
+) -> Callable[[], subprocess.CompletedProcess[str]]:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node.js is not installed")
+    requests = example("Requests from a browser", "js")
+    assert requests.count("15_000") == requests.count("0.5 * 2 ** attempt") == 1
+    requests = requests.replace("15_000", "300").replace("0.5 * 2 ** attempt", "0.05")
+    parts = (BROWSER, requests, example(request.param, "js").replace("1000 +", "10 +"), MAIN)
+    (tmp_path / "run.mjs").write_text("\n".join(parts))
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [node, "run.mjs", f"http://127.0.0.1:{server.server_port}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_browser_examples_survive_temporary_faults(server: FaultyServer, download: Poll) -> None:
+    for path in (START, STATUS):
+        server.faults[path] = [reset, hang, rejects(429), rejects(503), proxy_error]
+    done = download()
+    assert (done.returncode, done.stdout) == (0, "processing completed 2\n"), done.stderr
+    keys = {headers["idempotency-key"] for path, headers in server.requests if path == START}
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize("path", [START, STATUS])
+def test_browser_examples_end_with_the_reason(
+    server: FaultyServer, download: Poll, path: str, status: int
+) -> None:
+    server.faults[path] = [rejects(status)]
+    done = download()
+    assert done.returncode == 1
+    assert f"because of {status}" in done.stderr
