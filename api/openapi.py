@@ -14,6 +14,7 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from api import problems
+from api.auth import authorization
 from api.auth.callers import USER_PATTERN
 from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
@@ -252,7 +253,7 @@ def _complete_operation(
 ) -> None:
     operation_object["operationId"] = _operation_id(method, path)
     # Only these calls are authenticated and rate limited.
-    if path.startswith("/v1/"):
+    if authorization.applies_to(path):
         for name in every_call.parameters:
             operation_object["parameters"].append({"$ref": f"#/components/parameters/{name}"})
         if every_call.security:

@@ -204,7 +204,9 @@ class LongPoll:
         if self._deleted:
             raise JobNotFound
         newest = self._newest
-        return newest.job if newest is not None and newest.version > job.version else job
+        if newest is None or not (newest.version > job.version or newest.terminal):
+            return job
+        return newest.job
 
     def cancel(self) -> None:
         """Stop waiting."""
