@@ -239,6 +239,11 @@ export interface components {
         File: {
             file_id: number;
         };
+        CheckFiles: {
+            file_id?: number;
+            /** @description Several files; duplicates are ignored */
+            file_ids?: number[];
+        };
         Check: {
             file_id: number;
             available: boolean;
