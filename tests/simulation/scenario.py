@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 #: Seconds during which requests and faults come; then the system has to settle.
-DURATION: Final = 30.0
+DURATION: Final = 40.0
 WORKERS: Final = 3
-SLOTS: Final = 4
+SLOTS: Final = 6
 USERS: Final = 8
 #: Jobs per second: about what the slots can do.
-RATE: Final = 10.0
+RATE: Final = 15.0
 
 #: Every kind of fault. A run has some of them, so that none hides another.
 FAULTS: Final = (

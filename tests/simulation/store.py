@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fakeredis import FakeServer
 from fakeredis._clients._sync import FakeRedisConnection
 from fakeredis._helpers import SimpleError
+from fakeredis._msgs import FLAG_LEAVE_EMPTY_VAL
 from fakeredis._socket import FakeSocket
+from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.commands_mixins.scripting_mixin import _convert_redis_arg
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -103,11 +105,24 @@ class StoreSocket(FakeSocket):
         super().__init__(store.fake, client_class=Redis, **options)
 
     def _process_command(self, fields: list[bytes]) -> None:
-        super()._process_command(fields)
+        if fields[0] == b"EVALSHA":
+            self._process_script(fields)
+        else:
+            super()._process_command(fields)
         # Peeks at the response, which the client's end takes later.
-        responses = self.responses
+        responses: Any = self.responses
         self.store.on_command(fields, responses.queue[-1] if responses is not None else None)
         self.store.published.clear()
+
+    def _process_script(self, fields: list[bytes]) -> None:
+        """Run a script as fakeredis does, without checking each of its many arguments."""
+        self._db.time = self.store.time()
+        try:
+            with self._server.lock:
+                result = self.evalsha(fields[1], int(fields[2]), *fields[3:])
+        except SimpleError as error:
+            result = error
+        self.put_response(self._decode_result(result))
 
     def publish(self, channel: bytes, message: bytes) -> int:
         self.store.published.append((channel, message))
@@ -135,11 +150,16 @@ class StoreSocket(FakeSocket):
         return self._convert_lua_result(result, nested=False)
 
     def _lua_redis_call(self, lua_runtime: Any, expected_globals: Any, op: bytes, *args: Any) -> Any:
-        func, signature = self._name_to_func(op.decode().lower())
-        words = [_convert_redis_arg(arg) for arg in args]
-        result = self._run_command(func, signature, words, True)
-        if isinstance(result, SimpleError):
-            raise result
+        """Run a command of a script as fakeredis does, without keyspace notifications."""
+        function, signature = self._name_to_func(op.decode().lower())
+        applied = signature.apply([_convert_redis_arg(arg) for arg in args], self._db, self.version)
+        if len(applied) == 1:
+            result = applied[0]
+        else:
+            words, items = applied
+            result = convert_to_resp2(function(*words))
+            for item in items:
+                item.writeback(remove_empty_val=FLAG_LEAVE_EMPTY_VAL not in signature.flags)
         return self._convert_redis_result(lua_runtime, result)
 
 
@@ -148,7 +168,7 @@ class SimulatedConnection(FakeRedisConnection):
 
     def __init__(self, *, store: StoreServer, **options: Any) -> None:
         self.store = store
-        self._unsent: list[bytes] = []
+        self._unsent: list[list[bytes]] = []
         super().__init__(server=store.fake, **options)
 
     def on_connect(self) -> None:
@@ -172,15 +192,30 @@ class SimulatedConnection(FakeRedisConnection):
     def check_health(self) -> None:
         """Send no PING: the simulation has no idle connections that a firewall forgot."""
 
+    def send_command(self, *args: Any, **_: Any) -> None:
+        self.send_packed_command(self.pack_command(*args))
+
+    def pack_command(self, *args: Any) -> Any:
+        """Return the words of the command: the simulated network does not need their bytes."""
+        return [[each for arg in args for each in self._words(arg)]]
+
+    def pack_commands(self, commands: Any) -> Any:
+        return [words for command in commands for words in self.pack_command(*command)]
+
+    def _words(self, arg: Any) -> list[bytes]:
+        # The name of a command may have two words.
+        encoded: bytes = self.encoder.encode(arg)
+        return encoded.split() if encoded.startswith((b"SCRIPT ", b"CLIENT ", b"XINFO ", b"XGROUP ")) else [encoded]
+
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         self.connect()
-        self._unsent += [command] if isinstance(command, bytes) else list(command)
+        self._unsent += command
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         if self._unsent:
-            data, self._unsent = b"".join(self._unsent), []
+            commands, self._unsent = self._unsent, []
             try:
-                self._exchange(data)
+                self._exchange(commands)
             except (RedisConnectionError, RedisTimeoutError):
                 self.disconnect()
                 raise
@@ -189,7 +224,7 @@ class SimulatedConnection(FakeRedisConnection):
             raise response
         return response if options.get("disable_decoding") else self._decode(response)
 
-    def _exchange(self, data: bytes) -> None:
+    def _exchange(self, commands: list[list[bytes]]) -> None:
         """Bring the request to the server and wait for the response."""
         scheduler, rng = self.store.scheduler, self.store.rng
         deadline = scheduler.now + self.socket_timeout
@@ -197,13 +232,13 @@ class SimulatedConnection(FakeRedisConnection):
         self._travel(self.socket_timeout)
         if self.store.stalled_until > deadline:
             # The kernel has the request: the server executes it when it continues.
-            scheduler.at(self.store.stalled_until, lambda: _deliver(socket, data))
+            scheduler.at(self.store.stalled_until, lambda: _deliver(socket, commands))
             self._sock = None
             self._time_out(deadline, "stalled")
         scheduler.sleep(self.store.stalled_until - scheduler.now)
         if socket._killed or self.store.down_until > scheduler.now:
             raise RedisConnectionError("Connection closed by server.")
-        _deliver(socket, data)
+        _deliver(socket, commands)
         if rng.random() < self.store.loss:
             self._disturbed("response lost")
             if rng.random() < 0.5:
@@ -236,9 +271,10 @@ class SimulatedConnection(FakeRedisConnection):
         self.store.trace.add(process.name, what)
 
 
-def _deliver(socket: StoreSocket, data: bytes) -> None:
-    if not socket._killed:
-        socket.sendall(data)
+def _deliver(socket: StoreSocket, commands: list[list[bytes]]) -> None:
+    for words in commands:
+        if not socket._killed:
+            socket._process_command(words)
 
 
 class StoreClient(Redis):

@@ -21,7 +21,7 @@ from common.job_store.dead_letters import DeadLetters
 from common.job_store.pause import Pause
 from common.job_store.webhook_deliveries import message_id
 from common.jobs.model import JobSpec, Priority
-from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.ledger import JobRecord, Ledger, Violation
 from tests.simulation.processes import (
     JOB_TTL,
     LIMITS,
@@ -114,7 +114,7 @@ class World:
         self.workers = [self._new_worker(number) for number in range(WORKERS)]
         for event in self.scenario.events:
             self._schedule(event)
-        self.scheduler.run(until=DURATION + 20)
+        self.scheduler.run(until=DURATION + 5)
         deadline = self.scheduler.now + SETTLE
         while not self.scheduler.stopped and self.ledger.unfinished():
             if self.scheduler.now > deadline:
@@ -281,10 +281,10 @@ class World:
 
     def _check_webhooks(self) -> None:
         """Every terminal state with a callback URL is delivered, or its next attempt is planned."""
-        self.scheduler.run(until=self.scheduler.now + 40)
-        for record in list(self.ledger.jobs.values()):
-            if not record.callback or message_id(record.id, record.version) in self.receiver.delivered:
-                continue
+        deadline = self.scheduler.now + 60
+        while self._undelivered() and self.scheduler.now < deadline:
+            self.scheduler.run(until=self.scheduler.now + 2)
+        for record in self._undelivered():
             delivery = self.store.keys.get(keys.delivery(record.id, record.version).encode())
             due = self.store.keys.get(
                 keys.of_partition("webhooks_due", keys.tag_of_job(record.id)).encode()
@@ -297,14 +297,22 @@ class World:
                     f"job {record.number} v{record.version} {record.status}: due {score}",
                 )
 
+    def _undelivered(self) -> list[JobRecord]:
+        return [
+            record
+            for record in self.ledger.jobs.values()
+            if record.callback
+            and message_id(record.id, record.version) not in self.receiver.answered
+        ]
+
     def _check_growth(self) -> None:
         """Long after the last job, nothing is left but totals."""
         for worker in self.workers:
             self.kill(worker)
-        self.store.clock_offset += JOB_TTL + 60
-        self._sweep_once()
-        self.store.clock_offset += 5 * 86_400
-        self._sweep_once()
+        # First the archives expire, then the jobs. Webhooks that are due then are kept longer.
+        for days in (0, 5, 5, 5):
+            self.store.clock_offset += JOB_TTL + 60 + days * 86_400
+            self._sweep_once()
         kept = ("jobs:totals:", "jobs:journal:", "longhaul.", "worker")
         left = [key.decode() for key in self.store.fake.dbs[0] if not key.decode().startswith(kept)]
         if left:
@@ -314,7 +322,7 @@ class World:
         worker = self._new_worker(0)
         dead_letters = DeadLetters(self.api.client, self.api.jobs)
         self.scheduler.spawn(self.api.process, lambda: dead_letters.delete_old(JOB_TTL))
-        self.scheduler.run(until=self.scheduler.now + 15)
+        self.scheduler.run(until=self.scheduler.now + 3)
         self.kill(worker)
 
     # What the product logs.
