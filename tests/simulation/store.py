@@ -84,7 +84,8 @@ class StoreServer:
             socket.kill()
         if data is not None:
             database = self.fake.dbs[0]
-            database.clear()
+            with self.fake.lock:
+                database.clear()
             for key, item in data.items():
                 database[key] = item
         self.fake.script_cache.clear()
