@@ -127,7 +127,9 @@ class Settings:
     max_waiting_requests_per_user: int = _setting(100, "Waiting requests per user and API process")
 
     # Jobs
-    max_retries: int = _setting(3, "Further attempts after a retryable failure")
+    max_retries: int = _setting(
+        3, "Retries after the first attempt; a job has one attempt more (`maxAttempts`)"
+    )
     retry_base_delay: float = _setting(1.0, "First backoff, doubled for each retry, seconds")
     retry_max_delay: float = _setting(60.0, "Longest backoff, seconds")
     job_deadline: float = _setting(

@@ -160,9 +160,22 @@ class System:
         """Kill a component and its children with SIGKILL, as a crash would."""
         self.processes.pop(name).kill()
 
-    def add_worker(self, **env: str) -> str:
-        """Start another worker with ``env`` added to its environment. Return its name."""
+    def use_release(self, name: str, release: Path) -> None:
+        """Run the API or a worker from another directory of source code, from its next start."""
+        output = self._output_of(name)
+        if name == "api":
+            self._add(components.api(self.env, output, release))
+        else:
+            self._add(components.worker(name, self.env, output, release))
+
+    def add_worker(self, *, release: Path | None = None, **env: str) -> str:
+        """Start another worker with ``env`` added to its environment. Return its name.
+
+        ``release``: a directory with other source code than this one's.
+        """
         name = self._add_worker(env)
+        if release:
+            self.use_release(name, release)
         self.start_component(name)
         return name
 

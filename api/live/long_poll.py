@@ -191,7 +191,9 @@ class LongPoll:
         if self._deleted:
             raise JobNotFound
         newest = self._newest
-        return newest if newest is not None and newest.version > job.version else job
+        if newest is None or not (newest.version > job.version or newest.terminal):
+            return job
+        return newest
 
     def cancel(self) -> None:
         """Stop waiting."""
@@ -199,7 +201,7 @@ class LongPoll:
 
     def deliver(self, message: JobMessage) -> None:
         self._newest = message.job
-        if message.version > self._since:
+        if message.version > self._since or message.terminal:
             self._done.set()
 
     def heartbeat(self, message: JobMessage | None) -> None:

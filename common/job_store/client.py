@@ -74,7 +74,12 @@ def open_client(
 
 
 def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options) -> Redis:
-    to_sentinels = {**timeouts, "password": target.sentinel_password, "ssl": target.tls}
+    to_sentinels = {
+        **timeouts,
+        "password": target.sentinel_password,
+        "ssl": target.tls,
+        "connection_class": StoreSSLConnection if target.tls else StoreConnection,
+    }
     sentinel = Sentinel(list(target.hosts), sentinel_kwargs=to_sentinels)
     client: Redis = sentinel.master_for(
         target.service,

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from common.jobs.model import Failure, FileReport, JobSpec, OnMissing, Priority, Progress, WakeUp
+from common.jobs.model import (
+    Failure,
+    FileReport,
+    JobSpec,
+    OnMissing,
+    Priority,
+    Progress,
+    WakeUp,
+    known_members,
+)
 from common.jobs.transitions import JobState
 
 
@@ -70,13 +79,18 @@ def reports_json(files: Iterable[FileReport]) -> str | None:
 
 
 def decode_spec(text: str) -> JobSpec:
+    """Return the request. Raise ``ValueError`` or ``KeyError`` if this release cannot fulfil it."""
     fields = orjson.loads(text)
     typed = {
         "file_ids": tuple(fields["file_ids"]),
         "priority": Priority(fields["priority"]),
         "on_missing": OnMissing(fields["on_missing"]),
     }
-    return JobSpec(**{**fields, **typed})
+    return JobSpec(**{**known_members(JobSpec, fields), **typed})
+
+
+def decode_report(text: str | bytes) -> FileReport:
+    return FileReport(**known_members(FileReport, orjson.loads(text)))
 
 
 def decode_wake_ups(values: Sequence[str]) -> list[WakeUp]:

@@ -171,7 +171,11 @@ class Job:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> Self:
-        """Return the job in the store's flat strings; an absent or empty field is None or 0."""
+        """Return the job in the store's flat strings; an absent or empty field is None or 0.
+
+        A newer release may have stored fields and values that this one does not know. Reading such
+        a job has to work, so an unknown value counts as the most likely one.
+        """
         get = fields.get
         job = cls.__new__(cls)
         # A frozen dataclass sets members one by one in its constructor, which takes twice as long,
@@ -179,10 +183,10 @@ class Job:
         job.__dict__.update(
             id=fields["id"],
             user=fields["user"],
-            status=_STATES[fields["status"]],
+            status=_STATES.get(fields["status"], JobState.PROCESSING),
             version=int(fields["version"]),
-            priority=_PRIORITIES[fields["priority"]],
-            on_missing=_ON_MISSING[fields["on_missing"]],
+            priority=_PRIORITIES.get(fields["priority"], Priority.NORMAL),
+            on_missing=_ON_MISSING.get(fields["on_missing"], OnMissing.FAIL),
             attempt=int(get("attempt") or 0),
             max_attempts=int(fields["max_attempts"]),
             fencing_token=int(get("fence") or 0),
@@ -194,7 +198,7 @@ class Job:
             seconds_remaining=float(text) if (text := get("seconds_remaining")) else None,
             retry_at=_integer(get("retry_at")),
             failure=_failure(fields) if get("error_code") else None,
-            artifact=Artifact(**orjson.loads(text)) if (text := get("artifact")) else None,
+            artifact=_artifact(text) if (text := get("artifact")) else None,
             callback_url=get("callback_url") or None,
             metadata=orjson.loads(text) if (text := get("metadata") or "{}") != "{}" else {},
             worker=get("worker") or None,
@@ -211,6 +215,15 @@ class Job:
 _STATES: Final = {state.value: state for state in JobState}
 _PRIORITIES: Final = {priority.value: priority for priority in Priority}
 _ON_MISSING: Final = {choice.value: choice for choice in OnMissing}
+
+
+def known_members(kind: type[Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that the dataclass ``kind`` has; a newer release may store others too."""
+    return {name: members[name] for name in kind.__dataclass_fields__ if name in members}
+
+
+def _artifact(text: str) -> Artifact:
+    return Artifact(**known_members(Artifact, orjson.loads(text)))
 
 
 def _integer(text: str | None) -> int | None:

@@ -54,6 +54,8 @@ class Environment:
         self.valkey_line = TcpProxy(_port(self.system.redis_url))
         self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
         self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
+        #: When the API's process was last continued after a stop (monotonic).
+        self.api_continued = 0.0
         #: A connection without a proxy, for the checks.
         self.redis: Redis = open_client(self.system.redis_url, timeout=60)
 

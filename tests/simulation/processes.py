@@ -27,7 +27,7 @@ from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import PRIORITIES, Artifact, WakeUp
 from common.wake_ups import Dispatcher
 from tests.simulation.scenario import SLOTS
-from tests.simulation.scheduler import Killed, Process, ProcessClock
+from tests.simulation.scheduler import Process, ProcessClock, SimulatedCondition
 from tests.simulation.store import StoreClient, close_connections, open_client
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
@@ -163,6 +163,7 @@ class WorkerProcess:
             deadline=300.0,
             backoff=Backoff(base=1.0, max_delay=60.0),
             clock=clock,
+            condition=lambda: SimulatedCondition(world.scheduler),  # type: ignore[arg-type,return-value]
         )
         sweeper = SweepThread(
             Sweeper(client, dispatcher, LIMITS, max_wait=300.0),

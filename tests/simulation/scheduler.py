@@ -114,6 +114,30 @@ class Scheduler:
         self.now = max(self.now, until)
 
 
+class SimulatedCondition:
+    """In place of ``threading.Condition``. Looks at its predicate again and again."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def __enter__(self) -> None:
+        """Do nothing: no other thread runs."""
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+    def notify_all(self) -> None:
+        """Do nothing: the others look for themselves."""
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        deadline = self._scheduler.now + timeout
+        while not predicate():
+            if self._scheduler.now >= deadline:
+                return False
+            self._scheduler.sleep(0.05)
+        return True
+
+
 class ProcessClock:
     """The clock of one process, as the module ``time`` shows it to its code."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from common.errors import (
     Draining,
     LeaseLost,
     ProcessingError,
+    RunsAlone,
 )
 from common.job_store.errors import is_outage, log_failure
+from common.job_store.jobs import RESERVATION
 from common.jobs.model import Artifact, Failure
 from worker.attempt.control import AttemptControl, Control
+from worker.attempt.isolation import Isolation
 from worker.attempt.telemetry import observe_attempt
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ REPORT_TIMEOUT: Final = 600.0
 REPORT_INTERVAL: Final = 0.5
 #: Seconds to wait after a wake-up whose job may not start now.
 REJECTION_PAUSE: Final = 1.0
+#: Seconds for which a wake-up waits while a job runs alone; then the sweeper sends it again.
+MAX_ISOLATION_WAIT: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +78,7 @@ class AttemptRunner:
         backoff: Backoff,
         allows_attempt: Callable[[], bool] = lambda: True,
         clock: Clock = time,
+        condition: Callable[[], threading.Condition] = threading.Condition,
     ) -> None:
         """``name``: this worker's; ``deadline``: seconds that one attempt may take.
 
@@ -86,6 +93,7 @@ class AttemptRunner:
         self._backoff = backoff
         self._allows_attempt = allows_attempt
         self._clock = clock
+        self._isolation = Isolation(condition)
 
     def run_download(self, wake_up: WakeUp) -> None:
         """Claim the job if it is queued, build its archive, and report how that ended."""
@@ -93,9 +101,28 @@ class AttemptRunner:
             # The pause keeps the other wake-ups in the broker, where the sweeper sees them wait.
             self._clock.sleep(REJECTION_PAUSE)
             return
-        claim = self._jobs.claim(wake_up.job_id, self._name, wake_up)
-        if claim is None:
-            return
+        try:
+            with self._isolation.shared(MAX_ISOLATION_WAIT) as may_start:
+                if may_start and (claim := self._jobs.claim(wake_up.job_id, self._name, wake_up)):
+                    self._run(claim)
+        except RunsAlone:
+            self._run_alone(wake_up.job_id)
+
+    def _run_alone(self, job_id: str) -> None:
+        """Run a job that may be what killed its workers when nothing else runs on this one."""
+        with self._isolation.alone() as wait_until_alone:
+            while True:
+                is_alone = wait_until_alone(RESERVATION / 3)
+                try:
+                    claim = self._jobs.claim(job_id, self._name, alone=is_alone)
+                except RunsAlone:
+                    continue  # It stays reserved for this worker, whose other jobs still run.
+                if claim:
+                    log.warning("job runs alone, because its workers were lost repeatedly")
+                    self._run(claim)
+                return
+
+    def _run(self, claim: Claim) -> None:
         with observe_attempt(claim.job) as attempt_ended:
             control = AttemptControl(deadline=self._deadline, clock=self._clock.monotonic)
             log.info("attempt started", files=len(claim.spec.file_ids))

@@ -71,9 +71,11 @@ export interface components {
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
             retriesRemaining: number | null;
-            /** @description 0 before the first attempt */
+            /** @description The number of the current or latest attempt; 0 before the first */
             attempt: number;
+            /** @description The first attempt and all retries */
             maxAttempts: number;
             /**
              * Format: date-time
@@ -184,9 +186,11 @@ export interface components {
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
             retriesRemaining: number | null;
-            /** @description 0 before the first attempt */
+            /** @description The number of the current or latest attempt; 0 before the first */
             attempt: number;
+            /** @description The first attempt and all retries */
             maxAttempts: number;
             /**
              * Format: date-time
@@ -588,9 +592,11 @@ export interface components {
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
             retriesRemaining: number | null;
-            /** @description 0 before the first attempt */
+            /** @description The number of the current or latest attempt; 0 before the first */
             attempt: number;
+            /** @description The first attempt and all retries */
             maxAttempts: number;
             /**
              * Format: date-time
