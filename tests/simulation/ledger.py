@@ -45,6 +45,8 @@ class JobRecord:
     callback: str
     lost_attempts: int = 0
     failures: int = 0
+    #: A fail-over forgot what happened to the job: its worker may have finished it.
+    is_forgotten: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -165,7 +167,7 @@ class Ledger:
             return  # Handed back for free.
         now.lost_attempts += 1
         worker = self.workers.get(before.worker)
-        if worker is None or not worker.alive:
+        if worker is None or not worker.alive or before.is_forgotten:
             return
         since = self._store.scheduler.now - CAUSE_WINDOW
         latest = max(worker.disturbed_at, worker.stopped_until, worker.cut_off_until)
@@ -247,10 +249,14 @@ class Ledger:
         item = self._store.keys.get(keys.of_partition(name, tag, priority).encode())
         return item is not None and member in item.value
 
-    # Fail-over.
-
     def copy_jobs(self) -> dict[str, JobRecord]:
         return copy.deepcopy(self.jobs)
+
+    def go_back_to(self, jobs: dict[str, JobRecord]) -> None:
+        """Follow a fail-over to a replica that knows only this."""
+        for job_id, record in jobs.items():
+            record.is_forgotten |= record != self.jobs.get(job_id)
+        self.jobs = jobs
 
     def unfinished(self) -> list[JobRecord]:
         return [record for record in self.jobs.values() if not record.terminal]

@@ -241,7 +241,7 @@ class World:
 
     def _do_fail_over(self, seconds: float, forgets: float) -> None:
         data, jobs = self._replica
-        self.ledger.jobs = jobs
+        self.ledger.go_back_to(jobs)
         self.store.restart(data, new_process=False)
         self.store.down_until = self.scheduler.now + seconds
 
@@ -314,7 +314,11 @@ class World:
             self.store.clock_offset += JOB_TTL + 60 + days * 86_400
             self._sweep_once()
         kept = ("jobs:totals:", "jobs:journal:", "longhaul.", "worker")
-        left = [key.decode() for key in self.store.fake.dbs[0] if not key.decode().startswith(kept)]
+        left = [
+            key.decode()
+            for key, item in self.store.keys.items()
+            if item.expireat is None and not key.decode().startswith(kept)
+        ]
         if left:
             self.ledger.fail("nothing without an expiry", ", ".join(sorted(left)[:10]))
 
