@@ -19,7 +19,7 @@ from tests.simulation.shrinking import shrink
 from tests.simulation.world import Result, run
 
 #: Seconds for making a failing scenario smaller.
-SHRINK_SECONDS = 60.0
+SHRINK_SECONDS = 30.0
 #: Lines of a trace that are printed.
 MAX_LINES = 400
 
@@ -121,5 +121,5 @@ if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":
         # The order of sets must not differ between two runs of the same seed.
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606
     main()

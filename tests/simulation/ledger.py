@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from tests.simulation.store import StoreServer
     from tests.simulation.trace import Trace
 
-#: Seconds for which a fault of a worker explains that it lost a lease: until it lapses, and is found.
+#: Seconds for which a fault of a worker explains that it lost a lease: until that is noticed.
 CAUSE_WINDOW: Final = 25.0
+#: Jobs of one user that may start while another user waits: one whose wake-up is ahead in the
+#: queue, and those that workers had taken from the queue already.
+MAX_OVERTAKING: Final = 4
 #: Commands between two checks of whole partitions.
 FULL_CHECK_EVERY: Final = 400
 
@@ -86,6 +90,12 @@ class Ledger:
         self.jobs: dict[str, JobRecord] = {}
         #: Processes by the names of workers.
         self.workers: dict[str, Process] = {}
+        #: Numbers of jobs that never fail because of lost workers.
+        self.must_survive: set[int] = set()
+        #: Whether the waiting users are served in turn; faults may disturb that.
+        self.checks_fairness = False
+        #: For each waiting user and priority: how many jobs of each other user have started since.
+        self._overtaken: dict[tuple[str, str], Counter[str]] = {}
         self.violation: Violation | None = None
         #: Job lives that reached a terminal state.
         self.ended = 0
@@ -123,6 +133,8 @@ class Ledger:
         if job_id not in self.jobs:
             self.jobs[job_id] = _record(snapshot)
             self._log(snapshot, "create")
+            if self.checks_fairness:
+                self._overtaken.setdefault((snapshot["user"], snapshot["lane"]), Counter())
         return job_id
 
     def _changed(self, snapshot: dict[str, str], verb: str | None) -> str:
@@ -138,6 +150,8 @@ class Ledger:
             self._log(snapshot, verb or "?")
             self._check_transition(before, now, verb)
             self._count_attempt(before, now, snapshot, verb)
+            if self.checks_fairness:
+                self._check_fairness(now, snapshot["lane"])
         self.jobs[job_id] = now
         return job_id
 
@@ -166,6 +180,8 @@ class Ledger:
         if now.attempt < before.attempt:
             return  # Handed back for free.
         now.lost_attempts += 1
+        if now.status == "failed" and now.number in self.must_survive:
+            self.fail("a poison job takes no others along", f"job {now.number} ({now.id}) failed")
         worker = self.workers.get(before.worker)
         if worker is None or not worker.alive or before.is_forgotten:
             return
@@ -176,6 +192,26 @@ class Ledger:
                 "no attempt is lost without a cause",
                 f"job {now.number} ({now.id}) was taken from {before.worker}, which works",
             )
+
+    def _check_fairness(self, now: JobRecord, lane: str) -> None:
+        """A user with many queued jobs gets only a fair share of the workers."""
+        if now.status != "processing":
+            return
+        if any(
+            each.user == now.user and each.status == "queued" and each.id != now.id
+            for each in self.jobs.values()
+        ):
+            self._overtaken[now.user, lane] = Counter()
+        else:
+            self._overtaken.pop((now.user, lane), None)
+        for (user, waiting_lane), started in self._overtaken.items():
+            if waiting_lane == lane and user != now.user:
+                started[now.user] += 1
+                if started[now.user] > MAX_OVERTAKING:
+                    self.fail(
+                        "fair share",
+                        f"{started[now.user]} jobs of {now.user} started while {user} waited",
+                    )
 
     def _check_holder(self, verb: str, words: list[bytes], result: list[Any]) -> None:
         """One lease per job: the store accepts reports only from the worker that holds it."""
@@ -287,7 +323,9 @@ def _record(snapshot: dict[str, str]) -> JobRecord:
 def _verbs(template: WakeUpTemplate | None) -> dict[bytes, str]:
     """Return the names of the scripts by their SHA-1 digests."""
     folder = files("common.job_store") / "lua"
-    names = [each.name.removesuffix(".lua") for each in folder.iterdir() if each.name.endswith(".lua")]
+    names = [
+        each.name.removesuffix(".lua") for each in folder.iterdir() if each.name.endswith(".lua")
+    ]
     return {
         hashlib.sha1(source(name, each).encode()).hexdigest().encode(): name  # noqa: S324
         for name in names

@@ -12,8 +12,9 @@ from unittest import mock
 
 import orjson
 
-from common.job_store import scripts, state_log
+from common.job_store import jobs, scripts, state_log
 from common.job_store.worker_registry import WorkerRegistry
+from common.jobs.model import JobSpec
 from worker.maintenance.store_contact import StoreContact
 
 Mutation = Callable[[], AbstractContextManager[object]]
@@ -24,7 +25,7 @@ def stalled_workers_are_dead() -> Iterator[None]:
     """Believe every lease and every missing connection, even right after the store stalled."""
 
     def dead(registry: WorkerRegistry) -> list[str]:
-        silent = [state for state, age in registry._read() if age > 1_500]
+        silent = [(state, age) for state, age in registry._read() if age > 1_500]
         return [state.name for state in registry._without_connection(silent)]
 
     with (
@@ -66,8 +67,36 @@ def future_times_stay() -> AbstractContextManager[object]:
     return _lua("sweep", "\ncorrect_future_times()\n", "\n")
 
 
+def poison_jobs_are_not_isolated() -> AbstractContextManager[object]:
+    """Let a job that was lost with its workers run beside others again and again."""
+    return _lua("claim", "local MAX_SHARED_LOSSES = 1\n", "local MAX_SHARED_LOSSES = 1000\n")
+
+
+def unknown_members_are_errors() -> AbstractContextManager[object]:
+    """Fail at a request that a newer release has stored with one more member."""
+
+    def decode_spec(text: str) -> JobSpec:
+        return JobSpec(**orjson.loads(text))
+
+    return mock.patch.object(jobs, "decode_spec", decode_spec)
+
+
+def all_wake_ups_are_sent_at_once() -> AbstractContextManager[object]:
+    """Send the wake-ups of all queued jobs of a user when they are created."""
+    return _lua("create", ", id) == 1 then", ", id) >= 1 then")
+
+
+def fencing_tokens_count_claims() -> AbstractContextManager[object]:
+    """Use a fencing token again when a fail-over has forgotten a claim."""
+    return _lua("claim", "math.max((job.fence or 0) + 1, now)", "(job.fence or 0) + 1")
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "stalls": stalled_workers_are_dead,
     "nogroup": groups_are_not_created_again,
+    "release": unknown_members_are_errors,
+    "poison": poison_jobs_are_not_isolated,
     "clock": future_times_stay,
+    "fencing": fencing_tokens_count_claims,
+    "fairness": all_wake_ups_are_sent_at_once,
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import RedisError
 
@@ -28,7 +28,7 @@ from common.jobs.model import PRIORITIES, Artifact, WakeUp
 from common.wake_ups import Dispatcher
 from tests.simulation.scenario import SLOTS
 from tests.simulation.scheduler import Process, ProcessClock, SimulatedCondition
-from tests.simulation.store import StoreClient, close_connections, open_client
+from tests.simulation.store import StoreClient, open_client
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
 from worker.maintenance.sweep_thread import SweepThread
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
     from worker.attempt.control import Control
     from worker.loop_thread import LoopThread
+    from worker.webhooks import WebhookPoster
 
 #: The product's defaults.
 LEASE: Final = 10.0
@@ -47,6 +48,7 @@ HEARTBEAT: Final = 0.5
 SWEEP_INTERVAL: Final = 1.0
 DRAIN_GRACE: Final = 5.0
 MAX_ATTEMPTS: Final = 4
+SECRET: Final = "whsec_" + "c2ltdWxhdGlvbg" * 2
 #: Lifetimes of finished jobs and of archives, in seconds.
 JOB_TTL: Final = 3_600.0
 
@@ -67,7 +69,7 @@ class Broker:
         """Return what ``Dispatcher`` needs of a Celery app."""
         channel = SimpleNamespace(
             channel_errors=(),
-            queue_declare=lambda queue, passive: SimpleNamespace(message_count=client.llen(queue)),
+            queue_declare=lambda queue, **_: SimpleNamespace(message_count=client.llen(queue)),
         )
 
         @contextmanager
@@ -145,9 +147,7 @@ class WorkerProcess:
         )
         jobs = JobStore(client, dispatcher, LIMITS)
         self._registration = WorkerRegistration(
-            open_client(
-                world.store, timeout=min(5.0, LEASE / 2), own_connection=True, retries=0
-            ),
+            open_client(world.store, timeout=min(5.0, LEASE / 2), own_connection=True, retries=0),
             name,
             slots=SLOTS,
             running=lambda: self.heartbeat.running_jobs(),
@@ -178,7 +178,10 @@ class WorkerProcess:
             StateLog(client, "webhooks", name),
             WebhookDeliveries(client),
             WebhookSender(
-                world.receiver, present=lambda job: {"jobId": job.id}, secret="", clock=clock
+                cast("WebhookPoster", world.receiver),
+                present=lambda job: {"jobId": job.id},
+                secret=SECRET,
+                clock=clock,
             ),
             posts=_Threads(world, self.process),
             clock=clock,
@@ -187,7 +190,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         for loop in self._loops:
-            self._scheduler.spawn(self.process, lambda loop=loop: self._run(loop))
+            self._scheduler.spawn(self.process, partial(self._run, loop))
         self._scheduler.spawn(self.process, self._consume)
 
     def drain(self) -> None:
@@ -201,10 +204,8 @@ class WorkerProcess:
         self._scheduler.sleep(DRAIN_GRACE * 0.2)
         while self._running:
             self._scheduler.sleep(0.1)
-        try:
+        with suppress(RedisError):  # Then it lapses.
             self._registration.deregister()
-        except RedisError:
-            pass  # It lapses.
         self._scheduler.at(self._scheduler.now, lambda: self._world.kill(self))
 
     def _run(self, loop: LoopThread) -> None:
@@ -220,7 +221,7 @@ class WorkerProcess:
                 continue
             if wake_up := self._world.broker.pop():
                 self._running += 1
-                self._scheduler.spawn(self.process, lambda wake_up=wake_up: self._task(wake_up))
+                self._scheduler.spawn(self.process, partial(self._task, wake_up))
 
     def _task(self, wake_up: WakeUp) -> None:
         try:
@@ -246,6 +247,9 @@ class WorkerProcess:
             self._scheduler.sleep(plan["seconds"] / steps)
             control.advance(1)
             if step == steps // 2:
+                if outcome == "poison":
+                    self._world.crash(self)
+                    self._scheduler.sleep(1.0)
                 _raise(outcome)
         control.check()
         return Artifact(
@@ -255,6 +259,10 @@ class WorkerProcess:
             size=steps,
             content_type="application/zip",
         )
+
+
+class SimulatedBug(Exception):
+    """An unexpected error of the archive engine."""
 
 
 def _raise(outcome: str) -> None:
@@ -268,7 +276,7 @@ def _raise(outcome: str) -> None:
         case "deadline":
             raise DeadlineHandover
         case "bug":
-            raise RuntimeError("a bug of the archive engine")
+            raise SimulatedBug
 
 
 class ApiProcess:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ SLOTS: Final = 6
 USERS: Final = 8
 #: Jobs per second: about what the slots can do.
 RATE: Final = 15.0
+#: Jobs that one user creates at once.
+BURST: Final = 40
 
 #: Every kind of fault. A run has some of them, so that none hides another.
 FAULTS: Final = (
@@ -42,25 +45,37 @@ class Scenario:
 
     seed: int
     events: tuple[Event, ...]
+    #: Whether the broker's queues lie on the job store's server, so that scripts push the wake-ups.
     same_server: bool = True
+    #: Whether some requests come from the API of a newer release.
+    mixed_releases: bool = False
+
+    @property
+    def faults(self) -> frozenset[str]:
+        return frozenset(event.kind for event in self.events) - {"create", "cancel", "restart"}
 
 
 def scenario_of(seed: int) -> Scenario:
     """Return the run that belongs to a seed."""
     rng = random.Random(seed)
-    events = _jobs(rng) + _faults(rng)
+    kinds = rng.sample(FAULTS, rng.randint(0, 4))
+    has_poison = rng.random() < 0.1
+    if has_poison:
+        kinds = []  # All losses are the poison's fault then.
+    events = _jobs(rng, has_poison=has_poison) + _faults(rng, kinds)
     return Scenario(
         seed=seed,
         events=tuple(sorted(events, key=lambda event: event.at)),
         same_server=rng.random() < 0.7,
+        mixed_releases=rng.random() < 0.2,
     )
 
 
-def _jobs(rng: random.Random) -> list[Event]:
+def _jobs(rng: random.Random, *, has_poison: bool) -> list[Event]:
     events: list[Event] = []
-    at, number = 0.0, 0
-    while (at := at + rng.expovariate(RATE)) < DURATION:
-        number += 1
+    times = _times(rng)
+    poisonous = set(rng.sample(range(len(times)), 2)) if has_poison else set()
+    for number, at in enumerate(times):
         plan = {
             "job": number,
             "user": f"user{rng.randrange(USERS)}",
@@ -69,13 +84,25 @@ def _jobs(rng: random.Random) -> list[Event]:
         }
         if rng.random() < 0.3:
             plan["callback"] = rng.choice(["ok", "ok", "fails_once"])
-        if outcomes := _outcomes(rng):
+        if number in poisonous:
+            plan["outcomes"] = ("poison",) * 8
+        elif outcomes := _outcomes(rng):
             plan["outcomes"] = outcomes
+        if number >= len(times) - BURST:
+            plan |= {"user": "hurried", "priority": "normal"}
         events.append(Event(round(at, 4), "create", plan))
         if rng.random() < 0.08:
             later = round(at + rng.uniform(0.0, 3.0), 4)
             events.append(Event(later, rng.choice(["cancel", "restart"]), {"job": number}))
     return events
+
+
+def _times(rng: random.Random) -> list[float]:
+    """Return when jobs are created: at random times, and many at once for one user."""
+    times, at = [], 0.0
+    while (at := at + rng.expovariate(RATE)) < DURATION:
+        times.append(at)
+    return times + [rng.uniform(0.0, DURATION)] * BURST
 
 
 def _outcomes(rng: random.Random) -> tuple[str, ...]:
@@ -86,8 +113,7 @@ def _outcomes(rng: random.Random) -> tuple[str, ...]:
     return tuple(rng.choice(kinds) for _ in range(rng.randint(1, 5)))
 
 
-def _faults(rng: random.Random) -> list[Event]:
-    kinds = rng.sample(FAULTS, rng.randint(0, 4))
+def _faults(rng: random.Random, kinds: list[str]) -> list[Event]:
     if not kinds:
         return []
     return [_fault(rng, rng.choice(kinds)) for _ in range(rng.randint(1, MAX_FAULTS))]
@@ -95,7 +121,7 @@ def _faults(rng: random.Random) -> list[Event]:
 
 def _fault(rng: random.Random, kind: str) -> Event:
     worker = {"worker": rng.randrange(WORKERS)}
-    values: dict[str, Any] = {
+    values_of: dict[str, Callable[[], dict[str, Any]]] = {
         "crash": lambda: {**worker, "back_after": rng.uniform(0.2, 8)},
         "power_loss": lambda: {**worker, "back_after": rng.uniform(0.2, 8)},
         "stop": lambda: {**worker, "seconds": rng.choice([0.7, 2.5, 6, 14])},
@@ -109,9 +135,9 @@ def _fault(rng: random.Random, kind: str) -> Event:
         "loss": lambda: {"seconds": rng.uniform(1, 8), "share": rng.choice([0.01, 0.05, 0.2])},
         "lost_messages": lambda: {"seconds": rng.uniform(1, 8), "share": rng.choice([0.1, 0.5])},
         "pause": lambda: {"seconds": rng.uniform(1, 10)},
-    }[kind]()
+    }
     rounded = {
         name: round(value, 3) if isinstance(value, float) else value
-        for name, value in values.items()
+        for name, value in values_of[kind]().items()
     }
     return Event(round(rng.uniform(0.5, DURATION), 3), kind, rounded)

@@ -1,13 +1,14 @@
 """Virtual time: the order in which everything happens depends on nothing but the program.
 
-Each simulated thread is a greenlet. It runs until it sleeps, and then the earliest event is the next,
-so an hour of waiting costs nothing and no other thread can interfere.
+Each simulated thread is a greenlet. It runs until it sleeps; then the earliest event comes next. So
+an hour of waiting costs nothing, and no other thread can interfere.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
@@ -68,10 +69,8 @@ class Scheduler:
         """Start a thread of ``process``."""
 
         def guarded() -> None:
-            try:
+            with suppress(Killed):
                 run()
-            except Killed:
-                pass
 
         thread = Thread(guarded, parent=self._main)
         thread.process = process

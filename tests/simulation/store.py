@@ -6,7 +6,7 @@ import copy
 import hashlib
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fakeredis import FakeServer
 from fakeredis._clients._sync import FakeRedisConnection
@@ -18,6 +18,7 @@ from fakeredis.commands_mixins.scripting_mixin import _convert_redis_arg
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -26,6 +27,7 @@ from tests.simulation.scheduler import EPOCH, Process, Scheduler
 if TYPE_CHECKING:
     from tests.simulation.trace import Trace
 
+_COMMANDS_OF_TWO_WORDS = (b"SCRIPT ", b"CLIENT ", b"XINFO ", b"XGROUP ")
 #: Seconds that a packet takes: shortest and longest.
 LATENCY = (0.000_2, 0.002)
 
@@ -125,6 +127,12 @@ class StoreSocket(FakeSocket):
             result = error
         self.put_response(self._decode_result(result))
 
+    def _decode_error(self, error: SimpleError) -> Any:
+        """Return the error as the real server words it."""
+        if "requires the key to exist" in error.value:
+            return ResponseError("NOGROUP No such key or consumer group")
+        return super()._decode_error(error)
+
     def publish(self, channel: bytes, message: bytes) -> int:
         self.store.published.append((channel, message))
         return 0
@@ -150,8 +158,9 @@ class StoreSocket(FakeSocket):
             self._script_resp = None
         return self._convert_lua_result(result, nested=False)
 
-    def _lua_redis_call(self, lua_runtime: Any, expected_globals: Any, op: bytes, *args: Any) -> Any:
+    def _lua_redis_call(self, lua_runtime: Any, _globals: Any, op: bytes, *args: Any) -> Any:
         """Run a command of a script as fakeredis does, without keyspace notifications."""
+        function: Any
         function, signature = self._name_to_func(op.decode().lower())
         applied = signature.apply([_convert_redis_arg(arg) for arg in args], self._db, self.version)
         if len(applied) == 1:
@@ -166,6 +175,10 @@ class StoreSocket(FakeSocket):
 
 class SimulatedConnection(FakeRedisConnection):
     """The client's end of a connection: redis-py's own code above a simulated network."""
+
+    socket_timeout: float
+    socket_connect_timeout: float
+    _sock: Any
 
     def __init__(self, *, store: StoreServer, **options: Any) -> None:
         self.store = store
@@ -204,9 +217,9 @@ class SimulatedConnection(FakeRedisConnection):
         return [words for command in commands for words in self.pack_command(*command)]
 
     def _words(self, arg: Any) -> list[bytes]:
-        # The name of a command may have two words.
         encoded: bytes = self.encoder.encode(arg)
-        return encoded.split() if encoded.startswith((b"SCRIPT ", b"CLIENT ", b"XINFO ", b"XGROUP ")) else [encoded]
+        # redis-py passes a command of two words as one.
+        return encoded.split() if encoded.startswith(_COMMANDS_OF_TWO_WORDS) else [encoded]
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         self.connect()
@@ -301,6 +314,7 @@ def open_client(
     call_timeout = min(3.0, timeout) if retries is None else timeout / (retries + 1)
     if retries is None:
         retries = max(0, round(timeout / 3) - 1)
+    options: Any = {"max_connections": 1} if own_connection else {}
     pool = ConnectionPool(
         connection_class=SimulatedConnection,
         store=store,
@@ -309,9 +323,9 @@ def open_client(
         socket_timeout=call_timeout,
         socket_connect_timeout=min(2.0, timeout),
         retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
-        **({"max_connections": 1} if own_connection else {}),
+        **options,
     )
-    client = StoreClient.from_pool(pool)
+    client = cast(StoreClient, StoreClient.from_pool(pool))
     client.store = store
     return client
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import secrets
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from unittest import mock
 
@@ -24,22 +26,31 @@ from common.jobs.model import JobSpec, Priority
 from tests.simulation.ledger import JobRecord, Ledger, Violation
 from tests.simulation.processes import (
     JOB_TTL,
-    LIMITS,
     MAX_ATTEMPTS,
     ApiProcess,
     Broker,
     Receiver,
+    SimulatedBug,
     WorkerProcess,
 )
-from tests.simulation.scenario import DURATION, WORKERS, Event, Scenario
+from tests.simulation.scenario import DURATION, FAULTS, WORKERS, Event, Scenario
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.store import StoreServer, close_connections
 from tests.simulation.trace import Trace
 
 #: Partitions of the keys: fewer than in production, as each sweep scans all of them.
 PARTITIONS: Final = 2
+#: Faults that may cost a job all of its attempts.
+WORKER_FAULTS: Final = frozenset(FAULTS) - {"stall", "pause", "lost_messages"}
 #: Seconds within which everything has to end after the last fault.
 SETTLE: Final = 150.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewerJobSpec(JobSpec):
+    """A request as a newer release stores it, with a member that this one does not know."""
+
+    compression: str = "best"
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,11 @@ class World:
         self.workers = [self._new_worker(number) for number in range(WORKERS)]
         for event in self.scenario.events:
             self._schedule(event)
+        self.ledger.checks_fairness = not self.scenario.faults
+        if not self.scenario.faults & WORKER_FAULTS:
+            self.ledger.must_survive = {
+                job for job, plan in self.plans.items() if "poison" not in plan.get("outcomes", ())
+            }
         self.scheduler.run(until=DURATION + 5)
         deadline = self.scheduler.now + SETTLE
         while not self.scheduler.stopped and self.ledger.unfinished():
@@ -138,7 +154,7 @@ class World:
         if event.kind == "fail_over":
             self.scheduler.at(max(0.0, event.at - values["forgets"]), self._remember)
         if event.kind in ("create", "cancel", "restart"):
-            request: Callable[[], object] = lambda: self._request(event.kind, action, values)
+            request = partial(self._request, event.kind, action, values)
             self.scheduler.at(event.at, lambda: self.scheduler.spawn(self.api.process, request))
             return
 
@@ -157,9 +173,10 @@ class World:
 
     def _do_create(self, job: int, user: str, priority: str, **plan: Any) -> None:
         callback = plan.get("callback")
+        spec_class = NewerJobSpec if self.scenario.mixed_releases and job % 2 else JobSpec
         accepted = self.api.jobs.create(
             user,
-            JobSpec(
+            spec_class(
                 file_ids=(job,),
                 priority=Priority(priority),
                 callback_url=callback and f"https://receiver.example/{callback}",
@@ -189,6 +206,12 @@ class World:
         self.ledger.workers[worker.name] = worker.process
         worker.start()
         return worker
+
+    def crash(self, worker: WorkerProcess) -> None:
+        """Kill a worker from one of its own threads."""
+        number = self.workers.index(worker)
+        self.trace.add(worker.name, "killed by its job")
+        self.scheduler.at(self.scheduler.now, lambda: self._do_crash(number, back_after=1.0))
 
     def kill(self, worker: WorkerProcess, *, closes: bool = True) -> None:
         self.scheduler.kill(worker.process)
@@ -329,23 +352,16 @@ class World:
         self.scheduler.run(until=self.scheduler.now + 3)
         self.kill(worker)
 
-    # What the product logs.
-
-    def log(self, _logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
+    def log(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        """Add what the product logs to the trace. An unexpected error is a violation."""
         process = self.scheduler.calling
-        text = " ".join(f"{name}={value}" for name, value in event.items() if name != "exc_info")
+        error = event.pop("exc_info", None)
+        text = " ".join(f"{name}={value}" for name, value in event.items())
         self.trace.add(process.name if process else "-", f"{level}: {text}")
-        if level in ("error", "critical", "exception") and "a bug of" not in self._error_text(event):
-            self.ledger.fail("no unexpected error", f"{text} {self._error_text(event)}")
+        cause = sys.exc_info()[1] if error is True else error
+        if level in ("error", "critical") and not isinstance(cause, SimulatedBug):
+            self.ledger.fail("no unexpected error", f"{text} {cause!r}")
         raise structlog.DropEvent
-
-    def _error_text(self, event: dict[str, Any]) -> str:
-        import sys
-
-        error = event.get("exc_info")
-        if error is True:
-            error = sys.exc_info()[1]
-        return repr(error)
 
     def _stop(self) -> None:
         self.scheduler.stopped = True
