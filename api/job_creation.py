@@ -36,9 +36,15 @@ def create_job(
     """
     raise_if_exceeded(creation.rate)
     dependencies.queue_limit.check()
+    place = dependencies.forecaster.place(spec.priority)
     try:
         accepted = dependencies.jobs.create(
-            user, spec, idempotency_key=key, traceparent=traceparent, quota=creation.quota
+            user,
+            spec,
+            idempotency_key=key,
+            traceparent=traceparent,
+            quota=creation.quota,
+            place=place,
         )
     except RateLimited:
         raise RateLimited(retry_after=creation.rate.reset) from None
@@ -47,6 +53,7 @@ def create_job(
     metrics.count_job_request(accepted.outcome)
     if accepted.outcome == "created":
         dependencies.queue_limit.count_accepted()
+        dependencies.forecaster.count_accepted(accepted.job, place)
     return accepted
 
 

@@ -309,7 +309,12 @@ def _serve(jwks: str) -> int:
             self._respond(jwks.encode())
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            if length := self.headers["Content-Length"]:
+                self.rfile.read(int(length))
+            else:
+                while size := int(self.rfile.readline(), 16):
+                    self.rfile.read(size + 2)
+                self.rfile.readline()
             self._respond(b"{}")
 
         def _respond(self, body: bytes) -> None:

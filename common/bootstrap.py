@@ -10,6 +10,7 @@ from common import redis_url
 from common.celery_app import celery_app
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
+from common.job_store.forecaster import Forecaster
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
@@ -54,6 +55,8 @@ class Services:
     storage: ObjectStorage
     #: Where files come from.
     source: Source
+    #: When queued jobs will be finished.
+    forecaster: Forecaster
     presenter: JobPresenter
     #: PostgreSQL; None if there is no history.
     database: Engine | None
@@ -109,6 +112,7 @@ def assemble(
         archive_ttl=settings.archive_ttl,
     )
     jobs = JobStore(client, dispatcher, limits)
+    forecaster = Forecaster(client)
     return Services(
         settings=settings,
         redis=client,
@@ -123,11 +127,13 @@ def assemble(
         pause=Pause(client),
         storage=storage,
         source=_source(settings, storage),
+        forecaster=forecaster,
         presenter=JobPresenter(
             storage,
             link_ttl=settings.link_ttl,
             clock=now_ms,
             links_expire_at=storage.links_expire_at,
+            forecast=forecaster.forecast,
         ),
         database=database,
     )

@@ -34,10 +34,12 @@ class Component:
     ready: Callable[[Process], bool] = lambda _: True
 
 
-def valkey(state: Path, port: int, output: Output) -> Component:
+def valkey(
+    state: Path, port: int, output: Output, env: Mapping[str, str] | None = None
+) -> Component:
     return Component(
         name="valkey",
-        start=lambda: start_valkey(state / "valkey", port=port, output=output).process,
+        start=lambda: start_valkey(state / "valkey", port=port, output=output, env=env).process,
     )
 
 

@@ -32,6 +32,7 @@ from common.jobs.model import (
     JobSpec,
     Lease,
     Progress,
+    QueuePlace,
     WakeUp,
     WakeUpTemplate,
 )
@@ -134,11 +135,12 @@ class JobStore:
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         quota: CreationQuota | None = None,
+        place: QueuePlace | None = None,
     ) -> Accepted:
         """Create a job for ``user``, or find the one that the same request created before.
 
         ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
-        counts this request, even if it is rejected.
+        counts this request, even if it is rejected. ``place``: where it enters the queue, if known.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
@@ -161,6 +163,8 @@ class JobStore:
             "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
             "minute": quota and quota.minute,
             "quota": quota and quota.limit,
+            "turn": place and place.turn,
+            "round": place and place.round,
         }
         result = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:

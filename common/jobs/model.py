@@ -90,6 +90,19 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueuePlace:
+    """Where a new job enters its priority's queue, in numbers of jobs started from that queue.
+
+    Users take turns: a user's next job enters the queue when the one before it is started.
+    """
+
+    #: After so many starts it is the job's turn, if its user has no other job in the queue.
+    turn: int
+    #: Starts between two jobs of the same user.
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class WakeUp:
     """A message that tells the workers to look at a job that is ready."""
 
@@ -157,10 +170,17 @@ class Job:
     expires_at: int | None
     #: W3C Trace Context of the request that created the job; None if it is not traced.
     traceparent: str | None = None
+    #: See ``QueuePlace.turn``; None if unknown, and after a restart.
+    turn: int | None = None
 
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def in_line(self) -> bool:
+        """Whether the job waits in the queue for its first start, with a known turn."""
+        return self.turn is not None and self.status is JobState.QUEUED and self.started_at is None
 
     @property
     def retries_remaining(self) -> int:
@@ -208,6 +228,7 @@ class Job:
             completed_at=_integer(get("completed_at")),
             expires_at=_integer(get("expires_at")),
             traceparent=get("traceparent") or None,
+            turn=_integer(get("turn")),
         )
         return job
 

@@ -18,7 +18,7 @@ from stack.services import Valkey, start_valkey
 from tests.support.live_api import Api, running
 from tests.support.tcp_proxy import TcpProxy
 
-#: Seconds within which a 503 has to arrive, see docs/api/errors.md.
+#: Seconds within which a 503 has to arrive (the contract of the HTTP API).
 LIMIT: Final = 2.0
 #: What these tests grant to two busy cores that serve all requests at the same time.
 BUSY_MACHINE: Final = 0.3

@@ -25,6 +25,7 @@ from common.errors import (
 from common.job_store.errors import is_outage, log_failure
 from common.job_store.jobs import RESERVATION
 from common.jobs.model import Artifact, Failure
+from common.jobs.transitions import JobState
 from worker.attempt.control import AttemptControl, Control
 from worker.attempt.isolation import Isolation
 from worker.attempt.telemetry import observe_attempt
@@ -128,7 +129,10 @@ class AttemptRunner:
             log.info("attempt started", files=len(claim.spec.file_ids))
             with self._heartbeat.keep_lease(claim.lease, control):
                 report = self._attempt(claim, control)
-                attempt_ended(self._retry_report(report))
+                job = self._retry_report(report)
+                attempt_ended(job)
+            if job is not None and job.status is JobState.COMPLETED:
+                _run_deferred(control)
 
     def _attempt(self, claim: Claim, control: AttemptControl) -> Report:
         """Build the archive and return the report of how that ended."""
@@ -186,3 +190,12 @@ class AttemptRunner:
                 if job is not None:
                     log.info("attempt ended", status=job.status, version=job.version)
                 return job
+
+
+def _run_deferred(control: AttemptControl) -> None:
+    """Run what an attempt deferred. A failure is only logged: the cleanup repeats what matters."""
+    for step in control.deferred:
+        try:
+            step()
+        except Exception:
+            log.exception("step after the completion failed")

@@ -66,6 +66,7 @@ local changes = {
 if job.resumes ~= '1' then
   changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
 end
+redis.call('HINCRBY', key.totals(), 'started_' .. job.lane, 1)
 local snapshot = update_job(args.id, changes)
 dequeue(args.id, job.user, job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

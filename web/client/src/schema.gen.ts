@@ -243,8 +243,8 @@ export interface components {
             fileName: string | null;
         };
         Event: {
-            /** @description The version of the job */
-            id: string;
+            /** @description The version of the job; absent in `connected` of a finished job */
+            id?: string;
             /** @enum {string} */
             event: "connected" | "progress" | "retrying" | "completed" | "failed" | "cancelled" | "expired" | "heartbeat" | "message";
             /** @description A job with a timestamp, as JSON */
