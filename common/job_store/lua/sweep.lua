@@ -25,6 +25,8 @@ local MAX_BOOSTS = 10
 local LOSS_BACKOFF = 1000
 -- Milliseconds by which the clocks of a primary and its replicas may differ.
 local CLOCK_TOLERANCE = 1000
+-- Milliseconds between two notes of the clock's time.
+local CLOCK_NOTE_INTERVAL = 5000
 
 local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
 
@@ -78,9 +80,29 @@ local function expire(id)
   end
 end
 
+-- Returns the milliseconds by which the server's clock was set back since the last sweep. It is less
+-- than the truth by at most CLOCK_NOTE_INTERVAL.
+local function clock_set_back()
+  local noted = tonumber(redis.call('HGET', key.read_up_to(), 'noted') or '0')
+  if math.abs(now - noted) > CLOCK_NOTE_INTERVAL then
+    redis.call('HSET', key.read_up_to(), 'noted', now_text)
+    redis.call('PEXPIRE', key.read_up_to(), 86400000)
+  end
+  return noted - now
+end
+
 -- After the server's clock was set back, some times lie in the future. They would stay there for as
 -- long as the clock was wrong.
 local function correct_future_times()
+  local back = clock_set_back()
+  if back > CLOCK_TOLERANCE then
+    for _, name in ipairs({key.retries(), key.webhooks_due(), key.expiring()}) do
+      local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
+      for i = 1, #scored, 2 do
+        redis.call('ZADD', name, to_text(scored[i + 1] - back), scored[i])
+      end
+    end
+  end
   local latest_lease = now + tonumber(args.lease)
   local future = '(' .. to_text(latest_lease + tonumber(args.lease))
   for _, id in ipairs(redis.call('ZRANGE', key.leases(), future, '+inf', 'BYSCORE')) do
