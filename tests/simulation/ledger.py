@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from redis.exceptions import NoScriptError, ResponseError
 
-from common.job_store import keys
-from common.job_store.scripts import source
+from common.job_store import keys, scripts
 from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
 
 if TYPE_CHECKING:
@@ -331,7 +330,7 @@ def _verbs(template: WakeUpTemplate | None) -> dict[bytes, str]:
         each.name.removesuffix(".lua") for each in folder.iterdir() if each.name.endswith(".lua")
     ]
     return {
-        hashlib.sha1(source(name, each).encode()).hexdigest().encode(): name  # noqa: S324
+        hashlib.sha1(scripts.source(name, each).encode()).hexdigest().encode(): name  # noqa: S324
         for name in names
         for each in {template, None}
     }
