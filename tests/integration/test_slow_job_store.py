@@ -163,7 +163,9 @@ def test_a_job_is_accepted_while_its_broker_hangs(tmp_path: Path) -> None:
         line.hold()
         for number in range(2, 5):
             started = time.monotonic()
-            api.post("/v1/download/initiate", {"file_ids": [number]})
+            # Of a user without other jobs: only then is there a wake-up to send.
+            user = {"X-User-Id": f"user-{number}"}
+            api.post("/v1/download/initiate", {"file_ids": [number]}, **user)
             assert time.monotonic() - started < LIMIT
         line.restore()
     store.process.stop()

@@ -18,8 +18,6 @@ from tests.simulation.scenario import Scenario, scenario_of
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Result, run
 
-#: Seconds for making a failing scenario smaller.
-SHRINK_SECONDS = 30.0
 #: Lines of a trace that are printed.
 MAX_LINES = 400
 
@@ -50,7 +48,7 @@ def simulate(first: int, step: int, *, seconds: float, max_runs: int, mutation: 
     return Summary(runs, lives, time.process_time() - cpu, None)
 
 
-def report(seed: int, mutation: str) -> None:
+def report(seed: int, mutation: str, shrink_seconds: float) -> None:
     """Print what happened in a failing run."""
     with MUTATIONS[mutation]() if mutation else nullcontext():
         scenario = scenario_of(seed)
@@ -58,7 +56,7 @@ def report(seed: int, mutation: str) -> None:
         if result.violation is None:
             print(f"seed {seed}: no violation")
             return
-        small, small_result = shrink(scenario, result, seconds=SHRINK_SECONDS)
+        small, small_result = shrink(scenario, result, seconds=shrink_seconds)
     _print(seed, len(scenario.events), small, small_result, mutation)
 
 
@@ -80,6 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", type=int, help="first seed; by default derived from the time")
     parser.add_argument("--seed", type=int, help="simulate only this seed")
+    parser.add_argument("--shrink", type=float, default=60.0, help="seconds for shrinking")
     parser.add_argument("--mutation", default="", choices=["", *MUTATIONS])
     return parser.parse_args()
 
@@ -87,7 +86,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = _arguments()
     if arguments.seed is not None:
-        report(arguments.seed, arguments.mutation)
+        report(arguments.seed, arguments.mutation, arguments.shrink)
         return
     first = arguments.first if arguments.first is not None else int(time.time())
     started = time.perf_counter()
@@ -107,7 +106,7 @@ def main() -> None:
         summaries = [task.get() for task in tasks]
     failed = [each.failed for each in summaries if each.failed is not None]
     if failed:
-        report(failed[0], arguments.mutation)
+        report(failed[0], arguments.mutation, arguments.shrink)
     lives, cpu = sum(each.lives for each in summaries), sum(each.cpu_seconds for each in summaries)
     print(
         f"{sum(each.runs for each in summaries)} runs from seed {first}, {lives} job lives, "

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from redis.exceptions import NoScriptError, ResponseError
 
-from common.job_store import keys
-from common.job_store.scripts import source
+from common.job_store import keys, scripts
 from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
 
 if TYPE_CHECKING:
@@ -197,13 +196,12 @@ class Ledger:
         """A user with many queued jobs gets only a fair share of the workers."""
         if now.status != "processing":
             return
-        if any(
-            each.user == now.user and each.status == "queued" and each.id != now.id
-            for each in self.jobs.values()
-        ):
-            self._overtaken[now.user, lane] = Counter()
-        else:
-            self._overtaken.pop((now.user, lane), None)
+        self._overtaken[now.user, lane] = Counter()
+        self._overtaken = {
+            waiting: started
+            for waiting, started in self._overtaken.items()
+            if self._user_queue(*waiting) in self._store.keys
+        }
         for (user, waiting_lane), started in self._overtaken.items():
             if waiting_lane == lane and user != now.user:
                 started[now.user] += 1
@@ -212,6 +210,11 @@ class Ledger:
                         "fair share",
                         f"{started[now.user]} jobs of {now.user} started while {user} waited",
                     )
+
+    @staticmethod
+    def _user_queue(user: str, priority: str) -> bytes:
+        pattern = keys.PATTERNS["user_queue"]
+        return pattern.format(tag=keys.tag_of_user(user), user=user, priority=priority).encode()
 
     def _check_holder(self, verb: str, words: list[bytes], result: list[Any]) -> None:
         """One lease per job: the store accepts reports only from the worker that holds it."""
@@ -327,7 +330,7 @@ def _verbs(template: WakeUpTemplate | None) -> dict[bytes, str]:
         each.name.removesuffix(".lua") for each in folder.iterdir() if each.name.endswith(".lua")
     ]
     return {
-        hashlib.sha1(source(name, each).encode()).hexdigest().encode(): name  # noqa: S324
+        hashlib.sha1(scripts.source(name, each).encode()).hexdigest().encode(): name  # noqa: S324
         for name in names
         for each in {template, None}
     }

@@ -15,6 +15,7 @@ import orjson
 from common.job_store import jobs, scripts, state_log
 from common.job_store.worker_registry import WorkerRegistry
 from common.jobs.model import JobSpec
+from tests.simulation import processes
 from worker.maintenance.store_contact import StoreContact
 
 Mutation = Callable[[], AbstractContextManager[object]]
@@ -22,7 +23,10 @@ Mutation = Callable[[], AbstractContextManager[object]]
 
 @contextmanager
 def stalled_workers_are_dead() -> Iterator[None]:
-    """Believe every lease and every missing connection, even right after the store stalled."""
+    """Believe every lease and every missing connection, even right after the store stalled.
+
+    And give up a connection after two seconds.
+    """
 
     def dead(registry: WorkerRegistry) -> list[str]:
         silent = [(state, age) for state, age in registry._read() if age > 1_500]
@@ -31,6 +35,7 @@ def stalled_workers_are_dead() -> Iterator[None]:
     with (
         mock.patch.object(StoreContact, "reliable", True),
         mock.patch.object(WorkerRegistry, "dead", dead),
+        mock.patch.object(processes, "REGISTRATION_TIMEOUT", 2.0),
     ):
         yield
 

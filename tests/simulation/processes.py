@@ -47,6 +47,8 @@ LEASE: Final = 10.0
 HEARTBEAT: Final = 0.5
 SWEEP_INTERVAL: Final = 1.0
 DRAIN_GRACE: Final = 5.0
+#: Of the connection that shows that a worker is alive, as ``Services.own_connection`` sets it.
+REGISTRATION_TIMEOUT = min(5.0, LEASE / 2)
 MAX_ATTEMPTS: Final = 4
 SECRET: Final = "whsec_" + "c2ltdWxhdGlvbg" * 2
 #: Lifetimes of finished jobs and of archives, in seconds.
@@ -147,7 +149,7 @@ class WorkerProcess:
         )
         jobs = JobStore(client, dispatcher, LIMITS)
         self._registration = WorkerRegistration(
-            open_client(world.store, timeout=min(5.0, LEASE / 2), own_connection=True, retries=0),
+            open_client(world.store, timeout=REGISTRATION_TIMEOUT, own_connection=True, retries=0),
             name,
             slots=SLOTS,
             running=lambda: self.heartbeat.running_jobs(),

@@ -17,6 +17,8 @@ from greenlet import getcurrent, greenlet
 
 #: What the clocks show at the start: 2030-01-01, in seconds since 1970.
 EPOCH: Final = 1_893_456_000.0
+#: A time before everything.
+NEVER: Final = -1e9
 
 
 class Killed(BaseException):
@@ -36,11 +38,11 @@ class Process:
     name: str
     alive: bool = True
     #: Until then none of its threads runs, as after SIGSTOP.
-    stopped_until: float = 0.0
+    stopped_until: float = NEVER
     #: Until then nothing that it sends arrives.
-    cut_off_until: float = 0.0
+    cut_off_until: float = NEVER
     #: When a fault last kept it, and no other process, from its work.
-    disturbed_at: float = -1e9
+    disturbed_at: float = NEVER
     threads: list[Thread] = field(default_factory=list)
 
 

@@ -245,8 +245,10 @@ class SimulatedConnection(FakeRedisConnection):
         socket = self._sock
         self._travel(self.socket_timeout)
         if self.store.stalled_until > deadline:
-            # The kernel has the request: the server executes it when it continues.
+            # The kernel has the request: when the server continues, it executes it, and only then
+            # learns that the client has gone.
             scheduler.at(self.store.stalled_until, lambda: _deliver(socket, commands))
+            scheduler.at(self.store.stalled_until, socket.kill)
             self._sock = None
             self._time_out(deadline, "stalled")
         scheduler.sleep(self.store.stalled_until - scheduler.now)

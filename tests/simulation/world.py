@@ -125,11 +125,12 @@ class World:
         self.workers = [self._new_worker(number) for number in range(WORKERS)]
         for event in self.scenario.events:
             self._schedule(event)
-        self.ledger.checks_fairness = not self.scenario.faults
+        innocent = {
+            job for job, plan in self.plans.items() if "poison" not in plan.get("outcomes", ())
+        }
+        self.ledger.checks_fairness = not self.scenario.faults and len(innocent) == len(self.plans)
         if not self.scenario.faults & WORKER_FAULTS:
-            self.ledger.must_survive = {
-                job for job, plan in self.plans.items() if "poison" not in plan.get("outcomes", ())
-            }
+            self.ledger.must_survive = innocent
         self.scheduler.run(until=DURATION + 5)
         deadline = self.scheduler.now + SETTLE
         while not self.scheduler.stopped and self.ledger.unfinished():
