@@ -28,6 +28,7 @@ from pathlib import Path
 from bench.cloud import CloudProxy
 from common.errors import LonghaulError
 from common.object_storage import ObjectStorage
+from stack.process import Process, accepts_connections, free_port, wait_until
 from stack.services import S3, start_s3
 from worker.archive.composing.transfers import MAX_COPIES as COPIES
 from worker.archive.storage_probe import probe_storage
@@ -229,12 +230,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sets", default="100KB,1MB,6MB,10MB,50MB,500MB")
     parser.add_argument("--places", default="bare,cloud")
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="use a server in memory that costs little, so that the builds are the bottleneck",
+    )
     parser.add_argument("--without-crc32", action="store_true", help="put files without checksums")
     options = parser.parse_args()
     names, places = options.sets.split(","), options.places.split(",")
     sets = [files for files in file_sets(options.scale) if files.name in names]
     with tempfile.TemporaryDirectory(prefix="bench-archive-") as directory:
-        s3 = start_s3(Path(directory))
+        s3 = _start_memory_s3() if options.memory else start_s3(Path(directory))
         try:
             storage = _ready(s3)
             bench = Bench(s3, storage, with_crc32=not options.without_crc32)
@@ -255,6 +261,14 @@ def main() -> None:
             storage.close()
         finally:
             s3.process.stop()
+
+
+def _start_memory_s3() -> S3:
+    port = free_port()
+    command = [sys.executable, "-m", "tests.support.modeled_s3", "fast", str(port)]
+    process = Process("s3", command)
+    wait_until(lambda: accepts_connections(port), "the server in memory")
+    return S3(process=process, port=port, endpoint=f"http://127.0.0.1:{port}")
 
 
 def _ready(s3: S3) -> ObjectStorage:
