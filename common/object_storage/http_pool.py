@@ -19,7 +19,7 @@ from io import BufferedReader
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from common.errors import NetworkError
+from common.errors import NetworkError, StorageError
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.http_response import ConnectionClosed, Response
 from common.object_storage.sigv4 import host_header
@@ -100,7 +100,7 @@ class HttpPool:
         """``ca_bundle``: file with the certificate authorities; None: those of the system."""
         parts = urlsplit(base_url)
         is_https = parts.scheme == "https"
-        self._tls = ssl.create_default_context(cafile=ca_bundle) if is_https else None
+        self._tls = _tls_context(ca_bundle) if is_https else None
         self._proxy = urlsplit(proxy) if proxy else None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
@@ -180,6 +180,15 @@ class HttpPool:
             self._idle.append(connection)
         else:
             connection.close()
+
+
+def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        raise StorageError(
+            f"The certificate authorities in {ca_bundle} cannot be read: {error}"
+        ) from error
 
 
 def _send(sock: socket.socket, head: bytes, body: Body) -> None:
