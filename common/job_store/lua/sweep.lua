@@ -5,8 +5,8 @@
 
   Input:
     KEYS[1]  the partition's leases
-    args     allowed (states from which a job is requeued), limit (jobs of each kind), job_ttl, archive_ttl, lease (ms),
-             error (message for a lost worker), reclaim ('0': treat every lease as live, because the
+    args     allowed (states from which a job is requeued), limit (jobs of each kind), lifetimes (as
+             Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim ('0': treat every lease as live, because the
              store itself was unavailable), dead (comma-separated names of workers that died),
              max_wait (ms in one priority's queue), lost_after (ms by which later wake-ups must have
              overtaken one for it to count as lost), read_up_to_high, read_up_to_normal,
@@ -34,12 +34,18 @@ local function due(name, latest, limit)
   return redis.call('ZRANGE', name, '-inf', latest, 'BYSCORE', 'LIMIT', 0, limit or args.limit)
 end
 
+-- A job that is not processing has a lease only if a script was aborted half-way, as a slot migration
+-- of a cluster does.
+local function remove_lease(id, job)
+  local is_lost = job and job.status == 'queued' and not redis.call('ZSCORE', key.retries(), id)
+    and not redis.call('ZSCORE', key.waiting(job.lane), id)
+  if is_lost then enqueue(id, job.user, job.lane) end
+  redis.call('ZREM', key.leases(), id)
+end
+
 local function reclaim(id)
   local job = load_job(id)
-  if not job or not contains(args.allowed, job.status) then
-    redis.call('ZREM', key.leases(), id)
-    return
-  end
+  if not job or not contains(args.allowed, job.status) then return remove_lease(id, job) end
   local losses = tonumber(job.losses or '0') + 1
   local changes = {
     error = args.error, error_code = 'WORKER_LOST', retryable = '1', losses = to_text(losses),
@@ -68,7 +74,7 @@ local function expire(id)
   local job = load_job(id)
   if job and job.status == 'completed' then
     update_job(id, {status = 'expired'})
-    redis.call('PEXPIRE', key.status(id), args.job_ttl)
+    redis.call('PEXPIRE', key.status(id), args.job_ttl, 'GT')
     redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')
     expired = expired + 1
   end
