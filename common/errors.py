@@ -107,6 +107,18 @@ class SourceForbidden(PermanentDownloadError):
     code = "PERMISSION_DENIED"
 
 
+class FileForbidden(PermanentDownloadError):
+    """You don't have permission to download this file."""
+
+    code = "FILE_FORBIDDEN"
+
+
+class AuthorizationUnavailable(DownloadError):
+    """The service that decides which files you may have is unavailable."""
+
+    code = "TEMPORARY_UNAVAILABLE"
+
+
 class FileTooLarge(PermanentDownloadError):
     """A file, or the download as a whole, exceeds the size limit."""
 

@@ -91,7 +91,7 @@ def start() -> Response:
 def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed job whose archive lacks files."""
     count_creation()
-    job = job_creation.restart_job(deps(), parsing.job_id(job_id))
+    job = job_creation.restart_job(deps(), g.caller, parsing.job_id(job_id))
     return _accepted(job, "The download has been queued again.", {})
 
 
@@ -105,6 +105,7 @@ def retry(job_id: str) -> Response:
 def check() -> Response:
     """Check whether a file is available, without creating a job."""
     file_id = parsing.body(FILE)["file_id"]
+    deps().file_access.require(g.caller, [file_id])
     (file,) = deps().source.describe([file_id], TaskGroup(_CheckDeadline()), cached={})
     found = file if isinstance(file, SourceFile) else None
     return json_response(
@@ -135,7 +136,7 @@ def _create_and_wait(
     creation = dependencies.rate_limiter.count_creation(client_address())
     try:
         accepted = job_creation.create_job(
-            dependencies, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
+            dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent
         )
     finally:
         g.rate = creation.rate

@@ -16,6 +16,7 @@ from api.responses import GONE, json_response, retry_after
 from api.schemas.job import JobSchema
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
+from common.errors import FileForbidden
 from common.jobs.model import FileReport, Job
 from common.jobs.transitions import JobState
 
@@ -100,14 +101,23 @@ def files(job_id: str) -> Response:
     queries = deps().queries
     file_ids = queries.spec(job_id).file_ids
     end = start + query["limit"]
+    shown = file_ids[start:end]
+    hidden = deps().file_access.hidden(g.caller, job_id, shown)
     return json_response(
         {
             "jobId": job_id,
             "totalFiles": len(file_ids),
-            "files": [_file(report) for report in queries.files(job_id, file_ids[start:end])],
+            "files": [
+                _file(_forbidden(report) if report.file_id in hidden else report)
+                for report in queries.files(job_id, shown)
+            ],
             "nextCursor": pagination.encode_cursor(end) if end < len(file_ids) else None,
         }
     )
+
+
+def _forbidden(report: FileReport) -> FileReport:
+    return FileReport(file_id=report.file_id, state=report.state, error_code=FileForbidden.code)
 
 
 def _file(report: FileReport) -> dict[str, Any]:
@@ -135,10 +145,11 @@ def result(job_id: str) -> Response:
     """Download the finished archive: redirect to a signed URL, or return that URL as JSON."""
     presenter = deps().presenter
     job = deps().queries.get(parsing.job_id(job_id))
-    url, expires_at = presenter.link(job)
     artifact = job.artifact
+    url, expires_at = presenter.signed_link(job)
     if url is None or artifact is None:
         raise _no_archive(job)
+    deps().file_access.require_download(g.caller, job)
     headers = {"Vary": "Accept"}
     if _prefers_json():
         body = {
@@ -208,7 +219,10 @@ def jobs() -> Response:
     last = page[-1] if page and more else None
     return json_response(
         {
-            "jobs": [dependencies.presenter.present(job) for job in page],
+            "jobs": [
+                dependencies.presenter.present(job)
+                for job in dependencies.file_access.redact(g.caller, page)
+            ],
             "nextCursor": pagination.encode_cursor([last.created_at, last.id]) if last else None,
         }
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
 from common.job_store import keys
 from common.job_store.records import (
+    decode_grant,
     decode_spec,
     decode_wake_ups,
+    encode_request,
     failure_fields,
     first_fields,
     milliseconds,
@@ -25,6 +26,7 @@ from common.jobs import events
 from common.jobs.model import (
     Artifact,
     Failure,
+    FileGrant,
     FileReport,
     Job,
     JobSpec,
@@ -91,6 +93,7 @@ class Claim:
     lease: Lease
     job: Job
     spec: JobSpec
+    grant: FileGrant = field(default_factory=FileGrant)
 
 
 class JobStore:
@@ -122,20 +125,21 @@ class JobStore:
         user: str,
         spec: JobSpec,
         *,
+        grant: FileGrant | None = None,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         quota: CreationQuota | None = None,
     ) -> Accepted:
         """Create a job for ``user``, or find the one that the same request created before.
 
+        ``grant``: why the user may have the files; see ``common.authorization``.
         ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
         counts this request, even if it is rejected.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
         job_id = keys.new_job_id(user)
-        spec_json = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
-        digest = hashlib.sha256(spec_json).hexdigest()
+        stored_request, digest = encode_request(spec, grant or FileGrant())
         fields = first_fields(
             job_id,
             user,
@@ -145,7 +149,7 @@ class JobStore:
             traceparent=traceparent,
         )
         args = {
-            "spec": spec_json.decode(),
+            "spec": stored_request,
             "snapshot": orjson.dumps(fields).decode(),
             "max_active": self.limits.max_active,
             "idempotency": idempotency_key,
@@ -184,6 +188,7 @@ class JobStore:
             lease=Lease(job_id=job_id, fencing_token=job.fencing_token),
             job=job,
             spec=decode_spec(spec),
+            grant=decode_grant(spec),
         )
 
     def heartbeat(

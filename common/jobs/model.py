@@ -44,6 +44,16 @@ class JobSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileGrant:
+    """On what grounds a job gets its files. Set when the job is created; it never changes."""
+
+    #: The claims of the user's token that decide about files, as JSON.
+    claims: str = "{}"
+    #: Requested files that the user may not have; the job skips them.
+    forbidden: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """The progress of an attempt, and the estimated time until it ends."""
 

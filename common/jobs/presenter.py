@@ -30,12 +30,19 @@ class JobPresenter:
         link_ttl: int,
         clock: Callable[[], int],
         links_expire_at: Callable[[], int | None] = lambda: None,
+        result_url: Callable[[Job], str] | None = None,
+        result_url_ttl: int = 0,
     ) -> None:
         """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970.
 
         ``links_expire_at`` returns when the session ends that links are signed with.
+
+        ``result_url`` returns the URL of the API's own download of a job, which is valid for
+        ``result_url_ttl`` seconds. If it is set, clients get that instead of a signed link.
         """
         self._links_expire_at = links_expire_at
+        self._result_url = result_url
+        self._result_url_ttl = result_url_ttl
         self._signer = signer
         self._link_ttl = link_ttl
         self._clock = clock
@@ -99,6 +106,16 @@ class JobPresenter:
         return f'"{job.version}-{period}{session}"'
 
     def link(self, job: Job) -> tuple[str | None, str | None]:
+        """Return the link that clients see and its expiry, or two Nones if there is no archive."""
+        if self._result_url is None:
+            return self.signed_link(job)
+        now = self._clock()
+        validity = min(self._link_validity(job, now), self._result_url_ttl * 1000)
+        if not validity:
+            return None, None
+        return self._result_url(job), iso(now + validity)
+
+    def signed_link(self, job: Job) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
         The link expires with the archive and with the signing session at the latest.
