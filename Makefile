@@ -15,7 +15,7 @@ endef
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api load lock clean
+.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +89,10 @@ bench-api: $(INSTALLED) $(PEER)  ## Compare the API and 5,000 streams with a Nod
 
 soak-api: $(INSTALLED)  ## Keep thousands of streams open while jobs finish and the API restarts (STREAMS=5000 MINUTES=10)
 	@ulimit -n 20000; $(BIN)/python -m bench.api_soak $(if $(STREAMS),--streams $(STREAMS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+attack: $(INSTALLED)  ## Attack the API as one client inside all limits while others poll (SECONDS= ATTACKS="fill memory,…" WAYS=direct,nginx)
+	@ulimit -n 20000; $(BIN)/python -m bench.attack $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(ATTACKS),--attacks "$(ATTACKS)") $(if $(WAYS),--ways $(WAYS))
 
 bench-jobs: $(INSTALLED) $(PEER)  ## Compare the overhead of a job with BullMQ (ROUNDS=)
 	@PATH="$(abspath web/.node/bin):$$PATH" $(BIN)/python -m bench.jobs $(if $(ROUNDS),--rounds $(ROUNDS))

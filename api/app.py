@@ -22,7 +22,7 @@ from api.job_history import JobHistory
 from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
-from api.metrics import QueueMetrics
+from api.metrics import ArchiveMetrics, MetricsPort, QueueMetrics
 from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
@@ -94,6 +94,12 @@ def create_app(
             document.register_blueprint(blueprint)
         pages.publish(app, document)
     app.register_blueprint(streams.websocket_blueprint)
+    if settings.api_metrics_port:
+        app.wsgi_app = MetricsPort(  # type: ignore[method-assign]
+            app.wsgi_app,
+            settings.api_metrics_port,
+            lambda: metrics.exposition(dependencies.queue_metrics, dependencies.archive_metrics),
+        )
     return app
 
 
@@ -150,13 +156,10 @@ def _dependencies(
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
-        archive_totals=ArchiveTotals(services.redis),
         webhook_deliveries=services.deliveries,
         dead_letters=services.dead_letters,
         pause=services.pause,
-        operators=Operators(
-            token=settings.admin_token, trust_localhost=settings.auth_mode == "none"
-        ),
+        operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
         overview=_overview(services),
         live=live,
         waiting_requests=WaitingRequests(
@@ -184,7 +187,8 @@ def _dependencies(
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
-        queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
+        queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
+        forecaster=services.forecaster,
         source=services.source,
         health=Health(
             {"redis": WriteCheck(services.redis).run},
@@ -195,6 +199,7 @@ def _dependencies(
             storage_capabilities=StorageCapabilities(services.redis).read,
         ),
         queue_metrics=QueueMetrics(statistics, services.redis),
+        archive_metrics=ArchiveMetrics(ArchiveTotals(services.redis)),
         job_history=JobHistory(services.queries, history),
         file_ids=FileIdLimits(
             min_id=settings.file_id_min,

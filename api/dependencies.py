@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
-    from api.metrics import QueueMetrics
+    from api.metrics import ArchiveMetrics, QueueMetrics
     from api.overview import Overview
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
-    from common.job_store.archive_totals import ArchiveTotals
     from common.job_store.dead_letters import DeadLetters
+    from common.job_store.forecaster import Forecaster
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
@@ -49,7 +49,6 @@ class Dependencies:
 
     jobs: JobStore
     queries: JobQueries
-    archive_totals: ArchiveTotals
     webhook_deliveries: WebhookDeliveries
     dead_letters: DeadLetters
     pause: Pause
@@ -66,10 +65,12 @@ class Dependencies:
     cors: CorsHeaders
     rate_limiter: RateLimiter
     queue_limit: QueueLimit
+    forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
     health: Health
     queue_metrics: QueueMetrics
+    archive_metrics: ArchiveMetrics
     job_history: JobHistory
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.

@@ -9,6 +9,7 @@ import secrets
 import tempfile
 from typing import TYPE_CHECKING
 
+from api.auth import operator_page
 from common.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ _settings = Settings.from_env()
 
 # An IPv6 address is written in brackets, like in a URL.
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
-bind = f"{_host}:{_settings.port}"
+bind = [f"{_host}:{_settings.port}"]
+if _settings.api_metrics_port:
+    bind.append(f"{_host}:{_settings.api_metrics_port}")
 workers = _settings.web_concurrency
 worker_class = "api.server.gevent_worker.Worker"
 # Each connection and each stream needs a file descriptor.
@@ -41,14 +44,25 @@ control_socket_disable = True
 # Workers write their heartbeats there. On a disk, a write can block.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
 
-# Every process must accept the tickets of the others.
+# Every process must accept the tickets of the others, and the same operators.
 if not _settings.ticket_secret:
     os.environ["TICKET_SECRET"] = secrets.token_urlsafe(32)
+_generated_token = ""
+if _settings.auth_mode == "none" and not _settings.admin_token:
+    os.environ["ADMIN_TOKEN"] = _generated_token = secrets.token_urlsafe(32)
 
 
 # Several processes share their metrics in files, so that each can report all.
 if workers > 1:
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="longhaul-metrics-"))
+
+
+def when_ready(server: Arbiter) -> None:  # noqa: ARG001  gunicorn's signature
+    """Print the generated token once, for the person who started the server."""
+    if _generated_token:
+        base_url = _settings.public_url.rstrip("/") or f"http://localhost:{_settings.port}"
+        link = operator_page.link(base_url, _generated_token)
+        print(f"ADMIN_TOKEN is not set. Operator page, until the next start: {link}", flush=True)
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001  gunicorn's signature

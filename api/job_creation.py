@@ -39,6 +39,7 @@ def create_job(
     raise_if_exceeded(creation.rate)
     dependencies.queue_limit.check()
     grant = dependencies.file_access.grant(caller, spec)
+    place = dependencies.forecaster.place(spec.priority)
     try:
         accepted = dependencies.jobs.create(
             caller.user,
@@ -47,6 +48,7 @@ def create_job(
             idempotency_key=key,
             traceparent=traceparent,
             quota=creation.quota,
+            place=place,
         )
     except RateLimited:
         raise RateLimited(retry_after=creation.rate.reset) from None
@@ -55,6 +57,7 @@ def create_job(
     metrics.count_job_request(accepted.outcome)
     if accepted.outcome == "created":
         dependencies.queue_limit.count_accepted()
+        dependencies.forecaster.count_accepted(accepted.job, place)
     return accepted
 
 

@@ -9,7 +9,7 @@ same, so nothing has to be summed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -27,10 +27,13 @@ from common.job_store.errors import log_failure
 from common.job_store.state_log import backlog
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from redis import Redis
 
+    from common.job_store.archive_totals import ArchiveTotals
     from common.job_store.stats import QueueState, QueueStatistics
 
+PATH: Final = "/metrics"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MEDIA_TYPE: Final = CONTENT_TYPE.partition(";")[0]
 
@@ -56,10 +59,11 @@ def install(app: Flask) -> None:
     app.after_request(_observe_response)
 
 
-def exposition(queue: Collector) -> bytes:
-    """Return the metrics of this process, or of all that share files, and those of ``queue``."""
+def exposition(*collectors: Collector) -> bytes:
+    """Return the metrics of this process, or of all that share files, and those of collectors."""
     shared = CollectorRegistry()
-    shared.register(queue)
+    for collector in collectors:
+        shared.register(collector)
     # The library reads PROMETHEUS_MULTIPROC_DIR once, when it is imported.
     if not values.ValueClass._multiprocess:
         return generate_latest(PROCESS_REGISTRY) + generate_latest(shared)
@@ -67,11 +71,24 @@ def exposition(queue: Collector) -> bytes:
     return generate_latest(shared)
 
 
-def archive_metrics(totals: Mapping[str, int]) -> bytes:
-    """Return what the workers counted about archives, in the text format."""
-    registry = CollectorRegistry()
-    registry.register(_ArchiveTotals(totals))
-    return generate_latest(registry)
+class MetricsPort:
+    """WSGI middleware that serves the metrics, and nothing else, on a port of their own.
+
+    That port needs no token: only Prometheus should reach it.
+    """
+
+    def __init__(self, app: WSGIApplication, port: int, read: Callable[[], bytes]) -> None:
+        self._app = app
+        self._port = str(port)
+        self._read = read
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # The server sets it to the port of the listener, whatever Host says.
+        if environ["SERVER_PORT"] != self._port:
+            return self._app(environ, start_response)
+        if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return Response("Only GET /metrics is served here.\n", 404)(environ, start_response)
+        return Response(self._read(), content_type=CONTENT_TYPE)(environ, start_response)
 
 
 def count_job_request(outcome: str) -> None:
@@ -186,18 +203,23 @@ def _ended(state: QueueState) -> Metric:
     return ended
 
 
-class _ArchiveTotals(Collector):
-    """What the workers counted about archives."""
+class ArchiveMetrics(Collector):
+    """Collects what the workers counted about archives from the job store."""
 
-    def __init__(self, totals: Mapping[str, int]) -> None:
+    def __init__(self, totals: ArchiveTotals) -> None:
         self._totals = totals
 
     def collect(self) -> Iterator[Metric]:
+        try:
+            totals = self._totals.read()
+        except RedisError as error:
+            log_failure(log, "cannot read the metrics of archives", error)
+            return
         archives = CounterMetricFamily(
             "longhaul_archives", "Archives, by how they were created", labels=["how"]
         )
         for how in ("composed", "found", "streamed"):
-            archives.add_metric([how], self._totals.get(how, 0))
+            archives.add_metric([how], totals.get(how, 0))
         yield archives
         archive_bytes = CounterMetricFamily(
             "longhaul_archive_bytes",
@@ -206,5 +228,5 @@ class _ArchiveTotals(Collector):
             labels=["method"],
         )
         for way in ("copied", "through_worker", "reused", "resumed"):
-            archive_bytes.add_metric([way], self._totals.get(way, 0))
+            archive_bytes.add_metric([way], totals.get(way, 0))
         yield archive_bytes

@@ -14,11 +14,13 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from api import problems
+from api.auth import authorization
 from api.auth.callers import USER_PATTERN
 from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
 from api.schemas.fields import FileId, FileIds, Metadata
 from api.schemas.job import JobEventSchema
+from api.schemas.requests import JobMembers
 from api.schemas.responses import ProblemSchema
 
 VERSION: Final = "0.1.0"
@@ -99,7 +101,7 @@ class ResponseSpec:
 
     status: int
     description: str
-    schema: type[Schema] | None = None
+    schema: type[Schema] | Mapping[str, Any] | None = None
     media: str = "application/json"
     headers: tuple[str, ...] = ()
 
@@ -252,7 +254,7 @@ def _complete_operation(
 ) -> None:
     operation_object["operationId"] = _operation_id(method, path)
     # Only these calls are authenticated and rate limited.
-    if path.startswith("/v1/"):
+    if authorization.applies_to(path):
         for name in every_call.parameters:
             operation_object["parameters"].append({"$ref": f"#/components/parameters/{name}"})
         if every_call.security:
@@ -281,4 +283,6 @@ def _custom_field_schema(
         return {"type": "array", "items": file_id, "minItems": 1, "maxItems": limits.max_count}
     if isinstance(field, Metadata):
         return {"type": "object"}
+    if isinstance(field, JobMembers):
+        return {"type": "string"}
     return {}

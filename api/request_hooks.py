@@ -28,7 +28,9 @@ CONTENT_SECURITY_POLICY: Final = (
 TRANSPORT_SECURITY: Final = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    # A hidden frame saves archives from the object storage, whose host may differ per link.
+    "connect-src 'self'; frame-src 'self' http: https:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _SECURITY_HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
@@ -68,12 +70,12 @@ def _check_request() -> None:
     g.rate = rate_limiter.count_request(client_address())
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
-    if not request.path.startswith("/v1/"):
-        return
-    rate_limiter.sync_counts()
-    raise_if_exceeded(g.rate)
+    # Not for metrics, which do not need the job store.
+    if request.path.startswith("/v1/"):
+        rate_limiter.sync_counts()
+        raise_if_exceeded(g.rate)
     # A preflight has no credentials, and its response is the same for every caller.
-    if request.method != "OPTIONS":
+    if authorization.applies_to(request.path) and request.method != "OPTIONS":
         authorization.authorize_request()
 
 

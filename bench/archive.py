@@ -5,6 +5,8 @@
 Every build runs in a process of its own against SeaweedFS on this machine, directly ("bare") and
 through a proxy with a cloud's latency and rates ("cloud", bench/cloud.py). The contenders alternate
 within each round; the tables show medians over the rounds, and of the ratios within each round.
+Files have CRC32s, which the SDKs of AWS send with every upload since 2025; --without-crc32 leaves
+them out.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from common.errors import LonghaulError
 from common.object_storage import ObjectStorage
 from stack.services import S3, start_s3
 from worker.archive.composing.transfers import MAX_COPIES as COPIES
+from worker.archive.storage_probe import probe_storage
+from worker.archive.zip_format.crc32 import crc32
 
 MB = 1_000_000
 OURS, SAME, CHANGED = "longhaul", "longhaul, same request again", "longhaul, 0.5 % changed"
@@ -63,26 +67,30 @@ Row = dict[str, float]
 class Bench:
     """An object storage full of files, and the results so far by (place, set, contender)."""
 
-    def __init__(self, s3: S3, storage: ObjectStorage) -> None:
+    def __init__(self, s3: S3, storage: ObjectStorage, *, with_crc32: bool) -> None:
         self._s3 = s3
         self._storage = storage
+        self._with_crc32 = with_crc32
+        self._profile = json.dumps(probe_storage(storage, "archives").to_dict())
         self.results: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
 
     def fill(self, files: FileSet) -> None:
         """Put the files of a set."""
         block = os.urandom(files.size + files.count)
         for index in range(files.count):
-            content = memoryview(block)[index : index + files.size]
-            name = {"filename": f"{files.first + index}.bin"}
-            self._storage.put_object("files", str(files.first + index), content, metadata=name)
+            self._put(str(files.first + index), memoryview(block)[index : index + files.size])
 
     def change(self, files: FileSet, count: int) -> None:
         """Overwrite ``count`` files, spread over the set."""
         for index in range(count):
             key = str(files.first + index * files.count // count)
-            self._storage.put_object(
-                "files", key, os.urandom(files.size), metadata={"filename": f"{key}.bin"}
-            )
+            self._put(key, memoryview(os.urandom(files.size)))
+
+    def _put(self, key: str, content: memoryview) -> None:
+        self._storage.put_object(
+            "files", key, content, metadata={"filename": f"{key}.bin"},
+            crc32=crc32(content) if self._with_crc32 else None,
+        )  # fmt: skip
 
     def delete(self, bucket: str) -> None:
         """Delete all objects of a bucket; without archives, the next build starts from nothing."""
@@ -108,7 +116,7 @@ class Bench:
                 *("--endpoint", endpoint, "--width", str(width)),
                 *("--key", self._s3.access_key, "--secret", self._s3.secret_key),
                 *("--first", str(files.first), "--count", str(files.count)),
-                *("--size", str(files.size)),
+                *("--size", str(files.size), "--profile", self._profile),
             ]
             done = subprocess.run(
                 command, check=False, capture_output=True, text=True, timeout=1800
@@ -221,6 +229,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sets", default="100KB,1MB,6MB,10MB,50MB,500MB")
     parser.add_argument("--places", default="bare,cloud")
+    parser.add_argument("--without-crc32", action="store_true", help="put files without checksums")
     options = parser.parse_args()
     names, places = options.sets.split(","), options.places.split(",")
     sets = [files for files in file_sets(options.scale) if files.name in names]
@@ -228,7 +237,7 @@ def main() -> None:
         s3 = start_s3(Path(directory))
         try:
             storage = _ready(s3)
-            bench = Bench(s3, storage)
+            bench = Bench(s3, storage, with_crc32=not options.without_crc32)
             # One set at a time, so that the disk holds no more than that and its archives.
             for files in sets:
                 bench.fill(files)

@@ -36,7 +36,7 @@ def status(name: str) -> int:
 def longhaul(options: argparse.Namespace) -> Callable[[], int]:
     """Our engine; as ``written`` without copies, as ``unsized`` with files of unknown size."""
     from common.jobs.model import OnMissing
-    from common.object_storage import ObjectStorage
+    from common.object_storage import ObjectStorage, StorageProfile
     from common.sources import source_from_template
     from worker.archive import BuildOptions, BuildRequest, build
     from worker.attempt.control import AttemptControl
@@ -55,6 +55,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         access_key=options.key,
         secret_key=options.secret,
     )
+    store.profile = StorageProfile.from_dict(json.loads(options.profile)) or store.profile
     source: Any = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
     if options.contender == "unsized":
         source = Unsized(source, options.size)
@@ -244,6 +245,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--profile", default="{}", help="the storage's profile, in JSON")
     parser.add_argument("--width", type=int, default=8, help="copies at the same time")
     options = parser.parse_args()
     run = CONTENDERS[options.contender](options)

@@ -13,6 +13,7 @@ from common.authorization import AllFiles, AuthorizationService, ClaimedFiles, F
 from common.celery_app import celery_app
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
+from common.job_store.forecaster import Forecaster
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
@@ -60,6 +61,8 @@ class Services:
     storage: ObjectStorage
     #: Where files come from.
     source: Source
+    #: When queued jobs will be finished.
+    forecaster: Forecaster
     presenter: JobPresenter
     #: Which files a user may have.
     authorizer: FileAuthorizer
@@ -121,6 +124,7 @@ def assemble(
     jobs = JobStore(client, dispatcher, limits)
     authorizer = _authorizer(settings)
     tickets = JobTickets(settings.ticket_secret or secrets.token_urlsafe(32))
+    forecaster = Forecaster(client)
     return Services(
         settings=settings,
         redis=client,
@@ -135,7 +139,8 @@ def assemble(
         pause=Pause(client),
         storage=storage,
         source=_source(settings, storage),
-        presenter=_presenter(settings, storage, tickets, authorizer),
+        forecaster=forecaster,
+        presenter=_presenter(settings, storage, tickets, authorizer, forecaster),
         authorizer=authorizer,
         tickets=tickets,
         database=database,
@@ -143,7 +148,11 @@ def assemble(
 
 
 def _presenter(
-    settings: Settings, storage: ObjectStorage, tickets: JobTickets, authorizer: FileAuthorizer
+    settings: Settings,
+    storage: ObjectStorage,
+    tickets: JobTickets,
+    authorizer: FileAuthorizer,
+    forecaster: Forecaster,
 ) -> JobPresenter:
     def result_url(job: Job) -> str:
         base = f"{settings.public_url.rstrip('/')}/v1/download/{job.id}"
@@ -154,6 +163,7 @@ def _presenter(
         link_ttl=settings.link_ttl,
         clock=now_ms,
         links_expire_at=storage.links_expire_at,
+        forecast=forecaster.forecast,
         # A signed link cannot be revoked, so it is only made for a download that is checked again.
         result_url=result_url if authorizer.is_revocable else None,
         result_url_ttl=TICKET_TTL,

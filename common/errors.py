@@ -141,6 +141,13 @@ class CancelRequested(Interrupted):
     """The job was cancelled while it was running."""
 
 
+class RunsAlone(LonghaulError):
+    """The job was lost with its workers repeatedly, and runs only where no other job does."""
+
+    code = "RUNS_ALONE"
+    retryable = True
+
+
 class LeaseLost(Interrupted):
     """Another worker holds the job now, so this one must not write to it."""
 

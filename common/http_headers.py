@@ -1,13 +1,23 @@
-"""HTTP header values that both the worker and the sources read."""
+"""HTTP header values that several parts of the system read."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 #: No server can ask for a longer pause, seconds.
 MAX_RETRY_AFTER: Final = 86_400.0
+
+
+def parse_http_date(value: str | None) -> datetime | None:
+    """Return the time of an HTTP date (RFC 9110, 5.6.7); None for anything else."""
+    try:
+        date = parsedate_to_datetime(value or "")
+        # A date without a zone is UTC: HTTP dates always are.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -19,10 +29,5 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     text = (value or "").strip()
     if text.isascii() and text.isdecimal():
         return min(float(text), MAX_RETRY_AFTER)
-    try:
-        date = parsedate_to_datetime(text)
-        # A date without a zone is UTC: HTTP dates always are.
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return min(max(0.0, seconds), MAX_RETRY_AFTER)
+    date = parse_http_date(text)
+    return None if date is None else min(max(0.0, date.timestamp() - now), MAX_RETRY_AFTER)

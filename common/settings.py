@@ -96,7 +96,7 @@ class Settings:
     max_files: int = _setting(1_000, "Largest number of files in one job")
     admin_token: str = _setting(
         "",
-        "Bearer token for the operator API; empty: only local requests may use it",
+        "Bearer token of operators with AUTH_MODE=none; empty: generated and printed at start",
         secret=True,
     )
 
@@ -142,7 +142,9 @@ class Settings:
     max_waiting_requests_per_user: int = _setting(100, "Waiting requests per user and API process")
 
     # Jobs
-    max_retries: int = _setting(3, "Further attempts after a retryable failure")
+    max_retries: int = _setting(
+        3, "Retries after the first attempt; a job has one attempt more (`maxAttempts`)"
+    )
     retry_base_delay: float = _setting(1.0, "First backoff, doubled for each retry, seconds")
     retry_max_delay: float = _setting(60.0, "Longest backoff, seconds")
     job_deadline: float = _setting(
@@ -202,6 +204,11 @@ class Settings:
 
     # Observability
     metrics_port: int = _setting(0, "Port of a worker's metrics, at HOST; 0: none")
+    api_metrics_port: int = _setting(
+        0,
+        "Port that serves the API's metrics without a token, at HOST; 0: none. "
+        "/metrics on PORT is for operators",
+    )
     otlp_endpoint: str = _setting(
         "", "OTLP/HTTP collector for traces, such as http://127.0.0.1:4318; empty: no traces"
     )

@@ -20,6 +20,8 @@ from common.jobs.model import PRIORITIES, WakeUp, WakeUpTemplate
 if TYPE_CHECKING:
     from celery import Celery
 
+    from common.clock import Clock
+
 #: Unique: a job is never sent twice within one millisecond.
 _TAG: Final = "@JOB@.@SENT@"
 #: A wake-up in Celery's message protocol 2, inside the envelope of kombu's virtual transports. The
@@ -52,8 +54,9 @@ class Dispatcher:
     message itself, rendered from ``template``. Elsewhere ``send`` publishes it through Celery.
     """
 
-    def __init__(self, app: Celery, *, same_server: bool) -> None:
+    def __init__(self, app: Celery, *, same_server: bool, clock: Clock = time) -> None:
         self._app = app
+        self._clock = clock
         self.template = (
             WakeUpTemplate(message=json.dumps(_MESSAGE), queue_prefix=QUEUE_PREFIX)
             if same_server
@@ -69,7 +72,7 @@ class Dispatcher:
         that hangs.
         """
         for wake_up in wake_ups:
-            if time.monotonic() < self._retry_at:
+            if self._clock.monotonic() < self._retry_at:
                 return
             try:
                 self._app.send_task(
@@ -83,11 +86,11 @@ class Dispatcher:
                     job_id=wake_up.job_id,
                     error=f"{type(error).__name__}: {error}",
                 )
-                self._retry_at = time.monotonic() + BACKOFF
+                self._retry_at = self._clock.monotonic() + BACKOFF
 
     def waiting(self) -> dict[str, int] | None:
         """Return the number of messages by priority, or None when the broker is unavailable."""
-        if time.monotonic() < self._retry_at:
+        if self._clock.monotonic() < self._retry_at:
             return None
         try:
             with self._app.connection_or_acquire() as connection:
@@ -98,7 +101,7 @@ class Dispatcher:
                 }
         except self._broker_errors() as error:
             log.warning("broker queues not counted", error=f"{type(error).__name__}: {error}")
-            self._retry_at = time.monotonic() + BACKOFF
+            self._retry_at = self._clock.monotonic() + BACKOFF
             return None
 
     def _broker_errors(self) -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import jwt
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stack.process import accepts_connections
@@ -23,8 +24,11 @@ from stack.system import ComponentDied, StateInUse, System
 #: Seconds between two checks that every component still runs.
 CHECK_INTERVAL = 0.25
 
+#: Seconds that the token in the sign-in link is valid.
+DEMO_TOKEN_VALIDITY = 12 * 3600
+
 #: Generated at each start, unless the environment sets them.
-SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET")
+SECRETS = ("TICKET_SECRET", "WEBHOOK_SECRET", "ADMIN_TOKEN")
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,6 +56,9 @@ def main() -> int:
     try:
         with system:
             say(f"ready after {time.monotonic() - started:.1f} s: {system.base_url}")
+            say(f"operator page: {system.operator_page}")
+            if link := sign_in_link(system.base_url):
+                say(f"sign in as demo: {link}")
             while not stop_requested.wait(CHECK_INTERVAL):
                 system.check()
     except StopRequested:
@@ -61,6 +68,18 @@ def main() -> int:
         return 1
     say("stopped")
     return 0
+
+
+def sign_in_link(base_url: str) -> str | None:
+    """Return a link to the page with a token of the user demo, or None without AUTH_MODE=jwt."""
+    secret = os.environ.get("JWT_SECRET")
+    if os.environ.get("AUTH_MODE") != "jwt" or not secret:
+        return None
+    claims: dict[str, object] = {"sub": "demo", "exp": int(time.time()) + DEMO_TOKEN_VALIDITY}
+    for claim, setting in (("aud", "JWT_AUDIENCE"), ("iss", "JWT_ISSUER")):
+        if value := os.environ.get(setting):
+            claims[claim] = value
+    return f"{base_url}/#token={jwt.encode(claims, secret, 'HS256')}"
 
 
 def stop_on_signals() -> threading.Event:

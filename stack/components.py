@@ -34,10 +34,12 @@ class Component:
     ready: Callable[[Process], bool] = lambda _: True
 
 
-def valkey(state: Path, port: int, output: Output) -> Component:
+def valkey(
+    state: Path, port: int, output: Output, env: Mapping[str, str] | None = None
+) -> Component:
     return Component(
         name="valkey",
-        start=lambda: start_valkey(state / "valkey", port=port, output=output).process,
+        start=lambda: start_valkey(state / "valkey", port=port, output=output, env=env).process,
     )
 
 
@@ -56,24 +58,24 @@ def postgres(state: Path, port: int, output: Output) -> Component:
     )
 
 
-def api(env: Mapping[str, str], output: Output) -> Component:
+def api(env: Mapping[str, str], output: Output, release: Path = ROOT) -> Component:
     """Gunicorn with the API. Ready when its readiness check passes."""
     command = [str(_PROGRAMS / "gunicorn"), "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
     return Component(
         name="api",
-        start=lambda: Process("api", command, env=env, cwd=ROOT, output=output),
+        start=lambda: Process("api", command, env=env, cwd=release, output=output),
         ready=lambda _: _responds_ok(int(env["PORT"]), "/health/ready"),
     )
 
 
-def worker(name: str, env: Mapping[str, str], output: Output) -> Component:
+def worker(name: str, env: Mapping[str, str], output: Output, release: Path = ROOT) -> Component:
     """A Celery worker. Ready when it is in the worker registry."""
     command = [sys.executable, "-m", "worker"]
     # Celery warns when it runs as root, which is fine for a local system.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker", **env}
     return Component(
         name=name,
-        start=lambda: Process(name, command, env=quiet, cwd=ROOT, output=output),
+        start=lambda: Process(name, command, env=quiet, cwd=release, output=output),
         ready=lambda process: _is_registered(process, env["REDIS_URL"]),
     )
 

@@ -6,6 +6,7 @@ import http.client
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -39,7 +40,11 @@ class S3:
 
 
 def start_valkey(
-    directory: Path, *, port: int | None = None, output: IO[str] | Path | None = None
+    directory: Path,
+    *,
+    port: int | None = None,
+    output: IO[str] | Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Valkey:
     """Start Valkey with an append-only file and no eviction, because it stores all jobs."""
     port = port or free_port()
@@ -52,6 +57,7 @@ def start_valkey(
             *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec"),
             *("--maxmemory-policy", "noeviction"),
         ],
+        env=env,
         output=output,
     )
     wait_until(lambda: accepts_connections(port), "Valkey")

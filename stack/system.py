@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from api.auth import operator_page
 from stack import components
 from stack.components import Component, Output
 from stack.postgres import database_url
@@ -49,13 +50,15 @@ class System:
         workers: int = 1,
         files: Sequence[Sample] = CATALOG,
         env: Mapping[str, str] | None = None,
+        valkey_env: Mapping[str, str] | None = None,
         output: IO[str] | None = None,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Choose ports and secrets, and define the components. Nothing is started yet.
 
         ``files`` is the sample catalog to put into object storage.
-        ``env`` holds settings for API and workers, in addition to those that connect them.
+        ``env`` holds settings for API and workers, in addition to those that connect them;
+        ``valkey_env`` environment variables of Valkey.
         ``output`` receives the prefixed logs of API and workers. Without it they go to files, like
         the logs of the services. ``report`` is called with a line of text for each step.
         """
@@ -80,11 +83,12 @@ class System:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "DATABASE_URL": database_url(postgres_port),
             "TICKET_SECRET": secrets.token_urlsafe(32),
+            "ADMIN_TOKEN": secrets.token_urlsafe(32),
             "WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             **(env or {}),
         }
         self._components: dict[str, Component] = {}
-        self._add(components.valkey(self.state, valkey_port, self.log("valkey")))
+        self._add(components.valkey(self.state, valkey_port, self.log("valkey"), valkey_env))
         self._add(components.s3(self.state, s3_port, self.log("s3")))
         self._add(components.postgres(self.state, postgres_port, self.log("postgres")))
         self._add(components.api(self.env, self._output_of("api")))
@@ -95,6 +99,16 @@ class System:
     def base_url(self) -> str:
         """The address of the API."""
         return f"http://127.0.0.1:{self.env['PORT']}"
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """The headers of an operator."""
+        return {"Authorization": f"Bearer {self.env['ADMIN_TOKEN']}"}
+
+    @property
+    def operator_page(self) -> str:
+        """The URL of the operator page, with the token."""
+        return operator_page.link(self.base_url, self.env["ADMIN_TOKEN"])
 
     @property
     def workers(self) -> list[str]:
@@ -160,9 +174,22 @@ class System:
         """Kill a component and its children with SIGKILL, as a crash would."""
         self.processes.pop(name).kill()
 
-    def add_worker(self, **env: str) -> str:
-        """Start another worker with ``env`` added to its environment. Return its name."""
+    def use_release(self, name: str, release: Path) -> None:
+        """Run the API or a worker from another directory of source code, from its next start."""
+        output = self._output_of(name)
+        if name == "api":
+            self._add(components.api(self.env, output, release))
+        else:
+            self._add(components.worker(name, self.env, output, release))
+
+    def add_worker(self, *, release: Path | None = None, **env: str) -> str:
+        """Start another worker with ``env`` added to its environment. Return its name.
+
+        ``release``: a directory with other source code than this one's.
+        """
         name = self._add_worker(env)
+        if release:
+            self.use_release(name, release)
         self.start_component(name)
         return name
 

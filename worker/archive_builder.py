@@ -32,9 +32,11 @@ from common.job_store.checkpoints import Checkpoints
 from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
-from common.object_storage import NoSuchKey, StorageProfile
-from common.object_storage.errors import StorageBusy
+from common.object_storage import Cancellation, NoSuchKey, StorageProfile
+from common.object_storage.endpoints import check_bucket_name
+from common.object_storage.errors import StorageBusy, StorageFull
 from common.object_storage.lifecycle import check_buckets, expiry_days
+from common.object_storage.retry_budget import RetryBudget
 from common.sources import Source
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
@@ -57,14 +59,21 @@ if TYPE_CHECKING:
 
     from common.bootstrap import Services
     from common.job_store.jobs import Claim
-    from common.jobs.model import Artifact
+    from common.jobs.model import Artifact, Job
+    from common.settings import Settings
     from worker.attempt.control import Control
 
-#: Seconds after its creation during which a job may be continued by another attempt at every
-#: deadline. It limits a job whose files change so often that no archive is ever completed.
+#: Seconds after its creation during which a job may be continued at every deadline, in the same
+#: attempt or another one. It limits a job whose files change so often that no archive is ever
+#: completed.
 MAX_CONTINUATION_AGE = 86_400.0
 #: Seconds after which a job that waits for the authorization service asks again.
 AUTHORIZATION_DELAY = 5.0
+#: What the result of a probe depends on, besides the endpoint that these and the environment name.
+PROBED_SETTINGS = (
+    "s3_region", "archive_bucket", "compose_archives", "s3_sse", "s3_sse_kms_key_id", "s3_acl",
+    "s3_storage_class", "s3_bucket_owner", "s3_request_payer",
+)  # fmt: skip
 #: Seconds between two probes after errors.
 MIN_PROBE_INTERVAL = 60.0
 
@@ -81,6 +90,7 @@ class ArchiveBuilder:
         self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
         self._totals = ArchiveTotals(services.redis)
+        check_bucket_name(settings.archive_bucket)
         check_buckets(settings.archive_bucket, settings.source_url_template)
         url = urlsplit(settings.source_url_template)
         #: The host of the source, unless the files are in the object storage.
@@ -91,10 +101,8 @@ class ArchiveBuilder:
         self._probed_at = -math.inf
         self._distrusts_profile = False
         self._shared = StorageCapabilities(services.redis)
-        storage = f"{settings.s3_endpoint_url}|{settings.s3_region}|{settings.archive_bucket}"
-        composes = f"|{settings.compose_archives}"
-        #: Identifies the storage without its address, which /health must not show.
-        self._storage_id = hashlib.sha256((storage + composes).encode()).hexdigest()[:16]
+        #: Identifies what a test of the storage depends on, without its address or secrets.
+        self._storage_id = _storage_id(services.storage.endpoint, settings)
         #: Whether expired archives are deleted by the storage, or by the bucket's operator.
         self._has_lifecycle = True
 
@@ -104,8 +112,13 @@ class ArchiveBuilder:
         return CircuitBreakers(storage, CircuitBreaker(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:
+        # A job has failed just before, so this request need not be retried.
+        without_retries = Cancellation(RetryBudget(max_retries=0))
         with suppress(NoSuchKey, SourceForbidden):
-            self._storage.head_object(self._settings.archive_bucket, "circuit-check", timeout=2.0)
+            self._storage.head_object(
+                self._settings.archive_bucket, "circuit-check",
+                timeout=2.0, cancellation=without_retries,
+            )  # fmt: skip
 
     def prepare(self, check: Callable[[], None] = lambda: None) -> StorageProfile:
         """Set up the bucket for archives and return what the storage supports.
@@ -155,7 +168,9 @@ class ArchiveBuilder:
             build_lock=partial(self._build_lock, job_id),
             forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),
             archive_ttl=self._settings.archive_ttl,
+            may_continue=partial(_may_continue, claim.job),
             report=self._totals.add,
+            defer=control.defer,
         )
         try:
             return build(
@@ -166,8 +181,7 @@ class ArchiveBuilder:
                 options=options,
             )
         except DeadlineExceeded as error:
-            age = time.time() - claim.job.created_at / 1000
-            if age < MAX_CONTINUATION_AGE and _uploaded_parts(checkpoint) - uploaded:
+            if _may_continue(claim.job) and _uploaded_parts(checkpoint) - uploaded:
                 raise DeadlineHandover from error
             raise
         except DownloadError as error:
@@ -268,11 +282,22 @@ class ArchiveBuilder:
 
     def _distrust_profile(self, error: DownloadError) -> None:
         """Test the storage again after an error that another profile may avoid."""
-        if not isinstance(error, StorageError) or isinstance(error, StorageBusy | NoSuchKey):
+        if not isinstance(error, StorageError) or isinstance(
+            error, StorageBusy | StorageFull | NoSuchKey
+        ):
             return
         with self._lock:
             if time.monotonic() - self._probed_at > MIN_PROBE_INTERVAL:
                 self._distrusts_profile, self._profile = True, None
+
+
+def _storage_id(endpoint: str, settings: Settings) -> str:
+    values = [endpoint, *(str(getattr(settings, name)) for name in PROBED_SETTINGS)]
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()[:16]
+
+
+def _may_continue(job: Job) -> bool:
+    return time.time() - job.created_at / 1000 < MAX_CONTINUATION_AGE
 
 
 def _uploaded_parts(checkpoint: Checkpoint) -> set[tuple[str | None, int]]:

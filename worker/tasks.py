@@ -17,5 +17,6 @@ def register(app: Celery, runner: AttemptRunner) -> None:
     """Register the tasks of this process with the app."""
 
     @app.task(name=DOWNLOAD_TASK)
-    def download(job_id: str, priority: str, sent: str) -> None:
+    def download(job_id: str, priority: str, sent: str, *_: object) -> None:
+        # A newer release may send further arguments.
         runner.run_download(WakeUp(job_id=job_id, priority=priority, sent=int(sent)))

@@ -6,16 +6,22 @@ from typing import Final
 
 from flask import g, request
 
-from api import parsing
+from api import metrics, parsing
 from api.auth.callers import Caller
 from api.dependencies import deps
 from api.errors import FilesForbidden, Forbidden, Unauthorized
 from common.errors import JobNotFound
 
-ADMIN_PATHS: Final = "/v1/admin/"
+#: Beginnings of the paths that only operators may call.
+ADMIN_PATHS: Final = ("/v1/admin/", metrics.PATH)
 WEBSOCKET: Final = "websocket.web_socket"
 #: Views that browsers call without headers. Their URL carries a ticket instead.
 TICKETED: Final = frozenset({"events.subscribe", "events.stream", "jobs.result", WEBSOCKET})
+
+
+def applies_to(path: str) -> bool:
+    """Return whether requests for ``path`` are authorized; the other paths are public."""
+    return path.startswith("/v1/") or path == metrics.PATH
 
 
 def authorize_request() -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from api.live.messages import JobMessage, Present, message_from_fields
 from common.jobs.model import Job
+from common.jobs.transitions import TERMINAL
 
 #: Gets the job as it was read after the subscription began; None when there is no such job.
 OnSnapshot = Callable[[Job | None], None]
@@ -126,7 +127,9 @@ class Hub:
         if fields is None:
             self._on_deleted(topic)
             return
-        newer = int(fields["version"]) > topic.version
+        # A topic ends with its first terminal state, so that is news whatever its version: a job
+        # store that lost its latest writes assigns the same versions again.
+        newer = int(fields["version"]) > topic.version or fields["status"] in TERMINAL
         if not (newer or topic.awaits_snapshot or topic.awaits_heartbeat):
             return
         message = message_from_fields(fields, None if newer else "heartbeat", self._present)

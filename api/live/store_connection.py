@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from api.live.event_loop import READ, WRITE, StreamLoop
 from api.live.hub import Hub, Subscriber
 from common.errors import BackendUnavailable, JobNotFound
-from common.job_store import keys
+from common.job_store import keys, time_budget
 from common.job_store.errors import describe
 from common.job_store.subscription import EventSubscription
 from common.jobs.model import Job
@@ -75,7 +75,8 @@ class StoreConnection:
         self.hub.subscribe(job_id, subscriber, snapshot.set, time.monotonic())
         self._schedule_flush()
         try:
-            job: Job | None = snapshot.get(timeout=SUBSCRIBE_TIMEOUT)
+            with time_budget.waiting(SUBSCRIBE_TIMEOUT) as timeout:
+                job: Job | None = snapshot.get(timeout=timeout)
         except gevent.Timeout:
             self.unsubscribe(job_id, subscriber)
             raise BackendUnavailable(retry_after=RETRY_AFTER) from None
@@ -163,7 +164,8 @@ class StoreConnection:
     def _call(self, command: Iterable[str], timeout: float) -> Any:
         """Send a command with all others of this iteration of the loop; return its reply."""
         caller = Waiter()
-        self._callers[caller] = time.monotonic() + timeout
+        budget, started = time_budget.current(), time.monotonic()
+        self._callers[caller] = started + (budget.limit(timeout) if budget else timeout)
         self._subscription.call(command, caller.switch)
         if self._subscription.pending > EARLY_FLUSH_BYTES:
             # An error here occurs again at the end of the iteration, where it is handled.
@@ -175,6 +177,8 @@ class StoreConnection:
         finally:
             # A late reply goes to this waiter, which is no longer read.
             del self._callers[caller]
+            if budget:
+                budget.spend(time.monotonic() - started)
         if isinstance(reply, ReplyError):
             raise reply
         return reply

@@ -96,7 +96,7 @@ class Stream:
     def deliver(self, message: JobMessage) -> None:
         waiting = self._slot
         newest = waiting.version if isinstance(waiting, JobMessage) else self._version
-        if message.version <= newest or self.ended:
+        if self.ended or (message.version <= newest and not message.terminal):
             return
         if (
             isinstance(waiting, JobMessage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -19,8 +21,16 @@ PING_INTERVAL: Final = 20.0
 #: The only version of the protocol (RFC 6455).
 VERSION: Final = "13"
 
+#: Frames, or parts of large ones, that a client may send at once, and per second after that.
+MAX_FRAMES: Final = 50.0
+FRAMES_PER_SECOND: Final = 2.0
+
+#: Bytes of a handshake's key.
+KEY_LENGTH: Final = 16
+
 # Close codes. After the terminal message, on deploy, and when a stream cannot be opened now:
 NORMAL_CLOSURE: Final = 1000
+POLICY_VIOLATION: Final = 1008
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 # Rejections, whose HTTP status a browser would hide from its page:
@@ -45,6 +55,9 @@ def accept(environ: WSGIEnvironment) -> dict[str, str]:
     except (RemoteProtocolError, h11.ProtocolError) as error:
         raise ValueError(str(error)) from None
     key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode("latin-1")
+    # RFC 6455, 4.1: 16 bytes in base64. binascii's errors are ValueErrors.
+    if len(base64.b64decode(key, validate=True)) != KEY_LENGTH:
+        raise ValueError("Sec-WebSocket-Key must have 16 bytes.")
     return {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -73,23 +86,41 @@ def close(code: int) -> bytes:
 
 
 class FrameParser:
-    """Reads a client's frames. Replies to pings and to its close frame; ignores the rest."""
+    """Reads a client's frames. Replies to pings and to its close frame; ignores the rest.
 
-    __slots__ = ("_connection", "closed")
+    A client has little to say here. Reading frames costs more time than sending them, so one that
+    sends many is disconnected.
+    """
+
+    __slots__ = ("_allowance", "_connection", "_since", "closed")
 
     def __init__(self) -> None:
         self._connection = Connection(ConnectionType.SERVER)
+        #: Frames that the client may send at the moment, and when that was counted.
+        self._allowance = MAX_FRAMES
+        self._since = time.monotonic()
         self.closed = False
 
     def feed(self, data: bytes) -> bytes:
         """Return the frames to send in reply."""
+        self._renew_allowance()
         reply = b""
         try:
             self._connection.receive_data(data)
             for event in self._connection.events():
+                self._allowance -= 1
+                if self._allowance < 0:
+                    self.closed = True
+                    return reply + close(POLICY_VIOLATION)
                 if isinstance(event, Ping | CloseConnection):
                     reply += self._connection.send(event.response())
                 self.closed |= isinstance(event, CloseConnection)
         except (RemoteProtocolError, LocalProtocolError):
             self.closed = True
         return reply
+
+    def _renew_allowance(self) -> None:
+        now = time.monotonic()
+        earned = (now - self._since) * FRAMES_PER_SECOND
+        self._allowance = min(MAX_FRAMES, self._allowance + earned)
+        self._since = now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flask import Response, g, request
@@ -10,10 +11,11 @@ from flask_smorest import Blueprint
 from api import pagination, parsing
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
+from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import waiting_client
 from api.responses import GONE, json_response, retry_after
-from api.schemas.job import JobSchema
+from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
 from common.errors import FileForbidden
@@ -32,7 +34,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
         ResponseSpec(
             status=200,
             description="The job",
-            schema=JobSchema,
+            schema=JOB_OR_MEMBERS,
             headers=(*_STATUS_HEADERS, "Retry-After"),
         ),
         ResponseSpec(
@@ -43,7 +45,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
         ResponseSpec(
             status=410,
             description="The job was cancelled or has expired",
-            schema=JobSchema,
+            schema=JOB_OR_MEMBERS,
             headers=_STATUS_HEADERS,
         ),
         query=STATUS_QUERY,
@@ -56,33 +58,49 @@ def status(job_id: str) -> Response:
 
     With `wait` this is a long poll: the response is sent when the version of the job is greater
     than `since`. The default of `since` is the version in If-None-Match, or else the current one.
+    With `minProgress`, the progress must have reached that percentage too, and only then does a
+    missing `since` mean any version. With `until=finished`, only the end of the job counts. The end
+    of the job and the end of `wait` always end the long poll.
     """
     dependencies = deps()
     job_id = parsing.job_id(job_id)
-    query = parsing.query(STATUS_QUERY) if request.query_string else {"wait": 0}
+    if not request.query_string:
+        return _status_response(dependencies.queries.get(job_id))
+    query = parsing.query(STATUS_QUERY)
     job = dependencies.queries.get(job_id)
-    if query["wait"] and not job.terminal:
-        since = query["since"]
-        if since is None:
-            since = max(parsing.if_none_match_versions(), default=job.version)
-        if job.version <= since:
-            job = dependencies.waiting_requests.wait_for_change(
-                waiting_client(), job_id, since, query["wait"]
+    if query["wait"]:
+        until = _wait_until(query, job)
+        if not until.met_by(job):
+            job = dependencies.waiting_requests.wait_for_job(
+                waiting_client(), job_id, until, query["wait"]
             )
-    return _status_response(job)
+    return _status_response(job, query["members"])
 
 
-def _status_response(job: Job) -> Response:
+def _wait_until(query: Mapping[str, Any], job: Job) -> WaitUntil:
+    if query["until"] == "finished":
+        return FINISHED
+    since = query["since"]
+    if since is None:
+        current = 0 if query["minProgress"] else job.version
+        since = max(parsing.if_none_match_versions(), default=current)
+    return WaitUntil(since=since, min_progress=query["minProgress"])
+
+
+def _status_response(job: Job, members: Sequence[str] = ()) -> Response:
+    """Return the job, or only these members of it."""
     presenter = deps().presenter
     etag = presenter.etag(job)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if job.status in GONE:
-        return json_response(presenter.present(job), 410, headers)
+    gone = job.status in GONE
     if not job.terminal:
         headers["Retry-After"] = retry_after()
-    if parsing.if_none_match_covers(etag):
+    if not gone and parsing.if_none_match_covers(etag):
         return Response(status=304, headers=headers)
-    return json_response(presenter.present(job), 200, headers)
+    body = presenter.present(job)
+    if members:
+        body = {name: body[name] for name in members}
+    return json_response(body, 410 if gone else 200, headers)
 
 
 @blueprint.route("/v1/download/status/<job:job_id>/files")

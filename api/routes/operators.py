@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
-from redis.exceptions import RedisError
 
 from api import metrics, pagination, parsing
 from api.dependencies import deps
@@ -49,21 +47,20 @@ def queue_statistics() -> Response:
     return json_response(deps().overview.statistics())
 
 
-@service.route("/metrics")
+@service.route(metrics.PATH)
 @service.doc(
     **operation(
         ResponseSpec(
             status=200,
             description="Prometheus text format",
             media=metrics.MEDIA_TYPE,
-        )
+        ),
+        errors=(403,),
     )
 )
 def prometheus() -> Response:
     """Metrics for Prometheus."""
-    text = metrics.exposition(deps().queue_metrics)
-    with suppress(RedisError):
-        text += metrics.archive_metrics(deps().archive_totals.read())
+    text = metrics.exposition(deps().queue_metrics, deps().archive_metrics)
     return Response(text, content_type=metrics.CONTENT_TYPE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import orjson
 from flask import Blueprint as PlainBlueprint
 from flask import Flask, Response, current_app, render_template, request, send_from_directory
 from flask_smorest import Api, Blueprint
+from werkzeug.security import safe_join
 
 from api import problems
 from api.openapi import VERSION, ResponseSpec, complete, operation
@@ -18,6 +20,8 @@ from api.responses import json_response
 from api.schemas.responses import AboutSchema
 
 WEB: Final = Path(__file__).parents[2] / "web" / "dist"
+#: Encodings of the copies that the build of the page makes, and their suffixes, best first.
+_COMPRESSED: Final = (("br", ".br"), ("gzip", ".gz"))
 _PAGES: Final = Path(__file__).parents[1] / "pages"
 _SWAGGER_UI: Final = Path(str(files("flask_swagger_ui"))) / "dist"
 #: Seconds that a browser may cache a file of Swagger UI.
@@ -52,7 +56,8 @@ def operator_page() -> Response:
 @documents.get("/assets/<path:name>")
 def web_asset(name: str) -> Response:
     """Return a file of the web page. Its name contains a hash of its content."""
-    response = send_from_directory(WEB / "assets", name)
+    response = _compressed(name) or send_from_directory(WEB / "assets", name)
+    response.headers["Vary"] = "Accept-Encoding"
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response
 
@@ -81,6 +86,21 @@ def asset(name: str) -> Response:
     """Return a file of the API reference."""
     folder = _PAGES if name == "start.js" else _SWAGGER_UI
     return send_from_directory(folder, name, max_age=_ASSET_MAX_AGE)
+
+
+def _compressed(name: str) -> Response | None:
+    """Return the best compressed copy that the client accepts, or None."""
+    for encoding, suffix in _COMPRESSED:
+        if not request.accept_encodings.quality(encoding):
+            continue
+        copy = safe_join(str(WEB / "assets"), name + suffix)
+        if copy is None or not Path(copy).is_file():
+            continue
+        kind, _ = mimetypes.guess_type(name)
+        response = send_from_directory(WEB / "assets", name + suffix, mimetype=kind)
+        response.headers["Content-Encoding"] = encoding
+        return response
+    return None
 
 
 def _web_page() -> Response:

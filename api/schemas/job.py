@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from marshmallow import fields
 
@@ -33,11 +33,17 @@ class JobSchema(ResponseSchema):
     processedFiles = count(null=True)
     totalBytes = count(null=True)
     processedBytes = count(null=True)
+    missingFiles = count("Requested files that the archive lacks (onMissing: skip)")
     queuePosition = count(
-        "Null: workers alternate between users, so the number of jobs ahead says little",
+        "Estimated rank among waiting jobs of the same or a higher priority; 1 is next. "
+        "Null if unknown, as while a retry waits",
+        null=True,
+        low=1,
+    )
+    estimatedSecondsRemaining = count(
+        "Until the job is finished; as of updatedAt, or of the response while it is queued",
         null=True,
     )
-    estimatedSecondsRemaining = count("As of updatedAt", null=True)
     estimatedCompletion = time()
     downloadUrl = string(
         "Signed for this response. Anyone who has the URL can download the archive.",
@@ -52,9 +58,9 @@ class JobSchema(ResponseSchema):
     error = string("Why the latest attempt failed", null=True)
     errorCode = string(null=True)
     retryable = member(fields.Boolean, allow_none=True)
-    retriesRemaining = count(null=True)
-    attempt = count("0 before the first attempt")
-    maxAttempts = count(low=1)
+    retriesRemaining = count("maxAttempts - attempt; 0 if the error is not retryable", null=True)
+    attempt = count("The number of the current or latest attempt; 0 before the first")
+    maxAttempts = count("The first attempt and all retries", low=1)
     retryAt = time("When the next attempt is due")
     priority = choice([priority.value for priority in Priority])
     metadata = member(fields.Dict, "As sent in the request")
@@ -62,6 +68,17 @@ class JobSchema(ResponseSchema):
     startedAt = time()
     updatedAt = time(null=False)
     completedAt = time()
+
+
+class JobMembersSchema(JobSchema):
+    """Those members of a job that the query parameter `fields` names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "partial": True})
+
+
+#: The response to a status request, which `fields` may shorten.
+JOB_OR_MEMBERS: Final = {"anyOf": [JobSchema, JobMembersSchema]}
 
 
 class JobEventSchema(JobSchema):

@@ -8,6 +8,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from api.parsing import MAX_WAIT
 from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
+from api.schemas.job import JobSchema
 from common.jobs.model import OnMissing, Priority
 from common.jobs.transitions import JobState
 
@@ -80,8 +81,23 @@ class _Query(Schema):
         unknown = EXCLUDE
 
 
+class JobMembers(fields.Field[tuple[str, ...]]):
+    """Names of members of a job, separated by commas."""
+
+    NAMES: Final = tuple(JobSchema().fields)
+    PATTERN: Final = "^({0})(,({0}))*$".format("|".join(NAMES))
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> tuple[str, ...]:
+        names = tuple(value.split(",")) if isinstance(value, str) else ("",)
+        if unknown := sorted(set(names).difference(self.NAMES)):
+            raise ValidationError(f"A job has no member {unknown[0]!r}.")
+        return names
+
+
 class StatusQuery(_Query):
-    """How long to wait for a change."""
+    """What to wait for, and what to return."""
 
     wait = fields.Integer(
         load_default=0,
@@ -93,6 +109,25 @@ class StatusQuery(_Query):
         validate=validate.Range(0, 2**53),
         metadata={
             "description": "The version that the client has; defaults to that of If-None-Match"
+        },
+    )
+    until = fields.String(
+        load_default=None,
+        validate=validate.OneOf(["finished"]),
+        metadata={"description": "Wait until the job is finished, whatever else changes"},
+    )
+    minProgress = fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, 100),
+        metadata={"description": "Wait until the progress has reached this percentage"},
+    )
+    members = JobMembers(
+        data_key="fields",
+        load_default=(),
+        metadata={
+            "description": "Return only these members of the job, separated by commas",
+            "pattern": JobMembers.PATTERN,
+            "examples": ["status,progress"],
         },
     )
 

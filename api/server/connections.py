@@ -12,7 +12,7 @@ import socket
 import struct
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent.hub import Waiter
@@ -43,6 +43,8 @@ class ClientConnection:
         self.hijacked = False
         #: Whether its client has disconnected while a request waited.
         self.disconnected = False
+        #: When a greenlet began to wait for a request or the rest of one; None if none waits.
+        self.waiting_since: float | None = None
         self._watcher = loop.io(client.fileno(), READ)
         self._watching = False
         self._waiter: Any = None
@@ -82,6 +84,13 @@ class ClientConnection:
             self._waiter.throw(TimeoutError())
         # A client that has pipelined another request is not watched.
         self._check_disconnect()
+
+    def end_reading(self) -> None:
+        """Let ``receive`` return what has arrived by now, and then the end of the stream."""
+        self.waiting_since = None
+        # A connection that was reset can't be shut down, and ends by itself.
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Close the connection so that the client can read the last response.

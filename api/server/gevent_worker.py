@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -18,14 +19,15 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
-from api.server import connections, http1
+from api.server import connections, requests, responses
 from api.server.connections import ClientConnection
 from api.server.hijacking import Hijack
-from api.server.http1 import ProtocolError, Request, RequestParser
 from api.server.raw_responses import RawResponse
+from api.server.requests import ProtocolError, Request, RequestParser
+from api.server.responses import ResponseWriter
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    pass
 
 #: Seconds for a whole request from its first byte: a client that sends a byte now and then must
 #: not hold a connection for longer.
@@ -36,6 +38,9 @@ RESPONSE_TIMEOUT: Final = 60.0
 DRAIN_TIME: Final = 1.5
 #: Seconds on shutdown for the first request of a connection: its client has just connected.
 FIRST_REQUEST_GRACE: Final = 1.0
+#: Connections beyond which those are closed that have waited for their client for the longest time.
+#: Otherwise one client with idle or slow connections could occupy all of them.
+CROWDED: Final = 0.9
 #: Bytes of a body, if nothing else is configured.
 DEFAULT_MAX_BODY: Final = 65_536
 
@@ -99,10 +104,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Let connections between two requests end; ``also_new``: also those before their first."""
         for connection in self._connections:
             if connection.idle and (connection.served or also_new):
-                # A request that has arrived by now is still read. A connection that was reset can't
-                # be shut down, and ends by itself.
-                with suppress(OSError):
-                    connection.socket.shutdown(socket.SHUT_RD)
+                connection.end_reading()
+
+    def _close_oldest(self) -> None:
+        """Let the connection end that has waited for its client for the longest time."""
+        waiting = [each for each in self._connections if each.waiting_since is not None]
+        if waiting:
+            min(waiting, key=attrgetter("waiting_since")).end_reading()
 
     def _check_connections(self) -> None:
         now = time.monotonic()
@@ -113,9 +121,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self, server: tuple[str, int], client: socket.socket, address: tuple[str, int]
     ) -> None:
         """Serve one connection, request by request."""
+        if len(self._connections) >= CROWDED * self.worker_connections:
+            self._close_oldest()
         connection = ClientConnection(client, gevent.get_hub().loop)
         self._connections.add(connection)
-        base = http1.base_environ(address, server)
+        base = requests.base_environ(address, server)
         base[connections.ENVIRON_KEY] = connection
         parser = RequestParser(base, max_body=self.max_body)
         try:
@@ -133,7 +143,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                     gevent.sleep(0)
         except ProtocolError as error:
             with suppress(OSError):
-                client.sendall(http1.error_response(error.status))
+                client.sendall(responses.error_response(error.status))
                 connection.close()
         except OSError:
             self.log.debug("connection lost")
@@ -149,10 +159,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         Raises ``ProtocolError``.
         """
         timeout = REQUEST_TIMEOUT if parser.in_request else self.cfg.keepalive
-        deadline = time.monotonic() + timeout
+        connection.waiting_since = time.monotonic()
+        deadline = connection.waiting_since + timeout
         while not parser.complete:
             if parser.take_expectation():
-                connection.socket.sendall(http1.CONTINUE)
+                connection.socket.sendall(responses.CONTINUE)
             if not parser.in_request and connection.served and not self.alive:
                 return False
             connection.idle = not parser.in_request
@@ -160,15 +171,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 data = connection.receive(deadline)
             except TimeoutError:
                 if parser.in_request:
-                    raise ProtocolError(http1.REQUEST_TIMEOUT) from None
+                    raise ProtocolError(responses.REQUEST_TIMEOUT) from None
                 return False
             finally:
                 connection.idle = False
             if not data:
                 return False
             if not parser.in_request:
-                deadline = time.monotonic() + REQUEST_TIMEOUT
+                connection.waiting_since = time.monotonic()
+                deadline = connection.waiting_since + REQUEST_TIMEOUT
             parser.feed(data)
+        connection.waiting_since = None
         return True
 
     def _respond(self, connection: ClientConnection, request: Request) -> bool:
@@ -179,7 +192,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             body = self.wsgi(request.environ, writer.start_response)
         except Exception:
             self.log.exception("the application raised an exception")
-            raise ProtocolError(http1.INTERNAL_SERVER_ERROR) from None
+            raise ProtocolError(responses.INTERNAL_SERVER_ERROR) from None
         if type(body) is RawResponse:
             writer.send_raw(body)
             return writer.keep_alive
@@ -194,73 +207,3 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if hasattr(body, "close"):
                 body.close()
         return writer.keep_alive
-
-
-class ResponseWriter:
-    """Writes the application's response to the client."""
-
-    def __init__(self, client: socket.socket, request: Request, *, keep_alive: bool) -> None:
-        self._client = client
-        self._environ: WSGIEnvironment = request.environ
-        self.keep_alive = keep_alive and request.keep_alive
-        self._status = ""
-        self._headers: list[tuple[str, str]] = []
-
-    def start_response(
-        self,
-        status: str,
-        headers: list[tuple[str, str]],
-        exc_info: Any = None,  # noqa: ARG002
-    ) -> None:
-        """Store status and headers (PEP 3333, without its deprecated ``write``)."""
-        self._status = status
-        self._headers = headers
-
-    @property
-    def is_head(self) -> bool:
-        return bool(self._environ["REQUEST_METHOD"] == "HEAD")
-
-    @property
-    def _is_http10(self) -> bool:
-        """Whether the client cannot read chunks and closes by default (RFC 9112, 9.3)."""
-        return bool(self._environ["SERVER_PROTOCOL"] == "HTTP/1.0")
-
-    def head_of_hijack(self) -> bytes:
-        upgraded = self._status.startswith("101")
-        more_lines = "" if upgraded else "Connection: close\r\n"
-        return http1.head(self._status, self._headers, more_lines)
-
-    def send_raw(self, response: RawResponse) -> None:
-        self._send(http1.encode_raw(response, self._connection_line()))
-
-    def send(self, body: Iterable[bytes]) -> None:
-        """Send head and body: by length where it is known, else in chunks."""
-        has_body = not (self.is_head or self._status.startswith(http1.BODILESS))
-        if not has_body:
-            self._send(self._head())
-        elif any(name.lower() == "content-length" for name, _ in self._headers):
-            self._send(self._head() + b"".join(body))
-        elif self._is_http10:
-            self.keep_alive = False
-            self._client.sendall(self._head())
-            for part in body:
-                self._client.sendall(part)
-        else:
-            self._client.sendall(self._head("Transfer-Encoding: chunked\r\n"))
-            for part in filter(None, body):
-                self._client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
-            self._client.sendall(b"0\r\n\r\n")
-
-    def _send(self, data: bytes) -> None:
-        # One call usually sends everything; gevent's sendall makes several.
-        sent = self._client.send(data)
-        if sent < len(data):
-            self._client.sendall(data[sent:])
-
-    def _head(self, more_lines: str = "") -> bytes:
-        return http1.head(self._status, self._headers, more_lines + self._connection_line())
-
-    def _connection_line(self) -> str:
-        if not self.keep_alive:
-            return "Connection: close\r\n"
-        return "Connection: keep-alive\r\n" if self._is_http10 else ""

@@ -11,6 +11,10 @@ class LonghaulClientError(Exception):
     """Base class of the client's exceptions."""
 
 
+class InvalidSetting(LonghaulClientError, ValueError):
+    """The URL, the token, the user or a proxy cannot be used. The message never contains them."""
+
+
 class Unreachable(LonghaulClientError):
     """The API did not respond, or the response is not one of this API."""
 

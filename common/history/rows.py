@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from common.history.tables import ATTEMPTS
-from common.jobs.model import Artifact, Failure, FileReport, Job, OnMissing, Priority
+from common.jobs.model import (
+    Artifact,
+    Failure,
+    FileReport,
+    Job,
+    OnMissing,
+    Priority,
+    known_members,
+)
 from common.jobs.transitions import JobState
 
 if TYPE_CHECKING:
@@ -57,7 +65,7 @@ def job_of(row: RowMapping) -> Job:
         seconds_remaining=None,
         retry_at=None,
         failure=_failure(row),
-        artifact=Artifact(**row["artifact"]) if row["artifact"] else None,
+        artifact=Artifact(**known_members(Artifact, row["artifact"])) if row["artifact"] else None,
         callback_url=None,
         metadata=row["metadata"],
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import weakref
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from redis import BlockingConnectionPool, ConnectionPool, Redis
@@ -9,7 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
 from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -28,6 +32,8 @@ Options = dict[str, Any]
 # By default each connection reads the library's version from the files of its package, which takes
 # half of the time for opening it.
 _DRIVER: Final = DriverInfo()
+#: Seconds between two questions to the Sentinels which server is the primary.
+PRIMARY_WATCH_INTERVAL: Final = 0.5
 
 
 def open_client(
@@ -74,7 +80,12 @@ def open_client(
 
 
 def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options) -> Redis:
-    to_sentinels = {**timeouts, "password": target.sentinel_password, "ssl": target.tls}
+    to_sentinels = {
+        **timeouts,
+        "password": target.sentinel_password,
+        "ssl": target.tls,
+        "connection_class": StoreSSLConnection if target.tls else StoreConnection,
+    }
     sentinel = Sentinel(list(target.hosts), sentinel_kwargs=to_sentinels)
     client: Redis = sentinel.master_for(
         target.service,
@@ -83,7 +94,27 @@ def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options)
         **_credentials(target),
         **options,
     )
+    threading.Thread(
+        target=_watch_primary,
+        args=(weakref.ref(client.connection_pool),),
+        name="primary watch",
+        daemon=True,
+    ).start()
     return client
+
+
+def _watch_primary(reference: weakref.ref[Any]) -> None:
+    """Ask the Sentinels for the primary as long as the pool exists.
+
+    After ``SENTINEL FAILOVER`` the old primary accepts writes for about ten more seconds, which are
+    lost. When the address changes, the pool closes the connections to the old one.
+    """
+    while pool := reference():
+        # Calls fail by themselves while the Sentinels do not respond.
+        with suppress(RedisError, OSError):
+            pool.get_master_address()
+        del pool
+        time.sleep(PRIMARY_WATCH_INTERVAL)
 
 
 def _open_cluster(target: RedisTarget, options: Options) -> Cluster:

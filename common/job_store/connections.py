@@ -1,4 +1,4 @@
-"""Connections that are dropped when their server stops accepting writes.
+"""Connections that are dropped when their server stops accepting writes, and keep time budgets.
 
 Behind one address (a managed endpoint, a Kubernetes Service, a virtual IP) a connection that stays
 open keeps talking to a demoted primary, while a new one reaches the current primary. So a reply
@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
+from common.job_store import time_budget
 from common.job_store.errors import NOT_WRITABLE, code_of, describe
 
 if TYPE_CHECKING:
@@ -27,10 +28,21 @@ class ServerNotWritable(RedisConnectionError):
     """The server does not accept writes now. The command was not executed."""
 
 
-class _DropsReadOnlyServers(_Base):
+class _StoreConnection(_Base):
+    def _connect(self) -> Any:
+        configured = self._socket_connect_timeout
+        try:
+            with time_budget.waiting(configured) as self._socket_connect_timeout:
+                return super()._connect()  # type: ignore[no-untyped-call]
+        finally:
+            self._socket_connect_timeout = configured
+
     def read_response(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().read_response(*args, **options)
+            with time_budget.waiting(self.socket_timeout) as seconds:
+                if seconds != self.socket_timeout:
+                    options.setdefault("timeout", seconds)
+                return super().read_response(*args, **options)
         except ResponseError as error:
             if code_of(error) not in NOT_WRITABLE:
                 raise
@@ -38,17 +50,17 @@ class _DropsReadOnlyServers(_Base):
             raise ServerNotWritable(describe(error)) from error
 
 
-class StoreConnection(_DropsReadOnlyServers, Connection):
+class StoreConnection(_StoreConnection, Connection):
     """A plain TCP connection."""
 
 
-class StoreSSLConnection(_DropsReadOnlyServers, SSLConnection):
+class StoreSSLConnection(_StoreConnection, SSLConnection):
     """A TLS connection."""
 
 
-class StoreSentinelConnection(_DropsReadOnlyServers, SentinelManagedConnection):
+class StoreSentinelConnection(_StoreConnection, SentinelManagedConnection):
     """A TCP connection to the primary that the Sentinels name."""
 
 
-class StoreSentinelSSLConnection(_DropsReadOnlyServers, SentinelManagedSSLConnection):
+class StoreSentinelSSLConnection(_StoreConnection, SentinelManagedSSLConnection):
     """A TLS connection to the primary that the Sentinels name."""

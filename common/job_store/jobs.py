@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
+import structlog
 
+from common.errors import RunsAlone
 from common.job_store import keys
 from common.job_store.records import (
     decode_grant,
@@ -32,6 +34,7 @@ from common.jobs.model import (
     JobSpec,
     Lease,
     Progress,
+    QueuePlace,
     WakeUp,
     WakeUpTemplate,
 )
@@ -42,6 +45,13 @@ if TYPE_CHECKING:
 
 UNLIMITED: Final = 2**31
 IDEMPOTENCY_TTL: Final = 86_400.0
+#: Seconds until a worker claims a job again whose request it did not understand.
+UNKNOWN_REQUEST_DELAY: Final = 5.0
+#: Seconds for which a job that runs alone waits for one worker to finish its other jobs.
+RESERVATION: Final = 30.0
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +139,13 @@ class JobStore:
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         quota: CreationQuota | None = None,
+        place: QueuePlace | None = None,
     ) -> Accepted:
         """Create a job for ``user``, or find the one that the same request created before.
 
         ``grant``: why the user may have the files; see ``common.authorization``.
         ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
-        counts this request, even if it is rejected.
+        counts this request, even if it is rejected. ``place``: where it enters the queue, if known.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
@@ -156,6 +167,8 @@ class JobStore:
             "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
             "minute": quota and quota.minute,
             "quota": quota and quota.limit,
+            "turn": place and place.turn,
+            "round": place and place.round,
         }
         result = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:
@@ -164,10 +177,19 @@ class JobStore:
         self._send(wake_ups)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))
 
-    def claim(self, job_id: str, worker: str, wake_up: WakeUp | None = None) -> Claim | None:
+    def claim(
+        self, job_id: str, worker: str, wake_up: WakeUp | None = None, *, alone: bool = False
+    ) -> Claim | None:
         """Start an attempt at a job, or return None when the job does not wait to be run.
 
         ``wake_up``: the message that led here. It shows the sweeper how far its queue is read.
+        ``alone``: the worker runs no other job, and starts none.
+
+        A job that a newer release accepted, with a request that this one does not understand, is
+        returned to the queue for a newer worker.
+
+        Raises ``RunsAlone`` if the job requires ``alone``: for ``RESERVATION`` seconds, it then
+        waits for this worker to call again, without ``wake_up``.
         """
         args = {
             "id": job_id,
@@ -177,19 +199,25 @@ class JobStore:
             "allowed": _sources(JobState.PROCESSING),
             "priority": wake_up and wake_up.priority,
             "sent": wake_up and wake_up.sent,
+            "alone": alone or None,
+            "reservation": milliseconds(RESERVATION),
         }
         code, *values = self._scripts.call("claim", keys.status(job_id), args)
+        if code == "ALONE":
+            self._send(values)
+            raise RunsAlone
         if code != "CLAIMED":
             return None
         snapshot, spec, *wake_ups = values
         self._send(wake_ups)
         job = events.decode(snapshot)
-        return Claim(
-            lease=Lease(job_id=job_id, fencing_token=job.fencing_token),
-            job=job,
-            spec=decode_spec(spec),
-            grant=decode_grant(spec),
-        )
+        lease = Lease(job_id=job_id, fencing_token=job.fencing_token)
+        try:
+            return Claim(lease=lease, job=job, spec=decode_spec(spec), grant=decode_grant(spec))
+        except (KeyError, TypeError, ValueError):
+            log.exception("job returned: its request is not one of this release")
+            self.hand_back(lease, UNKNOWN_REQUEST_DELAY)
+            return None
 
     def heartbeat(
         self, lease: Lease, progress: Mapping[str, object], files: Iterable[FileReport] = ()

@@ -49,7 +49,10 @@ PATTERNS: Final = {
     "read_up_to": "jobs:reached:{tag}",
     # Exists while no job of the partition may start.
     "paused": "jobs:paused:{tag}",
-    # Hash: state -> number of jobs that ended in it.
+    # List of the newest completed jobs: "<number of files> <milliseconds from start to end>".
+    "runs": "jobs:runs:{tag}",
+    # Hash: state -> number of jobs that ended in it; started_<priority> -> number of attempts that
+    # were started from that priority's queue.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",

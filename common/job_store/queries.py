@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import orjson
-
 from common.errors import JobNotFound
 from common.job_store import keys
-from common.job_store.records import decode_grant, decode_spec
+from common.job_store.records import decode_grant, decode_report, decode_spec
 from common.job_store.scripts import Scripts
 from common.jobs.model import FileGrant, FileReport, Job, JobSpec
 from common.jobs.transitions import JobState
@@ -97,7 +95,7 @@ class JobQueries:
             return []
         reports = self._client.hmget(keys.files(job_id), [str(i) for i in file_ids])
         return [
-            FileReport(**orjson.loads(text)) if text else FileReport(file_id=i, state="pending")
+            decode_report(text) if text else FileReport(file_id=i, state="pending")
             for i, text in zip(file_ids, reports, strict=True)
         ]
 

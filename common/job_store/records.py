@@ -17,6 +17,7 @@ from common.jobs.model import (
     Priority,
     Progress,
     WakeUp,
+    known_members,
 )
 from common.jobs.transitions import JobState
 
@@ -107,14 +108,18 @@ def decode_grant(text: str) -> FileGrant:
 
 
 def decode_spec(text: str) -> JobSpec:
+    """Return the request. Raise ``ValueError`` or ``KeyError`` if this release cannot fulfil it."""
     fields = orjson.loads(text)
-    fields.pop("grant", None)
     typed = {
         "file_ids": tuple(fields["file_ids"]),
         "priority": Priority(fields["priority"]),
         "on_missing": OnMissing(fields["on_missing"]),
     }
-    return JobSpec(**{**fields, **typed})
+    return JobSpec(**{**known_members(JobSpec, fields), **typed})
+
+
+def decode_report(text: str | bytes) -> FileReport:
+    return FileReport(**known_members(FileReport, orjson.loads(text)))
 
 
 def decode_wake_ups(values: Sequence[str]) -> list[WakeUp]:

@@ -113,12 +113,20 @@ class EventSubscription:
 
     def check(self) -> None:
         """Detect a silent server: send PING when idle; raise ``RedisError`` on a timeout."""
+        if self._is_demoted():
+            raise RedisConnectionError("another server is the primary of the job store now")
         now = time.monotonic()
         if not self._awaited:
             self._queue("PING")
             self._awaited.append((None, now))
         elif now - self._awaited[0][1] > RESPONSE_TIMEOUT:
             raise RedisConnectionError("the job store does not respond")
+
+    def _is_demoted(self) -> bool:
+        """Return whether the Sentinels name another primary than the server of this connection."""
+        primary = getattr(self._client.connection_pool, "master_address", None)
+        connection: Any = self._connection
+        return primary is not None and (connection.host, connection.port) != tuple(primary)
 
     @property
     def pending(self) -> int:

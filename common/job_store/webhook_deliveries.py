@@ -13,7 +13,7 @@ from common.job_store import keys
 from common.job_store.records import milliseconds
 from common.job_store.scripts import Scripts, raise_for_code
 from common.jobs import events
-from common.jobs.model import Job
+from common.jobs.model import Job, known_members
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -183,5 +183,8 @@ def _record(fields: dict[str, str], attempts: Sequence[str]) -> DeliveryRecord:
         job=job,
         state=fields["state"],  # type: ignore[arg-type]
         next_at=int(fields["next_at"]) if fields.get("next_at") else None,
-        attempts=tuple(DeliveryAttempt(**orjson.loads(entry)) for entry in attempts),
+        attempts=tuple(
+            DeliveryAttempt(**known_members(DeliveryAttempt, orjson.loads(entry)))
+            for entry in attempts
+        ),
     )

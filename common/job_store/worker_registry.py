@@ -9,7 +9,7 @@ process still has its connection.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -17,6 +17,7 @@ from redis.exceptions import OutOfMemoryError
 
 from common.job_store import keys
 from common.job_store.cluster import node_of
+from common.jobs.model import known_members
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -177,10 +178,5 @@ def _run_id(node: Redis) -> str:
 
 def _state(text: str) -> WorkerState:
     members = orjson.loads(text)
-    # During a deployment a newer worker may send members that this version does not have.
-    supported = {name: members[name] for name in _MEMBERS if name in members}
     lists = {name: tuple(members.get(name, ())) for name in ("running", "stuck")}
-    return WorkerState(**{**supported, **lists})
-
-
-_MEMBERS: Final = tuple(member.name for member in fields(WorkerState))
+    return WorkerState(**{**known_members(WorkerState, members), **lists})

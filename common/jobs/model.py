@@ -100,6 +100,19 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueuePlace:
+    """Where a new job enters its priority's queue, in numbers of jobs started from that queue.
+
+    Users take turns: a user's next job enters the queue when the one before it is started.
+    """
+
+    #: After so many starts it is the job's turn, if its user has no other job in the queue.
+    turn: int
+    #: Starts between two jobs of the same user.
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class WakeUp:
     """A message that tells the workers to look at a job that is ready."""
 
@@ -167,10 +180,17 @@ class Job:
     expires_at: int | None
     #: W3C Trace Context of the request that created the job; None if it is not traced.
     traceparent: str | None = None
+    #: See ``QueuePlace.turn``; None if unknown, and after a restart.
+    turn: int | None = None
 
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def in_line(self) -> bool:
+        """Whether the job waits in the queue for its first start, with a known turn."""
+        return self.turn is not None and self.status is JobState.QUEUED and self.started_at is None
 
     @property
     def retries_remaining(self) -> int:
@@ -181,7 +201,11 @@ class Job:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> Self:
-        """Return the job in the store's flat strings; an absent or empty field is None or 0."""
+        """Return the job in the store's flat strings; an absent or empty field is None or 0.
+
+        A newer release may have stored fields and values that this one does not know. Reading such
+        a job has to work, so an unknown value counts as the most likely one.
+        """
         get = fields.get
         job = cls.__new__(cls)
         # A frozen dataclass sets members one by one in its constructor, which takes twice as long,
@@ -189,10 +213,10 @@ class Job:
         job.__dict__.update(
             id=fields["id"],
             user=fields["user"],
-            status=_STATES[fields["status"]],
+            status=_STATES.get(fields["status"], JobState.PROCESSING),
             version=int(fields["version"]),
-            priority=_PRIORITIES[fields["priority"]],
-            on_missing=_ON_MISSING[fields["on_missing"]],
+            priority=_PRIORITIES.get(fields["priority"], Priority.NORMAL),
+            on_missing=_ON_MISSING.get(fields["on_missing"], OnMissing.FAIL),
             attempt=int(get("attempt") or 0),
             max_attempts=int(fields["max_attempts"]),
             fencing_token=int(get("fence") or 0),
@@ -204,7 +228,7 @@ class Job:
             seconds_remaining=float(text) if (text := get("seconds_remaining")) else None,
             retry_at=_integer(get("retry_at")),
             failure=_failure(fields) if get("error_code") else None,
-            artifact=Artifact(**orjson.loads(text)) if (text := get("artifact")) else None,
+            artifact=_artifact(text) if (text := get("artifact")) else None,
             callback_url=get("callback_url") or None,
             metadata=orjson.loads(text) if (text := get("metadata") or "{}") != "{}" else {},
             worker=get("worker") or None,
@@ -214,6 +238,7 @@ class Job:
             completed_at=_integer(get("completed_at")),
             expires_at=_integer(get("expires_at")),
             traceparent=get("traceparent") or None,
+            turn=_integer(get("turn")),
         )
         return job
 
@@ -221,6 +246,15 @@ class Job:
 _STATES: Final = {state.value: state for state in JobState}
 _PRIORITIES: Final = {priority.value: priority for priority in Priority}
 _ON_MISSING: Final = {choice.value: choice for choice in OnMissing}
+
+
+def known_members(kind: type[Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that the dataclass ``kind`` has; a newer release may store others too."""
+    return {name: members[name] for name in kind.__dataclass_fields__ if name in members}
+
+
+def _artifact(text: str) -> Artifact:
+    return Artifact(**known_members(Artifact, orjson.loads(text)))
 
 
 def _integer(text: str | None) -> int | None:

@@ -1,5 +1,6 @@
 """S3: object and multipart upload operations, bucket setup, and presigned links."""
 
+from common.object_storage.aws_chunked import BLOCK_SIZE, PartStream
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.client import ObjectStorage
 from common.object_storage.errors import BadChecksum, CredentialsError, NoSuchKey, NoSuchUpload
@@ -7,6 +8,7 @@ from common.object_storage.profile import StorageProfile
 from common.object_storage.s3_xml import ListedObject, MultipartUpload, ObjectInfo, UploadedPart
 
 __all__ = [
+    "BLOCK_SIZE",
     "BadChecksum",
     "Cancellation",
     "Cancelled",
@@ -17,6 +19,7 @@ __all__ = [
     "NoSuchUpload",
     "ObjectInfo",
     "ObjectStorage",
+    "PartStream",
     "StorageProfile",
     "UploadedPart",
 ]

@@ -17,6 +17,7 @@ from common.object_storage.content_disposition import attachment
 from common.object_storage.credentials import Credentials
 from common.object_storage.endpoints import BucketAddress, Endpoints
 from common.object_storage.lifecycle import expiry_days, has_own_rules, merge_rules
+from common.object_storage.options import StorageOptions
 from common.object_storage.sigv4 import Signer
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class BucketCalls:
         credentials: Credentials | None,
         provider: Callable[[], Credentials | None],
         public_endpoint: str | None,
+        options: StorageOptions,
     ) -> None:
         """Create the boto3 clients.
 
@@ -69,12 +71,18 @@ class BucketCalls:
             )
             return created
 
+        #: A bucket of the same name that belongs to another account is not touched.
+        self._owner: dict[str, Any] = (
+            {"ExpectedBucketOwner": options.bucket_owner} if options.bucket_owner else {}
+        )
         self._client = client()
         self._setup = client(SETUP_TIMEOUT, max_attempts=3)
         self._setup.meta.events.register(
             "before-call.s3.PutBucketLifecycleConfiguration", _add_content_md5
         )
         self._provider = provider
+        #: In a link it is a parameter ("Downloading objects from Requester Pays buckets").
+        self._link_query = options.every_request
         self._links = endpoints if public_endpoint is None else Endpoints(public_endpoint, region)
         #: Bucket -> where its links point to, and the signer for its region.
         self._link_bases: dict[str, tuple[BucketAddress, Signer]] = {}
@@ -87,6 +95,7 @@ class BucketCalls:
         query = {
             "response-content-disposition": attachment(filename),
             "response-content-type": content_type,
+            **self._link_query,
         }
         path = address.path + quote(key, safe="/-_.~")
         return signer.presign(address.base_url, path, query, expires_in=expires_in)
@@ -124,16 +133,22 @@ class BucketCalls:
         not allow to set them. The rules of others, and objects outside of our prefixes,
         are not touched.
         """
+        self._provider()  # Raises CredentialsError if there are none.
         try:
             self._create(bucket)
             return ttl is not None and self._set_expiry(bucket, expiry_days(ttl))
         except (BotoCoreError, ClientError) as error:
-            raise StorageError(f"The bucket {bucket} could not be set up") from error
+            reason = _code(error) if isinstance(error, ClientError) else type(error).__name__
+            raise StorageError(f"The bucket {bucket} could not be set up: {reason}") from error
 
     def _create(self, bucket: str) -> None:
         try:
-            self._setup.head_bucket(Bucket=bucket)
+            self._setup.head_bucket(Bucket=bucket, **self._owner)
         except ClientError as error:
+            if _status(error) == 403:
+                # It exists. A role that may write objects need not be allowed to list them.
+                log.warning("bucket not readable", bucket=bucket)
+                return
             if _status(error) != 404:
                 raise
         else:
@@ -148,10 +163,7 @@ class BucketCalls:
                     CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
                 )
         except ClientError as error:
-            if error.response["Error"].get("Code") not in (
-                "BucketAlreadyOwnedByYou",
-                "BucketAlreadyExists",
-            ):
+            if _code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
 
     def _set_expiry(self, bucket: str, days: int) -> bool:
@@ -163,15 +175,14 @@ class BucketCalls:
                     Bucket=bucket,
                     LifecycleConfiguration={"Rules": rules},  # type: ignore[typeddict-item]
                     **configuration,
+                    **self._owner,
                 )
             # Some servers take the request for another one, and respond with 200.
             confirmed = has_own_rules(self._lifecycle_configuration(bucket).get("Rules", []))
         except ClientError as error:
             if _status(error) in _RETRYABLE_STATUSES:
                 raise
-            log.warning(
-                "lifecycle rules not set", bucket=bucket, code=error.response["Error"].get("Code")
-            )
+            log.warning("lifecycle rules not set", bucket=bucket, code=_code(error))
             return False
         if not confirmed:
             log.warning("lifecycle rules not set", bucket=bucket, code="not stored")
@@ -180,9 +191,9 @@ class BucketCalls:
     def _lifecycle_configuration(self, bucket: str) -> dict[str, Any]:
         """Return the rules of a bucket, and the option that the next PUT would reset."""
         try:
-            response = self._setup.get_bucket_lifecycle_configuration(Bucket=bucket)
+            response = self._setup.get_bucket_lifecycle_configuration(Bucket=bucket, **self._owner)
         except ClientError as error:
-            if error.response["Error"].get("Code") == "NoSuchLifecycleConfiguration":
+            if _code(error) == "NoSuchLifecycleConfiguration":
                 return {}
             raise
         names = ("Rules", "TransitionDefaultMinimumObjectSize")
@@ -192,6 +203,10 @@ class BucketCalls:
 def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
     """Add the header that several servers require for a lifecycle configuration (botocore#3415)."""
     params["headers"]["Content-MD5"] = s3_xml.md5(params["body"])
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"].get("Code", "")
 
 
 def _status(error: ClientError) -> int:

@@ -10,6 +10,9 @@ from typing import Protocol
 from common.errors import NetworkError
 from common.object_storage.retry_budget import RetryBudget
 
+#: Seconds for which a job retries while all of its requests to the object storage fail.
+MAX_OUTAGE = 1.0
+
 
 class Interruptible(Protocol):
     """A connection that a thread may be waiting for."""
@@ -25,12 +28,14 @@ class Cancelled(Exception):
 class Cancellation:
     """Ends all waits of a group of threads immediately, including reads from sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage_retries: RetryBudget | None = None) -> None:
+        """``storage_retries``: the budget of another group, or None for a new one."""
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[Interruptible] = set()
-        #: Shared by the same threads.
-        self.retry_budget = RetryBudget()
+        #: Shared by the same threads: for the object storage, and for the host of a source.
+        self.storage_retries = storage_retries or RetryBudget(max_outage=MAX_OUTAGE)
+        self.source_retries = RetryBudget()
 
     @property
     def requested(self) -> bool:
@@ -46,7 +51,7 @@ class Cancellation:
 
     def wait(self, seconds: float) -> None:
         """Sleep for ``seconds``; raise ``Cancelled`` as soon as the cancellation is set."""
-        if self._event.wait(seconds):
+        if self._event.is_set() or (seconds > 0 and self._event.wait(seconds)):
             raise Cancelled
 
     @contextmanager

@@ -54,6 +54,7 @@ class ObjectStorage(ObjectCalls, UploadCalls, BucketCalls):
             credentials=keys if access_key else None,
             provider=provider,
             public_endpoint=public_endpoint,
+            options=options,
         )
 
     def can_link(self, bucket: str) -> bool:

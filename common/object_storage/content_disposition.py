@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from urllib.parse import quote, unquote
 
@@ -70,7 +70,7 @@ def decode_value(value: str) -> str:
     if "=?" in value:
         try:
             return str(make_header(decode_header(value)))
-        except (LookupError, ValueError, HeaderParseError):
+        except (LookupError, ValueError, MessageError):
             return _decode_utf8(value)
     if "%" in value:
         try:

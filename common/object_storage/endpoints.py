@@ -7,6 +7,7 @@ HTTPS_PROXY, NO_PROXY and the profile. They apply to data, bucket setup and link
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -24,6 +25,30 @@ _AWS_DOMAINS = (
     ".amazonaws.com", ".amazonaws.com.cn", ".c2s.ic.gov", ".sc2s.sgov.gov", ".adc-e.uk",
     ".csp.hci.ic.gov", ".amazonaws.eu",
 )  # fmt: skip
+
+
+#: ARNs of access points of one region ("Amazon Resource Names" in the Amazon S3 user guide). A
+#: slash before the name cannot be told from the key in ``s3://bucket/key``.
+_ACCESS_POINT = re.compile(r"arn:[a-z-]+:s3:[a-z0-9-]+:[0-9]{12}:accesspoint:[a-z0-9-]+")
+#: The suffix of names that stand for an access point, and of directory buckets.
+_ALIAS_SUFFIX, _DIRECTORY_SUFFIX = "-s3alias", "--x-s3"
+
+
+def check_bucket_name(name: str) -> None:
+    """Raise ValueError for the name of something that this client cannot send requests to."""
+    if name.endswith(_DIRECTORY_SUFFIX):
+        raise ValueError(f"{name}: directory buckets (S3 Express One Zone) are not supported")
+    if not name.startswith("arn:") or _ACCESS_POINT.fullmatch(name):
+        return
+    if name.endswith(".mrap"):
+        raise ValueError(
+            f"{name}: Multi-Region Access Points need signatures of version 4A, which are not "
+            "supported. Use an access point of one region."
+        )
+    raise ValueError(
+        f"{name} is not supported. The ARN of an access point looks like this: "
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint:name"
+    )
 
 
 class BucketAddress(NamedTuple):
@@ -73,11 +98,20 @@ class Endpoints:
         global host for some hours, and a signed link cannot follow. Names with dots do not match
         the certificate of such a host.
         """
+        if self.has_own_host(bucket):
+            return self.bucket(bucket, style="virtual")
         if not self.is_aws:
             parts = urlsplit(f"{self.url()}/{bucket}/")
             base = f"{parts.scheme}://{host_header(parts.geturl())}"
             return BucketAddress(base, quote(parts.path, "/-_.~"), self.region)
         return self.bucket(bucket, style="path" if "." in bucket else "virtual")
+
+    def has_own_host(self, bucket: str) -> bool:
+        """Return whether a name stands for an access point, which a path cannot address.
+
+        See "Accessing a bucket through S3 access points" in the Amazon S3 user guide.
+        """
+        return bucket.startswith("arn:") or (bucket.endswith(_ALIAS_SUFFIX) and self.is_aws)
 
     def bucket(
         self, bucket: str, region: str | None = None, *, style: str = "path"
@@ -106,6 +140,12 @@ class Endpoints:
 def proxy_of(url: str) -> str | None:
     """Return the proxy for a URL from HTTP_PROXY, HTTPS_PROXY and NO_PROXY."""
     proxy: str | None = get_environ_proxies(url).get(urlsplit(url).scheme)
-    if proxy is None:
+    if not proxy:
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme != "http":
+        raise StorageError(
+            "The proxy in HTTP_PROXY or HTTPS_PROXY must be an http:// URL; connections to the "
+            "object storage are tunneled through it with TLS"
+        )
+    return proxy

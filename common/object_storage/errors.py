@@ -28,6 +28,20 @@ class StorageBusy(StorageError):
     slow_down = False
 
 
+class StorageFull(StorageError):
+    """The object storage has no space left, or the quota is used up.
+
+    Sending the request again does not help, unless someone frees space (RFC 4918, 11.5).
+    """
+
+
+class BucketForbidden(StorageError):
+    """The object storage denied access to the bucket for archives.
+
+    Like rejected credentials this is a problem of the installation, and not of a file.
+    """
+
+
 class CredentialsError(StorageError):
     """The object storage does not accept the service's credentials, or there are none.
 
@@ -55,6 +69,11 @@ _CREDENTIAL_CODES = frozenset(
 )
 
 
+#: Error codes for a full disk or quota, besides the status 507: of Ceph and Versity (with status
+#: 403), and of MinIO (with 400).
+_FULL_CODES = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"})
+
+
 def error_for(status: int, code: str, request: str) -> DownloadError:
     """Return the error for a response; ``request`` names the call in the operator's log."""
     message = f"The storage responded with {status} {code} to {request}".rstrip()
@@ -62,11 +81,14 @@ def error_for(status: int, code: str, request: str) -> DownloadError:
         return FileChanged("A file was replaced while it was being read")
     if code in {
         "BadDigest",
+        "InvalidDigest",
         "XAmzContentChecksumMismatch",
         "InvalidPart",
         "XAmzContentSHA256Mismatch",
     }:
         return BadChecksum(message)
+    if status == 507 or code in _FULL_CODES:
+        return StorageFull(message)
     if code in _CREDENTIAL_CODES or status == 401:
         return CredentialsError(f"The object storage rejected the credentials: {code or status}")
     if code == "InvalidObjectState":

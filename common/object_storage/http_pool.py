@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BufferedReader
+from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from common.errors import NetworkError
@@ -26,6 +27,17 @@ from common.object_storage.sigv4 import host_header
 CONNECT_TIMEOUT = 3.0
 
 Buffer = bytes | bytearray | memoryview
+
+
+class StreamedBody(Protocol):
+    """A body that is produced while it is sent, again for each attempt."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Buffer]: ...
+
+
+Body = Buffer | StreamedBody
 
 
 class S3Connection:
@@ -107,7 +119,7 @@ class HttpPool:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: Buffer = b"",
+        body: Body = b"",
         *,
         cancellation: Cancellation,
         timeout: float | None = None,
@@ -170,8 +182,12 @@ class HttpPool:
             connection.close()
 
 
-def _send(sock: socket.socket, head: bytes, body: Buffer) -> None:
-    if len(body) <= 16_384:
+def _send(sock: socket.socket, head: bytes, body: Body) -> None:
+    if not isinstance(body, Buffer):
+        sock.sendall(head)
+        for block in body:
+            sock.sendall(block)
+    elif len(body) <= 16_384:
         sock.sendall(head + bytes(body))
     else:
         sock.sendall(head)

@@ -38,7 +38,8 @@ class ObjectCalls(Calls):
         except (FileChanged, NoSuchKey, StorageBusy):
             raise
         except (SourceForbidden, StorageError):
-            self._raise_reason(bucket, key, timeout, cancellation)
+            # The response to HEAD has no body, and so no error code.
+            self._raise_if_unreadable(bucket, key, timeout, cancellation)
             if not self.profile.head_checksum:
                 raise
         # The object is readable: some servers reject the header for checksums.
@@ -56,16 +57,6 @@ class ObjectCalls(Calls):
             cancellation=cancellation, timeout=timeout,
         )  # fmt: skip
         return s3_xml.object_info(key, headers)
-
-    def _raise_reason(
-        self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
-    ) -> None:
-        """Raise the error of a failed HEAD: its response has no body, and so no error code."""
-        with self._transport.send(
-            "GET", bucket, key,
-            headers={"range": "bytes=0-0"}, cancellation=cancellation, timeout=timeout,
-        ):  # fmt: skip
-            return
 
     def list_objects_v2(
         self,

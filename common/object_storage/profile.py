@@ -35,6 +35,10 @@ class StorageProfile:
     head_checksum: bool = True
     #: Rejects a part with a wrong CRC32.
     part_checksum: bool = True
+    #: Returns the CRC32 of a part that was uploaded without one. AWS requires it in the request.
+    returns_part_crc32: bool = False
+    #: Accepts parts whose CRC32 follows their bytes (aws-chunked), and rejects a wrong one.
+    trailing_crc32: bool = True
     #: Rejects the completion of an upload with a wrong CRC32 of the whole object.
     whole_checksum: bool = True
     #: Rejects a wrong Content-MD5; used where wrong CRC32s are accepted.
@@ -50,6 +54,11 @@ class StorageProfile:
     def can_compose(self) -> bool:
         """Return whether copies are safe: one of a replaced file would corrupt the archive."""
         return self.range_copy and self.copy_precondition and self.mixed_parts
+
+    @property
+    def can_stream_parts(self) -> bool:
+        """Return whether parts can be uploaded before their CRC32s are known, and are verified."""
+        return self.returns_part_crc32 or self.trailing_crc32
 
     @property
     def upload_crc32(self) -> bool:

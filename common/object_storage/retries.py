@@ -9,6 +9,7 @@ from typing import TypeVar
 from common.errors import DownloadError, NetworkError
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import StorageBusy
+from common.object_storage.retry_budget import RetryBudget
 
 #: Attempts in a row without progress.
 MAX_ATTEMPTS = 5
@@ -26,6 +27,7 @@ def retry(
     attempt: Callable[[], T],
     cancellation: Cancellation,
     *,
+    budget: RetryBudget | None = None,
     progress: Callable[[], int] = lambda: 0,
     on: tuple[type[DownloadError], ...] = RETRYABLE_ERRORS,
 ) -> T:
@@ -34,28 +36,33 @@ def retry(
     Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
     jitter, after the delay that a server asks for; ``cancellation`` ends them. A delay of more than
     10 s is left to the job's next attempt, which does not occupy a worker until then. All calls
-    with the same ``cancellation`` share one ``RetryBudget``.
+    with the same ``budget``, by default that of the storage, share their retries.
     """
-    budget = cancellation.retry_budget
+    budget = budget or cancellation.storage_retries
     failures, last_progress = 0, progress()
-    while True:
-        if pause := budget.remaining_pause():
-            cancellation.wait(pause)
-        try:
-            result = attempt()
-        except on as error:
-            if progress() > last_progress:
-                failures, last_progress = 0, progress()
-            failures += 1
-            if isinstance(error, StorageBusy) and error.slow_down:
-                budget.slow_down()
-            requested_delay = error.retry_after or 0.0
-            if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
-                raise
-            if not budget.take_retry():
-                raise
-            delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
-            cancellation.wait(requested_delay + random.uniform(0, delay))  # noqa: S311
-        else:
-            budget.add_success()
-            return result
+    cancellation.wait(budget.remaining_pause())
+    request, succeeded = budget.begin(), False
+    try:
+        while True:
+            try:
+                result = attempt()
+            except on as error:
+                if progress() > last_progress:
+                    failures, last_progress = 0, progress()
+                    budget.add_progress(request)
+                failures += 1
+                if isinstance(error, StorageBusy) and error.slow_down:
+                    budget.slow_down()
+                requested_delay = error.retry_after or 0.0
+                if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
+                    raise
+                if not budget.take_retry(request):
+                    raise
+                delay = random.uniform(0, min(MAX_DELAY, FIRST_DELAY * 2**failures))  # noqa: S311
+                cancellation.wait(budget.shorten(requested_delay + delay))
+                cancellation.wait(budget.remaining_pause())
+            else:
+                succeeded = True
+                return result
+    finally:
+        budget.end(request, succeeded=succeeded)

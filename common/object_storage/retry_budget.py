@@ -1,7 +1,8 @@
-"""One budget of retries, and one backoff, for all the requests of a job."""
+"""One budget of retries, and one backoff, for all the requests of a job to one service."""
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -15,33 +16,74 @@ FIRST_PAUSE = 0.2
 MAX_PAUSE = 5.0
 
 
+class Request:
+    """A request that is being sent, until it succeeds or is given up."""
+
+    __slots__ = ("failing",)
+
+    def __init__(self) -> None:
+        #: Whether its last attempt failed.
+        self.failing = False
+
+
 class RetryBudget:
     """The retries that the threads of a job may still make, and when they may go on. Thread safe.
 
     Without it, 64 threads would repeat their requests independently, and so keep a storage busy
     that asks them to slow down.
+
+    It also knows whether the service is unavailable: then *all* requests fail, and the job ends its
+    attempt after ``max_outage`` seconds. The circuit breaker and the retries of the job wait better
+    than a thread does. While one request succeeds, or has not failed yet, the others are retried.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_retries: int = MAX_RETRIES, max_outage: float = math.inf) -> None:
         self._lock = threading.Lock()
         #: In fractions of a retry, as one success restores them.
-        self._credit = MAX_RETRIES * SUCCESSES_PER_RETRY
+        self._credit = self._max_credit = max_retries * SUCCESSES_PER_RETRY
         self._pause = 0.0
         self._resume_at = 0.0
+        self._max_outage = max_outage
+        #: The requests that are being sent, and those of them whose last attempt failed.
+        self._requests = self._failing = 0
+        #: When to give up if all requests fail until then; infinite since one did not.
+        self._give_up_at = math.inf
 
-    def take_retry(self) -> bool:
-        """Use up one retry; return False if there is none left."""
+    def begin(self) -> Request:
+        """Count a request with all its attempts; ``end`` must follow."""
         with self._lock:
-            if self._credit < SUCCESSES_PER_RETRY:
+            self._requests += 1
+        return Request()
+
+    def end(self, request: Request, *, succeeded: bool) -> None:
+        """End a request. One that succeeded restores a part of a retry."""
+        with self._lock:
+            self._requests -= 1
+            self._failing -= request.failing
+            if succeeded:
+                self._give_up_at = math.inf
+                self._credit = min(self._max_credit, self._credit + 1)
+                self._pause /= 2
+
+    def take_retry(self, request: Request) -> bool:
+        """Use up one retry for a request that failed; return False if it should not be retried."""
+        with self._lock:
+            self._failing += not request.failing
+            request.failing = True
+            now = time.monotonic()
+            if self._all_fail() and self._give_up_at == math.inf:
+                self._give_up_at = now + self._max_outage
+            if self._credit < SUCCESSES_PER_RETRY or (self._all_fail() and now >= self._give_up_at):
                 return False
             self._credit -= SUCCESSES_PER_RETRY
             return True
 
-    def add_success(self) -> None:
-        """Count a successful request."""
+    def add_progress(self, request: Request) -> None:
+        """Count bytes that were received before an attempt failed."""
         with self._lock:
-            self._credit = min(MAX_RETRIES * SUCCESSES_PER_RETRY, self._credit + 1)
-            self._pause /= 2
+            self._failing -= request.failing
+            request.failing = False
+            self._give_up_at = math.inf
 
     def slow_down(self) -> None:
         """Pause all requests of the job, twice as long as the last time.
@@ -58,4 +100,14 @@ class RetryBudget:
     def remaining_pause(self) -> float:
         """Return the seconds until the next request may be sent, with jitter."""
         pause = self._resume_at - time.monotonic()
-        return pause * random.uniform(1.0, 1.5) if pause > 0 else 0.0  # noqa: S311
+        return self.shorten(pause * random.uniform(1.0, 1.5)) if pause > 0 else 0.0  # noqa: S311
+
+    def shorten(self, delay: float) -> float:
+        """Return ``delay``, or the time until the job gives up if that is less."""
+        with self._lock:
+            if not self._all_fail():
+                return delay
+            return max(0.0, min(delay, self._give_up_at - time.monotonic()))
+
+    def _all_fail(self) -> bool:
+        return self._failing == self._requests

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from common.errors import StorageError
+from common.http_headers import parse_http_date
 
 _EXPIRY_DATE = re.compile(r'expiry-date="([^"]*)"')
 #: The root element behind blanks, a byte order mark, the XML declaration and comments.
@@ -117,10 +117,7 @@ def error_code(body: bytes) -> str:
 def _expiry(header: str) -> datetime | None:
     """Return the date in ``expiry-date="Fri, 21 Dec 2012 00:00:00 GMT", rule-id="1"``."""
     match = _EXPIRY_DATE.search(header)
-    try:
-        return parsedate_to_datetime(match[1]) if match else None
-    except ValueError:
-        return None
+    return parse_http_date(match[1]) if match else None
 
 
 def error_region(body: bytes) -> str:
@@ -132,14 +129,17 @@ def error_region(body: bytes) -> str:
 
 
 def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
-    """Return what the headers of a HEAD or GET response say about an object."""
+    """Return what the headers of a HEAD response say about an object.
+
+    Raise StorageError if they do not say its size, as behind a proxy that compresses responses: it
+    must not be taken for an empty object.
+    """
     composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
-    modified = headers.get("last-modified")
     return ObjectInfo(
         key=key,
-        size=int(headers.get("content-length", "0")),
+        size=_parse_size(headers.get("content-length")),
         etag=quoted_etag(headers.get("etag")),
-        modified=parsedate_to_datetime(modified) if modified else None,
+        modified=parse_http_date(headers.get("last-modified")),
         content_type=headers.get("content-type"),
         metadata={n[11:]: v for n, v in headers.items() if n.startswith("x-amz-meta-")},
         content_disposition=headers.get("content-disposition"),
@@ -155,7 +155,7 @@ def listed_objects(root: ElementTree.Element) -> Iterator[ListedObject]:
     for item in root.iterfind("Contents"):
         yield ListedObject(
             key=decode(item.findtext("Key") or ""),
-            size=int(item.findtext("Size") or 0),
+            size=_parse_size(item.findtext("Size")),
             etag=quoted_etag(item.findtext("ETag")),
             modified=_parse_time(item.findtext("LastModified")),
         )
@@ -219,7 +219,18 @@ def md5(body: bytes | bytearray | memoryview) -> str:
 
 
 def _parse_time(text: str | None) -> datetime | None:
-    if not text:
+    """Return the time in a listing; None for anything else than ISO 8601."""
+    try:
+        time = datetime.fromisoformat((text or "").strip())
+        time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
     # Whole seconds, because a HEAD response (an HTTP date) has no fractions: both have to agree.
-    return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)
+    return time.replace(microsecond=0)
+
+
+def _parse_size(text: str | None) -> int:
+    text = (text or "").strip()
+    if not (text.isascii() and text.isdecimal()):
+        raise StorageError("The storage did not say how large an object is")
+    return int(text)

@@ -94,7 +94,7 @@ class Signer:
         """
         credentials = self.credentials()
         stamp = self._stamp(now)
-        signed = {**headers, "x-amz-content-sha256": UNSIGNED, "x-amz-date": stamp}
+        signed = {"x-amz-content-sha256": UNSIGNED, **headers, "x-amz-date": stamp}
         if credentials.token:
             signed["x-amz-security-token"] = credentials.token
         names = sorted(signed)
@@ -107,7 +107,7 @@ class Signer:
                 *(f"{n}:{signed[n].strip()}" for n in names),
                 "",
                 signed_names,
-                UNSIGNED,
+                signed["x-amz-content-sha256"],
             )
         )
         signature = self._signature(credentials, stamp, canonical)

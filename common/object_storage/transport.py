@@ -10,13 +10,19 @@ from contextlib import contextmanager
 from typing import NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from common.errors import StorageError
+from common.errors import SourceForbidden, StorageError
+from common.http_headers import parse_retry_after
 from common.object_storage import s3_xml
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.credentials import CredentialChain, Credentials
 from common.object_storage.endpoints import Endpoints, proxy_of
-from common.object_storage.errors import CredentialsError, StorageBusy, error_for
-from common.object_storage.http_pool import Buffer, HttpPool
+from common.object_storage.errors import (
+    BucketForbidden,
+    CredentialsError,
+    StorageBusy,
+    error_for,
+)
+from common.object_storage.http_pool import Body, HttpPool
 from common.object_storage.http_response import Response
 from common.object_storage.options import StorageOptions
 from common.object_storage.profile import StorageProfile
@@ -27,8 +33,9 @@ from common.observability.metrics import STORAGE_SECONDS
 
 #: Seconds that the storage may take for a write, a copy or a completion before it responds.
 LONG_TIMEOUT = 120.0
-#: 501 Not Implemented and 505 HTTP Version Not Supported (RFC 9110, 15.6).
-_PERMANENT_STATUSES = (501, 505)
+#: 501 Not Implemented and 505 HTTP Version Not Supported (RFC 9110, 15.6), and 507 Insufficient
+#: Storage (RFC 4918, 11.5).
+_PERMANENT_STATUSES = (501, 505, 507)
 #: Error codes that a later attempt may not get.
 RETRYABLE_CODES = {
     "InternalError",
@@ -113,7 +120,7 @@ class Transport:
         #: Region -> how to reach it, and bucket -> region, of buckets that are elsewhere.
         self._regions: dict[str, _Server] = {}
         self._bucket_regions: dict[str, str] = {}
-        #: ARN of an access point -> how to reach it, and the path prefix of its keys.
+        #: ARN or alias of an access point -> how to reach it, and the path prefix of its keys.
         self._access_points: dict[str, tuple[_Server, str]] = {}
 
     def close(self) -> None:
@@ -135,7 +142,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer = b"",
+        body: Body = b"",
         cancellation: Cancellation | None = None,
         timeout: float | None = None,
     ) -> Iterator[Response]:
@@ -176,6 +183,9 @@ class Transport:
             raise StorageBusy("The clock differed from that of the storage")
         try:
             raise_error(response.status, code, request)
+        except StorageBusy as error:
+            error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
+            raise
         except CredentialsError:
             if isinstance(self._credentials, CredentialChain):
                 self._credentials.reload()
@@ -188,10 +198,10 @@ class Transport:
 
     def _find(self, bucket: str) -> tuple[_Server, str]:
         """Return the server of a bucket and the path of the bucket there."""
-        if bucket.startswith("arn:") and self._endpoints is not None:
+        if self._endpoints is not None and self._endpoints.has_own_host(bucket):
             with self._lock:
                 if bucket not in self._access_points:
-                    address = self._endpoints.bucket(bucket)
+                    address = self._endpoints.bucket(bucket, style="virtual")
                     server = self._server(address.base_url, address.region)
                     self._access_points[bucket] = (server, address.path.rstrip("/"))
                 return self._access_points[bucket]
@@ -227,7 +237,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer = b"",
+        body: Body = b"",
         cancellation: Cancellation | None = None,
         timeout: float | None = None,
     ) -> tuple[dict[str, str], bytes]:
@@ -235,8 +245,8 @@ class Transport:
 
         Copies and completions may send the status 200 and blanks before they are done, and an
         ``<Error>`` later ("CompleteMultipartUpload" in the S3 API reference). It is raised, too.
+        Raise SourceForbidden for a read that is denied, and BucketForbidden for anything else.
         """
-
         cancellation = cancellation or Cancellation()
 
         def attempt() -> tuple[dict[str, str], bytes]:
@@ -249,7 +259,12 @@ class Transport:
                     raise_error(200, s3_xml.error_code(content), f"{method} {bucket}/{key}")
                 return response.headers, content
 
-        return retry(lambda: self._in_right_region(attempt), cancellation)
+        try:
+            return retry(lambda: self._in_right_region(attempt), cancellation)
+        except SourceForbidden as error:
+            if method in ("GET", "HEAD"):
+                raise
+            raise BucketForbidden from error
 
     @staticmethod
     def _in_right_region(attempt: Callable[[], T]) -> T:
@@ -289,6 +304,16 @@ class Calls:
     def close(self) -> None:
         """Close the idle connections."""
         self._transport.close()
+
+    def _raise_if_unreadable(
+        self, bucket: str, key: str, timeout: float | None, cancellation: Cancellation | None
+    ) -> None:
+        """Raise the error of an object that cannot be read, by its error code."""
+        with self._transport.send(
+            "GET", bucket, key,
+            headers={"range": "bytes=0-0"}, cancellation=cancellation, timeout=timeout,
+        ):  # fmt: skip
+            return
 
 
 def metadata_headers(metadata: Mapping[str, str] | None) -> dict[str, str]:

@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from common.errors import StorageError
 from common.object_storage import s3_xml
+from common.object_storage.aws_chunked import ChunkedBody, PartStream
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.errors import BadChecksum, NoSuchKey
+from common.object_storage.errors import BadChecksum, BucketForbidden, NoSuchKey
 from common.object_storage.http_pool import Buffer
 from common.object_storage.s3_xml import MultipartUpload, UploadedPart
 from common.object_storage.transport import LONG_TIMEOUT, Calls, metadata_headers
@@ -80,6 +81,34 @@ class UploadCalls(Calls):
         )  # fmt: skip
         return UploadedPart(number=number, etag=_required_etag(headers.get("etag")), crc32=crc32)
 
+    def upload_part_stream(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        stream: PartStream,
+        *,
+        cancellation: Cancellation | None = None,
+    ) -> UploadedPart:
+        """Upload one part while it is produced; raise BadChecksum if other bytes are stored.
+
+        The storage returns the CRC32 of the part, or gets it behind the bytes and compares it. Only
+        for a storage with ``can_stream_parts``.
+        """
+        body = None if self.profile.returns_part_crc32 else ChunkedBody(stream)
+        headers, _ = self._transport.call(
+            "PUT", bucket, key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers={**self._options.every_write, **(body.headers if body else {})},
+            body=body or stream, cancellation=cancellation, timeout=LONG_TIMEOUT,
+        )  # fmt: skip
+        stored = s3_xml.decode_crc32(headers.get("x-amz-checksum-crc32"))
+        if stored != stream.crc32 and (stored is not None or body is None):
+            raise BadChecksum("The stored part differs from what was uploaded")
+        etag = _required_etag(headers.get("etag"))
+        return UploadedPart(number=number, etag=etag, crc32=stream.crc32)
+
     def upload_part_copy(
         self,
         bucket: str,
@@ -104,11 +133,16 @@ class UploadCalls(Calls):
         }
         if if_match is not None:
             headers["x-amz-copy-source-if-match"] = if_match
-        _, body = self._transport.call(
-            "PUT", bucket, key,
-            query={"partNumber": str(number), "uploadId": upload_id},
-            headers=headers, cancellation=cancellation, timeout=LONG_TIMEOUT,
-        )  # fmt: skip
+        try:
+            _, body = self._transport.call(
+                "PUT", bucket, key,
+                query={"partNumber": str(number), "uploadId": upload_id},
+                headers=headers, cancellation=cancellation, timeout=LONG_TIMEOUT,
+            )  # fmt: skip
+        except BucketForbidden:
+            # The response does not say which of the two was denied.
+            self._raise_if_unreadable(*source, None, cancellation)
+            raise
         root = s3_xml.parse(body)
         crc32 = s3_xml.decode_crc32(root.findtext("ChecksumCRC32"))
         etag = _required_etag(root.findtext("ETag"))

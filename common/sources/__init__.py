@@ -6,6 +6,7 @@ import string
 from urllib.parse import urlsplit
 
 from common.object_storage import ObjectStorage
+from common.object_storage.endpoints import check_bucket_name
 from common.sources.base import Source
 from common.sources.files import FileDescription, Missing, SourceFile
 from common.sources.http import HttpSource
@@ -35,6 +36,7 @@ def source_from_template(
         raise ValueError("SOURCE_URL_TEMPLATE must contain {file_id} and no other {field}")
     parts = urlsplit(template)
     if parts.scheme == "s3" and parts.netloc and parts.path.strip("/"):
+        check_bucket_name(parts.netloc)
         # Everything behind the bucket is the key, also `?` and `#`.
         key_template = template.removeprefix(f"s3://{parts.netloc}").lstrip("/")
         return S3Source(store, bucket=parts.netloc, key_template=key_template)

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +16,7 @@ from common.errors import (
     NetworkError,
     PermanentDownloadError,
 )
+from common.http_headers import parse_http_date
 from common.object_storage import Cancellation
 from common.object_storage.content_disposition import parse_filename
 from common.object_storage.retries import retry
@@ -98,6 +97,7 @@ class HttpSource:
                 descriptions[file_id] = retry(
                     lambda: self._describe(file_id, cancellation),
                     cancellation,
+                    budget=cancellation.source_retries,
                     on=RETRYABLE_ERRORS,
                 )
             except PermanentDownloadError as error:
@@ -131,7 +131,10 @@ class HttpSource:
                 if done == done_before:
                     raise NetworkError("The source sent less than it announced")
 
-        retry(attempt, cancellation, progress=lambda: done, on=RETRYABLE_ERRORS)
+        retry(
+            attempt, cancellation,
+            budget=cancellation.source_retries, progress=lambda: done, on=RETRYABLE_ERRORS,
+        )  # fmt: skip
 
     @contextmanager
     def open(
@@ -231,7 +234,7 @@ class HttpSource:
                 name=coded_name(coding, name),
                 size=None if decoded else size,
                 etag=strong_etag,
-                modified=_parse_date(response.headers.get("last-modified")),
+                modified=parse_http_date(response.headers.get("last-modified")),
                 content_type=response.headers.get("content-type"),
                 ranged=ranged and strong_etag is not None and size is not None,
             )
@@ -255,15 +258,6 @@ def _file_name(response: SourceResponse, file_id: int) -> str:
     """Return the name by Content-Disposition, else by the URL after redirects, else the id."""
     by_header = parse_filename(response.headers.get("content-disposition", ""))
     return by_header or unquote(urlsplit(response.url).path.rpartition("/")[2]) or str(file_id)
-
-
-def _parse_date(text: str | None) -> datetime | None:
-    """Return the time of an HTTP date (RFC 9110, 5.6.7); None for anything else."""
-    try:
-        date = parsedate_to_datetime(text or "")
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _without_secrets(url: str) -> str:

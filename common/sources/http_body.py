@@ -140,6 +140,7 @@ class WholeFile:
             return retry(
                 self._receive,
                 self._cancellation,
+                budget=self._cancellation.source_retries,
                 progress=lambda: self._position,
                 on=RETRYABLE_ERRORS,
             )

@@ -86,7 +86,7 @@ def test_every_service_has_a_health_check(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", OUR_SERVICES)
+@pytest.mark.parametrize("name", [*OUR_SERVICES, "s3"])
 def test_our_containers_are_read_only_and_have_no_capabilities(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
@@ -101,9 +101,19 @@ def test_worker_stop_grace_period_exceeds_the_drain_grace() -> None:
 
 def test_only_public_services_publish_ports() -> None:
     published = {name for name, s in COMPOSE["services"].items() if "ports" in s}
-    assert published == {"nginx", "seaweedfs", "grafana", "jaeger"}
+    assert published == {"nginx", "s3", "grafana", "jaeger"}
     for name in ("grafana", "jaeger"):
         assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
+
+
+def test_prometheus_reads_the_metrics_ports() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    api, worker = config["scrape_configs"]
+    variables = {name: COMPOSE["services"][name]["environment"] for name in ("api", "worker")}
+    port = variables["api"]["API_METRICS_PORT"]
+    assert api["static_configs"] == [{"targets": [f"api:{port}"]}]
+    (workers,) = worker["dns_sd_configs"]
+    assert workers["port"] == variables["worker"]["METRICS_PORT"]
 
 
 def test_nginx_shares_a_network_with_the_api_only() -> None:
@@ -115,18 +125,15 @@ def test_nginx_shares_a_network_with_the_api_only() -> None:
     assert neighbors == {"nginx", "api"}
 
 
-def test_only_services_that_need_the_storage_share_a_network_with_it() -> None:
-    storage = COMPOSE["services"]["seaweedfs"]["networks"]
-    assert [name for name in storage if COMPOSE["networks"][name].get("internal")] == ["back"]
-    for name, service in COMPOSE["services"].items():
-        if name != "seaweedfs":
-            assert set(service["networks"]) & set(storage) <= {"back"}
-
-
-def test_only_the_storages_s3_gateway_listens_outside_its_container() -> None:
-    (command,) = COMPOSE["services"]["seaweedfs"]["command"]
-    servers = re.findall(r"(?:weed|entrypoint\.sh) (mini|s3)\b.*?-ip\.bind=(\S+)", command)
-    assert servers == [("mini", "127.0.0.1"), ("s3", "0.0.0.0")]  # noqa: S104
+def test_only_the_forwarder_of_the_s3_port_shares_a_network_with_the_storage() -> None:
+    """The storage's other ports accept requests without a signature."""
+    services = COMPOSE["services"]
+    assert services["seaweedfs"]["networks"] == ["storage"]
+    assert "ports" not in services["seaweedfs"]
+    assert COMPOSE["networks"]["storage"]["internal"] is True
+    neighbors = {name for name, service in services.items() if "storage" in service["networks"]}
+    assert neighbors == {"seaweedfs", "s3"}
+    assert services["s3"]["environment"] == {"STORAGE": "seaweedfs:8333"}
 
 
 def _configured_variables() -> Iterator[str]:

@@ -120,7 +120,15 @@ def test_scrape_annotations_name_an_open_container_port(
         port = int(template["metadata"]["annotations"]["prometheus.io/port"])
         (container,) = template["spec"]["containers"]
         assert port in [named["containerPort"] for named in container["ports"]]
-        (ingress,) = policies[name]["spec"]["ingress"]
-        assert {"protocol": "TCP", "port": port} in ingress["ports"]
-    (worker,) = deployments["worker"]["spec"]["template"]["spec"]["containers"]
-    assert {"name": "METRICS_PORT", "value": "9100"} in worker["env"]
+        (ingress,) = [
+            rule
+            for rule in policies[name]["spec"]["ingress"]
+            if {"protocol": "TCP", "port": port} in rule["ports"]
+        ]
+        # No token is needed there, so only Prometheus may connect.
+        assert ingress["from"] == [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+        ]
+    for name, variable in (("api", "API_METRICS_PORT"), ("worker", "METRICS_PORT")):
+        (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
+        assert {"name": variable, "value": "9100"} in container["env"]

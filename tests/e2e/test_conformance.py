@@ -6,17 +6,24 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+import jwt
 import pytest
 
+from api.auth.jwt_tokens import ADMIN_SCOPE
 from common.bootstrap import connect
 from common.settings import Settings
 from stack.process import Process, accepts_connections, free_port, wait_until
 from stack.services import S3, Valkey
+from worker.maintenance.history_recorder import history_recorder_for
 
 ROOT = Path(__file__).parents[2]
+JWT_SECRET = "0123456789abcdef0123456789abcdef"
 #: Generated cases per operation; CONFORMANCE_CASES=1000 makes more than 10,000 requests in all.
 CASES = int(os.environ.get("CONFORMANCE_CASES", "3"))
 PHASES = "examples,coverage,fuzzing" + (",stateful" if CASES > 3 else "")
@@ -25,10 +32,20 @@ PHASES = "examples,coverage,fuzzing" + (",stateful" if CASES > 3 else "")
 EXCLUDED_CHECKS = "positive_data_acceptance,use_after_free"
 
 
-@pytest.fixture(scope="module")
-def environment(valkey: Valkey, s3: S3) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A running API, and how to call it."""
+
+    url: str
+    environment: dict[str, str]
+    #: Of an operator.
+    token: str
+
+
+@pytest.fixture(scope="module", params=["none", "jwt", "history"])
+def environment(request: pytest.FixtureRequest, valkey: Valkey, s3: S3) -> Iterator[dict[str, str]]:
     """Settings without effective limits, and with short waits."""
-    return {
+    env = {
         "REDIS_URL": valkey.url,
         "S3_ENDPOINT_URL": s3.endpoint,
         "AWS_ACCESS_KEY_ID": s3.access_key,
@@ -39,16 +56,33 @@ def environment(valkey: Valkey, s3: S3) -> dict[str, str]:
         "MAX_ACTIVE_JOBS": "1000000",
         "QUEUE_MAX": "1000000",
         "REQUEST_TIMEOUT": "1",
+        "ADMIN_TOKEN": "the token of the operators",
+        "CONFORMANCE_USER": "anonymous",
     }
+    if request.param == "jwt":
+        env |= {"AUTH_MODE": "jwt", "JWT_SECRET": JWT_SECRET, "CONFORMANCE_USER": "alice"}
+    if request.param == "history":
+        env |= {"DATABASE_URL": request.getfixturevalue("postgres").url}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        with ExitStack() as running:
+            _prepare(Settings.from_env(), running)
+            yield env
+
+
+def _prepare(settings: Settings, running: ExitStack) -> None:
+    services = connect(settings, timeout=5)
+    services.redis.flushall()
+    services.storage.ensure_bucket(settings.archive_bucket)
+    if services.database is not None:
+        recorder = history_recorder_for(services, services.database, "test", lambda: None)
+        recorder.start()
+        running.callback(recorder.stop)
 
 
 @pytest.fixture(scope="module")
-def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        settings = Settings.from_env()
-        connect(settings, timeout=5).storage.ensure_bucket(settings.archive_bucket)
+def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     port = free_port()
     log = tmp_path_factory.mktemp("api") / "log"
     process = Process(
@@ -59,18 +93,21 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
         output=log,
     )
     wait_until(lambda: accepts_connections(port), "the API")
-    yield f"http://127.0.0.1:{port}"
+    claims = {"sub": "alice", "exp": time.time() + 86_400, "scope": ADMIN_SCOPE}
+    token = environment["ADMIN_TOKEN"]
+    if "JWT_SECRET" in environment:
+        token = jwt.encode(claims, JWT_SECRET, "HS256")
+    yield Target(url=f"http://127.0.0.1:{port}", environment=environment, token=token)
     process.stop(10)
     assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.timeout(240 if CASES <= 3 else 5400)
-def test_every_response_conforms_to_the_openapi_document(
-    api: str, environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_every_response_conforms_to_the_openapi_document(api: Target, tmp_path: Path) -> None:
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{api}/openapi.json"),
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/openapi.json"),
+            *("--header", f"Authorization: Bearer {api.token}"),
             *("--phases", PHASES, "--max-examples", str(CASES), "--max-redirects", "0"),
             *("--workers", "1", "--request-timeout", "20", "--continue-on-failure"),
             *("--exclude-checks", EXCLUDED_CHECKS),
@@ -79,7 +116,7 @@ def test_every_response_conforms_to_the_openapi_document(
         cwd=tmp_path,
         env={
             **os.environ,
-            **environment,
+            **api.environment,
             "SCHEMATHESIS_HOOKS": "tests.e2e.conformance_hooks",
             "PYTHONPATH": str(ROOT),
         },

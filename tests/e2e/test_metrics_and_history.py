@@ -13,11 +13,13 @@ from stack.system import System
 JOBS = 6
 
 
-def read_metrics(url: str) -> dict[tuple[str, ...], float]:
+def read_metrics(url: str, headers: dict[str, str] | None = None) -> dict[tuple[str, ...], float]:
     """Return the values of all samples by (name, label values…)."""
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(httpx.get(url, timeout=10).text)
+        for family in text_string_to_metric_families(
+            httpx.get(url, headers=headers, timeout=10).text
+        )
         for sample in family.samples
     }
 
@@ -27,7 +29,12 @@ def test_every_api_process_reports_the_metrics_of_all(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     port = free_port()
-    env = {"WEB_CONCURRENCY": "2", "METRICS_PORT": str(port)}
+    api_port = free_port()
+    env = {
+        "WEB_CONCURRENCY": "2",
+        "METRICS_PORT": str(port),
+        "API_METRICS_PORT": str(api_port),
+    }
     state = tmp_path_factory.mktemp("metrics")
     with System(state, workers=2, files=SMALL, env=env) as system:
         for number in range(JOBS):
@@ -40,7 +47,10 @@ def test_every_api_process_reports_the_metrics_of_all(
             )
             assert response.json()["status"] == "completed"
 
-        scrapes = [read_metrics(f"{system.base_url}/metrics") for _ in range(8)]
+        scrapes = [
+            *(read_metrics(f"{system.base_url}/metrics", system.operator) for _ in range(6)),
+            *(read_metrics(f"http://127.0.0.1:{api_port}/metrics") for _ in range(6)),
+        ]
         assert {scrape["longhaul_jobs_requested_total", "created"] for scrape in scrapes} == {JOBS}
         assert {scrape["longhaul_jobs_ended_total", "completed"] for scrape in scrapes} == {JOBS}
         assert {scrape["longhaul_worker_slots",] for scrape in scrapes} == {8}
@@ -54,7 +64,8 @@ def test_every_api_process_reports_the_metrics_of_all(
         assert sum("metrics not served" in log for log in logs) == 1
 
         def recorded() -> int:
-            response = httpx.get(f"{system.base_url}/v1/admin/analytics?hours=2", timeout=10)
+            url = f"{system.base_url}/v1/admin/analytics?hours=2"
+            response = httpx.get(url, headers=system.operator, timeout=10)
             return sum(hour["completed"] for hour in response.json()["hours"])
 
         wait_until(lambda: recorded() == JOBS, "history")

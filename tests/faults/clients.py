@@ -24,7 +24,7 @@ class Posted:
     job_ids: set[str] = field(default_factory=set)
     #: The body of a response that must not occur.
     unexpected_response: str = ""
-    #: Seconds that the slowest 429 or 503 took.
+    #: Seconds that the slowest 429 or 503 took while the API's process could run.
     slowest_rejection: float = 0.0
 
 
@@ -70,7 +70,8 @@ class LoadClients:
         except httpx.TransportError:
             return False
         if response.status_code in {429, 503}:
-            posted.slowest_rejection = max(posted.slowest_rejection, time.monotonic() - started)
+            began = max(started, self._environment.api_continued)
+            posted.slowest_rejection = max(posted.slowest_rejection, time.monotonic() - began)
             return False
         if response.status_code == 202:
             posted.job_ids.add(response.json()["jobId"])

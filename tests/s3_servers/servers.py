@@ -27,7 +27,8 @@ KEY, SECRET = "test-key", "test-secret-0123456789"
 START_TIMEOUT = 120
 
 NO_COPIES = {"range_copy": False, "copy_checksum": False, "copy_precondition": False}
-UNVERIFIED = {"part_checksum": False, "whole_checksum": False}
+UNVERIFIED = {"part_checksum": False, "trailing_crc32": False, "whole_checksum": False}
+RETURNS_CRC32 = {"returns_part_crc32": True, "trailing_crc32": False}
 
 #: Runs LocalStack's S3 on this machine, without Docker, in LocalStack's own environment.
 RUN_LOCALSTACK = """
@@ -215,7 +216,7 @@ def _model(name: str) -> Callable[[Path], Any]:
 
 #: Servers of others that really run.
 REAL = [
-    S3Server(name="seaweedfs", start=seaweedfs, lacking={}),
+    S3Server(name="seaweedfs", start=seaweedfs, lacking=RETURNS_CRC32),
     S3Server(name="localstack", start=localstack, lacking={}),
     S3Server(
         name="juicefs", start=juicefs, has_lifecycle=False,
@@ -251,6 +252,7 @@ MODELED = [
     S3Server(name="minio-2025", start=_model("minio-2025"), lacking={"copy_checksum": False}),
     S3Server(name="r2", start=_model("r2"), lacking={
         **NO_COPIES, "mixed_parts": False, "full_object_crc32": False, "whole_checksum": False,
+        "trailing_crc32": False,
     }),
     S3Server(name="gcs", start=_model("gcs"), has_lifecycle=False, lacking={
         **NO_COPIES, **UNVERIFIED, "full_object_crc32": False, "composite_crc32": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +28,18 @@ class RecordingControl:
         if self.stop_with is not None:
             raise self.stop_with
 
+    def extend_deadline(self) -> None:
+        return
+
     def expect(self, *, files: int, bytes: int | None) -> None:
         self.files, self.total = files, bytes
 
     def advance(self, bytes: int) -> None:
         with self.lock:
             self.done += bytes
+
+    def defer(self, step: Callable[[], None]) -> None:
+        step()
 
     def file_done(self, file_id: int, **report: Any) -> None:
         self.reports[file_id] = report

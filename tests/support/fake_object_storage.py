@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,12 +38,15 @@ class FakeObjects(CrashPoints):
 
     def __init__(self, *, returns_checksums: bool) -> None:
         super().__init__()
+        self.endpoint = "http://s3"
         self.returns_checksums = returns_checksums
         self.objects: dict[tuple[str, str], StoredObject] = {}
         self.profile = StorageProfile()
 
-    def with_profile(self, _: StorageProfile) -> Self:
-        return self
+    def with_profile(self, profile: StorageProfile) -> Self:
+        other = copy.copy(self)
+        other.profile = profile
+        return other
 
     def can_link(self, _: str) -> bool:
         return True
@@ -94,10 +99,19 @@ class FakeObjects(CrashPoints):
             progress(len(view))
 
     @contextmanager
-    def get_object(self, bucket: str, key: str, **_: Any) -> Any:
+    def get_object(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        if_match: str | None = None,
+        **_: Any,
+    ) -> Any:
         with self.step("get_object"):
-            data = self._get(bucket, key).data
-        yield SimpleNamespace(read_all=lambda: data)
+            body = io.BytesIO(self._get(bucket, key, if_match).data[start:end])
+        yield SimpleNamespace(read_all=body.read, readinto=body.readinto)
 
     def put_object(
         self,

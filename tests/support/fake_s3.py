@@ -38,6 +38,8 @@ class FakeS3(FakeObjects):
         copies: bool = True,
         checks_if_match: bool = True,
         equal_parts: bool = False,
+        trailers: bool = True,
+        part_crc32: bool = False,
     ) -> None:
         """``equal_parts``: all parts except the last must have one size, as with Cloudflare R2."""
         super().__init__(returns_checksums=returns_checksums)
@@ -45,6 +47,8 @@ class FakeS3(FakeObjects):
         self.copies = copies
         self.checks_if_match = checks_if_match
         self.equal_parts = equal_parts
+        self.trailers = trailers
+        self.part_crc32 = part_crc32
         #: AWS deletes an upload when it is completed; SeaweedFS responds as the first time.
         self.forgets_completed = True
         self.open_uploads: dict[str, OpenUpload] = {}
@@ -64,6 +68,16 @@ class FakeS3(FakeObjects):
     ) -> UploadedPart:
         with self.step("upload_part"):
             return self._part(bucket, key, upload_id, number, bytes(body), announced=crc32)
+
+    def upload_part_stream(
+        self, bucket: str, key: str, upload_id: str, number: int, stream: Any, **_: Any
+    ) -> UploadedPart:
+        if not (self.part_crc32 if self.profile.returns_part_crc32 else self.trailers):
+            raise StorageError("NotImplemented")
+        body = b"".join(bytes(block) for block in stream)
+        assert len(body) == len(stream)
+        with self.step("upload_part"):
+            return self._part(bucket, key, upload_id, number, body, announced=stream.crc32)
 
     def upload_part_copy(
         self,

@@ -20,6 +20,9 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, Tex
 from stack.process import Process, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
+ADMIN_TOKEN = "open sesame"
+#: The headers of an operator.
+OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
 class Api:
@@ -41,6 +44,7 @@ class Api:
             "AWS_SECRET_ACCESS_KEY": "secret",
             "ALLOWED_HOSTS": "*",
             "TICKET_SECRET": "the same for all processes",
+            "ADMIN_TOKEN": ADMIN_TOKEN,
             "MAX_ACTIVE_JOBS": "1000000",
             "MAX_STREAMS_PER_USER": "20000",
             **{name: str(value) for name, value in env.items()},

@@ -42,6 +42,8 @@ class Rules:
     #: Accepts x-amz-checksum-crc32 on objects and parts, and x-amz-checksum-mode on HEAD.
     put_crc32: bool = True
     checksum_mode: bool = True
+    #: Decodes aws-chunked parts, and verifies the CRC32 behind them; False: refuses them.
+    trailers: bool = True
     multi_delete: bool = True
     list_uploads: bool = True
     #: ``ok``, ``md5`` (Content-MD5 required) or ``none``.
@@ -55,19 +57,19 @@ MINIO_OLD = Rules(full_object="InvalidArgument", copy_crc32=False, lifecycle="md
 #: MinIO since 2025 has FULL_OBJECT; botocore#3415 reports the Content-MD5 for lifecycle rules.
 MINIO = Rules(copy_crc32=False, lifecycle="md5")
 #: Cloudflare R2: "All non-trailing parts must have the same length"; no FULL_OBJECT CRC32.
-R2 = Rules(full_object="NotImplemented", equal_parts=True)
+R2 = Rules(full_object="NotImplemented", equal_parts=True, trailers=False)
 #: Google Cloud Storage's XML API: other lifecycle XML, no DeleteObjects, no checksums of S3.
 GCS = Rules(
     full_object="InvalidArgument", composite=False, copies=False, multi_delete=False,
-    lifecycle="none",
+    lifecycle="none", trailers=False,
 )  # fmt: skip
 #: Backblaze B2 in 2025 refused the headers of the new checksums.
 B2 = Rules(
     full_object="InvalidRequest", composite=False, put_crc32=False, checksum_mode=False,
-    copy_crc32=False, lifecycle="none",
+    copy_crc32=False, lifecycle="none", trailers=False,
 )  # fmt: skip
 #: Garage: InvalidDigest for FULL_OBJECT of multipart uploads.
-GARAGE = Rules(full_object="InvalidDigest", copy_crc32=False)
+GARAGE = Rules(full_object="InvalidDigest", copy_crc32=False, trailers=False)
 
 MODELS = {
     "minio-2024": MINIO_OLD, "minio-2025": MINIO, "r2": R2, "gcs": GCS, "b2": B2,
@@ -245,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         md5 = self.headers.get("content-md5")
         if md5 is not None and md5 != base64.b64encode(hashlib.md5(self.body).digest()).decode():  # noqa: S324
             raise S3Error(400, "BadDigest")
-        header = self.headers.get("x-amz-checksum-crc32")
+        header = self.headers.get("x-amz-checksum-crc32") or self._decode_chunks()
         if header is None:
             return None
         if not self.s3.rules.put_crc32:
@@ -253,6 +255,21 @@ class _Handler(BaseHTTPRequestHandler):
         if header != _encoded(crc32(self.body)):
             raise S3Error(400, "BadDigest")
         return crc32(self.body)
+
+    def _decode_chunks(self) -> str | None:
+        """Decode an aws-chunked body with an unsigned payload; return its checksum."""
+        if self.headers.get("content-encoding") != "aws-chunked":
+            return None
+        if not self.s3.rules.trailers:
+            raise S3Error(501, "NotImplemented")
+        rest, body = self.body, b""
+        while size := int((head := rest.partition(b"\r\n"))[0], 16):
+            body, rest = body + head[2][:size], head[2][size + 2 :]
+        assert len(body) == int(self.headers["x-amz-decoded-content-length"])
+        name, _, value = head[2].decode().strip().partition(":")
+        assert name == self.headers["x-amz-trailer"]
+        self.body = body
+        return value
 
     def _kept_headers(self) -> dict[str, str]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from common.sources.s3 import S3Source
@@ -30,7 +31,14 @@ class SmallCatalog:
         self.checkpoint = MemoryCheckpoint(self.storage)
         self.control = RecordingControl()
 
-    def run(self, *, can_copy: bool = True, archive_ttl: float = 86_400, **request: Any) -> Any:
+    def run(
+        self,
+        *,
+        can_copy: bool = True,
+        archive_ttl: float = 86_400,
+        defer: Callable[[Callable[[], None]], None] = lambda step: step(),
+        **request: Any,
+    ) -> Any:
         self.control = RecordingControl()
         return build(
             make_request(list(self.files), **request),
@@ -42,6 +50,7 @@ class SmallCatalog:
                 geometry=SMALL,
                 can_copy=can_copy,
                 archive_ttl=archive_ttl,
+                defer=defer,
             ),
         )
 

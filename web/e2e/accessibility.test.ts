@@ -75,7 +75,7 @@ describe.each(Object.entries(devices))("%s", (_name, device) => {
     await download.expectPhase(await download.start([FILE.flaky]), "failed");
     await download.start(stack.origin.slowFiles(9));
     const page = await context.newPage();
-    await page.goto("/operator");
+    await page.goto(stack.operatorPage);
     const first = (name: string) =>
       page.getByRole("region", { name }).getByRole("listitem").first().waitFor();
     for (const name of ["Workers", "Recent failures", "Dead letters"]) await first(name);

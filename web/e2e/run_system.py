@@ -16,12 +16,12 @@ from stack.system import System
 
 
 def main() -> None:
-    """Print the URL of the API when everything is ready, then run the commands."""
+    """Print the URL and the operator token when everything is ready, then run the commands."""
     with tempfile.TemporaryDirectory(prefix="longhaul-web-") as state:
         env = {name: value for name, value in os.environ.items() if name.isupper()}
         workers = int(os.environ.get("WORKERS", "1"))
         with System(Path(state), files=(), env=env, workers=workers) as system:
-            print(system.base_url, flush=True)
+            print(system.base_url, system.env["ADMIN_TOKEN"], flush=True)
             for line in sys.stdin:
                 verb, name = line.split()
                 {

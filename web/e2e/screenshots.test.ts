@@ -44,7 +44,7 @@ test.runIf(enabled)(
   async () => {
     const context = await freshContext(browser, stack.url, desktop);
     const page = await context.newPage();
-    await page.goto("/operator");
+    await page.goto(stack.operatorPage);
     stack.origin.failing = true;
     const end = Date.now() + LOAD_MINUTES * 60_000;
     for (let round = 0; Date.now() < end; round++) {

@@ -11,6 +11,7 @@ export const PYTHON = join(ROOT, ".venv/bin/python");
 export class Stack {
   private constructor(
     readonly url: string,
+    private readonly token: string,
     readonly origin: Origin,
     private readonly child: ChildProcess,
     private readonly lines: AsyncIterator<string>,
@@ -38,7 +39,18 @@ export class Stack {
     const output = lines[Symbol.asyncIterator]();
     const { value, done } = await output.next();
     if (done) throw new Error("The system did not start; see its output above");
-    return new Stack(value, origin, child, output);
+    const [url, token] = value.split(" ");
+    return new Stack(url, token, origin, child, output);
+  }
+
+  /** The link to the operator page, as `make up` prints it. */
+  get operatorPage(): string {
+    return `${this.url}/operator#token=${this.token}`;
+  }
+
+  /** The headers of an operator. */
+  get operator(): Record<string, string> {
+    return { Authorization: `Bearer ${this.token}` };
   }
 
   async kill(component: string): Promise<void> {

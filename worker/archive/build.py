@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from common.errors import FileForbidden, FileNotFound, ProcessingError
+from common.errors import FileForbidden, FileNotFound, ProcessingError, SourceForbidden
 from common.jobs.model import Artifact, OnMissing
 from common.object_storage import ObjectStorage
 from common.object_storage.lifecycle import expiry_days
@@ -73,8 +73,12 @@ class BuildOptions:
     forbidden: Callable[[Sequence[int]], Collection[int]] | None = None
     #: Seconds for which the job needs the archive.
     archive_ttl: float = 86_400.0
+    #: Whether the job may go on when an attempt with progress reaches its deadline.
+    may_continue: Callable[[], bool] = lambda: True
     #: Receives the counts of ``BuildStats`` and how the archive was built.
     report: Callable[[Mapping[str, int]], None] = lambda _: None
+    #: Runs what is left to do once the job is completed, so that its client need not wait for it.
+    defer: Callable[[Callable[[], None]], None] = lambda step: step()
 
 
 def build(
@@ -220,10 +224,10 @@ def _build_archive(
                 )
         if stored is None:
             stored = _stream(members, listed_missing, request, deps, options)
-    except FileNotFound as error:
+    except (FileNotFound, SourceForbidden) as error:
         if request.on_missing is OnMissing.SKIP:
             raise ProcessingError(
-                "A file was deleted during the build; the next attempt skips it"
+                "A file became unavailable during the build; the next attempt skips it"
             ) from error
         raise
     return stored
@@ -278,14 +282,20 @@ def _find_or_compose(
         ):
             previous = None
         stored, state = compose(archive_plan, deps, options.checkpoint, previous)
-        store_index(
-            deps.storage,
-            archive_plan,
-            etag=stored.etag,
-            crc32s=state.checksums.crc32s(),
-            file_ids=request.file_ids,
-        )
-        options.report({"composed": 1, **vars(state.stats)})
+
+        def finish() -> None:
+            if not state.resumed:
+                state.upload_log.clear()
+            store_index(
+                deps.storage,
+                archive_plan,
+                etag=stored.etag,
+                crc32s=state.checksums.crc32s(),
+                file_ids=request.file_ids,
+            )
+            options.report({"composed": 1, **vars(state.stats)})
+
+        options.defer(finish)
         return stored
 
 
@@ -304,6 +314,7 @@ def _stream(
         max_bytes=request.max_bytes,
         equal_parts=options.geometry.equal_parts,
         deps=deps,
+        may_continue=options.may_continue,
     )
     options.report({"streamed": 1, "through_worker": stored.size})
     ARCHIVE_BYTES.labels("streamed").inc(stored.size)

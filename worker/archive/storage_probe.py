@@ -16,7 +16,13 @@ from typing import TypeVar
 import structlog
 
 from common.errors import DownloadError, FileChanged, NetworkError, StorageError
-from common.object_storage import BadChecksum, ObjectStorage, StorageProfile, UploadedPart
+from common.object_storage import (
+    BLOCK_SIZE,
+    BadChecksum,
+    ObjectStorage,
+    StorageProfile,
+    UploadedPart,
+)
 from common.object_storage.errors import StorageBusy
 from worker.archive.planning.layout import MIB
 from worker.archive.zip_format.crc32 import crc32, join
@@ -25,6 +31,8 @@ MIN_PART_SIZE = 5 * MIB
 #: Ranges can only be copied from objects larger than the minimum part.
 SOURCE_SIZE = MIN_PART_SIZE + 1
 LAST_PART_SIZE = 3
+#: More than one block.
+STREAM_SIZE = BLOCK_SIZE + 1
 WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 
 T = TypeVar("T")
@@ -56,6 +64,21 @@ def probe_storage(
         return probe.profile
     finally:
         probe.clean_up()
+
+
+class _Stream:
+    """Content that is sent in blocks, with the checksum or a wrong one behind it."""
+
+    def __init__(self, content: memoryview, *, wrong: bool) -> None:
+        self._content = content
+        self.crc32 = crc32(content) ^ wrong
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for start in range(0, len(self), BLOCK_SIZE):
+            yield self._content[start : start + BLOCK_SIZE]
 
 
 class _Probe:
@@ -134,6 +157,20 @@ class _Probe:
         )
         if self.profile.part_checksum:
             self.profile = replace(self.profile, content_md5=False)
+        self._check_streams()
+
+    def _check_streams(self) -> None:
+        """Test whether parts whose CRC32 is not in the request are verified nevertheless."""
+        for returned, trailing in ((True, False), (False, True)):
+            candidate = replace(self.profile, returns_part_crc32=returned, trailing_crc32=trailing)
+            self.profile = candidate
+            if (
+                candidate.upload_crc32
+                and self._try(self._complete_stream)
+                and self._rejects(lambda: self._put_stream(self._create(), wrong=True))
+            ):
+                return
+        self.profile = replace(self.profile, trailing_crc32=False)
 
     def clean_up(self) -> None:
         """Delete everything; a failure is only logged, as the rules for ``probe/`` apply."""
@@ -238,6 +275,24 @@ class _Probe:
         return self._storage.upload_part(
             self._bucket, self._target, upload_id, number, body, crc32=crc32(body) ^ wrong
         )
+
+    def _put_stream(self, upload_id: str, *, wrong: bool = False) -> UploadedPart:
+        stream = _Stream(self._content[:STREAM_SIZE], wrong=wrong)
+        return self._storage.upload_part_stream(self._bucket, self._target, upload_id, 1, stream)
+
+    def _complete_stream(self) -> bool:
+        """Upload an object with its CRC32 behind its bytes, and read it."""
+        upload_id = self._create()
+        part = self._put_stream(upload_id)
+        self._storage.complete_multipart_upload(
+            self._bucket, self._target, upload_id, [part], crc32=part.crc32, size=STREAM_SIZE
+        )
+        self._upload_ids.remove(upload_id)
+        stored = memoryview(bytearray(STREAM_SIZE))
+        self._storage.read_into(self._bucket, self._target, stored)
+        if crc32(stored) != part.crc32:
+            raise StorageError("The object contains the encoding of its upload")
+        return True
 
     def _rejects(
         self, call: Callable[[], object], error: type[DownloadError] = BadChecksum

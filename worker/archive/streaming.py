@@ -5,6 +5,10 @@ sent in any order, so only the part with the header of the current file waits un
 and checksum are known, and no member needs a data descriptor. Memory: the waiting part (two if a
 header lies across their border), the part being filled, those being uploaded, and the small files
 that are read ahead.
+
+Another attempt cannot continue such an upload. Without a validator in its responses, a source may
+send another version of a file, and the rest of that version behind the parts that exist would make
+a corrupt file. So the attempt may take longer than ``JOB_DEADLINE`` while parts are uploaded.
 """
 
 from __future__ import annotations
@@ -12,9 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from common.errors import FileTooLarge
+import structlog
+
+from common.errors import DeadlineExceeded, DownloadError, FileTooLarge
 from common.object_storage import BadChecksum, Cancellation, UploadedPart
 from common.sources import Missing, Source
+from common.task_group import SupportsCheck, TaskGroup
 from worker.archive.composing.state import BuildDependencies, StoredArchive
 from worker.archive.min_rate import MinRate
 from worker.archive.planning.manifest import render_manifest
@@ -22,6 +29,8 @@ from worker.archive.planning.members import MANIFEST_NAME, Member
 from worker.archive.read_ahead import ReadAhead
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32, join
+
+log = structlog.get_logger(__name__)
 
 MIB = 1024 * 1024
 #: The limit of S3 for one upload.
@@ -42,6 +51,29 @@ def capacity(*, equal_parts: bool) -> int:
     return sum(part_size(number, equal_parts=equal_parts) for number in range(1, MAX_PARTS + 1))
 
 
+class ExtendingControl:
+    """A control that extends the deadline each time if a part was uploaded since the last one."""
+
+    def __init__(
+        self, control: SupportsCheck, count_parts: Callable[[], int], extend: Callable[[], bool]
+    ) -> None:
+        """``extend`` returns whether the deadline may be extended, and does so."""
+        self._control = control
+        self._count_parts = count_parts
+        self._extend = extend
+        self._parts = 0
+
+    def check(self) -> None:
+        """Raise what the control raises, except a deadline that can be extended."""
+        try:
+            self._control.check()
+        except DeadlineExceeded:
+            parts = self._count_parts()
+            if parts == self._parts or not self._extend():
+                raise
+            self._parts = parts
+
+
 def stream_archive(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
@@ -51,9 +83,22 @@ def stream_archive(
     max_bytes: int | None,
     equal_parts: bool,
     deps: BuildDependencies,
+    may_continue: Callable[[], bool],
 ) -> StoredArchive:
-    """Write the archive to ``key``. Unless it succeeds, the upload is aborted."""
-    task_group, storage, control = deps.task_group, deps.storage, deps.control
+    """Write the archive to ``key``. Unless it succeeds, the upload is aborted.
+
+    ``may_continue`` returns whether the job may still be continued at a deadline.
+    """
+    storage, control = deps.storage, deps.control
+    uploaded: dict[int, tuple[UploadedPart, int]] = {}
+
+    def extend_deadline() -> bool:
+        if not may_continue():
+            return False
+        control.extend_deadline()
+        return True
+
+    task_group = TaskGroup(ExtendingControl(deps.min_rate, uploaded.__len__, extend_deadline))
     if sum(member.file.size or 0 for member in members) > capacity(equal_parts=equal_parts):
         raise FileTooLarge("The files are too large together for one archive")
     streamer = ZipStreamer(
@@ -69,8 +114,12 @@ def stream_archive(
             member.file.file_id, state="done", size=size, name=member.name
         ),
     )
-    upload_id = storage.create_multipart_upload(bucket, key, content_type=records.CONTENT_TYPE)
-    uploaded: dict[int, tuple[UploadedPart, int]] = {}
+    upload_id = task_group.call(
+        lambda: storage.create_multipart_upload(
+            bucket, key,
+            content_type=records.CONTENT_TYPE, cancellation=task_group.cancellation,
+        )
+    )  # fmt: skip
 
     def upload(part: StreamedPart) -> None:
         content = part.content
@@ -92,7 +141,11 @@ def stream_archive(
             )
         )  # fmt: skip
     except BaseException:
-        storage.abort_multipart_upload(bucket, key, upload_id)
+        retries = Cancellation(task_group.cancellation.storage_retries)
+        try:
+            storage.abort_multipart_upload(bucket, key, upload_id, cancellation=retries)
+        except DownloadError as error:
+            log.warning("upload not cleaned up", error=str(error))
         raise
     return StoredArchive(key=key, size=size, crc32=checksum, etag=etag)
 

@@ -22,6 +22,9 @@ class Control(Protocol):
     def check(self) -> None:
         """Raise ``Interrupted`` or ``DownloadTimeout`` if the work must stop. Call it often."""
 
+    def extend_deadline(self) -> None:
+        """Let the attempt take as long again from now on, because no other could continue it."""
+
     def expect(self, *, files: int, bytes: int | None) -> None:
         """Set the totals once they are known; ``bytes`` counts source content."""
 
@@ -39,6 +42,9 @@ class Control(Protocol):
     ) -> None:
         """Report that a file is ``done``, ``missing`` or ``failed``."""
 
+    def defer(self, step: Callable[[], None]) -> None:
+        """Call ``step`` once the job is completed, so that its client need not wait for it."""
+
 
 class AttemptControl:
     """The ``Control`` of one attempt; the heartbeat thread reads it."""
@@ -47,6 +53,7 @@ class AttemptControl:
         """``deadline``: seconds that the attempt may take."""
         self._clock = clock
         self._started = clock()
+        self._max_duration = deadline
         self._deadline = self._started + deadline
         self._lock = threading.Lock()
         self._stop_reason: LonghaulError | None = None
@@ -58,12 +65,17 @@ class AttemptControl:
         self._last_sample = (self._started, 0)
         self._reports: dict[int, FileReport] = {}
         self._unsent: set[int] = set()
+        #: What is left to do once the job is completed.
+        self.deferred: list[Callable[[], None]] = []
 
     def check(self) -> None:
         if self._stop_reason is not None:
             raise self._stop_reason
         if self._clock() > self._deadline:
             raise DeadlineExceeded
+
+    def extend_deadline(self) -> None:
+        self._deadline = self._clock() + self._max_duration
 
     def stop(self, reason: LonghaulError) -> None:
         """Make the next ``check`` raise ``reason``, unless there is an earlier one."""
@@ -93,6 +105,9 @@ class AttemptControl:
         with self._lock:
             self._reports[file_id] = report
             self._unsent.add(file_id)
+
+    def defer(self, step: Callable[[], None]) -> None:
+        self.deferred.append(step)
 
     def progress(self) -> tuple[Progress, int]:
         """Return the progress and its percentage, which stays below 100 until the job completes."""

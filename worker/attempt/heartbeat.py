@@ -17,8 +17,10 @@ from redis.exceptions import RedisError
 from common.errors import CancelRequested, Draining, LeaseLost
 from common.job_store.errors import is_outage, log_failure
 from common.job_store.records import progress_fields
+from worker.loop_thread import LoopThread
 
 if TYPE_CHECKING:
+    from common.clock import Clock
     from common.job_store.jobs import JobStore
     from common.jobs.model import Lease
     from worker.attempt.control import AttemptControl
@@ -43,8 +45,11 @@ def _exit() -> None:
     os._exit(1)
 
 
-class HeartbeatThread:
-    """Sends the heartbeats of all attempts of this process until the process ends."""
+class HeartbeatThread(LoopThread):
+    """Sends the heartbeats of all attempts of this process until the process ends.
+
+    The first one immediately: no one notices the death of an unregistered worker.
+    """
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class HeartbeatThread:
         interval: float,
         on_heartbeat: Callable[[], None],
         on_death: Callable[[], object] = _exit,
+        clock: Clock = time,
     ) -> None:
         """``interval``: seconds between heartbeats; a cancelled job stops within about one.
 
@@ -60,20 +66,15 @@ class HeartbeatThread:
         ``on_death`` is called if the thread ends although nobody stopped it: without heartbeats the
         process loses every job that it runs, so by default it exits with an error.
         """
+        super().__init__("heartbeat")
         self._jobs = jobs
+        self._clock = clock
         self._on_heartbeat = on_heartbeat
         self._on_death = on_death
         self._interval = interval
         self._attempts: dict[str, _Attempt] = {}
         self._lock = threading.Lock()
         self._draining = False
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
-
-    def stop(self) -> None:
-        self._stopped.set()
 
     def running_jobs(self) -> tuple[str, ...]:
         """Return the ids of the jobs that this process works on."""
@@ -103,15 +104,12 @@ class HeartbeatThread:
 
     def _run(self) -> None:
         try:
-            # The first one is sent immediately: no one notices the death of an unregistered worker.
-            self._send_all()
-            while not self._stopped.wait(self._interval):
-                self._send_all()
+            super()._run()
         except BaseException:
             log.critical("heartbeat thread ended unexpectedly", exc_info=True)
             self._on_death()
 
-    def _send_all(self) -> None:
+    def step(self) -> float:
         """Send every heartbeat. The failure of one does not affect the others."""
         with self._lock:
             attempts = list(self._attempts.values())
@@ -124,13 +122,14 @@ class HeartbeatThread:
                 # If a lease expires meanwhile, the fencing token protects the job from the attempt.
                 log_failure(log, "heartbeat failed", error)
                 if is_outage(error):
-                    return  # Each further call would wait for its timeout as well.
+                    break  # Each further call would wait for its timeout as well.
             except Exception:
                 log.exception("heartbeat raised an unexpected error")
+        return self._interval
 
     def _send(self, attempt: _Attempt) -> None:
         fields: dict[str, object] = {}
-        if time.monotonic() - attempt.reported_at >= PROGRESS_INTERVAL:
+        if self._clock.monotonic() - attempt.reported_at >= PROGRESS_INTERVAL:
             progress, percent = attempt.control.progress()
             fields = progress_fields(progress, percent=percent)
         if fields == attempt.reported:
@@ -142,7 +141,7 @@ class HeartbeatThread:
             attempt.control.restore_reports(reports)
             raise
         if fields:
-            attempt.reported, attempt.reported_at = fields, time.monotonic()
+            attempt.reported, attempt.reported_at = fields, self._clock.monotonic()
         if result == "CANCEL":
             attempt.control.stop(CancelRequested())
         elif result == "GONE":

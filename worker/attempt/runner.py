@@ -19,13 +19,18 @@ from common.errors import (
     Draining,
     LeaseLost,
     ProcessingError,
+    RunsAlone,
 )
 from common.job_store.errors import is_outage, log_failure
+from common.job_store.jobs import RESERVATION
 from common.jobs.model import Artifact, Failure
+from common.jobs.transitions import JobState
 from worker.attempt.control import AttemptControl, Control
+from worker.attempt.isolation import Isolation
 from worker.attempt.telemetry import observe_attempt
 
 if TYPE_CHECKING:
+    from common.clock import Clock
     from common.job_store.jobs import Claim, JobStore
     from common.jobs.model import Job, WakeUp
     from worker.attempt.heartbeat import HeartbeatThread
@@ -36,6 +41,8 @@ REPORT_TIMEOUT: Final = 600.0
 REPORT_INTERVAL: Final = 0.5
 #: Seconds to wait after a wake-up whose job may not start now.
 REJECTION_PAUSE: Final = 1.0
+#: Seconds for which a wake-up waits while a job runs alone; then the sweeper sends it again.
+MAX_ISOLATION_WAIT: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +77,7 @@ class AttemptRunner:
         deadline: float,
         backoff: Backoff,
         allows_attempt: Callable[[], bool] = lambda: True,
+        clock: Clock = time,
     ) -> None:
         """``name``: this worker's; ``deadline``: seconds that one attempt may take.
 
@@ -83,22 +91,46 @@ class AttemptRunner:
         self._deadline = deadline
         self._backoff = backoff
         self._allows_attempt = allows_attempt
+        self._clock = clock
+        self._isolation = Isolation()
 
     def run_download(self, wake_up: WakeUp) -> None:
         """Claim the job if it is queued, build its archive, and report how that ended."""
         if not self._allows_attempt():
             # The pause keeps the other wake-ups in the broker, where the sweeper sees them wait.
-            time.sleep(REJECTION_PAUSE)
+            self._clock.sleep(REJECTION_PAUSE)
             return
-        claim = self._jobs.claim(wake_up.job_id, self._name, wake_up)
-        if claim is None:
-            return
+        try:
+            with self._isolation.shared(MAX_ISOLATION_WAIT) as may_start:
+                if may_start and (claim := self._jobs.claim(wake_up.job_id, self._name, wake_up)):
+                    self._run(claim)
+        except RunsAlone:
+            self._run_alone(wake_up.job_id)
+
+    def _run_alone(self, job_id: str) -> None:
+        """Run a job that may be what killed its workers when nothing else runs on this one."""
+        with self._isolation.alone() as wait_until_alone:
+            while True:
+                is_alone = wait_until_alone(RESERVATION / 3)
+                try:
+                    claim = self._jobs.claim(job_id, self._name, alone=is_alone)
+                except RunsAlone:
+                    continue  # It stays reserved for this worker, whose other jobs still run.
+                if claim:
+                    log.warning("job runs alone, because its workers were lost repeatedly")
+                    self._run(claim)
+                return
+
+    def _run(self, claim: Claim) -> None:
         with observe_attempt(claim.job) as attempt_ended:
-            control = AttemptControl(deadline=self._deadline)
+            control = AttemptControl(deadline=self._deadline, clock=self._clock.monotonic)
             log.info("attempt started", files=len(claim.spec.file_ids))
             with self._heartbeat.keep_lease(claim.lease, control):
                 report = self._attempt(claim, control)
-                attempt_ended(self._retry_report(report))
+                job = self._retry_report(report)
+                attempt_ended(job)
+            if job is not None and job.status is JobState.COMPLETED:
+                _run_deferred(control)
 
     def _attempt(self, claim: Claim, control: AttemptControl) -> Report:
         """Build the archive and return the report of how that ended."""
@@ -140,7 +172,7 @@ class AttemptRunner:
 
     def _retry_report(self, report: Report) -> Job | None:
         """Call ``report`` until the job store accepts it, so that finished work is not repeated."""
-        give_up_at = time.monotonic() + REPORT_TIMEOUT
+        give_up_at = self._clock.monotonic() + REPORT_TIMEOUT
         while True:
             try:
                 job = report()
@@ -148,11 +180,20 @@ class AttemptRunner:
                 log.warning("attempt superseded", reason=error.message)
                 return None
             except RedisError as error:
-                if time.monotonic() > give_up_at:
+                if self._clock.monotonic() > give_up_at:
                     raise
                 log_failure(log, "result not reported yet", error)
-                time.sleep(REPORT_INTERVAL)
+                self._clock.sleep(REPORT_INTERVAL)
             else:
                 if job is not None:
                     log.info("attempt ended", status=job.status, version=job.version)
                 return job
+
+
+def _run_deferred(control: AttemptControl) -> None:
+    """Run what an attempt deferred. A failure is only logged: the cleanup repeats what matters."""
+    for step in control.deferred:
+        try:
+            step()
+        except Exception:
+            log.exception("step after the completion failed")

@@ -15,7 +15,6 @@ the rest:
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -31,6 +30,7 @@ from common.job_store.errors import describe
 from common.jobs.transitions import JobState
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
+from worker.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -182,7 +182,7 @@ def _is_needed(job: Job, key: str, token: int) -> bool:
     return job.status is JobState.COMPLETED and job.artifact is not None and job.artifact.key == key
 
 
-class CleanupThread:
+class CleanupThread(LoopThread):
     """Prepares the storage when the worker starts, then cleans up until it stops.
 
     Each worker removes the uploads of ended jobs; the rest is left to the worker that gets the
@@ -190,29 +190,21 @@ class CleanupThread:
     """
 
     def __init__(self, archives: ArchiveBuilder, cleanup: Cleanup, lock: CleanupLock) -> None:
+        super().__init__("cleanup")
         self._archives = archives
         self._cleanup = cleanup
         self._lock = lock
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cleanup", daemon=True)
+        self._is_first_round = True
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def _run(self) -> None:
-        pause, is_first_round = 0.0, True
-        while not self._stopped.wait(pause):
-            if not self._remove_uploads():
-                pause = _RETRY_INTERVAL
-            elif is_first_round:
-                # Many workers may start together: do not list the bucket from all of them.
-                pause, is_first_round = random.uniform(0, _MAX_START_DELAY), False  # noqa: S311
-            else:
-                self._run_cleanup()
-                pause = _INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
+    def step(self) -> float:
+        if not self._remove_uploads():
+            return _RETRY_INTERVAL
+        if self._is_first_round:
+            self._is_first_round = False
+            # Many workers may start together: do not list the bucket from all of them.
+            return random.uniform(0, _MAX_START_DELAY)  # noqa: S311
+        self._run_cleanup()
+        return _INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _remove_uploads(self) -> bool:
         """Return whether the storage was prepared and the uploads of ended jobs removed."""

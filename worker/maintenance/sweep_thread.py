@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -16,11 +15,13 @@ from common.job_store.cluster import node_of, uptime
 from common.job_store.errors import log_failure
 from common.job_store.state_log import trim
 from worker import metrics
+from worker.loop_thread import LoopThread
 from worker.maintenance.store_contact import StoreContact
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from common.clock import Clock
     from common.job_store.sweeper import Sweeper
     from common.job_store.worker_registry import WorkerRegistry
     from common.wake_ups import Dispatcher
@@ -34,7 +35,7 @@ TRIM_INTERVAL: Final = 60.0
 log = structlog.get_logger(__name__)
 
 
-class SweepThread:
+class SweepThread(LoopThread):
     """Calls the sweeper about every ``interval`` seconds."""
 
     def __init__(
@@ -47,40 +48,41 @@ class SweepThread:
         interval: float,
         lease: float,
         on_round: Callable[[], object] = lambda: None,
+        clock: Clock = time,
     ) -> None:
         """``lease``: seconds for which no lease expires after the job store was unavailable.
         ``on_round`` is called before every sweep.
         """
+        super().__init__("sweeper")
+        self._clock = clock
         self._sweeper = sweeper
         self._client = client
         self._dispatcher = dispatcher
         self._workers = workers
         self._interval = interval
         self._lease = lease
-        self._contact = StoreContact(max_gap=1.2 * interval + MAX_RESPONSE_TIME, grace=lease)
+        self._contact = StoreContact(
+            max_gap=1.2 * interval + MAX_RESPONSE_TIME, grace=lease, clock=clock.monotonic
+        )
+        self.first_pause = self._pause()
         self._on_round = on_round
         self._trim_at = 0.0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def step(self) -> float:
+        self._on_round()
+        try:
+            self._sweep()
+        except RedisError as error:
+            # No worker could extend its leases meanwhile: an expired lease proves nothing.
+            self._contact.lost()
+            log_failure(log, "sweep failed", error)
+        except Exception:
+            log.exception("sweep raised an unexpected error")
+        return self._pause()
 
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def _run(self) -> None:
+    def _pause(self) -> float:
         # With jitter, so that many workers do not all sweep at the same moment.
-        while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
-            self._on_round()
-            try:
-                self._sweep()
-            except RedisError as error:
-                # No worker could extend its leases meanwhile: an expired lease proves nothing.
-                self._contact.lost()
-                log_failure(log, "sweep failed", error)
-            except Exception:
-                log.exception("sweep raised an unexpected error")
+        return self._interval * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _sweep(self) -> None:
         reclaim = self._leases_are_reliable()
@@ -94,9 +96,9 @@ class SweepThread:
         self._trim_state_log()
 
     def _trim_state_log(self) -> None:
-        if time.monotonic() >= self._trim_at:
+        if self._clock.monotonic() >= self._trim_at:
             jitter = random.uniform(0.5, 1.5)  # noqa: S311
-            self._trim_at = time.monotonic() + TRIM_INTERVAL * jitter
+            self._trim_at = self._clock.monotonic() + TRIM_INTERVAL * jitter
             trim(self._client)
 
     def _leases_are_reliable(self) -> bool:

@@ -20,6 +20,7 @@ from common.jobs.presenter import iso
 from worker.webhooks.http_poster import WebhookPoster, WebhookResponse
 
 if TYPE_CHECKING:
+    from common.clock import Clock
     from common.job_store.webhook_deliveries import WebhookDelivery
 
 #: Seconds to wait after the first, second, … failed attempt: ten attempts within three days.
@@ -42,7 +43,12 @@ class WebhookSender:
     """Makes attempts to deliver webhooks. Thread safe."""
 
     def __init__(
-        self, poster: WebhookPoster, *, present: Callable[[Job], Mapping[str, Any]], secret: str
+        self,
+        poster: WebhookPoster,
+        *,
+        present: Callable[[Job], Mapping[str, Any]],
+        secret: str,
+        clock: Clock = time,
     ) -> None:
         """``present`` returns the job as clients see it, with a freshly signed link.
 
@@ -53,10 +59,11 @@ class WebhookSender:
         self._poster = poster
         self._present = present
         self._signers = signers(secret)
+        self._clock = clock
 
     def deliver(self, delivery: WebhookDelivery) -> DeliveryOutcome:
         """Make one attempt."""
-        started_at, started = time.time(), time.monotonic()
+        started_at, started = self._clock.time(), self._clock.monotonic()
         body = orjson.dumps(self._payload(delivery.job))
         response = self._poster.post(
             delivery.job.callback_url or "", body, self._headers(delivery.id, started_at, body)
@@ -64,7 +71,7 @@ class WebhookSender:
         attempt = DeliveryAttempt(
             attempt=delivery.attempt,
             at=round(started_at * 1000),
-            duration_ms=round((time.monotonic() - started) * 1000),
+            duration_ms=round((self._clock.monotonic() - started) * 1000),
             status=response.status,
             error=response.error,
         )

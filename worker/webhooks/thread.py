@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,8 +13,10 @@ from redis.exceptions import RedisError
 
 from common.job_store.errors import log_failure
 from worker import metrics
+from worker.loop_thread import LoopThread
 
 if TYPE_CHECKING:
+    from common.clock import Clock
     from common.job_store.state_log import StateLog, StateLogEntry
     from common.job_store.webhook_deliveries import WebhookDeliveries, WebhookDelivery
     from worker.webhooks.sender import WebhookSender
@@ -36,43 +37,50 @@ TAKE_OVER_AFTER: Final = 30.0
 log = structlog.get_logger(__name__)
 
 
-class WebhookThread:
+class WebhookThread(LoopThread):
     """Runs in every worker process. They share the work through the job store."""
 
     def __init__(
-        self, state_log: StateLog, deliveries: WebhookDeliveries, sender: WebhookSender
+        self,
+        state_log: StateLog,
+        deliveries: WebhookDeliveries,
+        sender: WebhookSender,
+        *,
+        posts: Executor | None = None,
+        clock: Clock = time,
     ) -> None:
-        """``state_log``: as the consumer group for webhooks reads it."""
+        """``state_log``: as the consumer group for webhooks reads it. ``posts``: runs the posts."""
+        super().__init__("webhooks")
+        self._clock = clock
         self._state_log = state_log
         self._deliveries = deliveries
         self._sender = sender
-        self._posts = ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook")
+        self._posts = posts or ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook")
         #: Unfinished posts, with their users.
         self._posting: dict[Future[None], str] = {}
         self._joined = False
         self._take_over_at = 0.0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self.first_pause = self._pause()
 
     def stop(self) -> None:
         """Start no more posts. Those that do not finish are retried by another process."""
-        self._stopped.set()
+        super().stop()
         self._posts.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self) -> None:
-        while not self._stopped.wait(POLL_INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311
-            try:
-                self.schedule()
-                self.deliver()
-            except RedisError as error:
-                log_failure(log, "webhooks postponed", error)
-            except Exception:
-                # The executor may have been shut down after the check above.
-                if not self._stopped.is_set():
-                    log.exception("webhook thread raised an unexpected error")
+    def step(self) -> float:
+        try:
+            self.schedule()
+            self.deliver()
+        except RedisError as error:
+            log_failure(log, "webhooks postponed", error)
+        except Exception:
+            # The executor may have been shut down after the thread was last checked.
+            if not self._stopped.is_set():
+                log.exception("webhook thread raised an unexpected error")
+        return self._pause()
+
+    def _pause(self) -> float:
+        return POLL_INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
 
     def schedule(self) -> None:
         """Schedule a delivery for each new terminal state in the state log."""
@@ -80,11 +88,11 @@ class WebhookThread:
             self._state_log.create_group()
             self._joined = True
         self._schedule(self._state_log.read(count=100))
-        if time.monotonic() >= self._take_over_at:
+        if self._clock.monotonic() >= self._take_over_at:
             self._schedule(
                 self._state_log.claim_idle(idle_ms=round(TAKE_OVER_AFTER * 1000), count=100)
             )
-            self._take_over_at = time.monotonic() + TAKE_OVER_AFTER / 2
+            self._take_over_at = self._clock.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[StateLogEntry]) -> None:
         changes = [entry for entry in entries if entry.delivery is None]

@@ -7,11 +7,14 @@
   Input:
     KEYS[1]  the job's status
     args     id, worker, claim (unique to this call), lease (ms), allowed (states); priority and
-             sent (ms) of the wake-up that led here, if there was one
+             sent (ms) of the wake-up that led here, if there was one; alone, if the worker runs no
+             other job and starts none; reservation (ms)
   Output:
     {'CLAIMED', snapshot, spec, wake-ups…}
     {'REJECTED'}  the job does not wait to be run, or the queue is paused; then the wake-up is sent
                   again after the pause
+    {'ALONE', wake-ups…}  the job was lost repeatedly and may be what kills its workers. It waits for
+                  the caller to be alone, and after the reservation for any worker
   Event:
     version + 1, state log; the wake-up of the user's next job
 ]]
@@ -26,14 +29,26 @@ if args.sent and tonumber(args.sent) <= now then
   end
 end
 
+-- Losses after which a job takes no other jobs along.
+local MAX_SHARED_LOSSES = 1
+
 local job = load_job(args.id)
 -- The client library sends a command again when it misses the response: the caller has the lease.
 if job and job.status == 'processing' and job.claim == args.claim then
   return {'CLAIMED', cjson.encode(job), redis.call('GET', key.spec(args.id))}
 end
 if not job or not contains(args.allowed, job.status) then return {'REJECTED'} end
-if redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
 if redis.call('EXISTS', key.paused()) == 1 then return {'REJECTED'} end
+local runs_alone = tonumber(job.losses or '0') > MAX_SHARED_LOSSES
+-- A worker that the job is reserved for claims it without a wake-up.
+local is_reserved = runs_alone and not args.sent
+if not is_reserved and redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
+if runs_alone and not args.alone then
+  redis.call('ZADD', key.retries(), to_text(now + tonumber(args.reservation)), args.id)
+  dequeue(args.id, job.user, job.lane)
+  return {'ALONE', unpack(wake_ups)}
+end
+if is_reserved then redis.call('ZREM', key.retries(), args.id) end
 
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 local changes = {
@@ -50,6 +65,7 @@ local changes = {
 if job.resumes ~= '1' then
   changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
 end
+redis.call('HINCRBY', key.totals(), 'started_' .. job.lane, 1)
 local snapshot = update_job(args.id, changes)
 dequeue(args.id, job.user, job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

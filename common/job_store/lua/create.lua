@@ -7,7 +7,8 @@
     KEYS[1]  the job's status
     args     spec (JSON), snapshot (the fields as a JSON object), max_active, idempotency_ttl (ms);
              idempotency (the key), if the request has one; quota (requests that the user may make
-             in this minute) and minute, if requests are counted
+             in this minute) and minute, if requests are counted; turn and round (see
+             QueuePlace in common/jobs/model.py), if the API knows the queue
     fields   the job's hash except its version and times; fields.digest: of the request
   Output:
     {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
@@ -64,10 +65,20 @@ redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
 redis.call('PERSIST', key.user_jobs(user)) -- Expires when the user has no unfinished job.
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
+local turn = ''
+if args.turn then
+  turn = tonumber(args.turn)
+  local previous = redis.call('LINDEX', key.user_queue(user, fields.lane), -1)
+  if previous then
+    local its_turn = tonumber(redis.call('HGET', key.status(previous), 'turn') or '') or turn
+    turn = math.max(its_turn, turn - args.round) + args.round
+  end
+  turn = to_text(turn)
+end
 redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
-  unpack(ARGV, first_field))
+  'turn', turn, unpack(ARGV, first_field))
 local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. now_text
-  .. '","updated_at":"' .. now_text .. '"}'
+  .. '","updated_at":"' .. now_text .. '","turn":"' .. turn .. '"}'
 redis.call('XADD', key.state_log(), '*', 'job', snapshot)
 enqueue(id, user, fields.lane)
 return {'CREATED', hits, snapshot, unpack(wake_ups)}

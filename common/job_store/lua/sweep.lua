@@ -20,6 +20,9 @@
 
 -- Retracting a message may scan the whole queue, which takes a millisecond with 10,000 messages.
 local MAX_BOOSTS = 10
+-- Milliseconds until a job runs again that was lost with its worker for the second time, doubled
+-- with each further loss. It may be what kills the workers.
+local LOSS_BACKOFF = 1000
 -- Milliseconds by which the clocks of a primary and its replicas may differ.
 local CLOCK_TOLERANCE = 1000
 
@@ -35,10 +38,13 @@ local function reclaim(id)
     redis.call('ZREM', key.leases(), id)
     return
   end
-  local changes = {error = args.error, error_code = 'WORKER_LOST', retryable = '1'}
+  local losses = tonumber(job.losses or '0') + 1
+  local changes = {
+    error = args.error, error_code = 'WORKER_LOST', retryable = '1', losses = to_text(losses),
+  }
   record_attempt(job, changes)
   if tonumber(job.attempt) < tonumber(job.max_attempts) then
-    requeue(job, changes, 0)
+    requeue(job, changes, losses > 1 and LOSS_BACKOFF * 2 ^ math.min(losses - 1, 6) or 0)
     recovered = recovered + 1
   else
     fail(job, changes)

@@ -100,14 +100,23 @@ def test_the_rule_of_earlier_versions_for_the_whole_bucket_is_replaced(
     assert "archives-expire" not in rules_of(client, bucket)
 
 
-def versions_of(client: Any, bucket: str) -> set[tuple[str, str, str]]:
+def versions_of(client: Any, bucket: str) -> set[tuple[str, str, str, bool]]:
+    """Return all versions and delete markers of foreign objects; True for the current ones.
+
+    In a bucket with versioning, deleting an object only adds a marker.
+    """
     pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
     return {
-        (version["Key"], version["VersionId"], version["ETag"])
+        (version["Key"], version["VersionId"], version.get("ETag", "deleted"), version["IsLatest"])
         for page in pages
-        for version in page.get("Versions", [])
+        for version in page.get("Versions", []) + page.get("DeleteMarkers", [])
         if not version["Key"].startswith(OWN_PREFIXES)
     }
+
+
+def uploads_of(client: Any, bucket: str) -> set[tuple[str, str]]:
+    response = client.list_multipart_uploads(Bucket=bucket)
+    return {(upload["Key"], upload["UploadId"]) for upload in response.get("Uploads", [])}
 
 
 @pytest.mark.timeout(300)
@@ -127,8 +136,11 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
     ]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda key: storage.put_object(bucket, key, key.encode()), keys))
+    for key in ("their/upload", "archives-of-others"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
     rules, versions = rules_of(client, bucket), versions_of(client, bucket)
-    assert len(versions) == 1_000
+    uploads = uploads_of(client, bucket)
+    assert (len(versions), len(uploads)) == (1_000, 2)
 
     settings = Settings.from_env(
         {"ARCHIVE_BUCKET": bucket, "SOURCE_URL_TEMPLATE": f"s3://{bucket}/their/{{file_id}}"}
@@ -158,5 +170,7 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
     archives.delete_expired()
 
     assert versions_of(client, bucket) == versions
+    assert uploads_of(client, bucket) == uploads
+    assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     after = rules_of(client, bucket)
     assert {name: after[name] for name in rules} == rules

@@ -1,25 +1,182 @@
-"""A storage that fails for all parts at once, in the middle of a build on a real S3 server."""
+"""A storage that fails for all parts at once, in the middle of a build on a real S3 server.
+
+The job ends with the error of the storage within two seconds, and no thread is left. Its own
+retries, and the circuit breaker, wait until the storage works again.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from redis import Redis
 
-from common.errors import NetworkError, StorageError
+from common.errors import DependencyUnavailable, LonghaulError, NetworkError, StorageError
+from common.job_store import keys
+from common.job_store.client import open_client
+from common.jobs.model import OnMissing
 from common.object_storage import ObjectStorage
-from stack.services import S3
+from common.object_storage.errors import BucketForbidden, StorageBusy, StorageFull
+from common.settings import Settings
+from stack.process import wait_until
+from stack.services import S3, Valkey, start_s3
+from tests.integration.archive.conftest import Buckets
 from tests.support.archives import RecordingControl, make_request
+from tests.support.crashes import CrashPoints, MemoryCheckpoint
 from tests.support.s3_proxy import Fault, S3Proxy
-from worker.archive import build
+from tests.support.seaweedfs import add_user, reject_writes, revoke_writes
+from worker.archive import BuildOptions, build
+from worker.archive_builder import ArchiveBuilder
 
 MIB = 1024 * 1024
-#: For the retries of a request and the pauses after SlowDown, on a busy machine.
-MAX_SECONDS = 20
+#: From the moment when all requests fail until the job has its error.
+MAX_SECONDS = 2.0
+#: More files than are copied or read at the same time.
+SIZES = {"copied": [6 * MIB] * 24, "written": [200_000] * 80, "streamed": [3 * MIB] * 20}
+
+
+class Outage(RecordingControl):
+    """Breaks the storage when the first bytes are done, and lets no part finish meanwhile."""
+
+    def __init__(self, break_storage: Callable[[], object]) -> None:
+        super().__init__()
+        self._break = break_storage
+        self._once = threading.Lock()
+        self._broken = threading.Event()
+        self.began_at = 0.0
+
+    def advance(self, bytes: int) -> None:
+        super().advance(bytes)
+        if self._once.acquire(blocking=False):
+            self._break()
+            self.began_at = time.monotonic()
+            self._broken.set()
+        assert self._broken.wait(30)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[S3]:
+    """Start a server that the test may break."""
+    server = start_s3(tmp_path / "s3")
+    yield server
+    server.process.kill()
+
+
+@pytest.fixture
+def storage(server: S3) -> Iterator[ObjectStorage]:
+    administrator = ObjectStorage(
+        endpoint=server.endpoint, region="us-east-1",
+        access_key=server.access_key, secret_key=server.secret_key,
+    )  # fmt: skip
+
+    def create_buckets() -> None:
+        administrator.ensure_bucket("files")
+        administrator.ensure_bucket("archives")
+
+    with closing(administrator):
+        wait_until(partial(succeeds, create_buckets), "the buckets")
+        with closing(add_user(server)) as storage:
+            wait_until(
+                partial(succeeds, lambda: storage.put_object("archives", "ready", b"")), "the user"
+            )
+            yield storage
+
+
+def succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except LonghaulError:
+        return False
+    return True
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    client = open_client(valkey.url, timeout=5)
+    client.flushall()
+    yield client
+    client.close()
+
+
+def put_files(buckets: Buckets, sizes: list[int]) -> None:
+    for file_id, size in enumerate(sizes):
+        buckets.put(file_id, os.urandom(size), name=f"{file_id}.bin")
+
+
+def source_of(buckets: Buckets, kind: str) -> Any:
+    source: Any = buckets.source()
+    if kind == "streamed":
+        describe = source.describe
+        source.describe = lambda *args, **options: [
+            replace(file, ranged=False, location=None) for file in describe(*args, **options)
+        ]
+    return source
+
+
+def assert_no_thread_is_left(before: set[threading.Thread]) -> None:
+    def left() -> list[str]:
+        # Those of the proxy do not count.
+        return [
+            thread.name
+            for thread in threading.enumerate()
+            if thread not in before and "process_request" not in thread.name
+        ]
+
+    deadline = time.monotonic() + 3
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left() == []
+
+
+BREAK: dict[str, tuple[Callable[[S3], object], type[LonghaulError], str]] = {
+    "killed": (lambda server: server.process.kill(), DependencyUnavailable, "storage"),
+    "full": (lambda server: reject_writes(server, "archives"), StorageBusy, "500 InternalError"),
+    "revoked": (revoke_writes, BucketForbidden, "denied access to the bucket"),
+}
+
+
+@pytest.mark.parametrize("way", list(BREAK))
+@pytest.mark.parametrize("kind", list(SIZES))
+def test_a_job_has_its_error_within_two_seconds_of_an_outage_and_no_thread_is_left(
+    redis: Redis, server: S3, storage: ObjectStorage, way: str, kind: str
+) -> None:
+    buckets = Buckets(storage=storage, sources="files", archives="archives")
+    put_files(buckets, SIZES[kind])
+    settings = Settings.from_env({"ARCHIVE_BUCKET": "archives", "MANAGE_BUCKET": "false"})
+    source = source_of(buckets, kind)
+    archives = ArchiveBuilder(cast("Any", SimpleNamespace(
+        settings=settings, storage=storage, redis=redis, queries=None, source=source,
+    )))  # fmt: skip
+    archives.prepare()
+    now = int(time.time() * 1000)
+    job_id = keys.new_job_id(str(uuid.uuid4()))
+    claim: Any = SimpleNamespace(
+        job=SimpleNamespace(id=job_id, created_at=now, started_at=now, updated_at=now),
+        lease=SimpleNamespace(fencing_token=1),
+        spec=SimpleNamespace(
+            file_ids=tuple(range(len(SIZES[kind]))), file_name=None, on_missing=OnMissing.FAIL
+        ),
+    )
+    run = archives.circuit_breakers(redis).wrap(archives.build)
+    break_storage, error, message = BREAK[way]
+    control = Outage(lambda: break_storage(server))
+    before = set(threading.enumerate())
+
+    with pytest.raises(error, match=message):
+        run(claim, control)
+
+    assert time.monotonic() - control.began_at < MAX_SECONDS
+    assert_no_thread_is_left(before)
 
 
 @pytest.fixture
@@ -28,51 +185,69 @@ def proxy(s3: S3) -> Iterator[S3Proxy]:
         yield proxy
 
 
-@pytest.mark.parametrize("fault", ["507", "503", "reset"])
-@pytest.mark.parametrize("sizes", [[8 * MIB] * 12, [200_000] * 80], ids=["copied", "written"])
-def test_a_job_ends_with_the_error_of_the_storage_and_leaves_no_thread(
-    module_buckets: Any, s3: S3, proxy: S3Proxy, fault: Fault, sizes: list[int]
+@pytest.fixture
+def through_proxy(s3: S3, proxy: S3Proxy) -> Iterator[ObjectStorage]:
+    storage = ObjectStorage(
+        endpoint=f"http://127.0.0.1:{proxy.port}", region="us-east-1",
+        access_key=s3.access_key, secret_key=s3.secret_key,
+    )  # fmt: skip
+    with closing(storage):
+        yield storage
+
+
+@pytest.mark.parametrize(("fault", "error"), [
+    ("507", StorageFull), ("503", StorageError), ("500", StorageError), ("reset", NetworkError),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", list(SIZES))
+def test_an_attempt_ends_within_two_seconds_when_every_request_fails(
+    module_buckets: Buckets, proxy: S3Proxy, through_proxy: ObjectStorage,
+    fault: Fault, error: type[LonghaulError], kind: str,
+) -> None:  # fmt: skip
+    buckets = module_buckets
+    put_files(buckets, SIZES[kind])
+    control = Outage(lambda: proxy.fail(fault, share=1.0))
+    before = set(threading.enumerate())
+
+    with pytest.raises(error):
+        build(
+            make_request(list(range(len(SIZES[kind]))), bucket=buckets.archives),
+            source=source_of(buckets, kind), storage=through_proxy, control=control,
+            options=BuildOptions(checkpoint=MemoryCheckpoint(CrashPoints())),
+        )  # fmt: skip
+
+    assert time.monotonic() - control.began_at < MAX_SECONDS
+    proxy.heal()
+    assert_no_thread_is_left(before)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset"])
+@pytest.mark.parametrize("kind", list(SIZES))
+def test_an_attempt_outlasts_errors_of_some_requests(
+    module_buckets: Buckets, proxy: S3Proxy, through_proxy: ObjectStorage, fault: Fault, kind: str
 ) -> None:
     buckets = module_buckets
-    for file_id, size in enumerate(sizes):
-        buckets.put(file_id, os.urandom(size), name=f"{file_id}.bin")
-    storage = ObjectStorage(
-        endpoint=f"http://127.0.0.1:{proxy.port}",
-        region="us-east-1",
-        access_key=s3.access_key,
-        secret_key=s3.secret_key,
-    )
-    failed_at: list[float] = []
-
-    class FailingControl(RecordingControl):
-        """Makes the storage fail when the first bytes are done."""
-
-        def advance(self, bytes: int) -> None:
-            if not failed_at:
-                failed_at.append(time.monotonic())
-                proxy.fail(fault, share=1.0)
-            super().advance(bytes)
-
-    control = FailingControl()
-    before = set(threading.enumerate())
-    with pytest.raises((StorageError, NetworkError)):
-        build(
-            make_request(list(range(len(sizes))), bucket=buckets.archives),
-            source=buckets.source(), storage=storage, control=control,
-        )  # fmt: skip
-    assert time.monotonic() - failed_at[0] < MAX_SECONDS
-    proxy.heal()
-    deadline = time.monotonic() + 3
-    while _builders(before) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _builders(before) == []
-    storage.close()
+    put_files(buckets, SIZES[kind])
+    control = Outage(lambda: proxy.fail(fault, share=0.15))
+    artifact = build(
+        make_request(list(range(len(SIZES[kind]))), bucket=buckets.archives),
+        source=source_of(buckets, kind), storage=through_proxy, control=control,
+    )  # fmt: skip
+    assert proxy.injected[fault]
+    assert artifact.size > sum(SIZES[kind])
 
 
-def _builders(before: set[threading.Thread]) -> list[str]:
-    """Return the threads of the build that still run; those of the proxy do not count."""
-    return [
-        thread.name
-        for thread in threading.enumerate()
-        if thread not in before and "process_request" not in thread.name
-    ]
+def test_an_attempt_outlasts_a_short_outage(
+    module_buckets: Buckets, proxy: S3Proxy, through_proxy: ObjectStorage
+) -> None:
+    buckets = module_buckets
+    put_files(buckets, SIZES["written"])
+
+    def fail_shortly() -> None:
+        proxy.fail("503", share=1.0)
+        threading.Timer(0.4, proxy.heal).start()
+
+    artifact = build(
+        make_request(list(range(80)), bucket=buckets.archives),
+        source=source_of(buckets, "written"), storage=through_proxy, control=Outage(fail_shortly),
+    )  # fmt: skip
+    assert artifact.size > sum(SIZES["written"])

@@ -428,6 +428,13 @@ _SOCKET: Final = b"/v1/download/subscribe/00000000-0000-4000-8000-000000000000"
 _H2C: Final = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAQAAP__\r\n"
 
 
+def _handshake(key: bytes) -> bytes:
+    headers = _UPGRADE.replace(
+        _KEY, b"Sec-WebSocket-Key: %b\r\nSec-WebSocket-Version: 13\r\n" % key
+    )
+    return get(headers, path=_SOCKET)
+
+
 def _upgrades() -> list[Case]:
     version_8 = get(_UPGRADE + b"Sec-WebSocket-Version: 8\r\n", path=_SOCKET)
     return [
@@ -450,6 +457,10 @@ def _upgrades() -> list[Case]:
             closes=True,
         ),
         _accepted("WebSocket version 8", "6455:4.4", version_8, (426,)),
+        *(
+            _accepted(f"WebSocket key {key.decode()}", "6455:4.2.1", _handshake(key), BAD)
+            for key in (b"AAAA", b"AAAAAAAAAAAAAAAAAAAAAAAA", b"AAAAAAAAAAAAAAAAAAAAAA", b"AA AA")
+        ),
     ]
 
 

@@ -16,7 +16,7 @@ from common.job_store.worker_registry import WorkerRegistration
 from common.jobs.model import Failure
 from stack.services import Valkey, start_valkey
 from tests.integration.live.conftest import make_job
-from tests.support.live_api import Api, running
+from tests.support.live_api import OPERATOR, Api, running
 
 PATH = "/v1/admin/stream"
 BROKEN = Failure(code="NETWORK_ERROR", message="The connection broke", retryable=True)
@@ -39,7 +39,8 @@ class Overviews:
 
 
 def open_stream(api: Api, timeout: float = 5) -> Any:
-    return httpx.stream("GET", f"http://127.0.0.1:{api.port}{PATH}", timeout=timeout)
+    url = f"http://127.0.0.1:{api.port}{PATH}"
+    return httpx.stream("GET", url, headers=OPERATOR, timeout=timeout)
 
 
 def test_stream_begins_with_the_overview_and_sends_changes_within_two_seconds(
@@ -80,23 +81,24 @@ def test_unchanged_overview_is_sent_with_every_heartbeat(api: Api) -> None:
 
 def test_caller_who_is_not_an_operator_gets_no_stream(api: Api) -> None:
     url = f"http://127.0.0.1:{api.port}{PATH}"
-    response = httpx.get(url, headers={"X-Forwarded-For": "192.0.2.7"})
+    response = httpx.get(url)
     assert (response.status_code, response.json()["code"]) == (403, "FORBIDDEN")
 
 
 def test_head_request_does_not_open_a_stream(api: Api) -> None:
-    response = httpx.head(f"http://127.0.0.1:{api.port}{PATH}")
+    response = httpx.head(f"http://127.0.0.1:{api.port}{PATH}", headers=OPERATOR)
     assert (response.status_code, response.content) == (200, b"")
 
 
 def test_streams_are_limited_and_a_closed_one_makes_room(api: Api) -> None:
     url = f"http://127.0.0.1:{api.port}{PATH}"
-    with httpx.Client(limits=httpx.Limits(max_connections=60)) as client:
+    limits = httpx.Limits(max_connections=60)
+    with httpx.Client(limits=limits, headers=OPERATOR) as client:
         opened = [client.send(client.build_request("GET", url), stream=True) for _ in range(50)]
         assert {response.status_code for response in opened} == {200}
-        rejected = httpx.get(url)
+        rejected = client.get(url)
         assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "5")
-        assert b'longhaul_open_streams{form="operator"} 50.0' in api.get("/metrics")[2]
+        assert b'longhaul_open_streams{form="operator"} 50.0' in api.get("/metrics", OPERATOR)[2]
         for response in opened:
             response.close()
     with open_stream(api) as response:
@@ -113,7 +115,8 @@ def test_stream_ends_when_the_job_store_is_unavailable_and_the_overview_says_why
             next(overviews)
             store.process.kill()
             assert all(overview["statistics"] for overview in overviews)
-        rejected = httpx.get(f"http://127.0.0.1:{api.port}/v1/admin/overview")
+        url = f"http://127.0.0.1:{api.port}/v1/admin/overview"
+        rejected = httpx.get(url, headers=OPERATOR)
         assert (rejected.status_code, rejected.json()["code"]) == (503, "BACKEND_UNAVAILABLE")
 
 

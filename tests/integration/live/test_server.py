@@ -312,3 +312,20 @@ def test_streams_leave_file_descriptors_to_other_requests(
         polls = [stack.enter_context(long_poll(api, job, f"user{n}")) for n in range(50)]
         assert api.responds("/health/live")
         assert len(polls) == 50
+
+
+@pytest.mark.parametrize("sent", [b"", GET[:20], GET])
+def test_idle_and_slow_connections_do_not_keep_others_out(
+    valkey: Valkey, tmp_path: Path, sent: bytes
+) -> None:
+    api = Api(valkey.url, tmp_path / "log", **LIMITS)
+    # A third of them is for connections.
+    api.launcher = ["prlimit", "--nofile=900:900"]
+    with running(api), ExitStack() as opened:
+        for _ in range(500):
+            client = opened.enter_context(connect(api))
+            client.sendall(sent)
+        for _ in range(5):
+            started = time.monotonic()
+            assert api.get("/health/live", timeout=5)[0] == 200
+            assert time.monotonic() - started < 1

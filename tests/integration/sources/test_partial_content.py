@@ -309,6 +309,36 @@ def test_files_without_ranges_are_read_several_at_a_time(download: Downloads) ->
     assert 4 <= most[1] <= 9
 
 
+def test_ranges_are_read_several_at_a_time_within_one_limit_for_memory(
+    download: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = 20_000
+    monkeypatch.setattr("worker.archive.composing.transfers.MEMORY", memory)
+    monkeypatch.setattr("worker.archive.composing.writing.MAX_READ_SIZE", 2_000)
+    #: The requests and the bytes that are being read, and the maximum of each.
+    active, most = [0, 0], [0, 0]
+    lock = threading.Lock()
+
+    def count(requests: int, size: int) -> None:
+        with lock:
+            active[0] += requests
+            active[1] += size
+            most[:] = map(max, active, most)
+
+    def serve(request: Request) -> Iterator[Step]:
+        size = last_byte(request) - first_byte(request) + 1
+        if size > 1:
+            count(1, size)
+            yield 0.02
+            count(-1, -size)
+        yield partial(request, DATA)
+
+    files = download(serve)
+    assert files.archive(1, 2, 3) == dict.fromkeys("123", DATA)
+    assert most[0] >= 4
+    assert memory / 4 < most[1] <= memory
+
+
 @pytest.mark.parametrize("etag", ['"v1"', None])
 def test_range_with_the_status_200_is_a_range(download: Downloads, etag: str | None) -> None:
     """RFC 9110, 14.4: Content-Range has no meaning there, but some servers mean it."""

@@ -29,6 +29,9 @@ ARTIFACT = Artifact(
     checksum="crc32:0badcafe",
 )
 
+#: The headers of an operator.
+OPERATOR = {"Authorization": "Bearer open sesame"}
+
 
 class FakeStorage:
     """An object storage in which files 1 to 99 exist. ``broken`` makes every call fail."""
@@ -72,7 +75,7 @@ def storage() -> FakeStorage:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings()
+    return Settings(admin_token="open sesame")
 
 
 @pytest.fixture

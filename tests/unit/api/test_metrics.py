@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
@@ -18,6 +20,7 @@ from common.job_store.jobs import JobStore
 from common.job_store.state_log import StateLog
 from common.job_store.worker_registry import WorkerRegistration
 from common.jobs.model import JobSpec, Priority
+from tests.unit.api.conftest import OPERATOR
 
 
 def parse(text: str) -> dict[tuple[str, ...], float]:
@@ -44,7 +47,7 @@ def test_queue_metrics_are_grouped_by_priority(
     worker.claim(jobs.create("alice", JobSpec(file_ids=(3,))).job.id)
     WorkerRegistration(redis, "w1", slots=4, running=lambda: ("one",)).heartbeat()
     StateLog(redis, "history", "h").create_group()
-    found = parse(client.get("/metrics").text)
+    found = parse(client.get("/metrics", headers=OPERATOR).text)
     assert found["longhaul_job_store_up",] == 1
     assert found["longhaul_jobs_waiting", "high"] == 1
     assert found["longhaul_jobs_waiting", "normal"] == 2
@@ -63,7 +66,7 @@ def test_metrics_are_available_while_the_job_store_is_down(
         raise RedisConnectionError
 
     monkeypatch.setattr(redis, "pipeline", unavailable)
-    response = client.get("/metrics")
+    response = client.get("/metrics", headers=OPERATOR)
     assert response.status_code == 200
     found = parse(response.text)
     assert found["longhaul_job_store_up",] == 0
@@ -76,7 +79,7 @@ def test_paths_do_not_create_series(client: FlaskClient) -> None:
         client.get(f"/nowhere/{number}")
     routes = {
         labels[1]
-        for (name, *labels) in parse(client.get("/metrics").text)
+        for (name, *labels) in parse(client.get("/metrics", headers=OPERATOR).text)
         if name == "longhaul_http_request_seconds_count"
     }
     assert "/v1/download/status/<job:job_id>" in routes
@@ -94,8 +97,7 @@ if os.environ.get("GONE"):
 if os.environ.get("DEAD"):
     from prometheus_client.multiprocess import mark_process_dead
     mark_process_dead(int(os.environ["DEAD"]))
-from prometheus_client import CollectorRegistry
-print(metrics.exposition(CollectorRegistry()).decode())
+print(metrics.exposition().decode())
 """
 
 
@@ -114,3 +116,30 @@ def test_processes_are_summed_and_dead_ones_have_no_open_streams(tmp_path: Path)
     found = parse(process.stdout)
     assert found["longhaul_jobs_requested_total", "created"] == 4
     assert found["longhaul_open_streams", "named"] == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "method", "path", "status"),
+    [
+        ("9100", "GET", "/metrics", 200),
+        ("9100", "HEAD", "/metrics", 200),
+        ("9100", "POST", "/metrics", 404),
+        ("9100", "GET", "/v1/download/jobs", 404),
+        ("9100", "GET", "/v1/admin/overview", 404),
+        ("9100", "GET", "/", 404),
+        ("8080", "GET", "/metrics", 403),
+        ("8080", "GET", "/v1/download/jobs", 200),
+    ],
+)
+def test_the_metrics_port_serves_metrics_without_a_token_and_nothing_else(
+    make_app: Callable[..., Flask], port: str, method: str, path: str, status: int
+) -> None:
+    client = make_app(api_metrics_port=9100).test_client()
+    # The listener's port counts, not the one in Host.
+    response = client.open(
+        path,
+        method=method,
+        headers={"Host": "localhost:9100"},
+        environ_overrides={"SERVER_PORT": port},
+    )
+    assert response.status_code == status

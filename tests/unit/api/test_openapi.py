@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api import problems
+from tests.unit.api.conftest import OPERATOR
 
 UNDOCUMENTED = {
     "/assets/<path:name>",
@@ -93,7 +94,7 @@ def test_the_type_of_a_problem_links_to_its_explanation(client: FlaskClient) -> 
 def test_metrics_are_labeled_by_route_not_path(client: FlaskClient) -> None:
     client.get("/v1/download/status/00000000-0000-4000-8000-000000000000")
     client.open("/nowhere", method="BREW")
-    text = client.get("/metrics").text
+    text = client.get("/metrics", headers=OPERATOR).text
     assert 'route="/v1/download/status/<job:job_id>",status="404"' in text
     assert 'method="other",route="unknown"' in text
     assert "00000000-0000" not in text

@@ -13,9 +13,7 @@ from redis import Redis
 from common.job_store.jobs import JobStore
 from common.job_store.queries import FailedJobs
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
-from tests.unit.api.conftest import Worker
-
-LOCAL: dict[str, Any] = {"base_url": "http://127.0.0.1:8080"}
+from tests.unit.api.conftest import OPERATOR, Worker
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +35,7 @@ def test_workers_are_listed_with_the_progress_of_their_jobs(
     jobs.heartbeat(claim.lease, {"progress": 50, "processed_files": 1})
     register(redis, "worker-1")
     register(redis, "worker-2")
-    first, second = client.get("/v1/admin/workers", **LOCAL).json["workers"]
+    first, second = client.get("/v1/admin/workers", headers=OPERATOR).json["workers"]
     assert (first["workerId"], first["host"], first["slots"]) == ("worker-1", "east", 4)
     assert first["since"].startswith(time.strftime("%Y-%m-%d", time.gmtime()))
     (job,) = first["jobs"]
@@ -53,7 +51,7 @@ def test_a_worker_does_not_list_jobs_that_ended_or_moved_to_another_worker(
     worker.complete(ended)
     jobs.claim(moved, "worker-2")
     register(redis, "worker-1")
-    (shown,) = client.get("/v1/admin/workers", **LOCAL).json["workers"]
+    (shown,) = client.get("/v1/admin/workers", headers=OPERATOR).json["workers"]
     assert shown["jobs"] == []
 
 
@@ -77,7 +75,7 @@ def test_failures_of_all_users_are_listed_newest_first(
         worker.fail(job_id)
         failed.append(job_id)
         time.sleep(0.002)
-    failures = client.get("/v1/admin/overview", **LOCAL).json["failures"]
+    failures = client.get("/v1/admin/overview", headers=OPERATOR).json["failures"]
     assert [failure["jobId"] for failure in failures] == failed[::-1]
     assert {failure["errorCode"] for failure in failures} == {"FILE_NOT_FOUND"}
     assert failures[0]["userId"] == "user-5"
@@ -90,7 +88,7 @@ def test_a_failed_job_that_is_retried_is_not_listed_as_a_failure(
     job_id = post(file_ids=[1]).json["jobId"]
     worker.fail(job_id)
     assert client.post(f"/v1/download/{job_id}/retry").status_code == 202
-    assert client.get("/v1/admin/overview", **LOCAL).json["failures"] == []
+    assert client.get("/v1/admin/overview", headers=OPERATOR).json["failures"] == []
 
 
 def test_fifty_failures_are_kept_per_partition(
@@ -107,7 +105,7 @@ def test_the_overview_contains_the_queue_statistics(
     client: FlaskClient, post: Callable[..., Any]
 ) -> None:
     post(file_ids=[1])
-    overview = client.get("/v1/admin/overview", **LOCAL).json
+    overview = client.get("/v1/admin/overview", headers=OPERATOR).json
     assert overview["statistics"] == client.get("/v1/download/queue/stats").json | {
         "oldestWaitSeconds": overview["statistics"]["oldestWaitSeconds"]
     }
@@ -116,5 +114,5 @@ def test_the_overview_contains_the_queue_statistics(
 
 
 def test_without_an_event_loop_the_operator_stream_is_unavailable(client: FlaskClient) -> None:
-    response = client.get("/v1/admin/stream", **LOCAL)
+    response = client.get("/v1/admin/stream", headers=OPERATOR)
     assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")

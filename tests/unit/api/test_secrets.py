@@ -63,7 +63,10 @@ def test_no_secret_is_exposed(
 
     monkeypatch.setattr(queries, "get", explode)
     bodies.append(client.get(f"/v1/download/status/{job}", headers=good).data)
-    bodies.append(client.get("/metrics").data)
+    operator = jwt.encode({**claims, "scope": "downloads:admin"}, SECRETS["jwt_secret"], "HS256")
+    metrics = client.get("/metrics", headers={"Authorization": f"Bearer {operator}"})
+    assert metrics.status_code == 200
+    bodies.append(metrics.data)
     state_log = redis.xrange(keys.of_partition("state_log", keys.tag_of_job(job)))
     logs = capfd.readouterr().err
     assert "RuntimeError" in logs

@@ -2,19 +2,21 @@ import { Longhaul } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { lazy, StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
-import { authorization } from "./operator/token.js";
+import DownloadPage from "./download/page.js";
+import { authorization, takeTokenFromUrl } from "./operator/token.js";
 import { Shell } from "./ui/shell.js";
+import "./sign-in.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/controls.css";
 import "./styles/shell.css";
 
-const DownloadPage = lazy(() => import("./download/page.js"));
 const OperatorPage = lazy(() => import("./operator/page.js"));
 
 const isOperator = window.location.pathname.replace(/\/$/, "") === "/operator";
 
+if (isOperator) takeTokenFromUrl();
 applyTheme(storedTheme());
 
 const root = document.getElementById("root");

@@ -4,7 +4,7 @@ import { isFinished, jobIn } from "./job.js";
 import type { Slots } from "./slots.js";
 import type { Tabs, TabUpdate } from "./tabs.js";
 import { status } from "./transports.js";
-import type { FilesPage, Job, Result } from "./types.js";
+import type { FileReport, FilesPage, Job, Result } from "./types.js";
 import { type Connection, Watch } from "./watch.js";
 
 /** The state of a download. Immutable: every change creates a new object. */
@@ -20,10 +20,13 @@ export interface DownloadTools {
   http: Http;
   slots: Slots;
   tabs: Tabs;
+  pollInterval: number | undefined;
 }
 
 /** Milliseconds to keep a watch without listeners, for example while a page renders again. */
 const KEEP_WATCH = 1_000;
+const FILES_PER_PAGE = 100;
+const MAX_FILES = 1_000;
 
 /** A download: its state, updated while there are listeners, and the actions on it. */
 export class Download {
@@ -90,7 +93,7 @@ export class Download {
     }
   }
 
-  /** Run a failed job again. */
+  /** Run a failed job again, or a completed one whose archive lacks files. */
   async retry(): Promise<void> {
     const path = `/v1/download/${this.jobId}/retry`;
     const job = jobIn(await this.#tools.http.json(path, { method: "POST" }));
@@ -108,9 +111,21 @@ export class Download {
   }
 
   /** Get a page of the job's files, in the order of the request. */
-  files(cursor?: string | null): Promise<FilesPage> {
-    const query = cursor ? `?cursor=${encodeURIComponent(cursor)}` : "";
+  files(cursor: string | null = null, limit = FILES_PER_PAGE): Promise<FilesPage> {
+    const query = `?limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
     return this.#tools.http.json(`/v1/download/status/${this.jobId}/files${query}`);
+  }
+
+  /** Get all files of the job; a job has at most 1,000. */
+  async allFiles(): Promise<FileReport[]> {
+    const files: FileReport[] = [];
+    let cursor: string | null = null;
+    do {
+      const page: FilesPage = await this.files(cursor);
+      files.push(...page.files);
+      cursor = page.nextCursor;
+    } while (cursor && files.length < MAX_FILES);
+    return files;
   }
 
   /** Get the current state once, and start to watch again if watching had ended. */
@@ -161,12 +176,13 @@ export class Download {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { http, slots } = this.#tools;
+    const { http, slots, pollInterval } = this.#tools;
     const listener = {
       onJob: (job: Job) => this.#offer(job),
       onConnection: (connection: Connection) => this.#update({ connection }),
     };
-    this.#watch = new Watch(http, slots, this.jobId, listener, this.#state.job?.version);
+    const version = this.#state.job?.version;
+    this.#watch = new Watch(http, slots, this.jobId, listener, version, pollInterval);
     try {
       await this.#watch.run(signal);
     } finally {

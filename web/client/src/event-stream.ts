@@ -1,7 +1,7 @@
 import { Unreachable } from "./errors.js";
 import type { Http } from "./http.js";
 import { EventParser, type ServerEvent } from "./sse.js";
-import { unlessAborted } from "./timing.js";
+import { anySignal, unlessAborted } from "./timing.js";
 
 export interface EventStreamOptions {
   /** Timeout of the first byte in milliseconds: behind a buffering proxy it never comes. */
@@ -31,7 +31,7 @@ export async function readEvents(
   const watchdog = (ms: number) =>
     setTimeout(() => timedOut.abort(new Unreachable("The stream timed out")), ms);
   let timer = watchdog(firstByteTimeout);
-  const stop = AbortSignal.any([signal, timedOut.signal]);
+  const stop = anySignal(signal, timedOut.signal);
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   try {
     const response = await http.send(path, {
@@ -54,6 +54,7 @@ export async function readEvents(
     }
   } finally {
     clearTimeout(timer);
+    timedOut.abort();
     void reader?.cancel().catch(() => undefined);
   }
 }

@@ -1,11 +1,17 @@
 import { ApiProblem, Unreachable } from "./errors.js";
-import { unlessAborted } from "./timing.js";
+import { anySignal, unlessAborted } from "./timing.js";
 
 export interface HttpOptions {
   /** The URL of the API; defaults to the origin of the page. */
   baseUrl?: string;
-  /** Returns headers such as Authorization; called for every request. */
-  headers?: () => HeadersInit;
+  /** Returns headers to send; called for every request. */
+  headers?: () => HeadersInit | Promise<HeadersInit>;
+  /**
+   * Returns the access token to send, or null to send none. Called for every request, so keep the
+   * token until it expires. If the API rejects a token, this is called again with that token, and
+   * the request is repeated once if the result is another token.
+   */
+  getToken?: (rejected?: string) => string | null | Promise<string | null>;
   fetch?: typeof fetch;
 }
 
@@ -23,13 +29,15 @@ const TIMEOUT = 10_000;
 /** Sends requests to the API. Throws `ApiProblem` or `Unreachable`. */
 export class Http {
   readonly #base: string;
-  readonly #headers: () => HeadersInit;
+  readonly #headers: NonNullable<HttpOptions["headers"]>;
+  readonly #getToken: NonNullable<HttpOptions["getToken"]>;
   readonly #fetch: typeof fetch;
 
-  constructor({ baseUrl = "", headers = () => ({}), fetch: customFetch }: HttpOptions = {}) {
-    this.#base = baseUrl.replace(/\/$/, "");
-    this.#headers = headers;
-    this.#fetch = customFetch ?? ((...call) => globalThis.fetch(...call));
+  constructor(options: HttpOptions = {}) {
+    this.#base = (options.baseUrl ?? "").replace(/\/$/, "");
+    this.#headers = options.headers ?? (() => ({}));
+    this.#getToken = options.getToken ?? (() => null);
+    this.#fetch = options.fetch ?? ((...call) => globalThis.fetch(...call));
   }
 
   /** The URL of the API; distinguishes several APIs on a page. */
@@ -43,10 +51,16 @@ export class Http {
   }
 
   /** Return the JSON body; null if nothing has changed (304). */
-  json<T>(path: string, call: Call = {}): Promise<T> {
-    return this.#exchange(path, call, async (response) =>
-      response.status === 304 ? null : await response.json(),
-    );
+  async json<T>(path: string, call: Call = {}): Promise<T> {
+    const ended = new AbortController();
+    const signal = call.signal ? anySignal(call.signal, ended.signal) : ended.signal;
+    try {
+      return await this.#exchange(path, { ...call, signal }, async (response) =>
+        response.status === 304 ? null : await response.json(),
+      );
+    } finally {
+      ended.abort();
+    }
   }
 
   async #exchange<T>(
@@ -59,10 +73,9 @@ export class Http {
       () => timedOut.abort(new Unreachable("The server took too long to respond")),
       call.timeout ?? TIMEOUT,
     );
-    const signal = call.signal ? AbortSignal.any([call.signal, timedOut.signal]) : timedOut.signal;
+    const signal = call.signal ? anySignal(call.signal, timedOut.signal) : timedOut.signal;
     try {
-      const request = this.#fetch(this.#base + path, this.#init(call, signal));
-      const response = await unlessAborted(request, signal);
+      const response = await this.#respond(path, call, signal);
       if (response.ok || response.status === 304) {
         return await unlessAborted(read(response), signal);
       }
@@ -77,8 +90,22 @@ export class Http {
     }
   }
 
-  #init(call: Call, signal: AbortSignal): RequestInit {
-    const headers = new Headers(this.#headers());
+  /** Send the request, and once more if its token is rejected and there is another one. */
+  async #respond(path: string, call: Call, signal: AbortSignal): Promise<Response> {
+    const getToken = async (rejected?: string) =>
+      unlessAborted(Promise.resolve(this.#getToken(rejected)), signal);
+    const fetch = async (token: string | null) =>
+      unlessAborted(this.#fetch(this.#base + path, await this.#init(call, token, signal)), signal);
+    const token = await getToken();
+    const response = await fetch(token);
+    if (response.status !== 401 || !token) return response;
+    const other = await getToken(token);
+    return other && other !== token ? fetch(other) : response;
+  }
+
+  async #init(call: Call, token: string | null, signal: AbortSignal): Promise<RequestInit> {
+    const headers = new Headers(await unlessAborted(Promise.resolve(this.#headers()), signal));
+    if (token && !headers.has("Authorization")) headers.set("Authorization", `Bearer ${token}`);
     for (const [name, value] of new Headers(call.headers)) headers.set(name, value);
     if (!headers.has("Accept")) headers.set("Accept", "application/json");
     const init: RequestInit = { method: call.method ?? "GET", headers, signal, cache: "no-store" };

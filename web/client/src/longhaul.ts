@@ -7,13 +7,24 @@ import { Slots } from "./slots.js";
 import { type StoredDownload, StoredDownloads } from "./stored-downloads.js";
 import { Tabs } from "./tabs.js";
 import { backoff, pause } from "./timing.js";
-import type { CheckedFile, StartOptions } from "./types.js";
+import type { CheckedFile, Job, JobsPage, StartOptions } from "./types.js";
 
 export interface LonghaulOptions extends HttpOptions {
   /** Where the ids of downloads are stored; defaults to localStorage. */
   storage?: Storage;
   /** Maximum number of open streams and long polls in all tabs. */
   connections?: number;
+  /** Separates the memory of several users of one browser, for example the user's id. */
+  namespace?: string;
+  /** Milliseconds between two polls when neither streams nor long polls work; 2,500 by default. */
+  pollInterval?: number;
+}
+
+let defaults: LonghaulOptions = {};
+
+/** Set options for all clients that are created later, such as the default one of the hooks. */
+export function configure(options: LonghaulOptions): void {
+  defaults = { ...defaults, ...options };
 }
 
 const NAME = "longhaul";
@@ -29,50 +40,87 @@ export class Longhaul {
   readonly #stored: StoredDownloads;
   readonly #tools: DownloadTools;
   readonly #downloads = new Map<string, Download>();
+  /** The latest start whose outcome is unknown. */
+  #unresolved: { text: string; key: string } | null = null;
 
-  constructor(options: LonghaulOptions = {}) {
+  constructor(ownOptions: LonghaulOptions = {}) {
+    const options = { ...defaults, ...ownOptions };
     const http = new Http(options);
-    const locks = globalThis.navigator?.locks;
-    const name = NAME + http.base;
     const isPage = typeof window !== "undefined";
-    const slots = new Slots(name, options.connections ?? CONNECTIONS, isPage ? locks : undefined);
+    const locks = isPage ? globalThis.navigator?.locks : undefined;
+    const name = NAME + http.base;
+    const owner = [http.base, options.namespace].filter(Boolean).map((part) => `:${part}`);
+    const slots = new Slots(name, options.connections ?? CONNECTIONS, locks);
     this.operator = new Operator(http, slots);
-    this.#stored = new StoredDownloads(options.storage ?? (isPage ? pageStorage() : undefined));
+    this.#stored = new StoredDownloads(
+      options.storage ?? (isPage ? pageStorage() : undefined),
+      [`${NAME}:downloads`, ...owner].join(""),
+    );
     this.#tools = {
       http,
       slots,
-      tabs: new Tabs(name, isPage ? locks : undefined, globalThis.BroadcastChannel),
+      tabs: new Tabs([NAME, ...owner].join(""), locks, globalThis.BroadcastChannel),
+      pollInterval: options.pollInterval,
     };
     if (isPage) window.addEventListener("online", () => this.retryNow());
   }
 
   /**
    * Start a download of the files as one archive. A request without a response is repeated with the
-   * same idempotency key, so that no second job is created.
+   * same idempotency key, also by the next call for the same download, so that no second job is
+   * created. `firstFile` is the name of the first file, if you know it, to show in lists.
    */
-  async start(fileIds: readonly number[], options: StartOptions = {}): Promise<Download> {
-    const key = randomKey();
-    const call = {
-      method: "POST",
-      body: { file_ids: fileIds, ...options },
-      headers: { "Idempotency-Key": key },
-    } as const;
-    const body = await withRetries(() => this.#tools.http.json("/v1/download/initiate", call));
-    const job = jobIn(body);
+  async start(
+    fileIds: readonly number[],
+    options: StartOptions = {},
+    firstFile?: string,
+  ): Promise<Download> {
+    const job = jobIn(await this.#create({ file_ids: fileIds, ...options }));
     if (!job) throw new Unreachable("The response contains no job");
-    this.#stored.add({ jobId: job.jobId, fileIds: [...fileIds], startedAt: job.createdAt });
+    this.#stored.add({
+      jobId: job.jobId,
+      fileIds: [...fileIds],
+      startedAt: job.createdAt,
+      ...(firstFile && { firstFile }),
+    });
     const download = new Download(this.#tools, job.jobId, [...fileIds], job);
     this.#downloads.set(job.jobId, download);
     return download;
   }
 
-  /** Return the download with this id; always the same object for the same id. */
-  open(jobId: string): Download {
+  /** Create a job, or find out about the one that an earlier request may have created. */
+  async #create(body: object): Promise<unknown> {
+    const text = JSON.stringify(body);
+    const key = this.#unresolved?.text === text ? this.#unresolved.key : randomKey();
+    const headers = { "Idempotency-Key": key };
+    const call = { method: "POST", body, headers } as const;
+    this.#unresolved = { text, key };
+    try {
+      const created = await withRetries(() => this.#tools.http.json("/v1/download/initiate", call));
+      this.#unresolved = null;
+      return created;
+    } catch (error) {
+      if (error instanceof ApiProblem && error.status < 500) this.#unresolved = null;
+      throw error;
+    }
+  }
+
+  /** Return a page of the user's jobs, newest first, from all browsers and programs. */
+  jobs(cursor?: string | null, signal?: AbortSignal): Promise<JobsPage> {
+    const query = cursor ? `?cursor=${encodeURIComponent(cursor)}` : "";
+    return this.#tools.http.json(`/v1/download/jobs${query}`, { ...(signal && { signal }) });
+  }
+
+  /**
+   * Return the download with this id; always the same object for the same id. `job` is its state, if
+   * you know it.
+   */
+  open(jobId: string, job: Job | null = null): Download {
     const existing = this.#downloads.get(jobId);
     if (existing) return existing;
     this.#prune();
     const fileIds = this.downloads().find((entry) => entry.jobId === jobId)?.fileIds ?? [];
-    const download = new Download(this.#tools, jobId, fileIds, null);
+    const download = new Download(this.#tools, jobId, fileIds, job);
     this.#downloads.set(jobId, download);
     return download;
   }
@@ -84,6 +132,17 @@ export class Longhaul {
 
   /** Call `listener` when `downloads()` changes, in this tab or another. */
   onDownloadsChange = (listener: () => void): (() => void) => this.#stored.subscribe(listener);
+
+  /** Remember that the user saved the archive. */
+  markSaved(jobId: string, saved = true): void {
+    const entry = this.downloads().find((entry) => entry.jobId === jobId);
+    if (entry && (entry.saved ?? false) !== saved) this.#stored.add({ ...entry, saved });
+  }
+
+  /** Undo `remove`. */
+  restore(entry: StoredDownload): void {
+    this.#stored.add(entry);
+  }
 
   /** Remove a download from `downloads()`. This does not cancel it. */
   remove(jobId: string): void {

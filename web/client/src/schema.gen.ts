@@ -71,9 +71,11 @@ export interface components {
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
             retriesRemaining: number | null;
-            /** @description 0 before the first attempt */
+            /** @description The number of the current or latest attempt; 0 before the first */
             attempt: number;
+            /** @description The first attempt and all retries */
             maxAttempts: number;
             /**
              * Format: date-time
@@ -184,9 +186,11 @@ export interface components {
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
             retriesRemaining: number | null;
-            /** @description 0 before the first attempt */
+            /** @description The number of the current or latest attempt; 0 before the first */
             attempt: number;
+            /** @description The first attempt and all retries */
             maxAttempts: number;
             /**
              * Format: date-time
@@ -239,8 +243,8 @@ export interface components {
             fileName: string | null;
         };
         Event: {
-            /** @description The version of the job */
-            id: string;
+            /** @description The version of the job; absent in `connected` of a finished job */
+            id?: string;
             /** @enum {string} */
             event: "connected" | "progress" | "retrying" | "completed" | "failed" | "cancelled" | "expired" | "heartbeat" | "message";
             /** @description A job with a timestamp, as JSON */
@@ -588,9 +592,11 @@ export interface components {
             error: string | null;
             errorCode: string | null;
             retryable: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
             retriesRemaining: number | null;
-            /** @description 0 before the first attempt */
+            /** @description The number of the current or latest attempt; 0 before the first */
             attempt: number;
+            /** @description The first attempt and all retries */
             maxAttempts: number;
             /**
              * Format: date-time

@@ -4,9 +4,12 @@ export interface StoredDownload {
   fileIds: number[];
   /** ISO 8601. */
   startedAt: string;
+  /** The name of the first file, if it was known at the start. */
+  firstFile?: string;
+  /** Whether the user saved the archive. */
+  saved?: boolean;
 }
 
-const KEY = "longhaul:downloads";
 const MAX_ENTRIES = 50;
 
 /** The downloads in localStorage, newest first. */
@@ -17,7 +20,7 @@ export class StoredDownloads {
 
   constructor(
     private readonly storage: Storage | undefined,
-    private readonly key = KEY,
+    private readonly key: string,
   ) {}
 
   /** Return the downloads; the same array until it changes. */
@@ -30,8 +33,12 @@ export class StoredDownloads {
     return this.#last;
   }
 
+  /** Add a download, or replace the one with the same id. */
   add(entry: StoredDownload): void {
-    this.#write([entry, ...this.list().filter((other) => other.jobId !== entry.jobId)]);
+    const others = this.list().filter((other) => other.jobId !== entry.jobId);
+    const at = others.findIndex((other) => other.startedAt <= entry.startedAt);
+    const newer = at < 0 ? others : others.slice(0, at);
+    this.#write([...newer, entry, ...others.slice(newer.length)]);
   }
 
   remove(jobId: string): void {

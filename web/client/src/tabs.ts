@@ -1,4 +1,4 @@
-import { pause } from "./timing.js";
+import { anySignal, pause } from "./timing.js";
 import type { Job } from "./types.js";
 import type { Connection } from "./watch.js";
 
@@ -53,7 +53,7 @@ export class Tabs {
     this.#receivedAt.set(jobId, Date.now());
     this.#send({ requestUpdateOf: jobId });
     const ended = new AbortController();
-    const stop = AbortSignal.any([signal, ended.signal]);
+    const stop = anySignal(signal, ended.signal);
     try {
       await Promise.race([
         this.#leadWhenFree(this.locks, follower, stop),
@@ -95,15 +95,16 @@ export class Tabs {
     signal: AbortSignal,
   ): Promise<boolean> {
     const stolen = new AbortController();
-    const lead = () => this.#asLeader(follower, AbortSignal.any([signal, stolen.signal]));
+    const lead = () => this.#asLeader(follower, anySignal(signal, stolen.signal));
     try {
       await locks.request(`${this.name}:watch:${follower.jobId}`, options, lead);
       return true;
     } catch (reason) {
-      stolen.abort();
       signal.throwIfAborted();
       if (reason instanceof DOMException && reason.name === "AbortError") return false;
       throw reason;
+    } finally {
+      stolen.abort();
     }
   }
 

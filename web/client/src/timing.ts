@@ -8,6 +8,25 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
   });
 }
 
+/**
+ * Return a signal that aborts with the first of `signals`: `AbortSignal.any`, also for older
+ * browsers. There, the long-lived signals refer to the result until one of them aborts, so abort one
+ * of your own when you no longer need it.
+ */
+export function anySignal(...signals: AbortSignal[]): AbortSignal {
+  if (typeof AbortSignal.any === "function") return AbortSignal.any(signals);
+  const any = new AbortController();
+  const abort = ({ target }: { target: unknown }) => {
+    any.abort((target as AbortSignal).reason);
+    for (const signal of signals) signal.removeEventListener("abort", abort);
+  };
+  for (const signal of signals) {
+    if (signal.aborted) abort({ target: signal });
+    else signal.addEventListener("abort", abort);
+  }
+  return any.signal;
+}
+
 /** Wait for `ms` milliseconds; throw the signal's reason if it aborts first. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -92,10 +111,11 @@ export class InterruptiblePauses {
     const end = () => ended.abort();
     this.#ends.add(end);
     try {
-      await pause(ms, AbortSignal.any([signal, ended.signal]));
+      await pause(ms, anySignal(signal, ended.signal));
     } catch (reason) {
       if (signal.aborted) throw reason;
     } finally {
+      end();
       this.#ends.delete(end);
     }
   }

@@ -2,7 +2,15 @@ import { ApiProblem } from "./errors.js";
 import type { Http } from "./http.js";
 import { isFinished } from "./job.js";
 import type { Slots } from "./slots.js";
-import { backoff, Flag, InterruptiblePauses, jittered, RequestSpacing } from "./timing.js";
+import {
+  anySignal,
+  backoff,
+  Flag,
+  InterruptiblePauses,
+  jittered,
+  pause,
+  RequestSpacing,
+} from "./timing.js";
 import { status, stream } from "./transports.js";
 import type { Job } from "./types.js";
 
@@ -21,6 +29,10 @@ export interface WatchListener {
 const MIN_REQUEST_INTERVAL = 1_500;
 const FIRST_BYTE_TIMEOUT = 3_000;
 const SILENCE_TIMEOUT = 35_000;
+/** Milliseconds without an event of a job in progress after which a poll checks the stream. */
+const DISTRUST_AFTER = 10_000;
+/** Milliseconds that an event may arrive later than the response to a poll. */
+const EVENT_DELAY = 1_000;
 /** Milliseconds after which the end of a stream does not count as a failure. */
 const STABLE_AFTER = 10_000;
 const MAX_BACKOFF = 30_000;
@@ -43,6 +55,9 @@ export class Watch {
   readonly #needsPolling = new Flag(false);
   readonly #finished = new AbortController();
   #currentPoll: AbortController | null = null;
+  /** When the stream delivered its latest event, ms since 1970. */
+  #eventAt = 0;
+  #isProcessing = false;
   #connection: Connection = "connecting";
 
   constructor(
@@ -51,6 +66,7 @@ export class Watch {
     private readonly jobId: string,
     private readonly listener: WatchListener,
     private version = 0,
+    private readonly pollInterval = POLL_INTERVAL,
   ) {}
 
   /**
@@ -58,7 +74,7 @@ export class Watch {
    * the signal's reason if it aborts.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = AbortSignal.any([signal, this.#finished.signal]);
+    const stop = anySignal(signal, this.#finished.signal);
     try {
       await Promise.race([this.#streamLoop(stop), this.#pollLoop(stop)]);
     } catch (reason) {
@@ -76,6 +92,7 @@ export class Watch {
   #offer(job: Job): void {
     if (job.version > this.version) {
       this.version = job.version;
+      this.#isProcessing = job.status === "processing";
       this.listener.onJob(job);
       if (isFinished(job)) this.#finished.abort();
     }
@@ -101,25 +118,49 @@ export class Watch {
     const release = await this.slots.acquire();
     if (!release) return 0;
     let openedAt = Number.NaN;
+    const ended = new AbortController();
+    const stop = anySignal(signal, ended.signal);
     try {
       await this.#spacing.wait(signal);
-      await stream(this.http, this.jobId, this.version, {
+      const reading = stream(this.http, this.jobId, this.version, {
         firstByteTimeout: FIRST_BYTE_TIMEOUT,
         silenceTimeout: SILENCE_TIMEOUT,
-        signal,
+        signal: stop,
         onOpen: () => {
           openedAt = Date.now();
           this.#opened();
         },
-        onJob: (job) => this.#offer(job),
+        onJob: (job) => {
+          this.#eventAt = Date.now();
+          this.#offer(job);
+        },
       });
+      await Promise.race([reading, this.#untilStale(stop)]);
     } catch {
       // Polling finds out whether the error is permanent.
       signal.throwIfAborted();
     } finally {
+      ended.abort();
       release();
     }
     return openedAt ? Date.now() - openedAt : 0;
+  }
+
+  /** Poll while the stream is silent, and return when a poll delivers what the stream does not. */
+  async #untilStale(signal: AbortSignal): Promise<void> {
+    for (let checkedAt = Date.now(); ; ) {
+      const since = Math.max(checkedAt, this.#eventAt);
+      await pause(since + DISTRUST_AFTER - Date.now(), signal);
+      if (this.#eventAt > since) continue;
+      checkedAt = Date.now();
+      if (!this.#isProcessing) continue;
+      await this.#spacing.wait(signal);
+      const job = await status(this.http, this.jobId, 0, 0, signal).catch(() => null);
+      if (!job || job.version <= this.version) continue;
+      this.#offer(job);
+      await pause(EVENT_DELAY, signal);
+      if (this.#eventAt < checkedAt) return;
+    }
   }
 
   #opened(): void {
@@ -133,12 +174,12 @@ export class Watch {
     for (let plainPolls = 0; ; ) {
       await this.#needsPolling.wait(signal);
       this.#currentPoll = new AbortController();
-      const stop = AbortSignal.any([signal, this.#currentPoll.signal]);
+      const stop = anySignal(signal, this.#currentPoll.signal);
       try {
         const held = await this.#pollOnce(plainPolls === 0, stop);
         failures = 0;
         if (!held) plainPolls = plainPolls ? plainPolls - 1 : PLAIN_POLLS;
-        if (!held) await this.#pauses.pause(jittered(POLL_INTERVAL), signal);
+        if (!held) await this.#pauses.pause(jittered(this.pollInterval), signal);
       } catch (error) {
         signal.throwIfAborted();
         if (this.#currentPoll.signal.aborted) continue;
@@ -151,6 +192,8 @@ export class Watch {
           Math.max(requested, backoff(failures, 2_000, MAX_BACKOFF)),
           signal,
         );
+      } finally {
+        this.#currentPoll.abort();
       }
     }
   }

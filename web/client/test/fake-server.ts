@@ -48,6 +48,8 @@ export class FakeServer {
   stream: "good" | "buffered" | "rejected" | "unreachable" | { cutAfter: number } = "good";
   longPoll: "good" | "ignored" | "rejected" = "good";
   down = false;
+  /** Open streams deliver nothing, as if a proxy had lost the connection without closing it. */
+  frozen = false;
   readonly #routes = new Map<string, Respond>();
   readonly #listeners = new Set<() => void>();
   openStreams = 0;
@@ -96,7 +98,8 @@ export class FakeServer {
     return new ReadableStream({
       start: (controller) => {
         notify = () => {
-          if (mode !== "buffered") controller.enqueue(encoder.encode(this.#event()));
+          if (mode !== "buffered" && !this.frozen)
+            controller.enqueue(encoder.encode(this.#event()));
         };
         this.#listeners.add(notify);
         this.openStreams += 1;

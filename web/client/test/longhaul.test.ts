@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ApiProblem, JobUnsuccessful, Longhaul, Unreachable } from "../src/index.js";
+import { ApiProblem, configure, JobUnsuccessful, Longhaul, Unreachable } from "../src/index.js";
 import { FakeStorage } from "./fake-browser.js";
 import { FakeServer, JOB_ID, job, json } from "./fake-server.js";
+
+const KEY = "longhaul:downloads:http://longhaul.test";
 
 let server: FakeServer;
 let storage: FakeStorage;
@@ -71,6 +73,44 @@ test("start() fails after four attempts without a response", async () => {
   expect(server.requests).toHaveLength(4);
 });
 
+test("the next start of the same download repeats the key while the outcome is unknown", async () => {
+  const longhaul = page();
+  const start = async (ids: number[]) => {
+    const starting = longhaul.start(ids).catch((reason: unknown) => reason);
+    await vi.advanceTimersByTimeAsync(60_000);
+    return starting;
+  };
+  const key = () => new Headers(server.requests.at(-1)?.init.headers).get("Idempotency-Key");
+  server.down = true;
+  expect(await start([1])).toBeInstanceOf(Unreachable);
+  const unknown = key();
+  server.down = false;
+  await start([1]);
+  expect(key()).toBe(unknown);
+  await start([1]);
+  expect(key()).not.toBe(unknown);
+});
+
+test("another download gets another key", async () => {
+  const longhaul = page();
+  server.down = true;
+  const starting = longhaul.start([1]).catch((reason: unknown) => reason);
+  await vi.advanceTimersByTimeAsync(60_000);
+  await starting;
+  server.down = false;
+  await longhaul.start([2]);
+  const keys = server.requests.map(({ init }) => new Headers(init.headers).get("Idempotency-Key"));
+  expect(keys.at(-1)).not.toBe(keys[0]);
+});
+
+test("a key is not repeated after an error response", async () => {
+  server.on("POST /v1/download/initiate", () => json({ code: "QUEUE_FULL" }, 429));
+  const longhaul = page();
+  for (let attempt = 0; attempt < 2; attempt++) await longhaul.start([1]).catch(() => undefined);
+  const keys = server.requests.map(({ init }) => new Headers(init.headers).get("Idempotency-Key"));
+  expect(new Set(keys).size).toBe(2);
+});
+
 test("an error response is not retried and keeps its code", async () => {
   const problem = {
     code: "TOO_MANY_ACTIVE_JOBS",
@@ -100,15 +140,15 @@ test("after a reload the page continues its downloads", async () => {
 test("no URL and no job state is stored", async () => {
   server.now = job({ status: "completed", downloadUrl: "https://store/x?X-Amz-Signature=abc" });
   await page().start([1]);
-  const stored = storage.getItem("longhaul:downloads") ?? "";
+  const stored = storage.getItem(KEY) ?? "";
   expect(stored).toContain(JOB_ID);
   expect(stored).not.toContain("Signature");
 });
 
 test("invalid or full storage is ignored", async () => {
-  storage.setItem("longhaul:downloads", '[{"jobId":7},null,"x"]');
+  storage.setItem(KEY, '[{"jobId":7},null,"x"]');
   expect(page().downloads()).toEqual([]);
-  storage.setItem("longhaul:downloads", "{");
+  storage.setItem(KEY, "{");
   storage.setItem = () => {
     throw new DOMException("full", "QuotaExceededError");
   };
@@ -123,6 +163,90 @@ test("only the newest fifty downloads are stored", async () => {
   }
   expect(longhaul.downloads()).toHaveLength(50);
   expect(longhaul.downloads()[0]?.jobId).toBe("job-59");
+});
+
+test("a removed download can be restored in its place, and marked as saved", async () => {
+  const longhaul = page();
+  for (const [number, minute] of ["00", "01", "02"].entries()) {
+    server.now = job({ jobId: `job-${number}`, createdAt: `2026-03-01T12:${minute}:00.000Z` });
+    await longhaul.start([number], {}, "invoice.pdf");
+  }
+  const [, second] = longhaul.downloads();
+  longhaul.remove("job-1");
+  if (second) longhaul.restore(second);
+  longhaul.markSaved("job-1");
+  const ids = longhaul.downloads().map(({ jobId }) => jobId);
+  expect(ids).toEqual(["job-2", "job-1", "job-0"]);
+  expect(page().downloads()[1]).toMatchObject({ saved: true, firstFile: "invoice.pdf" });
+});
+
+test("users and APIs of one browser have separate memories", async () => {
+  const client = (baseUrl: string, namespace?: string) =>
+    new Longhaul({ baseUrl, fetch: server.fetch, storage, ...(namespace && { namespace }) });
+  await client("http://longhaul.test", "ada").start([1]);
+  expect(client("http://longhaul.test", "ada").downloads()).toHaveLength(1);
+  expect(client("http://longhaul.test", "bob").downloads()).toEqual([]);
+  expect(client("http://longhaul.test").downloads()).toEqual([]);
+  expect(client("http://other.test", "ada").downloads()).toEqual([]);
+});
+
+test("headers and tokens may be asynchronous", async () => {
+  const headers = async () => ({ "X-User-Id": "ada" });
+  const getToken = async () => "secret";
+  const { fetch } = server;
+  await new Longhaul({ baseUrl: "http://longhaul.test", fetch, storage, headers, getToken }).start([
+    1,
+  ]);
+  const sent = new Headers(server.requests[0]?.init.headers);
+  expect(sent.get("X-User-Id")).toBe("ada");
+  expect(sent.get("Authorization")).toBe("Bearer secret");
+});
+
+test("a rejected token is renewed once", async () => {
+  const tokens: (string | undefined)[] = [];
+  server.on("POST /v1/download/initiate", (_url, init) =>
+    new Headers(init.headers).get("Authorization") === "Bearer new"
+      ? json(server.now, 202)
+      : json({ code: "UNAUTHORIZED" }, 401),
+  );
+  const getToken = (rejected?: string) => {
+    tokens.push(rejected);
+    return rejected ? "new" : "old";
+  };
+  const { fetch } = server;
+  await new Longhaul({ baseUrl: "http://longhaul.test", fetch, storage, getToken }).start([1]);
+  expect(tokens).toEqual([undefined, "old"]);
+  expect(server.requests).toHaveLength(2);
+});
+
+test("a token that stays rejected is an error, without further requests", async () => {
+  server.on("POST /v1/download/initiate", () => json({ code: "UNAUTHORIZED" }, 401));
+  const { fetch } = server;
+  const longhaul = new Longhaul({
+    baseUrl: "http://longhaul.test",
+    fetch,
+    storage,
+    getToken: () => "old",
+  });
+  await expect(longhaul.start([1])).rejects.toMatchObject({ status: 401 });
+  expect(server.requests).toHaveLength(1);
+});
+
+test("a token that never comes has a deadline", async () => {
+  const { fetch } = server;
+  const getToken = () => new Promise<string>(() => undefined);
+  const longhaul = new Longhaul({ baseUrl: "http://longhaul.test", fetch, storage, getToken });
+  const checking = longhaul.check(1).catch((reason: unknown) => reason);
+  await vi.advanceTimersByTimeAsync(11_000);
+  expect(await checking).toBeInstanceOf(Unreachable);
+});
+
+test("configure() sets the options of later clients", async () => {
+  configure({ baseUrl: "http://longhaul.test", fetch: server.fetch, getToken: () => "shared" });
+  await new Longhaul({ storage }).start([1]);
+  configure({ baseUrl: "", fetch: globalThis.fetch, getToken: () => null });
+  const sent = new Headers(server.requests[0]?.init.headers);
+  expect(sent.get("Authorization")).toBe("Bearer shared");
 });
 
 test("open() returns the same object for the same job", async () => {

@@ -123,6 +123,52 @@ test("a stream without heartbeats is replaced", async () => {
   expect(seen.connections).toContain("live");
 });
 
+test("a stream that is silent while the job makes progress is replaced after 10 seconds", async () => {
+  const seen = watch();
+  await work(2);
+  server.frozen = true;
+  await work(8);
+  expect(server.count("/status/")).toBe(0);
+  await work(4);
+  expect(seen.jobs.at(-1)?.progress).toBeGreaterThan(10);
+  expect(server.count("/status/")).toBeGreaterThan(0);
+  server.frozen = false;
+  await work(20);
+  expect(seen.connections.at(-1)).toBe("live");
+});
+
+test("a stream that is silent because nothing happens is kept", async () => {
+  const seen = watch();
+  await work(1);
+  await pass(33 * SECOND);
+  expect(server.count("/subscribe/")).toBe(1);
+  expect(server.count("/status/")).toBe(3);
+  expect(seen.connections.at(-1)).toBe("live");
+});
+
+test("the interval of plain polls can be set", async () => {
+  longhaul = new Longhaul({
+    baseUrl: "http://longhaul.test",
+    fetch: server.fetch,
+    pollInterval: 10 * SECOND,
+  });
+  server.stream = "rejected";
+  server.longPoll = "rejected";
+  watch();
+  await work(60);
+  expect(server.requests.filter(({ path }) => path.endsWith(JOB_ID)).length).toBeLessThan(9);
+});
+
+test("browsers without AbortSignal.any can watch a job", async () => {
+  vi.spyOn(AbortSignal, "any", "get").mockReturnValue(undefined as never);
+  server.stream = { cutAfter: 3 * SECOND };
+  const seen = watch();
+  await work(20);
+  server.change({ status: "completed", progress: 100 });
+  await pass(10 * SECOND);
+  expect(seen.states.at(-1)).toMatchObject({ connection: "closed", job: { status: "completed" } });
+});
+
 test("plain polls deliver updates when long polls fail too", async () => {
   server.stream = "rejected";
   server.longPoll = "rejected";

@@ -1,17 +1,22 @@
 import type { StartOptions } from "@longhaul/client";
-import { useEffect, useId, useRef } from "react";
+import { type Ref, useEffect, useId, useRef } from "react";
 import { ArchiveLink } from "./archive-link.js";
 import { ENGLISH, type Labels } from "./labels.js";
 import { isInProgress } from "./phase.js";
 import { Announcement, Progress } from "./progress.js";
-import { type DownloadView, useDownload } from "./use-download.js";
+import { type DownloadView, type UseDownloadOptions, useDownload } from "./use-download.js";
 import { useDownloads } from "./use-downloads.js";
 
-export interface DownloadButtonProps {
+export interface DownloadButtonProps
+  extends Pick<
+    UseDownloadOptions,
+    "autoStart" | "autoSave" | "onProgress" | "onSuccess" | "onError"
+  > {
   fileIds: readonly number[];
   options?: StartOptions;
   /** Continue a download of the same files that this browser started, for example before a reload. */
   resume?: boolean;
+  /** A language's pack such as `GERMAN`, or single texts. */
   labels?: Partial<Labels>;
   className?: string;
 }
@@ -22,29 +27,43 @@ export interface DownloadButtonProps {
  * Style it with its classes (`lh-…`), its `data-phase`, or the custom properties of `button.css`.
  */
 export function DownloadButton(props: DownloadButtonProps) {
-  const { fileIds, options, resume = true, className = "" } = props;
+  const { fileIds, options = {}, resume = true, className = "", ...rest } = props;
   const labels = { ...ENGLISH, ...props.labels };
   const { downloads } = useDownloads();
   const idList = fileIds.join();
   const existing = resume ? downloads.find((entry) => entry.fileIds.join() === idList) : undefined;
-  const view = useDownload(existing?.jobId ?? null);
+  const jobId = existing?.jobId ?? null;
+  const view = useDownload({ ...rest, jobId, fileIds, startOptions: options });
   const status = view.requestError?.message ?? labels.status(view);
   const statusId = useId();
+  const primary = useRef<HTMLButtonElement>(null);
+  const canRetry = view.phase === "failed" && view.job?.retryable !== false;
   const start = () => {
-    if (view.phase === "failed") return void view.retry();
+    if (canRetry) return void view.retry();
     view.dismiss();
     void view.start(fileIds, options);
+  };
+  const cancel = () => {
+    // The button that has the focus is about to disappear.
+    primary.current?.focus();
+    void view.cancel();
   };
   return (
     <div className={`lh-download ${className}`} data-phase={view.phase} aria-busy={isBusy(view)}>
       <div className="lh-row">
-        <Primary view={view} labels={labels} describedBy={statusId} onStart={start} />
+        <Primary
+          view={view}
+          text={primaryText(view, labels, canRetry)}
+          describedBy={statusId}
+          onStart={start}
+          buttonRef={primary}
+        />
         {isInProgress(view.phase) && view.jobId && (
           <button
             className="lh-cancel"
             type="button"
             disabled={view.pending === "cancel"}
-            onClick={() => void view.cancel()}
+            onClick={cancel}
           >
             {labels.cancel}
           </button>
@@ -59,22 +78,32 @@ export function DownloadButton(props: DownloadButtonProps) {
         />
       )}
       <span id={statusId} className="lh-status" aria-hidden>
-        {status}
+        {[status, labels.availability(view)].filter(Boolean).join(" · ")}
       </span>
-      <Announcement phase={view.phase} progress={view.job?.progress ?? 0} text={status} />
+      <Announcement
+        text={view.requestError?.message ?? labels.announcement(view)}
+        isInitial={view.phase === "starting" && view.pending === null}
+      />
     </div>
   );
 }
 
+function primaryText({ phase }: DownloadView, labels: Labels, canRetry: boolean): string {
+  if (phase === "ready") return labels.ready;
+  if (canRetry) return labels.again;
+  return phase === "expired" || phase === "unknown" ? labels.restart : labels.download;
+}
+
 interface PrimaryProps {
   view: DownloadView;
-  labels: Labels;
+  text: string;
   describedBy: string;
   onStart: () => void;
+  buttonRef: Ref<HTMLButtonElement>;
 }
 
 /** The main control. It keeps the keyboard focus in all phases. */
-function Primary({ view, labels, describedBy, onStart }: PrimaryProps) {
+function Primary({ view, text, describedBy, onStart, buttonRef }: PrimaryProps) {
   const link = useRef<HTMLAnchorElement>(null);
   const hadFocus = useRef(false);
   const ready = view.phase === "ready";
@@ -83,8 +112,8 @@ function Primary({ view, labels, describedBy, onStart }: PrimaryProps) {
   }, [ready]);
   if (ready) {
     return (
-      <ArchiveLink view={view} className="lh-button" ref={link}>
-        {labels.ready}
+      <ArchiveLink view={view} className="lh-button" describedBy={describedBy} linkRef={link}>
+        {text}
       </ArchiveLink>
     );
   }
@@ -93,6 +122,7 @@ function Primary({ view, labels, describedBy, onStart }: PrimaryProps) {
     <button
       className="lh-button"
       type="button"
+      ref={buttonRef}
       // `disabled` would remove the focus.
       aria-disabled={busy}
       aria-describedby={describedBy}
@@ -106,7 +136,7 @@ function Primary({ view, labels, describedBy, onStart }: PrimaryProps) {
         if (!busy) onStart();
       }}
     >
-      {view.phase === "failed" ? labels.again : labels.download}
+      {text}
     </button>
   );
 }

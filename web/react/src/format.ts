@@ -6,7 +6,15 @@ export function formatBytes(bytes: number, locale?: string): string {
   const value = bytes / 1_000 ** power;
   const digits = power > 0 && value < 100 ? 1 : 0;
   const number = new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value);
-  return power === 0 && bytes === 1 ? "1 byte" : `${number} ${UNITS[power]}`;
+  if (power === 0) return bytesOf(bytes, locale);
+  const unit = UNITS[power] ?? "";
+  return `${number} ${locale?.startsWith("fr") ? unit.replace("B", "o") : unit}`;
+}
+
+/** Format less than a kilobyte; the word is the language's own, such as "octets". */
+function bytesOf(bytes: number, locale = "en"): string {
+  const format = { style: "unit", unit: "byte", unitDisplay: "long" } as const;
+  return new Intl.NumberFormat(locale, format).format(bytes);
 }
 
 /** Format a duration. It is rounded, because it is usually an estimate. */
@@ -16,4 +24,25 @@ export function formatSeconds(seconds: number): string {
   const hours = Math.floor(seconds / 3_600);
   const minutes = Math.round((seconds % 3_600) / 60);
   return minutes ? `${hours} h ${minutes} min` : `${hours} h`;
+}
+
+export interface Moment {
+  /** Such as "14:30". */
+  time: string;
+  /** Such as "tomorrow" or "3 Dec"; empty today. */
+  day: string;
+}
+
+/** Format a time, ISO 8601, with the day relative to today if it is near. */
+export function formatMoment(iso: string, locale?: string, now = new Date()): Moment {
+  const at = new Date(iso);
+  const midnight = (date: Date) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
+  const days = Math.round((midnight(at) - midnight(now)) / 86_400_000);
+  const time = at.toLocaleTimeString(locale, { hour: "numeric", minute: "2-digit" });
+  if (days === 0) return { time, day: "" };
+  if (Math.abs(days) === 1) {
+    const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+    return { time, day: relative.format(days, "day") };
+  }
+  return { time, day: at.toLocaleDateString(locale, { day: "numeric", month: "short" }) };
 }

@@ -1,54 +1,137 @@
-import { formatSeconds } from "./format.js";
+import { ApiProblem } from "@longhaul/client";
+import { formatMoment, formatSeconds, type Moment } from "./format.js";
 import type { DownloadView } from "./use-download.js";
 
-/** The texts of the button; override them for another language. */
+/** The texts of the button. Use a language's pack, or override single texts. */
 export interface Labels {
+  /** For numbers and times, such as "de" or "en-GB". */
+  locale: string;
   download: string;
   ready: string;
   again: string;
+  restart: string;
   cancel: string;
   progress: string;
+  /** The visible state, such as "Preparing 42%, about 1 min left". */
   status(view: DownloadView): string;
+  /** What screen readers announce when it changes; progress only in steps of 25%. */
+  announcement(view: DownloadView): string;
+  /** Until when a finished archive is available; empty if unknown. */
+  availability(view: DownloadView): string;
 }
 
-export const ENGLISH: Labels = {
+/** The words of a language, of which `labelsOf` makes the labels. */
+export interface Words {
+  locale: string;
+  download: string;
+  save: string;
+  again: string;
+  restart: string;
+  cancel: string;
+  progress: string;
+  cancelling: string;
+  starting: string;
+  retrying: string;
+  startingSoon: string;
+  position(position: string): string;
+  preparing: string;
+  left(duration: string): string;
+  ready: string;
+  missing(missing: string, total: string): string;
+  availableUntil(moment: Moment): string;
+  failed: string;
+  cancelled: string;
+  expired: string;
+  forgotten: string;
+}
+
+/** Return the English texts, with numbers and times of a variant such as "en-GB". */
+export function english(locale = "en"): Labels {
+  return labelsOf({ ...ENGLISH_WORDS, locale });
+}
+
+const ENGLISH_WORDS: Omit<Words, "locale"> = {
   download: "Download",
-  ready: "Save file",
+  save: "Save file",
   again: "Try again",
+  restart: "Start again",
   cancel: "Cancel",
   progress: "Preparing your download",
-  status: statusInEnglish,
+  cancelling: "Cancelling",
+  starting: "Starting",
+  retrying: "Something went wrong. Trying again",
+  startingSoon: "Queued, starting soon",
+  position: (position) => `Queued, position ${position}`,
+  preparing: "Preparing",
+  left: (duration) => `about ${duration} left`,
+  ready: "Ready",
+  missing: (missing, total) => `Ready, ${missing} of ${total} files missing`,
+  availableUntil: ({ time, day }) =>
+    `Available until ${[time, /\d/.test(day) ? `on ${day}` : day].filter(Boolean).join(" ")}`,
+  failed: "The download failed",
+  cancelled: "Cancelled",
+  expired: "Expired",
+  forgotten: "No longer available",
 };
 
-function statusInEnglish({ phase, job, problem, pending }: DownloadView): string {
-  if (pending === "cancel") return "Cancelling";
+export const ENGLISH = english();
+
+export function labelsOf(words: Words): Labels {
+  const { locale, download, again, restart, cancel, progress } = words;
+  return {
+    ...{ locale, download, again, restart, cancel, progress },
+    ready: words.save,
+    status: (view) => statusOf(view, words),
+    announcement: (view) => announcementOf(view, words),
+    availability: (view) => availabilityOf(view, words),
+  };
+}
+
+function statusOf(view: DownloadView, words: Words): string {
+  const { phase, job, problem, pending } = view;
+  const number = (value: number) => value.toLocaleString(words.locale);
+  if (pending === "cancel") return words.cancelling;
   switch (phase) {
     case "idle":
       return "";
     case "starting":
-      return "Starting";
+      return words.starting;
     case "queued":
-      return job?.retryAt ? "Something went wrong. Trying again" : queued(job?.queuePosition);
-    case "processing":
-      return preparing(job?.progress ?? 0, job?.estimatedSecondsRemaining ?? null);
-    case "ready":
-      return "Ready";
+      if (job?.retryAt) return words.retrying;
+      return job?.queuePosition ? words.position(number(job.queuePosition)) : words.startingSoon;
+    case "processing": {
+      const seconds = job?.estimatedSecondsRemaining ?? null;
+      const percent = `${words.preparing} ${percentOf(job?.progress ?? 0, words)}`;
+      return seconds === null ? percent : `${percent}, ${words.left(formatSeconds(seconds))}`;
+    }
+    case "ready": {
+      const missing = job?.missingFiles ?? 0;
+      return missing ? words.missing(number(missing), number(job?.totalFiles ?? 0)) : words.ready;
+    }
     case "failed":
-      return job?.error ?? "The download failed";
+      return job?.error ?? words.failed;
     case "cancelled":
-      return "Cancelled";
+      return words.cancelled;
     case "expired":
-      return "No longer available";
+      return words.expired;
     case "unknown":
-      return problem?.message ?? "Download not found";
+      if (problem instanceof ApiProblem && problem.status === 404) return words.forgotten;
+      return problem?.message ?? words.forgotten;
   }
 }
 
-function queued(position: number | null | undefined): string {
-  return position ? `Queued, position ${position}` : "Queued, starting soon";
+function announcementOf(view: DownloadView, words: Words): string {
+  if (view.phase !== "processing" || view.pending === "cancel") return statusOf(view, words);
+  const quarter = Math.floor((view.job?.progress ?? 0) / 25) * 25;
+  return quarter ? percentOf(quarter, words) : words.preparing;
 }
 
-function preparing(progress: number, seconds: number | null): string {
-  const left = seconds === null ? "" : `, about ${formatSeconds(seconds)} left`;
-  return `Preparing ${progress}%${left}`;
+function percentOf(value: number, { locale }: Words): string {
+  // Not Intl's percent style, whose space before the sign differs between browsers.
+  return `${value.toLocaleString(locale)}%`;
+}
+
+function availabilityOf({ phase, job }: DownloadView, words: Words): string {
+  const until = phase === "ready" ? job?.availableUntil : null;
+  return until ? words.availableUntil(formatMoment(until, words.locale)) : "";
 }

@@ -21,9 +21,17 @@ const PHASES = {
   expired: "expired",
 } as const;
 
-export function phaseOf({ job, problem }: DownloadState): Phase {
+/** Return the phase; `now` is in milliseconds since 1970. */
+export function phaseOf({ job, problem }: DownloadState, now = Date.now()): Phase {
   if (problem && !job) return "unknown";
-  return job ? PHASES[job.status] : "starting";
+  if (!job) return "starting";
+  if (job.status === "completed" && expiryOf(job) <= now) return "expired";
+  return PHASES[job.status];
+}
+
+/** Return when the archive is deleted, in milliseconds since 1970; Infinity if unknown. */
+export function expiryOf(job: DownloadState["job"]): number {
+  return job?.availableUntil ? Date.parse(job.availableUntil) : Number.POSITIVE_INFINITY;
 }
 
 /** Return whether the download is not finished yet. */

@@ -1,4 +1,4 @@
-import type { CSSProperties } from "react";
+import { type CSSProperties, useEffect, useRef, useState } from "react";
 import type { Phase } from "./phase.js";
 
 export interface ProgressProps {
@@ -34,19 +34,29 @@ function barStyle(value: number | null): CSSProperties {
   return { "--lh-value": (value ?? 0) / 100 } as CSSProperties;
 }
 
-/** Announces every change of phase to screen readers, and progress in steps of 25%. */
-export function Announcement({ phase, progress, text }: AnnouncementProps) {
-  const quarter = Math.floor(progress / 25) * 25;
-  const announced = phase === "processing" && quarter > 0 ? `${quarter}%` : text;
+export interface AnnouncementProps {
+  text: string;
+  /** Whether the state of the download is not known yet; the first one is not announced. */
+  isInitial: boolean;
+}
+
+/** Announces a text to screen readers when it changes, but not what the page starts with. */
+export function Announcement({ text, isInitial }: AnnouncementProps) {
+  const [announced, setAnnounced] = useState("");
+  useOnChange(text, isInitial, setAnnounced);
   return (
     <span className="lh-hidden" role="status" aria-live="polite">
-      {phase === "processing" && quarter === 0 ? "Preparing" : announced}
+      {announced}
     </span>
   );
 }
 
-export interface AnnouncementProps {
-  phase: Phase;
-  progress: number;
-  text: string;
+/** Call `onChange` when the text changes, but not for the first text that is not initial. */
+export function useOnChange(text: string, isInitial: boolean, onChange: (text: string) => void) {
+  const previous = useRef<string | null>(null);
+  useEffect(() => {
+    const isChange = previous.current !== null && previous.current !== text;
+    previous.current = isInitial ? null : text;
+    if (isChange && !isInitial) onChange(text);
+  }, [text, isInitial, onChange]);
 }

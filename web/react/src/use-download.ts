@@ -1,10 +1,37 @@
-import type { Download, DownloadState, StartOptions } from "@longhaul/client";
-import { useCallback, useMemo, useState, useSyncExternalStore } from "react";
+import {
+  ApiProblem,
+  type Download,
+  type DownloadState,
+  type Job,
+  JobUnsuccessful,
+  type Longhaul,
+  type StartOptions,
+  saveFile,
+} from "@longhaul/client";
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { useLonghaul } from "./context.js";
-import { type Phase, phaseOf } from "./phase.js";
+import { expiryOf, isInProgress, type Phase, phaseOf } from "./phase.js";
 
 /** The user's request that is in progress. */
 export type Pending = "start" | "cancel" | "retry" | "link";
+
+export interface UseDownloadOptions {
+  /** The download to watch; without it, the one that `start` starts. */
+  jobId?: string | null;
+  /** The files that `autoStart` downloads. */
+  fileIds?: readonly number[];
+  startOptions?: StartOptions;
+  /** Start to download `fileIds` when the component appears. */
+  autoStart?: boolean;
+  /** Save the archive as soon as it is ready. */
+  autoSave?: boolean;
+  /** Called when the job has changed while it is in progress. */
+  onProgress?(job: Job): void;
+  /** Called when the archive is ready; not for one that was ready when the component appeared. */
+  onSuccess?(job: Job): void;
+  /** Called when the download fails (`JobUnsuccessful`) or a request of the user fails. */
+  onError?(error: Error): void;
+}
 
 export interface DownloadView extends DownloadState {
   jobId: string | null;
@@ -17,7 +44,7 @@ export interface DownloadView extends DownloadState {
   start(fileIds: readonly number[], options?: StartOptions): Promise<void>;
   cancel(): Promise<void>;
   retry(): Promise<void>;
-  /** Save the archive: open a newly signed URL. */
+  /** Save the archive, without leaving the page. */
   save(): Promise<void>;
   /** Return to idle and remove the download from this browser's list. */
   dismiss(): void;
@@ -30,7 +57,9 @@ const noUpdates = () => () => undefined;
  * Watch the download with this id, or the one that `start` starts. During server rendering it is
  * idle.
  */
-export function useDownload(jobId: string | null = null): DownloadView {
+export function useDownload(jobIdOrOptions: string | null | UseDownloadOptions = null) {
+  const options = optionsOf(jobIdOrOptions);
+  const jobId = options.jobId ?? null;
   const longhaul = useLonghaul();
   const [started, setStarted] = useState<Download | null>(null);
   const download = useMemo(
@@ -42,7 +71,8 @@ export function useDownload(jobId: string | null = null): DownloadView {
     () => download?.state ?? IDLE,
     () => IDLE,
   );
-  const { pending, requestError, request, clearError } = useRequest();
+  const { pending, requestError, request, setError } = useRequest();
+  useRenderAt(expiryOf(state.job));
   // During hydration the output must equal the server's, even if there is a state already.
   const visible = state === IDLE ? null : download;
   const phase = visible ? phaseOf(state) : pending === "start" ? "starting" : "idle";
@@ -55,11 +85,13 @@ export function useDownload(jobId: string | null = null): DownloadView {
   const dismiss = useCallback(() => {
     if (download) longhaul.remove(download.jobId);
     setStarted(null);
-    clearError();
-  }, [download, longhaul, clearError]);
-  const actions = useMemo(() => actionsOf(download, request), [download, request]);
-
-  return {
+    setError(null);
+  }, [download, longhaul, setError]);
+  const actions = useMemo(
+    () => actionsOf(longhaul, download, request, setError),
+    [longhaul, download, request, setError],
+  );
+  const view: DownloadView = {
     ...state,
     ...actions,
     jobId: download?.jobId ?? jobId,
@@ -70,38 +102,128 @@ export function useDownload(jobId: string | null = null): DownloadView {
     start,
     dismiss,
   };
+  useAutoStart(view, options);
+  useCallbacks(view, options, started !== null);
+  return view;
+}
+
+function optionsOf(jobIdOrOptions: string | null | UseDownloadOptions): UseDownloadOptions {
+  return typeof jobIdOrOptions === "object" && jobIdOrOptions
+    ? jobIdOrOptions
+    : { jobId: jobIdOrOptions };
 }
 
 type SendRequest = (kind: Pending, call: () => Promise<unknown>) => Promise<void>;
+type SetError = (error: Error | null) => void;
 
-function actionsOf(download: Download | null, request: SendRequest) {
+/** Milliseconds that a URL must still be valid. */
+const MIN_VALIDITY = 30_000;
+
+function actionsOf(
+  longhaul: Longhaul,
+  download: Download | null,
+  request: SendRequest,
+  setError: SetError,
+) {
   const on = (kind: Pending, call: (download: Download) => Promise<unknown>) => async () => {
     if (download) await request(kind, () => call(download));
+  };
+  const save = async (download: Download) => {
+    saveFile(await urlOf(download), () => {
+      longhaul.markSaved(download.jobId, false);
+      setError(new Error("The file couldn't be saved. Try again in a minute."));
+    });
+    longhaul.markSaved(download.jobId);
   };
   return {
     cancel: on("cancel", (it) => it.cancel()),
     retry: on("retry", (it) => it.retry()),
-    save: on("link", async (it) => window.location.assign((await it.link()).downloadUrl)),
+    save: on("link", save),
   };
+}
+
+/** Return a URL of the archive that is still valid for a while. */
+async function urlOf(download: Download): Promise<string> {
+  const { job } = download.state;
+  const ends = Date.parse(job?.expiresAt ?? "");
+  if (job?.downloadUrl && ends - Date.now() > MIN_VALIDITY) return job.downloadUrl;
+  try {
+    return (await download.link()).downloadUrl;
+  } catch (error) {
+    if (error instanceof ApiProblem && [404, 410].includes(error.status)) await download.refresh();
+    throw error;
+  }
 }
 
 /** Track the user's request and its error. */
 function useRequest() {
   const [pending, setPending] = useState<Pending | null>(null);
-  const [requestError, setRequestError] = useState<Error | null>(null);
+  const [requestError, setError] = useState<Error | null>(null);
   const request: SendRequest = useCallback(async (kind, call) => {
     setPending(kind);
-    setRequestError(null);
+    setError(null);
     try {
       await call();
     } catch (error) {
-      setRequestError(error instanceof Error ? error : new Error(String(error)));
+      setError(error instanceof Error ? error : new Error(String(error)));
     } finally {
       setPending(null);
     }
   }, []);
-  const clearError = useCallback(() => setRequestError(null), []);
-  return { pending, requestError, request, clearError };
+  return { pending, requestError, request, setError };
+}
+
+function useAutoStart({ phase, start }: DownloadView, options: UseDownloadOptions): void {
+  const done = useRef(false);
+  const { autoStart = false, fileIds, startOptions, jobId } = options;
+  useEffect(() => {
+    if (!autoStart || done.current || jobId || !fileIds?.length || phase !== "idle") return;
+    done.current = true;
+    void start(fileIds, startOptions);
+  }, [autoStart, fileIds, startOptions, jobId, phase, start]);
+}
+
+/** Call the callbacks of the options after changes, and save automatically. */
+function useCallbacks(view: DownloadView, options: UseDownloadOptions, isOwn: boolean): void {
+  const latest = useRef({ view, options });
+  latest.current = { view, options };
+  const watched = useRef(false);
+  const reported = useRef(false);
+  const { job, phase, requestError, problem } = view;
+  useEffect(() => {
+    const { view, options } = latest.current;
+    const inProgress = job !== null && isInProgress(phase);
+    if (!job || inProgress) {
+      watched.current = inProgress;
+      reported.current = false;
+      if (job) options.onProgress?.(job);
+      return;
+    }
+    if (reported.current || !(watched.current || isOwn)) return;
+    reported.current = true;
+    if (phase === "failed") options.onError?.(new JobUnsuccessful(job));
+    if (phase !== "ready") return;
+    options.onSuccess?.(job);
+    if (options.autoSave) void view.save();
+  }, [job, phase, isOwn]);
+  const error = requestError ?? problem;
+  useEffect(() => {
+    if (error) latest.current.options.onError?.(error);
+  }, [error]);
+}
+
+/** The longest timeout of a browser, in milliseconds. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** Render again at a time, in milliseconds since 1970. */
+function useRenderAt(time: number): void {
+  const [, render] = useState(0);
+  useEffect(() => {
+    const wait = time - Date.now();
+    if (!(wait > 0 && wait < MAX_TIMEOUT)) return;
+    const timer = setTimeout(() => render(time), wait);
+    return () => clearTimeout(timer);
+  }, [time]);
 }
 
 function isBrowser(): boolean {

@@ -5,7 +5,14 @@ import { StrictMode } from "react";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FakeStorage } from "../../client/test/fake-browser.js";
 import { FakeServer, JOB_ID, json } from "../../client/test/fake-server.js";
-import { DownloadButton, LonghaulProvider } from "../src/index.js";
+import {
+  DownloadButton,
+  FRENCH,
+  GERMAN,
+  JAPANESE,
+  LonghaulProvider,
+  SPANISH,
+} from "../src/index.js";
 
 let server: FakeServer;
 let storage: FakeStorage;
@@ -16,7 +23,10 @@ beforeEach(() => {
   server.on("POST /v1/download/initiate", () => json(server.now, 202));
 });
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  for (const frame of document.querySelectorAll("iframe")) frame.remove();
+});
 
 function show(props: Partial<Parameters<typeof DownloadButton>[0]> = {}) {
   const client = new Longhaul({ baseUrl: "http://longhaul.test", fetch: server.fetch, storage });
@@ -138,6 +148,138 @@ test("the keyboard focus moves from the button to the link", async () => {
   await change({ status: "completed", downloadUrl: "http://store.test/x" });
   const link = await screen.findByRole("link", { name: "Save file" });
   await waitFor(() => expect(document.activeElement).toBe(link));
+});
+
+test("after a reload nothing is announced until something changes", async () => {
+  const page = show();
+  await start();
+  page.unmount();
+  server.change({ status: "processing", progress: 60 });
+  show();
+  await screen.findByRole("progressbar");
+  await shown("Preparing 60%");
+  expect(screen.getByRole("status").textContent).toBe("");
+  await change({ status: "completed", progress: 100, downloadUrl: "http://store.test/x" });
+  await waitFor(() => expect(screen.getByRole("status").textContent).toBe("Ready"));
+});
+
+test("an archive that lacks files says so", async () => {
+  show();
+  await start();
+  await change({ status: "completed", missingFiles: 1, totalFiles: 6 });
+  await shown("Ready, 1 of 6 files missing");
+});
+
+test("the button becomes expired by itself, and starts again", async () => {
+  show();
+  await start();
+  const availableUntil = new Date(Date.now() + 1_500).toISOString();
+  await change({ status: "completed", downloadUrl: "http://store.test/x", availableUntil });
+  await screen.findByText(/^Ready · Available until /, { selector: ".lh-status" });
+  await screen.findByText("Expired", { selector: ".lh-status" }, { timeout: 3_000 });
+  fireEvent.click(button("Start again"));
+  await waitFor(() => expect(server.count("initiate")).toBe(2));
+});
+
+test("a download that the API has forgotten can be started again", async () => {
+  const page = show();
+  await start();
+  page.unmount();
+  const problem = { code: "JOB_NOT_FOUND", detail: "Job not found." };
+  server.on(`GET /v1/download/subscribe/${JOB_ID}`, () => json(problem, 404));
+  server.on(`GET /v1/download/status/${JOB_ID}`, () => json(problem, 404));
+  show();
+  await screen.findByText("No longer available", { selector: ".lh-status" }, { timeout: 5_000 });
+  fireEvent.click(button("Start again"));
+  await waitFor(() => expect(server.count("initiate")).toBe(2));
+});
+
+test("a failure that a retry can't change is not retried", async () => {
+  show();
+  await start();
+  await change({ status: "failed", error: "File 3 does not exist", retryable: false });
+  await shown("File 3 does not exist");
+  expect(screen.queryByRole("button", { name: "Try again" })).toBeNull();
+});
+
+test("cancelling keeps the keyboard focus on the button", async () => {
+  server.on(`POST /v1/download/cancel/${JOB_ID}`, () => {
+    server.change({ status: "cancelled" });
+    return json({ jobId: JOB_ID, status: "cancelled", message: "Cancelled" });
+  });
+  show();
+  await start();
+  button("Cancel").focus();
+  fireEvent.click(button("Cancel"));
+  await shown("Cancelled");
+  expect(document.activeElement).toBe(button("Download"));
+});
+
+test("autoStart, autoSave and the callbacks work together, once in strict mode", async () => {
+  const calls: string[] = [];
+  show({
+    autoStart: true,
+    autoSave: true,
+    onProgress: ({ progress }) => calls.push(`progress ${progress}`),
+    onSuccess: ({ status }) => calls.push(status),
+    onError: ({ message }) => calls.push(message),
+  });
+  await waitFor(() => expect(server.openStreams).toBe(1));
+  await change({ status: "processing", progress: 42 });
+  await waitFor(() => expect(calls).toContain("progress 42"));
+  const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+  await change({ status: "completed", downloadUrl: "http://store.test/x", expiresAt });
+  await waitFor(() =>
+    expect(document.querySelector("iframe")?.getAttribute("src")).toBe("http://store.test/x"),
+  );
+  expect(server.count("initiate")).toBe(1);
+  expect(calls.at(-1)).toBe("completed");
+  expect(calls.filter((call) => call === "completed")).toHaveLength(1);
+});
+
+test("onError gets the failure of the job", async () => {
+  const errors: Error[] = [];
+  show({ onError: (error) => errors.push(error) });
+  await start();
+  await change({ status: "failed", error: "File 3 does not exist", retryable: false });
+  await shown("File 3 does not exist");
+  expect(errors.map(({ name }) => name)).toEqual(["JobUnsuccessful"]);
+});
+
+test("an error of the storage is shown, and the link stays", async () => {
+  show();
+  await start();
+  const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+  await change({ status: "completed", downloadUrl: "http://store.test/x", expiresAt });
+  fireEvent.click(await screen.findByRole("link", { name: "Save file" }));
+  const frame = await waitFor(() => {
+    const frame = document.querySelector("iframe");
+    if (!frame) throw new Error("no frame");
+    return frame;
+  });
+  act(() => void frame.dispatchEvent(new Event("load")));
+  await shown("The file couldn't be saved. Try again in a minute.");
+  expect(screen.getByRole("link", { name: "Save file" })).toBeDefined();
+});
+
+test.each([
+  [GERMAN, "Herunterladen", "In der Warteschlange, beginnt gleich", "Abgebrochen"],
+  [FRENCH, "Télécharger", "En attente, démarrage imminent", "Annulé"],
+  [SPANISH, "Descargar", "En cola, comenzará pronto", "Cancelada"],
+  [JAPANESE, "ダウンロード", "待機中です。まもなく開始します", "キャンセルしました"],
+])("a language's pack translates all texts, also announced ones", async (...language) => {
+  const [labels, name, queued, cancelled] = language;
+  const announced = (text: string) =>
+    waitFor(() => expect(screen.getByRole("status").textContent).toBe(text));
+  show({ labels });
+  fireEvent.click(button(name));
+  await shown(queued);
+  await waitFor(() => expect(server.openStreams).toBe(1));
+  await change({ status: "processing", progress: 30 });
+  await announced("25%");
+  await change({ status: "cancelled" });
+  await announced(cancelled);
+  await shown(cancelled);
 });
 
 test("labels can be translated", () => {

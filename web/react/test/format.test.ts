@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatBytes, formatSeconds } from "../src/index.js";
+import { formatBytes, formatMoment, formatSeconds } from "../src/index.js";
 
 test.each([
   [0, "0 bytes"],
@@ -23,4 +23,22 @@ test.each([
   [9_000, "2 h 30 min"],
 ])("%d seconds are shown as %s", (seconds, shown) => {
   expect(formatSeconds(seconds)).toBe(shown);
+});
+
+test.each([
+  ["fr", 1_540, "1,5 Ko"],
+  ["de", 5_368_709_120, "5,4 GB"],
+  ["ja", 123_456_789, "123 MB"],
+])("sizes in %s", (locale, bytes, shown) => {
+  expect(formatBytes(bytes, locale)).toBe(shown);
+});
+
+test.each([
+  ["2026-03-01T23:30:00", "en-GB", { time: "23:30", day: "" }],
+  ["2026-03-02T14:30:00", "en-GB", { time: "14:30", day: "tomorrow" }],
+  ["2026-03-02T14:30:00", "de", { time: "14:30", day: "morgen" }],
+  ["2026-02-28T09:05:00", "en-GB", { time: "9:05", day: "yesterday" }],
+  ["2026-03-09T14:30:00", "en-GB", { time: "14:30", day: "9 Mar" }],
+])("%s in %s", (iso, locale, moment) => {
+  expect(formatMoment(iso, locale, new Date("2026-03-01T08:00:00"))).toEqual(moment);
 });

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
-from common.errors import CancelRequested, DownloadError
+from common.errors import CancelRequested, DownloadError, SourceForbidden
 from common.object_storage import (
     BadChecksum,
     Cancellation,
@@ -14,6 +15,7 @@ from common.object_storage import (
     NoSuchUpload,
     ObjectStorage,
 )
+from common.object_storage.errors import BucketForbidden
 from worker.archive.composing.previous_archive import PreviousArchive
 from worker.archive.composing.state import BuildDependencies, BuildState, StoredArchive
 from worker.archive.composing.transfers import transfer_parts
@@ -35,21 +37,22 @@ def compose(
     """Build the planned archive, or resume its build.
 
     If it fails in a way that another attempt may resume, the uploads stay in the storage;
-    otherwise they are deleted.
+    otherwise they are deleted. The log of the upload stays until the job is completed.
     """
     upload_log = UploadLog.load(checkpoint)
     if upload_log.plan_id not in (None, archive_plan.plan_id):
         delete_upload(deps.storage, upload_log)
-    resumed = upload_log.plan_id is not None
     state = BuildState(archive_plan, deps, upload_log, previous)
     try:
         stored = _build(state)
     except BaseException as error:
         if not _is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
-            _clean_up(lambda: delete_upload(deps.storage, upload_log))
+            retries = Cancellation(state.cancellation.storage_retries)
+            _clean_up(lambda: delete_upload(deps.storage, upload_log, retries))
         raise
-    # A resumed build may have more than one upload: the log of one may have been lost.
-    _clean_up(lambda: delete_upload(deps.storage, upload_log) if resumed else upload_log.clear())
+    if state.resumed:
+        # There may be more than one upload: the log of one may have been lost.
+        _clean_up(lambda: delete_upload(deps.storage, upload_log))
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     for name in ("copied", "through_worker", "reused", "resumed"):
         ARCHIVE_BYTES.labels(name).inc(getattr(state.stats, name))
@@ -64,6 +67,8 @@ def find_archive(
         info = storage.head_object(archive_plan.bucket, archive_plan.key, cancellation=cancellation)
     except NoSuchKey:
         return None
+    except SourceForbidden as error:
+        raise BucketForbidden from error
     if info.size != archive_plan.plan.size or info.metadata.get("plan") != archive_plan.plan_id:
         return None
     return StoredArchive(
@@ -76,19 +81,26 @@ def find_archive(
     )
 
 
-def delete_upload(storage: ObjectStorage, upload_log: UploadLog) -> None:
+def delete_upload(
+    storage: ObjectStorage, upload_log: UploadLog, cancellation: Cancellation | None = None
+) -> None:
     """Delete the uploads of a build and its log, but no finished archive."""
     if upload_log.plan_id is not None:
         bucket = upload_log.bucket
         prefix = upload_log.key.rpartition("/")[0] + "/"
+        cancellation = cancellation or Cancellation()
+        abort = partial(storage.abort_multipart_upload, bucket, cancellation=cancellation)
         if upload_log.upload_id:
-            storage.abort_multipart_upload(bucket, upload_log.key, upload_log.upload_id)
-        for upload in storage.list_multipart_uploads(bucket, prefix):
-            storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+            abort(upload_log.key, upload_log.upload_id)
+        for upload in storage.list_multipart_uploads(bucket, prefix, cancellation=cancellation):
+            abort(upload.key, upload.upload_id)
         # Builds that version 0.1 began have temporary objects as well.
-        temporaries = storage.list_objects_v2(bucket, prefix=f"{prefix}parts/")
+        temporaries = storage.list_objects_v2(
+            bucket, prefix=f"{prefix}parts/", cancellation=cancellation
+        )
         if temporaries:
-            storage.delete_objects(bucket, [item.key for item in temporaries])
+            keys = [item.key for item in temporaries]
+            storage.delete_objects(bucket, keys, cancellation=cancellation)
     upload_log.clear()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import structlog
 
-from common.errors import DownloadError, FileChanged, StorageError
+from common.errors import DownloadError, FileChanged, SourceForbidden, StorageError
 from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
 from common.sources import SourceFile
 from worker.archive.planning.archive_plan import ArchivePlan
@@ -59,7 +59,7 @@ class PreviousArchive:
         """Return whether the archive that the index describes is still there."""
         try:
             info = storage.head_object(self.bucket, self.key, cancellation=cancellation)
-        except NoSuchKey:
+        except (NoSuchKey, SourceForbidden):
             return False
         return info.etag == self.etag
 
@@ -102,13 +102,13 @@ class PreviousArchive:
 
 @contextmanager
 def reading_previous() -> Iterator[None]:
-    """Raise a retryable error if the previous archive disappears or changes inside the block."""
+    """Raise a retryable error if the previous archive disappears, changes or is denied."""
     try:
         yield
     except NoSuchUpload:
         raise
-    except (NoSuchKey, FileChanged) as error:
-        raise StorageError("The previous archive no longer exists") from error
+    except (NoSuchKey, FileChanged, SourceForbidden) as error:
+        raise StorageError("The previous archive is no longer readable") from error
 
 
 def is_same_version(one: SourceFile, other: SourceFile) -> bool:

@@ -70,6 +70,8 @@ class BuildState:
         self.plan = archive_plan.plan
         self.deps = deps
         self.upload_log = upload_log
+        #: An earlier attempt began the upload.
+        self.resumed = upload_log.plan_id is not None
         self.previous = previous
         manifest_crc32: list[int | None] = [] if archive_plan.missing is None else [None]
         listed: list[int | None] = [member.file.crc32 for member in archive_plan.members]
@@ -124,6 +126,12 @@ class BuildState:
     def directory(self) -> bytes:
         """The central directory; all checksums must be known."""
         return self.plan.directory(self.checksums.crc32s())
+
+    def position_in_previous(self, span: Span) -> int | None:
+        """Return the offset of a header or of a whole file in the previous archive, or None."""
+        if self.previous is None:
+            return None
+        return self.previous.position(self.plan, self.archive_plan.members, span)
 
     def range_in_previous(self, part: PartPlan) -> int | None:
         """Return from where the storage can copy a whole written part, or None."""

@@ -1,9 +1,10 @@
 """Runs a build's copies, reads and uploads side by side.
 
-No transfer waits for a phase to end. A part that the worker writes is uploaded as soon as it is
-filled and the checksums in its headers are known; copies and parts behind it bring those. All are
-started from the end of the archive to its beginning, so what a buffer waits for was started before
-it or needs no memory, and nothing can deadlock.
+No transfer waits for a phase to end. A part whose headers are known is uploaded while it is read.
+Another one that the worker writes is uploaded as soon as it is filled and the checksums in its
+headers are known; copies and parts behind it bring those. All are started from the end of the
+archive to its beginning, so what a buffer waits for was started before it or needs no memory, and
+nothing can deadlock.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from common.object_storage import Cancelled, ObjectStorage
 from common.task_group import CHECK_INTERVAL
 from worker.archive.composing.adaptive_limit import AdaptiveLimit
 from worker.archive.composing.copying import Copier
+from worker.archive.composing.passing import PassedPart, can_pass
 from worker.archive.composing.state import BuildState
 from worker.archive.composing.writing import PartBuffer, Read, Writer
-from worker.archive.planning.layout import PartKind
+from worker.archive.planning.layout import PartKind, PartPlan
 
 #: Concurrent transfers of each kind: at the start of a process's first build, and at most.
 START = 16
@@ -61,13 +63,12 @@ class _Scheduler:
         self._writer = Writer(state)
         self._copies = deque(Copier(state).copies())
         copied = {part_plan.number for part_plan, _ in self._copies}
-        self._unread = deque(
-            part_plan
-            for part_plan in reversed(state.plan.parts)
-            if part_plan.kind is PartKind.WRITE
-            and part_plan.number not in copied
-            and part_plan.number not in state.uploaded_parts
-        )
+        self._passed: deque[PartPlan] = deque()
+        self._unread: deque[PartPlan] = deque()
+        for part_plan in reversed(state.plan.parts):
+            done = part_plan.number in copied or part_plan.number in state.uploaded_parts
+            if part_plan.kind is PartKind.WRITE and not done:
+                (self._passed if can_pass(state, part_plan) else self._unread).append(part_plan)
         #: Reads of the buffer that was begun last.
         self._reads: deque[Read] = deque()
         #: Filled buffers that wait for checksums, and all whose upload has not started.
@@ -77,7 +78,7 @@ class _Scheduler:
         self._memory = self._buffers = 0
         copies, streams = _learned.get(state.deps.storage, (START, START))
         self._copy_limit = _limit(copies, MAX_COPIES)
-        #: Reads and uploads.
+        #: Reads, uploads and passed parts.
         self._stream_limit = _limit(streams, MAX_STREAMS)
         #: Guards everything above.
         self._changed = threading.Condition()
@@ -86,7 +87,8 @@ class _Scheduler:
     def max_concurrency(self) -> int:
         """Return how many transfers may run at once, so that no more threads are started."""
         spans = sum(len(part_plan.spans) for part_plan in self._unread)
-        return min(MAX_COPIES, len(self._copies)) + min(MAX_STREAMS, spans)
+        streams = len(self._passed) + spans
+        return min(MAX_COPIES, len(self._copies)) + min(MAX_STREAMS, streams)
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -98,7 +100,7 @@ class _Scheduler:
         while True:
             with self._changed:
                 while (transfer := self._next()) is None:
-                    if not self._copies and not self._not_uploaded:
+                    if not (self._copies or self._passed or self._not_uploaded):
                         return
                     if self._state.cancellation.requested:
                         raise Cancelled
@@ -120,6 +122,10 @@ class _Scheduler:
             self._filled.remove(buffer)
             self._not_uploaded -= 1
             return Transfer(partial(self._upload, buffer), 0, self._stream_limit)
+        if self._passed and self._stream_limit.acquire():
+            part_plan = self._passed.popleft()
+            upload = PassedPart(self._state, part_plan).upload
+            return Transfer(upload, part_plan.size, self._stream_limit)
         if self._has_reads() and self._stream_limit.acquire():
             read = self._reads.popleft()
             return Transfer(partial(self._read, read), read.length, self._stream_limit)

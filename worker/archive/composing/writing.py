@@ -125,7 +125,7 @@ class Writer:
     def begin(self, part_plan: PartPlan) -> tuple[PartBuffer, list[Read]]:
         """Return an empty buffer for a part, and the reads that fill it."""
         buffer = PartBuffer(part_plan, file_count=self._file_count)
-        return buffer, buffer.begin(self._position)
+        return buffer, buffer.begin(self._state.position_in_previous)
 
     def read(self, read: Read) -> None:
         """Run one read."""
@@ -163,12 +163,6 @@ class Writer:
                 view[:] = manifest[span.start : span.start + span.length]
         state.add_part(part_plan, self._upload(part_plan, buffer.memory))
         state.count(through_worker=len(buffer.memory))
-
-    def _position(self, span: Span) -> int | None:
-        state = self._state
-        if state.previous is None:
-            return None
-        return state.previous.position(state.plan, state.archive_plan.members, span)
 
     def _upload(self, part_plan: PartPlan, content: memoryview) -> UploadedPart:
         state, archive_plan = self._state, self._state.archive_plan

@@ -14,6 +14,7 @@
 local MAX_USER_JOBS = 1000
 local MAX_FAILURES = 50
 local MAX_DURATIONS = 200
+local MAX_RUNS = 32
 
 local function enter_terminal_state(job, changes)
   local id, user, state = job.id, job.user, changes.status
@@ -44,6 +45,10 @@ local function enter_terminal_state(job, changes)
     redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
     redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)
     redis.call('PEXPIRE', key.durations(), max_ttl)
+    local run = to_text(now - tonumber(job.started_at))
+    redis.call('LPUSH', key.runs(), job.total_files .. ' ' .. run)
+    redis.call('LTRIM', key.runs(), 0, MAX_RUNS - 1)
+    redis.call('PEXPIRE', key.runs(), max_ttl)
   end
   local snapshot = update_job(id, changes)
   for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do

@@ -26,7 +26,6 @@ PUBLIC = {
     "/health",
     "/health/live",
     "/health/ready",
-    "/metrics",
     "/openapi.json",
     "/operator",
 }

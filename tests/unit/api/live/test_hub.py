@@ -105,6 +105,19 @@ def test_terminal_message_ends_the_subscription(
     assert subscription.watched == []
 
 
+def test_the_end_is_delivered_although_the_job_store_lost_its_latest_writes(
+    hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
+) -> None:
+    subscriber, _ = subscribe(hub, job_id)
+    subscription.play(hub)
+    # What the job store had published before it lost it.
+    hub.on_update(job_id, {"version": "9", "status": "processing"})
+    jobs.cancel(job_id)
+    subscription.play(hub)
+    assert subscriber.messages[-1] == ("cancelled", 2)
+    assert subscription.watched == []
+
+
 def test_late_message_with_an_older_version_is_dropped(
     hub: Hub, subscription: FakeSubscription, jobs: JobStore, job_id: str
 ) -> None:

@@ -83,6 +83,21 @@ def versions(received: bytes) -> list[int]:
     return [int(line[4:]) for line in received.split(b"\n") if line.startswith(b"id: ")]
 
 
+def test_terminal_state_with_an_older_version_ends_the_stream(
+    job: Job, pair: tuple[_socket.socket, socket.socket]
+) -> None:
+    """A job store that lost its latest writes assigns the same versions again."""
+    stream = started(job, pair[0])
+    stream.deliver(message(job, 9))
+    stream.deliver(message(job, 3))
+    stream.deliver(message(job, 3, status=JobState.CANCELLED))
+    assert stream.flush()
+    assert stream.ended
+    received = drain(stream, pair[1])
+    assert received.count(b"event: progress") == 1
+    assert received.count(b"event: cancelled") == 1
+
+
 def test_messages_are_sent_in_order_and_older_ones_are_dropped(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:

@@ -67,6 +67,8 @@ def test_handshake_is_accepted_as_rfc_6455_says() -> None:
     "changes",
     [
         {"HTTP_SEC_WEBSOCKET_KEY": None},
+        {"HTTP_SEC_WEBSOCKET_KEY": "c2hvcnQ="},
+        {"HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ"},
         {"HTTP_SEC_WEBSOCKET_VERSION": "8"},
         {"HTTP_CONNECTION": "keep-alive"},
         {"HTTP_HOST": None},
@@ -115,3 +117,25 @@ def test_parser_is_closed_after_a_close_frame() -> None:
     assert client.state is ConnectionState.LOCAL_CLOSING
     with pytest.raises(LocalProtocolError):
         client.send(TextMessage(data="late"))
+
+
+@pytest.mark.parametrize(
+    "frames", [b"\x8a\x80abcd" * 1_000, b"\x01\x80abcd" + b"\x00\x80abcd" * 1_000]
+)
+def test_client_that_sends_many_frames_is_disconnected(frames: bytes) -> None:
+    parser = websocket.FrameParser()
+    reply = parser.feed(frames)
+    assert parser.closed
+    # RFC 6455, 7.4.1
+    assert reply == websocket.close(1008)
+
+
+def test_client_may_send_a_frame_now_and_then_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("api.live.websocket.time.monotonic", lambda: now)
+    parser = websocket.FrameParser()
+    client = Connection(ConnectionType.CLIENT)
+    for _ in range(1_000):
+        now += 1
+        assert parser.feed(client.send(Ping(payload=b"still here")))
+    assert not parser.closed

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from api.server import http1
-from api.server.gevent_worker import ResponseWriter
-from api.server.http1 import RequestParser
+from api.server import requests
 from api.server.raw_responses import ENVIRON_KEY, RawResponse
+from api.server.requests import RequestParser
+from api.server.responses import ResponseWriter
 
 RESPONSE = RawResponse("200 OK", 'ETag: "3"\r\nX-Note: a: b\r\nContent-Length: 5\r\n', b"hello")
 
@@ -30,7 +30,7 @@ class Client:
 
 def sent(data: bytes, *, raw: bool) -> tuple[bytes, bool]:
     """Return what the worker sends, and whether it keeps the connection."""
-    parser = RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=1)
+    parser = RequestParser(requests.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=1)
     parser.feed(data)
     client, request = Client(), parser.request
     writer = ResponseWriter(client, request, keep_alive=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis import Redis
 
-from api.metrics import archive_metrics
+from api.metrics import ArchiveMetrics, exposition
 from common.job_store.archive_totals import ArchiveTotals
 
 
@@ -14,8 +14,10 @@ def test_counts_of_all_workers_are_added(redis: Redis) -> None:
     assert ArchiveTotals(redis).read() == {"composed": 2, "copied": 1500}
 
 
-def test_counters_that_were_never_increased_are_exported_as_zero() -> None:
-    text = archive_metrics({"composed": 2, "copied": 1500}).decode()
+def test_counters_that_were_never_increased_are_exported_as_zero(redis: Redis) -> None:
+    totals = ArchiveTotals(redis)
+    totals.add({"composed": 2, "copied": 1500})
+    text = exposition(ArchiveMetrics(totals)).decode()
     assert 'longhaul_archives_total{how="composed"} 2.0' in text
     assert 'longhaul_archives_total{how="found"} 0.0' in text
     assert 'longhaul_archive_bytes_total{method="copied"} 1500.0' in text

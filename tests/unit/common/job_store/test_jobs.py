@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import orjson
 import pytest
 from redis import Redis
 from redis.client import Pipeline
@@ -343,3 +344,41 @@ def test_a_restarted_job_starts_again(jobs: JobStore) -> None:
     assert claim is not None
     jobs.fail(claim.lease, Failure(code="NETWORK_ERROR", message="m", retryable=True))
     assert jobs.restart(job.id).started_at is None
+
+
+def test_members_of_a_newer_release_are_ignored(
+    jobs: JobStore, queries: JobQueries, redis: Redis
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    stored = orjson.loads(str(redis.get(keys.spec(job.id))))
+    redis.set(keys.spec(job.id), orjson.dumps({**stored, "compression": "zstd"}))
+    redis.hset(keys.status(job.id), mapping={"region": "moon", "priority": "urgent"})
+    redis.hset(keys.files(job.id), "1", '{"file_id": 1, "state": "done", "color": "red"}')
+    claim = jobs.claim(job.id, "worker")
+    assert claim
+    assert claim.spec == JobSpec(file_ids=(1,))
+    assert queries.files(job.id, (1,))[0].state == "done"
+    redis.hset(
+        keys.status(job.id),
+        mapping={
+            "status": "paused",
+            "artifact": '{"bucket": "b", "key": "k", "name": "n", "size": 1, "content_type": "t",'
+            ' "tier": "cold"}',
+        },
+    )
+    found = queries.get(job.id)
+    assert found.artifact
+    assert found.artifact.key == "k"
+
+
+def test_a_job_whose_request_only_a_newer_release_understands_is_returned_for_free(
+    jobs: JobStore, queries: JobQueries, redis: Redis
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    stored = orjson.loads(str(redis.get(keys.spec(job.id))))
+    redis.set(keys.spec(job.id), orjson.dumps({**stored, "on_missing": "ask"}))
+    assert jobs.claim(job.id, "worker") is None
+    found = queries.get(job.id)
+    assert (found.status, found.attempt) == (JobState.QUEUED, 0)
+    assert found.retry_at is not None
+    assert redis.llen(keys.attempts(job.id)) == 0

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from common.errors import JobConflict, LeaseLost, TooManyActiveJobs
+from common.errors import JobConflict, LeaseLost, RunsAlone, TooManyActiveJobs
 from common.job_store import keys
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.queries import JobQueries
@@ -36,7 +36,7 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.redis = fakeredis.FakeRedis(decode_responses=True, server=fakeredis.FakeServer())
         wake_ups = RecordedWakeUps()
-        self.jobs = JobStore(self.redis, wake_ups, Limits(max_active=4, max_attempts=2))
+        self.jobs = JobStore(self.redis, wake_ups, Limits(max_active=4, max_attempts=4))
         self.expired_leases = Sweeper(self.redis, wake_ups, Limits(), max_wait=300)
         self.queries = JobQueries(self.redis)
         self.seen: dict[str, Job] = {}
@@ -52,12 +52,20 @@ class Jobs(RuleBasedStateMachine):
             assert len(active) == 4
             return active[0].id
 
-    @rule(target=leases, job_id=job_ids)
-    def claim(self, job_id: str) -> Lease:
+    @rule(target=leases, job_id=job_ids, alone=st.booleans())
+    def claim(self, job_id: str, alone: bool) -> Lease:
         before = self.queries.get(job_id)
         waiting = self.redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
-        claim = self.jobs.claim(job_id, "worker")
-        assert (claim is not None) == (before.status is JobState.QUEUED and waiting is None)
+        runs_alone = int(self.redis.hget(keys.status(job_id), "losses") or 0) > 1
+        try:
+            claim = self.jobs.claim(job_id, "worker", alone=alone)
+        except RunsAlone:
+            assert runs_alone
+            assert not alone
+            claim = None
+        else:
+            ready = waiting is None or runs_alone
+            assert (claim is not None) == (before.status is JobState.QUEUED and ready)
         return claim.lease if claim else Lease(job_id=job_id, fencing_token=before.fencing_token)
 
     @rule(lease=leases, percent=st.integers(0, 99))

@@ -7,6 +7,7 @@ import time
 import pytest
 from redis import Redis
 
+from common.errors import RunsAlone
 from common.job_store import keys
 from common.job_store import sweeper as sweeper_module
 from common.job_store.jobs import JobStore, Limits
@@ -56,6 +57,44 @@ def test_a_job_whose_lease_lapsed_is_requeued(
     assert (job.status, job.attempt) == (JobState.QUEUED, 1)
     assert job.failure is not None
     assert job.failure.code == "WORKER_LOST"
+    assert wake_ups.sent[-1] == (job_id, "normal")
+
+
+def test_a_job_that_was_lost_twice_runs_later_and_alone(
+    redis: Redis, wake_ups: RecordedWakeUps, queries: JobQueries
+) -> None:
+    limits = Limits(max_attempts=4)
+    jobs = JobStore(redis, wake_ups, limits)
+    sweeper = Sweeper(redis, wake_ups, limits, max_wait=300)
+    job_id = queued(jobs)
+    for _ in range(2):
+        assert jobs.claim(job_id, "worker", wake_ups.wake_ups[-1])
+        long_ago(redis, "leases", job_id)
+        assert sweeper.sweep(busy).recovered == 1
+    job = queries.get(job_id)
+    assert job.retry_at is not None
+    assert job.retry_at > job.updated_at
+    long_ago(redis, "retries", job_id)
+    assert sweeper.sweep(busy).promoted == 1
+    wake_up = wake_ups.wake_ups[-1]
+    with pytest.raises(RunsAlone):
+        jobs.claim(job_id, "worker", wake_up)
+    # Reserved for the worker that asked first.
+    assert jobs.claim(job_id, "other", wake_up) is None
+    assert jobs.claim(job_id, "worker", alone=True)
+    assert redis.zcard(keys.of_partition("retries", keys.tag_of_job(job_id))) == 0
+
+
+def test_a_reservation_for_a_worker_that_dies_ends_by_itself(
+    redis: Redis, jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps
+) -> None:
+    job_id = queued(jobs)
+    redis.hset(keys.status(job_id), "losses", 2)
+    with pytest.raises(RunsAlone):
+        jobs.claim(job_id, "worker", wake_ups.wake_ups[-1])
+    assert sweeper.sweep(busy).promoted == 0
+    long_ago(redis, "retries", job_id)
+    assert sweeper.sweep(busy).promoted == 1
     assert wake_ups.sent[-1] == (job_id, "normal")
 
 

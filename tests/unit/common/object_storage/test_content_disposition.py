@@ -60,6 +60,7 @@ def test_the_header_of_any_name_is_one_line_of_ascii_and_reads_back(name: str) -
     ('attachment; filename="=?none?Q?a?="', "=?none?Q?a?="),
     ('attachment; filename="=?utf-8?Q?=ff?="', "=?utf-8?Q?=ff?="),
     ('attachment; filename="=?"', "=?"),
+    ('attachment; filename="=?\u00e9?q?a?="', "=?\u00e9?q?a?="),
     ('attachment; filename="\u00c3\u00bc.txt"', "\u00fc.txt"),
 ])  # fmt: skip
 def test_filename_is_found_in_headers_that_servers_send(header: str, name: str | None) -> None:

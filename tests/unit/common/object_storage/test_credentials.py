@@ -8,7 +8,7 @@ in the Amazon S3 user guide).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
@@ -22,30 +22,14 @@ from botocore.exceptions import MetadataRetrievalError
 from common.errors import DownloadError, FileNotFound, SourceForbidden
 from common.object_storage import CredentialsError, NoSuchKey, ObjectStorage
 from common.object_storage.credentials import CredentialChain, Credentials
+from common.object_storage.errors import BucketForbidden
 from common.object_storage.sigv4 import Signer
 from common.object_storage.transport import Transport
 from common.sources import Missing, SourceFile
 from common.sources.s3 import S3Source
 from common.task_group import TaskGroup
 from tests.support.archives import RecordingControl
-from tests.unit.common.object_storage.test_http_pool import ScriptedServer, error
-from tests.unit.common.object_storage.test_responses import response
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
-    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
-    yield storage
-    storage.close()
-
+from tests.support.scripted_server import ScriptedServer, error, response
 
 FORBIDDEN = response(status=403)
 NO_KEY = response(status=404)
@@ -184,3 +168,41 @@ def test_the_end_of_the_session_is_reported(seconds: float | None) -> None:
     expires_at = None if seconds is None else time.time() + seconds
     storage._provider = lambda: Credentials("a", "b", "t", expires_at)
     assert storage.links_expire_at() == (None if expires_at is None else int(expires_at * 1000))
+
+
+@pytest.mark.parametrize(("read", "expected"), [
+    (response(b"x", status=206, Content_Range="bytes 0-0/9"), BucketForbidden),
+    (error(403, "AccessDenied"), SourceForbidden),
+    (error(403, "InvalidObjectState"), SourceForbidden),
+    (error(404, "NoSuchKey"), NoSuchKey),
+])  # fmt: skip
+def test_a_denied_copy_is_about_the_file_only_if_the_file_cannot_be_read(
+    server: ScriptedServer, storage: ObjectStorage, read: bytes, expected: type[DownloadError]
+) -> None:
+    """UploadPartCopy needs s3:GetObject for its source and s3:PutObject for the archive."""
+    server.responses = [error(403, "AccessDenied"), read]
+    with pytest.raises(expected) as raised:
+        storage.upload_part_copy(
+            "archives", "k", "u", 1, source=("files", "1"), start=0, length=5, if_match=None
+        )
+    assert type(raised.value) is expected
+    assert server.requests[1].startswith(b"GET /files/1 ")
+
+
+def test_a_denied_write_is_never_a_denied_file(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    denied = error(403, "AccessDenied")
+    calls: list[Callable[[], object]] = [
+        lambda: storage.put_object("b", "k", b"x"),
+        lambda: storage.create_multipart_upload("b", "k"),
+        lambda: storage.upload_part("b", "k", "u", 1, b"x", crc32=0),
+        lambda: storage.complete_multipart_upload("b", "k", "u", []),
+        lambda: storage.abort_multipart_upload("b", "k", "u"),
+        lambda: storage.delete_objects("b", ["k"]),
+    ]
+    for call in calls:
+        server.responses = [denied]
+        with pytest.raises(BucketForbidden) as raised:
+            call()
+        assert raised.value.code == "STORAGE_ERROR"

@@ -6,25 +6,36 @@ and "Dual-stack and FIPS endpoints" in the AWS SDKs and Tools reference; RFC 911
 
 from __future__ import annotations
 
+import io
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
+from urllib.parse import parse_qs, urlsplit
 
+import botocore.session
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+from botocore.loaders import Loader
 
 from common.errors import NetworkError, StorageError
 from common.object_storage import Cancellation, ObjectStorage, UploadedPart
 from common.object_storage.endpoints import Endpoints, proxy_of
 from common.object_storage.http_pool import HttpPool
 from common.object_storage.options import StorageOptions
+from common.object_storage.sigv4 import host_header
+from common.sources import source_from_template
 from tests.support.certificates import make_certificate
-from tests.unit.common.object_storage.test_http_pool import OK, ScriptedServer
-from tests.unit.common.object_storage.test_responses import response
+from tests.support.scripted_server import OK, ScriptedServer, response
 
 KEYS: dict[str, Any] = {"access_key": "a", "secret_key": "b"}
+LOADER = Loader()
 AP = "arn:aws:s3:eu-west-1:123456789012:accesspoint:reports"
 
 
@@ -34,13 +45,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
+    # Every session would read the same files again.
+    monkeypatch.setattr("botocore.session.create_loader", lambda _: LOADER)
 
 
 @pytest.mark.parametrize(("region", "env", "url"), [
@@ -86,6 +92,165 @@ def test_an_access_point_is_addressed_by_its_arn(monkeypatch: pytest.MonkeyPatch
     assert address == (
         "https://reports-123456789012.s3-accesspoint.eu-west-1.amazonaws.com", "/", "eu-west-1",
     )  # fmt: skip
+
+
+class BotoClient:
+    """A client of boto3 that records its requests instead of sending them."""
+
+    def __init__(self, region: str) -> None:
+        session = botocore.session.Session()
+        self._client: Any = session.create_client(
+            "s3", region_name=region, aws_access_key_id="a", aws_secret_access_key="b",
+            config=Config(signature_version="s3v4"),
+        )  # fmt: skip
+        events: Any = self._client.meta.events
+        events.register("before-send.s3", self._record)
+        self.host = self.path = ""
+        self.headers: dict[str, str] = {}
+
+    def get_object(self, bucket: str, key: str, **options: str) -> None:
+        self._client.get_object(Bucket=bucket, Key=key, **options)
+
+    def _record(self, request: Any, **_: Any) -> Any:
+        parts = urlsplit(request.url)
+        self.host, self.path = parts.netloc, parts.path
+        self.headers = {
+            name.lower(): value if isinstance(value, str) else value.decode()
+            for name, value in request.headers.items()
+        }
+        return AWSResponse(request.url, 200, HTTPHeaders(), io.BytesIO(b""))
+
+
+class RecordingPool:
+    """Replaces the connections of the client; records its requests instead of sending them."""
+
+    requests: ClassVar[list[tuple[str, str, dict[str, str]]]] = []
+
+    def __init__(self, url: str, **_: Any) -> None:
+        self.host = host_header(url)
+
+    @contextmanager
+    def request(
+        self, method: str, target: str, headers: dict[str, str], *_: Any, **__: Any
+    ) -> Iterator[Any]:
+        self.requests.append((self.host, target, headers))
+        yield SimpleNamespace(status=200, headers={}, read_all=lambda: b"", readinto=len)
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, str]]]:
+    monkeypatch.setattr("common.object_storage.transport.HttpPool", RecordingPool)
+    monkeypatch.setattr(RecordingPool, "requests", [])
+    return RecordingPool.requests
+
+
+def scope(headers: dict[str, str]) -> tuple[str, str]:
+    """Return the algorithm and the region, service and version that a request is signed for."""
+    algorithm, _, fields = headers["authorization"].partition(" ")
+    return algorithm, fields.partition(",")[0].partition("/")[2].partition("/")[2]
+
+
+DUAL_STACK, FIPS = {"AWS_USE_DUALSTACK_ENDPOINT": "true"}, {"AWS_USE_FIPS_ENDPOINT": "true"}
+
+
+@pytest.mark.parametrize(("region", "bucket", "env"), [
+    ("eu-west-1", AP, {}),
+    ("us-east-1", AP, {}),
+    ("us-east-1", AP, DUAL_STACK),
+    ("us-west-2", AP.replace("eu-west-1", "us-west-2"), FIPS),
+    ("us-west-2", AP.replace("eu-west-1", "us-west-2"), DUAL_STACK | FIPS),
+    ("us-gov-west-1", "arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint:a-b", FIPS),
+    ("cn-north-1", "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:reports", DUAL_STACK),
+    ("eu-west-1", "reports-9xyzqsimh8ibmfwgr6iehhkprzdzbeuw1b-s3alias", {}),
+    ("eu-west-1", "reports-9xyzqsimh8ibmfwgr6iehhkprzdzbeuw1b-s3alias", DUAL_STACK),
+])  # fmt: skip
+def test_requests_to_access_points_are_those_of_boto3(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[tuple[str, str, dict[str, str]]],
+    region: str, bucket: str, env: dict[str, str],
+) -> None:  # fmt: skip
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    boto = BotoClient(region)
+    boto.get_object(bucket, "a b/ä.txt", RequestPayer="requester")
+    storage = ObjectStorage(
+        endpoint=None, region=region, options=StorageOptions(request_payer="requester"), **KEYS
+    )
+    storage.read_into(bucket, "a b/ä.txt", memoryview(bytearray(1)))
+    ((host, path, headers),) = recorded
+    assert (host, path) == (boto.host, boto.path)
+    assert scope(headers) == scope(boto.headers)
+    assert headers["x-amz-request-payer"] == boto.headers["x-amz-request-payer"] == "requester"
+
+
+PARTITIONS = [
+    (partition, regions[0])
+    for partition in botocore.session.Session().get_available_partitions()
+    if (regions := botocore.session.Session().get_available_regions("s3", partition))
+]
+
+
+@pytest.mark.parametrize(("partition", "region"), PARTITIONS)
+def test_requests_go_to_the_server_of_boto3_in_every_partition(
+    recorded: list[tuple[str, str, dict[str, str]]], partition: str, region: str
+) -> None:
+    boto = BotoClient(region)
+    boto.get_object("a.bucket", "k")  # boto3 addresses names with dots by path, too.
+    storage = ObjectStorage(endpoint=None, region=region, **KEYS)
+    storage.read_into("a.bucket", "k", memoryview(bytearray(1)))
+    ((host, path, headers),) = recorded
+    assert (host, path, scope(headers)) == (boto.host, boto.path, scope(boto.headers))
+    # Only then a bucket of another region is looked for at another server.
+    assert Endpoints(None, region).is_aws, partition
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("arn:aws:s3::123456789012:accesspoint:mfzwi23gnjvgw.mrap", "version 4A"),
+    ("arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint:name", "is not supported"),
+    ("arn:aws:s3-outposts:eu-west-1:123456789012:outpost:op-1:accesspoint:x", "is not supported"),
+    ("arn:aws:s3:eu-west-1:123456789012:accesspoint", "looks like this"),
+    ("arn:aws:s3:::bucket", "looks like this"),
+    ("files--use1-az4--x-s3", "directory buckets"),
+])  # fmt: skip
+def test_a_name_that_needs_another_signature_is_rejected_at_the_start(
+    name: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        source_from_template(f"s3://{name}/{{file_id}}", store=cast("Any", None))
+
+
+@pytest.mark.parametrize("name", [AP, "bucket", "a.bucket", "alias-s3alias", "arnold"])
+def test_names_of_buckets_and_access_points_are_accepted(name: str) -> None:
+    source_from_template(f"s3://{name}/{{file_id}}", store=cast("Any", None))
+
+
+def test_links_to_objects_of_access_points_are_those_of_boto3() -> None:
+    storage = ObjectStorage(endpoint=None, region="eu-west-1", **KEYS)
+    link = storage.presign_get(AP, "a b", filename="f", content_type="t/t", expires_in=9)
+    client: Any = botocore.session.Session().create_client(
+        "s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b",
+        config=Config(signature_version="s3v4"),
+    )  # fmt: skip
+    expected = client.generate_presigned_url("get_object", {"Bucket": AP, "Key": "a b"})
+    assert link.partition("?")[0] == expected.partition("?")[0]
+
+
+def test_a_link_says_that_the_requester_pays() -> None:
+    options = StorageOptions(request_payer="requester")
+    storage = ObjectStorage(endpoint=None, region="eu-west-1", options=options, **KEYS)
+    link = storage.presign_get("b", "k", filename="f", content_type="t/t", expires_in=9)
+    assert parse_qs(urlsplit(link).query)["x-amz-request-payer"] == ["requester"]
+
+
+@pytest.mark.parametrize("proxy", ["https://proxy:3128", "socks5://proxy:1080"])
+def test_a_proxy_that_cannot_be_used_is_an_error_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(StorageError, match="must be an http:// URL"):
+        ObjectStorage(endpoint=None, region="eu-west-1", **KEYS)
 
 
 def test_a_copy_from_an_access_point_names_its_object(server: ScriptedServer) -> None:

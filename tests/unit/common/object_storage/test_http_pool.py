@@ -2,73 +2,24 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
+from common.errors import FileChanged, NetworkError, StorageError
 from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload
 from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.credentials import Credentials
-from common.object_storage.errors import StorageBusy
+from common.object_storage.errors import BucketForbidden, StorageBusy
 from common.object_storage.http_pool import HttpPool
+from common.object_storage.retry_budget import RetryBudget
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
 from common.object_storage.transport import Transport
+from tests.support.scripted_server import OK, ScriptedServer, error
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class ScriptedServer:
-    """A server that sends the given responses, one for each request, and closes."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.responses: list[bytes | None] = []
-        self.requests: list[bytes] = []
-        self.connections = 0
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with connection:
-                self._respond(connection)
-
-    def _respond(self, connection: socket.socket) -> None:
-        while self.responses:
-            request = b""
-            while b"\r\n\r\n" not in request:
-                block = connection.recv(65_536)
-                if not block:
-                    return
-                request += block
-            self.requests.append(request)
-            response = self.responses.pop(0)
-            if response is None:
-                return
-            connection.sendall(response)
-            if b"Connection: close" in response or b"hang" in response:
-                time.sleep(0.5 if b"hang" in response else 0)
-                return
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -182,15 +133,10 @@ def test_a_server_that_does_not_respond_times_out(server: ScriptedServer) -> Non
         get(pool)
 
 
-def error(status: int, code: str) -> bytes:
-    body = f"<Error><Code>{code}</Code></Error>".encode()
-    return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
-
-
 @pytest.mark.parametrize(("response", "expected"), [
     (error(404, "NoSuchKey"), NoSuchKey),
     (error(404, "NoSuchUpload"), NoSuchUpload),
-    (error(403, "AccessDenied"), SourceForbidden),
+    (error(403, "AccessDenied"), BucketForbidden),
     (error(412, "PreconditionFailed"), FileChanged),
     (error(400, "BadDigest"), BadChecksum),
     (error(200, "PreconditionFailed"), FileChanged),
@@ -220,8 +166,10 @@ def test_permanent_failures_end_after_five_attempts(
     server: ScriptedServer, transport: Transport
 ) -> None:
     server.responses = [error(503, "SlowDown")] * 9
+    # Without the limit for the time in which all requests of a job fail.
+    cancellation = Cancellation(RetryBudget())
     with pytest.raises(StorageBusy):
-        transport.call("GET", "bucket", "key", cancellation=Cancellation())
+        transport.call("GET", "bucket", "key", cancellation=cancellation)
     assert len(server.requests) == 5
 
 

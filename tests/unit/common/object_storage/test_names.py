@@ -6,7 +6,6 @@ Rules: RFC 9112, 2.2 (lines end with CRLF); RFC 9110, 7.2 (Host); "ListObjectsV2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,25 +14,10 @@ import pytest
 from common.object_storage import ObjectStorage
 from common.object_storage.content_disposition import object_name
 from common.object_storage.sigv4 import host_header
-from tests.unit.common.object_storage.test_http_pool import ScriptedServer
-from tests.unit.common.object_storage.test_responses import response
+from tests.support.scripted_server import ScriptedServer, response
 
 NAMES = ["хлеб.txt", "محمد.txt", "全部.txt", "Łąka.txt", "ürün\u0085x.txt", "naïve.txt", "ελλ.txt"]
 KEYS = ["a#b", "a?b", "a%b", "a%2Fb", "a+b", "a b", "a&b=c", "ä/空", "a'\"<>", "~!@$^*(){}[]"]
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def storage(server: ScriptedServer) -> Iterator[ObjectStorage]:
-    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
-    yield storage
-    storage.close()
 
 
 def head_with(value: bytes) -> bytes:

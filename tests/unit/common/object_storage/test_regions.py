@@ -15,8 +15,7 @@ import pytest
 from common.object_storage import Cancellation, ObjectStorage
 from common.object_storage.credentials import Credentials
 from common.object_storage.transport import Transport, WrongRegion
-from tests.unit.common.object_storage.test_http_pool import OK, ScriptedServer, error
-from tests.unit.common.object_storage.test_responses import response
+from tests.support.scripted_server import OK, ScriptedServer, error, response
 
 
 @pytest.fixture
@@ -47,7 +46,9 @@ def regions_of(server: ScriptedServer) -> list[str]:
 def test_a_bucket_of_another_region_is_reached_there_from_then_on(
     home: ScriptedServer, abroad: ScriptedServer, status: int
 ) -> None:
-    endpoints = SimpleNamespace(is_aws=True, ca_bundle=None, url=lambda _: abroad.url)
+    endpoints = SimpleNamespace(
+        is_aws=True, ca_bundle=None, url=lambda _: abroad.url, has_own_host=lambda _: False
+    )
     transport = Transport(
         home.url, "us-east-1", lambda: Credentials("a", "b"), endpoints=cast("Any", endpoints)
     )

@@ -6,7 +6,7 @@ start with 200 and blanks and contain an error); RFC 9110, 8.8.3 (ETag) and 13.1
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,31 +14,10 @@ import pytest
 from common.errors import FileChanged, StorageError
 from common.object_storage import ObjectStorage, UploadedPart
 from common.object_storage.s3_xml import is_error, quoted_etag
-from tests.unit.common.object_storage.test_http_pool import ScriptedServer
+from tests.support.scripted_server import ScriptedServer, response
 
 PART = UploadedPart(number=1, etag='"p"', crc32=None)
 COPY: dict[str, Any] = {"source": ("b", "s"), "start": 0, "length": 5, "if_match": None}
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
-    storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
-    yield storage
-    storage.close()
-
-
-def response(body: bytes = b"", *, status: int = 200, **headers: str) -> bytes:
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    length = "" if "content_length" in headers else f"Content-Length: {len(body)}\r\n"
-    return f"HTTP/1.1 {status} x\r\n{lines}{length}\r\n".encode() + body
 
 
 @pytest.mark.parametrize("prefix", [
@@ -188,3 +167,54 @@ def test_head_works_with_a_server_that_rejects_the_header_for_checksums(
     storage.head_object("b", "k")
     sent = [b"x-amz-checksum-mode" in request for request in server.requests]
     assert sent == [True, False, False, False]
+
+
+@pytest.mark.parametrize("length", [None, "", "x", "-1", "1.5", "+1"])
+def test_an_object_whose_size_is_not_named_is_not_taken_for_an_empty_one(
+    server: ScriptedServer, storage: ObjectStorage, length: str | None
+) -> None:
+    """RFC 9110, 8.6: a server may leave out Content-Length in the response to HEAD."""
+    headers = b"" if length is None else b"Content-Length: %s\r\n" % length.encode()
+    head = b'HTTP/1.1 200 OK\r\nETag: "e"\r\n%s\r\n' % headers
+    server.responses = [head, response(b"x", status=206, ETag='"e"', Content_Range="bytes 0-0/9")]
+    server.responses += [head]
+    with pytest.raises(StorageError, match="how large"):
+        storage.head_object("b", "k")
+
+
+@pytest.mark.parametrize("date", [
+    "0", "", "yesterday", "2026-11-28T10:00:00Z", "Fri, 31 Dec 114322 00:00:00 GMT",
+])  # fmt: skip
+def test_dates_that_are_none_are_ignored(
+    server: ScriptedServer, storage: ObjectStorage, date: str
+) -> None:
+    expiration = f'expiry-date="{date}", rule-id="r"'
+    server.responses = [
+        response(ETag='"e"', Last_Modified=date, X_Amz_Expiration=expiration),
+        response(
+            b"<ListBucketResult><Contents><Key>k</Key><Size>1</Size><LastModified>"
+            + date.replace("2026-11-28T10:00:00Z", "28.11.2026").encode()
+            + b"</LastModified></Contents></ListBucketResult>"
+        ),
+    ]
+    info = storage.head_object("b", "k")
+    assert (info.modified, info.expires_at) == (None, None)
+    (listed,) = storage.list_objects_v2("b")
+    assert listed.modified is None
+
+
+def test_dates_without_a_zone_are_utc(server: ScriptedServer, storage: ObjectStorage) -> None:
+    server.responses = [
+        response(
+            X_Amz_Expiration='expiry-date="Fri, 21 Dec 2012 10:00:00", rule-id="r"',
+            Last_Modified="Fri, 21 Dec 2012 10:00:00 -0000",
+        ),
+        response(
+            b"<ListBucketResult><Contents><Key>k</Key><Size>1</Size>"
+            b"<LastModified>2012-12-21T10:00:00.123</LastModified></Contents></ListBucketResult>"
+        ),
+    ]
+    expected = datetime(2012, 12, 21, 10, tzinfo=UTC)
+    info = storage.head_object("b", "k")
+    assert (info.modified, info.expires_at) == (expected, expected)
+    assert storage.list_objects_v2("b")[0].modified == expected

@@ -11,4 +11,6 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.archive.composing.transfers.MAX_COPIES", CONCURRENCY)
     monkeypatch.setattr("worker.archive.composing.transfers.MAX_STREAMS", CONCURRENCY)
     monkeypatch.setattr("worker.archive.composing.transfers.MEMORY", 1000)
+    monkeypatch.setattr("worker.archive.composing.passing.MIN_SPAN_SIZE", 60)
+    monkeypatch.setattr("worker.archive.composing.passing.BLOCK_SIZE", 64)
     monkeypatch.setattr("common.sources.s3.MAX_CONCURRENT_HEADS", CONCURRENCY)

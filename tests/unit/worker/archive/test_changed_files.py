@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from common.errors import (
     SourceForbidden,
 )
 from common.jobs.model import OnMissing
+from common.object_storage.errors import BucketForbidden
 from tests.support.archives import contents
 from tests.support.crashes import Crash
 from tests.support.small_catalog import SmallCatalog
@@ -30,6 +32,19 @@ def test_a_repeated_request_costs_one_head_request_on_the_archive() -> None:
     assert [c for c in catalog.storage.calls if c not in ("get_object", "clear_records")] == [
         "head_object"
     ] * 4
+
+
+def test_the_index_and_the_log_wait_for_the_completion_of_the_job() -> None:
+    catalog = SmallCatalog([10, 3000, 20])
+    deferred: list[Callable[[], None]] = []
+    artifact = catalog.run(defer=deferred.append)
+    assert catalog.archive(artifact)
+    assert not any(key.startswith("indexes/") for _, key in catalog.storage.objects)
+    assert catalog.checkpoint.records
+    for step in deferred:
+        step()
+    assert any(key.startswith("indexes/") for _, key in catalog.storage.objects)
+    catalog.assert_correct(artifact)
 
 
 def test_build_rejects_a_file_that_is_overwritten_meanwhile() -> None:
@@ -64,6 +79,27 @@ def test_the_next_attempt_skips_a_file_that_was_deleted_during_the_build(
     assert artifact.missing_files == 1
     assert set(contents(catalog.archive(artifact))) == {"0.bin", "2.bin", "MANIFEST.json"}
     catalog.assert_nothing_left_behind()
+
+
+@pytest.mark.parametrize("file_sizes", [[50, 60, 70], [3000, 3000, 3000]])
+@pytest.mark.parametrize(("on_missing", "error"), [
+    (OnMissing.SKIP, ProcessingError), (OnMissing.FAIL, SourceForbidden),
+])  # fmt: skip
+def test_a_file_that_is_denied_during_the_build_is_skipped_by_the_next_attempt(
+    file_sizes: list[int], on_missing: OnMissing, error: type[DownloadError]
+) -> None:
+    catalog = SmallCatalog(file_sizes)
+
+    def deny(name: str) -> None:
+        if name in ("upload_part_copy", "read_into"):
+            raise SourceForbidden
+
+    catalog.storage.hook = deny
+    with pytest.raises(error) as failure:
+        catalog.run(on_missing=on_missing)
+    assert failure.value.retryable is (on_missing is OnMissing.SKIP)
+    catalog.storage.hook = lambda _: None
+    assert catalog.run(on_missing=on_missing).missing_files == 0
 
 
 def test_a_file_that_is_deleted_during_the_build_fails_a_job_that_needs_all_files() -> None:
@@ -202,8 +238,9 @@ def test_an_archive_of_files_that_are_not_readable_any_more_is_not_reused() -> N
     catalog.run()
 
     def deny(name: str) -> None:
-        # The last file: listing the bucket still shows it.
-        if name == "head_object" and catalog.storage.calls.count("list_objects_v2"):
+        # The files, which listing the bucket still shows; the first HEAD is for the archive.
+        calls = catalog.storage.calls
+        if name == "head_object" and "list_objects_v2" in calls and calls.count(name) > 1:
             raise SourceForbidden
 
     catalog.storage.restart()
@@ -211,6 +248,22 @@ def test_an_archive_of_files_that_are_not_readable_any_more_is_not_reused() -> N
     with pytest.raises(SourceForbidden):
         catalog.run()
     assert "list_objects_v2" in catalog.storage.calls
+
+
+def test_a_denied_archive_bucket_is_not_a_denied_file() -> None:
+    catalog = SmallCatalog([40] * 60)
+    catalog.run()
+
+    def deny(name: str) -> None:
+        calls = catalog.storage.calls
+        if name == "head_object" and "list_objects_v2" in calls and calls.count(name) == 1:
+            raise SourceForbidden
+
+    catalog.storage.restart()
+    catalog.storage.hook = deny
+    with pytest.raises(BucketForbidden) as raised:
+        catalog.run()
+    assert raised.value.retryable
 
 
 def test_many_unchanged_files_are_reused_after_they_were_found_readable() -> None:

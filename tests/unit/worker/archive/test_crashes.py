@@ -23,6 +23,7 @@ EXAMPLES = int(os.environ.get("ARCHIVE_EXAMPLES", "300"))
 BUILDING = {
     "create_multipart_upload",
     "read_into",
+    "get_object",
     "upload_part_copy",
     "upload_part",
     "complete_multipart_upload",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +20,7 @@ from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl
 from tests.support.small_catalog import SMALL, SmallCatalog
 from worker.archive_builder import ArchiveBuilder
+from worker.attempt.control import AttemptControl
 
 JOB = keys.new_job_id("ann")
 
@@ -99,3 +102,58 @@ def test_a_source_that_is_too_slow_uses_up_an_attempt(
 def test_a_job_is_not_continued_forever(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeadlineExceeded):
         Attempt(redis, monkeypatch, age=100_000).run(parts=4)
+
+
+class StreamedAttempt(Attempt):
+    """An attempt at an archive that has to be streamed, in 64 parts of 100 bytes."""
+
+    def __init__(self, redis: Redis, monkeypatch: pytest.MonkeyPatch, *, age: float = 0.0) -> None:
+        super().__init__(redis, monkeypatch, age=age)
+        monkeypatch.setattr("worker.archive.streaming.part_size", lambda *_, **__: 100)
+        source: Any = self.archives._source
+        describe = source.describe
+        source.describe = lambda *args, **options: [
+            replace(file, ranged=False, location=None) for file in describe(*args, **options)
+        ]
+
+    def run_slowly(self, *, deadline: float, stop_after: int = 1000) -> Any:
+        """Take 0.02 s for each part, and much longer for those after ``stop_after``."""
+        storage, stopped = self.catalog.storage, threading.Event()
+
+        def wait(name: str) -> None:
+            if name == "upload_part":
+                stopped.wait(0.02 if storage.calls.count(name) <= stop_after else 1)
+
+        storage.hook = wait
+        try:
+            return self.archives.build(cast("Any", self.claim), AttemptControl(deadline=deadline))
+        finally:
+            stopped.set()
+
+
+def test_a_streamed_archive_may_take_longer_while_parts_are_uploaded(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = StreamedAttempt(redis, monkeypatch)
+    started = time.monotonic()
+    artifact = attempt.run_slowly(deadline=0.4)
+    assert time.monotonic() - started > 1
+    attempt.catalog.assert_correct(artifact)
+
+
+def test_a_streamed_archive_without_progress_ends_at_the_deadline(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = StreamedAttempt(redis, monkeypatch)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        attempt.run_slowly(deadline=0.4, stop_after=30)
+    assert time.monotonic() - started < 6
+    assert attempt.catalog.storage.open_uploads == {}
+
+
+def test_a_streamed_archive_is_not_continued_forever(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeadlineExceeded):
+        StreamedAttempt(redis, monkeypatch, age=100_000).run_slowly(deadline=0.4)

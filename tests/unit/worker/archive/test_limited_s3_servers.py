@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from common.errors import CancelRequested, FileTooLarge, NetworkError
+from common.job_store import keys
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.object_storage import BadChecksum, NoSuchKey, StorageProfile
 from common.object_storage.errors import StorageBusy
+from common.settings import Settings
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
@@ -39,6 +41,7 @@ EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=T
         ({"checks_if_match": False}, ("copy_precondition",), False),
         ({"equal_parts": True}, ("mixed_parts", *NO_COPIES), False),
         ({"copies": False}, NO_COPIES, False),
+        ({"trailers": False}, ("trailing_crc32",), True),
         (
             {"copies": False, "equal_parts": True},
             ("mixed_parts", *NO_COPIES),
@@ -56,6 +59,12 @@ def test_probe_detects_what_a_storage_does_not_support(
     assert found.can_compose is can_compose
     assert storage.objects == {}
     assert storage.open_uploads == {}
+
+
+def test_probe_prefers_checksums_in_responses_to_trailers() -> None:
+    storage = FakeS3(min_part_size=5 * MIB, part_crc32=True)
+    found = probe_storage(cast("Any", storage), "archives")
+    assert found == replace(ALL, returns_part_crc32=True, trailing_crc32=False)
 
 
 def storage_with(sizes: list[int], **rules: bool) -> tuple[FakeS3, dict[str, bytes]]:
@@ -133,22 +142,24 @@ def test_files_that_no_upload_can_hold_are_rejected_before_anything_is_read() ->
 
 
 def builder(
-    redis: Redis, storage: FakeS3, *, compose: bool, archive_bucket: str = "archives"
+    redis: Redis,
+    storage: FakeS3,
+    *,
+    compose: bool = True,
+    archive_bucket: str = "archives",
+    **env: str,
 ) -> ArchiveBuilder:
     storage.ensure_bucket = lambda *_, **__: True  # type: ignore[attr-defined]
-    options = SimpleNamespace(
-        source_url_template="s3://files/{file_id}",
-        source_redirect_hosts="",
-        source_authorization="",
-        archive_bucket=archive_bucket,
-        s3_endpoint_url="http://s3",
-        s3_region="us-east-1",
-        manage_bucket=True,
-        archive_ttl=60,
-        compose_archives=compose,
+    configured = Settings.from_env(
+        {
+            "ARCHIVE_BUCKET": archive_bucket,
+            "ARCHIVE_TTL": "60",
+            "COMPOSE_ARCHIVES": str(compose).lower(),
+            **env,
+        }
     )
     return ArchiveBuilder(cast("Any", SimpleNamespace(
-        settings=options, storage=storage, redis=redis, queries=None, source=None,
+        settings=configured, storage=storage, redis=redis, queries=None, source=None,
     )))  # fmt: skip
 
 
@@ -191,6 +202,48 @@ def test_a_profile_of_another_storage_or_an_old_one_is_not_used(
     monkeypatch.setattr("common.job_store.storage_capabilities.SHARED_FOR", -1)
     builder(redis, storage, compose=True, archive_bucket="others").prepare()
     assert storage.calls
+
+
+@pytest.mark.parametrize("env", [
+    {"S3_REGION": "eu-west-1"}, {"COMPOSE_ARCHIVES": "false"}, {"S3_SSE": "AES256"},
+    {"S3_SSE": "aws:kms"}, {"S3_SSE_KMS_KEY_ID": "key"}, {"S3_ACL": "private"},
+    {"S3_STORAGE_CLASS": "STANDARD_IA"}, {"S3_BUCKET_OWNER": "123456789012"},
+    {"S3_REQUEST_PAYER": "requester"},
+], ids=str)  # fmt: skip
+def test_a_profile_of_the_same_storage_with_other_settings_is_not_used(
+    redis: Redis, env: dict[str, str]
+) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    builder(redis, storage).prepare()
+    storage.restart()
+    builder(redis, storage, **env).prepare()
+    assert storage.calls
+
+
+def test_a_profile_of_another_endpoint_of_the_environment_is_not_used(redis: Redis) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    builder(redis, storage, S3_ENDPOINT_URL="").prepare()
+    storage.restart()
+    storage.endpoint = "http://other:9000"  # As AWS_ENDPOINT_URL_S3 names it.
+    builder(redis, storage, S3_ENDPOINT_URL="").prepare()
+    assert storage.calls
+
+
+def test_settings_that_do_not_change_the_result_of_a_probe_do_not_cause_another(
+    redis: Redis,
+) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    builder(redis, storage).prepare()
+    storage.restart()
+    builder(redis, storage, S3_PUBLIC_ENDPOINT_URL="https://files.example").prepare()
+    assert storage.calls == []
+
+
+def test_the_identity_of_the_storage_in_the_job_store_shows_no_address(redis: Redis) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    storage.endpoint = "http://internal-name:9000"
+    builder(redis, storage).prepare()
+    assert b"internal-name" not in redis.get(keys.STORAGE_CAPABILITIES).encode()  # type: ignore[union-attr]
 
 
 def test_the_storage_is_probed_again_after_an_error(redis: Redis) -> None:

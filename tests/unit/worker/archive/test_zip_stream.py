@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import CancelRequested, FileTooLarge
+from common.errors import CancelRequested, FileTooLarge, NetworkError
 from common.jobs.model import OnMissing
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
@@ -147,6 +148,22 @@ def test_a_cancelled_job_aborts_its_upload() -> None:
     with pytest.raises(CancelRequested):
         run(storage, [1], control)
     assert storage.open_uploads == {}
+
+
+def test_a_cleanup_that_fails_does_not_hide_why_the_job_ended() -> None:
+    storage = storage_with({1: random.Random(1).randbytes(5000)})
+    control = RecordingControl()
+
+    def fail(name: str) -> None:
+        if name == "upload_part":
+            control.stop_with = CancelRequested()
+            time.sleep(0.3)
+        elif name == "abort_multipart_upload":
+            raise NetworkError
+
+    storage.hook = fail
+    with pytest.raises(CancelRequested):
+        run(storage, [1], control)
 
 
 def test_files_of_known_size_are_composed() -> None:

@@ -1,58 +1,47 @@
 import type { StartOptions } from "@longhaul/client";
-import {
-  Announcement,
-  ArchiveLink,
-  type DownloadView,
-  ENGLISH,
-  formatBytes,
-  isInProgress,
-  Progress,
-  useDownload,
-} from "@longhaul/react";
-import { type ReactNode, useEffect, useId, useState } from "react";
+import { isInProgress, Progress, useDownload, useOnChange } from "@longhaul/react";
+import { useId, useState } from "react";
 import { ConnectionBadge } from "../ui/connection-badge.js";
+import { FileName } from "../ui/file-name.js";
 import { Icon } from "../ui/icons.js";
 import { useKeptFocus } from "../ui/use-kept-focus.js";
-import { Details } from "./details.js";
-import { showIds } from "./parse-ids.js";
-import type { ReportProgress } from "./use-title.js";
+import { useAnnounce } from "./announcer.js";
+import { Actions } from "./card-actions.js";
+import { Details, MissingFiles } from "./details.js";
+import { LABELS, subtitleOf, useStatus } from "./status.js";
+import { type Entry, textOf, useTitleOf } from "./title.js";
 
 export interface DownloadCardProps {
-  jobId: string;
-  fileIds: readonly number[];
-  startedAt: string;
-  onRemove(jobId: string): void;
-  /** Replace this download by a new one. */
-  onRestart(jobId: string, fileIds: readonly number[], options: StartOptions): void;
-  onProgress: ReportProgress;
+  entry: Entry;
+  /** Save the archive as soon as it is ready. */
+  autoSave: boolean;
+  /** Missing for a download of another browser. */
+  onRemove?: ((entry: Entry) => void) | undefined;
+  /** Start a download of these files instead of this one. */
+  onReplace(entry: Entry, fileIds: readonly number[], options?: StartOptions): Promise<void>;
 }
 
 /** A download in the list. */
-export function DownloadCard({
-  jobId,
-  fileIds,
-  startedAt,
-  onRemove,
-  onRestart,
-  onProgress,
-}: DownloadCardProps) {
-  const view = useDownload(jobId);
+export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadCardProps) {
+  const view = useDownload({ jobId: entry.jobId, autoSave });
+  const title = useTitleOf(view, entry);
+  const name = textOf(title);
+  const status = useStatus(view);
+  const announce = useAnnounce();
+  useOnChange(
+    `${name}: ${view.requestError?.message ?? LABELS.announcement(view)}`,
+    view.phase === "starting" && view.pending === null,
+    announce,
+  );
   const titleId = useId();
   const detailsId = useId();
   const [open, setOpen] = useState(false);
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
   const inProgress = isInProgress(view.phase);
-  const progress = view.job?.progress ?? 0;
-  useEffect(() => {
-    onProgress(jobId, inProgress ? progress : null);
-    return () => onProgress(jobId, null);
-  }, [onProgress, jobId, inProgress, progress]);
-  const status = ENGLISH.status(view);
-  const skip = () => onRestart(jobId, fileIds, { onMissing: "skip" });
   return (
     <li>
       <article
-        id={jobId}
+        id={entry.jobId}
         className="card download"
         data-phase={view.phase}
         aria-labelledby={titleId}
@@ -61,9 +50,9 @@ export function DownloadCard({
         <div className="download-head">
           <div className="download-what">
             <h3 id={titleId} ref={target} tabIndex={-1}>
-              {nameOf(view) ?? filesOf(fileIds)}
+              <FileName name={title.name} /> {title.more && <span>{title.more}</span>}
             </h3>
-            <p className="small muted">{subtitle(view, fileIds, startedAt)}</p>
+            <p className="small muted">{subtitleOf(view, entry)}</p>
           </div>
           {inProgress && (
             <ConnectionBadge
@@ -74,148 +63,39 @@ export function DownloadCard({
         </div>
         {inProgress && (
           <Progress
-            value={view.phase === "processing" ? progress : null}
-            label={`Progress of ${filesOf(fileIds)}`}
+            value={view.phase === "processing" ? (view.job?.progress ?? 0) : null}
+            label={`Progress of ${name}`}
             text={status}
             phase={view.phase}
           />
         )}
         <div className="download-foot">
-          <p className="download-status" aria-hidden>
-            {view.phase === "ready" && <Icon name="check" />}
+          <p className="download-status">
+            {view.phase === "ready" && <Icon name={view.job?.missingFiles ? "alert" : "check"} />}
             {view.phase === "failed" && <Icon name="alert" />}
             <span>{status}</span>
           </p>
-          <Actions view={view} onRemove={() => onRemove(jobId)} onSkip={skip}>
-            <Disclosure open={open} controls={detailsId} onChange={setOpen} />
-          </Actions>
+          <Actions
+            view={view}
+            name={name}
+            entry={entry}
+            onRemove={onRemove && (() => onRemove(entry))}
+            onReplace={(...files) => onReplace(entry, ...files)}
+            details={{ open, id: detailsId, onChange: setOpen }}
+          />
         </div>
         {view.requestError && (
-          <p className="notice" data-tone="danger" role="alert">
+          <p className="notice" data-tone="danger">
             {view.requestError.message}
           </p>
         )}
-        <Announcement phase={view.phase} progress={progress} text={status} />
+        {view.job && view.phase === "ready" && Boolean(view.job.missingFiles) && (
+          <MissingFiles job={view.job} />
+        )}
         <div id={detailsId} hidden={!open}>
-          {open && view.job && <Details job={view.job} />}
+          {open && view.job && <Details job={view.job} availability={LABELS.availability(view)} />}
         </div>
       </article>
     </li>
-  );
-}
-
-function filesOf(fileIds: readonly number[]): string {
-  return fileIds.length === 1 ? "1 file" : `${fileIds.length.toLocaleString("en")} files`;
-}
-
-/** Return the archive's name, unless it was derived from the job's id. */
-function nameOf({ job, jobId }: DownloadView): string | null {
-  return job?.fileName && !job.fileName.includes(jobId ?? "") ? job.fileName : null;
-}
-
-function subtitle(view: DownloadView, fileIds: readonly number[], startedAt: string): string {
-  const { phase, job } = view;
-  const parts = [showIds(fileIds)];
-  if (nameOf(view)) parts.unshift(filesOf(fileIds));
-  if (phase === "processing" && job?.totalBytes) {
-    parts.push(`${formatBytes(job.processedBytes ?? 0)} of ${formatBytes(job.totalBytes)}`);
-  }
-  if (phase === "ready" && job?.fileSize != null) parts.push(formatBytes(job.fileSize));
-  if (!isInProgress(phase)) parts.push(formatStart(startedAt));
-  return parts.join(" · ");
-}
-
-function formatStart(time: string): string {
-  const start = new Date(time);
-  const today = start.toDateString() === new Date().toDateString();
-  const day = today ? {} : ({ day: "numeric", month: "short" } as const);
-  return start.toLocaleString(undefined, { hour: "numeric", minute: "2-digit", ...day });
-}
-
-interface ActionsProps {
-  view: DownloadView;
-  onRemove(): void;
-  onSkip(): void;
-  children: ReactNode;
-}
-
-function Actions({ view, onRemove, onSkip, children }: ActionsProps) {
-  const { phase, pending, cancel, job } = view;
-  const busy = pending !== null;
-  // `disabled` would remove the focus.
-  const unlessBusy = (action: () => unknown) => () => {
-    if (!busy) void action();
-  };
-  return (
-    <div className="actions">
-      {isInProgress(phase) && (
-        <button
-          className="button quiet"
-          type="button"
-          aria-disabled={busy}
-          onClick={unlessBusy(cancel)}
-        >
-          Cancel
-        </button>
-      )}
-      {phase === "failed" && job?.errorCode === "FILE_NOT_FOUND" && view.fileIds.length > 1 && (
-        <button className="button" type="button" aria-disabled={busy} onClick={unlessBusy(onSkip)}>
-          Continue without it
-        </button>
-      )}
-      {phase === "failed" && (
-        <button
-          className="button"
-          type="button"
-          aria-disabled={busy}
-          onClick={unlessBusy(view.retry)}
-        >
-          <Icon name="retry" />
-          Try again
-        </button>
-      )}
-      {phase === "ready" && (
-        <ArchiveLink view={view} className="button primary">
-          <Icon name="download" />
-          Save file
-        </ArchiveLink>
-      )}
-      <span className="actions-end">
-        {children}
-        {!isInProgress(phase) && (
-          <button
-            className="icon-button"
-            type="button"
-            aria-label="Remove from this list"
-            title="Remove from this list"
-            onClick={onRemove}
-          >
-            <Icon name="close" />
-          </button>
-        )}
-      </span>
-    </div>
-  );
-}
-
-interface DisclosureProps {
-  open: boolean;
-  controls: string;
-  onChange(open: boolean): void;
-}
-
-function Disclosure({ open, controls, onChange }: DisclosureProps) {
-  return (
-    <button
-      className="icon-button disclosure"
-      type="button"
-      aria-label="Details"
-      title="Details"
-      aria-expanded={open}
-      aria-controls={controls}
-      onClick={() => onChange(!open)}
-    >
-      <Icon name="chevron" />
-    </button>
   );
 }

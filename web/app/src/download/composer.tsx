@@ -1,54 +1,104 @@
-import type { Priority, StartOptions } from "@longhaul/client";
-import { formatBytes } from "@longhaul/react";
-import { type FormEvent, useId, useState } from "react";
+import { ApiProblem, type Priority, type StartOptions } from "@longhaul/client";
+import { type FormEvent, useId, useRef, useState } from "react";
+import { formatCount, formatSize } from "../ui/format.js";
 import { Icon } from "../ui/icons.js";
 import { Segments } from "../ui/segments.js";
 import { FilePicker } from "./file-picker.js";
+import { addIds } from "./parse-ids.js";
 import { type Checks, useChecks } from "./use-checks.js";
 
 export interface ComposerProps {
-  start(fileIds: readonly number[], options: StartOptions): Promise<unknown>;
+  start(
+    fileIds: readonly number[],
+    options: StartOptions,
+    extra: { firstFile: string | undefined; autoSave: boolean },
+  ): Promise<unknown>;
+}
+
+/** The errors of the form: at the files, at the archive's name, or of the whole request. */
+interface Errors {
+  files?: string | null;
+  fileName?: string | null;
+  form?: string | null;
 }
 
 /** The form that starts a download. */
 export function Composer({ start }: ComposerProps) {
   const [ids, setIds] = useState<readonly number[]>([]);
+  const [text, setText] = useState("");
   const [options, setOptions] = useState<StartOptions>({});
+  const [autoSave, setAutoSave] = useState(false);
   const [starting, setStarting] = useState(false);
-  const [error, setError] = useState<string | null>(null);
+  const [errors, setErrors] = useState<Errors>({});
+  const form = useRef<HTMLFormElement>(null);
   const checks = useChecks(ids);
 
+  /** Add what the text says to the selected files; null if it is invalid. */
+  const add = (words: string): readonly number[] | null => {
+    const result = addIds(ids, words);
+    setErrors({ files: result.error });
+    if (result.error) return null;
+    setText("");
+    setIds(result.ids);
+    return result.ids;
+  };
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    if (starting || !ids.length) return;
+    if (starting) return;
+    const fileIds = add(text);
+    if (fileIds && !fileIds.length) setErrors({ files: "Enter at least one file number." });
+    if (!fileIds?.length) return focusInvalid(form.current);
     setStarting(true);
-    setError(null);
     try {
-      await start(ids, options);
+      const firstFile = checks.get(fileIds[0] ?? 0)?.fileName ?? undefined;
+      await start(fileIds, options, { firstFile, autoSave });
       setIds([]);
       setOptions(({ fileName: _, ...others }) => others);
     } catch (error) {
-      setError(error instanceof Error ? error.message : String(error));
+      setErrors(errorsOf(error));
+      focusInvalid(form.current);
     } finally {
       setStarting(false);
     }
   };
 
   return (
-    <form className="composer card" onSubmit={submit} aria-label="New download">
-      <FilePicker ids={ids} checks={checks} onChange={setIds} />
-      <Options options={options} onChange={setOptions} />
-      {error && (
+    <form
+      className="composer card"
+      onSubmit={submit}
+      aria-label="New download"
+      ref={form}
+      noValidate
+    >
+      <FilePicker
+        ids={ids}
+        checks={checks}
+        text={text}
+        error={errors.files ?? null}
+        onText={(text) => {
+          setText(text);
+          setErrors({});
+        }}
+        onAdd={add}
+        onChange={setIds}
+      />
+      <Options
+        options={options}
+        error={errors.fileName ?? null}
+        onChange={(options) => {
+          setOptions(options);
+          setErrors({});
+        }}
+        autoSave={autoSave}
+        onAutoSave={setAutoSave}
+      />
+      {errors.form && (
         <p className="notice" data-tone="danger" role="alert">
           <Icon name="alert" />
-          {error}
+          {errors.form}
         </p>
       )}
-      <button
-        className="button primary start"
-        type="submit"
-        aria-disabled={starting || !ids.length}
-      >
+      <button className="button primary start" type="submit" aria-disabled={starting}>
         <Icon name="download" />
         {starting ? "Starting" : startLabel(ids, checks)}
       </button>
@@ -56,13 +106,33 @@ export function Composer({ start }: ComposerProps) {
   );
 }
 
+/** Move the focus to the first invalid field, once it is rendered. */
+function focusInvalid(form: HTMLFormElement | null): void {
+  setTimeout(() => form?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
+}
+
+/** Return the messages of an error response by field; everything else is an error of the form. */
+function errorsOf(error: unknown): Errors {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof ApiProblem)) return { form: message };
+  const textOf = (field: string) => {
+    const messages = Object.entries(error.errors)
+      .filter(([name]) => name === field || name.startsWith(`${field}.`))
+      .flatMap(([, messages]) => messages);
+    return messages.length ? messages.join(" ") : null;
+  };
+  const files = textOf("file_ids") ?? textOf("file_id");
+  const fileName = textOf("fileName");
+  return files || fileName ? { files, fileName } : { form: message };
+}
+
 function startLabel(ids: readonly number[], checks: Checks): string {
   if (!ids.length) return "Start download";
-  const files = ids.length === 1 ? "1 file" : `${ids.length.toLocaleString("en")} files`;
+  const files = formatCount(ids.length, "file", "files");
   const sizes = ids.map((id) => checks.get(id)?.size ?? null);
   const knownSizes = sizes.filter((size) => size !== null);
   if (knownSizes.length < ids.length) return `Download ${files}`;
-  return `Download ${files}, ${formatBytes(knownSizes.reduce((sum, size) => sum + size, 0))}`;
+  return `Download ${files}, ${formatSize(knownSizes.reduce((sum, size) => sum + size, 0))}`;
 }
 
 const PRIORITIES: readonly { value: Priority; label: string }[] = [
@@ -77,14 +147,24 @@ const MISSING = [
 
 interface OptionsProps {
   options: StartOptions;
+  /** What is wrong with the archive's name. */
+  error: string | null;
   onChange(options: StartOptions): void;
+  autoSave: boolean;
+  onAutoSave(autoSave: boolean): void;
 }
 
-function Options({ options, onChange }: OptionsProps) {
+function Options({ options, error, onChange, autoSave, onAutoSave }: OptionsProps) {
+  const [open, setOpen] = useState(false);
   const nameId = useId();
+  const errorId = useId();
   const { fileName, ...unnamed } = options;
   return (
-    <details className="options">
+    <details
+      className="options"
+      open={open || error !== null}
+      onToggle={({ currentTarget }) => setOpen(currentTarget.open)}
+    >
       <summary>
         Options
         <Icon name="chevron" />
@@ -98,10 +178,17 @@ function Options({ options, onChange }: OptionsProps) {
             placeholder="Automatic"
             maxLength={200}
             value={fileName ?? ""}
+            aria-invalid={error !== null}
+            aria-describedby={error ? errorId : undefined}
             onChange={({ target }) =>
               onChange(target.value ? { ...unnamed, fileName: target.value } : unnamed)
             }
           />
+          {error && (
+            <p id={errorId} className="small" data-mistake role="alert">
+              {error}
+            </p>
+          )}
         </div>
         <Segments
           legend="Priority"
@@ -115,6 +202,14 @@ function Options({ options, onChange }: OptionsProps) {
           value={options.onMissing ?? "fail"}
           onChange={(onMissing) => onChange({ ...options, onMissing })}
         />
+        <label className="check">
+          <input
+            type="checkbox"
+            checked={autoSave}
+            onChange={({ target }) => onAutoSave(target.checked)}
+          />
+          Save the archive automatically when it is ready
+        </label>
       </div>
     </details>
   );

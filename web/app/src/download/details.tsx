@@ -1,20 +1,62 @@
 import type { FileReport, Job } from "@longhaul/client";
-import { formatBytes, useLonghaul } from "@longhaul/react";
+import { useLonghaul } from "@longhaul/react";
 import { useEffect, useRef, useState } from "react";
+import { FileName, plainName } from "../ui/file-name.js";
+import { formatSize, formatTime } from "../ui/format.js";
 import { Icon } from "../ui/icons.js";
 
+export interface DetailsProps {
+  job: Job;
+  /** Until when the archive is available. */
+  availability: string;
+}
+
 /** The files of a job and its technical details. */
-export function Details({ job }: { job: Job }) {
+export function Details({ job, availability }: DetailsProps) {
   return (
     <div className="more-body">
       <Files job={job} />
-      <Facts job={job} />
+      <Facts job={job} availability={availability} />
     </div>
   );
 }
 
-function Facts({ job }: { job: Job }) {
+/** The files that an archive lacks. */
+export function MissingFiles({ job }: { job: Job }) {
+  const longhaul = useLonghaul();
+  const [files, setFiles] = useState<readonly FileReport[]>([]);
+  const { jobId, version } = job;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another version may lack other files.
+  useEffect(() => {
+    let unmounted = false;
+    longhaul
+      .open(jobId)
+      .allFiles()
+      .then(
+        (files) => {
+          if (!unmounted) setFiles(files.filter(({ state }) => state === "missing"));
+        },
+        () => undefined,
+      );
+    return () => {
+      unmounted = true;
+    };
+  }, [longhaul, jobId, version]);
+  if (!files.length) return null;
+  return (
+    <ul className="files" aria-label="Missing files">
+      {files.map((file) => (
+        <File key={file.file_id} file={file} />
+      ))}
+    </ul>
+  );
+}
+
+function Facts({ job, availability }: DetailsProps) {
   const facts: [string, string | null][] = [
+    ["Archive name", job.fileName && plainName(job.fileName)],
+    ["Availability", availability],
+    ["Started", formatTime(job.createdAt)],
     ["Job", job.jobId],
     ["Priority", job.priority],
     ["Attempt", job.attempt ? `${job.attempt} of ${job.maxAttempts}` : null],
@@ -28,7 +70,9 @@ function Facts({ job }: { job: Job }) {
           value && (
             <div key={name}>
               <dt>{name}</dt>
-              <dd>{value}</dd>
+              <dd>
+                <bdi>{value}</bdi>
+              </dd>
             </div>
           ),
       )}
@@ -62,9 +106,11 @@ function File({ file }: { file: FileReport }) {
   return (
     <li data-state={file.state}>
       <Icon name={hasError ? "alert" : file.state === "done" ? "check" : "clock"} />
-      <span className="picked-name">{file.fileName ?? file.file_id}</span>
+      <span className="picked-name">
+        <FileName name={file.fileName ?? `File ${file.file_id}`} />
+      </span>
       <span className="small muted">
-        {hasError ? (file.error ?? file.state) : file.size !== null && formatBytes(file.size)}
+        {hasError ? (file.error ?? file.state) : file.size !== null && formatSize(file.size)}
       </span>
       <span className="hidden">{file.state}</span>
     </li>

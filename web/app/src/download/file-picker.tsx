@@ -1,40 +1,47 @@
-import { formatBytes } from "@longhaul/react";
-import { type KeyboardEvent, useId, useState } from "react";
+import { type ClipboardEvent, type KeyboardEvent, useId } from "react";
+import { FileName } from "../ui/file-name.js";
+import { formatNumber, formatSize } from "../ui/format.js";
 import { Icon } from "../ui/icons.js";
 import { useKeptFocus } from "../ui/use-kept-focus.js";
-import { MAX_FILES, parseIds, tooMany } from "./parse-ids.js";
+import { MAX_FILES } from "./parse-ids.js";
 import { type Checks, MAX_CHECKED } from "./use-checks.js";
 import { useSamples } from "./use-samples.js";
 
 export interface FilePickerProps {
   ids: readonly number[];
   checks: Checks;
+  /** What the user has typed and not added yet. */
+  text: string;
+  error: string | null;
+  onText(text: string): void;
+  /** Add the files that the words name. */
+  onAdd(words: string): unknown;
   onChange(ids: readonly number[]): void;
 }
 
 /** An input for file numbers and ranges, with the list of selected files. */
-export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
-  const [text, setText] = useState("");
-  const [error, setError] = useState<string | null>(null);
+export function FilePicker(props: FilePickerProps) {
+  const { ids, checks, text, error, onText, onAdd, onChange } = props;
   const inputId = useId();
   const helpId = useId();
   const { target, within } = useKeptFocus<HTMLInputElement>();
 
-  const add = (words: string) => {
-    const parsed = parseIds(words);
-    const all = [...new Set([...ids, ...parsed.ids])];
-    const problem = parsed.error ?? (all.length > MAX_FILES ? tooMany() : null);
-    setError(problem);
-    if (problem) return;
-    setText("");
-    onChange(all);
-  };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === "Enter" && text.trim()) {
       event.preventDefault();
-      add(text);
+      onAdd(text);
     }
     if (event.key === "Backspace" && !text && ids.length) onChange(ids.slice(0, -1));
+  };
+  /** Keep the line ends of a pasted list as separators; the browser would remove them. */
+  const onPaste = (event: ClipboardEvent<HTMLInputElement>) => {
+    const pasted = event.clipboardData.getData("text");
+    if (!/[\r\n]/.test(pasted)) return;
+    event.preventDefault();
+    const { selectionStart, selectionEnd } = event.currentTarget;
+    const before = text.slice(0, selectionStart ?? text.length);
+    const after = text.slice(selectionEnd ?? text.length);
+    onText(before + pasted.trim().replace(/\s*[\r\n]+\s*/g, ", ") + after);
   };
 
   return (
@@ -53,30 +60,32 @@ export function FilePicker({ ids, checks, onChange }: FilePickerProps) {
           value={text}
           aria-describedby={helpId}
           aria-invalid={error !== null}
-          onChange={({ target }) => {
-            setText(target.value);
-            setError(null);
-          }}
+          onChange={({ target }) => onText(target.value)}
           onKeyDown={onKeyDown}
-          onBlur={() => text.trim() && add(text)}
+          onPaste={onPaste}
         />
-        <button className="button" type="button" onClick={() => add(text)}>
+        <button className="button" type="button" onClick={() => onAdd(text)}>
           Add
         </button>
       </div>
-      <p id={helpId} className="small muted" data-error={error !== null || undefined}>
-        {error ?? "File numbers and ranges, up to 1,000 files."}
+      <p
+        id={helpId}
+        className="small muted"
+        data-mistake={error !== null || undefined}
+        aria-live="assertive"
+      >
+        {error ?? `File numbers and ranges, up to ${formatNumber(MAX_FILES)} files.`}
       </p>
       {ids.length ? (
         <Picked ids={ids} checks={checks} onChange={onChange} />
       ) : (
-        <Suggestions onPick={add} />
+        <Suggestions onPick={onAdd} />
       )}
     </div>
   );
 }
 
-function Picked({ ids, checks, onChange }: FilePickerProps) {
+function Picked({ ids, checks, onChange }: Pick<FilePickerProps, "ids" | "checks" | "onChange">) {
   const more = ids.length - MAX_CHECKED;
   return (
     <div>
@@ -91,7 +100,7 @@ function Picked({ ids, checks, onChange }: FilePickerProps) {
         ))}
       </ul>
       <p className="picked-foot small muted">
-        <span>{more > 0 && `and ${more.toLocaleString("en")} more`}</span>
+        <span>{more > 0 && `and ${formatNumber(more)} more`}</span>
         <button className="link" type="button" onClick={() => onChange([])}>
           Clear
         </button>
@@ -111,14 +120,16 @@ function PickedFile({ id, check, onRemove }: PickedFileProps) {
   return (
     <li data-missing={missing || undefined}>
       <Icon name={missing ? "alert" : "file"} />
-      <span className="picked-name">{check?.fileName ?? id}</span>
+      <span className="picked-name">
+        <FileName name={check?.fileName ?? String(id)} />
+      </span>
       <span className="small muted">
-        {missing ? "not found" : check?.size != null && formatBytes(check.size)}
+        {missing ? "not found" : check?.size != null && formatSize(check.size)}
       </span>
       <button
         className="icon-button"
         type="button"
-        aria-label={`Remove file ${id}`}
+        aria-label={`Remove file ${check?.fileName ?? id}`}
         onClick={onRemove}
       >
         <Icon name="close" />
@@ -127,7 +138,7 @@ function PickedFile({ id, check, onRemove }: PickedFileProps) {
   );
 }
 
-function Suggestions({ onPick }: { onPick(words: string): void }) {
+function Suggestions({ onPick }: { onPick(words: string): unknown }) {
   const samples = useSamples();
   if (!samples.length) return null;
   return (

@@ -1,68 +1,127 @@
-import { useDownloads } from "@longhaul/react";
-import { useCallback } from "react";
+import type { StartOptions } from "@longhaul/client";
+import { isInProgress, useDownloads, usePhases } from "@longhaul/react";
+import { useCallback, useMemo, useState } from "react";
 import "../styles/cards.css";
 import "../styles/composer.css";
 import "../styles/downloads.css";
+import { formatCount } from "../ui/format.js";
 import { useKeptFocus } from "../ui/use-kept-focus.js";
-import { DownloadCard, type DownloadCardProps } from "./card.js";
+import { Announcer } from "./announcer.js";
+import { DownloadCard } from "./card.js";
 import { Composer } from "./composer.js";
+import { NotifyButton } from "./notify.js";
+import { SignInForm } from "./sign-in-form.js";
+import type { Entry } from "./title.js";
+import { useAccount } from "./use-account.js";
 import { useTitle } from "./use-title.js";
 
 /** The page to start, watch and save downloads. */
 export default function DownloadPage() {
-  const { downloads, start, remove } = useDownloads();
-  const report = useTitle();
+  const account = useAccount();
+  const { downloads, start, cancel, remove, restore } = useDownloads();
+  const [autoSaved, setAutoSaved] = useState<ReadonlySet<string>>(new Set());
+  const [removed, setRemoved] = useState<readonly Entry[]>([]);
+  const entries = useEntries(downloads, account.jobs);
+  const phases = usePhases(entries.map(({ jobId }) => jobId));
+  useTitle(phases);
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
-  const startAndShow = useCallback<typeof start>(
-    async (fileIds, options) => {
-      const jobId = await start(fileIds, options);
+
+  const startAndShow = useCallback(
+    async (
+      fileIds: readonly number[],
+      options: StartOptions,
+      { firstFile, autoSave = false }: { firstFile?: string | undefined; autoSave?: boolean } = {},
+    ) => {
+      const jobId = await start(fileIds, options, firstFile);
+      if (autoSave) setAutoSaved((ids) => new Set(ids).add(jobId));
       requestAnimationFrame(() =>
         document.getElementById(jobId)?.scrollIntoView({ block: "nearest" }),
       );
-      return jobId;
     },
     [start],
   );
-  const restart: DownloadCardProps["onRestart"] = (jobId, fileIds, options) => {
-    startAndShow(fileIds, options).then(
-      () => remove(jobId),
-      () => undefined,
-    );
+  const replace = async (entry: Entry, fileIds: readonly number[], options: StartOptions = {}) => {
+    await startAndShow(fileIds, options);
+    if (isInProgress(phases.get(entry.jobId)?.phase ?? "unknown")) await cancel(entry.jobId);
+    remove(entry.jobId);
   };
+  const removeAll = (entries: readonly Entry[]) => {
+    for (const { jobId } of entries) remove(jobId);
+    setRemoved(entries);
+  };
+  const undo = () => {
+    for (const entry of removed) restore({ ...entry, fileIds: [...entry.fileIds] });
+    setRemoved([]);
+  };
+  const finished = downloads.filter(({ jobId }) => {
+    const state = phases.get(jobId);
+    return state && !isInProgress(state.phase);
+  });
+
   return (
-    <div className="downloads">
-      <section className="intro">
-        <h1>Many files, one archive</h1>
-        <p className="muted">
-          Select files by number. You can close this page: the download continues, and the archive
-          is here when you come back.
-        </p>
-        <Composer start={startAndShow} />
-      </section>
-      <section className="list" aria-labelledby="list-title" {...within}>
-        <h2 id="list-title" ref={target} tabIndex={-1}>
-          Your downloads
-        </h2>
-        {downloads.length ? (
-          <ul>
-            {downloads.map(({ jobId, fileIds, startedAt }) => (
-              <DownloadCard
-                key={jobId}
-                jobId={jobId}
-                fileIds={fileIds}
-                startedAt={startedAt}
-                onRemove={remove}
-                onRestart={restart}
-                onProgress={report}
-              />
-            ))}
-          </ul>
-        ) : (
-          <NoDownloads />
-        )}
-      </section>
-    </div>
+    <Announcer>
+      <div className="downloads">
+        <section className="intro">
+          <h1>Many files, one archive</h1>
+          <p className="muted">
+            Select files by number. You can close this page: the download continues, and the archive
+            is here when you come back.
+          </p>
+          {account.needsSignIn ? <SignInForm /> : <Composer start={startAndShow} />}
+        </section>
+        <section className="list" aria-labelledby="list-title" {...within}>
+          <div className="list-head">
+            <h2 id="list-title" ref={target} tabIndex={-1}>
+              Your downloads
+            </h2>
+            {entries.length > 0 && <NotifyButton />}
+            {finished.length > 1 && (
+              <button className="link small" type="button" onClick={() => removeAll(finished)}>
+                Clear finished
+              </button>
+            )}
+          </div>
+          {removed.length > 0 && (
+            <p className="notice" data-tone="neutral">
+              <span>Removed {formatCount(removed.length, "download", "downloads")}.</span>
+              <button className="link" type="button" onClick={undo}>
+                Undo
+              </button>
+            </p>
+          )}
+          {entries.length ? (
+            <ul>
+              {entries.map((entry) => (
+                <DownloadCard
+                  key={entry.jobId}
+                  entry={entry}
+                  autoSave={autoSaved.has(entry.jobId)}
+                  onRemove={downloads.includes(entry) ? (entry) => removeAll([entry]) : undefined}
+                  onReplace={replace}
+                />
+              ))}
+            </ul>
+          ) : (
+            <NoDownloads />
+          )}
+        </section>
+      </div>
+    </Announcer>
   );
+}
+
+type Downloads = ReturnType<typeof useDownloads>["downloads"];
+type Jobs = ReturnType<typeof useAccount>["jobs"];
+
+/** Return this browser's downloads and the account's others, newest first. */
+function useEntries(downloads: Downloads, jobs: Jobs): readonly Entry[] & Downloads {
+  return useMemo(() => {
+    const known = new Set(downloads.map(({ jobId }) => jobId));
+    const others = jobs
+      .filter(({ jobId }) => !known.has(jobId))
+      .map(({ jobId, createdAt }) => ({ jobId, fileIds: [], startedAt: createdAt }));
+    return [...downloads, ...others].sort((a, b) => b.startedAt.localeCompare(a.startedAt));
+  }, [downloads, jobs]);
 }
 
 function NoDownloads() {

@@ -1,3 +1,5 @@
+import { formatNumber } from "../ui/format.js";
+
 export const MAX_FILES = 1_000;
 const MAX_ID = 100_000_000;
 
@@ -10,7 +12,10 @@ export interface Parsed {
 /** Parse file ids from input such as `10001, 10003-10006 10010`. Ranges include both ends. */
 export function parseIds(text: string): Parsed {
   const ids = new Set<number>();
-  const words = text.replace(/\s*(?:-|–|\.\.)\s*/g, "-").split(/[\s,;]+/);
+  const words = text
+    .normalize("NFKC")
+    .replace(/\s*(?:-|–|—|~|〜|\.\.+)\s*/g, "-")
+    .split(/[\s,;、]+/);
   for (const word of words.filter(Boolean)) {
     const range = rangeOf(word);
     if (typeof range === "string") return { ids: [...ids], error: range };
@@ -21,23 +26,30 @@ export function parseIds(text: string): Parsed {
 }
 
 export function tooMany(): string {
-  return `An archive can contain up to ${MAX_FILES.toLocaleString("en")} files`;
+  return `An archive can contain up to ${formatNumber(MAX_FILES)} files. Remove some first.`;
+}
+
+/** Add the ids in a text to `ids`, without duplicates. */
+export function addIds(ids: readonly number[], text: string): Parsed {
+  const parsed = parseIds(text);
+  const all = [...new Set([...ids, ...parsed.ids])];
+  return { ids: all, error: parsed.error ?? (all.length > MAX_FILES ? tooMany() : null) };
 }
 
 function rangeOf(word: string): { first: number; last: number } | string {
   const match = /^(\d{1,12})(?:-(\d{1,12}))?$/.exec(word);
-  if (!match) return `“${word}” is not a number or a range such as 10001-10005`;
+  if (!match) return `“${word}” is not a file number or a range such as 10001-10005.`;
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
-  if (first < 1 || last > MAX_ID) return `“${word}” is outside 1 to 100,000,000`;
-  if (last < first) return `“${word}” ends before it starts`;
+  if (first < 1 || last > MAX_ID) return `“${word}” is not between 1 and 100,000,000.`;
+  if (last < first) return `“${word}” ends before it starts.`;
   return last - first < MAX_FILES ? { first, last } : tooMany();
 }
 
 /** Format ids, such as `10001–10003, 10007`, cut off after `maxParts` parts. */
 export function showIds(ids: readonly number[], maxParts = 4): string {
   const parts: string[] = [];
-  const sorted = ids.toSorted((a, b) => a - b);
+  const sorted = [...ids].sort((a, b) => a - b);
   for (let at = 0; at < sorted.length; ) {
     let end = at;
     while (sorted[end + 1] === (sorted[end] ?? 0) + 1) end++;

@@ -1,24 +1,31 @@
-import { useCallback, useEffect, useRef } from "react";
-
-/** Reports the progress of a download: 0 to 100, or null if it is not in progress. */
-export type ReportProgress = (jobId: string, progress: number | null) => void;
+import { isInProgress, type usePhases } from "@longhaul/react";
+import { useEffect, useRef } from "react";
 
 const NAME = "Longhaul";
 const TITLE = `Long-running downloads · ${NAME}`;
 
-/** Show the progress of all downloads in the page's title, so that it is visible in other tabs. */
-export function useTitle(): ReportProgress {
-  const inProgress = useRef(new Map<string, number>());
+/**
+ * Show the progress of all downloads in the page's title, so that it is visible in other tabs, and
+ * what finished while the page was hidden.
+ */
+export function useTitle(downloads: ReturnType<typeof usePhases>): void {
+  const wasInProgress = useRef(false);
   useEffect(() => {
+    const running = [...downloads.values()].filter(({ phase }) => isInProgress(phase));
+    const sum = running.reduce((sum, { progress }) => sum + progress, 0);
+    const justFinished = wasInProgress.current && !running.length;
+    wasInProgress.current = running.length > 0;
+    if (running.length) document.title = `${Math.floor(sum / running.length)}% · ${NAME}`;
+    else document.title = justFinished && document.hidden ? `✓ Done · ${NAME}` : TITLE;
+  }, [downloads]);
+  useEffect(() => {
+    const restore = () => {
+      if (!document.hidden && !wasInProgress.current) document.title = TITLE;
+    };
+    document.addEventListener("visibilitychange", restore);
     return () => {
+      document.removeEventListener("visibilitychange", restore);
       document.title = TITLE;
     };
-  }, []);
-  return useCallback((jobId, progress) => {
-    if (progress === null) inProgress.current.delete(jobId);
-    else inProgress.current.set(jobId, progress);
-    const all = [...inProgress.current.values()];
-    const mean = Math.floor(all.reduce((sum, progress) => sum + progress, 0) / all.length);
-    document.title = all.length ? `${mean}% · ${NAME}` : TITLE;
   }, []);
 }

@@ -2,6 +2,18 @@ import { type FormEvent, useId } from "react";
 
 const KEY = "longhaul:operator-token";
 
+/**
+ * Store the token of a link (`/operator#token=…`) and remove it from the address bar, so that it is
+ * neither bookmarked nor shown.
+ */
+export function takeTokenFromUrl(): void {
+  const token = new URLSearchParams(window.location.hash.slice(1)).get("token");
+  if (token === null) return;
+  store(token);
+  const { pathname, search } = window.location;
+  window.history.replaceState(null, "", pathname + search);
+}
+
 /** Return the Authorization header with the operator token, if there is one. */
 export function authorization(): HeadersInit {
   const token = stored();
@@ -13,8 +25,7 @@ export function TokenForm() {
   const inputId = useId();
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const token = new FormData(event.currentTarget).get("token");
-    window.sessionStorage.setItem(KEY, String(token).trim());
+    store(String(new FormData(event.currentTarget).get("token")));
     window.location.reload();
   };
   return (
@@ -28,6 +39,10 @@ export function TokenForm() {
       </button>
     </form>
   );
+}
+
+function store(token: string): void {
+  window.sessionStorage.setItem(KEY, token.trim());
 }
 
 function stored(): string | null {

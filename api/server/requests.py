@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112): from bytes to WSGI requests and back, with gunicorn_h1c (picohttpparser).
+"""HTTP/1.1 (RFC 9112): from bytes to WSGI requests, with gunicorn_h1c (picohttpparser).
 
 The binding frames messages; this module checks what it leaves to its caller: request targets, Host,
 transfer codings, and limits. gunicorn's parser in Python takes ten times as long, which was half of
@@ -11,25 +11,18 @@ import io
 import re
 import string
 import sys
-import time
-import uuid
-from collections.abc import Iterable
-from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-import orjson
 from gunicorn_h1c import H1CProtocol, LimitRequestHeaders, LimitRequestLine
 
+from api.server import responses
 from api.server.raw_responses import ENVIRON_KEY
-from common.errors import LonghaulError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-    from api.server.raw_responses import RawResponse
 
 #: Bytes of request line and headers together, of one line, and the number of headers. A line fits a
 #: token of 8 KB. The same limits apply to trailers and to the lines between chunks.
@@ -42,31 +35,12 @@ MAX_CHUNK_OVERHEAD: Final = 8
 #: trailer, so a large buffer full of tiny chunks would take quadratic time.
 SLICE: Final = 4_096
 
-BAD_REQUEST: Final = "400 Bad Request"
-REQUEST_TIMEOUT: Final = "408 Request Timeout"
-CONTENT_TOO_LARGE: Final = "413 Content Too Large"
-URI_TOO_LONG: Final = "414 URI Too Long"
-HEAD_TOO_LARGE: Final = "431 Request Header Fields Too Large"
-INTERNAL_SERVER_ERROR: Final = "500 Internal Server Error"
-NOT_IMPLEMENTED: Final = "501 Not Implemented"
-
-#: The interim response to a client that waits before it sends the body.
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-#: Statuses whose responses have no body (RFC 9110, 6.4.1).
-BODILESS: Final = ("1", "204", "304")
-
 #: Methods that reach the application, which responds with 405 where it does not use them. Others
 #: would be labels of metrics without a limit.
 METHODS: Final = {
     method.encode(): method
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY")
 }
-
-#: The details of the problems.
-MALFORMED_REQUEST: Final = "The request is not valid HTTP, or not supported by this server."
-TOO_SLOW: Final = "The request did not arrive in time."
-UNEXPECTED: Final = "An unexpected error occurred on the server."
 
 #: Of a method, or of an empty line before it (RFC 9112, 2.2).
 _FIRST_BYTES: Final = frozenset(
@@ -154,7 +128,7 @@ class RequestParser:
             self.in_request = True
             if data[0] not in _FIRST_BYTES:
                 # TLS, for example: the end of a line may never come.
-                raise ProtocolError(BAD_REQUEST)
+                raise ProtocolError(responses.BAD_REQUEST)
         try:
             if len(data) <= SLICE:
                 self._feed_slice(data)
@@ -167,12 +141,12 @@ class RequestParser:
         except _StopParsing:
             self._discard_body()
         except LimitRequestLine:
-            raise ProtocolError(URI_TOO_LONG) from None
+            raise ProtocolError(responses.URI_TOO_LONG) from None
         except LimitRequestHeaders:
-            raise ProtocolError(HEAD_TOO_LARGE) from None
+            raise ProtocolError(responses.HEAD_TOO_LARGE) from None
         except ValueError:
             # The binding has two classes named ParseError and exports one of them.
-            raise ProtocolError(BAD_REQUEST) from None
+            raise ProtocolError(responses.BAD_REQUEST) from None
 
     def start_next(self) -> None:
         """Begin with the next request, of which bytes may be here already. Raise as ``feed``."""
@@ -210,9 +184,9 @@ class RequestParser:
             self._complete()
         elif self._request is None:
             if self._bytes_received > MAX_HEAD:
-                raise ProtocolError(HEAD_TOO_LARGE)
+                raise ProtocolError(responses.HEAD_TOO_LARGE)
         elif self._bytes_received > MAX_HEAD + MAX_CHUNK_OVERHEAD * self._max_body:
-            raise ProtocolError(CONTENT_TOO_LARGE)
+            raise ProtocolError(responses.CONTENT_TOO_LARGE)
 
     def _on_headers_complete(self) -> bool:
         """Return whether the body is skipped. The binding calls this."""
@@ -269,13 +243,13 @@ def _set_target(environ: WSGIEnvironment, method: bytes, target: bytes) -> None:
     if host is not None:
         environ["HTTP_HOST"] = _normalized_host(host)
     elif environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-        raise ProtocolError(BAD_REQUEST)
+        raise ProtocolError(responses.BAD_REQUEST)
     try:
         environ["REQUEST_METHOD"] = METHODS[method]
     except KeyError:
-        raise ProtocolError(NOT_IMPLEMENTED) from None
+        raise ProtocolError(responses.NOT_IMPLEMENTED) from None
     if not _TARGET.match(target):
-        raise ProtocolError(BAD_REQUEST)
+        raise ProtocolError(responses.BAD_REQUEST)
     if not target.startswith(b"/"):
         if target == b"*" and method == b"OPTIONS":
             # About the server as a whole (RFC 9110, 9.3.7); the root stands for it.
@@ -285,7 +259,7 @@ def _set_target(environ: WSGIEnvironment, method: bytes, target: bytes) -> None:
             environ["HTTP_HOST"] = _normalized_host(absolute[1].decode("latin-1"))
             target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
         else:
-            raise ProtocolError(BAD_REQUEST)
+            raise ProtocolError(responses.BAD_REQUEST)
     path, _, query = target.partition(b"?")
     environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
     environ["QUERY_STRING"] = query.decode("latin-1")
@@ -294,10 +268,10 @@ def _set_target(environ: WSGIEnvironment, method: bytes, target: bytes) -> None:
 def _normalized_host(host: str) -> str:
     """Return ``host`` as it is used in URLs. Raise ``ProtocolError`` if it is invalid."""
     if len(host) > _MAX_HOST:
-        raise ProtocolError(BAD_REQUEST)
+        raise ProtocolError(responses.BAD_REQUEST)
     normalized = _parse_host(host)
     if normalized is None:
-        raise ProtocolError(BAD_REQUEST)
+        raise ProtocolError(responses.BAD_REQUEST)
     return normalized
 
 
@@ -334,9 +308,9 @@ def _is_chunked(environ: WSGIEnvironment, *, is_http10: bool) -> bool:
         return False
     codings = [each.strip() for each in coding.lower().split(",")]
     if is_http10 or codings[-1] != "chunked" or codings.count("chunked") > 1:
-        raise ProtocolError(BAD_REQUEST)
+        raise ProtocolError(responses.BAD_REQUEST)
     if codings != ["chunked"]:
-        raise ProtocolError(NOT_IMPLEMENTED)
+        raise ProtocolError(responses.NOT_IMPLEMENTED)
     return True
 
 
@@ -367,61 +341,6 @@ def base_environ(client: tuple[str, int], server: tuple[str, int]) -> WSGIEnviro
     return base
 
 
-def encode_raw(response: RawResponse, connection_line: str) -> bytes:
-    """Return the response as bytes; ``connection_line``: a header line with its CR LF, or empty."""
-    head = (
-        f"HTTP/1.1 {response.status}\r\nDate: {_date()}\r\n"
-        f"{response.header_lines}{connection_line}\r\n"
-    )
-    return head.encode("latin-1") + response.body
-
-
-def head(status: str, headers: Iterable[tuple[str, str]], more_lines: str) -> bytes:
-    """Return status line and headers; ``more_lines``: header lines, each with its CR LF.
-
-    Raises ``ValueError`` for CR or LF in a header, which would let content forge headers.
-    """
-    lines = [f"HTTP/1.1 {status}", f"Date: {_date()}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
-        raise ValueError("a header contains a line end")
-    return f"{text}\r\n{more_lines}\r\n".encode("latin-1")
-
-
-def error_response(status: str) -> bytes:
-    """Return the whole response to a request that never reached the application (RFC 9457)."""
-    request_id = str(uuid.uuid4())
-    number, _, title = status.partition(" ")
-    code, detail = "MALFORMED_REQUEST", MALFORMED_REQUEST
-    if status == INTERNAL_SERVER_ERROR:
-        code, detail = LonghaulError.code, UNEXPECTED
-    elif status == REQUEST_TIMEOUT:
-        code, detail = "REQUEST_TIMEOUT", TOO_SLOW
-    body = orjson.dumps(
-        {
-            "type": f"/docs/problems#{code}",
-            "title": title,
-            "status": int(number),
-            "detail": detail,
-            # The path is unknown.
-            "instance": "/",
-            "code": code,
-            "retryable": False,
-            "requestId": request_id,
-        }
-    )
-    headers = {
-        "Content-Type": "application/problem+json",
-        "Content-Length": str(len(body)),
-        "X-Request-ID": request_id,
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-        "Connection": "close",
-    }
-    return head(status, headers.items(), "") + body
-
-
 def _key(name: bytes) -> str | None:
     """Return the WSGI variable of a header; None for a name that could be mistaken for another."""
     if b"_" in name:
@@ -436,13 +355,3 @@ def _key(name: bytes) -> str | None:
 
 #: WSGI variables by the header names seen so far, as they were written.
 _keys: dict[bytes, str] = {}
-
-
-_clock = [0.0, ""]
-
-
-def _date() -> str:
-    now = int(time.time())
-    if now != _clock[0]:
-        _clock[:] = [now, formatdate(now, usegmt=True)]
-    return str(_clock[1])

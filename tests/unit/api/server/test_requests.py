@@ -9,14 +9,16 @@ import orjson
 import pytest
 
 from api.live.service import available_streams
-from api.server import http1
-from api.server.http1 import ProtocolError, RequestParser
+from api.server import requests, responses
+from api.server.requests import ProtocolError, RequestParser
 
 MAX_BODY = 65_536
 
 
 def new_parser() -> RequestParser:
-    return RequestParser(http1.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=MAX_BODY)
+    return RequestParser(
+        requests.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=MAX_BODY
+    )
 
 
 def environs(*pieces: bytes) -> list[dict[str, Any]]:
@@ -109,26 +111,26 @@ def test_header_with_an_underscore_does_not_replace_another() -> None:
 def test_ambiguous_or_malformed_request_is_rejected(request_: bytes) -> None:
     with pytest.raises(ProtocolError) as error:
         assert environs(request_) == []
-    assert error.value.status == http1.BAD_REQUEST
+    assert error.value.status == responses.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
     ("pieces", "status"),
     [
         # RFC 9112, 3: a target longer than any that the server parses is 414.
-        ((b"GET /" + b"a" * 40_000, b"a" * 40_000), http1.URI_TOO_LONG),
+        ((b"GET /" + b"a" * 40_000, b"a" * 40_000), responses.URI_TOO_LONG),
         # In one read, too.
         (
             (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: %b\r\n" % (b"b" * 1000) * 40 + b"\r\n",),
-            http1.HEAD_TOO_LARGE,
+            responses.HEAD_TOO_LARGE,
         ),
         (
             (b"GET / HTTP/1.1\r\nHost: h\r\nA: ", *[b"b" * 1000] * 40),
-            http1.HEAD_TOO_LARGE,
+            responses.HEAD_TOO_LARGE,
         ),
         (
             (b"GET / HTTP/1.1\r\nHost: h\r\n", *[b"A%d: b\r\n" % n for n in range(200)]),
-            http1.HEAD_TOO_LARGE,
+            responses.HEAD_TOO_LARGE,
         ),
     ],
 )
@@ -161,11 +163,11 @@ def test_application_sees_only_the_length_of_too_long_a_body(pieces: tuple[bytes
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
 def test_response_header_with_a_line_end_is_not_sent(value: str) -> None:
     with pytest.raises(ValueError, match="line end"):
-        http1.head("200 OK", [("X", value)], "")
+        responses.head("200 OK", [("X", value)], "")
 
 
 def test_response_to_a_malformed_request_is_a_complete_problem() -> None:
-    head, _, body = http1.error_response(http1.BAD_REQUEST).partition(b"\r\n\r\n")
+    head, _, body = responses.error_response(responses.BAD_REQUEST).partition(b"\r\n\r\n")
     problem = orjson.loads(body)
     assert set(problem) == {
         *("type", "title", "status", "detail", "instance", "code", "retryable", "requestId"),
@@ -177,7 +179,7 @@ def test_long_header_names_are_not_cached() -> None:
     name = b"A" * 1_000
     (environ,) = environs(b"GET / HTTP/1.1\r\nHost: h\r\n" + name + b": b\r\n\r\n")
     assert environ[f"HTTP_{name.decode()}"] == "b"
-    assert name not in http1._keys
+    assert name not in requests._keys
 
 
 def test_one_request_is_parsed_at_a_time() -> None:
@@ -191,7 +193,7 @@ def test_one_request_is_parsed_at_a_time() -> None:
 
 
 def test_response_to_a_failed_application_is_no_client_error() -> None:
-    _, _, body = http1.error_response(http1.INTERNAL_SERVER_ERROR).partition(b"\r\n\r\n")
+    _, _, body = responses.error_response(responses.INTERNAL_SERVER_ERROR).partition(b"\r\n\r\n")
     assert orjson.loads(body)["code"] == "INTERNAL_ERROR"
 
 

@@ -1,0 +1,175 @@
+"""HTTP/1.1 (RFC 9112): from WSGI responses to bytes."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from common.errors import LonghaulError
+
+if TYPE_CHECKING:
+    import socket
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from api.server.raw_responses import RawResponse
+    from api.server.requests import Request
+
+BAD_REQUEST: Final = "400 Bad Request"
+REQUEST_TIMEOUT: Final = "408 Request Timeout"
+CONTENT_TOO_LARGE: Final = "413 Content Too Large"
+URI_TOO_LONG: Final = "414 URI Too Long"
+HEAD_TOO_LARGE: Final = "431 Request Header Fields Too Large"
+INTERNAL_SERVER_ERROR: Final = "500 Internal Server Error"
+NOT_IMPLEMENTED: Final = "501 Not Implemented"
+
+#: The interim response to a client that waits before it sends the body.
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+#: Statuses whose responses have no body (RFC 9110, 6.4.1).
+BODILESS: Final = ("1", "204", "304")
+
+#: The details of the problems.
+MALFORMED_REQUEST: Final = "The request is not valid HTTP, or not supported by this server."
+TOO_SLOW: Final = "The request did not arrive in time."
+UNEXPECTED: Final = "An unexpected error occurred on the server."
+
+
+class ResponseWriter:
+    """Writes the application's response to the client."""
+
+    def __init__(self, client: socket.socket, request: Request, *, keep_alive: bool) -> None:
+        self._client = client
+        self._environ: WSGIEnvironment = request.environ
+        self.keep_alive = keep_alive and request.keep_alive
+        self._status = ""
+        self._headers: list[tuple[str, str]] = []
+
+    def start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Store status and headers (PEP 3333, without its deprecated ``write``)."""
+        self._status = status
+        self._headers = headers
+
+    @property
+    def is_head(self) -> bool:
+        return bool(self._environ["REQUEST_METHOD"] == "HEAD")
+
+    @property
+    def _is_http10(self) -> bool:
+        """Whether the client cannot read chunks and closes by default (RFC 9112, 9.3)."""
+        return bool(self._environ["SERVER_PROTOCOL"] == "HTTP/1.0")
+
+    def head_of_hijack(self) -> bytes:
+        upgraded = self._status.startswith("101")
+        more_lines = "" if upgraded else "Connection: close\r\n"
+        return head(self._status, self._headers, more_lines)
+
+    def send_raw(self, response: RawResponse) -> None:
+        self._send(encode_raw(response, self._connection_line()))
+
+    def send(self, body: Iterable[bytes]) -> None:
+        """Send head and body: by length where it is known, else in chunks."""
+        has_body = not (self.is_head or self._status.startswith(BODILESS))
+        if not has_body:
+            self._send(self._head())
+        elif any(name.lower() == "content-length" for name, _ in self._headers):
+            self._send(self._head() + b"".join(body))
+        elif self._is_http10:
+            self.keep_alive = False
+            self._client.sendall(self._head())
+            for part in body:
+                self._client.sendall(part)
+        else:
+            self._client.sendall(self._head("Transfer-Encoding: chunked\r\n"))
+            for part in filter(None, body):
+                self._client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+            self._client.sendall(b"0\r\n\r\n")
+
+    def _send(self, data: bytes) -> None:
+        # One call usually sends everything; gevent's sendall makes several.
+        sent = self._client.send(data)
+        if sent < len(data):
+            self._client.sendall(data[sent:])
+
+    def _head(self, more_lines: str = "") -> bytes:
+        return head(self._status, self._headers, more_lines + self._connection_line())
+
+    def _connection_line(self) -> str:
+        if not self.keep_alive:
+            return "Connection: close\r\n"
+        return "Connection: keep-alive\r\n" if self._is_http10 else ""
+
+
+def encode_raw(response: RawResponse, connection_line: str) -> bytes:
+    """Return the response as bytes; ``connection_line``: a header line with its CR LF, or empty."""
+    head = (
+        f"HTTP/1.1 {response.status}\r\nDate: {_date()}\r\n"
+        f"{response.header_lines}{connection_line}\r\n"
+    )
+    return head.encode("latin-1") + response.body
+
+
+def head(status: str, headers: Iterable[tuple[str, str]], more_lines: str) -> bytes:
+    """Return status line and headers; ``more_lines``: header lines, each with its CR LF.
+
+    Raises ``ValueError`` for CR or LF in a header, which would let content forge headers.
+    """
+    lines = [f"HTTP/1.1 {status}", f"Date: {_date()}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+        raise ValueError("a header contains a line end")
+    return f"{text}\r\n{more_lines}\r\n".encode("latin-1")
+
+
+def error_response(status: str) -> bytes:
+    """Return the whole response to a request that never reached the application (RFC 9457)."""
+    request_id = str(uuid.uuid4())
+    number, _, title = status.partition(" ")
+    code, detail = "MALFORMED_REQUEST", MALFORMED_REQUEST
+    if status == INTERNAL_SERVER_ERROR:
+        code, detail = LonghaulError.code, UNEXPECTED
+    elif status == REQUEST_TIMEOUT:
+        code, detail = "REQUEST_TIMEOUT", TOO_SLOW
+    body = orjson.dumps(
+        {
+            "type": f"/docs/problems#{code}",
+            "title": title,
+            "status": int(number),
+            "detail": detail,
+            # The path is unknown.
+            "instance": "/",
+            "code": code,
+            "retryable": False,
+            "requestId": request_id,
+        }
+    )
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "X-Request-ID": request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "Connection": "close",
+    }
+    return head(status, headers.items(), "") + body
+
+
+_clock = [0.0, ""]
+
+
+def _date() -> str:
+    now = int(time.time())
+    if now != _clock[0]:
+        _clock[:] = [now, formatdate(now, usegmt=True)]
+    return str(_clock[1])

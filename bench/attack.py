@@ -1,0 +1,451 @@
+"""Attacks the API as one client inside all limits, while other clients poll.
+
+``python -m bench.attack --seconds 60`` runs each attack against one API process, directly and
+through the production nginx. It passes (exit code 0) when, during every attack, 99% of the other
+clients' polls took less than 100 ms and all of them got their job, and the memory of the API is
+back to where it was afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from bench.servers import ROOT, make_jobs, responds
+from stack.nginx import start_nginx
+from stack.process import Process, free_port, wait_until
+from stack.services import start_valkey
+
+ATTACKER: Final = "127.0.0.2"
+#: The other clients, each with an address of its own, and the seconds between two polls of one.
+POLLERS: Final = tuple(f"127.0.0.{number}" for number in range(10, 15))
+POLL_INTERVAL: Final = 0.05
+#: Seconds after which a poll counts as failed.
+POLL_TIMEOUT: Final = 5.0
+MAX_P99_MS: Final = 100.0
+#: Growth of the memory that counts as none, in MB: caches that are filled once.
+MAX_GROWTH_MB: Final = 15.0
+#: Seconds until the memory has to be back.
+SETTLE: Final = 30.0
+#: Requests a second: the API's limit is 100, of which nginx and the harness need a few.
+RATE: Final = 90
+#: Below nginx's limit for one address (512).
+CONNECTIONS: Final = 400
+#: Of one user.
+JOBS: Final = 1_400
+#: Seconds of polls before the memory is measured.
+WARM_UP: Final = 2.0
+#: Seconds between two restarts of the API's processes.
+RESTART_EVERY: Final = 10.0
+
+SETTINGS: Final = {
+    "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "LOG_LEVEL": "WARNING",
+    "MAX_ACTIVE_JOBS": "100000000",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What the attacker knows."""
+
+    port: int
+    #: Jobs that wait.
+    job_ids: tuple[str, ...]
+
+
+Attack = Callable[[Target], Coroutine[Any, Any, None]]
+
+
+async def hang_up_long_polls(target: Target) -> None:
+    """Send a long poll and hang up, again and again."""
+
+    async def once(number: int) -> None:
+        _, writer = await _connect(target)
+        writer.write(_get(f"/v1/download/status/{_job(target, number)}?wait=60"))
+        await asyncio.sleep(0.1)
+        writer.close()
+
+    await _at_rate(RATE, once)
+
+
+async def hold_long_polls(target: Target) -> None:
+    """Let as many requests wait as the limits allow, and try more."""
+
+    async def hold(number: int) -> None:
+        path = f"/v1/download/status/{_job(target, number)}?wait=60"
+        await _send(target, _get(path, f"X-User-Id: u{number}\r\n"))
+
+    await _in_parallel(CONNECTIONS, hold, pause=1)
+
+
+async def read_health(target: Target) -> None:
+    """Ask for the report of the dependencies all the time."""
+
+    async def once(number: int) -> None:
+        await _send(target, _get(("/health", "/health/ready")[number % 2]))
+
+    await _at_rate(RATE, once)
+
+
+async def wait_during_restarts(target: Target) -> None:
+    """Keep calls waiting for the end of jobs while the API's processes are replaced."""
+    body = b'{"file_id":%d}'
+
+    async def hold(number: int) -> None:
+        content = body % (number + 1)
+        head = (
+            f"POST /v1/download/start HTTP/1.1\r\nHost: localhost\r\nX-User-Id: u{number}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        await _send(target, head.encode() + content)
+
+    await _in_parallel(50, hold, pause=1)
+
+
+async def send_slowly(target: Target) -> None:
+    """Send a byte a second: of heads, bodies, chunk extensions, and trailers."""
+    post = b"POST /v1/download/initiate HTTP/1.1\r\nHost: localhost\r\n"
+    chunked = post + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    beginnings = (
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nA: ",
+        post + b"Content-Length: 60000\r\n\r\n",
+        chunked + b"1;",
+        chunked + b"0\r\nA: ",
+    )
+
+    async def drip(number: int) -> None:
+        reader, writer = await _connect(target)
+        writer.write(beginnings[number % len(beginnings)])
+        with suppress(TimeoutError):
+            while not reader.at_eof():
+                writer.write(b"a")
+                async with asyncio.timeout(1):
+                    await reader.read(1000)
+        writer.close()
+
+    await _in_parallel(CONNECTIONS, drip, pause=1)
+
+
+async def fill_memory(target: Target) -> None:
+    """Send as much as the server takes, in every form, and read nothing."""
+    live = _get("/health/live")
+    post = b"POST /v1/download/initiate HTTP/1.1\r\nHost: localhost\r\n"
+    chunked = post + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+    forms = (
+        live * 2_000,
+        post + b"Content-Length: 10000000\r\n\r\n" + b"a" * 1_000_000,
+        chunked + b"1\r\na\r\n" * 200_000,
+        head + b"".join(b"A%d: b\r\n" % number for number in range(90)) + b"\r\n",
+        head + b"A" * 16_000 + b": b\r\n\r\n",
+        head + b"A: " + b"b" * 1_000_000,
+        chunked + b"0\r\n" + b"A: b\r\n" * 100_000,
+    )
+
+    async def flood(number: int) -> None:
+        _, writer = await _connect(target)
+        writer.write(forms[number % len(forms)])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await writer.drain()
+        await asyncio.sleep(5)
+        writer.transport.abort()
+
+    await _in_parallel(300, flood, pause=1)
+
+
+async def take_descriptors(target: Target) -> None:
+    """Open streams that nobody reads, and ask for lists that are hard to filter."""
+
+    async def stream(number: int) -> None:
+        _, writer = await _connect(target)
+        path = f"/v1/download/subscribe/{_job(target, number)}"
+        writer.write(_get(path, f"X-User-Id: u{number}\r\n"))
+        await asyncio.sleep(20)
+        writer.transport.abort()
+
+    async def search(_number: int) -> None:
+        path = "/v1/download/jobs?status=failed&limit=1"
+        await _send(target, _get(path, "X-User-Id: bench\r\n"))
+
+    streams = asyncio.create_task(_in_parallel(250, stream, pause=5))
+    try:
+        await _at_rate(RATE - 15, search)
+    finally:
+        streams.cancel()
+
+
+async def stay_idle(target: Target) -> None:
+    """Open connections and send nothing, or one request and then nothing."""
+
+    async def idle(number: int) -> None:
+        _, writer = await _connect(target)
+        if number % 2:
+            writer.write(_get("/health/live"))
+        await asyncio.sleep(60)
+        writer.close()
+
+    await _in_parallel(CONNECTIONS, idle, pause=1)
+
+
+ATTACKS: Final[dict[str, Attack]] = {
+    "hang up long polls": hang_up_long_polls,
+    "hold long polls": hold_long_polls,
+    "read health": read_health,
+    "wait during restarts": wait_during_restarts,
+    "send slowly": send_slowly,
+    "fill memory": fill_memory,
+    "take descriptors": take_descriptors,
+    "stay idle": stay_idle,
+}
+
+
+def _get(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode()
+
+
+def _job(target: Target, number: int) -> str:
+    return target.job_ids[number % len(target.job_ids)]
+
+
+async def _connect(
+    target: Target, address: str = ATTACKER
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", target.port, local_addr=(address, 0))
+
+
+async def _send(target: Target, request: bytes, address: str = ATTACKER) -> int:
+    """Send one request on a connection of its own; return the status."""
+    reader, writer = await _connect(target, address)
+    try:
+        writer.write(request)
+        line = await reader.readline()
+        while await reader.readline() not in (b"\r\n", b""):
+            pass
+        return int(line.split()[1]) if line else 0
+    finally:
+        writer.close()
+
+
+async def _at_rate(rate: float, once: Callable[[int], Awaitable[None]]) -> None:
+    """Start ``once`` ``rate`` times a second until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        started = time.monotonic()
+        for number in itertools.count():
+            await asyncio.sleep(max(0, started + number / rate - time.monotonic()))
+            group.create_task(_ignoring_errors(once(number)))
+
+
+async def _in_parallel(width: int, once: Callable[[int], Awaitable[None]], *, pause: float) -> None:
+    """Run ``once`` ``width`` times side by side, each again after a pause, until cancelled."""
+
+    async def repeat(number: int) -> None:
+        # Not all at the same moment: the rate of requests is limited too.
+        await asyncio.sleep(number / RATE)
+        while True:
+            await _ignoring_errors(once(number))
+            await asyncio.sleep(pause)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(width):
+            group.create_task(repeat(number))
+
+
+async def _ignoring_errors(attempt: Awaitable[None]) -> None:
+    with suppress(OSError, ValueError, asyncio.IncompleteReadError):
+        await attempt
+
+
+def _attack(name: str, target: Target, seconds: float) -> None:
+    """Run an attack. It has a process of its own, so that it does not delay the polls."""
+
+    async def run() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await ATTACKS[name](target)
+
+    asyncio.run(run())
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What happened to the other clients and to the API during one attack."""
+
+    attack: str
+    #: Milliseconds of the polls that got their job.
+    times: list[float] = field(default_factory=list)
+    #: Polls that did not, by what they got.
+    failures: Counter[str] = field(default_factory=Counter)
+    memory_before: float = 0.0
+    memory_during: float = 0.0
+    memory_after: float = 0.0
+
+    @property
+    def p99(self) -> float:
+        """Return the 99th percentile in milliseconds; infinite without any poll."""
+        times = sorted(self.times)
+        return times[int(len(times) * 0.99)] if times else float("inf")
+
+    def problems(self, *, max_p99: float = MAX_P99_MS) -> list[str]:
+        """Return what is not as it should be."""
+        found = [f"{count} polls: {what}" for what, count in self.failures.items()]
+        if self.p99 >= max_p99:
+            found.append(f"p99 of polls: {self.p99:.0f} ms")
+        if self.memory_after > self.memory_before + MAX_GROWTH_MB:
+            found.append(f"memory grew from {self.memory_before:.0f} to {self.memory_after:.0f} MB")
+        return found
+
+    def __str__(self) -> str:
+        return (
+            f"{self.attack:<22} {len(self.times):>6} polls, p99 {self.p99:6.1f} ms, "
+            f"max {max(self.times, default=0):6.1f} ms; memory {self.memory_before:.0f}, at most "
+            f"{self.memory_during:.0f}, then {self.memory_after:.0f} MB"
+        )
+
+
+class Environment:
+    """A running API, and the port that clients connect to."""
+
+    def __init__(self, api: Process, target: Target) -> None:
+        self._api = psutil.Process(api.pid)
+        self._target = target
+
+    def measure(self, attack: str, seconds: float) -> Result:
+        """Run an attack while the other clients poll."""
+        return asyncio.run(self._measure(attack, seconds))
+
+    async def _measure(self, attack: str, seconds: float) -> Result:
+        result = Result(attack=attack)
+        await self._poll_for(WARM_UP, Result(attack="none"))
+        result.memory_before = self._memory()
+        process = multiprocessing.get_context("spawn").Process(
+            target=_attack, args=(attack, self._target, seconds)
+        )
+        process.start()
+        others = [asyncio.create_task(self._watch_memory(result))]
+        if ATTACKS[attack] is wait_during_restarts:
+            others.append(asyncio.create_task(self._restart()))
+        try:
+            await self._poll_for(seconds, result)
+        finally:
+            for task in others:
+                task.cancel()
+            process.terminate()
+            process.join()
+        deadline = time.monotonic() + SETTLE
+        while True:
+            result.memory_after = self._memory()
+            if not result.problems(max_p99=float("inf")) or time.monotonic() > deadline:
+                return result
+            await asyncio.sleep(1)
+
+    async def _poll_for(self, seconds: float, result: Result) -> None:
+        until = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as group:
+            for number, address in enumerate(POLLERS):
+                path = f"/v1/download/status/{_job(self._target, number)}"
+                group.create_task(self._poll(path, address, until, result))
+
+    async def _poll(self, path: str, address: str, until: float, result: Result) -> None:
+        request = _get(path, "Connection: close\r\n")
+        while (started := time.monotonic()) < until:
+            try:
+                async with asyncio.timeout(POLL_TIMEOUT):
+                    status = await _send(self._target, request, address)
+            except OSError as error:
+                result.failures[type(error).__name__] += 1
+            else:
+                if status == 200:
+                    result.times.append((time.monotonic() - started) * 1000)
+                else:
+                    result.failures[str(status)] += 1
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _watch_memory(self, result: Result) -> None:
+        while True:
+            await asyncio.sleep(1)
+            result.memory_during = max(result.memory_during, self._memory())
+
+    async def _restart(self) -> None:
+        """Let the master replace the API's processes."""
+        while True:
+            await asyncio.sleep(RESTART_EVERY)
+            os.kill(self._api.pid, signal.SIGHUP)
+
+    def _memory(self) -> float:
+        """Return the resident memory of the API's processes in MB, without the master's."""
+        total = 0
+        for process in self._api.children():
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+        return total / 1e6
+
+
+@contextmanager
+def environment(folder: Path, *, through_nginx: bool) -> Iterator[Environment]:
+    """Run the API with its default limits; also the production nginx in front, if wanted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as running:
+        valkey = start_valkey(folder / "valkey")
+        running.callback(valkey.process.stop)
+        port = free_port()
+        env = {
+            **SETTINGS,
+            "REDIS_URL": valkey.url,
+            "PORT": str(port),
+            "TRUSTED_PROXIES": str(int(through_nginx)),
+        }
+        command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
+        api = Process("api", command, env=env, cwd=ROOT, output=folder / "log")
+        running.callback(api.stop, 20)
+        wait_until(lambda: responds(port, "/health/live"), "the API", 60)
+        if through_nginx:
+            nginx = start_nginx(folder / "nginx", upstream=f"127.0.0.1:{port}")
+            running.callback(nginx.process.stop, 5)
+            port = nginx.port
+        # One user with many jobs: a list of them that is filtered by state has to read them all.
+        yield Environment(api, Target(port=port, job_ids=tuple(make_jobs(valkey.url, JOBS))))
+
+
+def main() -> int:
+    """Run the attacks; return 0 when every check passes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="of each attack")
+    parser.add_argument("--attacks", default=",".join(ATTACKS), help="comma-separated")
+    parser.add_argument("--ways", default="direct,nginx", help="comma-separated")
+    options = parser.parse_args()
+    failed = 0
+    for way, attack in itertools.product(options.ways.split(","), options.attacks.split(",")):
+        # A fresh process each time: what one attack leaves must not hide what the next one does.
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            environment(Path(folder), through_nginx=way == "nginx") as running,
+        ):
+            result = running.measure(attack, options.seconds)
+        print(f"{way:<7} {result}", flush=True)
+        for problem in result.problems():
+            failed += 1
+            print(f"  FAILED: {problem}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+import { configure } from "@longhaul/client";
+
+/**
+ * Where the page gets its access token with AUTH_MODE=jwt. To use your identity provider, replace
+ * the call of `configure` by your own, for example `configure({ getToken: () => auth.accessToken() })`.
+ *
+ * The default is a token that the user pastes, or that the page's URL contains as `#token=…`. It is
+ * stored for this tab only.
+ */
+
+const KEY = "longhaul:token";
+
+/** Take the token from the URL, and remove it there, so that it is not copied with the URL. */
+function takeFromUrl(): void {
+  const token = new URLSearchParams(window.location.hash.slice(1)).get("token");
+  if (!token) return;
+  storeToken(token);
+  window.history.replaceState(null, "", window.location.pathname + window.location.search);
+}
+
+export function storeToken(token: string): void {
+  try {
+    window.sessionStorage.setItem(KEY, token);
+  } catch {
+    memory = token;
+  }
+}
+
+/** Without storage the token lasts until the page closes. */
+let memory: string | null = null;
+
+export function storedToken(): string | null {
+  try {
+    return window.sessionStorage.getItem(KEY) ?? memory;
+  } catch {
+    return memory;
+  }
+}
+
+/** Return the user in a JWT, to keep the downloads of several users of this browser apart. */
+function userIn(token: string | null): string {
+  try {
+    const payload = token?.split(".")[1]?.replace(/-/g, "+").replace(/_/g, "/") ?? "";
+    return String(JSON.parse(atob(payload)).sub ?? "");
+  } catch {
+    return "";
+  }
+}
+
+takeFromUrl();
+configure({ getToken: storedToken, namespace: userIn(storedToken()) });

@@ -1,0 +1,142 @@
+"""Parts that are uploaded while their bytes are read from the storage, without a buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from common.errors import FileNotFound, NetworkError
+from common.object_storage import BLOCK_SIZE, NoSuchKey, NoSuchUpload
+from worker.archive.composing.state import BuildState
+from worker.archive.planning.layout import PartPlan, Span, SpanKind
+from worker.archive.zip_format.crc32 import crc32, join
+
+#: The files of such a part are read one after the other. Shorter ones are read side by side into a
+#: buffer instead.
+MIN_SPAN_SIZE = 512 * 1024
+
+
+def can_pass(state: BuildState, part_plan: PartPlan) -> bool:
+    """Return whether a part can be uploaded while it is read.
+
+    That needs the checksums in its headers before the files are read, so the source lists them.
+    """
+    return (
+        state.deps.storage.profile.can_stream_parts
+        and not state.is_single_put
+        and all(_can_pass(state, span) for span in part_plan.spans)
+    )
+
+
+def _can_pass(state: BuildState, span: Span) -> bool:
+    members = state.archive_plan.members
+    if span.kind is SpanKind.HEADER:
+        return state.checksums.for_header(span.item) is not None
+    if span.kind is SpanKind.DIRECTORY or span.item >= len(members):
+        return False
+    return (
+        members[span.item].file.location is not None
+        and span.length >= MIN_SPAN_SIZE
+        and state.position_in_previous(span) is None
+    )
+
+
+class PassedPart:
+    """The bytes of one part on their way through the worker."""
+
+    def __init__(self, state: BuildState, part_plan: PartPlan) -> None:
+        self._state = state
+        self._part_plan = part_plan
+        #: The checksums of the spans that were read in this attempt.
+        self._crc32s: list[int] = []
+        self._read = self._reported = 0
+
+    def upload(self) -> None:
+        """Read and upload the part, and verify the checksums of its files."""
+        state, archive_plan, part_plan = self._state, self._state.archive_plan, self._part_plan
+        part = state.deps.storage.upload_part_stream(
+            archive_plan.bucket, archive_plan.key, state.upload_id, part_plan.number, self,
+            cancellation=state.cancellation,
+        )  # fmt: skip
+        for span, value in zip(part_plan.spans, self._crc32s, strict=True):
+            if span.kind is SpanKind.DATA:
+                state.checksums.add(span, value)
+        state.add_part(part_plan, part)
+        state.count(through_worker=part_plan.size)
+
+    def __len__(self) -> int:
+        return self._part_plan.size
+
+    @property
+    def crc32(self) -> int:
+        """Return the checksum of the whole part."""
+        return join(zip(self._crc32s, (s.length for s in self._part_plan.spans), strict=True))
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the bytes of the part, and compute the checksums of its spans."""
+        self._crc32s, self._read = [], 0
+        block, filled = memoryview(bytearray(BLOCK_SIZE)), 0
+        for span in self._part_plan.spans:
+            left, value = span.length, 0
+            with self._open(span) as fill:
+                while left:
+                    count = fill(block[filled : filled + left])
+                    value = crc32(block[filled : filled + count], value)
+                    left, filled = left - count, filled + count
+                    if filled == BLOCK_SIZE:
+                        yield block
+                        filled = 0
+            self._crc32s.append(value)
+        if filled:
+            yield block[:filled]
+
+    @contextmanager
+    def _open(self, span: Span) -> Iterator[Callable[[memoryview], int]]:
+        """Yield a function that fills a view with the next bytes of a span."""
+        state = self._state
+        if span.kind is SpanKind.HEADER:
+            header = state.plan.header(span.item, state.checksums.for_header(span.item) or 0)
+            yield _filling(memoryview(header)[span.start : span.start + span.length])
+            return
+        file = state.archive_plan.members[span.item].file
+        assert file.location is not None  # noqa: S101  only such parts are passed
+        bucket, key = file.location
+        try:
+            with (
+                state.deps.min_rate.reading() as count_bytes,
+                state.deps.storage.get_object(
+                    bucket, key, start=span.start, end=span.start + span.length,
+                    if_match=file.etag, cancellation=state.cancellation,
+                ) as response,
+            ):  # fmt: skip
+
+                def fill(view: memoryview) -> int:
+                    count = response.readinto(view)
+                    if count == 0:
+                        raise NetworkError("The storage sent fewer bytes than the object has")
+                    count_bytes(count)
+                    self._advance(count)
+                    return count
+
+                yield fill
+        except NoSuchUpload:
+            raise
+        except NoSuchKey as error:
+            raise FileNotFound(f"File {file.file_id} no longer exists") from error
+
+    def _advance(self, count: int) -> None:
+        """Report progress; bytes that are read again do not count."""
+        self._read += count
+        if self._read > self._reported:
+            self._state.deps.control.advance(self._read - self._reported)
+            self._reported = self._read
+
+
+def _filling(content: memoryview) -> Callable[[memoryview], int]:
+    def fill(view: memoryview) -> int:
+        nonlocal content
+        count = min(len(view), len(content))
+        view[:count], content = content[:count], content[count:]
+        return count
+
+    return fill
