@@ -27,8 +27,19 @@ from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
 from api.responses import ApiRequest, OrjsonProvider
-from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
+from api.routes import (
+    deliveries,
+    downloads,
+    health,
+    history,
+    jobs,
+    links,
+    operators,
+    pages,
+    streams,
+)
 from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
@@ -48,6 +59,7 @@ _DOCUMENTED = (
     downloads.blueprint,
     streams.blueprint,
     jobs.blueprint,
+    links.blueprint,
     deliveries.blueprint,
     operators.service,
     operators.overviews,
@@ -157,6 +169,7 @@ def _dependencies(
         jobs=jobs,
         queries=services.queries,
         webhook_deliveries=services.deliveries,
+        download_links=DownloadLinks(services.redis),
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),

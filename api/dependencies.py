@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
     from common.job_store.dead_letters import DeadLetters
+    from common.job_store.download_links import DownloadLinks
     from common.job_store.forecaster import Forecaster
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
@@ -50,6 +51,7 @@ class Dependencies:
     jobs: JobStore
     queries: JobQueries
     webhook_deliveries: WebhookDeliveries
+    download_links: DownloadLinks
     dead_letters: DeadLetters
     pause: Pause
     operators: Operators

@@ -177,6 +177,24 @@ class JobNotFound(LonghaulError):
     code = "JOB_NOT_FOUND"
 
 
+class LinkNotFound(LonghaulError):
+    """Link not found."""
+
+    code = "LINK_NOT_FOUND"
+
+
+class LinkGone(LonghaulError):
+    """This link has expired, was revoked, or was used as often as it may be."""
+
+    code = "LINK_GONE"
+
+
+class TooManyLinks(LonghaulError):
+    """This download has the maximum number of links."""
+
+    code = "TOO_MANY_LINKS"
+
+
 class JobConflict(LonghaulError):
     """The job's current state does not allow this action."""
 

@@ -64,7 +64,7 @@ class Settings:
     )
     ticket_secret: str = _setting(
         "",
-        "Signs stream tickets; empty: generated at start, so tickets end with the process",
+        "Signs tickets; empty: generated at start, so tickets end with the process",
         secret=True,
         former_name="LINK_SECRET",
     )

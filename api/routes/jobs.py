@@ -10,7 +10,8 @@ from flask_smorest import Blueprint
 
 from api import pagination, parsing
 from api.dependencies import deps
-from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
+from api.errors import FAILURE_MESSAGES
+from api.job_results import no_archive, redirect_to
 from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import waiting_client
@@ -20,7 +21,6 @@ from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
 from common.errors import FileForbidden
 from common.jobs.model import FileReport, Job
-from common.jobs.transitions import JobState
 
 blueprint = Blueprint("jobs", __name__, description="Watch, download, and cancel jobs")
 
@@ -166,7 +166,7 @@ def result(job_id: str) -> Response:
     artifact = job.artifact
     url, expires_at = presenter.signed_link(job)
     if url is None or artifact is None:
-        raise _no_archive(job)
+        raise no_archive(job)
     deps().file_access.require_download(g.caller, job)
     headers = {"Vary": "Accept"}
     if _prefers_json():
@@ -178,26 +178,16 @@ def result(job_id: str) -> Response:
             "contentType": artifact.content_type,
         }
         return json_response(body, 200, headers)
-    response = Response(status=302, headers=headers)
-    response.location = url
-    response.autocorrect_location_header = False
+    if request.method != "HEAD":
+        deps().download_links.count_download(job.id)
+    response = redirect_to(url)
+    response.headers.update(headers)
     return response
 
 
 def _prefers_json() -> bool:
     offered = ["application/octet-stream", "application/json"]
     return request.accept_mimetypes.best_match(offered, offered[0]) == offered[1]
-
-
-def _no_archive(job: Job) -> Exception:
-    presented = deps().presenter.present(job)
-    if job.status is JobState.FAILED:
-        return JobFailed(presented, job.failure.message if job.failure else "")
-    if job.status is JobState.CANCELLED:
-        return JobCancelled(presented)
-    if job.terminal:
-        return JobExpired(presented)
-    return JobNotReady(presented, retry_after=float(retry_after()))
 
 
 _CANCELLED = operation(

@@ -99,6 +99,7 @@ class JobPresenter:
             "retryAt": iso(job.retry_at),
             "priority": job.priority.value,
             "metadata": job.metadata,
+            "downloads": job.downloads,
             "createdAt": iso(job.created_at),
             "startedAt": iso(job.started_at),
             "updatedAt": iso(job.updated_at),
@@ -140,16 +141,19 @@ class JobPresenter:
             return None, None
         return self._result_url(job), iso(now + validity)
 
-    def signed_link(self, job: Job) -> tuple[str | None, str | None]:
+    def signed_link(
+        self, job: Job, *, file_name: str | None = None
+    ) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
         The link expires with the archive and with the signing session at the latest.
+        ``file_name``: the name that the archive is saved under; None: its own.
         """
         now = self._clock()
         validity = self._link_validity(job, now)
         if not validity or job.artifact is None:
             return None, None
-        return self._sign(job.artifact, validity // 1000), iso(now + validity)
+        return self._sign(job.artifact, validity // 1000, file_name), iso(now + validity)
 
     def _link_validity(self, job: Job, now: int) -> int:
         """Return for how many milliseconds a link that is signed now is valid; 0: no link."""
@@ -162,11 +166,11 @@ class JobPresenter:
             validity = min(validity, session_end - now)
         return validity if validity >= 1000 else 0
 
-    def _sign(self, artifact: Artifact, seconds: int) -> str:
+    def _sign(self, artifact: Artifact, seconds: int, file_name: str | None) -> str:
         return self._signer.presign_get(
             artifact.bucket,
             artifact.key,
-            filename=artifact.name,
+            filename=file_name or artifact.name,
             content_type=artifact.content_type,
             expires_in=seconds,
         )
