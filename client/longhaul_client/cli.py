@@ -321,9 +321,18 @@ def files(session: Session, job_id: str) -> None:
 @click.option("--ip", help="Address or network that may use the link.")
 @click.option("--name", "file_name", help="Name of the downloaded file.")
 @click.pass_obj
-def link(session: Session, job_id: str, **limits: Any) -> None:
+def link(
+    session: Session,
+    job_id: str,
+    expires_in: int | None,
+    max_uses: int | None,
+    ip: str | None,
+    file_name: str | None,
+) -> None:
     """Print a new link to the archive of a job. Anyone who has it can download the archive."""
-    created = session.api.create_link(job_id, **limits)
+    created = session.api.create_link(
+        job_id, expires_in=expires_in, max_uses=max_uses, ip=ip, file_name=file_name
+    )
     if session.as_json:
         session.json(created)
     else:

@@ -132,6 +132,10 @@ class System:
             self.check_content(user, self.storage.read_link(response.headers["Location"]))
         return response
 
+    def open(self, url: str, headers: dict[str, str] | None = None) -> Any:
+        """Open a URL as a browser does: without a token, unless ``headers`` contain one."""
+        return self.client.get(url.removeprefix(PUBLIC_URL), headers=headers)
+
     def check_text(self, user: str, text: str) -> None:
         for file_id in set(FILES) - self.rights[user]:
             assert f"secret-{file_id}.bin" not in text
@@ -310,19 +314,26 @@ def test_revoking_takes_effect_on_links_that_are_not_redeemed(asked: System) -> 
     created = asked.create("alice", [1, 2]).json
     job_id = asked.run(created["jobId"]).id
     status = asked.call("alice", "GET", f"/v1/download/status/{job_id}").json
-    links = [status["downloadUrl"], created["resultUrl"]]
-    for link in links:
-        assert link.startswith(f"{PUBLIC_URL}/v1/download/{job_id}?ticket=")
+    shared = asked.call("alice", "POST", f"/v1/download/{job_id}/links", json={}).json["url"]
+    tickets = [status["downloadUrl"], created["resultUrl"]]
+    assert all(url.startswith(f"{PUBLIC_URL}/v1/download/{job_id}?ticket=") for url in tickets)
+    for link in (*tickets, shared):
         # A plain link: no token.
-        response = asked.client.get(link.removeprefix(PUBLIC_URL))
+        response = asked.open(link)
         assert response.status_code == 302
         assert b"<secret of file 2>" in asked.storage.read_link(response.headers["Location"])
     asked.rights["alice"].discard(2)
-    for link in links:
-        response = asked.client.get(link.removeprefix(PUBLIC_URL))
+    for link in tickets:
+        response = asked.open(link)
         assert (response.status_code, response.json["code"]) == (403, "FILE_FORBIDDEN")
         assert response.json["file_ids"] == [2]
-    files = asked.client.get(f"/v1/download/status/{job_id}/files", headers=asked.token("bob"))
+    response = asked.open(shared)
+    assert (response.status_code, response.json["code"]) == (403, "FORBIDDEN")
+    # Not a use of the link.
+    asked.rights["alice"].add(2)
+    path = f"/v1/download/{job_id}/links"
+    assert asked.call("alice", "GET", path).json["links"][0]["uses"] == 1
+    files = asked.open(f"/v1/download/status/{job_id}/files", headers=asked.token("bob"))
     assert files.status_code == 403
 
 
@@ -330,11 +341,11 @@ def test_a_listing_hides_names_and_sizes_after_a_right_is_revoked(asked: System)
     job_id = asked.run(asked.create("alice", [1, 2]).json["jobId"]).id
     files = f"/v1/download/status/{job_id}/files"
     token = asked.token("alice")
-    shown = asked.client.get(files, headers=token).json["files"]
+    shown = asked.open(files, headers=token).json["files"]
     assert [each["fileName"] for each in shown] == ["secret-1.bin", "secret-2.bin"]
     asked.rights["alice"].discard(2)
     # The same token, which the API has seen before.
-    shown = asked.client.get(files, headers=token).json["files"]
+    shown = asked.open(files, headers=token).json["files"]
     assert [(each["fileName"], each["size"]) for each in shown] == [
         ("secret-1.bin", size_of(1)),
         (None, None),
@@ -409,9 +420,9 @@ def test_an_operator_is_not_asked_for_and_gets_what_the_owner_may_have(asked: Sy
     job_id = asked.run(asked.create("alice", [1, 2]).json["jobId"]).id
     claims = {"sub": "root", "exp": time.time() + 60, "scope": "downloads:admin"}
     operator = {"Authorization": f"Bearer {jwt.encode(claims, JWT_SECRET, 'HS256')}"}
-    assert asked.client.get(f"/v1/download/{job_id}", headers=operator).status_code == 302
+    assert asked.open(f"/v1/download/{job_id}", headers=operator).status_code == 302
     asked.rights["alice"].discard(1)
-    assert asked.client.get(f"/v1/download/{job_id}", headers=operator).status_code == 403
+    assert asked.open(f"/v1/download/{job_id}", headers=operator).status_code == 403
 
 
 def test_the_stored_request_has_no_grant_without_an_authorizer(redis: Redis) -> None:
@@ -419,7 +430,7 @@ def test_the_stored_request_has_no_grant_without_an_authorizer(redis: Redis) -> 
     settings = dataclasses.replace(Settings(), manage_bucket=False)
     services = assemble(settings, redis, Storage())  # type: ignore[arg-type]
     client = create_app(services).test_client()
-    job = client.post("/v1/download/initiate", json={"file_ids": [1]}).json
+    job: Any = client.post("/v1/download/initiate", json={"file_ids": [1]}).json
     (key,) = redis.keys("job:spec:*")
     stored = json.loads(redis.get(key))  # type: ignore[arg-type]
     assert "grant" not in stored

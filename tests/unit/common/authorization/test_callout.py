@@ -181,5 +181,5 @@ def test_requests_that_hang_do_not_accumulate(
 
 
 def test_a_malformed_secret_is_rejected() -> None:
-    with pytest.raises(ValueError, match="base64|padding|data"):
+    with pytest.raises(ValueError, match=r"base64|padding|data"):
         AuthorizationService("http://localhost", secret="whsec_!", cache_seconds=5)
