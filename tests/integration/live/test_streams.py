@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from common.job_tickets import JobTickets
 from common.job_store.jobs import JobStore
+from common.job_tickets import JobTickets
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
 from tests.support.live_api import Api, SseEvent, WebSocketClient
 
