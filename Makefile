@@ -15,7 +15,7 @@ endef
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
+.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,10 @@ test-layouts: $(INSTALLED)  ## Test 20,000 random archive layouts with crashes a
 faults: $(INSTALLED)  ## Run jobs under random faults and verify the result (JOBS=2000 FAULTS=200 SEED=)
 	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \
 	  $(if $(SEED),--seed $(SEED))
+
+simulate: $(INSTALLED)  ## Simulate job lives with faults on a virtual clock, many times faster than they are (MINUTES=5 SEED= MUTATION=)
+	@$(BIN)/python -m tests.simulation $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MUTATION),--mutation $(MUTATION))
 
 drills: $(INSTALLED)  ## Measure the recovery time of one fault at a time (DRILLS="worker valkey-5 …")
 	@$(BIN)/python -m tests.faults.drills $(DRILLS)

@@ -78,7 +78,7 @@ def _too_many_active_jobs(dependencies: Dependencies) -> TooManyActiveJobs:
     limit = dependencies.jobs.limits.max_active
     downloads = "1 download" if limit == 1 else f"{limit} downloads"
     return TooManyActiveJobs(
-        f"You already have {downloads} in progress. Wait for one to finish or cancel one."
+        f"You already have {downloads} in progress. Wait for one or cancel one."
     )
 
 

@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY: Final = (
 TRANSPORT_SECURITY: Final = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    # A hidden frame saves archives from the object storage, whose host may differ per link.
+    # A hidden frame saves archives from the object storage, whose host may differ by link.
     "connect-src 'self'; frame-src 'self' http: https:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )

@@ -105,14 +105,21 @@ def connect(settings: Settings, *, timeout: float) -> Services:
         max_idle_connections=CONNECTIONS_PER_JOB * settings.worker_concurrency,
     )
     client = open_client(settings.redis_url, timeout=timeout)
-    return assemble(settings, client, storage, _database(settings.database_url, timeout))
+    database = _database(settings.database_url, timeout)
+    # A request sends its wake-up last, and must not wait for a broker that hangs.
+    return assemble(settings, client, storage, database, broker_timeout=min(5.0, timeout / 3))
 
 
 def assemble(
-    settings: Settings, client: Redis, storage: ObjectStorage, database: Engine | None = None
+    settings: Settings,
+    client: Redis,
+    storage: ObjectStorage,
+    database: Engine | None = None,
+    *,
+    broker_timeout: float = 5.0,
 ) -> Services:
     """Build the services on existing clients, such as those of a test."""
-    celery = celery_app(settings.broker)
+    celery = celery_app(settings.broker, timeout=broker_timeout)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
         max_active=settings.max_active_jobs,

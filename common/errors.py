@@ -208,7 +208,7 @@ class IdempotencyKeyReused(LonghaulError):
 
 
 class TooManyActiveJobs(LonghaulError):
-    """You have too many downloads in progress. Wait for one to finish or cancel one."""
+    """You have too many downloads in progress. Wait for one or cancel one."""
 
     code = "TOO_MANY_ACTIVE_JOBS"
     retryable = True

@@ -160,7 +160,11 @@ class Settings:
         "false: all bytes pass through the worker",
     )
     archive_ttl: int = _setting(86_400, "How long an archive can be downloaded, seconds")
-    job_ttl: int = _setting(86_400, "How long the job store keeps a finished job, seconds")
+    job_ttl: int = _setting(
+        86_400,
+        "How long the job store keeps a finished job, seconds. One with an Idempotency-Key is kept "
+        "for at least 24 h after its creation",
+    )
     link_ttl: int = _setting(3_600, "Validity of a signed link, seconds")
     priority_boost_after: float = _setting(
         300.0,

@@ -217,20 +217,23 @@ def cancel(job_id: str) -> Response:
     )
 )
 def jobs() -> Response:
-    """List your jobs, newest first."""
+    """List your jobs, newest first.
+
+    A page may have fewer jobs than `limit`, even none, although others follow: only a `nextCursor`
+    of null means that it is the last one.
+    """
     dependencies = deps()
     query = parsing.query(JOBS_QUERY)
     before = pagination.decode_position(query["cursor"])
-    page, more = dependencies.job_history.page(
+    page, end = dependencies.job_history.page(
         g.caller.user, before=before, limit=query["limit"], status=query["status"]
     )
-    last = page[-1] if page and more else None
     return json_response(
         {
             "jobs": [
                 dependencies.presenter.present(job)
                 for job in dependencies.file_access.redact(g.caller, page)
             ],
-            "nextCursor": pagination.encode_cursor([last.created_at, last.id]) if last else None,
+            "nextCursor": pagination.encode_cursor(list(end)) if end else None,
         }
     )

@@ -51,6 +51,7 @@ class JobSchema(ResponseSchema):
         format="uri",
     )
     expiresAt = time("When downloadUrl stops working")
+    availableUntil = time("When the archive is deleted")
     fileName = string(null=True)
     fileSize = count("Bytes", null=True)
     contentType = string(null=True)

@@ -65,14 +65,29 @@ class InitiateSchema(_Request):
 
     @validates_schema
     def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
-        if ("file_ids" in data) == ("file_id" in data):
-            raise ValidationError("Specify either file_ids or file_id.", "file_ids")
+        _require_file_id_or_ids(data)
 
 
 class FileSchema(_Request):
     """A single file."""
 
     file_id = FileId(required=True)
+
+
+class CheckFilesSchema(_Request):
+    """The files to check: `file_id`, or `file_ids` for a list in the response."""
+
+    file_id = FileId()
+    file_ids = FileIds(metadata={"description": "Several files; duplicates are ignored"})
+
+    @validates_schema
+    def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
+        _require_file_id_or_ids(data)
+
+
+def _require_file_id_or_ids(data: dict[str, Any]) -> None:
+    if ("file_ids" in data) == ("file_id" in data):
+        raise ValidationError("Specify either file_ids or file_id.", "file_ids")
 
 
 class _Query(Schema):
@@ -173,6 +188,7 @@ class LiveQuery(Schema):
 
 INITIATE: Final = InitiateSchema()
 FILE: Final = FileSchema()
+CHECK: Final = CheckFilesSchema()
 STATUS_QUERY: Final = StatusQuery()
 PAGE_QUERY: Final = PageQuery()
 JOBS_QUERY: Final = JobsQuery()

@@ -81,6 +81,10 @@ class CheckSchema(ResponseSchema):
     fileName = string(null=True)
 
 
+#: The response to a check of one file, or of several in the order of the request.
+CHECK_OR_LIST: Final = {"anyOf": [CheckSchema, {"type": "array", "items": CheckSchema}]}
+
+
 class DeliveryAttemptSchema(ResponseSchema):
     """One attempt to deliver a webhook."""
 

@@ -144,7 +144,9 @@ _job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
 
 @click.group(cls=_Main)
 @click.option("--url", envvar="LONGHAUL_URL", default=DEFAULT_URL, show_default=True)
-@click.option("--token", envvar="LONGHAUL_TOKEN", help="Bearer token.")
+@click.option(
+    "--token", envvar="LONGHAUL_TOKEN", help="Bearer token; for operators' commands, theirs."
+)
 @click.option("--user", envvar="LONGHAUL_USER", help="User name, if the API has no authentication.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line, for scripts."

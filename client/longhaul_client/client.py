@@ -239,7 +239,8 @@ class Longhaul:
             items = page.get(member, [])[:remaining]
             yield from items
             remaining -= len(items)
-            if not items or not page.get("nextCursor"):
+            # A page may be empty although others follow.
+            if not page.get("nextCursor"):
                 return
             params["cursor"] = page["nextCursor"]
 

@@ -64,6 +64,14 @@ class Limits:
     job_ttl: float = 86_400.0
     archive_ttl: float = 86_400.0
 
+    def lifetimes(self) -> dict[str, object]:
+        """Return the arguments of every script that ends jobs, in milliseconds."""
+        return {
+            "job_ttl": milliseconds(self.job_ttl),
+            "archive_ttl": milliseconds(self.archive_ttl),
+            "idempotency_ttl": milliseconds(IDEMPOTENCY_TTL),
+        }
+
 
 class WakeUpSender(Protocol):
     """Sends wake-ups to the workers, as ``common.wake_ups.Dispatcher`` does."""
@@ -158,6 +166,7 @@ class JobStore:
             digest=digest,
             max_attempts=self.limits.max_attempts,
             traceparent=traceparent,
+            idempotent=idempotency_key is not None,
         )
         args = {
             "spec": stored_request,
@@ -263,8 +272,7 @@ class JobStore:
         args = {
             "id": job_id,
             "allowed": _sources(JobState.CANCELLED),
-            "job_ttl": milliseconds(self.limits.job_ttl),
-            "archive_ttl": milliseconds(self.limits.archive_ttl),
+            **self.limits.lifetimes(),
         }
         _, snapshot, *wake_ups = self._scripts.call("cancel", keys.status(job_id), args)
         self._send(wake_ups)
@@ -294,8 +302,7 @@ class JobStore:
             "fencing_token": lease.fencing_token,
             "allowed": _sources(JobState(str(fields["status"]))),
             "files": reports_json(files),
-            "job_ttl": milliseconds(self.limits.job_ttl),
-            "archive_ttl": milliseconds(self.limits.archive_ttl),
+            **self.limits.lifetimes(),
         }
         _, snapshot = self._scripts.call("finish", keys.status(lease.job_id), args, fields)
         return events.decode(snapshot)

@@ -33,10 +33,11 @@ def first_fields(
     digest: str,
     max_attempts: int,
     traceparent: str | None,
+    idempotent: bool,
 ) -> dict[str, str]:
     """Return the hash of a new job, without version, times and fields that are zero or empty.
 
-    ``digest``: of the request.
+    ``digest``: of the request. ``idempotent``: it has an Idempotency-Key.
     """
     fields: dict[str, str] = {
         "id": job_id,
@@ -56,6 +57,8 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if idempotent:
+        fields["idempotent"] = "1"
     return fields
 
 

@@ -86,6 +86,7 @@ class JobPresenter:
             else iso(as_of + round(remaining * 1000)),
             "downloadUrl": url,
             "expiresAt": expires_at,
+            "availableUntil": iso(job.expires_at) if artifact else None,
             "fileName": artifact.name if artifact else None,
             "fileSize": artifact.size if artifact else None,
             "contentType": artifact.content_type if artifact else None,

@@ -145,12 +145,13 @@ class BucketCalls:
         try:
             self._setup.head_bucket(Bucket=bucket, **self._owner)
         except ClientError as error:
-            if _status(error) == 403:
-                # It exists. A role that may write objects need not be allowed to list them.
-                log.warning("bucket not readable", bucket=bucket)
-                return
-            if _status(error) != 404:
+            if _status(error) in _RETRYABLE_STATUSES:
                 raise
+            if _status(error) != 404:
+                # A role that may write objects need not be allowed to look at the bucket, and not
+                # every storage implements the call.
+                log.warning("bucket not described", bucket=bucket, code=_code(error))
+                return
         else:
             return
         region = self._setup.meta.region_name

@@ -12,14 +12,14 @@ import base64
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from io import BufferedReader
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from common.errors import NetworkError
+from common.errors import NetworkError, StorageError
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.http_response import ConnectionClosed, Response
 from common.object_storage.sigv4 import host_header
@@ -34,7 +34,7 @@ class StreamedBody(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Buffer]: ...
+    def __iter__(self) -> Generator[Buffer]: ...
 
 
 Body = Buffer | StreamedBody
@@ -100,7 +100,7 @@ class HttpPool:
         """``ca_bundle``: file with the certificate authorities; None: those of the system."""
         parts = urlsplit(base_url)
         is_https = parts.scheme == "https"
-        self._tls = ssl.create_default_context(cafile=ca_bundle) if is_https else None
+        self._tls = _tls_context(ca_bundle) if is_https else None
         self._proxy = urlsplit(proxy) if proxy else None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
@@ -182,11 +182,22 @@ class HttpPool:
             connection.close()
 
 
+def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        raise StorageError(
+            f"The certificate authorities in {ca_bundle} cannot be read: {error}"
+        ) from error
+
+
 def _send(sock: socket.socket, head: bytes, body: Body) -> None:
     if not isinstance(body, Buffer):
         sock.sendall(head)
-        for block in body:
-            sock.sendall(block)
+        # Closed at once, so that a failure also ends what the body is read from.
+        with closing(iter(body)) as blocks:
+            for block in blocks:
+                sock.sendall(block)
     elif len(body) <= 16_384:
         sock.sendall(head + bytes(body))
     else:

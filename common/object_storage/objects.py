@@ -20,8 +20,9 @@ from common.object_storage.transport import LONG_TIMEOUT, Calls, WrongRegion, me
 class ObjectCalls(Calls):
     """Operations on objects. Thread safe; ``cancellation`` ends a call from another thread.
 
-    Calls raise NoSuchKey for 404, FileChanged for a failed If-Match, SourceForbidden for 403,
-    NetworkError and StorageError for the rest, after the retries that could have helped.
+    Calls raise NoSuchKey for 404, FileChanged for a failed If-Match, SourceForbidden for a denied
+    read, BucketForbidden for a denied write, NetworkError and StorageError for the rest, after the
+    retries that could have helped.
     """
 
     def head_object(

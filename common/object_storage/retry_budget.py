@@ -19,11 +19,11 @@ MAX_PAUSE = 5.0
 class Request:
     """A request that is being sent, until it succeeds or is given up."""
 
-    __slots__ = ("failing",)
+    __slots__ = ("failures",)
 
     def __init__(self) -> None:
-        #: Whether its last attempt failed.
-        self.failing = False
+        #: Failed attempts in a row.
+        self.failures = 0
 
 
 class RetryBudget:
@@ -34,7 +34,7 @@ class RetryBudget:
 
     It also knows whether the service is unavailable: then *all* requests fail, and the job ends its
     attempt after ``max_outage`` seconds. The circuit breaker and the retries of the job wait better
-    than a thread does. While one request succeeds, or has not failed yet, the others are retried.
+    than a thread does. While one request succeeds, or has not failed twice, the others are retried.
     """
 
     def __init__(self, *, max_retries: int = MAX_RETRIES, max_outage: float = math.inf) -> None:
@@ -44,9 +44,10 @@ class RetryBudget:
         self._pause = 0.0
         self._resume_at = 0.0
         self._max_outage = max_outage
-        #: The requests that are being sent, and those of them whose last attempt failed.
-        self._requests = self._failing = 0
-        #: When to give up if all requests fail until then; infinite since one did not.
+        #: The requests that are being sent, and those of them that failed once, and twice. Once is
+        #: not enough to give up: all connections break when a proxy restarts.
+        self._requests = self._failed = self._failed_twice = 0
+        #: When to give up if all requests fail then; infinite until one fails after a success.
         self._give_up_at = math.inf
 
     def begin(self) -> Request:
@@ -59,7 +60,7 @@ class RetryBudget:
         """End a request. One that succeeded restores a part of a retry."""
         with self._lock:
             self._requests -= 1
-            self._failing -= request.failing
+            self._reset(request)
             if succeeded:
                 self._give_up_at = math.inf
                 self._credit = min(self._max_credit, self._credit + 1)
@@ -68,12 +69,14 @@ class RetryBudget:
     def take_retry(self, request: Request) -> bool:
         """Use up one retry for a request that failed; return False if it should not be retried."""
         with self._lock:
-            self._failing += not request.failing
-            request.failing = True
+            request.failures += 1
+            self._failed += request.failures == 1
+            self._failed_twice += request.failures == 2
             now = time.monotonic()
-            if self._all_fail() and self._give_up_at == math.inf:
+            if self._give_up_at == math.inf:
                 self._give_up_at = now + self._max_outage
-            if self._credit < SUCCESSES_PER_RETRY or (self._all_fail() and now >= self._give_up_at):
+            is_outage = self._failed_twice == self._requests and now >= self._give_up_at
+            if is_outage or self._credit < SUCCESSES_PER_RETRY:
                 return False
             self._credit -= SUCCESSES_PER_RETRY
             return True
@@ -81,8 +84,7 @@ class RetryBudget:
     def add_progress(self, request: Request) -> None:
         """Count bytes that were received before an attempt failed."""
         with self._lock:
-            self._failing -= request.failing
-            request.failing = False
+            self._reset(request)
             self._give_up_at = math.inf
 
     def slow_down(self) -> None:
@@ -105,9 +107,11 @@ class RetryBudget:
     def shorten(self, delay: float) -> float:
         """Return ``delay``, or the time until the job gives up if that is less."""
         with self._lock:
-            if not self._all_fail():
+            if self._failed < self._requests:
                 return delay
             return max(0.0, min(delay, self._give_up_at - time.monotonic()))
 
-    def _all_fail(self) -> bool:
-        return self._failing == self._requests
+    def _reset(self, request: Request) -> None:
+        self._failed -= request.failures >= 1
+        self._failed_twice -= request.failures >= 2
+        request.failures = 0

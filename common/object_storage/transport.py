@@ -170,10 +170,12 @@ class Transport:
         ):  # fmt: skip
             report_status(response.status)
             if response.status >= 300:
-                self._raise(response, server, bucket, f"{method} {bucket}/{key}")
+                self._raise(response, server, bucket, method, key)
             yield response
 
-    def _raise(self, response: Response, server: _Server, bucket: str, request: str) -> NoReturn:
+    def _raise(
+        self, response: Response, server: _Server, bucket: str, method: str, key: str
+    ) -> NoReturn:
         """Raise the error of a response, and learn from it what the next attempt needs."""
         document = response.read_all()
         code = s3_xml.error_code(document)
@@ -182,7 +184,7 @@ class Transport:
         if response.status == 403 and server.signer.adjust_clock(response.headers.get("date")):
             raise StorageBusy("The clock differed from that of the storage")
         try:
-            raise_error(response.status, code, request)
+            raise_error(response.status, code, method, f"{bucket}/{key}")
         except StorageBusy as error:
             error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
             raise
@@ -245,7 +247,6 @@ class Transport:
 
         Copies and completions may send the status 200 and blanks before they are done, and an
         ``<Error>`` later ("CompleteMultipartUpload" in the S3 API reference). It is raised, too.
-        Raise SourceForbidden for a read that is denied, and BucketForbidden for anything else.
         """
         cancellation = cancellation or Cancellation()
 
@@ -256,15 +257,10 @@ class Transport:
             ) as response:  # fmt: skip
                 content = response.read_all()
                 if s3_xml.is_error(content):
-                    raise_error(200, s3_xml.error_code(content), f"{method} {bucket}/{key}")
+                    raise_error(200, s3_xml.error_code(content), method, f"{bucket}/{key}")
                 return response.headers, content
 
-        try:
-            return retry(lambda: self._in_right_region(attempt), cancellation)
-        except SourceForbidden as error:
-            if method in ("GET", "HEAD"):
-                raise
-            raise BucketForbidden from error
+        return retry(lambda: self._in_right_region(attempt), cancellation)
 
     @staticmethod
     def _in_right_region(attempt: Callable[[], T]) -> T:
@@ -275,15 +271,20 @@ class Transport:
             return attempt()
 
 
-def raise_error(status: int, code: str, request: str) -> NoReturn:
-    """Raise the error that a response stands for; ``request`` names the call in its message."""
+def raise_error(status: int, code: str, method: str, path: str) -> NoReturn:
+    """Raise the error that a response stands for."""
     if (status >= 500 and status not in _PERMANENT_STATUSES) or (
         status == 429 or code in RETRYABLE_CODES
     ):
-        busy = StorageBusy(f"The storage responded with {status} {code} to {request}")
+        busy = StorageBusy(f"The storage responded with {status} {code} to {method} {path}")
         busy.slow_down = status in (429, 503) or code == "SlowDown"
         raise busy
-    raise error_for(412 if code == "PreconditionFailed" else status, code, request)
+    error = error_for(
+        412 if code == "PreconditionFailed" else status, code, f"{method} {path}"
+    )  # fmt: skip
+    if isinstance(error, SourceForbidden) and method not in ("GET", "HEAD"):
+        raise BucketForbidden
+    raise error
 
 
 class Calls:

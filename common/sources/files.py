@@ -55,3 +55,9 @@ class Missing:
 
 
 FileDescription = SourceFile | Missing
+
+
+def name_file(error: DownloadError, file_id: int) -> None:
+    """Put the file into the error's message, so that users see which one cannot be read."""
+    if not error.message.startswith("File "):
+        error.args = (f"File {file_id}: {error.message}",)

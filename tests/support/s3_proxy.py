@@ -7,6 +7,7 @@ import random
 import socket
 import socketserver
 import threading
+import time
 from collections import Counter
 from typing import BinaryIO, Final, Literal, Self, cast
 
@@ -32,6 +33,8 @@ class S3Proxy:
         self.share = 0.0
         #: The number of injected faults by kind.
         self.injected: Counter[str] = Counter()
+        #: When the last ``fail`` had its first effect.
+        self.failing_since = 0.0
         self._random = random.Random(seed)
         self._server = _Server(("127.0.0.1", 0), _Connection)
         self._server.proxy = self
@@ -47,7 +50,7 @@ class S3Proxy:
 
     def fail(self, *faults: Fault, share: float) -> None:
         """Make this share (0 to 1) of the requests fail in one of these ways."""
-        self.faults, self.share = faults, share
+        self.faults, self.share, self.failing_since = faults, share, 0.0
 
     def heal(self) -> None:
         self.faults, self.share = (), 0.0
@@ -59,6 +62,7 @@ class S3Proxy:
         if fault == "507" and method not in {b"PUT", b"POST"}:
             return None
         self.injected[fault] += 1
+        self.failing_since = self.failing_since or time.monotonic()
         return fault
 
 

@@ -23,7 +23,8 @@ local hits = 0
 
 if args.quota then
   local counter = key.user_rate(user, args.minute)
-  hits = redis.call('SET', counter, 1, 'EX', 120, 'NX') and 1 or redis.call('INCR', counter)
+  hits = redis.call('INCR', counter)
+  if hits == 1 then redis.call('EXPIRE', counter, 120) end
   if hits > tonumber(args.quota) then return {'TOO_OFTEN', hits} end
 end
 

@@ -45,9 +45,11 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
             queuePosition: number | null;
-            /** @description As of updatedAt */
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
             estimatedSecondsRemaining: number | null;
             /** Format: date-time */
             estimatedCompletion: string | null;
@@ -160,9 +162,11 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
             queuePosition: number | null;
-            /** @description As of updatedAt */
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
             estimatedSecondsRemaining: number | null;
             /** Format: date-time */
             estimatedCompletion: string | null;
@@ -235,6 +239,11 @@ export interface components {
         File: {
             file_id: number;
         };
+        CheckFiles: {
+            file_id?: number;
+            /** @description Several files; duplicates are ignored */
+            file_ids?: number[];
+        };
         Check: {
             file_id: number;
             available: boolean;
@@ -249,6 +258,73 @@ export interface components {
             event: "connected" | "progress" | "retrying" | "completed" | "failed" | "cancelled" | "expired" | "heartbeat" | "message";
             /** @description A job with a timestamp, as JSON */
             data: string;
+        };
+        JobMembers: {
+            /** Format: uuid */
+            jobId?: string;
+            /** @enum {string} */
+            status?: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired";
+            /** @description Incremented by every change; the cursor of every transport */
+            version?: number;
+            /** @description Percent; never decreases within an attempt */
+            progress?: number;
+            totalFiles?: number | null;
+            processedFiles?: number | null;
+            totalBytes?: number | null;
+            processedBytes?: number | null;
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles?: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
+            queuePosition?: number | null;
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
+            estimatedSecondsRemaining?: number | null;
+            /** Format: date-time */
+            estimatedCompletion?: string | null;
+            /**
+             * Format: uri
+             * @description Signed for this response. Anyone who has the URL can download the archive.
+             */
+            downloadUrl?: string | null;
+            /**
+             * Format: date-time
+             * @description When downloadUrl stops working
+             */
+            expiresAt?: string | null;
+            fileName?: string | null;
+            /** @description Bytes */
+            fileSize?: number | null;
+            contentType?: string | null;
+            /** @description crc32: followed by 8 hexadecimal digits */
+            checksum?: string | null;
+            /** @description Why the latest attempt failed */
+            error?: string | null;
+            errorCode?: string | null;
+            retryable?: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
+            retriesRemaining?: number | null;
+            /** @description The number of the current or latest attempt; 0 before the first */
+            attempt?: number;
+            /** @description The first attempt and all retries */
+            maxAttempts?: number;
+            /**
+             * Format: date-time
+             * @description When the next attempt is due
+             */
+            retryAt?: string | null;
+            /** @enum {string} */
+            priority?: "high" | "normal" | "low";
+            /** @description As sent in the request */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** Format: date-time */
+            createdAt?: string;
+            /** Format: date-time */
+            startedAt?: string | null;
+            /** Format: date-time */
+            updatedAt?: string;
+            /** Format: date-time */
+            completedAt?: string | null;
         };
         FileReport: {
             file_id: number;
@@ -566,9 +642,11 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
             queuePosition: number | null;
-            /** @description As of updatedAt */
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
             estimatedSecondsRemaining: number | null;
             /** Format: date-time */
             estimatedCompletion: string | null;

@@ -4,8 +4,6 @@ type Schemas = components["schemas"];
 
 /** A version of a job. Times are ISO 8601 in UTC, sizes are bytes. */
 export type Job = Schemas["Job"] & {
-  /** Files that the archive lacks (`onMissing: "skip"`). */
-  missingFiles?: number;
   /** When the archive is deleted. */
   availableUntil?: string | null;
 };

@@ -12,6 +12,7 @@ export function job(change: Partial<Job> = {}): Job {
     processedFiles: 0,
     totalBytes: null,
     processedBytes: 0,
+    missingFiles: 0,
     queuePosition: null,
     estimatedSecondsRemaining: null,
     estimatedCompletion: null,

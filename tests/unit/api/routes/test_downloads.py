@@ -216,7 +216,7 @@ def test_a_sixth_active_job_is_rejected(post: Callable[..., Any]) -> None:
     response = post(file_id=6)
     assert (response.status_code, response.json["code"]) == (429, "TOO_MANY_ACTIVE_JOBS")
     assert response.json["detail"] == (
-        "You already have 5 downloads in progress. Wait for one to finish or cancel one."
+        "You already have 5 downloads in progress. Wait for one or cancel one."
     )
     assert int(response.headers["Retry-After"]) >= 1
     assert post({"X-User-Id": "somebody-else"}, file_id=6).status_code == 202

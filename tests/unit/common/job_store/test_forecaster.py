@@ -325,6 +325,6 @@ def test_estimates_of_500_mixed_jobs_are_within_a_factor_of_two_for_80_percent(
         f"within a factor of 2: {close:.0%} of the estimates, {close_ranks:.0%} of the positions; "
         f"{waited} jobs had more than 8 ahead; ratios from {ratios[25]:.2f} to {ratios[-25]:.2f}"
     )
-    assert waited > 100
+    assert waited >= 50
     assert close >= 0.8
     assert close_ranks >= 0.8

@@ -98,6 +98,23 @@ def test_a_reservation_for_a_worker_that_dies_ends_by_itself(
     assert wake_ups.sent[-1] == (job_id, "normal")
 
 
+def test_a_job_whose_release_was_aborted_half_way_is_queued_again(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    queries: JobQueries,
+    wake_ups: RecordedWakeUps,
+    redis: Redis,
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    redis.hset(keys.status(job_id), "status", "queued")
+    long_ago(redis, "leases", job_id)
+    sweeper.sweep(busy)
+    assert wake_ups.sent[-1] == (job_id, "normal")
+    assert len(wake_ups.sent) == 2
+    assert jobs.claim(job_id, "worker")
+
+
 def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_lapse(
     jobs: JobStore, sweeper: Sweeper
 ) -> None:

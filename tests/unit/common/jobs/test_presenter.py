@@ -89,6 +89,13 @@ def test_a_completed_job_has_a_newly_signed_link(presenter: JobPresenter, comple
     assert (shown["fileSize"], shown["checksum"]) == (1234, "crc32:0badcafe")
 
 
+def test_a_completed_job_says_until_when_its_archive_is_available(
+    presenter: JobPresenter, job: Job, completed: Job
+) -> None:
+    assert presenter.present(job)["availableUntil"] is None
+    assert presenter.present(completed)["availableUntil"] == iso(NOW + 86_400_000)
+
+
 def test_a_job_counts_the_files_that_its_archive_lacks(
     presenter: JobPresenter, job: Job, completed: Job
 ) -> None:

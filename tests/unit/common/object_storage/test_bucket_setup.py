@@ -51,13 +51,23 @@ def test_no_call_reaches_a_bucket_of_another_account() -> None:
     storage.close()
 
 
-def test_a_role_that_may_not_look_at_the_bucket_can_still_use_it(storage: ObjectStorage) -> None:
+@pytest.mark.parametrize("status", [403, 400, 405, 501])
+def test_a_bucket_that_may_not_be_looked_at_can_still_be_used(
+    storage: ObjectStorage, status: int
+) -> None:
     with Stubber(storage._setup) as stub:
-        stub.add_client_error("head_bucket", "403", "Forbidden", 403)
+        stub.add_client_error("head_bucket", str(status), "", status)
         stub.add_client_error("get_bucket_lifecycle_configuration", "AccessDenied", "", 403)
         assert storage.ensure_bucket("archives", ttl=86_400) is False
         # Without knowing the existing rules, none may be written: that would delete them.
         stub.assert_no_pending_responses()
+
+
+def test_a_storage_that_is_unavailable_is_asked_again_later(storage: ObjectStorage) -> None:
+    with Stubber(storage._setup) as stub:
+        stub.add_client_error("head_bucket", "503", "", 503)
+        with pytest.raises(StorageError, match="503"):
+            storage.ensure_bucket("archives", ttl=86_400)
 
 
 def test_the_error_says_what_went_wrong(storage: ObjectStorage) -> None:

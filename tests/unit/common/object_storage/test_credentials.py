@@ -8,7 +8,7 @@ in the Amazon S3 user guide).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
@@ -206,3 +206,20 @@ def test_a_denied_write_is_never_a_denied_file(
         with pytest.raises(BucketForbidden) as raised:
             call()
         assert raised.value.code == "STORAGE_ERROR"
+
+
+def test_a_file_that_is_denied_while_a_part_is_uploaded_is_a_denied_file(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    class Stream:
+        crc32 = 0
+
+        def __len__(self) -> int:
+            return 5
+
+        def __iter__(self) -> Generator[memoryview]:
+            raise SourceForbidden
+
+    server.responses = [response(ETag='"e"')]
+    with pytest.raises(SourceForbidden):
+        storage.upload_part_stream("b", "k", "u", 1, Stream())

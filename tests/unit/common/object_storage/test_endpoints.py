@@ -423,6 +423,18 @@ def test_only_the_configured_authorities_are_trusted(
     storage.close()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_authorities_that_cannot_be_read_are_an_error_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    with pytest.raises(StorageError, match=r"ca\.pem cannot be read"):
+        ObjectStorage(endpoint="https://s3.example", region="r", **KEYS)
+
+
 def test_tls_is_tunneled_through_the_proxy(tls: tuple[TlsServer, Path]) -> None:
     server, certificate = tls
     proxy = Proxy(server.port)
