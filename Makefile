@@ -103,9 +103,9 @@ bench-jobs: $(INSTALLED) $(PEER)  ## Compare the overhead of a job with BullMQ (
 
 bench: bench-archive bench-api bench-jobs  ## Run all benchmarks, each with its baseline
 
-bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also through a slow line (SCALE= ROUNDS= SETS= PLACES=)
+bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also through a slow line (SCALE= ROUNDS= SETS= PLACES= MEMORY=1)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-	  $(if $(SETS),--sets $(SETS)) $(if $(PLACES),--places $(PLACES))
+	  $(if $(SETS),--sets $(SETS)) $(if $(PLACES),--places $(PLACES)) $(if $(MEMORY),--memory)
 
 load: $(INSTALLED) $(LOAD)/.installed  ## Let 100 users start, watch and download jobs, and check the limits (USERS= RAMP= SECONDS= WORKERS= HOST=)
 	@$(BIN)/python -m bench.load

@@ -63,6 +63,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -180,6 +185,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -290,6 +300,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt?: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil?: string | null;
             fileName?: string | null;
             /** @description Bytes */
             fileSize?: number | null;
@@ -660,6 +675,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;

@@ -18,6 +18,7 @@ export function job(change: Partial<Job> = {}): Job {
     estimatedCompletion: null,
     downloadUrl: null,
     expiresAt: null,
+    availableUntil: null,
     fileName: null,
     fileSize: null,
     contentType: null,
