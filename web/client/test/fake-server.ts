@@ -32,6 +32,7 @@ export function job(change: Partial<Job> = {}): Job {
     retryAt: null,
     priority: "normal",
     metadata: {},
+    downloads: 0,
     createdAt: "2026-03-01T12:00:00.000Z",
     startedAt: null,
     updatedAt: "2026-03-01T12:00:00.000Z",
