@@ -33,7 +33,8 @@ DESCRIPTION: Final = (
 PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
     401: "UNAUTHORIZED: there is no valid token",
-    403: "FORBIDDEN: the job belongs to another user, or the call is for operators only",
+    403: "FORBIDDEN: the job belongs to another user, or the call is for operators only; "
+    "or FILE_FORBIDDEN: you may not have the files",
     404: "JOB_NOT_FOUND, JOB_NOT_READY, or HISTORY_OFF",
     409: "The state of the job does not allow this",
     410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",

@@ -71,7 +71,7 @@ def _check_request() -> None:
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
     # Not for metrics, which do not need the job store.
-    if request.path.startswith("/v1/"):
+    if request.path.startswith(("/v1/", "/d/")):
         rate_limiter.sync_counts()
         raise_if_exceeded(g.rate)
     # A preflight has no credentials, and its response is the same for every caller.

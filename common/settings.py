@@ -64,7 +64,7 @@ class Settings:
     )
     ticket_secret: str = _setting(
         "",
-        "Signs stream tickets; empty: generated at start, so tickets end with the process",
+        "Signs tickets; empty: generated at start, so tickets end with the process",
         secret=True,
         former_name="LINK_SECRET",
     )
@@ -109,6 +109,21 @@ class Settings:
     jwt_audience: str = _setting("", "Required audience of tokens")
     jwt_issuer: str = _setting("", "Required issuer of tokens")
     jwt_leeway: float = _setting(30.0, "Allowed clock difference to the issuer, seconds")
+
+    # Authorization of files
+    authorized_files_claim: str = _setting(
+        "",
+        "Claim of the token that lists the user's files, by ID and range; empty: no such limit",
+    )
+    authorize_url: str = _setting(
+        "", "HTTP service that decides which files a user may have; empty: none is asked"
+    )
+    authorize_secret: str = _setting(
+        "", "Signs the requests to AUTHORIZE_URL: whsec_ and base64", secret=True
+    )
+    authorize_cache_seconds: float = _setting(
+        5.0, "How long a decision of AUTHORIZE_URL is remembered, seconds"
+    )
 
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")

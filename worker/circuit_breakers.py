@@ -211,7 +211,7 @@ class CircuitBreakers:
                 breaker = self._breaker_for(error)
                 if breaker is None or not breaker.record_failure(claim.job.id, error):
                     raise
-                if _postponed_too_long(claim):
+                if postponed_too_long(claim):
                     raise
                 delay = breaker.retry_delay()
                 raise DependencyUnavailable(error.message, retry_after=delay) from error
@@ -228,7 +228,7 @@ class CircuitBreakers:
         return self._source if error.from_source else self._storage
 
 
-def _postponed_too_long(claim: Claim) -> bool:
+def postponed_too_long(claim: Claim) -> bool:
     """Return whether the job's failures use up attempts again, so that it ends some day."""
     started_at = claim.job.started_at or claim.job.updated_at
     return claim.job.updated_at - started_at > MAX_POSTPONEMENT * 1000

@@ -116,7 +116,7 @@ class StatusFastPath:
         limiter = dependencies.rate_limiter
         try:
             job = self._current(job_id)
-            if not self._is_allowed(job.user, environ):
+            if not self._is_allowed(job_id, job.user, environ):
                 return None
             rate = limiter.count_request(environ.get("REMOTE_ADDR") or "unknown")
             limiter.sync_counts()
@@ -132,12 +132,17 @@ class StatusFastPath:
         lines += request_hooks.common_header_lines(environ, request_id, rate, dependencies.cors)
         return RawResponse(status, lines, body)
 
-    def _is_allowed(self, owner: str, environ: WSGIEnvironment) -> bool:
+    def _is_allowed(self, job_id: str, owner: str, environ: WSGIEnvironment) -> bool:
         authenticator = self._dependencies.authenticator
         if not authenticator.jobs_are_private:
             return True
         caller = authenticator.identify(EnvironHeaders(environ))
-        return caller.admin or caller.user == owner
+        if caller.admin:
+            return True
+        if caller.user != owner:
+            return False
+        self._dependencies.file_access.require_by_token(caller, job_id)
+        return True
 
     def _current(self, job_id: str) -> CachedJob:
         """Return the job as it is now."""

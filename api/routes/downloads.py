@@ -93,7 +93,7 @@ def start() -> Response:
 def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed job whose archive lacks files."""
     count_creation()
-    job = job_creation.restart_job(deps(), parsing.job_id(job_id))
+    job = job_creation.restart_job(deps(), g.caller, parsing.job_id(job_id))
     return _accepted(job, "The download has been queued again.", {})
 
 
@@ -113,6 +113,7 @@ def check() -> Response:
     """
     body = parsing.body(CHECK)
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
+    deps().file_access.require(g.caller, file_ids)
     task_group = TaskGroup(_CheckDeadline(len(file_ids)))
     described = deps().source.describe(file_ids, task_group, cached={})
     checked = [_check_result(*pair) for pair in zip(file_ids, described, strict=True)]
@@ -147,7 +148,7 @@ def _create_and_wait(
     creation = dependencies.rate_limiter.count_creation(client_address())
     try:
         accepted = job_creation.create_job(
-            dependencies, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
+            dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent
         )
     finally:
         g.rate = creation.rate

@@ -10,7 +10,8 @@ from flask_smorest import Blueprint
 
 from api import pagination, parsing
 from api.dependencies import deps
-from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
+from api.errors import FAILURE_MESSAGES
+from api.job_results import no_archive, redirect_to
 from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import waiting_client
@@ -18,8 +19,8 @@ from api.responses import GONE, json_response, retry_after
 from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
+from common.errors import FileForbidden
 from common.jobs.model import FileReport, Job
-from common.jobs.transitions import JobState
 
 blueprint = Blueprint("jobs", __name__, description="Watch, download, and cancel jobs")
 
@@ -118,14 +119,23 @@ def files(job_id: str) -> Response:
     queries = deps().queries
     file_ids = queries.spec(job_id).file_ids
     end = start + query["limit"]
+    shown = file_ids[start:end]
+    hidden = deps().file_access.hidden(g.caller, job_id, shown)
     return json_response(
         {
             "jobId": job_id,
             "totalFiles": len(file_ids),
-            "files": [_file(report) for report in queries.files(job_id, file_ids[start:end])],
+            "files": [
+                _file(_forbidden(report) if report.file_id in hidden else report)
+                for report in queries.files(job_id, shown)
+            ],
             "nextCursor": pagination.encode_cursor(end) if end < len(file_ids) else None,
         }
     )
+
+
+def _forbidden(report: FileReport) -> FileReport:
+    return FileReport(file_id=report.file_id, state=report.state, error_code=FileForbidden.code)
 
 
 def _file(report: FileReport) -> dict[str, Any]:
@@ -153,10 +163,11 @@ def result(job_id: str) -> Response:
     """Download the finished archive: redirect to a signed URL, or return that URL as JSON."""
     presenter = deps().presenter
     job = deps().queries.get(parsing.job_id(job_id))
-    url, expires_at = presenter.link(job)
     artifact = job.artifact
+    url, expires_at = presenter.signed_link(job)
     if url is None or artifact is None:
-        raise _no_archive(job)
+        raise no_archive(job)
+    deps().file_access.require_download(g.caller, job)
     headers = {"Vary": "Accept"}
     if _prefers_json():
         body = {
@@ -167,26 +178,16 @@ def result(job_id: str) -> Response:
             "contentType": artifact.content_type,
         }
         return json_response(body, 200, headers)
-    response = Response(status=302, headers=headers)
-    response.location = url
-    response.autocorrect_location_header = False
+    if request.method != "HEAD":
+        deps().download_links.count_download(job.id)
+    response = redirect_to(url)
+    response.headers.update(headers)
     return response
 
 
 def _prefers_json() -> bool:
     offered = ["application/octet-stream", "application/json"]
     return request.accept_mimetypes.best_match(offered, offered[0]) == offered[1]
-
-
-def _no_archive(job: Job) -> Exception:
-    presented = deps().presenter.present(job)
-    if job.status is JobState.FAILED:
-        return JobFailed(presented, job.failure.message if job.failure else "")
-    if job.status is JobState.CANCELLED:
-        return JobCancelled(presented)
-    if job.terminal:
-        return JobExpired(presented)
-    return JobNotReady(presented, retry_after=float(retry_after()))
 
 
 _CANCELLED = operation(
@@ -229,7 +230,10 @@ def jobs() -> Response:
     )
     return json_response(
         {
-            "jobs": [dependencies.presenter.present(job) for job in page],
+            "jobs": [
+                dependencies.presenter.present(job)
+                for job in dependencies.file_access.redact(g.caller, page)
+            ],
             "nextCursor": pagination.encode_cursor(list(end)) if end else None,
         }
     )

@@ -65,6 +65,7 @@ class JobSchema(ResponseSchema):
     retryAt = time("When the next attempt is due")
     priority = choice([priority.value for priority in Priority])
     metadata = member(fields.Dict, "As sent in the request")
+    downloads = count("How often resultUrl or a link was used")
     createdAt = time(null=False)
     startedAt = time()
     updatedAt = time(null=False)

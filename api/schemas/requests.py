@@ -97,7 +97,7 @@ class _Query(Schema):
 
 
 class JobMembers(fields.Field[tuple[str, ...]]):
-    """Names of members of a job, separated by commas."""
+    """Comma-separated names of members of a job."""
 
     NAMES: Final = tuple(JobSchema().fields)
     PATTERN: Final = "^({0})(,({0}))*$".format("|".join(NAMES))
@@ -140,7 +140,7 @@ class StatusQuery(_Query):
         data_key="fields",
         load_default=(),
         metadata={
-            "description": "Return only these members of the job, separated by commas",
+            "description": "Return only these members of the job, comma-separated",
             "pattern": JobMembers.PATTERN,
             "examples": ["status,progress"],
         },

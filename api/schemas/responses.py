@@ -197,6 +197,9 @@ class ProblemSchema(Schema):
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong, by field or parameter"},
     )
+    file_ids = fields.List(
+        fields.Integer(), metadata={"description": "The files that you may not have"}
+    )
     job = fields.Nested(
         JobSchema, metadata={"description": "The job, if its state is the reason for the error"}
     )

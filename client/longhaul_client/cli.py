@@ -318,6 +318,53 @@ def files(session: Session, job_id: str) -> None:
 
 @main.command()
 @_job
+@click.option("--expires-in", type=click.IntRange(1), help="Seconds until the link ends.")
+@click.option("--max-uses", type=click.IntRange(1), help="Number of downloads.")
+@click.option("--ip", help="Address or network that may use the link.")
+@click.option("--name", "file_name", help="Name of the downloaded file.")
+@click.pass_obj
+def link(
+    session: Session,
+    job_id: str,
+    expires_in: int | None,
+    max_uses: int | None,
+    ip: str | None,
+    file_name: str | None,
+) -> None:
+    """Print a new link to the archive of a job. Anyone who has it can download the archive."""
+    created = session.api.create_link(
+        job_id, expires_in=expires_in, max_uses=max_uses, ip=ip, file_name=file_name
+    )
+    if session.as_json:
+        session.json(created)
+    else:
+        click.echo(created["url"])
+
+
+@main.command()
+@_job
+@click.pass_obj
+def links(session: Session, job_id: str) -> None:
+    """List the links of a job and how often they were used."""
+    for each in session.api.links(job_id):
+        if session.as_json:
+            session.json(each)
+            continue
+        state = "revoked" if each["revokedAt"] else f"until {each['expiresAt']}"
+        click.echo(f"{each['linkId']}  {each['uses']}/{each['maxUses'] or '-'}  {state}")
+
+
+@main.command()
+@_job
+@click.argument("link_id", metavar="LINK")
+@click.pass_obj
+def unlink(session: Session, job_id: str, link_id: str) -> None:
+    """Revoke a link."""
+    session.api.revoke_link(job_id, link_id)
+
+
+@main.command()
+@_job
 @click.pass_obj
 def cancel(session: Session, job_id: str) -> None:
     """Cancel a job. Cancelling it again is not an error."""

@@ -136,6 +136,41 @@ class Longhaul:
         path = f"/v1/download/status/{quote(job_id, safe='')}/files"
         return self._pages(path, "files", sys.maxsize)
 
+    def create_link(
+        self,
+        job_id: str,
+        *,
+        expires_in: int | None = None,
+        max_uses: int | None = None,
+        ip: str | None = None,
+        file_name: str | None = None,
+    ) -> dict[str, Any]:
+        """Create a link to the archive of a completed job, which works without a token.
+
+        It ends after ``expires_in`` seconds or with the archive, and after ``max_uses`` downloads.
+        ``ip`` is the address or network that may use it. The response is the only one with ``url``.
+        """
+        limits = {
+            "expiresIn": expires_in,
+            "maxUses": max_uses,
+            "ip": ip,
+            "fileName": file_name,
+        }
+        body = {name: value for name, value in limits.items() if value is not None}
+        # Not repeated: each request creates a link.
+        return json_body(self._connection.once("POST", _links(job_id), json=body))
+
+    def links(self, job_id: str) -> list[dict[str, Any]]:
+        """Return the links of a job with the number of their uses."""
+        links: list[dict[str, Any]] = json_body(self._connection.call("GET", _links(job_id)))[
+            "links"
+        ]
+        return links
+
+    def revoke_link(self, job_id: str, link_id: str) -> None:
+        """Revoke a link. Do nothing if it is already revoked."""
+        self._connection.call("DELETE", f"{_links(job_id)}/{quote(link_id, safe='')}")
+
     def jobs(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
         """Yield up to ``limit`` of your jobs, newest first."""
         for body in self._pages("/v1/download/jobs", "jobs", limit, status=status):
@@ -208,6 +243,10 @@ class Longhaul:
             if not page.get("nextCursor"):
                 return
             params["cursor"] = page["nextCursor"]
+
+
+def _links(job_id: str) -> str:
+    return f"/v1/download/{quote(job_id, safe='')}/links"
 
 
 def _job_in(response: httpx.Response) -> Job:

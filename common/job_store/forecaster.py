@@ -13,8 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
@@ -57,17 +57,27 @@ class QueueCounts:
 class RecentRuns:
     """The workers, and how long they took for recent jobs."""
 
-    slots: int
+    slots: int = 0
     #: (logarithm of the number of files, seconds)
-    runs: Sequence[tuple[float, float]]
-    #: Seconds; None if no job has been completed recently.
-    mean: float | None
+    runs: Sequence[tuple[float, float]] = ()
+    #: Results of ``typical`` by number of files: sorting takes as long as the rest of a request.
+    _typical: dict[int, float] = field(default_factory=dict, repr=False)
 
-    def typical(self, files: int) -> float | None:
-        """Return the seconds that a job with so many files takes; None if unknown."""
-        size = math.log(max(1, files))
-        nearest = sorted(self.runs, key=lambda run: abs(run[0] - size))[:SIMILAR_JOBS]
-        return statistics.median(seconds for _, seconds in nearest) if nearest else None
+    @property
+    def seconds_per_start(self) -> float | None:
+        """The seconds between two starts while all slots are in use; None if unknown."""
+        if not self.slots or not self.runs:
+            return None
+        return statistics.fmean(seconds for _, seconds in self.runs) / self.slots
+
+    def typical(self, files: int) -> float:
+        """Return the seconds that a job with so many files takes; only if there are ``runs``."""
+        found = self._typical.get(files)
+        if found is None:
+            size = math.log(max(1, files))
+            nearest = sorted(self.runs, key=lambda run: abs(run[0] - size))[:SIMILAR_JOBS]
+            found = self._typical[files] = statistics.median(seconds for _, seconds in nearest)
+        return found
 
 
 class _Arrivals:
@@ -91,40 +101,19 @@ class _Arrivals:
         return max(0, sum(last[name] - first[name] for name in priorities)) / (ended - began)
 
 
-@dataclass(kw_only=True)
-class _Accepted:
-    """Jobs that this process created since the counts were read."""
+@dataclass(kw_only=True, slots=True)
+class _Line:
+    """The queue of a priority as it was read, and what this process added since."""
 
-    waiting: int = 0
-    with_wake_up: int = 0
-
-
-T = TypeVar("T")
-
-
-@dataclass
-class _Reading(Generic[T]):
-    """Something that is read again when it is older than ``interval``."""
-
-    read: Callable[[], T]
-    interval: float
-    value: T | None = None
-    read_at: float = -math.inf
-    _tried_at: float = field(default=-math.inf, repr=False)
-
-    def is_due(self, now: float) -> bool:
-        """Return whether to read now."""
-        return now - self._tried_at >= self.interval
-
-    def refresh(self, now: float) -> T:
-        # Set before the round trip, so that requests served in the meantime do not repeat it.
-        self._tried_at = now
-        self.value = value = self.read()
-        self.read_at = now
-        return value
-
-    def current(self, now: float) -> T | None:
-        return self.value if now - self.read_at <= MAX_AGE else None
+    started: int
+    waiting: int
+    with_wake_up: int
+    #: Waiting jobs of higher priorities.
+    ahead: int
+    #: Slots that are free.
+    free: int
+    #: Seconds between two starts from this queue or a higher one; None if unknown.
+    interval: float | None
 
 
 class Forecaster:
@@ -133,85 +122,93 @@ class Forecaster:
     def __init__(self, client: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._counts = _Reading(lambda: read_counts(client), COUNTS_INTERVAL)
-        self._runs = _Reading(lambda: read_runs(client), RUNS_INTERVAL)
+        #: By priority; empty: unknown.
+        self._lines: dict[str, _Line] = {}
+        self._runs = RecentRuns()
         self._arrivals = _Arrivals()
-        self._accepted = {priority: _Accepted() for priority in PRIORITIES}
+        self._counts_read_at = -math.inf
+        self._counts_due = self._runs_due = -math.inf
 
     @property
     def reading(self) -> float:
         """When the queue's counts were read: forecasts change only with it."""
         self._refresh()
-        return self._counts.read_at
+        return self._counts_read_at
 
     def waiting(self) -> int:
         """Read the counts and return the number of queued jobs that could run now.
 
         Raises ``RedisError`` when the job store is unavailable.
         """
-        now = self._clock()
-        return sum(self._read_counts(now).waiting.values())
+        return sum(self._read_counts(self._clock()).waiting.values())
 
     def place(self, priority: str) -> QueuePlace | None:
         """Return where a new job enters the queue; None if unknown."""
-        counts = self._counts.current(self._clock())
-        if counts is None:
+        line = self._lines.get(priority)
+        if line is None:
             return None
-        accepted, started = self._accepted[priority], counts.started[priority]
-        users = counts.with_wake_up[priority] + accepted.with_wake_up
         return QueuePlace(
-            turn=started + users + 1,
-            round=max(1, users),
+            turn=line.started + line.with_wake_up + 1, round=max(1, line.with_wake_up)
         )
 
     def count_accepted(self, job: Job, place: QueuePlace | None) -> None:
         """Count one more job that waits at ``place``."""
-        accepted = self._accepted[job.priority]
-        accepted.waiting += 1
-        accepted.with_wake_up += place is not None and job.turn == place.turn
+        if place is None or not self._lines:
+            return
+        self._lines[job.priority].waiting += 1
+        self._lines[job.priority].with_wake_up += job.turn == place.turn
+        for lower in PRIORITIES[PRIORITIES.index(job.priority) + 1 :]:
+            self._lines[lower].ahead += 1
 
     def forecast(self, job: Job) -> Forecast:
         """Return when the job, which waits in the queue, will be started and finished."""
         self._refresh()
-        now = self._clock()
-        counts, runs = self._counts.current(now), self._runs.current(now)
-        if counts is None or job.turn is None:
+        line = self._lines.get(job.priority)
+        if line is None or job.turn is None:
             return UNKNOWN
-        higher = PRIORITIES[: PRIORITIES.index(job.priority)]
-        before = sum(counts.waiting[name] + self._accepted[name].waiting for name in higher)
-        starts = before + max(1, job.turn - counts.started[job.priority])
-        waiting = before + counts.waiting[job.priority] + self._accepted[job.priority].waiting
-        position = min(starts, max(before + 1, waiting))
-        if runs is None or counts.paused or not runs.slots:
-            return Forecast(position, None)
-        run = runs.typical(job.total_files)
-        if run is None or runs.mean is None:
+        starts = line.ahead + max(1, job.turn - line.started)
+        # Not more than there are: jobs ahead may have been cancelled.
+        position = min(starts, line.ahead + max(1, line.waiting))
+        if line.interval is None:
             return Forecast(position, None)
         # Jobs of other users that are created meanwhile may all take their turn first, or none may
         # come. Between the two, the errors in both directions are the same.
-        starts_expected = math.sqrt(starts * position)
-        free = max(0, runs.slots - counts.processing)
-        # Jobs of a higher priority that are created meanwhile go first.
-        load = self._arrivals.per_second(higher) * runs.mean / runs.slots
-        wait = max(0, starts_expected - free) * runs.mean / runs.slots / max(MIN_SHARE, 1 - load)
-        return Forecast(position, wait + run)
+        wait = max(0, math.sqrt(starts * position) - line.free) * line.interval
+        return Forecast(position, wait + self._runs.typical(job.total_files))
 
     def _refresh(self) -> None:
-        """Read again what is due. If that fails, the last readings are used while they are new."""
+        """Read again what is due. If that fails, the last reading is used while it is new."""
         now = self._clock()
+        if now < self._counts_due:
+            return
         with suppress(RedisError):
-            if self._counts.is_due(now):
-                self._read_counts(now)
-            if self._runs.is_due(now):
-                self._runs.refresh(now)
+            if now >= self._runs_due:
+                # Set before the round trip, so that requests served meanwhile do not repeat it.
+                self._runs_due = now + RUNS_INTERVAL
+                self._runs = read_runs(self._client)
+            self._read_counts(now)
+        if now - self._counts_read_at > MAX_AGE:
+            self._lines = {}
 
     def _read_counts(self, now: float) -> QueueCounts:
-        before = {name: replace(accepted) for name, accepted in self._accepted.items()}
-        counts = self._counts.refresh(now)
+        self._counts_due = now + COUNTS_INTERVAL
+        counts = read_counts(self._client)
+        self._counts_read_at = now
         self._arrivals.add(now, counts)
-        for name, accepted in self._accepted.items():
-            accepted.waiting = max(0, accepted.waiting - before[name].waiting)
-            accepted.with_wake_up = max(0, accepted.with_wake_up - before[name].with_wake_up)
+        interval = None if counts.paused else self._runs.seconds_per_start
+        ahead = 0
+        for number, name in enumerate(PRIORITIES):
+            # Jobs of a higher priority that are created meanwhile go first.
+            load = self._arrivals.per_second(PRIORITIES[:number]) * (interval or 0)
+            self._lines[name] = _Line(
+                started=counts.started[name],
+                waiting=counts.waiting[name],
+                with_wake_up=counts.with_wake_up[name],
+                ahead=ahead,
+                free=max(0, self._runs.slots - counts.processing),
+                interval=interval and interval / max(MIN_SHARE, 1 - load),
+            )
+            ahead += counts.waiting[name]
         return counts
 
 
@@ -257,5 +254,4 @@ def read_runs(client: Redis) -> RecentRuns:
     return RecentRuns(
         slots=sum(worker.slots for worker in WorkerRegistry(client).registered()),
         runs=runs,
-        mean=statistics.fmean(seconds for _, seconds in runs) if runs else None,
     )

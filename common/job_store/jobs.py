@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
@@ -14,8 +13,10 @@ import structlog
 from common.errors import RunsAlone
 from common.job_store import keys
 from common.job_store.records import (
+    decode_grant,
     decode_spec,
     decode_wake_ups,
+    encode_request,
     failure_fields,
     first_fields,
     milliseconds,
@@ -27,6 +28,7 @@ from common.jobs import events
 from common.jobs.model import (
     Artifact,
     Failure,
+    FileGrant,
     FileReport,
     Job,
     JobSpec,
@@ -109,6 +111,7 @@ class Claim:
     lease: Lease
     job: Job
     spec: JobSpec
+    grant: FileGrant = field(default_factory=FileGrant)
 
 
 class JobStore:
@@ -140,6 +143,7 @@ class JobStore:
         user: str,
         spec: JobSpec,
         *,
+        grant: FileGrant | None = None,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         quota: CreationQuota | None = None,
@@ -147,14 +151,14 @@ class JobStore:
     ) -> Accepted:
         """Create a job for ``user``, or find the one that the same request created before.
 
+        ``grant``: why the user may have the files; see ``common.authorization``.
         ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
         counts this request, even if it is rejected. ``place``: where it enters the queue, if known.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
         job_id = keys.new_job_id(user)
-        spec_json = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
-        digest = hashlib.sha256(spec_json).hexdigest()
+        stored_request, digest = encode_request(spec, grant or FileGrant())
         fields = first_fields(
             job_id,
             user,
@@ -165,7 +169,7 @@ class JobStore:
             idempotent=idempotency_key is not None,
         )
         args = {
-            "spec": spec_json.decode(),
+            "spec": stored_request,
             "snapshot": orjson.dumps(fields).decode(),
             "max_active": self.limits.max_active,
             "idempotency": idempotency_key,
@@ -218,7 +222,7 @@ class JobStore:
         job = events.decode(snapshot)
         lease = Lease(job_id=job_id, fencing_token=job.fencing_token)
         try:
-            return Claim(lease=lease, job=job, spec=decode_spec(spec))
+            return Claim(lease=lease, job=job, spec=decode_spec(spec), grant=decode_grant(spec))
         except (KeyError, TypeError, ValueError):
             log.exception("job returned: its request is not one of this release")
             self.hand_back(lease, UNKNOWN_REQUEST_DELAY)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from common.errors import JobNotFound
 from common.job_store import keys
-from common.job_store.records import decode_report, decode_spec
+from common.job_store.records import decode_grant, decode_report, decode_spec
 from common.job_store.scripts import Scripts
-from common.jobs.model import FileReport, Job, JobSpec
+from common.jobs.model import FileGrant, FileReport, Job, JobSpec
 from common.jobs.transitions import JobState
 
 if TYPE_CHECKING:
@@ -93,10 +93,18 @@ class JobQueries:
 
     def spec(self, job_id: str) -> JobSpec:
         """Return the job's request. Raises ``JobNotFound``."""
+        return decode_spec(self._request(job_id))
+
+    def request(self, job_id: str) -> tuple[JobSpec, FileGrant]:
+        """Return the job's request, and why it may have the files. Raises ``JobNotFound``."""
+        text = self._request(job_id)
+        return decode_spec(text), decode_grant(text)
+
+    def _request(self, job_id: str) -> str:
         text = cast("str | None", self._client.get(keys.spec(job_id)))
         if text is None:
             raise JobNotFound
-        return decode_spec(text)
+        return text
 
     def files(self, job_id: str, file_ids: Sequence[int]) -> list[FileReport]:
         """Return the worker's reports on these files; one without a report is ``pending``."""

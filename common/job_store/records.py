@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import orjson
 
 from common.jobs.model import (
     Failure,
+    FileGrant,
     FileReport,
     JobSpec,
     OnMissing,
@@ -17,6 +20,9 @@ from common.jobs.model import (
     known_members,
 )
 from common.jobs.transitions import JobState
+
+#: What nearly all requests have, and what is not stored.
+_NO_GRANT: Final = FileGrant()
 
 
 def first_fields(
@@ -79,6 +85,29 @@ def reports_json(files: Iterable[FileReport]) -> str | None:
     """Return a JSON object, file id -> report as JSON text; None when there are no reports."""
     reports = {str(report.file_id): orjson.dumps(report).decode() for report in files}
     return orjson.dumps(reports).decode() if reports else None
+
+
+def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
+    """Return what is stored of a request, and the digest by which equal requests are found.
+
+    The claims are not part of the digest, because every new token of a user has others. The
+    forbidden files are: a request that may have more files is not the same.
+    """
+    encoded = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(encoded)
+    if grant == _NO_GRANT:
+        return encoded.decode(), digest.hexdigest()
+    if grant.forbidden:
+        digest.update(orjson.dumps(grant.forbidden))
+    stored = f'{encoded[:-1].decode()},"grant":{orjson.dumps(grant).decode()}}}'
+    return stored, digest.hexdigest()
+
+
+def decode_grant(text: str) -> FileGrant:
+    fields = orjson.loads(text).get("grant")
+    if fields is None:
+        return _NO_GRANT
+    return FileGrant(claims=fields["claims"], forbidden=tuple(fields["forbidden"]))
 
 
 def decode_spec(text: str) -> JobSpec:

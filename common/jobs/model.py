@@ -44,6 +44,16 @@ class JobSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileGrant:
+    """On what grounds a job gets its files. Set when the job is created; it never changes."""
+
+    #: The claims of the user's token that decide about files, as JSON.
+    claims: str = "{}"
+    #: Requested files that the user may not have; the job skips them.
+    forbidden: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """The progress of an attempt, and the estimated time until it ends."""
 
@@ -168,6 +178,8 @@ class Job:
     updated_at: int
     completed_at: int | None
     expires_at: int | None
+    #: How often the archive was downloaded by the job's own URL or by a link.
+    downloads: int = 0
     #: W3C Trace Context of the request that created the job; None if it is not traced.
     traceparent: str | None = None
     #: See ``QueuePlace.turn``; None if unknown, and after a restart.
@@ -227,6 +239,7 @@ class Job:
             updated_at=int(fields["updated_at"]),
             completed_at=_integer(get("completed_at")),
             expires_at=_integer(get("expires_at")),
+            downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
         )

@@ -42,14 +42,21 @@ class JobPresenter:
         clock: Callable[[], int],
         links_expire_at: Callable[[], int | None] = lambda: None,
         forecast: Callable[[Job], Forecast] = lambda _: UNKNOWN,
+        result_url: Callable[[Job], str] | None = None,
+        result_url_ttl: int = 0,
     ) -> None:
         """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970.
 
         ``links_expire_at`` returns when the session ends that links are signed with. ``forecast``
         returns when a queued job will be finished.
+
+        ``result_url`` returns the URL of the API's own download of a job, which is valid for
+        ``result_url_ttl`` seconds. If it is set, clients get that instead of a signed link.
         """
         self._forecast = forecast
         self._links_expire_at = links_expire_at
+        self._result_url = result_url
+        self._result_url_ttl = result_url_ttl
         self._signer = signer
         self._link_ttl = link_ttl
         self._clock = clock
@@ -93,6 +100,7 @@ class JobPresenter:
             "retryAt": iso(job.retry_at),
             "priority": job.priority.value,
             "metadata": job.metadata,
+            "downloads": job.downloads,
             "createdAt": iso(job.created_at),
             "startedAt": iso(job.started_at),
             "updatedAt": iso(job.updated_at),
@@ -125,15 +133,28 @@ class JobPresenter:
         return f'"{job.version}-{period}{session}"'
 
     def link(self, job: Job) -> tuple[str | None, str | None]:
+        """Return the link that clients see and its expiry, or two Nones if there is no archive."""
+        if self._result_url is None:
+            return self.signed_link(job)
+        now = self._clock()
+        validity = min(self._link_validity(job, now), self._result_url_ttl * 1000)
+        if not validity:
+            return None, None
+        return self._result_url(job), iso(now + validity)
+
+    def signed_link(
+        self, job: Job, *, file_name: str | None = None
+    ) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
         The link expires with the archive and with the signing session at the latest.
+        ``file_name``: the name that the archive is saved under; None: its own.
         """
         now = self._clock()
         validity = self._link_validity(job, now)
         if not validity or job.artifact is None:
             return None, None
-        return self._sign(job.artifact, validity // 1000), iso(now + validity)
+        return self._sign(job.artifact, validity // 1000, file_name), iso(now + validity)
 
     def _link_validity(self, job: Job, now: int) -> int:
         """Return for how many milliseconds a link that is signed now is valid; 0: no link."""
@@ -146,11 +167,11 @@ class JobPresenter:
             validity = min(validity, session_end - now)
         return validity if validity >= 1000 else 0
 
-    def _sign(self, artifact: Artifact, seconds: int) -> str:
+    def _sign(self, artifact: Artifact, seconds: int, file_name: str | None) -> str:
         return self._signer.presign_get(
             artifact.bucket,
             artifact.key,
-            filename=artifact.name,
+            filename=file_name or artifact.name,
             content_type=artifact.content_type,
             expires_in=seconds,
         )

@@ -27,8 +27,8 @@ _AWS_DOMAINS = (
 )  # fmt: skip
 
 
-#: ARNs of access points of one region ("Amazon Resource Names" in the Amazon S3 user guide). A
-#: slash before the name cannot be told from the key in ``s3://bucket/key``.
+#: ARNs of access points of one region ("Amazon Resource Names" in the Amazon S3 user guide). With a
+#: slash before the name, it would look like a part of the key in ``s3://bucket/key``.
 _ACCESS_POINT = re.compile(r"arn:[a-z-]+:s3:[a-z0-9-]+:[0-9]{12}:accesspoint:[a-z0-9-]+")
 #: The suffix of names that stand for an access point, and of directory buckets.
 _ALIAS_SUFFIX, _DIRECTORY_SUFFIX = "-s3alias", "--x-s3"

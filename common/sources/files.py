@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.errors import DownloadError, FileNotFound, SourceForbidden
+from common.errors import DownloadError, FileForbidden, FileNotFound, SourceForbidden
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,8 @@ class Missing:
         match error:
             case FileNotFound():
                 message = f"File {file_id} does not exist"
+            case FileForbidden():
+                message = f"You don't have permission to download file {file_id}"
             case SourceForbidden():
                 message = f"File {file_id} is not readable"
             case _:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from redis import Redis
 
+from stack.process import wait_until
 from stack.services import Valkey, start_valkey
 from tests.support.live_api import OPERATOR, Api, running
 from tests.support.tcp_proxy import TcpProxy
@@ -168,5 +170,14 @@ def test_a_job_is_accepted_while_its_broker_hangs(tmp_path: Path) -> None:
             api.post("/v1/download/initiate", {"file_ids": [number]}, **user)
             assert time.monotonic() - started < LIMIT
         line.restore()
+        with Redis.from_url(broker.url) as client:
+
+            def sends_again() -> bool:
+                user = {"X-User-Id": f"user-{time.monotonic_ns()}"}
+                before = client.llen("longhaul.normal")
+                api.post("/v1/download/initiate", {"file_ids": [1]}, **user)
+                return bool(client.llen("longhaul.normal") > before)
+
+            wait_until(sends_again, "wake-ups", 10)
     store.process.stop()
     broker.process.stop()

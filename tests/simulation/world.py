@@ -349,7 +349,8 @@ class World:
     def _sweep_once(self) -> None:
         worker = self._new_worker(0)
         dead_letters = DeadLetters(self.api.client, self.api.jobs)
-        self.scheduler.spawn(self.api.process, lambda: dead_letters.delete_old(JOB_TTL))
+        delete_old = partial(dead_letters.delete_old, JOB_TTL)
+        self.scheduler.spawn(self.api.process, partial(self._until_it_works, delete_old))
         self.scheduler.run(until=self.scheduler.now + 3)
         self.kill(worker)
 

@@ -407,3 +407,46 @@ def test_the_shell_completes_job_ids(longhaul: Run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COMP_CWORD", "2")
     result = longhaul(responses={"GET /v1/download/jobs": page})
     assert result.stdout == f"plain,{JOB_ID}\n"
+
+
+LINK = {
+    "linkId": "0123456789abcdef",
+    "url": "https://downloads.example/d/0secret",
+    "expiresAt": "2026-11-29T12:00:00.000Z",
+    "uses": 2,
+    "maxUses": None,
+    "revokedAt": None,
+}
+
+
+def test_link_prints_a_new_link(longhaul: Run, requests: list[httpx.Request]) -> None:
+    path = f"POST /v1/download/{JOB_ID}/links"
+    result = longhaul(
+        "link", JOB_ID, "--max-uses", "3", "--ip", "192.0.2.0/24", "--name", "a.zip",
+        responses={path: httpx.Response(201, json=LINK)},
+    )  # fmt: skip
+    assert (result.exit_code, result.output) == (0, "https://downloads.example/d/0secret\n")
+    assert json.loads(requests[0].content) == {
+        "maxUses": 3,
+        "ip": "192.0.2.0/24",
+        "fileName": "a.zip",
+    }
+
+
+def test_link_is_not_repeated_after_an_error(longhaul: Run, requests: list[httpx.Request]) -> None:
+    path = f"POST /v1/download/{JOB_ID}/links"
+    result = longhaul("link", JOB_ID, responses={path: problem(503, "BACKEND_UNAVAILABLE")})
+    assert (result.exit_code, len(requests)) == (3, 1)
+
+
+def test_links_are_listed_and_revoked(longhaul: Run) -> None:
+    path = f"/v1/download/{JOB_ID}/links"
+    listed = longhaul(
+        "links", JOB_ID, responses={f"GET {path}": httpx.Response(200, json={"links": [LINK]})}
+    )
+    assert listed.output == "0123456789abcdef  2/-  until 2026-11-29T12:00:00.000Z\n"
+    revoked = longhaul(
+        "unlink", JOB_ID, LINK["linkId"],
+        responses={f"DELETE {path}/{LINK['linkId']}": httpx.Response(204)},
+    )  # fmt: skip
+    assert (revoked.exit_code, revoked.output) == (0, "")

@@ -1,3 +1,9 @@
+// First, because the styles of the pages override them.
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/controls.css";
+import "./styles/shell.css";
+
 import { Longhaul } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { lazy, StrictMode, Suspense } from "react";
@@ -7,10 +13,6 @@ import { authorization, takeTokenFromUrl } from "./operator/token.js";
 import { configureSignIn } from "./sign-in.js";
 import { Shell } from "./ui/shell.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
-import "./styles/tokens.css";
-import "./styles/base.css";
-import "./styles/controls.css";
-import "./styles/shell.css";
 
 const OperatorPage = lazy(() => import("./operator/page.js"));
 

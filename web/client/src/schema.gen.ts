@@ -63,6 +63,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -90,6 +95,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads: number;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -116,6 +123,8 @@ export interface components {
             errors?: {
                 [key: string]: string[];
             };
+            /** @description The files that you may not have */
+            file_ids?: number[];
             /** @description The job, if its state is the reason for the error */
             job?: components["schemas"]["Job"];
         };
@@ -180,6 +189,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -207,6 +221,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads: number;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -290,6 +306,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt?: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil?: string | null;
             fileName?: string | null;
             /** @description Bytes */
             fileSize?: number | null;
@@ -317,6 +338,8 @@ export interface components {
             metadata?: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads?: number;
             /** Format: date-time */
             createdAt?: string;
             /** Format: date-time */
@@ -368,6 +391,55 @@ export interface components {
             jobs: components["schemas"]["Job"][];
             /** @description Null on the last page */
             nextCursor: string | null;
+        };
+        LinkRequest: {
+            /**
+             * @description Seconds; the link ends with the archive at the latest
+             * @default null
+             */
+            expiresIn: number | null;
+            /**
+             * @description Number of downloads
+             * @default null
+             */
+            maxUses: number | null;
+            /**
+             * @description Address or network that may use the link
+             * @default null
+             */
+            ip: string | null;
+            /**
+             * @description Name of the downloaded file
+             * @default null
+             */
+            fileName: string | null;
+        };
+        Link: {
+            /** @description Identifies the link among those of the job */
+            linkId: string;
+            /**
+             * Format: uri
+             * @description Only in the response that creates the link
+             */
+            url: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            /** @description Downloads so far */
+            uses: number;
+            maxUses: number | null;
+            ip: string | null;
+            fileName: string | null;
+            /** Format: date-time */
+            lastUsedAt: string | null;
+            /** Format: date-time */
+            revokedAt: string | null;
+        };
+        Links: {
+            /** Format: uuid */
+            jobId: string;
+            links: components["schemas"]["Link"][];
         };
         DeliveryAttempt: {
             /** @description 1 for the first */
@@ -660,6 +732,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -687,6 +764,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads: number;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -781,21 +860,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only */
+        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; or FILE_FORBIDDEN: you may not have the files */
         Problem403: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description VALIDATION_ERROR or MALFORMED_JSON */
-        Problem400: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -821,8 +887,22 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description INTERNAL_ERROR */
-        Problem500: {
+        /** @description BACKEND_UNAVAILABLE or QUEUE_FULL */
+        Problem503: {
+            headers: {
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description VALIDATION_ERROR or MALFORMED_JSON */
+        Problem400: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -834,10 +914,9 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description BACKEND_UNAVAILABLE or QUEUE_FULL */
-        Problem503: {
+        /** @description INTERNAL_ERROR */
+        Problem500: {
             headers: {
-                "Retry-After": components["headers"]["Retry-After"];
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                 "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];

@@ -36,7 +36,7 @@ def test_the_response_contains_the_urls_of_the_job(post: Callable[..., Any]) -> 
     job = response.json
     base = "http://localhost/v1/download"
     assert job["statusUrl"] == f"{base}/status/{job['jobId']}" == response.headers["Location"]
-    assert job["resultUrl"] == f"{base}/{job['jobId']}"
+    assert job["resultUrl"].startswith(f"{base}/{job['jobId']}?ticket=")
     assert job["cancelUrl"] == f"{base}/cancel/{job['jobId']}"
     assert job["subscribeUrl"].startswith(f"{base}/subscribe/{job['jobId']}")
     assert job["webSocketUrl"].startswith("ws://localhost/v1/download/subscribe/")

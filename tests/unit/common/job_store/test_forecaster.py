@@ -232,7 +232,7 @@ class Queues:
 
 @dataclass
 class Measured:
-    """What a client was told when it created a job, and what happened."""
+    """What the API estimated when it created a job, and what happened."""
 
     job: Job
     created: float

@@ -425,3 +425,21 @@ def test_a_job_with_an_idempotency_key_outlives_a_short_job_ttl(
     assert redis.ttl(keys.status(without.id)) <= 60
     repeated = jobs.create("alice", spec(1), idempotency_key="key")
     assert (repeated.outcome, repeated.job.id) == ("replayed", with_key.id)
+
+
+def test_a_claim_that_a_fail_over_forgot_does_not_share_its_fencing_token(
+    jobs: JobStore, redis: Redis
+) -> None:
+    job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
+    before = {key: redis.dump(key) for key in redis.scan_iter()}
+    forgotten = jobs.claim(job_id, "first worker")
+    assert forgotten is not None
+    redis.flushall()
+    for key, value in before.items():
+        redis.restore(key, 0, value)  # type: ignore[arg-type]
+    time.sleep(0.002)  # Tokens follow the clock, which has milliseconds.
+    claim = jobs.claim(job_id, "second worker")
+    assert claim is not None
+    assert claim.lease.fencing_token > forgotten.lease.fencing_token
+    assert jobs.heartbeat(forgotten.lease, {}) == "GONE"
+    assert jobs.heartbeat(claim.lease, {}) == "CONTINUE"

@@ -296,3 +296,21 @@ def test_times_from_before_the_clock_was_set_back_are_corrected(
         score = redis.zscore(key, member)
         assert score is not None
         assert abs(score - time.time() * 1000) < 15_000
+
+
+def test_retries_are_not_late_after_the_clock_was_set_back(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(jobs)
+    claim = jobs.claim(job_id, "worker")
+    assert claim is not None
+    failure = Failure(code="NETWORK_ERROR", message="Connection lost.", retryable=True)
+    jobs.retry_later(claim.lease, failure, delay=30.0)
+    sweeper.sweep(busy)
+    right_time = time.time
+    monkeypatch.setattr(time, "time", lambda: right_time() - 86_400)
+    sweeper.sweep(busy)
+    sweeper.sweep(busy)
+    due = redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
+    assert isinstance(due, float)
+    assert 20_000 < due - time.time() * 1000 <= 35_000

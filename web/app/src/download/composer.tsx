@@ -56,6 +56,7 @@ export function Composer({ start }: ComposerProps) {
     const fileIds = add(text);
     if (fileIds && !fileIds.length) setErrors({ files: "Enter at least one file number." });
     if (!fileIds?.length) return;
+    submitted.current = false;
     setStarting(true);
     try {
       const firstFile = checks.get(fileIds[0] ?? 0)?.fileName ?? undefined;
@@ -63,6 +64,7 @@ export function Composer({ start }: ComposerProps) {
       setIds([]);
       setOptions(({ fileName: _, ...others }) => others);
     } catch (error) {
+      submitted.current = true;
       setErrors(errorsOf(error));
     } finally {
       setStarting(false);
