@@ -13,6 +13,7 @@ from common.object_storage import ObjectStorage
 from common.sources import Source, source_from_template
 from stack.process import wait_until
 from stack.services import S3
+from worker.archive.zip_format.crc32 import crc32
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +44,12 @@ class Buckets:
     archives: str
 
     def put(self, file_id: int, content: bytes, *, name: str | None = None) -> None:
-        metadata = {"filename": name} if name else None
-        self.storage.put_object(self.sources, str(file_id), content, metadata=metadata)
+        """Put a file: every other one with its checksum, as today's SDKs do."""
+        self.storage.put_object(
+            self.sources, str(file_id), content,
+            metadata={"filename": name} if name else None,
+            crc32=None if file_id % 2 else crc32(content),
+        )  # fmt: skip
 
     def source(self) -> Source:
         return source_from_template(f"s3://{self.sources}/{{file_id}}", store=self.storage)
