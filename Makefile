@@ -15,7 +15,7 @@ endef
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
+.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,10 @@ faults: $(INSTALLED)  ## Run jobs under random faults and verify the result (JOB
 	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \
 	  $(if $(SEED),--seed $(SEED))
 
+simulate: $(INSTALLED)  ## Simulate job lives with faults on a virtual clock, many times faster than they are (MINUTES=5 SEED= MUTATION=)
+	@$(BIN)/python -m tests.simulation $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MUTATION),--mutation $(MUTATION))
+
 drills: $(INSTALLED)  ## Measure the recovery time of one fault at a time (DRILLS="worker valkey-5 …")
 	@$(BIN)/python -m tests.faults.drills $(DRILLS)
 
@@ -99,9 +103,9 @@ bench-jobs: $(INSTALLED) $(PEER)  ## Compare the overhead of a job with BullMQ (
 
 bench: bench-archive bench-api bench-jobs  ## Run all benchmarks, each with its baseline
 
-bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also through a slow line (SCALE= ROUNDS= SETS= PLACES=)
+bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also through a slow line (SCALE= ROUNDS= SETS= PLACES= MEMORY=1)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-	  $(if $(SETS),--sets $(SETS)) $(if $(PLACES),--places $(PLACES))
+	  $(if $(SETS),--sets $(SETS)) $(if $(PLACES),--places $(PLACES)) $(if $(MEMORY),--memory)
 
 load: $(INSTALLED) $(LOAD)/.installed  ## Let 100 users start, watch and download jobs, and check the limits (USERS= RAMP= SECONDS= WORKERS= HOST=)
 	@$(BIN)/python -m bench.load

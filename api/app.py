@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -10,10 +9,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
 from api.auth.callers import Authenticator, HeaderAuthenticator
+from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
-from api.auth.stream_tickets import StreamTickets
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
@@ -28,8 +27,19 @@ from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
 from api.responses import ApiRequest, OrjsonProvider
-from api.routes import deliveries, downloads, health, history, jobs, operators, pages, streams
+from api.routes import (
+    deliveries,
+    downloads,
+    health,
+    history,
+    jobs,
+    links,
+    operators,
+    pages,
+    streams,
+)
 from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
@@ -38,6 +48,7 @@ from common.job_store.write_check import WriteCheck
 from common.settings import SettingError
 
 if TYPE_CHECKING:
+    from common.authorization import FileAuthorizer
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
@@ -48,6 +59,7 @@ _DOCUMENTED = (
     downloads.blueprint,
     streams.blueprint,
     jobs.blueprint,
+    links.blueprint,
     deliveries.blueprint,
     operators.service,
     operators.overviews,
@@ -157,6 +169,7 @@ def _dependencies(
         jobs=jobs,
         queries=services.queries,
         webhook_deliveries=services.deliveries,
+        download_links=DownloadLinks(services.redis),
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
@@ -172,7 +185,8 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
-        authenticator=_authenticator(settings),
+        authenticator=_authenticator(settings, services.authorizer),
+        file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
             settings.host,
             settings.allowed_hosts,
@@ -186,7 +200,8 @@ def _dependencies(
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
-        queue_limit=QueueLimit(statistics, max_waiting=settings.queue_max),
+        queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
+        forecaster=services.forecaster,
         source=services.source,
         health=Health(
             {"redis": WriteCheck(services.redis).run},
@@ -208,7 +223,7 @@ def _dependencies(
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         public_url=settings.public_url.rstrip("/"),
-        stream_tickets=StreamTickets(settings.ticket_secret or secrets.token_urlsafe(32)),
+        job_tickets=services.tickets,
     )
 
 
@@ -220,7 +235,7 @@ def _history(services: Services) -> HistoryReader | None:
     return HistoryReader(services.database)
 
 
-def _authenticator(settings: Settings) -> Authenticator:
+def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:
     """Return what identifies callers. Raise ``SettingError`` if the settings are incomplete."""
     if settings.auth_mode == "none":
         return HeaderAuthenticator()
@@ -241,4 +256,5 @@ def _authenticator(settings: Settings) -> Authenticator:
         audience=settings.jwt_audience or None,
         issuer=settings.jwt_issuer or None,
         leeway=settings.jwt_leeway,
+        select_claims=authorizer.select_claims,
     )

@@ -10,8 +10,8 @@ from flask import current_app
 if TYPE_CHECKING:
     from api.allowed_hosts import AllowedHosts
     from api.auth.callers import Authenticator
+    from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
-    from api.auth.stream_tickets import StreamTickets
     from api.cors import CorsHeaders
     from api.health import Health
     from api.job_history import JobHistory
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
     from common.job_store.dead_letters import DeadLetters
+    from common.job_store.download_links import DownloadLinks
+    from common.job_store.forecaster import Forecaster
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
     from common.job_store.webhook_deliveries import WebhookDeliveries
+    from common.job_tickets import JobTickets
     from common.jobs.presenter import JobPresenter
     from common.sources import Source
 
@@ -48,6 +51,7 @@ class Dependencies:
     jobs: JobStore
     queries: JobQueries
     webhook_deliveries: WebhookDeliveries
+    download_links: DownloadLinks
     dead_letters: DeadLetters
     pause: Pause
     operators: Operators
@@ -58,10 +62,12 @@ class Dependencies:
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
     authenticator: Authenticator
+    file_access: FileAccess
     allowed_hosts: AllowedHosts
     cors: CorsHeaders
     rate_limiter: RateLimiter
     queue_limit: QueueLimit
+    forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
     health: Health
@@ -77,8 +83,8 @@ class Dependencies:
     polling_interval_ms: int
     #: Base of the URLs in responses, without a trailing slash; empty: as in the request.
     public_url: str
-    #: Live URLs carry a ticket as proof of the right to watch a job.
-    stream_tickets: StreamTickets
+    #: URLs that browsers open carry a ticket as proof of the right to a job.
+    job_tickets: JobTickets
 
     @property
     def retry_after(self) -> str:

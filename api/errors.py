@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from common.errors import BackendUnavailable, DownloadError, LonghaulError, RateLimited
+from common.errors import (
+    BackendUnavailable,
+    DownloadError,
+    FileForbidden,
+    LonghaulError,
+    RateLimited,
+)
+
+#: Files that the message of an error names. The problem document contains all of them.
+MAX_NAMED_FILES: Final = 10
 
 
 class RequestError(LonghaulError):
@@ -40,6 +49,20 @@ class Forbidden(RequestError):
     """You don't have permission to do this."""
 
     code = "FORBIDDEN"
+
+
+class FilesForbidden(RequestError):
+    """You don't have permission to download these files."""
+
+    code = FileForbidden.code
+
+    def __init__(self, file_ids: Collection[int]) -> None:
+        self.file_ids = sorted(file_ids)
+        named = ", ".join(map(str, self.file_ids[:MAX_NAMED_FILES]))
+        more = len(self.file_ids) - MAX_NAMED_FILES
+        if more > 0:
+            named += f" and {more} more"
+        super().__init__(f"You don't have permission to download these files: {named}.")
 
 
 class HostNotAllowed(RequestError):

@@ -12,6 +12,7 @@ from api.rate_limits import raise_if_exceeded
 from common.errors import RateLimited, TooManyActiveJobs
 
 if TYPE_CHECKING:
+    from api.auth.callers import Caller
     from api.dependencies import Dependencies
     from api.rate_limits import CreationCount
     from common.job_store.jobs import Accepted
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def create_job(
     dependencies: Dependencies,
     creation: CreationCount,
-    user: str,
+    caller: Caller,
     spec: JobSpec,
     *,
     key: str | None,
@@ -31,14 +32,23 @@ def create_job(
 
     ``key`` is the Idempotency-Key of the request.
 
-    Raises ``RateLimited``, ``QueueFull``, ``TooManyActiveJobs``, ``IdempotencyKeyReused``, and
-    ``RedisError`` or ``BackendUnavailable`` if the job store is unavailable.
+    Raises ``RateLimited``, ``QueueFull``, ``FilesForbidden``, ``TooManyActiveJobs``,
+    ``IdempotencyKeyReused``, and ``RedisError`` or ``BackendUnavailable`` if the job store or the
+    service that decides about files is unavailable.
     """
     raise_if_exceeded(creation.rate)
     dependencies.queue_limit.check()
+    grant = dependencies.file_access.grant(caller, spec)
+    place = dependencies.forecaster.place(spec.priority)
     try:
         accepted = dependencies.jobs.create(
-            user, spec, idempotency_key=key, traceparent=traceparent, quota=creation.quota
+            caller.user,
+            spec,
+            grant=grant,
+            idempotency_key=key,
+            traceparent=traceparent,
+            quota=creation.quota,
+            place=place,
         )
     except RateLimited:
         raise RateLimited(retry_after=creation.rate.reset) from None
@@ -47,14 +57,17 @@ def create_job(
     metrics.count_job_request(accepted.outcome)
     if accepted.outcome == "created":
         dependencies.queue_limit.count_accepted()
+        dependencies.forecaster.count_accepted(accepted.job, place)
     return accepted
 
 
-def restart_job(dependencies: Dependencies, job_id: str) -> Job:
+def restart_job(dependencies: Dependencies, caller: Caller, job_id: str) -> Job:
     """Queue a failed or incomplete job again.
 
-    Raises ``JobNotFound``, ``JobConflict``, ``TooManyActiveJobs`` and ``RedisError``.
+    Raises ``JobNotFound``, ``FilesForbidden``, ``JobConflict``, ``TooManyActiveJobs`` and
+    ``RedisError``.
     """
+    dependencies.file_access.require_download(caller, dependencies.queries.get(job_id))
     try:
         return dependencies.jobs.restart(job_id)
     except TooManyActiveJobs:
@@ -65,7 +78,7 @@ def _too_many_active_jobs(dependencies: Dependencies) -> TooManyActiveJobs:
     limit = dependencies.jobs.limits.max_active
     downloads = "1 download" if limit == 1 else f"{limit} downloads"
     return TooManyActiveJobs(
-        f"You already have {downloads} in progress. Wait for one to finish or cancel one."
+        f"You already have {downloads} in progress. Wait for one or cancel one."
     )
 
 
@@ -85,7 +98,7 @@ def accepted_body(
     deduplicated: bool = False,
 ) -> dict[str, Any]:
     """Return the response body: the job and the URLs to follow it."""
-    ticket = dependencies.stream_tickets.issue(job.id, job.user)
+    ticket = dependencies.job_tickets.issue(job.id, job.user)
     subscribe_url = f"{base_url}/v1/download/subscribe/{job.id}?ticket={ticket}"
     return {
         **dependencies.presenter.present(job),
@@ -96,7 +109,7 @@ def accepted_body(
         "subscribeUrl": subscribe_url,
         # http -> ws, https -> wss
         "webSocketUrl": "ws" + subscribe_url.removeprefix("http"),
-        "resultUrl": f"{base_url}/v1/download/{job.id}",
+        "resultUrl": f"{base_url}/v1/download/{job.id}?ticket={ticket}",
         "cancelUrl": f"{base_url}/v1/download/cancel/{job.id}",
         "pollingInterval": dependencies.polling_interval_ms,
     }

@@ -10,11 +10,12 @@ import structlog
 
 from api.errors import HistoryDisabled
 from common.errors import BackendUnavailable, JobNotFound
+from common.job_store.queries import position_of
 
 if TYPE_CHECKING:
     from common.history import HistoryReader
     from common.history.reader import Hour, JobRecord
-    from common.job_store.queries import JobQueries
+    from common.job_store.queries import JobQueries, Position
     from common.jobs.model import Job
     from common.jobs.transitions import JobState
 
@@ -41,14 +42,14 @@ class JobHistory:
         self._unavailable_until = 0.0
 
     def page(
-        self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
-    ) -> tuple[list[Job], bool]:
-        """Return a page of a user's jobs, and whether there are more.
+        self, user: str, *, before: Position | None, limit: int, status: JobState | None
+    ) -> tuple[list[Job], Position | None]:
+        """Return a page of a user's jobs, and where the next one begins.
 
         The parameters are those of ``JobQueries.page``. While the history is unavailable, the list
         contains only the jobs in the job store.
         """
-        stored, more = self._queries.page(user, before=before, limit=limit, status=status)
+        stored, end = self._queries.page(user, before=before, limit=limit, status=status)
         recorded = self._recorded(user, before=before, limit=limit + 1, status=status)
         ids = {job.id for job in stored}
         unlisted = [job for job in recorded if job.id not in ids]
@@ -58,8 +59,14 @@ class JobHistory:
             for job in (current.get(job.id, job) for job in unlisted)
             if status in (None, job.status)
         ]
-        jobs.sort(key=lambda job: (job.created_at, job.id), reverse=True)
-        return jobs[:limit], more or len(recorded) > limit or len(jobs) > limit
+        jobs.sort(key=position_of, reverse=True)
+        if end is not None:
+            # Stored jobs between this page and older recorded ones were not read yet.
+            jobs = [job for job in jobs if position_of(job) >= end]
+        if jobs and (len(jobs) > limit or (end is None and len(recorded) > limit)):
+            jobs = jobs[:limit]
+            end = position_of(jobs[-1])
+        return jobs, end
 
     def job_record(self, job_id: str) -> JobRecord:
         """Return everything that was recorded about a job.

@@ -20,6 +20,7 @@ from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
 from api.schemas.fields import FileId, FileIds, Metadata
 from api.schemas.job import JobEventSchema
+from api.schemas.requests import JobMembers
 from api.schemas.responses import ProblemSchema
 
 VERSION: Final = "0.1.0"
@@ -32,7 +33,8 @@ DESCRIPTION: Final = (
 PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
     401: "UNAUTHORIZED: there is no valid token",
-    403: "FORBIDDEN: the job belongs to another user, or the call is for operators only",
+    403: "FORBIDDEN: the job belongs to another user, or the call is for operators only; "
+    "or FILE_FORBIDDEN: you may not have the files",
     404: "JOB_NOT_FOUND, JOB_NOT_READY, or HISTORY_OFF",
     409: "The state of the job does not allow this",
     410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",
@@ -99,7 +101,7 @@ class ResponseSpec:
 
     status: int
     description: str
-    schema: type[Schema] | None = None
+    schema: type[Schema] | Mapping[str, Any] | None = None
     media: str = "application/json"
     headers: tuple[str, ...] = ()
 
@@ -281,4 +283,6 @@ def _custom_field_schema(
         return {"type": "array", "items": file_id, "minItems": 1, "maxItems": limits.max_count}
     if isinstance(field, Metadata):
         return {"type": "object"}
+    if isinstance(field, JobMembers):
+        return {"type": "string"}
     return {}

@@ -27,6 +27,9 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     errors.DownloadError: 503,
     errors.BackendUnavailable: 503,
     errors.JobNotFound: 404,
+    errors.LinkNotFound: 404,
+    errors.LinkGone: 410,
+    errors.TooManyLinks: 409,
     errors.JobConflict: 409,
     errors.IdempotencyKeyReused: 422,
     errors.TooManyActiveJobs: 429,
@@ -35,6 +38,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.RequestError: 400,
     http_errors.Unauthorized: 401,
     http_errors.Forbidden: 403,
+    http_errors.FilesForbidden: 403,
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
     http_errors.UnsupportedMediaType: 415,
@@ -116,6 +120,8 @@ def from_error(error: errors.LonghaulError) -> Response:
     members: dict[str, Any] = {}
     if isinstance(error, http_errors.ValidationFailed):
         members["errors"] = error.errors
+    if isinstance(error, http_errors.FilesForbidden):
+        members["file_ids"] = error.file_ids
     if isinstance(error, http_errors.JobStateError):
         members["job"] = error.job
     response = _problem(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from common.errors import QueueFull
-
-if TYPE_CHECKING:
-    from common.job_store.stats import QueueStatistics
 
 #: Seconds.
 REFRESH_INTERVAL: Final = 1.0
 #: Seconds that a rejected client is asked to wait.
 MIN_RETRY_AFTER: Final = 1
 MAX_RETRY_AFTER: Final = 60
+
+
+class WaitingJobs(Protocol):
+    """Counts the queue: the ``Forecaster``."""
+
+    def waiting(self) -> int:
+        """Return the number of queued jobs that could run now. Raises ``RedisError``."""
 
 
 class QueueLimit:
@@ -28,7 +32,7 @@ class QueueLimit:
 
     def __init__(
         self,
-        statistics: QueueStatistics,
+        statistics: WaitingJobs,
         *,
         max_waiting: int,
         clock: Callable[[], float] = time.monotonic,

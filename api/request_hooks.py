@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY: Final = (
 TRANSPORT_SECURITY: Final = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    # A hidden frame saves archives from the object storage, whose host may differ from link to link.
+    # A hidden frame saves archives from the object storage, whose host may differ by link.
     "connect-src 'self'; frame-src 'self' http: https:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
@@ -71,7 +71,7 @@ def _check_request() -> None:
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
     # Not for metrics, which do not need the job store.
-    if request.path.startswith("/v1/"):
+    if request.path.startswith(("/v1/", "/d/")):
         rate_limiter.sync_counts()
         raise_if_exceeded(g.rate)
     # A preflight has no credentials, and its response is the same for every caller.

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from api.app import build_live_updates, build_operator_streams, create_app
-from api.store_time import LimitedStoreTime
 from common.bootstrap import connect
+from common.job_store import time_budget
 from common.observability import tracing
 from common.observability.logs import configure_logging
 from common.observability.sentry import report_errors
 from common.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 #: Seconds that a request may wait for the job store in total: a 503 has to be sent within two.
 JOB_STORE_TIMEOUT = 1.5
+
+
+class LimitedStoreTime:
+    """WSGI middleware that limits how long each request waits for the job store."""
+
+    def __init__(self, application: WSGIApplication, seconds: float) -> None:
+        self._application = application
+        self._seconds = seconds
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        budget = time_budget.begin(self._seconds)
+        try:
+            return self._application(environ, start_response)
+        finally:
+            budget.end()
+
 
 settings = Settings.from_env()
 configure_logging(settings.log_level, settings.secrets())

@@ -1,6 +1,6 @@
 """Attacks the API as one client inside all limits, while other clients poll.
 
-``python -m bench.attack --seconds 60`` runs each attack against one API process, directly and
+``python -m bench.attack --seconds 60`` runs each attack against two API processes, directly and
 through the production nginx. It passes (exit code 0) when, during every attack, 99% of the other
 clients' polls took less than 100 ms and all of them got their job, and the memory of the API is
 back to where it was afterwards.
@@ -51,7 +51,7 @@ JOBS: Final = 1_400
 #: Seconds of polls before the memory is measured.
 WARM_UP: Final = 2.0
 #: Seconds between two restarts of the API's processes.
-RESTART_EVERY: Final = 10.0
+RESTART_EVERY: Final = 5.0
 
 SETTINGS: Final = {
     "S3_ENDPOINT_URL": "http://127.0.0.1:1",
@@ -106,7 +106,7 @@ async def read_health(target: Target) -> None:
 
 
 async def wait_during_restarts(target: Target) -> None:
-    """Keep calls waiting for the end of jobs while the API's processes are replaced."""
+    """Keep calls waiting for the end of jobs while the API's processes stop one after the other."""
     body = b'{"file_id":%d}'
 
     async def hold(number: int) -> None:
@@ -146,12 +146,12 @@ async def send_slowly(target: Target) -> None:
 
 async def fill_memory(target: Target) -> None:
     """Send as much as the server takes, in every form, and read nothing."""
-    live = _get("/health/live")
+    waiting = _get(f"/v1/download/status/{target.job_ids[0]}?wait=60")
     post = b"POST /v1/download/initiate HTTP/1.1\r\nHost: localhost\r\n"
     chunked = post + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     head = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
     forms = (
-        live * 2_000,
+        waiting + _get("/health/live") * 20_000,
         post + b"Content-Length: 10000000\r\n\r\n" + b"a" * 1_000_000,
         chunked + b"1\r\na\r\n" * 200_000,
         head + b"".join(b"A%d: b\r\n" % number for number in range(90)) + b"\r\n",
@@ -193,6 +193,28 @@ async def take_descriptors(target: Target) -> None:
         streams.cancel()
 
 
+async def flood_web_sockets(target: Target) -> None:
+    """Send many empty frames, which cost more time to read than to send."""
+    frames = b"\x8a\x80abcd" * 10_000
+    handshake = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    )
+
+    async def flood(number: int) -> None:
+        reader, writer = await _connect(target)
+        path = f"/v1/download/subscribe/{_job(target, number)}"
+        writer.write(_get(path, f"X-User-Id: u{number}\r\n{handshake}"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frames)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await reader.read()
+        writer.transport.abort()
+
+    await _at_rate(RATE / 2, flood)
+
+
 async def stay_idle(target: Target) -> None:
     """Open connections and send nothing, or one request and then nothing."""
 
@@ -214,6 +236,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "send slowly": send_slowly,
     "fill memory": fill_memory,
     "take descriptors": take_descriptors,
+    "flood web sockets": flood_web_sockets,
     "stay idle": stay_idle,
 }
 
@@ -385,10 +408,11 @@ class Environment:
             result.memory_during = max(result.memory_during, self._memory())
 
     async def _restart(self) -> None:
-        """Let the master replace the API's processes."""
+        """Stop one of the API's processes after the other; the master starts new ones."""
         while True:
             await asyncio.sleep(RESTART_EVERY)
-            os.kill(self._api.pid, signal.SIGHUP)
+            oldest = min(self._api.children(), key=psutil.Process.create_time)
+            os.kill(oldest.pid, signal.SIGTERM)
 
     def _memory(self) -> float:
         """Return the resident memory of the API's processes in MB, without the master's."""
@@ -412,6 +436,8 @@ def environment(folder: Path, *, through_nginx: bool) -> Iterator[Environment]:
             "REDIS_URL": valkey.url,
             "PORT": str(port),
             "TRUSTED_PROXIES": str(int(through_nginx)),
+            # While one process stops or starts, the other one serves.
+            "WEB_CONCURRENCY": "2",
         }
         command = [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
         api = Process("api", command, env=env, cwd=ROOT, output=folder / "log")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from common import redis_url
+from common.authorization import AllFiles, AuthorizationService, ClaimedFiles, FileAuthorizer
 from common.celery_app import celery_app
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
+from common.job_store.forecaster import Forecaster
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistry
+from common.job_tickets import TICKET_TTL, JobTickets
 from common.jobs.presenter import JobPresenter
 from common.object_storage import ObjectStorage
 from common.object_storage.options import StorageOptions
+from common.settings import SettingError
 from common.sources import Source, source_from_template
 from common.wake_ups import Dispatcher
 
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy import Engine
 
+    from common.jobs.model import Job
     from common.settings import Settings
 
 
@@ -54,7 +61,13 @@ class Services:
     storage: ObjectStorage
     #: Where files come from.
     source: Source
+    #: When queued jobs will be finished.
+    forecaster: Forecaster
     presenter: JobPresenter
+    #: Which files a user may have.
+    authorizer: FileAuthorizer
+    #: Tickets for the URLs of one job.
+    tickets: JobTickets
     #: PostgreSQL; None if there is no history.
     database: Engine | None
 
@@ -92,14 +105,21 @@ def connect(settings: Settings, *, timeout: float) -> Services:
         max_idle_connections=CONNECTIONS_PER_JOB * settings.worker_concurrency,
     )
     client = open_client(settings.redis_url, timeout=timeout)
-    return assemble(settings, client, storage, _database(settings.database_url, timeout))
+    database = _database(settings.database_url, timeout)
+    # A request sends its wake-up last, and must not wait for a broker that hangs.
+    return assemble(settings, client, storage, database, broker_timeout=min(5.0, timeout / 3))
 
 
 def assemble(
-    settings: Settings, client: Redis, storage: ObjectStorage, database: Engine | None = None
+    settings: Settings,
+    client: Redis,
+    storage: ObjectStorage,
+    database: Engine | None = None,
+    *,
+    broker_timeout: float = 5.0,
 ) -> Services:
     """Build the services on existing clients, such as those of a test."""
-    celery = celery_app(settings.broker)
+    celery = celery_app(settings.broker, timeout=broker_timeout)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
         max_active=settings.max_active_jobs,
@@ -109,6 +129,9 @@ def assemble(
         archive_ttl=settings.archive_ttl,
     )
     jobs = JobStore(client, dispatcher, limits)
+    authorizer = _authorizer(settings)
+    tickets = JobTickets(settings.ticket_secret or secrets.token_urlsafe(32))
+    forecaster = Forecaster(client)
     return Services(
         settings=settings,
         redis=client,
@@ -123,14 +146,61 @@ def assemble(
         pause=Pause(client),
         storage=storage,
         source=_source(settings, storage),
-        presenter=JobPresenter(
-            storage,
-            link_ttl=settings.link_ttl,
-            clock=now_ms,
-            links_expire_at=storage.links_expire_at,
-        ),
+        forecaster=forecaster,
+        presenter=_presenter(settings, storage, tickets, authorizer, forecaster),
+        authorizer=authorizer,
+        tickets=tickets,
         database=database,
     )
+
+
+def _presenter(
+    settings: Settings,
+    storage: ObjectStorage,
+    tickets: JobTickets,
+    authorizer: FileAuthorizer,
+    forecaster: Forecaster,
+) -> JobPresenter:
+    def result_url(job: Job) -> str:
+        base = f"{settings.public_url.rstrip('/')}/v1/download/{job.id}"
+        return f"{base}?ticket={tickets.issue(job.id, job.user)}"
+
+    return JobPresenter(
+        storage,
+        link_ttl=settings.link_ttl,
+        clock=now_ms,
+        links_expire_at=storage.links_expire_at,
+        forecast=forecaster.forecast,
+        # A signed link cannot be revoked, so it is only made for a download that is checked again.
+        result_url=result_url if authorizer.is_revocable else None,
+        result_url_ttl=TICKET_TTL,
+    )
+
+
+def _authorizer(settings: Settings) -> FileAuthorizer:
+    """Return what decides about files. Raise ``SettingError`` if the settings do not fit."""
+    claim, url = settings.authorized_files_claim, settings.authorize_url
+    if claim and url:
+        raise SettingError("Set either AUTHORIZED_FILES_CLAIM or AUTHORIZE_URL")
+    if claim:
+        if settings.auth_mode != "jwt":
+            raise SettingError("AUTHORIZED_FILES_CLAIM requires AUTH_MODE=jwt")
+        return ClaimedFiles(claim)
+    if not url:
+        return AllFiles()
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise SettingError("AUTHORIZE_URL must be an http or https URL")
+    for name in ("authorize_secret", "public_url", "ticket_secret"):
+        if not getattr(settings, name):
+            raise SettingError(f"AUTHORIZE_URL requires {name.upper()}")
+    try:
+        return AuthorizationService(
+            url,
+            secret=settings.authorize_secret,
+            cache_seconds=settings.authorize_cache_seconds,
+        )
+    except ValueError:
+        raise SettingError("AUTHORIZE_SECRET must be whsec_ and base64") from None
 
 
 def now_ms() -> int:

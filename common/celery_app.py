@@ -37,9 +37,12 @@ class _Amqp(AMQP):  # type: ignore[misc]
     Connection = _Connection
 
 
-def celery_app(broker: str) -> Celery:
-    """Return the Celery app for the broker with this URL."""
-    address, options = _broker(broker)
+def celery_app(broker: str, *, timeout: float = 5.0) -> Celery:
+    """Return the Celery app for the broker with this URL.
+
+    ``timeout``: seconds until a command of a Redis broker fails.
+    """
+    address, options = _broker(broker, timeout)
     app = Celery("longhaul", broker=address, amqp=_Amqp)
     app.conf.update(
         # A lost wake-up is sent again by the sweeper, so messages are acknowledged early and no
@@ -73,7 +76,7 @@ def celery_app(broker: str) -> Celery:
     return app
 
 
-def _broker(url: str) -> tuple[str, dict[str, Any]]:
+def _broker(url: str, timeout: float) -> tuple[str, dict[str, Any]]:
     """Return the broker's address in kombu's syntax and the options of its transport."""
     if _is_amqp(url):
         # Publisher confirms: a message that RabbitMQ confirmed is on a majority of its nodes.
@@ -87,8 +90,8 @@ def _broker(url: str) -> tuple[str, dict[str, Any]]:
         # Each priority has a queue of its own. With kombu's four priority steps on top, every poll
         # would name four times as many lists.
         "priority_steps": [0],
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": min(2.0, timeout),
         "socket_keepalive": True,
         "health_check_interval": 5,
         "queue_order_strategy": "priority",

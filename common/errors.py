@@ -107,6 +107,18 @@ class SourceForbidden(PermanentDownloadError):
     code = "PERMISSION_DENIED"
 
 
+class FileForbidden(PermanentDownloadError):
+    """You don't have permission to download this file."""
+
+    code = "FILE_FORBIDDEN"
+
+
+class AuthorizationUnavailable(DownloadError):
+    """The service that decides which files you may have is unavailable."""
+
+    code = "TEMPORARY_UNAVAILABLE"
+
+
 class FileTooLarge(PermanentDownloadError):
     """A file, or the download as a whole, exceeds the size limit."""
 
@@ -165,6 +177,24 @@ class JobNotFound(LonghaulError):
     code = "JOB_NOT_FOUND"
 
 
+class LinkNotFound(LonghaulError):
+    """Link not found."""
+
+    code = "LINK_NOT_FOUND"
+
+
+class LinkGone(LonghaulError):
+    """This link has expired, was revoked, or was used as often as it may be."""
+
+    code = "LINK_GONE"
+
+
+class TooManyLinks(LonghaulError):
+    """This download has the maximum number of links."""
+
+    code = "TOO_MANY_LINKS"
+
+
 class JobConflict(LonghaulError):
     """The job's current state does not allow this action."""
 
@@ -178,7 +208,7 @@ class IdempotencyKeyReused(LonghaulError):
 
 
 class TooManyActiveJobs(LonghaulError):
-    """You have too many downloads in progress. Wait for one to finish or cancel one."""
+    """You have too many downloads in progress. Wait for one or cancel one."""
 
     code = "TOO_MANY_ACTIVE_JOBS"
     retryable = True

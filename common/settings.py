@@ -64,7 +64,7 @@ class Settings:
     )
     ticket_secret: str = _setting(
         "",
-        "Signs stream tickets; empty: generated at start, so tickets end with the process",
+        "Signs tickets; empty: generated at start, so tickets end with the process",
         secret=True,
         former_name="LINK_SECRET",
     )
@@ -110,6 +110,21 @@ class Settings:
     jwt_issuer: str = _setting("", "Required issuer of tokens")
     jwt_leeway: float = _setting(30.0, "Allowed clock difference to the issuer, seconds")
 
+    # Authorization of files
+    authorized_files_claim: str = _setting(
+        "",
+        "Claim of the token that lists the user's files, by ID and range; empty: no such limit",
+    )
+    authorize_url: str = _setting(
+        "", "HTTP service that decides which files a user may have; empty: none is asked"
+    )
+    authorize_secret: str = _setting(
+        "", "Signs the requests to AUTHORIZE_URL: whsec_ and base64", secret=True
+    )
+    authorize_cache_seconds: float = _setting(
+        5.0, "How long a decision of AUTHORIZE_URL is remembered, seconds"
+    )
+
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
     create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")
@@ -145,7 +160,11 @@ class Settings:
         "false: all bytes pass through the worker",
     )
     archive_ttl: int = _setting(86_400, "How long an archive can be downloaded, seconds")
-    job_ttl: int = _setting(86_400, "How long the job store keeps a finished job, seconds")
+    job_ttl: int = _setting(
+        86_400,
+        "How long the job store keeps a finished job, seconds. One with an Idempotency-Key is kept "
+        "for at least 24 h after its creation",
+    )
     link_ttl: int = _setting(3_600, "Validity of a signed link, seconds")
     priority_boost_after: float = _setting(
         300.0,

@@ -67,7 +67,7 @@ class Dispatcher:
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
         """Publish the wake-ups that a script could not push.
 
-        Never raises when the broker is unavailable: the sweeper sends them again. After a failure
+        Never raises: the job is stored, and the sweeper sends its wake-up again. After a failure
         nothing is sent for ``BACKOFF`` seconds, so that callers do not queue up behind a broker
         that hangs.
         """
@@ -80,11 +80,14 @@ class Dispatcher:
                     args=[wake_up.job_id, wake_up.priority, wake_up.sent],
                     queue=QUEUE_PREFIX + wake_up.priority,
                 )
-            except self._broker_errors() as error:
+            except Exception as error:
+                # kombu may also raise an AttributeError, when it retries on a closed channel.
+                is_outage = isinstance(error, self._broker_errors())
                 log.warning(
                     "wake-up not sent; the sweeper will send it",
                     job_id=wake_up.job_id,
                     error=f"{type(error).__name__}: {error}",
+                    exc_info=None if is_outage else error,
                 )
                 self._retry_at = self._clock.monotonic() + BACKOFF
 

@@ -1,7 +1,15 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  resolve: { conditions: ["source"] },
+  resolve: {
+    conditions: ["source"],
+    // The name of the package that other projects install; see pack.mjs.
+    alias: {
+      "longhaul-web/client": "@longhaul/client",
+      "longhaul-web/react": "@longhaul/react",
+      "longhaul-web/button.css": "@longhaul/react/button.css",
+    },
+  },
   ssr: { resolve: { conditions: ["source"] } },
   test: {
     projects: [

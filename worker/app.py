@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celery import signals
 
 from common.bootstrap import connect
+from common.job_store.permissions import missing_permissions
 from common.observability import tracing
 from common.observability.logs import configure_logging
 from common.observability.sentry import report_errors
@@ -17,6 +19,11 @@ settings = Settings.from_env()
 report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
 services = connect(settings, timeout=20.0)
+if missing := missing_permissions(services.short_timeout_client()):
+    sys.exit(
+        "The user in REDIS_URL may not run commands that workers need. Use ACL SETUSER: "
+        + " ".join(f"+{name}" for name in missing)
+    )
 app = services.celery
 WorkerProcess(services).connect_signals()
 

@@ -16,8 +16,11 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.errors import (
+    AuthorizationUnavailable,
+    BackendUnavailable,
     DeadlineExceeded,
     DeadlineHandover,
+    DependencyUnavailable,
     DownloadError,
     JobNotFound,
     SourceForbidden,
@@ -42,10 +45,15 @@ from worker.archive.composing.upload_log import Checkpoint, UploadLog
 from worker.archive.expiry import delete_expired_objects
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import probe_storage
-from worker.circuit_breakers import CircuitBreaker, CircuitBreakers, SourceErrorMarker
+from worker.circuit_breakers import (
+    CircuitBreaker,
+    CircuitBreakers,
+    SourceErrorMarker,
+    postponed_too_long,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
@@ -59,6 +67,8 @@ if TYPE_CHECKING:
 #: attempt or another one. It limits a job whose files change so often that no archive is ever
 #: completed.
 MAX_CONTINUATION_AGE = 86_400.0
+#: Seconds after which a job that waits for the authorization service asks again.
+AUTHORIZATION_DELAY = 5.0
 #: What the result of a probe depends on, besides the endpoint that these and the environment name.
 PROBED_SETTINGS = (
     "s3_region", "archive_bucket", "compose_archives", "s3_sse", "s3_sse_kms_key_id", "s3_acl",
@@ -156,6 +166,7 @@ class ArchiveBuilder:
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
+            forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),
             archive_ttl=self._settings.archive_ttl,
             may_continue=partial(_may_continue, claim.job),
             report=self._totals.add,
@@ -176,6 +187,25 @@ class ArchiveBuilder:
         except DownloadError as error:
             self._distrust_profile(error)
             raise
+
+    def _allows_everything(self, claim: Claim) -> bool:
+        return self._services.authorizer.allows_everything and not claim.grant.forbidden
+
+    def _forbidden(self, claim: Claim, file_ids: Sequence[int]) -> frozenset[int]:
+        """Return those of the files that the job's user may not have.
+
+        Raise ``DependencyUnavailable`` if there is no decision, so that the job waits, and
+        ``AuthorizationUnavailable`` once it has waited for too long.
+        """
+        try:
+            denied = self._services.authorizer.denied(claim.job.user, claim.grant.claims, file_ids)
+        except BackendUnavailable as error:
+            if postponed_too_long(claim):
+                raise AuthorizationUnavailable from error
+            raise DependencyUnavailable(
+                AuthorizationUnavailable().message, retry_after=AUTHORIZATION_DELAY
+            ) from error
+        return denied.union(claim.grant.forbidden).intersection(file_ids)
 
     def remove_uploads_of_ended_jobs(self) -> int:
         """Abort the uploads that ended jobs left behind; return the number of these jobs."""

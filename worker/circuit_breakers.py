@@ -36,6 +36,7 @@ from common.errors import (
 from common.job_store import keys
 from common.job_store.errors import log_failure
 from common.object_storage import BadChecksum
+from common.sources.files import name_file
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -210,7 +211,7 @@ class CircuitBreakers:
                 breaker = self._breaker_for(error)
                 if breaker is None or not breaker.record_failure(claim.job.id, error):
                     raise
-                if _postponed_too_long(claim):
+                if postponed_too_long(claim):
                     raise
                 delay = breaker.retry_delay()
                 raise DependencyUnavailable(error.message, retry_after=delay) from error
@@ -227,7 +228,7 @@ class CircuitBreakers:
         return self._source if error.from_source else self._storage
 
 
-def _postponed_too_long(claim: Claim) -> bool:
+def postponed_too_long(claim: Claim) -> bool:
     """Return whether the job's failures use up attempts again, so that it ends some day."""
     started_at = claim.job.started_at or claim.job.updated_at
     return claim.job.updated_at - started_at > MAX_POSTPONEMENT * 1000
@@ -254,7 +255,7 @@ class SourceErrorMarker:
         cancellation: Cancellation,
         progress: Callable[[int], None],
     ) -> None:
-        with _mark_errors():
+        with _mark_errors(file):
             self._source.read_into(
                 file, view, start=start, cancellation=cancellation, progress=progress
             )
@@ -264,22 +265,24 @@ class SourceErrorMarker:
         self, file: SourceFile, *, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> Iterator[Fill]:
         with ExitStack() as stack:
-            with _mark_errors():
+            with _mark_errors(file):
                 fill = stack.enter_context(
                     self._source.open(file, cancellation=cancellation, progress=progress)
                 )
 
             def marking_fill(view: memoryview) -> int:
-                with _mark_errors():
+                with _mark_errors(file):
                     return fill(view)
 
             yield marking_fill
 
 
 @contextmanager
-def _mark_errors() -> Iterator[None]:
+def _mark_errors(file: SourceFile | None = None) -> Iterator[None]:
     try:
         yield
     except DownloadError as error:
         error.from_source = True
+        if file:
+            name_file(error, file.file_id)
         raise

@@ -9,14 +9,14 @@ from flask import g, request
 from api import metrics, parsing
 from api.auth.callers import Caller
 from api.dependencies import deps
-from api.errors import Forbidden, Unauthorized
+from api.errors import FilesForbidden, Forbidden, Unauthorized
 from common.errors import JobNotFound
 
 #: Beginnings of the paths that only operators may call.
 ADMIN_PATHS: Final = ("/v1/admin/", metrics.PATH)
 WEBSOCKET: Final = "websocket.web_socket"
 #: Views that browsers call without headers. Their URL carries a ticket instead.
-TICKETED: Final = frozenset({"events.subscribe", "events.stream", WEBSOCKET})
+TICKETED: Final = frozenset({"events.subscribe", "events.stream", "jobs.result", WEBSOCKET})
 
 
 def applies_to(path: str) -> bool:
@@ -27,14 +27,15 @@ def applies_to(path: str) -> bool:
 def authorize_request() -> None:
     """Identify the caller (``g.caller``) and check that they may send this request.
 
-    Raises ``Unauthorized``, ``Forbidden`` and ``JobNotFound``. For a WebSocket, the error is stored
-    in ``g.websocket_rejection`` instead; its view rejects it after the handshake.
+    Raises ``Unauthorized``, ``Forbidden``, ``FilesForbidden`` and ``JobNotFound``. For a WebSocket,
+    the error is stored in ``g.websocket_rejection`` instead; its view rejects it after the
+    handshake.
     """
     try:
         g.caller = _ticket_holder() or deps().authenticator.identify(request.headers)
         _check_operator()
         _check_owner()
-    except (Unauthorized, Forbidden, JobNotFound) as error:
+    except (Unauthorized, Forbidden, FilesForbidden, JobNotFound) as error:
         if request.endpoint != WEBSOCKET:
             raise
         g.websocket_rejection = error
@@ -44,7 +45,7 @@ def _ticket_holder() -> Caller | None:
     ticket = request.args.get("ticket")
     if not ticket or request.endpoint not in TICKETED:
         return None
-    user = deps().stream_tickets.holder(ticket, _job_id() or "")
+    user = deps().job_tickets.holder(ticket, _job_id() or "")
     return Caller(user) if user else None
 
 
@@ -60,6 +61,7 @@ def _check_owner() -> None:
         return
     if dependencies.queries.owner(job_id) != g.caller.user:
         raise Forbidden("You don't have permission to access this job.")
+    dependencies.file_access.require_by_token(g.caller, job_id)
 
 
 def _job_id() -> str | None:

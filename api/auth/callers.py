@@ -25,6 +25,8 @@ class Caller:
 
     user: str
     admin: bool = False
+    #: The claims of their token that decide about files, as JSON; None if they sent no token.
+    claims: str | None = None
 
 
 class Authenticator(Protocol):

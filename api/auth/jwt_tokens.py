@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jwt
@@ -26,7 +26,8 @@ MIN_SECRET_LENGTH: Final = 32
 #: Seconds for which a verified token is not verified again, though never beyond its expiry. Within
 #: that time a key that the issuer withdrew may still be accepted.
 CACHE_TTL: Final = 30.0
-#: Verified tokens that a process remembers, about 200 bytes each.
+#: Verified tokens that a process remembers, about 200 bytes each, plus the claims that decide
+#: about files.
 MAX_CACHED_TOKENS: Final = 10_000
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *\Z", re.IGNORECASE)
@@ -68,9 +69,19 @@ class JwtAuthenticator:
     jobs_are_private = True
 
     def __init__(
-        self, keys: Keys, *, audience: str | None, issuer: str | None, leeway: float
+        self,
+        keys: Keys,
+        *,
+        audience: str | None,
+        issuer: str | None,
+        leeway: float,
+        select_claims: Callable[[Mapping[str, Any]], str] = lambda _: "{}",
     ) -> None:
-        """``leeway``: seconds by which the clock of the issuer may differ."""
+        """``leeway``: seconds by which the clock of the issuer may differ.
+
+        ``select_claims`` returns the claims that decide about files, as JSON.
+        """
+        self._select_claims = select_claims
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
@@ -105,7 +116,11 @@ class JwtAuthenticator:
         claims = self._claims(token)
         if not claims["sub"]:
             raise Unauthorized("The subject of the token is empty.", invalid=True)
-        caller = Caller(user_key(claims["sub"]), admin=ADMIN_SCOPE in _scopes(claims))
+        caller = Caller(
+            user_key(claims["sub"]),
+            admin=ADMIN_SCOPE in _scopes(claims),
+            claims=self._select_claims(claims),
+        )
         # `nbf` and `iat` need no second check: a token that is valid already stays so until `exp`.
         return _VerifiedToken(
             caller, min(int(claims["exp"]) + self._leeway, time.time() + CACHE_TTL)

@@ -92,7 +92,7 @@ class InitiateFastPath:
         limiter = dependencies.rate_limiter
         address = environ.get("REMOTE_ADDR") or "unknown"
         try:
-            user = dependencies.authenticator.identify(EnvironHeaders(environ)).user
+            caller = dependencies.authenticator.identify(EnvironHeaders(environ))
         except LonghaulError:
             return None
         rate = limiter.count_request(address)
@@ -104,7 +104,7 @@ class InitiateFastPath:
             accepted = job_creation.create_job(
                 dependencies,
                 creation,
-                user,
+                caller,
                 spec,
                 key=environ.get("HTTP_IDEMPOTENCY_KEY"),
                 traceparent=request.traceparent,

@@ -61,6 +61,9 @@ class CachedJob(NamedTuple):
     header_lines: str
     body_header_lines: str
     body: bytes
+    #: While it is queued: the job, which is rendered again with each reading of the queue.
+    queued: Job | None
+    reading: float
 
 
 class StatusFastPath:
@@ -113,7 +116,7 @@ class StatusFastPath:
         limiter = dependencies.rate_limiter
         try:
             job = self._current(job_id)
-            if not self._is_allowed(job.user, environ):
+            if not self._is_allowed(job_id, job.user, environ):
                 return None
             rate = limiter.count_request(environ.get("REMOTE_ADDR") or "unknown")
             limiter.sync_counts()
@@ -129,25 +132,34 @@ class StatusFastPath:
         lines += request_hooks.common_header_lines(environ, request_id, rate, dependencies.cors)
         return RawResponse(status, lines, body)
 
-    def _is_allowed(self, owner: str, environ: WSGIEnvironment) -> bool:
+    def _is_allowed(self, job_id: str, owner: str, environ: WSGIEnvironment) -> bool:
         authenticator = self._dependencies.authenticator
         if not authenticator.jobs_are_private:
             return True
         caller = authenticator.identify(EnvironHeaders(environ))
-        return caller.admin or caller.user == owner
+        if caller.admin:
+            return True
+        if caller.user != owner:
+            return False
+        self._dependencies.file_access.require_by_token(caller, job_id)
+        return True
 
     def _current(self, job_id: str) -> CachedJob:
         """Return the job as it is now."""
         cached = self._cache.get(job_id)
         if cached is not None and cached.version_fields == self._jobs.read_version(job_id):
-            return cached
-        job = Job.from_fields(self._jobs.read_fields(job_id))
+            if cached.queued is None or cached.reading == self._dependencies.forecaster.reading:
+                return cached
+            return self._remember(cached.queued)
+        return self._remember(Job.from_fields(self._jobs.read_fields(job_id)))
+
+    def _remember(self, job: Job) -> CachedJob:
         rendered = self._render(job)
         # A response with a signed link is not kept: each response has a link of its own.
         if job.artifact is None:
             if len(self._cache) >= MAX_CACHED_JOBS:
                 self._cache.clear()
-            self._cache[job_id] = rendered
+            self._cache[job.id] = rendered
         return rendered
 
     def _render(self, job: Job) -> CachedJob:
@@ -164,6 +176,8 @@ class StatusFastPath:
             header_lines=f"ETag: {etag}\r\nCache-Control: private, no-cache\r\n{retry_after}",
             body_header_lines=f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n",
             body=body,
+            queued=job if job.in_line else None,
+            reading=self._dependencies.forecaster.reading if job.in_line else 0.0,
         )
 
 

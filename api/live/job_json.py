@@ -16,8 +16,12 @@ from common.jobs.presenter import iso, second
 
 
 def can_render(fields: Mapping[str, str]) -> bool:
-    """Return whether the job is queued or processing and no attempt has failed."""
-    return fields["status"] in ("queued", "processing") and not fields.get("error_code")
+    """Return whether the job is queued or processing, no attempt has failed, and no position in the
+    queue has to be computed."""
+    status = fields["status"]
+    return (
+        status == "processing" or (status == "queued" and not fields.get("turn"))
+    ) and not fields.get("error_code")
 
 
 def render_members(fields: Mapping[str, str]) -> str:
@@ -30,10 +34,11 @@ def render_members(fields: Mapping[str, str]) -> str:
         f'"progress":{get("progress") or 0},"totalFiles":{fields["total_files"]},'
         f'"processedFiles":{get("processed_files") or 0},'
         f'"totalBytes":{get("total_bytes") or "null"},'
-        f'"processedBytes":{get("processed_bytes") or "null"},"queuePosition":null,'
-        f'"estimatedSecondsRemaining":{seconds},"estimatedCompletion":{completion},'
-        '"downloadUrl":null,"expiresAt":null,"fileName":null,"fileSize":null,"contentType":null,'
-        '"checksum":null,"error":null,"errorCode":null,"retryable":null,"retriesRemaining":null,'
+        f'"processedBytes":{get("processed_bytes") or "null"},"missingFiles":0,'
+        f'"queuePosition":null,"estimatedSecondsRemaining":{seconds},"estimatedCompletion":{completion},'
+        '"downloadUrl":null,"expiresAt":null,"availableUntil":null,"fileName":null,"fileSize":null,'
+        '"contentType":null,"checksum":null,"error":null,"errorCode":null,"retryable":null,'
+        '"retriesRemaining":null,'
         f'"attempt":{get("attempt") or 0},"maxAttempts":{fields["max_attempts"]},'
         f'"retryAt":{_time(get("retry_at"))},"priority":"{fields["priority"]}",'
         f'"metadata":{get("metadata") or "{}"},"createdAt":{_time(fields["created_at"])},'

@@ -33,13 +33,34 @@ class Connection(Protocol):
         """Call ``callback`` if the client disconnects meanwhile."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WaitUntil:
+    """What ends a wait: a version above ``since`` with enough progress, or a finished job."""
+
+    since: int = 0
+    #: Percent.
+    min_progress: int = 0
+
+    def met_by(self, job: Job | JobMessage) -> bool:
+        """Return whether the wait is over."""
+        if job.terminal or self.min_progress > 100:
+            return job.terminal
+        return job.version > self.since and (
+            not self.min_progress or job.progress >= self.min_progress
+        )
+
+
+#: No job that is still running has so much progress.
+FINISHED: Final = WaitUntil(min_progress=101)
+
+
 class Live(Protocol):
     """Waits for a job's changes: ``LiveUpdates``, or ``Polling`` in a process without them."""
 
-    def wait_for_change(
-        self, job_id: str, since: int, timeout: float, connection: Connection | None = None
+    def wait_for_job(
+        self, job_id: str, until: WaitUntil, timeout: float, connection: Connection | None = None
     ) -> Job:
-        """Return the job once its version is above ``since`` or it is finished.
+        """Return the job once it meets ``until``.
 
         After ``timeout`` seconds, when the client of ``connection`` disconnects, or when the
         process stops, return the job as it is then. Raises ``JobNotFound``.
@@ -52,10 +73,10 @@ class Polling:
     def __init__(self, queries: JobQueries) -> None:
         self._queries = queries
 
-    def wait_for_change(
+    def wait_for_job(
         self,
         job_id: str,
-        since: int,
+        until: WaitUntil,
         timeout: float,
         connection: Connection | None = None,  # noqa: ARG002  Polling does not watch it.
     ) -> Job:
@@ -64,7 +85,7 @@ class Polling:
         while True:
             job = self._queries.get(job_id)
             remaining = deadline - time.monotonic()
-            if job.version > since or job.terminal or remaining <= 0:
+            if until.met_by(job) or remaining <= 0:
                 return job
             time.sleep(min(pause, remaining))
             pause = min(pause * 1.5, MAX_PAUSE)
@@ -108,16 +129,16 @@ class WaitingRequests:
         """Return the number of requests that wait."""
         return self._total
 
-    def wait_for_change(
-        self, client: WaitingClient, job_id: str, since: int, timeout: float
+    def wait_for_job(
+        self, client: WaitingClient, job_id: str, until: WaitUntil, timeout: float
     ) -> Job:
-        """Return the job as ``Live.wait_for_change`` does.
+        """Return the job as ``Live.wait_for_job`` does.
 
         Raises ``TooManyWaitingRequests`` and ``ServerFull`` too.
         """
         self._check_limits(client)
         with self._counted(client):
-            return self._live.wait_for_change(job_id, since, timeout, client.connection)
+            return self._live.wait_for_job(job_id, until, timeout, client.connection)
 
     def wait_until_finished(self, client: WaitingClient, job: Job, timeout: float) -> Job:
         """Return the job once it is finished, or as it is after ``timeout`` seconds.
@@ -125,20 +146,12 @@ class WaitingRequests:
         Returns earlier if the limits are exceeded, the client disconnects or the process stops:
         the job exists, and its client can poll.
         """
-        deadline = time.monotonic() + timeout
+        if job.terminal or timeout <= 0:
+            return job
         try:
-            self._check_limits(client)
+            return self.wait_for_job(client, job.id, FINISHED, timeout)
         except (ServerFull, TooManyWaitingRequests):
             return job
-        with self._counted(client):
-            while not job.terminal and (remaining := deadline - time.monotonic()) > 0:
-                newest = self._live.wait_for_change(
-                    job.id, job.version, remaining, client.connection
-                )
-                if newest.version <= job.version:
-                    break
-                job = newest
-        return job
 
     def _check_limits(self, client: WaitingClient) -> None:
         limits = self._limits
@@ -170,22 +183,22 @@ class WaitingRequests:
 
 
 class LongPoll:
-    """A subscriber that waits for one change."""
+    """A subscriber that waits until a job meets a condition."""
 
-    def __init__(self, since: int) -> None:
+    def __init__(self, until: WaitUntil) -> None:
         self.position = 0
-        self._since = since
+        self._until = until
         self._done = Event()
-        self._newest: Job | None = None
+        self._newest: JobMessage | None = None
         self._deleted = False
 
     def wait(self, job: Job, timeout: float, connection: Connection | None = None) -> Job:
-        """Return the newest state: ``job`` itself if it is new already, or if nothing changes.
+        """Return the newest state: ``job`` itself if that is enough, or if nothing changes.
 
         Stops waiting when the client of ``connection`` disconnects. Raises ``JobNotFound`` when the
         job store deletes the job meanwhile.
         """
-        if job.version <= self._since and not job.terminal:
+        if not self._until.met_by(job):
             with connection.on_disconnect(self.cancel) if connection else nullcontext():
                 self._done.wait(timeout)
         if self._deleted:
@@ -193,15 +206,15 @@ class LongPoll:
         newest = self._newest
         if newest is None or not (newest.version > job.version or newest.terminal):
             return job
-        return newest
+        return newest.job
 
     def cancel(self) -> None:
         """Stop waiting."""
         self._done.set()
 
     def deliver(self, message: JobMessage) -> None:
-        self._newest = message.job
-        if message.version > self._since or message.terminal:
+        self._newest = message
+        if self._until.met_by(message):
             self._done.set()
 
     def heartbeat(self, message: JobMessage | None) -> None:

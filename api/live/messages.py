@@ -51,6 +51,10 @@ class JobMessage:
             self._job = Job.from_fields(self._fields)
         return self._job
 
+    @property
+    def progress(self) -> int:
+        return self.job.progress
+
     def encode(self, format_: StreamFormat, *, with_id: bool = True) -> bytes:
         """Return the message as it goes over the wire; an event without ID is not resumable."""
         if not with_id:

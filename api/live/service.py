@@ -20,7 +20,7 @@ from api.errors import ServerFull, TooManyStreams
 from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
-from api.live.long_poll import Connection, LongPoll
+from api.live.long_poll import Connection, LongPoll, WaitUntil
 from api.live.messages import JobMessage, Present, StreamFormat
 from api.live.store_connection import RETRY_AFTER, StoreConnection
 from api.live.streams import Stream
@@ -82,17 +82,17 @@ class LiveUpdates:
         self._streams_per_user: Counter[str] = Counter()
         self._draining = False
 
-    def wait_for_change(
-        self, job_id: str, since: int, timeout: float, connection: Connection | None = None
+    def wait_for_job(
+        self, job_id: str, until: WaitUntil, timeout: float, connection: Connection | None = None
     ) -> Job:
-        """Return the job once its version is above ``since`` or it is finished.
+        """Return the job once it meets ``until``.
 
         After ``timeout`` seconds, when the client of ``connection`` disconnects, or when the
         process stops, return the job as it is then. Raises ``JobNotFound`` and
         ``BackendUnavailable``.
         """
         store = self._connection(partition_of_job(job_id))
-        long_poll = LongPoll(since)
+        long_poll = LongPoll(until)
         job = store.subscribe(job_id, long_poll)
         self._long_polls.add(long_poll)
         try:

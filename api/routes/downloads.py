@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from flask import Response, g
 from flask_smorest import Blueprint
@@ -14,15 +14,17 @@ from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address, count_creation, waiting_client
 from api.responses import base_url, json_response, retry_after
 from api.schemas.job import AcceptedSchema
-from api.schemas.requests import FILE, INITIATE
-from api.schemas.responses import CheckSchema
+from api.schemas.requests import CHECK, FILE, INITIATE
+from api.schemas.responses import CHECK_OR_LIST
 from common.errors import BackendUnavailable
 from common.jobs.model import Job, JobSpec
-from common.sources import SourceFile
+from common.sources import FileDescription, SourceFile
 from common.task_group import TaskGroup
 
 #: Seconds that a source may take to describe a file; ending its requests takes up to 0.7 more.
 CHECK_SECONDS: Final = 1.0
+#: Seconds more for each further file.
+CHECK_SECONDS_PER_FILE: Final = 0.005
 
 blueprint = Blueprint("downloads", __name__, description="Start downloads")
 
@@ -91,37 +93,48 @@ def start() -> Response:
 def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed job whose archive lacks files."""
     count_creation()
-    job = job_creation.restart_job(deps(), parsing.job_id(job_id))
+    job = job_creation.restart_job(deps(), g.caller, parsing.job_id(job_id))
     return _accepted(job, "The download has been queued again.", {})
 
 
 @blueprint.route("/v1/download/check", methods=["POST"])
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, description="Whether the file is available", schema=CheckSchema),
-        body=FILE,
+        ResponseSpec(
+            status=200, description="Whether the files are available", schema=CHECK_OR_LIST
+        ),
+        body=CHECK,
     )
 )
 def check() -> Response:
-    """Check whether a file is available, without creating a job."""
-    file_id = parsing.body(FILE)["file_id"]
-    (file,) = deps().source.describe([file_id], TaskGroup(_CheckDeadline()), cached={})
+    """Check whether files are available, without creating a job.
+
+    With `file_ids`, the response is a list in their order.
+    """
+    body = parsing.body(CHECK)
+    file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
+    deps().file_access.require(g.caller, file_ids)
+    task_group = TaskGroup(_CheckDeadline(len(file_ids)))
+    described = deps().source.describe(file_ids, task_group, cached={})
+    checked = [_check_result(*pair) for pair in zip(file_ids, described, strict=True)]
+    return json_response(checked if "file_ids" in body else checked[0])
+
+
+def _check_result(file_id: int, file: FileDescription) -> dict[str, Any]:
     found = file if isinstance(file, SourceFile) else None
-    return json_response(
-        {
-            "file_id": file_id,
-            "available": found is not None,
-            "size": found.size if found else None,
-            "fileName": found.name if found else None,
-        }
-    )
+    return {
+        "file_id": file_id,
+        "available": found is not None,
+        "size": found.size if found else None,
+        "fileName": found.name if found else None,
+    }
 
 
 class _CheckDeadline:
-    """Ends a check that takes too long, so that clients get 503 within two seconds."""
+    """Ends a check that takes too long, so that clients get 503: within two seconds for a file."""
 
-    def __init__(self) -> None:
-        self._deadline = time.monotonic() + CHECK_SECONDS
+    def __init__(self, files: int) -> None:
+        self._deadline = time.monotonic() + CHECK_SECONDS + (files - 1) * CHECK_SECONDS_PER_FILE
 
     def check(self) -> None:
         if time.monotonic() > self._deadline:
@@ -135,7 +148,7 @@ def _create_and_wait(
     creation = dependencies.rate_limiter.count_creation(client_address())
     try:
         accepted = job_creation.create_job(
-            dependencies, creation, g.caller.user, spec, key=key, traceparent=g.traceparent
+            dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent
         )
     finally:
         g.rate = creation.rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flask import Response, g, request
@@ -9,15 +10,17 @@ from flask_smorest import Blueprint
 
 from api import pagination, parsing
 from api.dependencies import deps
-from api.errors import FAILURE_MESSAGES, JobCancelled, JobExpired, JobFailed, JobNotReady
+from api.errors import FAILURE_MESSAGES
+from api.job_results import no_archive, redirect_to
+from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import waiting_client
 from api.responses import GONE, json_response, retry_after
-from api.schemas.job import JobSchema
+from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
+from common.errors import FileForbidden
 from common.jobs.model import FileReport, Job
-from common.jobs.transitions import JobState
 
 blueprint = Blueprint("jobs", __name__, description="Watch, download, and cancel jobs")
 
@@ -31,7 +34,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
         ResponseSpec(
             status=200,
             description="The job",
-            schema=JobSchema,
+            schema=JOB_OR_MEMBERS,
             headers=(*_STATUS_HEADERS, "Retry-After"),
         ),
         ResponseSpec(
@@ -42,7 +45,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
         ResponseSpec(
             status=410,
             description="The job was cancelled or has expired",
-            schema=JobSchema,
+            schema=JOB_OR_MEMBERS,
             headers=_STATUS_HEADERS,
         ),
         query=STATUS_QUERY,
@@ -55,33 +58,49 @@ def status(job_id: str) -> Response:
 
     With `wait` this is a long poll: the response is sent when the version of the job is greater
     than `since`. The default of `since` is the version in If-None-Match, or else the current one.
+    With `minProgress`, the progress must have reached that percentage too, and only then does a
+    missing `since` mean any version. With `until=finished`, only the end of the job counts. The end
+    of the job and the end of `wait` always end the long poll.
     """
     dependencies = deps()
     job_id = parsing.job_id(job_id)
-    query = parsing.query(STATUS_QUERY) if request.query_string else {"wait": 0}
+    if not request.query_string:
+        return _status_response(dependencies.queries.get(job_id))
+    query = parsing.query(STATUS_QUERY)
     job = dependencies.queries.get(job_id)
-    if query["wait"] and not job.terminal:
-        since = query["since"]
-        if since is None:
-            since = max(parsing.if_none_match_versions(), default=job.version)
-        if job.version <= since:
-            job = dependencies.waiting_requests.wait_for_change(
-                waiting_client(), job_id, since, query["wait"]
+    if query["wait"]:
+        until = _wait_until(query, job)
+        if not until.met_by(job):
+            job = dependencies.waiting_requests.wait_for_job(
+                waiting_client(), job_id, until, query["wait"]
             )
-    return _status_response(job)
+    return _status_response(job, query["members"])
 
 
-def _status_response(job: Job) -> Response:
+def _wait_until(query: Mapping[str, Any], job: Job) -> WaitUntil:
+    if query["until"] == "finished":
+        return FINISHED
+    since = query["since"]
+    if since is None:
+        current = 0 if query["minProgress"] else job.version
+        since = max(parsing.if_none_match_versions(), default=current)
+    return WaitUntil(since=since, min_progress=query["minProgress"])
+
+
+def _status_response(job: Job, members: Sequence[str] = ()) -> Response:
+    """Return the job, or only these members of it."""
     presenter = deps().presenter
     etag = presenter.etag(job)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if job.status in GONE:
-        return json_response(presenter.present(job), 410, headers)
+    gone = job.status in GONE
     if not job.terminal:
         headers["Retry-After"] = retry_after()
-    if parsing.if_none_match_covers(etag):
+    if not gone and parsing.if_none_match_covers(etag):
         return Response(status=304, headers=headers)
-    return json_response(presenter.present(job), 200, headers)
+    body = presenter.present(job)
+    if members:
+        body = {name: body[name] for name in members}
+    return json_response(body, 410 if gone else 200, headers)
 
 
 @blueprint.route("/v1/download/status/<job:job_id>/files")
@@ -100,14 +119,23 @@ def files(job_id: str) -> Response:
     queries = deps().queries
     file_ids = queries.spec(job_id).file_ids
     end = start + query["limit"]
+    shown = file_ids[start:end]
+    hidden = deps().file_access.hidden(g.caller, job_id, shown)
     return json_response(
         {
             "jobId": job_id,
             "totalFiles": len(file_ids),
-            "files": [_file(report) for report in queries.files(job_id, file_ids[start:end])],
+            "files": [
+                _file(_forbidden(report) if report.file_id in hidden else report)
+                for report in queries.files(job_id, shown)
+            ],
             "nextCursor": pagination.encode_cursor(end) if end < len(file_ids) else None,
         }
     )
+
+
+def _forbidden(report: FileReport) -> FileReport:
+    return FileReport(file_id=report.file_id, state=report.state, error_code=FileForbidden.code)
 
 
 def _file(report: FileReport) -> dict[str, Any]:
@@ -135,10 +163,11 @@ def result(job_id: str) -> Response:
     """Download the finished archive: redirect to a signed URL, or return that URL as JSON."""
     presenter = deps().presenter
     job = deps().queries.get(parsing.job_id(job_id))
-    url, expires_at = presenter.link(job)
     artifact = job.artifact
+    url, expires_at = presenter.signed_link(job)
     if url is None or artifact is None:
-        raise _no_archive(job)
+        raise no_archive(job)
+    deps().file_access.require_download(g.caller, job)
     headers = {"Vary": "Accept"}
     if _prefers_json():
         body = {
@@ -149,26 +178,16 @@ def result(job_id: str) -> Response:
             "contentType": artifact.content_type,
         }
         return json_response(body, 200, headers)
-    response = Response(status=302, headers=headers)
-    response.location = url
-    response.autocorrect_location_header = False
+    if request.method != "HEAD":
+        deps().download_links.count_download(job.id)
+    response = redirect_to(url)
+    response.headers.update(headers)
     return response
 
 
 def _prefers_json() -> bool:
     offered = ["application/octet-stream", "application/json"]
     return request.accept_mimetypes.best_match(offered, offered[0]) == offered[1]
-
-
-def _no_archive(job: Job) -> Exception:
-    presented = deps().presenter.present(job)
-    if job.status is JobState.FAILED:
-        return JobFailed(presented, job.failure.message if job.failure else "")
-    if job.status is JobState.CANCELLED:
-        return JobCancelled(presented)
-    if job.terminal:
-        return JobExpired(presented)
-    return JobNotReady(presented, retry_after=float(retry_after()))
 
 
 _CANCELLED = operation(
@@ -198,17 +217,23 @@ def cancel(job_id: str) -> Response:
     )
 )
 def jobs() -> Response:
-    """List your jobs, newest first."""
+    """List your jobs, newest first.
+
+    A page may have fewer jobs than `limit`, even none, although others follow: only a `nextCursor`
+    of null means that it is the last one.
+    """
     dependencies = deps()
     query = parsing.query(JOBS_QUERY)
     before = pagination.decode_position(query["cursor"])
-    page, more = dependencies.job_history.page(
+    page, end = dependencies.job_history.page(
         g.caller.user, before=before, limit=query["limit"], status=query["status"]
     )
-    last = page[-1] if page and more else None
     return json_response(
         {
-            "jobs": [dependencies.presenter.present(job) for job in page],
-            "nextCursor": pagination.encode_cursor([last.created_at, last.id]) if last else None,
+            "jobs": [
+                dependencies.presenter.present(job)
+                for job in dependencies.file_access.redact(g.caller, page)
+            ],
+            "nextCursor": pagination.encode_cursor(list(end)) if end else None,
         }
     )

@@ -11,7 +11,7 @@ import orjson
 from flask import Blueprint as PlainBlueprint
 from flask import Flask, Response, current_app, render_template, request, send_from_directory
 from flask_smorest import Api, Blueprint
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 from api import problems
 from api.openapi import VERSION, ResponseSpec, complete, operation

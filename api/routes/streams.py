@@ -12,6 +12,7 @@ from flask_smorest import Blueprint
 from api import parsing
 from api.dependencies import deps
 from api.errors import (
+    FilesForbidden,
     Forbidden,
     Unauthorized,
     ValidationFailed,
@@ -38,6 +39,7 @@ websocket_blueprint = PlainBlueprint("websocket", __name__)
 #: Close codes of rejected WebSockets: browsers do not show the status of the handshake.
 CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
     Unauthorized: websocket.UNAUTHORIZED,
+    FilesForbidden: websocket.FORBIDDEN,
     Forbidden: websocket.FORBIDDEN,
     JobNotFound: websocket.NOT_FOUND,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from marshmallow import fields
 
@@ -33,11 +33,17 @@ class JobSchema(ResponseSchema):
     processedFiles = count(null=True)
     totalBytes = count(null=True)
     processedBytes = count(null=True)
+    missingFiles = count("Requested files that the archive lacks (onMissing: skip)")
     queuePosition = count(
-        "Null: workers alternate between users, so the number of jobs ahead says little",
+        "Estimated rank among waiting jobs of the same or a higher priority; 1 is next. "
+        "Null if unknown, as while a retry waits",
+        null=True,
+        low=1,
+    )
+    estimatedSecondsRemaining = count(
+        "Until the job is finished; as of updatedAt, or of the response while it is queued",
         null=True,
     )
-    estimatedSecondsRemaining = count("As of updatedAt", null=True)
     estimatedCompletion = time()
     downloadUrl = string(
         "Signed for this response. Anyone who has the URL can download the archive.",
@@ -45,6 +51,7 @@ class JobSchema(ResponseSchema):
         format="uri",
     )
     expiresAt = time("When downloadUrl stops working")
+    availableUntil = time("When the archive is deleted")
     fileName = string(null=True)
     fileSize = count("Bytes", null=True)
     contentType = string(null=True)
@@ -58,10 +65,22 @@ class JobSchema(ResponseSchema):
     retryAt = time("When the next attempt is due")
     priority = choice([priority.value for priority in Priority])
     metadata = member(fields.Dict, "As sent in the request")
+    downloads = count("How often resultUrl or a link was used")
     createdAt = time(null=False)
     startedAt = time()
     updatedAt = time(null=False)
     completedAt = time()
+
+
+class JobMembersSchema(JobSchema):
+    """Those members of a job that the query parameter `fields` names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "partial": True})
+
+
+#: The response to a status request, which `fields` may shorten.
+JOB_OR_MEMBERS: Final = {"anyOf": [JobSchema, JobMembersSchema]}
 
 
 class JobEventSchema(JobSchema):

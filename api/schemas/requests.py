@@ -8,6 +8,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from api.parsing import MAX_WAIT
 from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
+from api.schemas.job import JobSchema
 from common.jobs.model import OnMissing, Priority
 from common.jobs.transitions import JobState
 
@@ -64,8 +65,7 @@ class InitiateSchema(_Request):
 
     @validates_schema
     def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
-        if ("file_ids" in data) == ("file_id" in data):
-            raise ValidationError("Specify either file_ids or file_id.", "file_ids")
+        _require_file_id_or_ids(data)
 
 
 class FileSchema(_Request):
@@ -74,14 +74,45 @@ class FileSchema(_Request):
     file_id = FileId(required=True)
 
 
+class CheckFilesSchema(_Request):
+    """The files to check: `file_id`, or `file_ids` for a list in the response."""
+
+    file_id = FileId()
+    file_ids = FileIds(metadata={"description": "Several files; duplicates are ignored"})
+
+    @validates_schema
+    def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
+        _require_file_id_or_ids(data)
+
+
+def _require_file_id_or_ids(data: dict[str, Any]) -> None:
+    if ("file_ids" in data) == ("file_id" in data):
+        raise ValidationError("Specify either file_ids or file_id.", "file_ids")
+
+
 class _Query(Schema):
     class Meta:
         # Some clients add parameters of their own, for example to bypass caches.
         unknown = EXCLUDE
 
 
+class JobMembers(fields.Field[tuple[str, ...]]):
+    """Comma-separated names of members of a job."""
+
+    NAMES: Final = tuple(JobSchema().fields)
+    PATTERN: Final = "^({0})(,({0}))*$".format("|".join(NAMES))
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> tuple[str, ...]:
+        names = tuple(value.split(",")) if isinstance(value, str) else ("",)
+        if unknown := sorted(set(names).difference(self.NAMES)):
+            raise ValidationError(f"A job has no member {unknown[0]!r}.")
+        return names
+
+
 class StatusQuery(_Query):
-    """How long to wait for a change."""
+    """What to wait for, and what to return."""
 
     wait = fields.Integer(
         load_default=0,
@@ -93,6 +124,25 @@ class StatusQuery(_Query):
         validate=validate.Range(0, 2**53),
         metadata={
             "description": "The version that the client has; defaults to that of If-None-Match"
+        },
+    )
+    until = fields.String(
+        load_default=None,
+        validate=validate.OneOf(["finished"]),
+        metadata={"description": "Wait until the job is finished, whatever else changes"},
+    )
+    minProgress = fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, 100),
+        metadata={"description": "Wait until the progress has reached this percentage"},
+    )
+    members = JobMembers(
+        data_key="fields",
+        load_default=(),
+        metadata={
+            "description": "Return only these members of the job, comma-separated",
+            "pattern": JobMembers.PATTERN,
+            "examples": ["status,progress"],
         },
     )
 
@@ -138,6 +188,7 @@ class LiveQuery(Schema):
 
 INITIATE: Final = InitiateSchema()
 FILE: Final = FileSchema()
+CHECK: Final = CheckFilesSchema()
 STATUS_QUERY: Final = StatusQuery()
 PAGE_QUERY: Final = PageQuery()
 JOBS_QUERY: Final = JobsQuery()

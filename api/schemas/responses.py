@@ -81,6 +81,10 @@ class CheckSchema(ResponseSchema):
     fileName = string(null=True)
 
 
+#: The response to a check of one file, or of several in the order of the request.
+CHECK_OR_LIST: Final = {"anyOf": [CheckSchema, {"type": "array", "items": CheckSchema}]}
+
+
 class DeliveryAttemptSchema(ResponseSchema):
     """One attempt to deliver a webhook."""
 
@@ -192,6 +196,9 @@ class ProblemSchema(Schema):
         keys=fields.String(),
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong, by field or parameter"},
+    )
+    file_ids = fields.List(
+        fields.Integer(), metadata={"description": "The files that you may not have"}
     )
     job = fields.Nested(
         JobSchema, metadata={"description": "The job, if its state is the reason for the error"}

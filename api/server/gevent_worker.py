@@ -187,7 +187,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _respond(self, connection: ClientConnection, request: Request) -> bool:
         """Run the application; return whether the connection can serve another request."""
         client = connection.socket
-        writer = ResponseWriter(client, request, keep_alive=self.alive)
+        keep_alive = self.alive and request.keep_alive
+        writer = ResponseWriter(client, request.environ, keep_alive=keep_alive)
         try:
             body = self.wsgi(request.environ, writer.start_response)
         except Exception:

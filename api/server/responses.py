@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     from api.server.raw_responses import RawResponse
-    from api.server.requests import Request
 
 BAD_REQUEST: Final = "400 Bad Request"
 REQUEST_TIMEOUT: Final = "408 Request Timeout"
@@ -43,10 +42,12 @@ UNEXPECTED: Final = "An unexpected error occurred on the server."
 class ResponseWriter:
     """Writes the application's response to the client."""
 
-    def __init__(self, client: socket.socket, request: Request, *, keep_alive: bool) -> None:
+    def __init__(
+        self, client: socket.socket, environ: WSGIEnvironment, *, keep_alive: bool
+    ) -> None:
         self._client = client
-        self._environ: WSGIEnvironment = request.environ
-        self.keep_alive = keep_alive and request.keep_alive
+        self._environ = environ
+        self.keep_alive = keep_alive
         self._status = ""
         self._headers: list[tuple[str, str]] = []
 

@@ -4,6 +4,7 @@ from .client import Longhaul
 from .errors import (
     ApiProblem,
     ChecksumMismatch,
+    InvalidSetting,
     JobUnsuccessful,
     LonghaulClientError,
     TransferFailed,
@@ -14,6 +15,7 @@ from .job import Job
 __all__ = [
     "ApiProblem",
     "ChecksumMismatch",
+    "InvalidSetting",
     "Job",
     "JobUnsuccessful",
     "Longhaul",

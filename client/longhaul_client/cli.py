@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 from rich.console import Console
 
 from .client import DEFAULT_URL, Longhaul, completed
-from .display import dead_letter_line, details, fetching, follow
+from .display import dead_letter_line, details, fetching, file_line, follow, missing_text
 from .errors import (
     ApiProblem,
+    InvalidSetting,
     JobUnsuccessful,
     LonghaulClientError,
     TransferFailed,
     Unreachable,
 )
 from .job import FINISHED, Job
+from .output import Output
 
-EXIT_CODES: dict[type[LonghaulClientError], int] = {
+EXIT_CODES: dict[type[Exception], int] = {
     JobUnsuccessful: 1,
+    InvalidSetting: 2,
     ApiProblem: 3,
     Unreachable: 4,
     TransferFailed: 5,
+    # Standard output or a file that is not part of a transfer.
+    OSError: 5,
 }
+INCOMPLETE = 6
+#: IDs that one range may stand for; the API accepts fewer.
+MAX_RANGE = 100_000
 
 
 class Session:
@@ -39,6 +52,8 @@ class Session:
         self.as_json = as_json
         #: Progress and messages. Standard output is for results only.
         self.console = Console(stderr=True, quiet=as_json, highlight=False)
+        #: What Ctrl-C prints.
+        self.interrupted = "interrupted"
 
     def result(self, job: Job) -> None:
         """Print one job."""
@@ -50,22 +65,38 @@ class Session:
             )
 
     def json(self, value: Mapping[str, Any]) -> None:
-        """Print a JSON object on one line."""
-        click.echo(json.dumps(value, ensure_ascii=False))
+        """Print a JSON object on one line, in ASCII where standard output is not UTF-8."""
+        utf8 = "utf" in (sys.stdout.encoding or "").lower()
+        click.echo(json.dumps(value, ensure_ascii=not utf8))
 
 
 class _Main(click.Group):
     """The command group: prints errors as one line and exits with their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _print_any_character()
         try:
             return super().invoke(ctx)
-        except LonghaulClientError as error:
-            click.echo(f"longhaul: {error}", err=True)
+        except BrokenPipeError:
+            raise  # Click ends quietly: the reader of standard output has enough.
+        except tuple(EXIT_CODES) as error:
+            click.echo(f"longhaul: {_one_line(error)}", err=True)
             ctx.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
         except KeyboardInterrupt:
-            click.echo("longhaul: interrupted; the job continues, see 'longhaul jobs'", err=True)
+            reason = ctx.obj.interrupted if ctx.obj else "interrupted"
+            click.echo(f"longhaul: {reason}", err=True)
             ctx.exit(130)
+
+
+def _print_any_character() -> None:
+    """Let output contain characters that its encoding lacks, for example in a cp1252 pipe."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _complete_job(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
@@ -90,12 +121,32 @@ def _version() -> str:
         return "unknown"
 
 
+class _FileIds(click.ParamType[range]):
+    """A file ID, or a range of them such as 10001-10005."""
+
+    name = "file ids"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> range:
+        found = re.fullmatch(r"(-?[0-9]{1,20})(?:-(-?[0-9]{1,20}))?", value, re.ASCII)
+        if not found:
+            self.fail(f"{value!r} is not a file ID or a range such as 10001-10005", param, ctx)
+        first = int(found[1])
+        ids = range(first, int(found[2] or first) + 1)
+        if not 1 <= ids.stop - ids.start <= MAX_RANGE:
+            self.fail(f"{value} is not a range of 1 to {MAX_RANGE} file IDs", param, ctx)
+        return ids
+
+
 _job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
 
 
 @click.group(cls=_Main)
 @click.option("--url", envvar="LONGHAUL_URL", default=DEFAULT_URL, show_default=True)
-@click.option("--token", envvar="LONGHAUL_TOKEN", help="Bearer token.")
+@click.option(
+    "--token", envvar="LONGHAUL_TOKEN", help="Bearer token; for operators' commands, theirs."
+)
 @click.option("--user", envvar="LONGHAUL_USER", help="User name, if the API has no authentication.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line, for scripts."
@@ -109,10 +160,11 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
     Exit codes:
       0    success
       1    the job failed, was cancelled or has expired
-      2    usage error
+      2    usage error, or a URL, token or proxy that cannot be used
       3    the API rejected the request
       4    the API is unreachable
-      5    the download failed or the checksum is wrong
+      5    the download failed, the disk is full, or the checksum is wrong
+      6    the archive is saved but lacks files (with --fail-if-incomplete)
       130  interrupted by Ctrl-C
 
     \b
@@ -124,43 +176,105 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
 
 
 @main.command()
-@click.argument("file_ids", metavar="FILE_ID...", type=int, nargs=-1)
+@click.argument("file_ids", metavar="FILE_ID...", type=_FileIds(), nargs=-1)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File or directory to write to."
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="File or directory to write to, or - for standard output.",
 )
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
 @click.option(
     "--job", "job_id", shell_complete=_complete_job, help="Download the archive of this job."
 )
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]))
 @click.option("--skip-missing", is_flag=True, help="Leave out files that do not exist.")
-@click.pass_obj
+@click.option(
+    "--fail-if-incomplete", is_flag=True, help="Exit with 6 if files are missing from the archive."
+)
+@click.option("--no-wait", is_flag=True, help="Print the job and exit without downloading it.")
+@click.pass_context
 def get(
-    session: Session,
-    file_ids: tuple[int, ...],
-    output: Path | None,
+    ctx: click.Context,
+    file_ids: tuple[range, ...],
+    output: str | None,
+    force: bool,
     job_id: str | None,
     priority: Any,
     skip_missing: bool,
+    fail_if_incomplete: bool,
+    no_wait: bool,
 ) -> None:
     """Download files as one archive and verify it.
 
-    If the transfer is interrupted, download the same archive again to resume it.
+    FILE_ID may be a range: 10001-10005. If the transfer is interrupted, download the same archive
+    again to resume it.
     """
+    session: Session = ctx.obj
     if bool(file_ids) == bool(job_id):
         raise click.UsageError("specify either FILE_IDs or --job")
+    if no_wait and (job_id or output):
+        raise click.UsageError("--no-wait cannot be combined with --job or --output")
+    if session.as_json and output == "-":
+        raise click.UsageError("--json cannot be combined with -o -")
+    destination = Output.parse(output, force=force)
     if job_id is None:
-        job_id = session.api.start(
-            file_ids, priority=priority, on_missing="skip" if skip_missing else None
-        ).job_id
+        job = session.api.start(
+            [file_id for ids in file_ids for file_id in ids],
+            priority=priority,
+            on_missing="skip" if skip_missing else None,
+        )
+        if no_wait:
+            session.result(job)
+            return
+        job_id = job.job_id
         session.console.print(f"job {job_id}")
-    job = completed(follow(session.console, session.api.watch(job_id)))
-    target = _target(job, output)
+    session.interrupted = (
+        f"interrupted; the job continues. To get its archive: {_get_command(ctx, job_id, output)}"
+    )
+    job = follow(session.console, session.api.watch(job_id))
+    if session.as_json and job.status != "completed":
+        session.json(job.raw)
+    _download(ctx, completed(job), destination)
+    if job.missing_files:
+        click.echo(
+            f"longhaul: warning: {missing_text(job)} from the archive; "
+            f"see 'longhaul files {job_id}', or try again with 'longhaul retry {job_id}'",
+            err=True,
+        )
+        if fail_if_incomplete:
+            ctx.exit(INCOMPLETE)
+
+
+def _download(ctx: click.Context, job: Job, destination: Output) -> None:
+    session: Session = ctx.obj
+    target = destination.target(job)
+    path = target if isinstance(target, Path) else "-"
+    resumed = _get_command(ctx, job.job_id, str(path), force=destination.force)
+    session.interrupted = f"interrupted; to resume the download: {resumed}"
     with fetching(session.console) as progress:
-        session.api.download(job, target, progress)
+        session.api.download(job, target, progress, overwrite=destination.force)
     if session.as_json:
-        session.json({**job.raw, "path": str(target)})
-    else:
-        click.echo(target)
+        session.json({**job.raw, "path": str(path)})
+    elif isinstance(target, Path):
+        click.echo(path)
+
+
+def _get_command(
+    ctx: click.Context, job_id: str, output: str | None, *, force: bool = False
+) -> str:
+    """Return a command that downloads a job's archive. It never contains the token."""
+    root = ctx.find_root()
+    words = ["longhaul"]
+    for name in ("url", "user"):
+        if root.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            words += [f"--{name}", root.params[name]]
+    words += ["get", "--job", job_id]
+    if output:
+        words += ["-o", output]
+    if force:
+        words.append("--force")
+    return shlex.join(words)
 
 
 @main.command()
@@ -179,6 +293,7 @@ def status(session: Session, job_id: str) -> None:
 @click.pass_obj
 def watch(session: Session, job_id: str) -> None:
     """Follow a job until it is finished. With --json, print every snapshot."""
+    session.interrupted = f"interrupted; the job continues, see 'longhaul status {job_id}'"
     snapshots = session.api.watch(job_id)
     if session.as_json:
         for job in snapshots:
@@ -187,6 +302,65 @@ def watch(session: Session, job_id: str) -> None:
         job = follow(session.console, snapshots)
         session.result(job)
     completed(job)
+
+
+@main.command()
+@_job
+@click.pass_obj
+def files(session: Session, job_id: str) -> None:
+    """List the files of a job with their state, size and error."""
+    for file in session.api.files(job_id):
+        if session.as_json:
+            session.json(file)
+        else:
+            click.echo(file_line(file))
+
+
+@main.command()
+@_job
+@click.option("--expires-in", type=click.IntRange(1), help="Seconds until the link ends.")
+@click.option("--max-uses", type=click.IntRange(1), help="Number of downloads.")
+@click.option("--ip", help="Address or network that may use the link.")
+@click.option("--name", "file_name", help="Name of the downloaded file.")
+@click.pass_obj
+def link(
+    session: Session,
+    job_id: str,
+    expires_in: int | None,
+    max_uses: int | None,
+    ip: str | None,
+    file_name: str | None,
+) -> None:
+    """Print a new link to the archive of a job. Anyone who has it can download the archive."""
+    created = session.api.create_link(
+        job_id, expires_in=expires_in, max_uses=max_uses, ip=ip, file_name=file_name
+    )
+    if session.as_json:
+        session.json(created)
+    else:
+        click.echo(created["url"])
+
+
+@main.command()
+@_job
+@click.pass_obj
+def links(session: Session, job_id: str) -> None:
+    """List the links of a job and how often they were used."""
+    for each in session.api.links(job_id):
+        if session.as_json:
+            session.json(each)
+            continue
+        state = "revoked" if each["revokedAt"] else f"until {each['expiresAt']}"
+        click.echo(f"{each['linkId']}  {each['uses']}/{each['maxUses'] or '-'}  {state}")
+
+
+@main.command()
+@_job
+@click.argument("link_id", metavar="LINK")
+@click.pass_obj
+def unlink(session: Session, job_id: str, link_id: str) -> None:
+    """Revoke a link."""
+    session.api.revoke_link(job_id, link_id)
 
 
 @main.command()
@@ -202,7 +376,7 @@ def cancel(session: Session, job_id: str) -> None:
 @_job
 @click.pass_obj
 def retry(session: Session, job_id: str) -> None:
-    """Run a failed job again."""
+    """Run a failed job again, or one whose archive lacks files."""
     session.result(session.api.retry(job_id))
 
 
@@ -240,9 +414,32 @@ def dead_letters(session: Session, limit: int) -> None:
             click.echo(dead_letter_line(letter))
 
 
-def _target(job: Job, output: Path | None) -> Path:
-    # Only the last component: the API's file name must not select another directory.
-    name = Path(job.file_name or f"{job.job_id}.zip").name
-    if output is None:
-        return Path(name)
-    return output / name if output.is_dir() else output
+@main.command()
+@_job
+@click.pass_obj
+def requeue(session: Session, job_id: str) -> None:
+    """Run a dead letter again (operators only)."""
+    session.result(session.api.requeue(job_id))
+
+
+@main.command()
+@click.pass_obj
+def pause(session: Session) -> None:
+    """Stop starting jobs; running jobs continue (operators only)."""
+    session.api.pause()
+    _print_paused(session, paused=True)
+
+
+@main.command()
+@click.pass_obj
+def resume(session: Session) -> None:
+    """Start jobs again (operators only)."""
+    session.api.resume()
+    _print_paused(session, paused=False)
+
+
+def _print_paused(session: Session, *, paused: bool) -> None:
+    if session.as_json:
+        session.json({"paused": paused})
+    else:
+        click.echo("The queue is paused." if paused else "The queue is running.")

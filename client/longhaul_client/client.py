@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
+from urllib.parse import quote
 
 import httpx
 
 from .connection import Connection, json_body
-from .errors import JobUnsuccessful, TransferFailed
+from .errors import JobUnsuccessful, TransferFailed, Unreachable
 from .job import Job
 from .timing import Clock
 from .transfer import OnProgress, Transfer
@@ -39,7 +41,7 @@ class Longhaul:
         clock: Clock | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Create a client.
+        """Create a client. Raise ``InvalidSetting`` if it cannot work with these settings.
 
         ``token`` is a bearer token (JWT). ``user`` is the user name for an API without
         authentication. ``timeout`` limits the seconds that pass without receiving a byte.
@@ -93,11 +95,11 @@ class Longhaul:
             json={member: value for member, value in body.items() if value is not None},
             headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
         )
-        return Job.from_json(response.json())
+        return _job_in(response)
 
     def status(self, job_id: str) -> Job:
         """Return the job, even if it is cancelled or expired."""
-        return self._job("GET", f"/v1/download/status/{job_id}")
+        return self._job("GET", f"/v1/download/status/{quote(job_id, safe='')}")
 
     def watch(
         self,
@@ -123,11 +125,51 @@ class Longhaul:
 
     def cancel(self, job_id: str) -> None:
         """Cancel the job. Do nothing if it is already cancelled."""
-        self._connection.call("DELETE", f"/v1/download/{job_id}")
+        self._connection.call("DELETE", f"/v1/download/{quote(job_id, safe='')}")
 
     def retry(self, job_id: str) -> Job:
-        """Run a failed job again."""
-        return self._job("POST", f"/v1/download/{job_id}/retry")
+        """Run a failed job again, or a completed job whose archive lacks files."""
+        return self._job("POST", f"/v1/download/{quote(job_id, safe='')}/retry")
+
+    def files(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """Yield the files of a job with their state, in the order of the request."""
+        path = f"/v1/download/status/{quote(job_id, safe='')}/files"
+        return self._pages(path, "files", sys.maxsize)
+
+    def create_link(
+        self,
+        job_id: str,
+        *,
+        expires_in: int | None = None,
+        max_uses: int | None = None,
+        ip: str | None = None,
+        file_name: str | None = None,
+    ) -> dict[str, Any]:
+        """Create a link to the archive of a completed job, which works without a token.
+
+        It ends after ``expires_in`` seconds or with the archive, and after ``max_uses`` downloads.
+        ``ip`` is the address or network that may use it. The response is the only one with ``url``.
+        """
+        limits = {
+            "expiresIn": expires_in,
+            "maxUses": max_uses,
+            "ip": ip,
+            "fileName": file_name,
+        }
+        body = {name: value for name, value in limits.items() if value is not None}
+        # Not repeated: each request creates a link.
+        return json_body(self._connection.once("POST", _links(job_id), json=body))
+
+    def links(self, job_id: str) -> list[dict[str, Any]]:
+        """Return the links of a job with the number of their uses."""
+        links: list[dict[str, Any]] = json_body(self._connection.call("GET", _links(job_id)))[
+            "links"
+        ]
+        return links
+
+    def revoke_link(self, job_id: str, link_id: str) -> None:
+        """Revoke a link. Do nothing if it is already revoked."""
+        self._connection.call("DELETE", f"{_links(job_id)}/{quote(link_id, safe='')}")
 
     def jobs(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
         """Yield up to ``limit`` of your jobs, newest first."""
@@ -142,26 +184,46 @@ class Longhaul:
         """Yield jobs that failed for good. For operators."""
         return self._pages("/v1/admin/dead-letters", "deadLetters", limit)
 
-    def download(self, job: Job, target: Path, on_progress: OnProgress = lambda *_: None) -> None:
+    def requeue(self, job_id: str) -> Job:
+        """Run a dead letter again. For operators."""
+        return self._job("POST", f"/v1/admin/dead-letters/{quote(job_id, safe='')}/requeue")
+
+    def pause(self) -> None:
+        """Stop starting jobs; running jobs continue. For operators."""
+        self._connection.call("POST", "/v1/admin/queue/pause")
+
+    def resume(self) -> None:
+        """Start jobs again. For operators."""
+        self._connection.call("POST", "/v1/admin/queue/resume")
+
+    def download(
+        self,
+        job: Job,
+        target: Path | BinaryIO,
+        on_progress: OnProgress = lambda *_: None,
+        *,
+        overwrite: bool = True,
+    ) -> None:
         """Download the archive of a completed job to ``target`` and verify its checksum.
 
-        Continue where an earlier call was interrupted. Raise ``JobUnsuccessful`` if the job has no
-        archive, ``TransferFailed`` if the connection keeps failing, and ``ChecksumMismatch`` if the
-        content is wrong.
+        Continue where an earlier call for the same file was interrupted. A binary stream gets the
+        bytes as they arrive. Raise ``JobUnsuccessful`` if the job has no archive,
+        ``TransferFailed`` if the connection keeps failing or ``target`` cannot be written, and
+        ``ChecksumMismatch`` if the content is wrong.
         """
         completed(job)
         if job.file_size is None:
             raise TransferFailed(f"the API did not report the size of the archive of {job.job_id}")
-        Transfer(
-            connection=self._connection,
-            job=job,
-            size=job.file_size,
-            target=target,
-            on_progress=on_progress,
-        ).run()
+        transfer = Transfer(
+            connection=self._connection, job=job, size=job.file_size, on_progress=on_progress
+        )
+        if isinstance(target, Path):
+            transfer.to_file(target, overwrite=overwrite)
+        else:
+            transfer.to_stream(target)
 
     def _job(self, method: str, path: str) -> Job:
-        return Job.from_json(json_body(self._connection.call(method, path)))
+        return _job_in(self._connection.call(method, path))
 
     def _pages(
         self, path: str, member: str, limit: int, **filters: str | None
@@ -177,9 +239,23 @@ class Longhaul:
             items = page.get(member, [])[:remaining]
             yield from items
             remaining -= len(items)
-            if not items or not page.get("nextCursor"):
+            # A page may be empty although others follow.
+            if not page.get("nextCursor"):
                 return
             params["cursor"] = page["nextCursor"]
+
+
+def _links(job_id: str) -> str:
+    return f"/v1/download/{quote(job_id, safe='')}/links"
+
+
+def _job_in(response: httpx.Response) -> Job:
+    try:
+        return Job.from_json(json_body(response))
+    except KeyError as error:
+        raise Unreachable(
+            f"{response.url.host} responded, but not as this API does: no {error}"
+        ) from error
 
 
 def completed(job: Job) -> Job:

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from .errors import ApiProblem, Unreachable
+from .errors import ApiProblem, InvalidSetting, Unreachable
+from .proxies import EnvironmentProxies
 from .timing import Clock, SystemClock, backoff
 
 #: Maximum number of attempts of one request.
@@ -32,15 +33,20 @@ class Connection:
         clock: Clock | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """Raise ``InvalidSetting`` if the URL, the token, the user or a proxy cannot be used."""
         self.clock = clock or SystemClock()
         self._timeout = timeout
         headers = {"Accept": "application/json", "User-Agent": "longhaul-python"}
         if token:
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {_header_value('token', token)}"
         if user:
-            headers["X-User-Id"] = user
+            headers["X-User-Id"] = _header_value("user", user)
+        transport = transport or _environment_proxies()
         self._api = httpx.Client(
-            base_url=url, headers=headers, timeout=httpx.Timeout(timeout), transport=transport
+            base_url=_base_url(url),
+            headers=headers,
+            timeout=httpx.Timeout(timeout),
+            transport=transport,
         )
         # A separate client, so that the object storage never receives the API's token.
         self._storage = httpx.Client(timeout=httpx.Timeout(timeout), transport=transport)
@@ -152,4 +158,40 @@ def _pause(failure: ApiProblem | Unreachable, failures: int) -> float | None:
 
 
 def _unreachable(url: httpx.URL, error: httpx.TransportError) -> Unreachable:
-    return Unreachable(f"cannot reach {url}: {str(error) or type(error).__name__}")
+    # Without user name and password.
+    address = url.copy_with(userinfo=b"")
+    return Unreachable(f"cannot reach {address}: {str(error) or type(error).__name__}")
+
+
+def _header_value(name: str, value: str) -> str:
+    """Return the value without white space around it, such as the line end of a file.
+
+    A library's error message would contain the value, so it is checked here.
+    """
+    value = value.strip()
+    if not (value.isascii() and value.isprintable()):
+        raise InvalidSetting(f"the {name} contains a line end or another character not allowed")
+    return value
+
+
+def _base_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise InvalidSetting("the URL of the API is invalid") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidSetting("the URL of the API must start with http:// or https:// and a host")
+    return url
+
+
+def _environment_proxies() -> EnvironmentProxies:
+    try:
+        return EnvironmentProxies()
+    except ImportError:
+        raise InvalidSetting(
+            "a SOCKS proxy requires another package: pip install 'longhaul-client[socks]'"
+        ) from None
+    except (ValueError, httpx.InvalidURL):
+        raise InvalidSetting(
+            "the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not a URL that can be used"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .job import Job
@@ -9,6 +10,10 @@ from .job import Job
 
 class LonghaulClientError(Exception):
     """Base class of the client's exceptions."""
+
+
+class InvalidSetting(LonghaulClientError, ValueError):
+    """The URL, the token, the user or a proxy cannot be used. The message never contains them."""
 
 
 class Unreachable(LonghaulClientError):
@@ -25,7 +30,8 @@ class ApiProblem(LonghaulClientError):
         self.request_id: str | None = body.get("requestId")
         #: Seconds to wait before the next request, if the API specified them.
         self.retry_after = retry_after
-        super().__init__(str(body.get("detail") or body.get("title") or f"HTTP {status}"))
+        detail = str(body.get("detail") or body.get("title") or f"HTTP {status}")
+        super().__init__(" ".join([detail, *_invalid_fields(body)]))
 
 
 class JobUnsuccessful(LonghaulClientError):
@@ -43,3 +49,11 @@ class TransferFailed(LonghaulClientError):
 
 class ChecksumMismatch(TransferFailed):
     """The downloaded archive does not have the checksum that the API reported."""
+
+
+def _invalid_fields(body: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with each field of a rejected request."""
+    errors = body.get("errors")
+    if isinstance(errors, dict):
+        for name, messages in errors.items():
+            yield f"{name}: {' '.join(map(str, messages))}"

@@ -21,6 +21,8 @@ class Job:
     processed_files: int | None = None
     total_bytes: int | None = None
     processed_bytes: int | None = None
+    #: Requested files that the archive lacks (``on_missing="skip"``).
+    missing_files: int = 0
     queue_position: int | None = None
     estimated_seconds_remaining: float | None = None
     file_name: str | None = None

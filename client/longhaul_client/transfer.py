@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 
@@ -27,73 +28,97 @@ class _Broken(Exception):
 
 @dataclass(kw_only=True)
 class Transfer:
-    """The download of one archive to ``target``.
-
-    Bytes go to a file next to it whose name contains the archive's checksum. A later call resumes
-    from this file, but never from the file of another archive.
-    """
+    """The download of one archive."""
 
     connection: Connection
     job: Job
     size: int
-    target: Path
     on_progress: OnProgress
 
-    def run(self) -> None:
-        """Download, verify and rename. Raise ``TransferFailed`` or ``ChecksumMismatch``."""
-        self._part.touch()
-        resumed = self._size_on_disk()
-        self._fetch()
-        if resumed and not self._matches():
-            # The bytes of an earlier call may be wrong: start again from the first byte.
-            self._part.write_bytes(b"")
-            self._fetch()
-        if not self._matches():
-            self._part.unlink()
-            raise ChecksumMismatch(
-                f"{self.target.name} does not have the checksum {self.job.checksum}"
-            )
-        self._part.replace(self.target)
+    def to_file(self, target: Path, *, overwrite: bool = True) -> None:
+        """Download, verify and rename. Raise ``TransferFailed`` or ``ChecksumMismatch``.
 
-    @property
-    def _part(self) -> Path:
+        Bytes go to a file next to ``target`` whose name contains the archive's checksum. A later
+        call resumes from this file, but never from the file of another archive.
+        """
         tag = (self.job.checksum or self.job.job_id).replace(":", "-")
-        return self.target.with_name(f".{self.target.name}.{tag}.part")
+        part = target.with_name(f".{target.name}.{tag}.part")
+        try:
+            part.touch()
+            resumed = part.stat().st_size
+            self._append(part)
+            if resumed and not self._matches(_checksum_of(part)):
+                # The bytes of an earlier call may be wrong: start again from the first byte.
+                part.write_bytes(b"")
+                self._append(part)
+            if not self._matches(_checksum_of(part)):
+                part.unlink()
+                raise self._mismatch(target.name)
+            if target.exists() and not overwrite:
+                raise TransferFailed(f"{target} exists; the archive is in {part}")
+            part.replace(target)
+        except OSError as error:
+            raise TransferFailed(f"cannot write {target}: {error.strerror or error}") from error
 
-    def _fetch(self) -> None:
+    def to_stream(self, stream: BinaryIO) -> None:
+        """Write the archive to ``stream``. The checksum is known only when everything is written.
+
+        Raises ``TransferFailed`` and ``ChecksumMismatch``. ``BrokenPipeError`` is left to the
+        caller: the reader has enough.
+        """
+        checksum = 0
+        try:
+            for chunk in self._receive(0):
+                stream.write(chunk)
+                checksum = zlib.crc32(chunk, checksum)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise TransferFailed(f"cannot write: {error.strerror or error}") from error
+        if not self._matches(checksum):
+            raise self._mismatch("the archive")
+
+    def _append(self, part: Path) -> None:
+        # Unbuffered, so that the bytes of an interrupted transfer are on disk.
+        with part.open("ab", buffering=0) as file:
+            for chunk in self._receive(file.tell()):
+                file.write(chunk)
+
+    def _receive(self, position: int) -> Iterator[bytes]:
+        """Yield the bytes from ``position`` on. Continue after errors where they occurred."""
         failures = 0
-        while True:
-            before = self._size_on_disk()
+        while position < self.size:
+            before = position
             try:
-                return self._receive(before)
+                for chunk in self._request(position):
+                    yield chunk
+                    position += len(chunk)
+                    self.on_progress(position, self.size)
             except (_Broken, httpx.TransportError) as error:
-                failures = 1 if self._size_on_disk() > before else failures + 1
+                failures = 1 if position > before else failures + 1
                 if failures >= MAX_FAILURES:
                     raise TransferFailed(
-                        f"the download failed at byte {self._size_on_disk()}: {error}"
+                        f"the download failed at byte {position}: {error}"
                     ) from error
-            self.connection.clock.sleep(backoff(failures))
+                self.connection.clock.sleep(backoff(failures))
 
-    def _size_on_disk(self) -> int:
-        return self._part.stat().st_size
-
-    def _receive(self, start: int) -> None:
-        """Append from byte ``start``, or rewrite the file if the storage sends all of it."""
-        if start >= self.size:
-            return
+    def _request(self, start: int) -> Iterator[bytes]:
+        """Yield the bytes from ``start`` to the end, or raise ``_Broken``."""
         # A new URL for every attempt: the last one may have expired in the meantime.
         link = json_body(self.connection.call("GET", f"/v1/download/{self.job.job_id}"))
+        if "downloadUrl" not in link:
+            raise _Broken("the API sent no link")
         headers = {"Accept-Encoding": "identity", "Range": f"bytes={start}-"}
         with self.connection.fetch(link["downloadUrl"], headers) as response:
-            start = self._first_byte(response, start)
-            with self._part.open("r+b" if start else "wb") as part:
-                part.seek(start)
-                # Without a chunk size, which would buffer bytes that a broken connection loses.
-                for chunk in response.iter_raw():
-                    part.write(chunk)
-                    self.on_progress(part.tell(), self.size)
-                if part.tell() != self.size:
-                    raise _Broken(f"received only {part.tell()} of {self.size} bytes")
+            position = self._first_byte(response, start)
+            # Without a chunk size, which would buffer bytes that a broken connection loses.
+            for chunk in response.iter_raw():
+                if rest := chunk[max(0, start - position) :]:
+                    yield rest
+                position += len(chunk)
+        if position != self.size:
+            raise _Broken(f"received only {position} of {self.size} bytes")
 
     def _first_byte(self, response: httpx.Response, start: int) -> int:
         match response.status_code:
@@ -107,12 +132,17 @@ class Transfer:
                 raise TransferFailed("the archive does not exist in the object storage")
         raise _Broken(f"the object storage responded with {response.status_code}")
 
-    def _matches(self) -> bool:
+    def _matches(self, checksum: int) -> bool:
         kind, _, expected = (self.job.checksum or "").partition(":")
-        if kind != "crc32":
-            return True
-        crc = 0
-        with self._part.open("rb") as part:
-            while chunk := part.read(1 << 20):
-                crc = zlib.crc32(chunk, crc)
-        return f"{crc:08x}" == expected.lower()
+        return kind != "crc32" or f"{checksum:08x}" == expected.lower()
+
+    def _mismatch(self, name: str) -> ChecksumMismatch:
+        return ChecksumMismatch(f"{name} does not have the checksum {self.job.checksum}")
+
+
+def _checksum_of(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import NoReturn
+from urllib.parse import quote
 
 import httpx
 
@@ -60,8 +61,8 @@ class Watch:
     ) -> None:
         self._connection = connection
         self._clock = connection.clock
-        self._path = f"/v1/download/status/{job_id}"
-        self._stream_path = f"/v1/download/subscribe/{job_id}"
+        self._path = f"/v1/download/status/{quote(job_id, safe='')}"
+        self._stream_path = f"/v1/download/subscribe/{quote(job_id, safe='')}"
         self._transports = transports
         self._timeout = timeout
         self._level = 0

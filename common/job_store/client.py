@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 from redis import BlockingConnectionPool, ConnectionPool, Redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import ClusterNode
 from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -80,13 +80,10 @@ def open_client(
 
 
 def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options) -> Redis:
-    to_sentinels = {
-        **timeouts,
-        "password": target.sentinel_password,
-        "ssl": target.tls,
-        "connection_class": StoreSSLConnection if target.tls else StoreConnection,
-    }
-    sentinel = Sentinel(list(target.hosts), sentinel_kwargs=to_sentinels)
+    sentinel = Sentinel([])
+    sentinel.sentinels = [
+        _sentinel_client(target, host, port, timeouts) for host, port in target.hosts
+    ]
     client: Redis = sentinel.master_for(
         target.service,
         db=target.db,
@@ -101,6 +98,21 @@ def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options)
         daemon=True,
     ).start()
     return client
+
+
+def _sentinel_client(target: RedisTarget, host: str, port: int, timeouts: Options) -> Redis:
+    """Return a client of one Sentinel that asks once: another Sentinel may respond instead."""
+    return Redis.from_pool(
+        ConnectionPool(
+            connection_class=StoreSSLConnection if target.tls else StoreConnection,
+            host=host,
+            port=port,
+            password=target.sentinel_password,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
+            **timeouts,
+        )
+    )
 
 
 def _watch_primary(reference: weakref.ref[Any]) -> None:

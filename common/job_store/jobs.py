@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
@@ -14,8 +13,10 @@ import structlog
 from common.errors import RunsAlone
 from common.job_store import keys
 from common.job_store.records import (
+    decode_grant,
     decode_spec,
     decode_wake_ups,
+    encode_request,
     failure_fields,
     first_fields,
     milliseconds,
@@ -27,11 +28,13 @@ from common.jobs import events
 from common.jobs.model import (
     Artifact,
     Failure,
+    FileGrant,
     FileReport,
     Job,
     JobSpec,
     Lease,
     Progress,
+    QueuePlace,
     WakeUp,
     WakeUpTemplate,
 )
@@ -60,6 +63,14 @@ class Limits:
     lease: float = 10.0
     job_ttl: float = 86_400.0
     archive_ttl: float = 86_400.0
+
+    def lifetimes(self) -> dict[str, object]:
+        """Return the arguments of every script that ends jobs, in milliseconds."""
+        return {
+            "job_ttl": milliseconds(self.job_ttl),
+            "archive_ttl": milliseconds(self.archive_ttl),
+            "idempotency_ttl": milliseconds(IDEMPOTENCY_TTL),
+        }
 
 
 class WakeUpSender(Protocol):
@@ -100,6 +111,7 @@ class Claim:
     lease: Lease
     job: Job
     spec: JobSpec
+    grant: FileGrant = field(default_factory=FileGrant)
 
 
 class JobStore:
@@ -131,20 +143,22 @@ class JobStore:
         user: str,
         spec: JobSpec,
         *,
+        grant: FileGrant | None = None,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         quota: CreationQuota | None = None,
+        place: QueuePlace | None = None,
     ) -> Accepted:
         """Create a job for ``user``, or find the one that the same request created before.
 
+        ``grant``: why the user may have the files; see ``common.authorization``.
         ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
-        counts this request, even if it is rejected.
+        counts this request, even if it is rejected. ``place``: where it enters the queue, if known.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
         """
         job_id = keys.new_job_id(user)
-        spec_json = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
-        digest = hashlib.sha256(spec_json).hexdigest()
+        stored_request, digest = encode_request(spec, grant or FileGrant())
         fields = first_fields(
             job_id,
             user,
@@ -152,15 +166,18 @@ class JobStore:
             digest=digest,
             max_attempts=self.limits.max_attempts,
             traceparent=traceparent,
+            idempotent=idempotency_key is not None,
         )
         args = {
-            "spec": spec_json.decode(),
+            "spec": stored_request,
             "snapshot": orjson.dumps(fields).decode(),
             "max_active": self.limits.max_active,
             "idempotency": idempotency_key,
             "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
             "minute": quota and quota.minute,
             "quota": quota and quota.limit,
+            "turn": place and place.turn,
+            "round": place and place.round,
         }
         result = self._scripts.run("create", keys.status(job_id), args, fields)
         if quota:
@@ -205,7 +222,7 @@ class JobStore:
         job = events.decode(snapshot)
         lease = Lease(job_id=job_id, fencing_token=job.fencing_token)
         try:
-            return Claim(lease=lease, job=job, spec=decode_spec(spec))
+            return Claim(lease=lease, job=job, spec=decode_spec(spec), grant=decode_grant(spec))
         except (KeyError, TypeError, ValueError):
             log.exception("job returned: its request is not one of this release")
             self.hand_back(lease, UNKNOWN_REQUEST_DELAY)
@@ -255,8 +272,7 @@ class JobStore:
         args = {
             "id": job_id,
             "allowed": _sources(JobState.CANCELLED),
-            "job_ttl": milliseconds(self.limits.job_ttl),
-            "archive_ttl": milliseconds(self.limits.archive_ttl),
+            **self.limits.lifetimes(),
         }
         _, snapshot, *wake_ups = self._scripts.call("cancel", keys.status(job_id), args)
         self._send(wake_ups)
@@ -286,8 +302,7 @@ class JobStore:
             "fencing_token": lease.fencing_token,
             "allowed": _sources(JobState(str(fields["status"]))),
             "files": reports_json(files),
-            "job_ttl": milliseconds(self.limits.job_ttl),
-            "archive_ttl": milliseconds(self.limits.archive_ttl),
+            **self.limits.lifetimes(),
         }
         _, snapshot = self._scripts.call("finish", keys.status(lease.job_id), args, fields)
         return events.decode(snapshot)

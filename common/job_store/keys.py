@@ -49,7 +49,10 @@ PATTERNS: Final = {
     "read_up_to": "jobs:reached:{tag}",
     # Exists while no job of the partition may start.
     "paused": "jobs:paused:{tag}",
-    # Hash: state -> number of jobs that ended in it.
+    # List of the newest completed jobs: "<number of files> <milliseconds from start to end>".
+    "runs": "jobs:runs:{tag}",
+    # Hash: state -> number of jobs that ended in it; started_<priority> -> number of attempts that
+    # were started from that priority's queue.
     "totals": "jobs:totals:{tag}",
     # List of the newest durations of completed jobs, milliseconds.
     "durations": "jobs:durations:{tag}",
@@ -71,6 +74,9 @@ PATTERNS: Final = {
     "delivery": "webhook:delivery:{tag}:{id}:{version}",
     "delivery_log": "webhook:log:{tag}:{id}:{version}",
     "deliveries": "webhook:of:{tag}:{id}",
+    # Links: a hash for each, by the digest of its token, and the set of a job's digests.
+    "link": "link:{tag}:{digest}",
+    "links": "links:of:{tag}:{id}",
     # Sorted set of "<job id>:<version>": when to deliver next, milliseconds.
     "webhooks_due": "webhooks:due:{tag}",
 }
@@ -182,6 +188,14 @@ def delivery(job_id: str, version: int) -> str:
 
 def delivery_log(job_id: str, version: int) -> str:
     return PATTERNS["delivery_log"].format(tag=tag_of_job(job_id), id=job_id, version=version)
+
+
+def links(job_id: str) -> str:
+    return _of_job("links", job_id)
+
+
+def link(partition: int, digest: str) -> str:
+    return PATTERNS["link"].format(tag=_TAGS[partition], digest=digest)
 
 
 def user_jobs(user: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import orjson
 
 from common.jobs.model import (
     Failure,
+    FileGrant,
     FileReport,
     JobSpec,
     OnMissing,
@@ -18,6 +21,9 @@ from common.jobs.model import (
 )
 from common.jobs.transitions import JobState
 
+#: What nearly all requests have, and what is not stored.
+_NO_GRANT: Final = FileGrant()
+
 
 def first_fields(
     job_id: str,
@@ -27,10 +33,11 @@ def first_fields(
     digest: str,
     max_attempts: int,
     traceparent: str | None,
+    idempotent: bool,
 ) -> dict[str, str]:
     """Return the hash of a new job, without version, times and fields that are zero or empty.
 
-    ``digest``: of the request.
+    ``digest``: of the request. ``idempotent``: it has an Idempotency-Key.
     """
     fields: dict[str, str] = {
         "id": job_id,
@@ -50,6 +57,8 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if idempotent:
+        fields["idempotent"] = "1"
     return fields
 
 
@@ -76,6 +85,29 @@ def reports_json(files: Iterable[FileReport]) -> str | None:
     """Return a JSON object, file id -> report as JSON text; None when there are no reports."""
     reports = {str(report.file_id): orjson.dumps(report).decode() for report in files}
     return orjson.dumps(reports).decode() if reports else None
+
+
+def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
+    """Return what is stored of a request, and the digest by which equal requests are found.
+
+    The claims are not part of the digest, because every new token of a user has others. The
+    forbidden files are: a request that may have more files is not the same.
+    """
+    encoded = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(encoded)
+    if grant == _NO_GRANT:
+        return encoded.decode(), digest.hexdigest()
+    if grant.forbidden:
+        digest.update(orjson.dumps(grant.forbidden))
+    stored = f'{encoded[:-1].decode()},"grant":{orjson.dumps(grant).decode()}}}'
+    return stored, digest.hexdigest()
+
+
+def decode_grant(text: str) -> FileGrant:
+    fields = orjson.loads(text).get("grant")
+    if fields is None:
+        return _NO_GRANT
+    return FileGrant(claims=fields["claims"], forbidden=tuple(fields["forbidden"]))
 
 
 def decode_spec(text: str) -> JobSpec:

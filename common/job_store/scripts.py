@@ -19,9 +19,12 @@ from common.errors import (
     JobConflict,
     JobNotFound,
     LeaseLost,
+    LinkGone,
+    LinkNotFound,
     LonghaulError,
     RateLimited,
     TooManyActiveJobs,
+    TooManyLinks,
 )
 from common.job_store.cluster import pipeline_for
 from common.job_store.keys import PATTERNS
@@ -47,6 +50,9 @@ ERRORS_BY_CODE: Final[dict[str, type[LonghaulError]]] = {
     "KEY_REUSED": IdempotencyKeyReused,
     "TOO_MANY": TooManyActiveJobs,
     "TOO_OFTEN": RateLimited,
+    "LINK_NOT_FOUND": LinkNotFound,
+    "LINK_GONE": LinkGone,
+    "TOO_MANY_LINKS": TooManyLinks,
 }
 
 _KEY = re.compile(r"\bkey\.(\w+)\(([^()]*)\)")

@@ -124,6 +124,8 @@ class EventSubscription:
 
     def _is_demoted(self) -> bool:
         """Return whether the Sentinels name another primary than the server of this connection."""
+        if isinstance(self._client, Cluster):
+            return False
         primary = getattr(self._client.connection_pool, "master_address", None)
         connection: Any = self._connection
         return primary is not None and (connection.host, connection.port) != tuple(primary)

@@ -57,8 +57,7 @@ class Sweeper:
         self._args: Mapping[str, object] = {
             "allowed": ",".join(sorted(sources_of(JobState.QUEUED))),
             "limit": BATCH,
-            "job_ttl": milliseconds(limits.job_ttl),
-            "archive_ttl": milliseconds(limits.archive_ttl),
+            **limits.lifetimes(),
             "lease": milliseconds(limits.lease),
             "error": WorkerLost().message,
             "max_wait": milliseconds(max_wait),

@@ -44,6 +44,16 @@ class JobSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileGrant:
+    """On what grounds a job gets its files. Set when the job is created; it never changes."""
+
+    #: The claims of the user's token that decide about files, as JSON.
+    claims: str = "{}"
+    #: Requested files that the user may not have; the job skips them.
+    forbidden: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """The progress of an attempt, and the estimated time until it ends."""
 
@@ -87,6 +97,19 @@ class Lease:
     job_id: str
     #: Grows with each claim, so that writes of an earlier holder are rejected.
     fencing_token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuePlace:
+    """Where a new job enters its priority's queue, in numbers of jobs started from that queue.
+
+    Users take turns: a user's next job enters the queue when the one before it is started.
+    """
+
+    #: After so many starts it is the job's turn, if its user has no other job in the queue.
+    turn: int
+    #: Starts between two jobs of the same user.
+    round: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +178,21 @@ class Job:
     updated_at: int
     completed_at: int | None
     expires_at: int | None
+    #: How often the archive was downloaded by the job's own URL or by a link.
+    downloads: int = 0
     #: W3C Trace Context of the request that created the job; None if it is not traced.
     traceparent: str | None = None
+    #: See ``QueuePlace.turn``; None if unknown, and after a restart.
+    turn: int | None = None
 
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def in_line(self) -> bool:
+        """Whether the job waits in the queue for its first start, with a known turn."""
+        return self.turn is not None and self.status is JobState.QUEUED and self.started_at is None
 
     @property
     def retries_remaining(self) -> int:
@@ -207,7 +239,9 @@ class Job:
             updated_at=int(fields["updated_at"]),
             completed_at=_integer(get("completed_at")),
             expires_at=_integer(get("expires_at")),
+            downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
+            turn=_integer(get("turn")),
         )
         return job
 

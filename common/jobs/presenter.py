@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from common.jobs.model import Artifact, Job
 from common.jobs.transitions import JobState
+
+
+class Forecast(NamedTuple):
+    """When a queued job will be started and finished; None: unknown."""
+
+    #: 1: the next to be started.
+    position: int | None
+    seconds_remaining: float | None
+
+
+UNKNOWN: Final = Forecast(None, None)
 
 
 class LinkSigner(Protocol):
@@ -30,12 +41,22 @@ class JobPresenter:
         link_ttl: int,
         clock: Callable[[], int],
         links_expire_at: Callable[[], int | None] = lambda: None,
+        forecast: Callable[[Job], Forecast] = lambda _: UNKNOWN,
+        result_url: Callable[[Job], str] | None = None,
+        result_url_ttl: int = 0,
     ) -> None:
         """``link_ttl``: maximum validity of a link, seconds. ``clock`` returns ms since 1970.
 
-        ``links_expire_at`` returns when the session ends that links are signed with.
+        ``links_expire_at`` returns when the session ends that links are signed with. ``forecast``
+        returns when a queued job will be finished.
+
+        ``result_url`` returns the URL of the API's own download of a job, which is valid for
+        ``result_url_ttl`` seconds. If it is set, clients get that instead of a signed link.
         """
+        self._forecast = forecast
         self._links_expire_at = links_expire_at
+        self._result_url = result_url
+        self._result_url_ttl = result_url_ttl
         self._signer = signer
         self._link_ttl = link_ttl
         self._clock = clock
@@ -47,7 +68,7 @@ class JobPresenter:
         """
         artifact, failure = job.artifact, job.failure
         url, expires_at = self.link(job)
-        remaining = job.seconds_remaining
+        position, remaining, as_of = self._outlook(job)
         return {
             "jobId": job.id,
             "status": job.status.value,
@@ -57,14 +78,15 @@ class JobPresenter:
             "processedFiles": job.processed_files,
             "totalBytes": job.total_bytes,
             "processedBytes": job.processed_bytes,
-            # Users share the workers fairly, so a number of jobs "in front" would be wrong.
-            "queuePosition": None,
+            "missingFiles": artifact.missing_files if artifact else 0,
+            "queuePosition": position,
             "estimatedSecondsRemaining": None if remaining is None else round(remaining),
             "estimatedCompletion": None
             if remaining is None
-            else iso(job.updated_at + round(remaining * 1000)),
+            else iso(as_of + round(remaining * 1000)),
             "downloadUrl": url,
             "expiresAt": expires_at,
+            "availableUntil": iso(job.expires_at) if artifact else None,
             "fileName": artifact.name if artifact else None,
             "fileSize": artifact.size if artifact else None,
             "contentType": artifact.content_type if artifact else None,
@@ -78,18 +100,30 @@ class JobPresenter:
             "retryAt": iso(job.retry_at),
             "priority": job.priority.value,
             "metadata": job.metadata,
+            "downloads": job.downloads,
             "createdAt": iso(job.created_at),
             "startedAt": iso(job.started_at),
             "updatedAt": iso(job.updated_at),
             "completedAt": iso(job.completed_at),
         }
 
+    def _outlook(self, job: Job) -> tuple[int | None, float | None, int]:
+        """Return the position in the queue, the seconds remaining, and as of when in ms."""
+        if not job.in_line:
+            return None, job.seconds_remaining, job.updated_at
+        forecast = self._forecast(job)
+        return forecast.position, forecast.seconds_remaining, self._clock()
+
     def etag(self, job: Job) -> str:
         """Return the entity tag of a response that contains the job: its version, quoted.
 
-        While there is a link, the tag also changes twice within the validity of the link, and with
-        the session that links are signed with. So a client that gets 304 has a link that works.
+        While other jobs are ahead in the queue, the tag also changes with their number. While there
+        is a link, the tag also changes twice within the validity of the link, and with the session
+        that links are signed with. So a client that gets 304 has a link that works.
         """
+        if job.in_line:
+            position = self._forecast(job).position or 1
+            return f'"{job.version}-{position}"' if position > 1 else f'"{job.version}"'
         now = self._clock()
         if not self._link_validity(job, now):
             return f'"{job.version}"'
@@ -99,15 +133,28 @@ class JobPresenter:
         return f'"{job.version}-{period}{session}"'
 
     def link(self, job: Job) -> tuple[str | None, str | None]:
+        """Return the link that clients see and its expiry, or two Nones if there is no archive."""
+        if self._result_url is None:
+            return self.signed_link(job)
+        now = self._clock()
+        validity = min(self._link_validity(job, now), self._result_url_ttl * 1000)
+        if not validity:
+            return None, None
+        return self._result_url(job), iso(now + validity)
+
+    def signed_link(
+        self, job: Job, *, file_name: str | None = None
+    ) -> tuple[str | None, str | None]:
         """Return a newly signed link and its expiry, or two Nones if there is no archive.
 
         The link expires with the archive and with the signing session at the latest.
+        ``file_name``: the name that the archive is saved under; None: its own.
         """
         now = self._clock()
         validity = self._link_validity(job, now)
         if not validity or job.artifact is None:
             return None, None
-        return self._sign(job.artifact, validity // 1000), iso(now + validity)
+        return self._sign(job.artifact, validity // 1000, file_name), iso(now + validity)
 
     def _link_validity(self, job: Job, now: int) -> int:
         """Return for how many milliseconds a link that is signed now is valid; 0: no link."""
@@ -120,11 +167,11 @@ class JobPresenter:
             validity = min(validity, session_end - now)
         return validity if validity >= 1000 else 0
 
-    def _sign(self, artifact: Artifact, seconds: int) -> str:
+    def _sign(self, artifact: Artifact, seconds: int, file_name: str | None) -> str:
         return self._signer.presign_get(
             artifact.bucket,
             artifact.key,
-            filename=artifact.name,
+            filename=file_name or artifact.name,
             content_type=artifact.content_type,
             expires_in=seconds,
         )

@@ -6,7 +6,7 @@ trailing headers" in the Amazon S3 API reference); the SDKs of AWS use it for st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final, Protocol
 
 from common.object_storage import s3_xml
@@ -44,7 +44,7 @@ class ChunkedBody:
             framing += len(_chunk_head(rest) + b"\r\n")
         return size + framing + len(_end(0))
 
-    def __iter__(self) -> Iterator[Buffer]:
+    def __iter__(self) -> Generator[Buffer]:
         for block in self._stream:
             yield _chunk_head(len(block))
             yield block

@@ -12,8 +12,8 @@ import base64
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from io import BufferedReader
 from typing import Protocol
@@ -34,7 +34,7 @@ class StreamedBody(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Buffer]: ...
+    def __iter__(self) -> Generator[Buffer]: ...
 
 
 Body = Buffer | StreamedBody
@@ -194,8 +194,10 @@ def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 def _send(sock: socket.socket, head: bytes, body: Body) -> None:
     if not isinstance(body, Buffer):
         sock.sendall(head)
-        for block in body:
-            sock.sendall(block)
+        # Closed at once, so that a failure also ends what the body is read from.
+        with closing(iter(body)) as blocks:
+            for block in blocks:
+                sock.sendall(block)
     elif len(body) <= 16_384:
         sock.sendall(head + bytes(body))
     else:

@@ -31,6 +31,8 @@ _PATTERNS: Final = (
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {MASK}"),
     # A JWT: two JSON objects and a signature.
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),
+    # A link to an archive.
+    (re.compile(r"(/d/)[0-9a-f][\w-]{43}"), rf"\1{MASK}"),
     (re.compile(r"\bwhsec_[\w+/=-]+"), MASK),
     (
         re.compile(

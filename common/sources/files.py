@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.errors import DownloadError, FileNotFound, SourceForbidden
+from common.errors import DownloadError, FileForbidden, FileNotFound, SourceForbidden
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,8 @@ class Missing:
         match error:
             case FileNotFound():
                 message = f"File {file_id} does not exist"
+            case FileForbidden():
+                message = f"You don't have permission to download file {file_id}"
             case SourceForbidden():
                 message = f"File {file_id} is not readable"
             case _:
@@ -53,3 +55,9 @@ class Missing:
 
 
 FileDescription = SourceFile | Missing
+
+
+def name_file(error: DownloadError, file_id: int) -> None:
+    """Put the file into the error's message, so that users see which one cannot be read."""
+    if not error.message.startswith("File "):
+        error.args = (f"File {file_id}: {error.message}",)

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from common.errors import (
+    DownloadError,
     FileChanged,
     InvalidFileId,
     NetworkError,
@@ -26,7 +27,7 @@ from common.sources.content_coding import (
     needs_decoding,
     parse_coding,
 )
-from common.sources.files import FileDescription, Missing, SourceFile
+from common.sources.files import FileDescription, Missing, SourceFile, name_file
 from common.sources.http_body import (
     BLOCK,
     RETRYABLE_ERRORS,
@@ -102,6 +103,9 @@ class HttpSource:
                 )
             except PermanentDownloadError as error:
                 descriptions[file_id] = Missing.because_of(error, file_id)
+            except DownloadError as error:
+                name_file(error, file_id)
+                raise
 
         width = min(MAX_CONCURRENT_REQUESTS, len(file_ids))
         task_group.each(describe, file_ids, concurrency=width)

@@ -97,6 +97,10 @@ def test_every_command_is_tested_here() -> None:
         "jobs",
         "stats",
         "dead-letters",
+        "files",
+        "requeue",
+        "pause",
+        "resume",
     }
 
 
@@ -110,8 +114,40 @@ def test_get_downloads_the_archive_of_an_earlier_job(run: Command, tmp_path: Pat
 
 
 def test_get_can_skip_missing_files(run: Command) -> None:
-    done = run("get", str(GOOD), str(MISSING), "--skip-missing", "-o", "rest.zip")
+    arguments = ("get", str(GOOD), str(MISSING), "--skip-missing", "-o", "rest.zip")
+    done = run(*arguments)
     assert (done.returncode, done.stdout) == (0, "rest.zip\n"), done.stderr
+    assert "1 of 2 files is missing" in done.stderr
+    assert run(*arguments).returncode == 2
+    assert run(*arguments, "--force", "--fail-if-incomplete").returncode == 6
+
+
+def test_files_lists_the_files_of_a_job(run: Command) -> None:
+    started = run("get", f"{GOOD}-{SLOW}", str(MISSING), "--skip-missing", "--no-wait")
+    assert started.returncode == 0, started.stderr
+    job_id = started.stdout.split()[0]
+    assert run("watch", job_id).returncode == 0
+    rows = [line.split()[:2] for line in run("files", job_id).stdout.splitlines()]
+    assert rows == [[str(GOOD), "done"], [str(SLOW), "done"], [str(MISSING), "missing"]]
+
+
+def test_get_writes_to_standard_output(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    to_file = run("get", str(GOOD), "-o", "out")
+    assert (
+        run("get", str(GOOD), "-o", "-").stdout
+        == Path(tmp_path, to_file.stdout.strip()).read_text()
+    )
+
+
+def test_operators_pause_resume_and_requeue(run: Command, api: Longhaul, failed_job: str) -> None:
+    assert run("pause").returncode == 0
+    try:
+        assert api.stats()["paused"]
+        assert run("requeue", failed_job).stdout.split()[1] == "queued"
+    finally:
+        assert run("resume").returncode == 0
+    assert run("watch", failed_job).returncode == 0
 
 
 def test_watch_follows_a_job_until_it_is_completed(run: Command, api: Longhaul) -> None:

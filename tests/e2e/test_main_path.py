@@ -96,6 +96,14 @@ def test_skipping_missing_files_adds_a_manifest_to_the_archive(http: httpx.Clien
     job = post(http, 10001, MISSING_ID, onMissing="skip")
     done = poll(http, job)
     assert done["status"] == "completed"
+    assert (job["missingFiles"], done["missingFiles"]) == (0, 1)
+    for path in (f"subscribe/{job['jobId']}", f"{job['jobId']}/stream"):
+        events = http.get(f"/v1/download/{path}").text
+        assert events.count('"missingFiles":1,') == events.count("data: ") == 2
+    (listed,) = [
+        j for j in http.get("/v1/download/jobs").json()["jobs"] if j["jobId"] == job["jobId"]
+    ]
+    assert listed["missingFiles"] == 1
     archive = zipfile.ZipFile(io.BytesIO(httpx.get(done["downloadUrl"]).content))
     manifest = json.loads(archive.read("MANIFEST.json"))
     assert str(MISSING_ID) in json.dumps(manifest)

@@ -97,6 +97,16 @@ def test_a_job_completes_although_the_api_is_killed(driver: JobDriver) -> None:
     assert driver.environment.redis.exists(keys.user_active("api")) == 0
 
 
+def test_after_a_flushall_new_jobs_run_and_their_webhooks_arrive(driver: JobDriver) -> None:
+    driver.wait_for_end([driver.post("before")])
+    driver.environment.redis.flushall()
+    receiver = driver.environment.receiver
+    job_id = driver.post_until_accepted("after")
+    with_webhook = driver.post("webhook", callbackUrl=receiver.url)
+    driver.wait_for_end([job_id, with_webhook])
+    wait_for(lambda: bool(receiver.ids[with_webhook, "completed"]), "the webhook", 30)
+
+
 def test_clocks_that_jump_take_no_job_from_a_live_worker(driver: JobDriver) -> None:
     # Within the 15 minutes that S3 tolerates. Leases last ten seconds.
     job, _ = run_until_held(driver, "clocks")

@@ -107,8 +107,8 @@ def test_a_users_jobs_are_listed_by_the_node_that_holds_them(redis: Redis, jobs:
         user = f"lister-{number}"
         job = jobs.create(user, JobSpec(file_ids=(1,))).job
         for status, expected in ((JobState.QUEUED, [job.id]), (JobState.FAILED, [])):
-            page, more = JobQueries(redis).page(user, before=None, limit=1, status=status)
-            assert ([found.id for found in page], more) == (expected, False)
+            page, end = JobQueries(redis).page(user, before=None, limit=1, status=status)
+            assert ([found.id for found in page], end) == (expected, None)
 
 
 def test_state_log_webhooks_dead_letters_and_pause_work_on_all_partitions(

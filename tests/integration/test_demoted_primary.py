@@ -98,7 +98,8 @@ def test_a_client_with_time_left_repeats_a_command_until_there_is_a_primary(
     client.close()
 
 
-def test_an_idle_worker_survives_demotions(server: Valkey, admin: Redis, tmp_path: Path) -> None:
+@pytest.fixture
+def worker(server: Valkey, admin: Redis, tmp_path: Path) -> Iterator[Process]:
     env = {
         **os.environ,
         "REDIS_URL": server.url,
@@ -109,16 +110,35 @@ def test_an_idle_worker_survives_demotions(server: Valkey, admin: Redis, tmp_pat
     try:
         registry = WorkerRegistry(admin)
         wait_until(lambda: bool(registry.registered()), "the worker")
-        for _ in range(2):
-            demote(admin)
-            # Celery's blocking read is interrupted, and for some seconds every command is rejected.
-            time.sleep(4)
-            assert worker.alive
-            promote(admin)
-            admin.flushall()
-            wait_until(lambda: bool(registry.registered()), "the worker")
-        job_id = job_store(server, admin).create("alice", JobSpec(file_ids=(1,))).job.id
-        queries = JobQueries(admin)
-        wait_until(lambda: queries.get(job_id).version > 1, "the attempt", 15)
+        yield worker
     finally:
         worker.kill()
+
+
+def wait_for_an_attempt(server: Valkey, admin: Redis) -> None:
+    job_id = job_store(server, admin).create("alice", JobSpec(file_ids=(1,))).job.id
+    queries = JobQueries(admin)
+    wait_until(lambda: queries.get(job_id).version > 1, "the attempt", 15)
+
+
+def test_an_idle_worker_survives_demotions(server: Valkey, admin: Redis, worker: Process) -> None:
+    registry = WorkerRegistry(admin)
+    for _ in range(2):
+        demote(admin)
+        # Celery's blocking read is interrupted, and for some seconds every command is rejected.
+        time.sleep(4)
+        assert worker.alive
+        promote(admin)
+        admin.flushall()
+        wait_until(lambda: bool(registry.registered()), "the worker")
+    wait_for_an_attempt(server, admin)
+
+
+def test_an_idle_worker_survives_missing_replicas(
+    server: Valkey, admin: Redis, worker: Process
+) -> None:
+    admin.config_set("min-replicas-to-write", 1)
+    time.sleep(6)
+    assert worker.alive
+    admin.config_set("min-replicas-to-write", 0)
+    wait_for_an_attempt(server, admin)

@@ -209,11 +209,26 @@ def test_the_access_log_is_json_without_tickets(start: Callable[..., Nginx]) -> 
     assert "secret" not in nginx.access_log.read_text()
 
 
+@pytest.mark.parametrize("path", ["/d/0secret", "//d/0secret", "/%64/0secret", "/d/0secret?x"])
+def test_the_access_log_does_not_contain_the_token_of_a_link(
+    start: Callable[..., Nginx], path: str
+) -> None:
+    nginx = start()
+    assert httpx.get(f"{nginx.url}{path}").status_code == 200
+    (line,) = _log_lines(nginx, 1)
+    assert (line["path"], line["upstreamStatus"]) == ("/d/***", "200")
+    assert "secret" not in nginx.access_log.read_text()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/download/subscribe/abc?ticket=secret", "/v1/download/abc?ticket=secret", "/d/0secret"],
+)
 def test_logs_contain_no_tickets_while_the_api_is_down(
-    start: Callable[..., Nginx], tmp_path: Path
+    start: Callable[..., Nginx], tmp_path: Path, path: str
 ) -> None:
     nginx = start(upstream=f"127.0.0.1:{free_port()}")
-    response = httpx.get(f"{nginx.url}/v1/download/subscribe/abc?ticket=secret")
+    response = httpx.get(f"{nginx.url}{path}")
     assert response.status_code == 503
     _log_lines(nginx, 1)
     assert "secret" not in (tmp_path / "nginx.log").read_text() + nginx.access_log.read_text()

@@ -1,4 +1,4 @@
-"""A fail-over that an operator asks for, under load, with real Sentinels."""
+"""A failover that an operator asks for, under load, with real Sentinels."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Load:
 
 
 def fail_over(url: str, nodes: Sequence[Node], *options: str) -> Redis:
-    """Ask a Sentinel for a fail-over; return a client of the new primary once it is one."""
+    """Ask a Sentinel for a failover; return a client of the new primary once it is one."""
     first, second = nodes
     port = int(url.partition("://")[2].partition(",")[0].rpartition(":")[2])
     with Redis(port=port, decode_responses=True) as sentinel:

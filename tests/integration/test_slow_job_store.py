@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from redis import Redis
 
+from stack.process import wait_until
 from stack.services import Valkey, start_valkey
-from tests.support.live_api import Api, running
+from tests.support.live_api import OPERATOR, Api, running
 from tests.support.tcp_proxy import TcpProxy
 
-#: Seconds within which a 503 has to arrive, see docs/api/errors.md.
+#: Seconds within which a 503 has to arrive (the contract of the HTTP API).
 LIMIT: Final = 2.0
 #: What these tests grant to two busy cores that serve all requests at the same time.
 BUSY_MACHINE: Final = 0.3
@@ -90,7 +92,7 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
 def _send(setup: Setup, method: str, path: str, body: object) -> Response:
     path = path.format(id=setup.job_id)
     connection = http.client.HTTPConnection("127.0.0.1", setup.api.port, timeout=10)
-    headers = {"Content-Type": "application/json"} if body else {}
+    headers = {**OPERATOR, **({"Content-Type": "application/json"} if body else {})}
     started = time.monotonic()
     connection.request(method, path, json.dumps(body) if body else None, headers)
     # A stream never ends: its head is enough.
@@ -152,3 +154,30 @@ def test_every_request_is_answered_within_two_seconds(
         time.sleep(0.4)
     status, _, _ = setup.api.get("/health/live")
     assert status == 200
+
+
+def test_a_job_is_accepted_while_its_broker_hangs(tmp_path: Path) -> None:
+    store, broker = start_valkey(tmp_path / "store"), start_valkey(tmp_path / "broker")
+    line = TcpProxy(broker.port)
+    url = f"redis://127.0.0.1:{line.port}/0"
+    with line, running(Api(store.url, tmp_path / "log", BROKER_URL=url)) as api:
+        api.post("/v1/download/initiate", {"file_ids": [1]})
+        line.hold()
+        for number in range(2, 5):
+            started = time.monotonic()
+            # Of a user without other jobs: only then is there a wake-up to send.
+            user = {"X-User-Id": f"user-{number}"}
+            api.post("/v1/download/initiate", {"file_ids": [number]}, **user)
+            assert time.monotonic() - started < LIMIT
+        line.restore()
+        with Redis.from_url(broker.url) as client:
+
+            def sends_again() -> bool:
+                user = {"X-User-Id": f"user-{time.monotonic_ns()}"}
+                before = client.llen("longhaul.normal")
+                api.post("/v1/download/initiate", {"file_ids": [1]}, **user)
+                return bool(client.llen("longhaul.normal") > before)
+
+            wait_until(sends_again, "wake-ups", 10)
+    store.process.stop()
+    broker.process.stop()

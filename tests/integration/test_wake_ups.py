@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from kombu.connection import Connection
 from redis import Redis
 
@@ -71,3 +72,16 @@ def test_the_dispatcher_counts_the_messages_of_each_priority(valkey: Valkey, red
     assert dispatcher.waiting() == dict.fromkeys(PRIORITIES, 0)
     JobStore(redis, dispatcher).create("alice", JobSpec(file_ids=(1,)))
     assert dispatcher.waiting() == {"high": 0, "normal": 1, "low": 0}
+
+
+def test_an_unexpected_error_of_kombu_does_not_fail_the_request(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry on a channel that kombu has closed meanwhile raises an AttributeError."""
+    app = celery_app(valkey.url)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'client'")
+
+    monkeypatch.setattr(app, "send_task", fail)
+    Dispatcher(app, same_server=False).send([WakeUp(job_id="1", priority="normal", sent=1)])

@@ -10,9 +10,12 @@ import base64
 import hashlib
 import itertools
 import re
+import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -48,6 +51,8 @@ class Rules:
     list_uploads: bool = True
     #: ``ok``, ``md5`` (Content-MD5 required) or ``none``.
     lifecycle: str = "ok"
+    #: ETags are MD5s, as on AWS. Otherwise they are CRC32s, which cost less.
+    md5_etags: bool = True
     #: Answers HEAD and GET of keys that were never written with this status.
     missing_status: int = 404
 
@@ -73,18 +78,26 @@ GARAGE = Rules(full_object="InvalidDigest", copy_crc32=False, trailers=False)
 
 MODELS = {
     "minio-2024": MINIO_OLD, "minio-2025": MINIO, "r2": R2, "gcs": GCS, "b2": B2,
-    "garage": GARAGE, "aws": Rules(),
+    "garage": GARAGE, "aws": Rules(), "fast": Rules(md5_etags=False),
 }  # fmt: skip
 
 
 @dataclass
 class Stored:
-    data: bytes
+    parts: list[bytes]
     etag: str
     headers: dict[str, str] = field(default_factory=dict)
     checksum: str | None = None
     checksum_type: str = "FULL_OBJECT"
     modified: str = field(default_factory=lambda: formatdate(usegmt=True))
+
+    @cached_property
+    def data(self) -> bytes:
+        return b"".join(self.parts)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.parts))
 
 
 @dataclass
@@ -106,7 +119,7 @@ class S3Error(Exception):
 class ModeledS3:
     """The server; ``close`` stops it."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, port: int = 0) -> None:
         self.rules = rules
         self.buckets: dict[str, dict[str, Stored]] = {}
         self.lifecycle: dict[str, bytes] = {}
@@ -114,7 +127,7 @@ class ModeledS3:
         self.ids = itertools.count(1)
         self.lock = threading.RLock()
         handler = type("Handler", (_Handler,), {"s3": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -124,8 +137,8 @@ class ModeledS3:
         self._server.server_close()
 
 
-def _etag(data: bytes) -> str:
-    return f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256
 
 
 def _encoded(value: int) -> str:
@@ -148,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {n: v[0] for n, v in parse_qs(parts.query, keep_blank_values=True).items()}
         self.bucket, _, self.key = unquote(parts.path)[1:].partition("/")
         try:
-            with self.s3.lock:
+            # Responses to GET may take long, and change nothing.
+            with nullcontext() if self.command == "GET" else self.s3.lock:
                 self._dispatch()
         except S3Error as error:
             body = f"<Error><Code>{error.code}</Code></Error>".encode()
@@ -236,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         keys = [key for key in sorted(objects) if key.startswith(prefix) and key > after]
         found = [(key, objects[key]) for key in keys[: int(self.query.get("max-keys", "1000"))]]
         rows = "".join(
-            f"<Contents><Key>{quote(key)}</Key><Size>{len(stored.data)}</Size>"
+            f"<Contents><Key>{quote(key)}</Key><Size>{stored.size}</Size>"
             f"<ETag>{escape(stored.etag)}</ETag></Contents>"
             for key, stored in found
         )
@@ -262,14 +276,24 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if not self.s3.rules.trailers:
             raise S3Error(501, "NotImplemented")
-        rest, body = self.body, b""
-        while size := int((head := rest.partition(b"\r\n"))[0], 16):
-            body, rest = body + head[2][:size], head[2][size + 2 :]
-        assert len(body) == int(self.headers["x-amz-decoded-content-length"])
-        name, _, value = head[2].decode().strip().partition(":")
+        blocks, at = [], 0
+        while True:
+            end = self.body.index(b"\r\n", at)
+            size, at = int(self.body[at:end], 16), end + 2
+            if not size:
+                break
+            blocks.append(self.body[at : at + size])
+            at += size + 2
+        name, _, value = self.body[at:].decode().strip().partition(":")
         assert name == self.headers["x-amz-trailer"]
-        self.body = body
+        self.body = b"".join(blocks)
+        assert len(self.body) == int(self.headers["x-amz-decoded-content-length"])
         return value
+
+    def _etag(self, data: bytes) -> str:
+        if not self.s3.rules.md5_etags:
+            return f'"{crc32(data):032x}"'
+        return f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
 
     def _kept_headers(self) -> dict[str, str]:
         return {
@@ -280,7 +304,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _put_object(self) -> None:
         checksum = self._check_body()
-        stored = Stored(self.body, _etag(self.body), self._kept_headers())
+        stored = Stored([self.body], self._etag(self.body), self._kept_headers())
         stored.checksum = None if checksum is None else _encoded(checksum)
         self.s3.buckets[self.bucket][self.key] = stored
         self._reply(200, ETag=stored.etag)
@@ -295,11 +319,16 @@ class _Handler(BaseHTTPRequestHandler):
         if "x-amz-checksum-mode" in self.headers and not self.s3.rules.checksum_mode:
             raise S3Error(400, "InvalidRequest")
         stored = self._find(self.bucket, self.key)
-        self._reply(200, Content_Length=str(len(stored.data)), **self._object_headers(stored))
+        self._reply(200, Content_Length=str(stored.size), **self._object_headers(stored))
 
     def _object_headers(self, stored: Stored) -> dict[str, Any]:
         headers = {**stored.headers, "ETag": stored.etag, "Last-Modified": stored.modified}
-        if stored.checksum and "x-amz-checksum-mode" in self.headers:
+        # A checksum is that of the whole object, and not sent with a range.
+        if (
+            stored.checksum
+            and "x-amz-checksum-mode" in self.headers
+            and "range" not in self.headers
+        ):
             headers["x-amz-checksum-crc32"] = stored.checksum
             headers["x-amz-checksum-type"] = stored.checksum_type
         return headers
@@ -353,8 +382,8 @@ class _Handler(BaseHTTPRequestHandler):
         source = self.headers.get("x-amz-copy-source")
         if source is None:
             crc = self._check_body()
-            upload.parts[number] = (self.body, _etag(self.body), crc)
-            self._reply(200, ETag=_etag(self.body))
+            upload.parts[number] = (self.body, self._etag(self.body), crc)
+            self._reply(200, ETag=upload.parts[number][1])
             return
         if not self.s3.rules.copies:
             raise S3Error(501, "NotImplemented")
@@ -368,22 +397,24 @@ class _Handler(BaseHTTPRequestHandler):
             raise S3Error(400, "InvalidArgument")
         data = stored.data[start : end + 1]
         has_crc = upload.checksum and self.s3.rules.copy_crc32
-        upload.parts[number] = (data, _etag(data), crc32(data) if has_crc else None)
-        checksum = f"<ChecksumCRC32>{_encoded(crc32(data))}</ChecksumCRC32>" if has_crc else ""
-        self._xml("CopyPartResult", f"<ETag>{escape(_etag(data))}</ETag>{checksum}")
+        part = data, self._etag(data), crc32(data) if has_crc else None
+        upload.parts[number] = part
+        checksum = f"<ChecksumCRC32>{_encoded(part[2])}</ChecksumCRC32>" if part[2] else ""
+        self._xml("CopyPartResult", f"<ETag>{escape(part[1])}</ETag>{checksum}")
 
     def _complete_upload(self) -> None:
         upload, rules = self._upload(), self.s3.rules
         whole = self.headers.get("x-amz-checksum-crc32")
         if (upload.full_object or whole) and rules.full_object is not True:
             raise S3Error(400, str(rules.full_object))
-        contents = []
+        contents, etags = [], []
         for element in ElementTree.fromstring(self.body).iter("Part"):  # noqa: S314
             part = upload.parts.get(int(element.findtext("PartNumber") or 0))
             if part is None or part[1] != element.findtext("ETag"):
                 raise S3Error(400, "InvalidPart")
             self._check_part(upload, part, element.findtext("ChecksumCRC32"))
             contents.append(part[0])
+            etags.append(part[1])
         if any(len(content) < MIN_PART_SIZE for content in contents[:-1]):
             raise S3Error(400, "EntityTooSmall")
         if rules.equal_parts and len({len(content) for content in contents[:-1]}) > 1:
@@ -391,9 +422,9 @@ class _Handler(BaseHTTPRequestHandler):
         crc = join((crc32(content), len(content)) for content in contents)
         if whole is not None and whole != _encoded(crc):
             raise S3Error(400, "BadDigest")
-        digests = b"".join(hashlib.md5(content).digest() for content in contents)  # noqa: S324
+        digests = bytes.fromhex("".join(etags).replace('"', ""))
         etag = f'"{hashlib.md5(digests).hexdigest()}-{len(contents)}"'  # noqa: S324
-        stored = Stored(b"".join(contents), etag, upload.headers)
+        stored = Stored(contents, etag, upload.headers)
         stored.checksum = _encoded(crc) if upload.full_object else None
         self.s3.buckets[self.bucket][self.key] = stored
         del self.s3.uploads[self.query["uploadId"]]
@@ -417,3 +448,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._upload()
         del self.s3.uploads[self.query["uploadId"]]
         self._reply(204)
+
+
+if __name__ == "__main__":
+    ModeledS3(MODELS[sys.argv[1]], port=int(sys.argv[2]))
+    threading.Event().wait()

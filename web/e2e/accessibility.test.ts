@@ -1,12 +1,9 @@
-import { createRequire } from "node:module";
-import type { AxeResults } from "axe-core";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser, BrowserContextOptions } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DownloadPage, freshContext, startBrowser } from "./browser.js";
+import { overflow, violationsOf } from "./checks.js";
 import { FILE } from "./origin.js";
 import { Stack } from "./stack.js";
-
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 let stack: Stack;
 let browser: Browser;
@@ -20,18 +17,6 @@ afterAll(async () => {
   await browser?.close();
   await stack?.stop();
 });
-
-/** Return the violations of WCAG 2.2 AA and of best practices that axe-core finds. */
-async function violationsOf(page: Page): Promise<string[]> {
-  await page.addScriptTag({ path: AXE });
-  const { violations } = await page.evaluate<AxeResults>("axe.run()");
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-}
-
-/** Return by how many pixels the page is wider than the window. */
-async function overflow(page: Page): Promise<number> {
-  return page.evaluate<number>("document.documentElement.scrollWidth - window.innerWidth");
-}
 
 const devices: Record<string, BrowserContextOptions> = {
   "on a desktop, light": { colorScheme: "light", viewport: { width: 1280, height: 800 } },

@@ -61,6 +61,7 @@ test.each(["Server-sent events, with names", "Server-sent events, without names"
   async (section) => {
     const ids = stack.origin.slowFiles(3);
     const run = `(async () => {
+      ${example("Requests from a browser")}
       ${example(section)}
       const shown = [];
       const job = await download(${JSON.stringify(ids)}, ({ progress }) => shown.push(progress));

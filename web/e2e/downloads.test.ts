@@ -183,7 +183,10 @@ test("the page can be used with the keyboard", async () => {
   await details.focus();
   await keyboard.press("Space");
   expect(await details.getAttribute("aria-expanded")).toBe("true");
-  await page.page.getByText(`file-${FILE.small(4)}.txt`).waitFor();
+  await page.page
+    .getByRole("list", { name: "Files" })
+    .getByText(`file-${FILE.small(4)}.txt`)
+    .waitFor();
 });
 
 test("the keyboard focus is kept when controls disappear", async () => {

@@ -14,11 +14,35 @@ export const FILE = {
   missing: 30_404,
   /** 503 while `failing` is true. */
   flaky: 40_503,
+  /** 404 while `late` is true. */
+  late: 30_405,
+  /** A small file whose name is `NAMES[number]`. */
+  named: (number: number) => FIRST_NAMED + number,
 } as const;
+
+const FIRST_NAMED = 50_000;
+
+/** Names of files as people have them. */
+export const NAMES = [
+  "Quartalsbericht_Vertriebsgesellschaft_Süddeutschland_2026-Q1_final_überarbeitet.xlsx",
+  "التقرير السنوي للمبيعات والمشتريات لعام ألفين وستة وعشرين النسخة النهائية.pdf",
+  "二〇二六年度第一四半期売上報告書（営業本部・東日本支社・最終版・承認済み）.pdf",
+  `${"Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichenverordnung".repeat(3)}.pdf`,
+  // Pretends to end with .txt: the override reverses what follows.
+  "invoice\u202Etxt.exe",
+  "Invoices March 2026.pdf",
+  "Floor plan, 2nd floor.pdf",
+  "Team photo.jpg",
+  "Budget 2026.xlsx",
+] as const;
+
+/** The first of the names in pictures of the documentation. */
+export const FIRST_PLAIN_NAME = 5;
 
 /** The HTTP server from which the system reads files. */
 export class Origin {
   failing = false;
+  late = false;
   readonly #server: Server;
   #nextSlow = FIRST_SLOW;
 
@@ -51,20 +75,30 @@ export class Origin {
     const id = Number(request.url?.slice(1));
     if (id === FILE.missing) return void response.writeHead(404).end();
     if (id === FILE.flaky && this.failing) return void response.writeHead(503).end();
-    const isSlow = id >= FIRST_SLOW && id < FILE.missing;
-    const chunk = isSlow ? SLOW_CHUNK : SMALL_CHUNK;
-    const chunks = isSlow ? CHUNKS_PER_SECOND : 1;
+    if (id === FILE.late && this.late) return void response.writeHead(404).end();
+    const chunk = isSlow(id) ? SLOW_CHUNK : SMALL_CHUNK;
+    const chunks = isSlow(id) ? CHUNKS_PER_SECOND : 1;
     response.writeHead(200, {
       "Content-Length": chunks * chunk.length,
       "Content-Type": "text/plain",
-      "Content-Disposition": `attachment; filename="file-${id}.txt"`,
+      "Content-Disposition": dispositionOf(id),
       ETag: `"${id}"`,
     });
     if (request.method === "HEAD") return void response.end();
     for (let sent = 0; sent < chunks && !response.destroyed; sent++) {
       response.write(chunk);
-      if (isSlow) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
+      if (isSlow(id)) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
     }
     response.end();
   }
+}
+
+/** Return the header with the file's name (RFC 6266). */
+function dispositionOf(id: number): string {
+  const name = NAMES[id - FIRST_NAMED] ?? (isSlow(id) ? `recording-${id}.mov` : `file-${id}.txt`);
+  return `attachment; filename*=UTF-8''${encodeURIComponent(name)}`;
+}
+
+function isSlow(id: number): boolean {
+  return id >= FIRST_SLOW && id < FILE.missing;
 }

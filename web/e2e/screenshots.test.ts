@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Browser, BrowserContextOptions } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { DownloadPage, freshContext, startBrowser } from "./browser.js";
-import { FILE } from "./origin.js";
+import { FILE, FIRST_PLAIN_NAME } from "./origin.js";
 import { Stack } from "./stack.js";
 
 /** Screenshots for the documentation are only taken with SCREENSHOTS=1 (`npm run screenshots`). */
@@ -75,12 +75,13 @@ test.runIf(enabled).each([
 ] as const)("screenshot of the download page: %s", async (name, device, colorScheme) => {
   const context = await freshContext(browser, stack.url, { ...device, colorScheme });
   const page = await DownloadPage.open(context);
-  await page.expectPhase(await page.start([1, 2, 3].map(FILE.small)), "ready");
-  await page.expectPhase(await page.start([FILE.small(4), FILE.missing]), "failed");
+  const named = [0, 1, 2, 3].map((number) => FILE.named(FIRST_PLAIN_NAME + number));
+  await page.expectPhase(await page.start([...named, ...[1, 2, 3].map(FILE.small)]), "ready");
+  await page.expectPhase(await page.start([...named.slice(2), FILE.missing]), "failed");
   const running = await page.start(stack.origin.slowFiles(9));
   await page.start(stack.origin.slowFiles(12));
   await expect.poll(() => page.progress(running), { timeout: 20_000 }).not.toBeNull();
-  await page.pick([5, 6, 7].map(FILE.small));
+  await page.pick(named.slice(1));
   await page.page.waitForTimeout(4_000);
   await page.page.screenshot({ path: join(IMAGES, name), fullPage: true });
   await context.close();

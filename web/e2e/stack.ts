@@ -39,7 +39,8 @@ export class Stack {
     const output = lines[Symbol.asyncIterator]();
     const { value, done } = await output.next();
     if (done) throw new Error("The system did not start; see its output above");
-    const [url, token] = value.split(" ");
+    const [url, token]: string[] = value.split(" ");
+    if (!url || !token) throw new Error(`The system printed "${value}"`);
     return new Stack(url, token, origin, child, output);
   }
 

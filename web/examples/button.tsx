@@ -1,4 +1,4 @@
-import { DownloadButton } from "@longhaul/react";
-import "@longhaul/react/button.css";
+import { DownloadButton } from "longhaul-web/react";
+import "longhaul-web/button.css";
 
 export const Reports = () => <DownloadButton fileIds={[10001, 10002]} />;

@@ -1,4 +1,4 @@
-import { useDownload } from "@longhaul/react";
+import { useDownload } from "longhaul-web/react";
 
 export function Export({ fileIds }: { fileIds: number[] }) {
   const { phase, job, requestError, start, cancel, retry, save } = useDownload();

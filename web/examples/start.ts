@@ -1,4 +1,4 @@
-import { Longhaul } from "@longhaul/client";
+import { Longhaul } from "longhaul-web/client";
 
 const longhaul = new Longhaul(); // { baseUrl, headers: () => ({ Authorization: … }) }
 const download = await longhaul.start([10001, 10002], { fileName: "reports.zip" });

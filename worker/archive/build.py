@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from common.errors import FileNotFound, ProcessingError, SourceForbidden
+from common.errors import FileForbidden, FileNotFound, ProcessingError, SourceForbidden
 from common.jobs.model import Artifact, OnMissing
 from common.object_storage import ObjectStorage
 from common.object_storage.lifecycle import expiry_days
-from common.sources import Missing, Source, SourceFile
+from common.sources import FileDescription, Missing, Source, SourceFile
 from common.task_group import TaskGroup
 from worker.archive.build_lock import BuildLock, NoBuildLock, RenewingControl, acquire_or_find
 from worker.archive.composing.compose import compose, delete_upload, find_archive
@@ -68,6 +68,9 @@ class BuildOptions:
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
+    #: Returns those of the files that the job's user may not have.
+    #: None: may have every file.
+    forbidden: Callable[[Sequence[int]], Collection[int]] | None = None
     #: Seconds for which the job needs the archive.
     archive_ttl: float = 86_400.0
     #: Whether the job may go on when an attempt with progress reaches its deadline.
@@ -98,7 +101,7 @@ def build(
 
 
 class _OutdatedCacheError(Exception):
-    """A file that was only listed is not readable any more, or is another version."""
+    """A file that was only listed is not readable any more, is another version or is forbidden."""
 
 
 def _build(
@@ -124,7 +127,7 @@ def _build(
         )
     )
     cached = previous.source_files() if previous and use_cache else {}
-    described = source.describe(request.file_ids, deps.task_group, cached=cached)
+    described = _describe(request.file_ids, deps, options, cached)
     for file in described:
         if isinstance(file, Missing):
             control.file_done(
@@ -148,6 +151,9 @@ def _build(
             file_ids = [file.file_id for file in listed]
             if source.describe(file_ids, deps.task_group, cached={}) != listed:
                 raise _OutdatedCacheError
+        # Waiting for the build lock may have taken long enough for a permission to be revoked.
+        if _forbidden([file.file_id for file in files], deps, options):
+            raise _OutdatedCacheError
 
     stored = _build_archive(
         name_members(files), missing, request, deps, options, previous, verify_sources
@@ -162,6 +168,33 @@ def _build(
         etag=stored.etag,
         missing_files=len(missing),
     )
+
+
+def _describe(
+    file_ids: Sequence[int],
+    deps: BuildDependencies,
+    options: BuildOptions,
+    cached: Mapping[int, SourceFile],
+) -> list[FileDescription]:
+    """Return a description of each file. The source is not asked about forbidden ones."""
+    forbidden = _forbidden(file_ids, deps, options)
+    if not forbidden:
+        return deps.source.describe(file_ids, deps.task_group, cached=cached)
+    allowed = [file_id for file_id in file_ids if file_id not in forbidden]
+    described = iter(
+        deps.source.describe(allowed, deps.task_group, cached=cached) if allowed else []
+    )
+    return [
+        Missing.because_of(FileForbidden(), file_id) if file_id in forbidden else next(described)
+        for file_id in file_ids
+    ]
+
+
+def _forbidden(
+    file_ids: Sequence[int], deps: BuildDependencies, options: BuildOptions
+) -> Collection[int]:
+    forbidden = options.forbidden
+    return () if forbidden is None else deps.task_group.call(lambda: forbidden(file_ids))
 
 
 def archive_name(request: BuildRequest) -> str:

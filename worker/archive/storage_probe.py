@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -76,7 +76,7 @@ class _Stream:
     def __len__(self) -> int:
         return len(self._content)
 
-    def __iter__(self) -> Iterator[memoryview]:
+    def __iter__(self) -> Generator[memoryview]:
         for start in range(0, len(self), BLOCK_SIZE):
             yield self._content[start : start + BLOCK_SIZE]
 

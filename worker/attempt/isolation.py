@@ -13,8 +13,8 @@ class Isolation:
     A job that waits to run alone has precedence: no other one starts meanwhile.
     """
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
+    def __init__(self, condition: Callable[[], threading.Condition] = threading.Condition) -> None:
+        self._changed = condition()
         self._running = 0
         self._waiting = 0
         self._alone = False

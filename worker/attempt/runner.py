@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class AttemptRunner:
         backoff: Backoff,
         allows_attempt: Callable[[], bool] = lambda: True,
         clock: Clock = time,
+        condition: Callable[[], threading.Condition] = threading.Condition,
     ) -> None:
         """``name``: this worker's; ``deadline``: seconds that one attempt may take.
 
@@ -92,7 +94,7 @@ class AttemptRunner:
         self._backoff = backoff
         self._allows_attempt = allows_attempt
         self._clock = clock
-        self._isolation = Isolation()
+        self._isolation = Isolation(condition)
 
     def run_download(self, wake_up: WakeUp) -> None:
         """Claim the job if it is queued, build its archive, and report how that ended."""

@@ -7,7 +7,7 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, allowed (states), job_ttl, archive_ttl (ms)
+    args     id, allowed (states), lifetimes (as Limits.lifetimes)
   Output:
     {'CANCELLED', snapshot, wake-ups…}, also if the job is cancelled already
     {'NOT_FOUND'}

@@ -54,7 +54,8 @@ redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 local changes = {
   status = 'processing',
   attempt = to_text((job.attempt or 0) + 1),
-  fence = to_text((job.fence or 0) + 1),
+  -- By the clock, so that no token is used again after a fail-over that forgot a claim.
+  fence = to_text(math.max((job.fence or 0) + 1, now)),
   attempt_at = now_text,
   started_at = (job.started_at or '') ~= '' and job.started_at or now_text,
   worker = args.worker,
@@ -65,6 +66,7 @@ local changes = {
 if job.resumes ~= '1' then
   changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
 end
+redis.call('HINCRBY', key.totals(), 'started_' .. job.lane, 1)
 local snapshot = update_job(args.id, changes)
 dequeue(args.id, job.user, job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

@@ -7,7 +7,8 @@
     KEYS[1]  the job's status
     args     spec (JSON), snapshot (the fields as a JSON object), max_active, idempotency_ttl (ms);
              idempotency (the key), if the request has one; quota (requests that the user may make
-             in this minute) and minute, if requests are counted
+             in this minute) and minute, if requests are counted; turn and round (see
+             QueuePlace in common/jobs/model.py), if the API knows the queue
     fields   the job's hash except its version and times; fields.digest: of the request
   Output:
     {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
@@ -22,7 +23,8 @@ local hits = 0
 
 if args.quota then
   local counter = key.user_rate(user, args.minute)
-  hits = redis.call('SET', counter, 1, 'EX', 120, 'NX') and 1 or redis.call('INCR', counter)
+  hits = redis.call('INCR', counter)
+  if hits == 1 then redis.call('EXPIRE', counter, 120) end
   if hits > tonumber(args.quota) then return {'TOO_OFTEN', hits} end
 end
 
@@ -64,10 +66,20 @@ redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
 redis.call('PERSIST', key.user_jobs(user)) -- Expires when the user has no unfinished job.
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
+local turn = ''
+if args.turn then
+  turn = tonumber(args.turn)
+  local previous = redis.call('LINDEX', key.user_queue(user, fields.lane), -1)
+  if previous then
+    local its_turn = tonumber(redis.call('HGET', key.status(previous), 'turn') or '') or turn
+    turn = math.max(its_turn, turn - args.round) + args.round
+  end
+  turn = to_text(turn)
+end
 redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
-  unpack(ARGV, first_field))
+  'turn', turn, unpack(ARGV, first_field))
 local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. now_text
-  .. '","updated_at":"' .. now_text .. '"}'
+  .. '","updated_at":"' .. now_text .. '","turn":"' .. turn .. '"}'
 redis.call('XADD', key.state_log(), '*', 'job', snapshot)
 enqueue(id, user, fields.lane)
 return {'CREATED', hits, snapshot, unpack(wake_ups)}

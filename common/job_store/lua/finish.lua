@@ -6,7 +6,7 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, fencing_token, allowed (states), job_ttl, archive_ttl (ms); files (JSON object:
+    args     id, fencing_token, allowed (states), lifetimes (as Limits.lifetimes); files (JSON object:
              file id -> report), if there are any
     fields   status and what belongs to it
   Output:

@@ -5,8 +5,8 @@
 
   Input:
     KEYS[1]  the partition's leases
-    args     allowed (states from which a job is requeued), limit (jobs of each kind), job_ttl, archive_ttl, lease (ms),
-             error (message for a lost worker), reclaim ('0': treat every lease as live, because the
+    args     allowed (states from which a job is requeued), limit (jobs of each kind), lifetimes (as
+             Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim ('0': treat every lease as live, because the
              store itself was unavailable), dead (comma-separated names of workers that died),
              max_wait (ms in one priority's queue), lost_after (ms by which later wake-ups must have
              overtaken one for it to count as lost), read_up_to_high, read_up_to_normal,
@@ -25,6 +25,8 @@ local MAX_BOOSTS = 10
 local LOSS_BACKOFF = 1000
 -- Milliseconds by which the clocks of a primary and its replicas may differ.
 local CLOCK_TOLERANCE = 1000
+-- Milliseconds between two notes of the clock's time.
+local CLOCK_NOTE_INTERVAL = 5000
 
 local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
 
@@ -32,12 +34,18 @@ local function due(name, latest, limit)
   return redis.call('ZRANGE', name, '-inf', latest, 'BYSCORE', 'LIMIT', 0, limit or args.limit)
 end
 
+-- A job that is not processing has a lease only if a script was aborted half-way, as a slot migration
+-- of a cluster does.
+local function remove_lease(id, job)
+  local is_lost = job and job.status == 'queued' and not redis.call('ZSCORE', key.retries(), id)
+    and not redis.call('ZSCORE', key.waiting(job.lane), id)
+  if is_lost then enqueue(id, job.user, job.lane) end
+  redis.call('ZREM', key.leases(), id)
+end
+
 local function reclaim(id)
   local job = load_job(id)
-  if not job or not contains(args.allowed, job.status) then
-    redis.call('ZREM', key.leases(), id)
-    return
-  end
+  if not job or not contains(args.allowed, job.status) then return remove_lease(id, job) end
   local losses = tonumber(job.losses or '0') + 1
   local changes = {
     error = args.error, error_code = 'WORKER_LOST', retryable = '1', losses = to_text(losses),
@@ -66,15 +74,35 @@ local function expire(id)
   local job = load_job(id)
   if job and job.status == 'completed' then
     update_job(id, {status = 'expired'})
-    redis.call('PEXPIRE', key.status(id), args.job_ttl)
+    redis.call('PEXPIRE', key.status(id), args.job_ttl, 'GT')
     redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')
     expired = expired + 1
   end
 end
 
+-- Returns the milliseconds by which the server's clock was set back since the last sweep. It is less
+-- than the truth by at most CLOCK_NOTE_INTERVAL.
+local function clock_set_back()
+  local noted = tonumber(redis.call('HGET', key.read_up_to(), 'noted') or '0')
+  if math.abs(now - noted) > CLOCK_NOTE_INTERVAL then
+    redis.call('HSET', key.read_up_to(), 'noted', now_text)
+    redis.call('PEXPIRE', key.read_up_to(), 86400000)
+  end
+  return noted - now
+end
+
 -- After the server's clock was set back, some times lie in the future. They would stay there for as
 -- long as the clock was wrong.
 local function correct_future_times()
+  local back = clock_set_back()
+  if back > CLOCK_TOLERANCE then
+    for _, name in ipairs({key.retries(), key.webhooks_due(), key.expiring()}) do
+      local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
+      for i = 1, #scored, 2 do
+        redis.call('ZADD', name, to_text(scored[i + 1] - back), scored[i])
+      end
+    end
+  end
   local latest_lease = now + tonumber(args.lease)
   local future = '(' .. to_text(latest_lease + tonumber(args.lease))
   for _, id in ipairs(redis.call('ZRANGE', key.leases(), future, '+inf', 'BYSCORE')) do

@@ -59,6 +59,8 @@ class CrashingStore:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._storage, name)
+        if not callable(real):
+            return real
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self._calls += 1

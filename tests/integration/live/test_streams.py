@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from api.auth.stream_tickets import StreamTickets
 from common.job_store.jobs import JobStore
+from common.job_tickets import JobTickets
 from common.jobs.model import Artifact, Failure, Job, Lease, Progress
 from tests.support.live_api import Api, SseEvent, WebSocketClient
 
@@ -220,7 +220,7 @@ def test_client_that_switches_transports_neither_misses_nor_repeats_a_state(
 def test_ticket_identifies_the_user_of_the_stream(api: Api, new_job: Callable[[], Job]) -> None:
     response = api.post("/v1/download/initiate", {"file_ids": [1]}, **{"X-User-Id": "bob"})
     ticket = response["subscribeUrl"].partition("?ticket=")[2]
-    assert StreamTickets("the same for all processes").holder(ticket, response["jobId"]) == "bob"
+    assert JobTickets("the same for all processes").holder(ticket, response["jobId"]) == "bob"
     assert response["webSocketUrl"].startswith("ws://")
     assert response["webSocketUrl"].endswith(f"?ticket={ticket}")
     with api.open_stream(response["jobId"], path=NAMED + f"?ticket={ticket}") as stream:

@@ -46,6 +46,19 @@ def test_an_api_problem_has_status_and_code() -> None:
     assert (caught.value.status, caught.value.code) == (404, "JOB_NOT_FOUND")
 
 
+def test_a_problem_names_the_invalid_fields() -> None:
+    rejected = problem(400, "VALIDATION_ERROR")
+    errors = {"file_ids": ["Must be a list of 1 to 1000 file IDs."], "priority": ["Unknown."]}
+    body = {**rejected.json(), "detail": "Some fields are invalid.", "errors": errors}
+    api = FakeApi(httpx.Response(400, json=body))
+    with pytest.raises(ApiProblem) as caught:
+        api.client.start([])
+    assert str(caught.value) == (
+        "Some fields are invalid. file_ids: Must be a list of 1 to 1000 file IDs. "
+        "priority: Unknown."
+    )
+
+
 def test_a_busy_server_is_retried_after_retry_after() -> None:
     api = FakeApi(problem(429, "RATE_LIMIT_EXCEEDED", **{"Retry-After": "3"}), job())
     api.client.status(JOB_ID)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -32,12 +33,23 @@ def sse(body: dict[str, object]) -> bytes:
 
 
 @pytest.fixture
-def longhaul(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def requests() -> list[httpx.Request]:
+    """The requests that ``longhaul`` sent."""
+    return []
+
+
+@pytest.fixture
+def longhaul(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, requests: list[httpx.Request]) -> Run:
     """Run the command in an empty directory with a response for each "METHOD path"."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, responses: dict[str, httpx.Response | Exception]) -> Result:
+    def run(
+        *arguments: str,
+        responses: dict[str, httpx.Response | Exception],
+        charset: str = "utf-8",
+    ) -> Result:
         def handle(request: httpx.Request) -> httpx.Response:
+            requests.append(request)
             response = responses[f"{request.method} {request.url.path}"]
             if isinstance(response, Exception):
                 raise response
@@ -48,7 +60,7 @@ def longhaul(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
             return Longhaul(url, clock=FakeClock(), transport=transport, **options)
 
         monkeypatch.setattr(cli, "Longhaul", connect)
-        return CliRunner().invoke(cli.main, arguments, prog_name="longhaul")
+        return CliRunner(charset=charset).invoke(cli.main, arguments, prog_name="longhaul")
 
     return run
 
@@ -95,9 +107,218 @@ def test_get_exits_with_5_when_the_checksum_is_wrong(longhaul: Run, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["get"], ["get", "--job", JOB_ID, "1"], ["get", "abc"]])
-def test_a_usage_error_exits_with_2_before_any_request(longhaul: Run, arguments: list[str]) -> None:
-    assert longhaul(*arguments, responses={}).exit_code == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get"],
+        ["get", "--job", JOB_ID, "1"],
+        ["get", "abc"],
+        ["get", "1-"],
+        ["get", "5-1"],
+        ["get", "1-99999999"],
+        ["get", "1", "-o", "existing.zip"],
+        ["get", "1", "-o", "missing/out.zip"],
+        ["get", "1", "-o", "missing/"],
+        ["get", "1", "-o", "existing.zip/out.zip"],
+        ["get", "1", "-o", "/dev/null", "--force"],
+        ["get", "1", "--no-wait", "-o", "out.zip"],
+        ["get", "--job", JOB_ID, "--no-wait"],
+        ["--json", "get", "1", "-o", "-"],
+        ["--url", "ftp://api.test", "stats"],
+        ["--url", "http://[::1", "stats"],
+        ["--token", "a\nb", "stats"],
+        ["--token", "gehe\u00efm", "stats"],
+        ["--user", "a\r\nX-Admin: 1", "stats"],
+    ],
+)
+def test_a_usage_error_exits_with_2_before_any_request(
+    longhaul: Run, tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "existing.zip").write_bytes(b"mine")
+    result = longhaul(*arguments, responses={})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert isinstance(result.exception, SystemExit)
+    assert "a\nb" not in result.stderr
+    assert (tmp_path / "existing.zip").read_bytes() == b"mine"
+
+
+def test_white_space_around_the_token_is_ignored(longhaul: Run) -> None:
+    responses = {"GET /v1/download/queue/stats": httpx.Response(200, json={"completed": 1})}
+    assert longhaul("--token", " t0ken\r\n", "stats", responses=responses).exit_code == 0
+
+
+def test_ranges_stand_for_all_their_ids(longhaul: Run, requests: list[httpx.Request]) -> None:
+    responses = {"POST /v1/download/initiate": job("queued")}
+    result = longhaul("get", "10001-10003", "7", "--no-wait", responses=responses)
+    assert (result.exit_code, result.stdout.split()[:2]) == (0, [JOB_ID, "queued"])
+    assert json.loads(requests[0].content)["file_ids"] == [10001, 10002, 10003, 7]
+
+
+def test_get_writes_the_archive_to_standard_output(longhaul: Run, tmp_path: Path) -> None:
+    result = longhaul("get", "10001", "-o", "-", responses=responses_for(sse(DONE)))
+    assert (result.exit_code, result.stdout_bytes) == (0, ARCHIVE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_get_to_standard_output_exits_with_5_when_the_checksum_is_wrong(longhaul: Run) -> None:
+    responses = responses_for(sse({**DONE, "checksum": "crc32:00000000"}))
+    assert longhaul("get", "10001", "-o", "-", responses=responses).exit_code == 5
+
+
+def test_get_overwrites_a_file_only_with_force(longhaul: Run, tmp_path: Path) -> None:
+    (tmp_path / "download.zip").write_bytes(b"mine")
+    result = longhaul("get", "10001", responses=responses_for(sse(DONE)))
+    assert (result.exit_code, result.stdout) == (0, "download (2).zip\n")
+    assert (tmp_path / "download.zip").read_bytes() == b"mine"
+    result = longhaul("get", "10001", "--force", responses=responses_for(sse(DONE)))
+    assert (result.exit_code, result.stdout) == (0, "download.zip\n")
+    assert (tmp_path / "download.zip").read_bytes() == ARCHIVE
+
+
+def test_a_file_that_appears_during_the_transfer_is_not_overwritten(
+    longhaul: Run, tmp_path: Path
+) -> None:
+    responses = responses_for(sse(DONE))
+
+    class Storage(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            (tmp_path / "out.zip").write_bytes(b"mine")
+            yield ARCHIVE
+
+    responses["GET /archive"] = httpx.Response(200, stream=Storage())
+    result = longhaul("get", "10001", "-o", "out.zip", responses=responses)
+    assert (result.exit_code, (tmp_path / "out.zip").read_bytes()) == (5, b"mine")
+
+
+@pytest.mark.parametrize(
+    ("offered", "written"),
+    [
+        (".bashrc", "bashrc"),
+        ("...", f"{JOB_ID}.zip"),
+        ("..\\..\\evil.zip", "evil.zip"),
+        ("/etc/passwd", "passwd"),
+        ("a\x1b[2Jb\u202egpj.zip", "a_[2Jb_gpj.zip"),
+        ("n" * 300 + ".zip", "n" * 196 + ".zip"),
+        ("\u6e2c" * 100 + ".zip", "\u6e2c" * 65 + ".zip"),
+    ],
+)
+def test_a_file_name_of_the_api_is_visible_and_stays_in_the_directory(
+    longhaul: Run, tmp_path: Path, offered: str, written: str
+) -> None:
+    responses = responses_for(sse({**DONE, "fileName": offered}))
+    assert longhaul("get", "10001", responses=responses).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+
+
+def test_get_with_json_prints_the_failed_job(longhaul: Run) -> None:
+    failed = job_json("failed", 2, error="10404 does not exist", errorCode="FILE_NOT_FOUND")
+    result = longhaul("--json", "get", "10404", responses=responses_for(sse(failed)))
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == failed
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["--fail-if-incomplete"], 6)])
+def test_get_warns_of_files_that_are_missing_from_the_archive(
+    longhaul: Run, tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    incomplete = {**DONE, "missingFiles": 1, "totalFiles": 6}
+    result = longhaul("get", "10001-10006", *arguments, responses=responses_for(sse(incomplete)))
+    assert (result.exit_code, result.stdout) == (code, "download.zip\n")
+    assert "warning: 1 of 6 files is missing from the archive" in result.stderr
+    assert (tmp_path / "download.zip").exists()
+
+
+def test_a_full_disk_exits_with_5_and_one_line(
+    longhaul: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    result = longhaul("get", "10001", "-o", "out.zip", responses=responses_for(sse(DONE)))
+    assert result.exit_code == 5
+    last = result.stderr.splitlines()[-1]
+    assert last == "longhaul: cannot write out.zip: No space left on device"
+
+
+def test_ctrl_c_during_the_transfer_prints_the_command_that_resumes_it(
+    longhaul: Run, tmp_path: Path
+) -> None:
+    responses = responses_for(sse({**DONE, "fileName": "two words.zip"}))
+    responses["GET /archive"] = httpx.Response(200, stream=Stream(b"PK", KeyboardInterrupt()))
+    options = ("--url", "http://api.test", "--token", "s3cret")
+    result = longhaul(*options, "get", "10001", responses=responses)
+    assert result.exit_code == 130
+    command = f"longhaul --url http://api.test get --job {JOB_ID} -o 'two words.zip'"
+    assert result.stderr.splitlines()[-1].endswith(f"to resume the download: {command}")
+    assert "s3cret" not in result.output
+    (part,) = tmp_path.iterdir()
+    assert part.read_bytes() == b"PK"
+
+
+def test_files_lists_every_page(longhaul: Run) -> None:
+    rows = [
+        {"file_id": 1, "state": "done", "size": 2048, "fileName": "a.txt"},
+        {"file_id": 2, "state": "missing", "size": None, "fileName": None},
+    ]
+    rows[0] |= {"error": None, "errorCode": None}
+    rows[1] |= {"error": "The file does not exist.", "errorCode": "FILE_NOT_FOUND"}
+    page = httpx.Response(200, json={"files": rows, "nextCursor": None})
+    result = longhaul("files", JOB_ID, responses={f"GET /v1/download/status/{JOB_ID}/files": page})
+    first, second = (" ".join(line.split()) for line in result.stdout.splitlines())
+    assert first == "1 done 2.0 KB a.txt"
+    assert second == "2 missing The file does not exist. (FILE_NOT_FOUND)"
+
+
+def test_operators_requeue_pause_and_resume(longhaul: Run) -> None:
+    responses: dict[str, httpx.Response | Exception] = {
+        f"POST /v1/admin/dead-letters/{JOB_ID}/requeue": job("queued"),
+        "POST /v1/admin/queue/pause": httpx.Response(200, json={"paused": True}),
+        "POST /v1/admin/queue/resume": httpx.Response(200, json={"paused": False}),
+    }
+    assert longhaul("requeue", JOB_ID, responses=responses).stdout.split()[1] == "queued"
+    assert longhaul("pause", responses=responses).stdout == "The queue is paused.\n"
+    resumed = longhaul("--json", "resume", responses=responses)
+    assert json.loads(resumed.stdout) == {"paused": False}
+
+
+def test_a_response_of_another_server_exits_with_4(longhaul: Run) -> None:
+    page = httpx.Response(200, html="<h1>Hotel WiFi</h1>")
+    result = longhaul("status", JOB_ID, responses={f"GET /v1/download/status/{JOB_ID}": page})
+    assert result.exit_code == 4
+    assert "not as this API does" in result.stderr
+
+
+def test_a_job_id_cannot_select_another_path(longhaul: Run, requests: list[httpx.Request]) -> None:
+    responses = {"GET /v1/download/status/../admin": job()}
+    assert longhaul("status", "../admin", responses=responses).exit_code == 0
+    assert requests[0].url.raw_path == b"/v1/download/status/..%2Fadmin"
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["--json", "status"]])
+def test_output_works_in_an_encoding_that_lacks_characters(
+    longhaul: Run, arguments: list[str]
+) -> None:
+    done = job("completed", 3, fileName="\u6e2c\u00dc.zip", fileSize=1)
+    responses = {f"GET /v1/download/status/{JOB_ID}": done}
+    result = longhaul(*arguments, JOB_ID, responses=responses, charset="cp1252")
+    assert result.exit_code == 0
+    if "--json" in arguments:
+        assert json.loads(result.stdout)["fileName"] == "\u6e2c\u00dc.zip"
+    else:
+        assert "\\u6e2c" in result.stdout
+
+
+def test_a_pipe_that_closes_early_is_not_an_error_message(
+    longhaul: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("click.echo", closed)
+    responses = {f"GET /v1/download/status/{JOB_ID}": job()}
+    result = longhaul("status", JOB_ID, responses=responses)
+    assert (result.exit_code, result.stderr) == (1, "")
 
 
 def test_a_rejected_request_exits_with_3_and_prints_the_reason(longhaul: Run) -> None:
@@ -142,7 +363,7 @@ def test_cancel_prints_the_cancelled_job(longhaul: Run) -> None:
 def test_jobs_prints_one_job_per_line(longhaul: Run) -> None:
     page = httpx.Response(200, json={"jobs": [job_json("queued", queuePosition=3)]})
     result = longhaul("jobs", responses={"GET /v1/download/jobs": page})
-    assert "3 ahead" in result.stdout
+    assert "position 3 in the queue" in result.stdout
 
 
 @pytest.fixture
@@ -186,3 +407,46 @@ def test_the_shell_completes_job_ids(longhaul: Run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COMP_CWORD", "2")
     result = longhaul(responses={"GET /v1/download/jobs": page})
     assert result.stdout == f"plain,{JOB_ID}\n"
+
+
+LINK = {
+    "linkId": "0123456789abcdef",
+    "url": "https://downloads.example/d/0secret",
+    "expiresAt": "2026-11-29T12:00:00.000Z",
+    "uses": 2,
+    "maxUses": None,
+    "revokedAt": None,
+}
+
+
+def test_link_prints_a_new_link(longhaul: Run, requests: list[httpx.Request]) -> None:
+    path = f"POST /v1/download/{JOB_ID}/links"
+    result = longhaul(
+        "link", JOB_ID, "--max-uses", "3", "--ip", "192.0.2.0/24", "--name", "a.zip",
+        responses={path: httpx.Response(201, json=LINK)},
+    )  # fmt: skip
+    assert (result.exit_code, result.output) == (0, "https://downloads.example/d/0secret\n")
+    assert json.loads(requests[0].content) == {
+        "maxUses": 3,
+        "ip": "192.0.2.0/24",
+        "fileName": "a.zip",
+    }
+
+
+def test_link_is_not_repeated_after_an_error(longhaul: Run, requests: list[httpx.Request]) -> None:
+    path = f"POST /v1/download/{JOB_ID}/links"
+    result = longhaul("link", JOB_ID, responses={path: problem(503, "BACKEND_UNAVAILABLE")})
+    assert (result.exit_code, len(requests)) == (3, 1)
+
+
+def test_links_are_listed_and_revoked(longhaul: Run) -> None:
+    path = f"/v1/download/{JOB_ID}/links"
+    listed = longhaul(
+        "links", JOB_ID, responses={f"GET {path}": httpx.Response(200, json={"links": [LINK]})}
+    )
+    assert listed.output == "0123456789abcdef  2/-  until 2026-11-29T12:00:00.000Z\n"
+    revoked = longhaul(
+        "unlink", JOB_ID, LINK["linkId"],
+        responses={f"DELETE {path}/{LINK['linkId']}": httpx.Response(204)},
+    )  # fmt: skip
+    assert (revoked.exit_code, revoked.output) == (0, "")

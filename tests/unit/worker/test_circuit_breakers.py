@@ -22,6 +22,7 @@ from common.errors import (
 )
 from common.jobs.model import Artifact
 from common.object_storage import BadChecksum
+from common.sources import SourceFile
 from worker import circuit_breakers
 from worker.circuit_breakers import (
     MAX_POSTPONEMENT,
@@ -280,6 +281,16 @@ def test_only_errors_raised_by_the_source_itself_are_marked() -> None:
     ):
         fill(memoryview(b""))
     assert broken.value.from_source
+
+
+def test_an_error_of_the_source_names_the_file_that_was_read() -> None:
+    source = SourceErrorMarker(_FailingSource())
+    file = SourceFile(file_id=7, name="a", size=1, origin="http://files")
+    with (
+        pytest.raises(NetworkError, match=r"^File 7: "),
+        source.open(file, cancellation=None, progress=None) as fill,
+    ):
+        fill(memoryview(b""))
 
 
 class _FailingSource:

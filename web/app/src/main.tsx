@@ -1,22 +1,26 @@
+// First, because the styles of the pages override them.
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/controls.css";
+import "./styles/shell.css";
+
 import { Longhaul } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { lazy, StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import DownloadPage from "./download/page.js";
 import { authorization, takeTokenFromUrl } from "./operator/token.js";
+import { configureSignIn } from "./sign-in.js";
 import { Shell } from "./ui/shell.js";
-import "./sign-in.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
-import "./styles/tokens.css";
-import "./styles/base.css";
-import "./styles/controls.css";
-import "./styles/shell.css";
 
 const OperatorPage = lazy(() => import("./operator/page.js"));
 
 const isOperator = window.location.pathname.replace(/\/$/, "") === "/operator";
 
+// The token in a link is the operator's on the operator page, else the user's.
 if (isOperator) takeTokenFromUrl();
+configureSignIn();
 applyTheme(storedTheme());
 
 const root = document.getElementById("root");

@@ -1,6 +1,6 @@
 import { configure } from "@longhaul/client";
 
-/**
+/*
  * Where the page gets its access token with AUTH_MODE=jwt. To use your identity provider, replace
  * the call of `configure` by your own, for example `configure({ getToken: () => auth.accessToken() })`.
  *
@@ -9,6 +9,12 @@ import { configure } from "@longhaul/client";
  */
 
 const KEY = "longhaul:token";
+
+/** Set the source of tokens; call it before the client is created. */
+export function configureSignIn(): void {
+  takeFromUrl();
+  configure({ getToken: storedToken, namespace: userIn(storedToken()) });
+}
 
 /** Take the token from the URL, and remove it there, so that it is not copied with the URL. */
 function takeFromUrl(): void {
@@ -46,6 +52,3 @@ function userIn(token: string | null): string {
     return "";
   }
 }
-
-takeFromUrl();
-configure({ getToken: storedToken, namespace: userIn(storedToken()) });

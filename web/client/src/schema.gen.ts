@@ -45,9 +45,11 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
             queuePosition: number | null;
-            /** @description As of updatedAt */
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
             estimatedSecondsRemaining: number | null;
             /** Format: date-time */
             estimatedCompletion: string | null;
@@ -61,6 +63,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -88,6 +95,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads: number;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -114,6 +123,8 @@ export interface components {
             errors?: {
                 [key: string]: string[];
             };
+            /** @description The files that you may not have */
+            file_ids?: number[];
             /** @description The job, if its state is the reason for the error */
             job?: components["schemas"]["Job"];
         };
@@ -160,9 +171,11 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
             queuePosition: number | null;
-            /** @description As of updatedAt */
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
             estimatedSecondsRemaining: number | null;
             /** Format: date-time */
             estimatedCompletion: string | null;
@@ -176,6 +189,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -203,6 +221,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads: number;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -235,6 +255,11 @@ export interface components {
         File: {
             file_id: number;
         };
+        CheckFiles: {
+            file_id?: number;
+            /** @description Several files; duplicates are ignored */
+            file_ids?: number[];
+        };
         Check: {
             file_id: number;
             available: boolean;
@@ -249,6 +274,80 @@ export interface components {
             event: "connected" | "progress" | "retrying" | "completed" | "failed" | "cancelled" | "expired" | "heartbeat" | "message";
             /** @description A job with a timestamp, as JSON */
             data: string;
+        };
+        JobMembers: {
+            /** Format: uuid */
+            jobId?: string;
+            /** @enum {string} */
+            status?: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired";
+            /** @description Incremented by every change; the cursor of every transport */
+            version?: number;
+            /** @description Percent; never decreases within an attempt */
+            progress?: number;
+            totalFiles?: number | null;
+            processedFiles?: number | null;
+            totalBytes?: number | null;
+            processedBytes?: number | null;
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles?: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
+            queuePosition?: number | null;
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
+            estimatedSecondsRemaining?: number | null;
+            /** Format: date-time */
+            estimatedCompletion?: string | null;
+            /**
+             * Format: uri
+             * @description Signed for this response. Anyone who has the URL can download the archive.
+             */
+            downloadUrl?: string | null;
+            /**
+             * Format: date-time
+             * @description When downloadUrl stops working
+             */
+            expiresAt?: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil?: string | null;
+            fileName?: string | null;
+            /** @description Bytes */
+            fileSize?: number | null;
+            contentType?: string | null;
+            /** @description crc32: followed by 8 hexadecimal digits */
+            checksum?: string | null;
+            /** @description Why the latest attempt failed */
+            error?: string | null;
+            errorCode?: string | null;
+            retryable?: boolean | null;
+            /** @description maxAttempts - attempt; 0 if the error is not retryable */
+            retriesRemaining?: number | null;
+            /** @description The number of the current or latest attempt; 0 before the first */
+            attempt?: number;
+            /** @description The first attempt and all retries */
+            maxAttempts?: number;
+            /**
+             * Format: date-time
+             * @description When the next attempt is due
+             */
+            retryAt?: string | null;
+            /** @enum {string} */
+            priority?: "high" | "normal" | "low";
+            /** @description As sent in the request */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** @description How often resultUrl or a link was used */
+            downloads?: number;
+            /** Format: date-time */
+            createdAt?: string;
+            /** Format: date-time */
+            startedAt?: string | null;
+            /** Format: date-time */
+            updatedAt?: string;
+            /** Format: date-time */
+            completedAt?: string | null;
         };
         FileReport: {
             file_id: number;
@@ -292,6 +391,55 @@ export interface components {
             jobs: components["schemas"]["Job"][];
             /** @description Null on the last page */
             nextCursor: string | null;
+        };
+        LinkRequest: {
+            /**
+             * @description Seconds; the link ends with the archive at the latest
+             * @default null
+             */
+            expiresIn: number | null;
+            /**
+             * @description Number of downloads
+             * @default null
+             */
+            maxUses: number | null;
+            /**
+             * @description Address or network that may use the link
+             * @default null
+             */
+            ip: string | null;
+            /**
+             * @description Name of the downloaded file
+             * @default null
+             */
+            fileName: string | null;
+        };
+        Link: {
+            /** @description Identifies the link among those of the job */
+            linkId: string;
+            /**
+             * Format: uri
+             * @description Only in the response that creates the link
+             */
+            url: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            /** @description Downloads so far */
+            uses: number;
+            maxUses: number | null;
+            ip: string | null;
+            fileName: string | null;
+            /** Format: date-time */
+            lastUsedAt: string | null;
+            /** Format: date-time */
+            revokedAt: string | null;
+        };
+        Links: {
+            /** Format: uuid */
+            jobId: string;
+            links: components["schemas"]["Link"][];
         };
         DeliveryAttempt: {
             /** @description 1 for the first */
@@ -566,9 +714,11 @@ export interface components {
             processedFiles: number | null;
             totalBytes: number | null;
             processedBytes: number | null;
-            /** @description Null: workers alternate between users, so the number of jobs ahead says little */
+            /** @description Requested files that the archive lacks (onMissing: skip) */
+            missingFiles: number;
+            /** @description Estimated rank among waiting jobs of the same or a higher priority; 1 is next. Null if unknown, as while a retry waits */
             queuePosition: number | null;
-            /** @description As of updatedAt */
+            /** @description Until the job is finished; as of updatedAt, or of the response while it is queued */
             estimatedSecondsRemaining: number | null;
             /** Format: date-time */
             estimatedCompletion: string | null;
@@ -582,6 +732,11 @@ export interface components {
              * @description When downloadUrl stops working
              */
             expiresAt: string | null;
+            /**
+             * Format: date-time
+             * @description When the archive is deleted
+             */
+            availableUntil: string | null;
             fileName: string | null;
             /** @description Bytes */
             fileSize: number | null;
@@ -609,6 +764,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description How often resultUrl or a link was used */
+            downloads: number;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -703,21 +860,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only */
+        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; or FILE_FORBIDDEN: you may not have the files */
         Problem403: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description VALIDATION_ERROR or MALFORMED_JSON */
-        Problem400: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -743,8 +887,22 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description INTERNAL_ERROR */
-        Problem500: {
+        /** @description BACKEND_UNAVAILABLE or QUEUE_FULL */
+        Problem503: {
+            headers: {
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description VALIDATION_ERROR or MALFORMED_JSON */
+        Problem400: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -756,10 +914,9 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description BACKEND_UNAVAILABLE or QUEUE_FULL */
-        Problem503: {
+        /** @description INTERNAL_ERROR */
+        Problem500: {
             headers: {
-                "Retry-After": components["headers"]["Retry-After"];
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                 "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];

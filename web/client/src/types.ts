@@ -3,18 +3,13 @@ import type { components } from "./schema.gen.js";
 type Schemas = components["schemas"];
 
 /** A version of a job. Times are ISO 8601 in UTC, sizes are bytes. */
-export type Job = Schemas["Job"] & {
-  /** Files that the archive lacks (`onMissing: "skip"`). */
-  missingFiles?: number;
-  /** When the archive is deleted. */
-  availableUntil?: string | null;
-};
+export type Job = Schemas["Job"];
 export type JobStatus = Job["status"];
 export type Priority = Job["priority"];
 
 export type FileReport = Schemas["FileReport"];
 export type FilesPage = Schemas["Files"];
-export type JobsPage = Omit<Schemas["Jobs"], "jobs"> & { jobs: Job[] };
+export type JobsPage = Schemas["Jobs"];
 export type Result = Schemas["Result"];
 export type CheckedFile = Schemas["Check"];
 export type QueueStatistics = Schemas["Statistics"];

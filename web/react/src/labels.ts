@@ -32,6 +32,7 @@ export interface Words {
   cancelling: string;
   starting: string;
   retrying: string;
+  queued: string;
   startingSoon: string;
   position(position: string): string;
   preparing: string;
@@ -60,6 +61,7 @@ const ENGLISH_WORDS: Omit<Words, "locale"> = {
   cancelling: "Cancelling",
   starting: "Starting",
   retrying: "Something went wrong. Trying again",
+  queued: "Queued",
   startingSoon: "Queued, starting soon",
   position: (position) => `Queued, position ${position}`,
   preparing: "Preparing",
@@ -98,12 +100,10 @@ function statusOf(view: DownloadView, words: Words): string {
       return words.starting;
     case "queued":
       if (job?.retryAt) return words.retrying;
-      return job?.queuePosition ? words.position(number(job.queuePosition)) : words.startingSoon;
-    case "processing": {
-      const seconds = job?.estimatedSecondsRemaining ?? null;
-      const percent = `${words.preparing} ${percentOf(job?.progress ?? 0, words)}`;
-      return seconds === null ? percent : `${percent}, ${words.left(formatSeconds(seconds))}`;
-    }
+      if (!job?.queuePosition) return words.startingSoon;
+      return withEstimate(words.position(number(job.queuePosition)), job, words);
+    case "processing":
+      return withEstimate(`${words.preparing} ${percentOf(job?.progress ?? 0, words)}`, job, words);
     case "ready": {
       const missing = job?.missingFiles ?? 0;
       return missing ? words.missing(number(missing), number(job?.totalFiles ?? 0)) : words.ready;
@@ -120,9 +120,17 @@ function statusOf(view: DownloadView, words: Words): string {
   }
 }
 
+function withEstimate(text: string, job: DownloadView["job"], words: Words): string {
+  const seconds = job?.estimatedSecondsRemaining ?? null;
+  return seconds === null ? text : `${text}, ${words.left(formatSeconds(seconds))}`;
+}
+
 function announcementOf(view: DownloadView, words: Words): string {
-  if (view.phase !== "processing" || view.pending === "cancel") return statusOf(view, words);
-  const quarter = Math.floor((view.job?.progress ?? 0) / 25) * 25;
+  const { phase, job, pending } = view;
+  // The position in the queue changes too often.
+  if (phase === "queued" && !job?.retryAt && !pending) return words.queued;
+  if (phase !== "processing" || pending === "cancel") return statusOf(view, words);
+  const quarter = Math.floor((job?.progress ?? 0) / 25) * 25;
   return quarter ? percentOf(quarter, words) : words.preparing;
 }
 

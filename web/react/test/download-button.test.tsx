@@ -91,6 +91,8 @@ test("the position in the queue is shown", async () => {
   await start();
   await change({ queuePosition: 4 });
   await shown("Queued, position 4");
+  await change({ queuePosition: 3, estimatedSecondsRemaining: 120 });
+  await shown("Queued, position 3, about 2 min left");
 });
 
 test("a failure is explained and can be retried", async () => {

@@ -14,7 +14,9 @@ const DOCUMENT = readFileSync(join(WEB, "../docs/clients.md"), "utf8");
 /** The examples in the document, in order; `npm run check` compiles them. */
 const FILES = [
   "start.ts",
+  "sign-in.ts",
   "button.tsx",
+  "german.tsx",
   "export.tsx",
   "next/next.config.mjs",
   "next/app/reports/download.tsx",

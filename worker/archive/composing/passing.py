@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from common.errors import FileNotFound, NetworkError
 from common.object_storage import BLOCK_SIZE, NoSuchKey, NoSuchUpload
+from common.object_storage.http_response import Response
 from worker.archive.composing.state import BuildState
 from worker.archive.planning.layout import PartPlan, Span, SpanKind
 from worker.archive.zip_format.crc32 import crc32, join
@@ -72,7 +74,7 @@ class PassedPart:
         """Return the checksum of the whole part."""
         return join(zip(self._crc32s, (s.length for s in self._part_plan.spans), strict=True))
 
-    def __iter__(self) -> Iterator[memoryview]:
+    def __iter__(self) -> Generator[memoryview]:
         """Yield the bytes of the part, and compute the checksums of its spans."""
         self._crc32s, self._read = [], 0
         block, filled = memoryview(bytearray(BLOCK_SIZE)), 0
@@ -80,9 +82,10 @@ class PassedPart:
             left, value = span.length, 0
             with self._open(span) as fill:
                 while left:
-                    count = fill(block[filled : filled + left])
-                    value = crc32(block[filled : filled + count], value)
-                    left, filled = left - count, filled + count
+                    view = block[filled : filled + left]
+                    fill(view)
+                    value = crc32(view, value)
+                    left, filled = left - len(view), filled + len(view)
                     if filled == BLOCK_SIZE:
                         yield block
                         filled = 0
@@ -91,7 +94,7 @@ class PassedPart:
             yield block[:filled]
 
     @contextmanager
-    def _open(self, span: Span) -> Iterator[Callable[[memoryview], int]]:
+    def _open(self, span: Span) -> Iterator[Callable[[memoryview], None]]:
         """Yield a function that fills a view with the next bytes of a span."""
         state = self._state
         if span.kind is SpanKind.HEADER:
@@ -102,27 +105,26 @@ class PassedPart:
         assert file.location is not None  # noqa: S101  only such parts are passed
         bucket, key = file.location
         try:
-            with (
-                state.deps.min_rate.reading() as count_bytes,
-                state.deps.storage.get_object(
-                    bucket, key, start=span.start, end=span.start + span.length,
-                    if_match=file.etag, cancellation=state.cancellation,
-                ) as response,
-            ):  # fmt: skip
-
-                def fill(view: memoryview) -> int:
-                    count = response.readinto(view)
-                    if count == 0:
-                        raise NetworkError("The storage sent fewer bytes than the object has")
-                    count_bytes(count)
-                    self._advance(count)
-                    return count
-
-                yield fill
+            with state.deps.storage.get_object(
+                bucket, key, start=span.start, end=span.start + span.length,
+                if_match=file.etag, cancellation=state.cancellation,
+            ) as response:  # fmt: skip
+                yield partial(self._fill, response)
         except NoSuchUpload:
             raise
         except NoSuchKey as error:
             raise FileNotFound(f"File {file.file_id} no longer exists") from error
+
+    def _fill(self, response: Response, view: memoryview) -> None:
+        # Measured without the time for which the storage does not accept more bytes.
+        with self._state.deps.min_rate.reading() as count_bytes:
+            while view:
+                count = response.readinto(view)
+                if count == 0:
+                    raise NetworkError("The storage sent fewer bytes than the object has")
+                count_bytes(count)
+                self._advance(count)
+                view = view[count:]
 
     def _advance(self, count: int) -> None:
         """Report progress; bytes that are read again do not count."""
@@ -132,11 +134,9 @@ class PassedPart:
             self._reported = self._read
 
 
-def _filling(content: memoryview) -> Callable[[memoryview], int]:
-    def fill(view: memoryview) -> int:
+def _filling(content: memoryview) -> Callable[[memoryview], None]:
+    def fill(view: memoryview) -> None:
         nonlocal content
-        count = min(len(view), len(content))
-        view[:count], content = content[:count], content[count:]
-        return count
+        view[:], content = content[: len(view)], content[len(view) :]
 
     return fill

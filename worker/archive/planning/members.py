@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from common.errors import (
     DownloadError,
     FileChanged,
+    FileForbidden,
     FileNotFound,
     FileTooLarge,
     InvalidFileId,
@@ -21,7 +22,8 @@ from worker.archive.zip_format import names, records
 MANIFEST_NAME = "MANIFEST.json"
 
 _ERRORS: dict[str, type[DownloadError]] = {
-    error.code: error for error in (FileChanged, FileNotFound, InvalidFileId, SourceForbidden)
+    error.code: error
+    for error in (FileChanged, FileForbidden, FileNotFound, InvalidFileId, SourceForbidden)
 }
 
 

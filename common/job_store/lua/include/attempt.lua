@@ -20,7 +20,6 @@ local function record_attempt(job, changes)
 end
 
 local function requeue(job, changes, delay)
-  redis.call('ZREM', key.leases(), job.id)
   changes.status = 'queued'
   changes.worker = ''
   changes.seconds_remaining = ''
@@ -31,6 +30,8 @@ local function requeue(job, changes, delay)
   end
   local snapshot = update_job(job.id, changes)
   if delay <= 0 then enqueue(job.id, job.user, job.lane) end
+  -- Last: if a slot migration of a cluster aborts this script, the sweeper still finds the job.
+  redis.call('ZREM', key.leases(), job.id)
   return snapshot
 end
 

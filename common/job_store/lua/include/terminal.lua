@@ -5,7 +5,7 @@
 
   Input:
     changes.status             the terminal state
-    args.job_ttl, archive_ttl  ms
+    args.job_ttl, archive_ttl, idempotency_ttl  ms
   Event:
     as update_job
 ]]
@@ -14,13 +14,13 @@
 local MAX_USER_JOBS = 1000
 local MAX_FAILURES = 50
 local MAX_DURATIONS = 200
+local MAX_RUNS = 32
 
 local function enter_terminal_state(job, changes)
   local id, user, state = job.id, job.user, changes.status
   changes.completed_at = now_text
   changes.retry_at = ''
   changes.seconds_remaining = ''
-  redis.call('ZREM', key.leases(), id)
   redis.call('ZREM', key.retries(), id)
   local stored_by_digest = redis.call('HGET', key.user_active(user), job.digest) == id
   redis.call('HDEL', key.user_active(user), stored_by_digest and job.digest or id)
@@ -44,10 +44,19 @@ local function enter_terminal_state(job, changes)
     redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
     redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)
     redis.call('PEXPIRE', key.durations(), max_ttl)
+    local run = to_text(now - tonumber(job.started_at))
+    redis.call('LPUSH', key.runs(), job.total_files .. ' ' .. run)
+    redis.call('LTRIM', key.runs(), 0, MAX_RUNS - 1)
+    redis.call('PEXPIRE', key.runs(), max_ttl)
   end
   local snapshot = update_job(id, changes)
+  if job.idempotent == '1' then
+    -- A repeated request has to find the job.
+    ttl = math.max(ttl, tonumber(job.created_at) + tonumber(args.idempotency_ttl) - now)
+  end
   for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do
     redis.call('PEXPIRE', name, to_text(ttl))
   end
+  redis.call('ZREM', key.leases(), id) -- Last, as in requeue.
   return snapshot
 end

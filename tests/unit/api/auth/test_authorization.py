@@ -20,6 +20,8 @@ SECRET = "0123456789abcdef0123456789abcdef"
 PUBLIC = {
     "/",
     "/assets/<path:name>",
+    # Its token is the permission, see tests/unit/api/routes/test_links.py.
+    "/d/<token>",
     "/docs",
     "/docs/<path:name>",
     "/docs/problems",

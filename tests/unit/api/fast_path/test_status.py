@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 import structlog
 from flask import Flask
@@ -17,7 +18,7 @@ from api.fast_path.status import StatusFastPath
 from common.errors import BackendUnavailable, JobNotFound
 from common.job_store import keys
 from common.job_store.jobs import JobStore
-from common.jobs.model import Failure, Job, JobSpec, Progress
+from common.jobs.model import Failure, Job, JobSpec, Progress, QueuePlace
 from tests.unit.api.auth.test_authorization import bearer
 from tests.unit.api.conftest import ARTIFACT
 from tests.unit.api.fast_path.conftest import (
@@ -161,6 +162,29 @@ def test_response_is_the_same_as_flasks(
     # After the first poll the version is enough, except where a link has to be signed.
     assert len(both.jobs.fields_read) == (12 if state is completed else 1)
     assert len(both.jobs.versions_read) == (0 if state is completed else 11)
+
+
+def test_queued_job_is_rendered_again_with_each_reading_of_the_queue(
+    both: BothPaths, jobs: JobStore
+) -> None:
+    now = [0.0]
+    for dependencies in both.dependencies:
+        dependencies.forecaster._clock = lambda: now[0]
+    others = [jobs.create(user, JobSpec(file_ids=(1,))).job for user in ("bob", "carol")]
+    place = QueuePlace(turn=3, round=1)
+    path = path_of(jobs.create("alice", JobSpec(file_ids=(1,)), place=place).job)
+    for position, etag in ((3, '"1-3"'), (2, '"1-2"'), (1, '"1"')):
+        for headers, status in (({}, "200 OK"), ({"If-None-Match": etag}, "304 NOT MODIFIED")):
+            fast, flask = both.get(path, headers=headers)
+            assert fast == flask
+            assert (fast[0], dict(fast[1])["ETag"]) == (status, etag)
+        fast, _ = both.get(path, headers={"If-None-Match": '"1-4"'})
+        assert orjson.loads(fast[2])["queuePosition"] == position
+        now[0] += 1
+        if others:
+            jobs.claim(others.pop().id, "w")
+    assert both.left_to_flask == []
+    assert len(both.jobs.fields_read) == 1
 
 
 def test_completed_job_is_unchanged_until_its_link_has_to_be_renewed(

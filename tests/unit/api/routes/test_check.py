@@ -107,3 +107,29 @@ def test_check_gives_up_a_source_that_cannot_be_reached(client_for):
     response = check(client)
     assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
     assert time.monotonic() - began < 2.2
+
+
+def test_check_of_several_files_returns_a_list_in_their_order(client_for, origin):
+    origin.pages["/9"] = Page(b"123456789")
+    origin.pages["/7"] = Page(b"1234567")
+    client = client_for()
+    response = client.post("/v1/download/check", json={"file_ids": [9, 8, 7, 9]})
+    rows = [(row["file_id"], row["available"], row["size"]) for row in response.json]
+    assert rows == [(9, True, 9), (8, False, None), (7, True, 7)]
+    single = client.post("/v1/download/check", json={"file_ids": [9]})
+    assert [row["file_id"] for row in single.json] == [9]
+
+
+def test_check_of_1000_files(client_for, origin):
+    for number in range(1, 1001):
+        origin.pages[f"/{number}"] = Page(b"x")
+    response = client_for().post("/v1/download/check", json={"file_ids": list(range(1, 1001))})
+    assert sum(row["available"] for row in response.json) == 1000
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"file_ids": []}, {"file_id": 1, "file_ids": [1]}, {"file_ids": list(range(1001))}]
+)
+def test_check_rejects_invalid_bodies(client_for, body):
+    response = client_for().post("/v1/download/check", json=body)
+    assert (response.status_code, response.json["code"]) == (400, "VALIDATION_ERROR")

@@ -36,7 +36,7 @@ def test_the_response_contains_the_urls_of_the_job(post: Callable[..., Any]) -> 
     job = response.json
     base = "http://localhost/v1/download"
     assert job["statusUrl"] == f"{base}/status/{job['jobId']}" == response.headers["Location"]
-    assert job["resultUrl"] == f"{base}/{job['jobId']}"
+    assert job["resultUrl"].startswith(f"{base}/{job['jobId']}?ticket=")
     assert job["cancelUrl"] == f"{base}/cancel/{job['jobId']}"
     assert job["subscribeUrl"].startswith(f"{base}/subscribe/{job['jobId']}")
     assert job["webSocketUrl"].startswith("ws://localhost/v1/download/subscribe/")
@@ -216,7 +216,7 @@ def test_a_sixth_active_job_is_rejected(post: Callable[..., Any]) -> None:
     response = post(file_id=6)
     assert (response.status_code, response.json["code"]) == (429, "TOO_MANY_ACTIVE_JOBS")
     assert response.json["detail"] == (
-        "You already have 5 downloads in progress. Wait for one to finish or cancel one."
+        "You already have 5 downloads in progress. Wait for one or cancel one."
     )
     assert int(response.headers["Retry-After"]) >= 1
     assert post({"X-User-Id": "somebody-else"}, file_id=6).status_code == 202

@@ -15,8 +15,8 @@ from redis import Redis
 from api.dependencies import EXTENSION
 from api.pagination import encode_cursor
 from common.job_store.jobs import JobStore
-from common.jobs.model import FileReport
-from tests.unit.api.conftest import Worker
+from common.jobs.model import FileReport, Lease, Progress
+from tests.unit.api.conftest import ARTIFACT, Worker
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 JSON = {"Accept": "application/json"}
@@ -182,6 +182,82 @@ def test_a_long_poll_for_a_finished_job_returns_immediately(
     started = time.monotonic()
     assert status(f"?wait=30&since={version}").json["status"] == "completed"
     assert time.monotonic() - started < 1
+
+
+def advance(jobs: JobStore, lease: Lease, *percents: int) -> threading.Thread:
+    """Report progress in the background, a little apart."""
+
+    def report() -> None:
+        for percent in percents:
+            time.sleep(0.1)
+            jobs.heartbeat(lease, {"progress": percent})
+
+    thread = threading.Thread(target=report)
+    thread.start()
+    return thread
+
+
+def test_a_long_poll_for_progress_ignores_smaller_changes(
+    status: Callable[..., Any], job_id: str, jobs: JobStore, worker: Worker
+) -> None:
+    thread = advance(jobs, worker.claim(job_id), 10, 19, 25, 30)
+    response = status("?wait=20&minProgress=20&fields=progress")
+    assert response.json["progress"] in (25, 30)
+    thread.join()
+    # Reached already: the response is immediate, unless the client has this version.
+    assert status("?wait=20&minProgress=30").json["progress"] == 30
+    etag = status().headers["ETag"]
+    assert status("?wait=1&minProgress=30", If_None_Match=etag).status_code == 304
+
+
+def test_a_long_poll_until_finished_ignores_progress(
+    status: Callable[..., Any], job_id: str, jobs: JobStore, worker: Worker
+) -> None:
+    lease = worker.claim(job_id)
+    thread = advance(jobs, lease, 50, 100)
+    started = time.monotonic()
+    assert status("?wait=1&until=finished&since=0").json["status"] == "processing"
+    assert time.monotonic() - started >= 1
+    thread.join()
+    timer = threading.Timer(0.2, jobs.complete, [lease, ARTIFACT, Progress()])
+    timer.start()
+    assert status("?wait=20&until=finished").json["status"] == "completed"
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("query", ["minProgress=90", "until=finished"])
+def test_the_end_of_a_job_ends_every_long_poll(
+    status: Callable[..., Any], job_id: str, jobs: JobStore, query: str
+) -> None:
+    timer = threading.Timer(0.2, jobs.cancel, [job_id])
+    timer.start()
+    response = status(f"?wait=20&{query}&fields=status")
+    assert (response.status_code, response.json) == (410, {"status": "cancelled"})
+
+
+def test_fields_select_members_of_the_job(status: Callable[..., Any]) -> None:
+    response = status("?fields=status,progress")
+    assert response.data == b'{"status":"queued","progress":0}'
+    assert response.headers["ETag"] == status().headers["ETag"]
+    assert status("?fields=status", If_None_Match='"1"').status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("?fields=status,nonsense", "fields"),
+        ("?fields=", "fields"),
+        ("?fields=status&fields=progress", "fields"),
+        ("?until=never", "until"),
+        ("?minProgress=101", "minProgress"),
+        ("?minProgress=-1", "minProgress"),
+    ],
+)
+def test_an_invalid_parameter_is_named(
+    status: Callable[..., Any], query: str, parameter: str
+) -> None:
+    response = status(query)
+    assert (response.status_code, list(response.json["errors"])) == (400, [parameter])
 
 
 @pytest.mark.parametrize("query", ["?wait=61", "?wait=-1", "?wait=x", "?since=1&since=2"])

@@ -33,7 +33,7 @@ def sent(data: bytes, *, raw: bool) -> tuple[bytes, bool]:
     parser = RequestParser(requests.base_environ(("10.0.0.1", 5), ("127.0.0.1", 80)), max_body=1)
     parser.feed(data)
     client, request = Client(), parser.request
-    writer = ResponseWriter(client, request, keep_alive=True)
+    writer = ResponseWriter(client, request.environ, keep_alive=request.keep_alive)
     start_response: Any = writer.start_response
     if raw:
         assert RESPONSE.to_wsgi(request.environ, start_response) is RESPONSE

@@ -18,7 +18,7 @@ from common.errors import (
     TooManyActiveJobs,
 )
 from common.job_store import keys
-from common.job_store.jobs import Claim, JobStore
+from common.job_store.jobs import Claim, JobStore, Limits
 from common.job_store.queries import JobQueries
 from common.job_store.records import progress_fields
 from common.job_store.sweeper import Sweeper
@@ -252,11 +252,11 @@ def test_a_users_jobs_are_listed_newest_first_page_by_page(
     made = [jobs.create("alice", spec(number)).job for number in range(5)]
     jobs.create("bob", spec())
     expected = [job.id for job in sorted(made, key=lambda j: (j.created_at, j.id), reverse=True)]
-    found, more = queries.page("alice", before=None, limit=2, status=None)
-    last = found[-1]
-    rest, no_more = queries.page("alice", before=(last.created_at, last.id), limit=3, status=None)
+    found, end = queries.page("alice", before=None, limit=2, status=None)
+    assert end == (found[-1].created_at, found[-1].id)
+    rest, no_more = queries.page("alice", before=end, limit=3, status=None)
     assert [job.id for job in found + rest] == expected
-    assert (more, no_more) == (True, False)
+    assert no_more is None
 
 
 def test_jobs_of_the_same_millisecond_are_paged_by_their_ids(
@@ -267,12 +267,41 @@ def test_jobs_of_the_same_millisecond_are_paged_by_their_ids(
         redis.hset(keys.status(job_id), "created_at", "1790000000123")
         redis.zadd(keys.user_jobs("alice"), {job_id: 1_790_000_000_123})
     found: list[str] = []
-    before, more = None, True
-    while more:
-        page, more = queries.page("alice", before=before, limit=2, status=None)
+    end = None
+    while not found or end is not None:
+        page, end = queries.page("alice", before=end, limit=2, status=None)
         found += [job.id for job in page]
-        before = (page[-1].created_at, page[-1].id)
     assert found == sorted(ids, reverse=True)
+
+
+@pytest.mark.parametrize("same_millisecond", [True, False])
+def test_a_page_reads_a_limited_number_of_jobs_and_the_next_one_continues_there(
+    jobs: JobStore,
+    queries: JobQueries,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    same_millisecond: bool,
+) -> None:
+    monkeypatch.setattr("common.job_store.queries.MAX_READ", 4)
+    wanted = jobs.create("alice", spec(0)).job.id
+    jobs.cancel(wanted)
+    others = []
+    for number in range(1, 14):
+        others.append(jobs.create("alice", spec(number)).job.id)
+        jobs.complete(claimed(jobs, others[-1]).lease, ARCHIVE, Progress())
+    for number, job_id in enumerate([wanted, *others]):
+        created_at = 1_790_000_000_123 + (0 if same_millisecond else number)
+        redis.hset(keys.status(job_id), "created_at", created_at)
+        redis.zadd(keys.user_jobs("alice"), {job_id: created_at})
+    pages, end = 0, None
+    found: list[str] = []
+    while pages == 0 or end is not None:
+        page, end = queries.page("alice", before=end, limit=1, status=JobState.CANCELLED)
+        found += [job.id for job in page]
+        pages += 1
+    assert found == [wanted]
+    # 14 jobs, 4 for each page; the page that has found its job may stop earlier.
+    assert pages in (4, 5)
 
 
 def test_listing_jobs_in_one_state_costs_the_same_however_many_jobs_a_user_has(
@@ -300,11 +329,11 @@ def test_listing_jobs_in_one_state_costs_the_same_however_many_jobs_a_user_has(
 
     monkeypatch.setattr(redis, "execute_command", count)
     monkeypatch.setattr(Pipeline, "execute_command", count_queued)
-    (found,), more = queries.page("alice", before=None, limit=1, status=JobState.CANCELLED)
-    assert (found.id, more) == (wanted, False)
+    (found,), end = queries.page("alice", before=None, limit=1, status=JobState.CANCELLED)
+    assert (found.id, end) == (wanted, None)
     assert len(commands) == 2
     commands.clear()
-    assert queries.page("alice", before=None, limit=1, status=JobState.FAILED) == ([], False)
+    assert queries.page("alice", before=None, limit=1, status=JobState.FAILED) == ([], None)
     assert len(commands) == 1
 
 
@@ -382,3 +411,35 @@ def test_a_job_whose_request_only_a_newer_release_understands_is_returned_for_fr
     assert (found.status, found.attempt) == (JobState.QUEUED, 0)
     assert found.retry_at is not None
     assert redis.llen(keys.attempts(job.id)) == 0
+
+
+def test_a_job_with_an_idempotency_key_outlives_a_short_job_ttl(
+    redis: Redis, wake_ups: RecordedWakeUps
+) -> None:
+    jobs = JobStore(redis, wake_ups, Limits(job_ttl=60))
+    with_key = jobs.create("alice", spec(1), idempotency_key="key").job
+    without = jobs.create("alice", spec(2)).job
+    for job in (with_key, without):
+        jobs.cancel(job.id)
+    assert 86_000 < redis.ttl(keys.status(with_key.id)) <= 86_400
+    assert redis.ttl(keys.status(without.id)) <= 60
+    repeated = jobs.create("alice", spec(1), idempotency_key="key")
+    assert (repeated.outcome, repeated.job.id) == ("replayed", with_key.id)
+
+
+def test_a_claim_that_a_fail_over_forgot_does_not_share_its_fencing_token(
+    jobs: JobStore, redis: Redis
+) -> None:
+    job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
+    before = {key: redis.dump(key) for key in redis.scan_iter()}
+    forgotten = jobs.claim(job_id, "first worker")
+    assert forgotten is not None
+    redis.flushall()
+    for key, value in before.items():
+        redis.restore(key, 0, value)  # type: ignore[arg-type]
+    time.sleep(0.002)  # Tokens follow the clock, which has milliseconds.
+    claim = jobs.claim(job_id, "second worker")
+    assert claim is not None
+    assert claim.lease.fencing_token > forgotten.lease.fencing_token
+    assert jobs.heartbeat(forgotten.lease, {}) == "GONE"
+    assert jobs.heartbeat(claim.lease, {}) == "CONTINUE"

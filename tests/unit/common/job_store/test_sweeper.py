@@ -98,6 +98,23 @@ def test_a_reservation_for_a_worker_that_dies_ends_by_itself(
     assert wake_ups.sent[-1] == (job_id, "normal")
 
 
+def test_a_job_whose_release_was_aborted_half_way_is_queued_again(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    queries: JobQueries,
+    wake_ups: RecordedWakeUps,
+    redis: Redis,
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    redis.hset(keys.status(job_id), "status", "queued")
+    long_ago(redis, "leases", job_id)
+    sweeper.sweep(busy)
+    assert wake_ups.sent[-1] == (job_id, "normal")
+    assert len(wake_ups.sent) == 2
+    assert jobs.claim(job_id, "worker")
+
+
 def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_lapse(
     jobs: JobStore, sweeper: Sweeper
 ) -> None:
@@ -279,3 +296,21 @@ def test_times_from_before_the_clock_was_set_back_are_corrected(
         score = redis.zscore(key, member)
         assert score is not None
         assert abs(score - time.time() * 1000) < 15_000
+
+
+def test_retries_are_not_late_after_the_clock_was_set_back(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(jobs)
+    claim = jobs.claim(job_id, "worker")
+    assert claim is not None
+    failure = Failure(code="NETWORK_ERROR", message="Connection lost.", retryable=True)
+    jobs.retry_later(claim.lease, failure, delay=30.0)
+    sweeper.sweep(busy)
+    right_time = time.time
+    monkeypatch.setattr(time, "time", lambda: right_time() - 86_400)
+    sweeper.sweep(busy)
+    sweeper.sweep(busy)
+    due = redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
+    assert isinstance(due, float)
+    assert 20_000 < due - time.time() * 1000 <= 35_000

@@ -89,6 +89,24 @@ def test_a_completed_job_has_a_newly_signed_link(presenter: JobPresenter, comple
     assert (shown["fileSize"], shown["checksum"]) == (1234, "crc32:0badcafe")
 
 
+def test_a_completed_job_says_until_when_its_archive_is_available(
+    presenter: JobPresenter, job: Job, completed: Job
+) -> None:
+    assert presenter.present(job)["availableUntil"] is None
+    assert presenter.present(completed)["availableUntil"] == iso(NOW + 86_400_000)
+
+
+def test_a_job_counts_the_files_that_its_archive_lacks(
+    presenter: JobPresenter, job: Job, completed: Job
+) -> None:
+    incomplete = dataclasses.replace(ARTIFACT, missing_files=2)
+    assert presenter.present(job)["missingFiles"] == 0
+    assert presenter.present(completed)["missingFiles"] == 0
+    for state in (JobState.COMPLETED, JobState.EXPIRED):
+        shown = presenter.present(dataclasses.replace(completed, artifact=incomplete, status=state))
+        assert shown["missingFiles"] == 2
+
+
 def test_a_link_expires_with_the_session_that_it_is_signed_with(completed: Job) -> None:
     presenter = JobPresenter(
         FakeStorage(), link_ttl=3_600, clock=lambda: NOW, links_expire_at=lambda: NOW + 600_000

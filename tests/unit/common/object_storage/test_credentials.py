@@ -8,7 +8,7 @@ in the Amazon S3 user guide).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
@@ -217,7 +217,7 @@ def test_a_file_that_is_denied_while_a_part_is_uploaded_is_a_denied_file(
         def __len__(self) -> int:
             return 5
 
-        def __iter__(self) -> Iterator[memoryview]:
+        def __iter__(self) -> Generator[memoryview]:
             raise SourceForbidden
 
     server.responses = [response(ETag='"e"')]

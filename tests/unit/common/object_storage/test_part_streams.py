@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from common.errors import FileChanged, NetworkError
 from common.object_storage import BLOCK_SIZE, BadChecksum, ObjectStorage, StorageProfile
 from common.object_storage.aws_chunked import ChunkedBody
+from common.object_storage.cancellation import Cancellation
+from common.object_storage.http_pool import HttpPool
 from tests.support.modeled_s3 import MODELS, ModeledS3
 
 #: Several blocks and a rest, whole blocks, and less than one.
@@ -29,7 +33,7 @@ class Stream:
     def __len__(self) -> int:
         return len(self._content)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Generator[bytes]:
         for start in range(0, len(self), BLOCK_SIZE):
             if start and self._errors:
                 raise self._errors.pop()
@@ -100,3 +104,37 @@ def test_a_stream_that_breaks_is_produced_again(server: ModeledS3, storage: Obje
 def test_a_permanent_error_of_a_stream_ends_the_upload(storage: ObjectStorage) -> None:
     with pytest.raises(FileChanged):
         upload(storage, Stream(b"x" * (2 * BLOCK_SIZE), FileChanged()))
+
+
+def test_what_a_stream_reads_from_is_closed_as_soon_as_the_upload_fails() -> None:
+    listener, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def refuse() -> None:
+        while not ended.is_set():
+            listener.accept()[0].close()
+
+    class Endless:
+        closed = 0
+
+        def __len__(self) -> int:
+            return 2**40
+
+        def __iter__(self) -> Generator[bytes]:
+            try:
+                while True:
+                    yield bytes(BLOCK_SIZE)
+            finally:
+                self.closed += 1
+
+    threading.Thread(target=refuse, daemon=True).start()
+    pool, body = HttpPool(f"http://127.0.0.1:{listener.getsockname()[1]}"), Endless()
+    try:
+        pool.request("PUT", "/", {}, body, cancellation=Cancellation()).__enter__()
+    except NetworkError:
+        # The error still refers to all frames.
+        assert body.closed == 1
+    else:
+        pytest.fail("the request succeeded")
+    finally:
+        ended.set()
+        listener.close()

@@ -146,6 +146,15 @@ def test_temporary_errors_are_retried_and_lasting_ones_reported(
         read(source, file, 0, 100)
 
 
+def test_an_error_names_the_file_that_cannot_be_described(
+    origin: Origin, source: HttpSource
+) -> None:
+    origin.pages["/files/1"] = Page(DATA)
+    origin.pages["/files/1"].error_statuses = [503] * 20
+    with pytest.raises(TemporaryUnavailable, match=r"^File 1: A file source is temporarily"):
+        describe_one(source)
+
+
 @pytest.mark.parametrize("behavior", [
     {},
     {"ranges": False},

@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
+from common.authorization import AllFiles
 from common.errors import DeadlineExceeded, DeadlineHandover, DownloadTimeout
 from common.job_store import keys
-from common.jobs.model import OnMissing
+from common.jobs.model import FileGrant, OnMissing
 from common.object_storage import StorageProfile
 from common.settings import Settings
 from common.sources.s3 import S3Source
@@ -37,7 +38,12 @@ class Attempt:
         source = S3Source(storage, bucket="files", key_template="{file_id}")
         settings = Settings.from_env({"MANAGE_BUCKET": "false"})
         services = SimpleNamespace(
-            settings=settings, storage=storage, redis=redis, queries=None, source=source
+            settings=settings,
+            storage=storage,
+            redis=redis,
+            queries=None,
+            source=source,
+            authorizer=AllFiles(),
         )
         self.archives = ArchiveBuilder(cast("Any", services))
         self.archives._profile = StorageProfile()
@@ -49,6 +55,7 @@ class Attempt:
             job=SimpleNamespace(id=JOB, created_at=created_at),
             lease=SimpleNamespace(fencing_token=1),
             spec=spec,
+            grant=FileGrant(),
         )
 
     def run(self, *, parts: int | None, error: type[Exception] = DeadlineExceeded) -> Any:

@@ -42,7 +42,7 @@ def test_an_attempt_that_ends_without_failure_uses_no_attempt(
     assert redis.llen(keys.attempts(job.id)) == 0
 
 
-@pytest.mark.parametrize("error", [None, RedisConnectionError("away"), OSError("no"), Draining()])
+@pytest.mark.parametrize("error", [None, RedisConnectionError("reset"), OSError("no"), Draining()])
 def test_what_an_attempt_defers_runs_once_the_job_is_completed(
     jobs: JobStore, queries: JobQueries, wake_up: WakeUp, error: Exception | None
 ) -> None:
@@ -50,7 +50,7 @@ def test_what_an_attempt_defers_runs_once_the_job_is_completed(
 
     def build(_: Any, control: Any) -> Artifact:
         def fail() -> None:
-            raise OSError("the storage is away")
+            raise OSError("the storage is unavailable")
 
         control.defer(fail)
         control.defer(lambda: seen.append(queries.get(wake_up.job_id).status))

@@ -72,13 +72,13 @@ export function Actions({ view, name, entry, onRemove, onReplace, details }: Act
       )}
       <span className="actions-end">
         <IconButton
-          label={`Details of ${name}`}
+          label={`Details, ${name}`}
           icon="chevron"
           onClick={() => details.onChange(!details.open)}
           expands={details}
         />
         {!isInProgress(phase) && onRemove && (
-          <IconButton label={`Remove ${name} from this list`} icon="close" onClick={onRemove} />
+          <IconButton label={`Remove from this list, ${name}`} icon="close" onClick={onRemove} />
         )}
       </span>
     </div>

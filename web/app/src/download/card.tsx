@@ -1,4 +1,4 @@
-import type { StartOptions } from "@longhaul/client";
+import { JobUnsuccessful, type StartOptions } from "@longhaul/client";
 import { isInProgress, Progress, useDownload, useOnChange } from "@longhaul/react";
 import { useId, useState } from "react";
 import { ConnectionBadge } from "../ui/connection-badge.js";
@@ -8,6 +8,7 @@ import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { useAnnounce } from "./announcer.js";
 import { Actions } from "./card-actions.js";
 import { Details, MissingFiles } from "./details.js";
+import { notify } from "./notify.js";
 import { LABELS, subtitleOf, useStatus } from "./status.js";
 import { type Entry, textOf, useTitleOf } from "./title.js";
 
@@ -23,7 +24,14 @@ export interface DownloadCardProps {
 
 /** A download in the list. */
 export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadCardProps) {
-  const view = useDownload({ jobId: entry.jobId, autoSave });
+  const view = useDownload({
+    jobId: entry.jobId,
+    autoSave,
+    onSuccess: () => notify("Ready", name),
+    onError: (error) => {
+      if (error instanceof JobUnsuccessful) notify("The download failed", name);
+    },
+  });
   const title = useTitleOf(view, entry);
   const name = textOf(title);
   const status = useStatus(view);

@@ -1,5 +1,5 @@
 import { ApiProblem, type Priority, type StartOptions } from "@longhaul/client";
-import { type FormEvent, useId, useRef, useState } from "react";
+import { type FormEvent, useEffect, useId, useRef, useState } from "react";
 import { formatCount, formatSize } from "../ui/format.js";
 import { Icon } from "../ui/icons.js";
 import { Segments } from "../ui/segments.js";
@@ -32,6 +32,13 @@ export function Composer({ start }: ComposerProps) {
   const [errors, setErrors] = useState<Errors>({});
   const form = useRef<HTMLFormElement>(null);
   const checks = useChecks(ids);
+  const submitted = useRef(false);
+  // After a failed submission, move the focus to the first invalid field.
+  useEffect(() => {
+    if (!submitted.current || !(errors.files || errors.fileName)) return;
+    submitted.current = false;
+    form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
+  }, [errors]);
 
   /** Add what the text says to the selected files; null if it is invalid. */
   const add = (words: string): readonly number[] | null => {
@@ -45,9 +52,11 @@ export function Composer({ start }: ComposerProps) {
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (starting) return;
+    submitted.current = true;
     const fileIds = add(text);
     if (fileIds && !fileIds.length) setErrors({ files: "Enter at least one file number." });
-    if (!fileIds?.length) return focusInvalid(form.current);
+    if (!fileIds?.length) return;
+    submitted.current = false;
     setStarting(true);
     try {
       const firstFile = checks.get(fileIds[0] ?? 0)?.fileName ?? undefined;
@@ -55,8 +64,8 @@ export function Composer({ start }: ComposerProps) {
       setIds([]);
       setOptions(({ fileName: _, ...others }) => others);
     } catch (error) {
+      submitted.current = true;
       setErrors(errorsOf(error));
-      focusInvalid(form.current);
     } finally {
       setStarting(false);
     }
@@ -104,11 +113,6 @@ export function Composer({ start }: ComposerProps) {
       </button>
     </form>
   );
-}
-
-/** Move the focus to the first invalid field, once it is rendered. */
-function focusInvalid(form: HTMLFormElement | null): void {
-  setTimeout(() => form?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
 }
 
 /** Return the messages of an error response by field; everything else is an error of the form. */

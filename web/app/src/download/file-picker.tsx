@@ -31,6 +31,8 @@ export function FilePicker(props: FilePickerProps) {
       event.preventDefault();
       onAdd(text);
     }
+    // Not when the focus is lost to a click: the list would move the button under the mouse.
+    if (event.key === "Tab" && text.trim()) onAdd(text);
     if (event.key === "Backspace" && !text && ids.length) onChange(ids.slice(0, -1));
   };
   /** Keep the line ends of a pasted list as separators; the browser would remove them. */
@@ -129,7 +131,7 @@ function PickedFile({ id, check, onRemove }: PickedFileProps) {
       <button
         className="icon-button"
         type="button"
-        aria-label={`Remove file ${check?.fileName ?? id}`}
+        aria-label={["Remove file", id, check?.fileName].filter(Boolean).join(" ")}
         onClick={onRemove}
       >
         <Icon name="close" />

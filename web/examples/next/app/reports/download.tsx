@@ -1,9 +1,9 @@
 // app/reports/download.tsx
 "use client";
 
-import { Longhaul } from "@longhaul/client";
-import { DownloadButton, LonghaulProvider } from "@longhaul/react";
-import "@longhaul/react/button.css";
+import { Longhaul } from "longhaul-web/client";
+import { DownloadButton, LonghaulProvider } from "longhaul-web/react";
+import "longhaul-web/button.css";
 
 const client = new Longhaul();
 

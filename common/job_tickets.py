@@ -1,5 +1,5 @@
-"""Tickets for streams. The EventSource and WebSocket of a browser cannot send an Authorization
-header, so the URL of a stream contains a ticket instead."""
+"""Tickets for URLs that browsers open: a link, an EventSource or a WebSocket cannot send an
+Authorization header, so its URL contains a ticket instead."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from itsdangerous.signer import SigningAlgorithm
 TICKET_TTL: Final = 3_600
 
 
-class StreamTickets:
-    """Issues and verifies tickets. A ticket only grants permission to watch one job."""
+class JobTickets:
+    """Issues and verifies tickets. A ticket grants permission to watch and download one job."""
 
     def __init__(self, secret: str, *, ttl: int = TICKET_TTL) -> None:
         """``ttl``: how long a ticket is valid, in seconds."""
@@ -25,7 +25,7 @@ class StreamTickets:
         self._ttl = ttl
 
     def issue(self, job_id: str, user: str) -> str:
-        """Return a ticket with which ``user`` may watch the job."""
+        """Return a ticket with which ``user`` may watch and download the job."""
         signed = self._signer.sign(f"{job_id}.{base64_encode(user).decode()}").decode()
         # The URL contains the job ID anyway.
         return signed[len(job_id) + 1 :]

@@ -1,0 +1,340 @@
+"""The invariants: what must be true after every command that the job store executes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from redis.exceptions import NoScriptError, ResponseError
+
+from common.job_store import keys, scripts
+from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
+
+if TYPE_CHECKING:
+    from common.jobs.model import WakeUpTemplate
+    from tests.simulation.scheduler import Process
+    from tests.simulation.store import StoreServer
+    from tests.simulation.trace import Trace
+
+#: Seconds for which a fault of a worker explains that it lost a lease: until that is noticed.
+CAUSE_WINDOW: Final = 25.0
+#: Jobs of one user that may start while another user waits: one whose wake-up is ahead in the
+#: queue, and those that workers had taken from the queue already.
+MAX_OVERTAKING: Final = 4
+#: Commands between two checks of whole partitions.
+FULL_CHECK_EVERY: Final = 400
+
+_PRIORITIES = ("high", "normal", "low")
+
+
+@dataclass
+class JobRecord:
+    """What is known of a job from its snapshots."""
+
+    id: str
+    version: int
+    status: str
+    attempt: int
+    fence: int
+    worker: str
+    number: int
+    user: str
+    callback: str
+    lost_attempts: int = 0
+    failures: int = 0
+    #: A fail-over forgot what happened to the job: its worker may have finished it.
+    is_forgotten: bool = False
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class Violation:
+    """An invariant that did not hold."""
+
+    invariant: str
+    details: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.details}"
+
+
+class Ledger:
+    """Watches every command, and remembers what the store promised."""
+
+    def __init__(
+        self,
+        store: StoreServer,
+        trace: Trace,
+        template: WakeUpTemplate | None,
+        *,
+        max_attempts: int,
+        stop: Callable[[], object],
+    ) -> None:
+        """``stop`` ends the run at the first violation."""
+        self._store = store
+        self._trace = trace
+        self._max_attempts = max_attempts
+        self._stop = stop
+        self._verbs = _verbs(template)
+        self._commands = 0
+        self.jobs: dict[str, JobRecord] = {}
+        #: Processes by the names of workers.
+        self.workers: dict[str, Process] = {}
+        #: Numbers of jobs that never fail because of lost workers.
+        self.must_survive: set[int] = set()
+        #: Whether the waiting users are served in turn; faults may disturb that.
+        self.checks_fairness = False
+        #: For each waiting user and priority: how many jobs of each other user have started since.
+        self._overtaken: dict[tuple[str, str], Counter[str]] = {}
+        self.violation: Violation | None = None
+        #: Job lives that reached a terminal state.
+        self.ended = 0
+
+    def fail(self, invariant: str, details: str) -> None:
+        if self.violation is None:
+            self.violation = Violation(invariant, details)
+            self._trace.add("VIOLATION", str(self.violation))
+            self._stop()
+
+    # What the store executes.
+
+    def on_command(self, words: list[bytes], result: Any) -> None:
+        if isinstance(result, ResponseError) and not isinstance(result, NoScriptError):
+            allowed = ("NOGROUP", "BUSYGROUP")
+            if not str(result).startswith(allowed):
+                self.fail("no script fails", f"{words[0]!r} {words[1:3]!r}: {result}")
+        verb = self._verbs.get(words[1]) if words[0] == b"EVALSHA" else None
+        touched: list[str] = []
+        if verb == "create" and isinstance(result, list) and result[0] == b"CREATED":
+            touched.append(self._created(orjson.loads(result[2])))
+        for channel, message in self._store.published:
+            if channel.startswith(b"job:events:"):
+                touched.append(self._changed(orjson.loads(message), verb))
+        if verb in ("heartbeat", "finish", "release") and isinstance(result, list):
+            self._check_holder(verb, words, result)
+        for job_id in touched:
+            self._check_sets(job_id)
+        self._commands += 1
+        if self._commands % FULL_CHECK_EVERY == 0:
+            self.check_partitions()
+
+    def _created(self, snapshot: dict[str, str]) -> str:
+        job_id = snapshot["id"]
+        if job_id not in self.jobs:
+            self.jobs[job_id] = _record(snapshot)
+            self._log(snapshot, "create")
+            if self.checks_fairness:
+                self._overtaken.setdefault((snapshot["user"], snapshot["lane"]), Counter())
+        return job_id
+
+    def _changed(self, snapshot: dict[str, str], verb: str | None) -> str:
+        job_id = snapshot["id"]
+        before, now = self.jobs.get(job_id), _record(snapshot)
+        if before is None:
+            self.fail("only created jobs change", f"{job_id} at version {now.version}")
+            return job_id
+        now.lost_attempts, now.failures = before.lost_attempts, before.failures
+        if now.version != before.version + 1:
+            self.fail("versions have no gap", f"{job_id}: {before.version} -> {now.version}")
+        if now.status != before.status:
+            self._log(snapshot, verb or "?")
+            self._check_transition(before, now, verb)
+            self._count_attempt(before, now, snapshot, verb)
+            if self.checks_fairness:
+                self._check_fairness(now, snapshot["lane"])
+        self.jobs[job_id] = now
+        return job_id
+
+    def _check_transition(self, before: JobRecord, now: JobRecord, verb: str | None) -> None:
+        source_state, target = JobState(before.status), JobState(now.status)
+        restarted = verb == "restart" and source_state in RESTARTABLE and target == JobState.QUEUED
+        if target not in ALLOWED[source_state] and not restarted:
+            self.fail("transitions are allowed", f"{now.id}: {source_state} -> {target}")
+        if now.status == "processing" and now.fence <= before.fence:
+            self.fail("fencing tokens grow", f"{now.id}: {before.fence} -> {now.fence}")
+        if now.status == "processing" and now.attempt > self._max_attempts:
+            self.fail("attempts are limited", f"{now.id}: attempt {now.attempt}")
+        if target in TERMINAL and target != JobState.EXPIRED:
+            self.ended += 1
+        if restarted:
+            now.lost_attempts = now.failures = 0
+
+    def _count_attempt(
+        self, before: JobRecord, now: JobRecord, snapshot: dict[str, str], verb: str | None
+    ) -> None:
+        if before.status != "processing" or now.status not in ("queued", "failed"):
+            return
+        if verb != "sweep":
+            now.failures += now.attempt == before.attempt
+            return
+        if now.attempt < before.attempt:
+            return  # Handed back for free.
+        now.lost_attempts += 1
+        if now.status == "failed" and now.number in self.must_survive:
+            self.fail("a poison job takes no others along", f"job {now.number} ({now.id}) failed")
+        worker = self.workers.get(before.worker)
+        if worker is None or not worker.alive or before.is_forgotten:
+            return
+        since = self._store.scheduler.now - CAUSE_WINDOW
+        latest = max(worker.disturbed_at, worker.stopped_until, worker.cut_off_until)
+        if latest < since:
+            self.fail(
+                "no attempt is lost without a cause",
+                f"job {now.number} ({now.id}) was taken from {before.worker}, which works",
+            )
+
+    def _check_fairness(self, now: JobRecord, lane: str) -> None:
+        """A user with many queued jobs gets only a fair share of the workers."""
+        if now.status != "processing":
+            return
+        self._overtaken[now.user, lane] = Counter()
+        self._overtaken = {
+            waiting: started
+            for waiting, started in self._overtaken.items()
+            if self._user_queue(*waiting) in self._store.keys
+        }
+        for (user, waiting_lane), started in self._overtaken.items():
+            if waiting_lane == lane and user != now.user:
+                started[now.user] += 1
+                if started[now.user] > MAX_OVERTAKING:
+                    self.fail(
+                        "fair share",
+                        f"{started[now.user]} jobs of {now.user} started while {user} waited",
+                    )
+
+    @staticmethod
+    def _user_queue(user: str, priority: str) -> bytes:
+        pattern = keys.PATTERNS["user_queue"]
+        return pattern.format(tag=keys.tag_of_user(user), user=user, priority=priority).encode()
+
+    def _check_holder(self, verb: str, words: list[bytes], result: list[Any]) -> None:
+        """One lease per job: the store accepts reports only from the worker that holds it."""
+        if result[0] not in (b"CONTINUE", b"FINISHED", b"QUEUED"):
+            return
+        job_id = words[3].rpartition(b":")[2].decode()
+        record = self.jobs.get(job_id)
+        caller = self._store.scheduler.calling
+        if record is None or record.status != "processing" or caller is None:
+            return
+        if caller.name != record.worker and verb == "heartbeat":
+            self.fail(
+                "one lease per job",
+                f"job {record.number} ({job_id}) belongs to {record.worker}, and {caller.name} "
+                "extends its lease",
+            )
+
+    # What is stored.
+
+    def _check_sets(self, job_id: str) -> None:
+        record = self.jobs.get(job_id)
+        if record is None:
+            return
+        tag, name, state = keys.tag_of_job(job_id), job_id.encode(), record.status
+        found = {
+            "leases": self._has("leases", tag, name),
+            "retries": self._has("retries", tag, name),
+            "waiting": any(self._has("waiting", tag, name, each) for each in _PRIORITIES),
+            "expiring": self._has("expiring", tag, name),
+        }
+        expected = {
+            "leases": state == "processing",
+            "expiring": state == "completed",
+            "retries": found["retries"] and state == "queued",
+            "waiting": state == "queued" and not found["retries"],
+        }
+        if found != expected:
+            self.fail("sets match states", f"{job_id} is {state}, found in {_true(found)}")
+        active = self._store.keys.get(keys.user_active(record.user).encode())
+        is_active = active is not None and name in active.value.getall().values()
+        if is_active == record.terminal:
+            self.fail("active jobs match states", f"{job_id} is {state}, active: {is_active}")
+        if record.terminal:
+            for key in (keys.status(job_id), keys.spec(job_id), keys.files(job_id)):
+                item = self._store.keys.get(key.encode())
+                if item is not None and item.expireat is None:
+                    self.fail("nothing without an expiry", f"{key} of a job that is {state}")
+
+    def check_partitions(self) -> None:
+        """Check that the sets contain exactly the jobs that are in their states."""
+        by_state: dict[str, set[str]] = {}
+        for job_id, record in self.jobs.items():
+            by_state.setdefault(record.status, set()).add(job_id)
+        leases = set(self._members("leases"))
+        if leases != by_state.get("processing", set()):
+            difference = leases ^ by_state.get("processing", set())
+            self.fail("counts equal sets", f"leases and processing jobs differ in {difference}")
+        waiting = {id for each in _PRIORITIES for id in self._members("waiting", each)}
+        queued = waiting | set(self._members("retries"))
+        if queued != by_state.get("queued", set()):
+            difference = queued ^ by_state.get("queued", set())
+            self.fail("counts equal sets", f"queues and queued jobs differ in {difference}")
+
+    def _members(self, name: str, priority: str = "") -> Iterable[str]:
+        for tag in keys.all_tags():
+            item = self._store.keys.get(keys.of_partition(name, tag, priority).encode())
+            if item is not None:
+                yield from (member.decode() for member in item.value)
+
+    def _has(self, name: str, tag: str, member: bytes, priority: str = "") -> bool:
+        item = self._store.keys.get(keys.of_partition(name, tag, priority).encode())
+        return item is not None and member in item.value
+
+    def copy_jobs(self) -> dict[str, JobRecord]:
+        return copy.deepcopy(self.jobs)
+
+    def go_back_to(self, jobs: dict[str, JobRecord]) -> None:
+        """Follow a fail-over to a replica that knows only this."""
+        for job_id, record in jobs.items():
+            record.is_forgotten |= record != self.jobs.get(job_id)
+        self.jobs = jobs
+
+    def unfinished(self) -> list[JobRecord]:
+        return [record for record in self.jobs.values() if not record.terminal]
+
+    def _log(self, snapshot: dict[str, str], verb: str) -> None:
+        number = orjson.loads(snapshot.get("metadata", "{}")).get("job", "?")
+        details = [f"job {number} v{snapshot['version']} {snapshot['status']} by {verb}"]
+        for name in ("attempt", "worker", "error_code", "fence", "retry_at"):
+            if snapshot.get(name):
+                details.append(f"{name}={snapshot[name]}")
+        self._trace.add("store", " ".join(details))
+
+
+def _record(snapshot: dict[str, str]) -> JobRecord:
+    return JobRecord(
+        id=snapshot["id"],
+        version=int(snapshot["version"]),
+        status=snapshot["status"],
+        attempt=int(snapshot.get("attempt") or 0),
+        fence=int(snapshot.get("fence") or 0),
+        worker=snapshot.get("worker", ""),
+        number=orjson.loads(snapshot.get("metadata", "{}")).get("job", 0),
+        user=snapshot["user"],
+        callback=snapshot.get("callback_url", ""),
+    )
+
+
+def _verbs(template: WakeUpTemplate | None) -> dict[bytes, str]:
+    """Return the names of the scripts by their SHA-1 digests."""
+    folder = files("common.job_store") / "lua"
+    names = [
+        each.name.removesuffix(".lua") for each in folder.iterdir() if each.name.endswith(".lua")
+    ]
+    return {
+        hashlib.sha1(scripts.source(name, each).encode()).hexdigest().encode(): name  # noqa: S324
+        for name in names
+        for each in {template, None}
+    }
+
+
+def _true(values: dict[str, bool]) -> list[str]:
+    return [name for name, value in values.items() if value]

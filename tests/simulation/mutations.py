@@ -1,0 +1,107 @@
+"""Faults of the product, put back one by one, to prove that the simulation finds them.
+
+Each mutation undoes the fix of a mistake that the product once had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
+from unittest import mock
+
+import orjson
+
+from common.job_store import jobs, scripts, state_log
+from common.job_store.worker_registry import WorkerRegistry
+from common.jobs.model import JobSpec
+from tests.simulation import processes
+from worker.maintenance.store_contact import StoreContact
+
+Mutation = Callable[[], AbstractContextManager[object]]
+
+
+@contextmanager
+def stalled_workers_are_dead() -> Iterator[None]:
+    """Believe every lease and every missing connection, even right after the store stalled.
+
+    And give up a connection after two seconds.
+    """
+
+    def dead(registry: WorkerRegistry) -> list[str]:
+        silent = [(state, age) for state, age in registry._read() if age > 1_500]
+        return [state.name for state in registry._without_connection(silent)]
+
+    with (
+        mock.patch.object(StoreContact, "reliable", True),
+        mock.patch.object(WorkerRegistry, "dead", dead),
+        mock.patch.object(processes, "REGISTRATION_TIMEOUT", 2.0),
+    ):
+        yield
+
+
+@contextmanager
+def groups_are_not_created_again() -> Iterator[None]:
+    """Leave a reader of the state log without its consumer group after FLUSHALL."""
+
+    def run(_: state_log.StateLog, command: Callable[[], Any]) -> Any:
+        return command()
+
+    with mock.patch.object(state_log.StateLog, "_with_group", run):
+        yield
+
+
+@contextmanager
+def _lua(verb: str, before: str, after: str) -> Iterator[None]:
+    """Replace a piece of a script."""
+    original = scripts.source
+
+    def source(name: str, template: Any) -> str:
+        text = original(name, template)
+        if name != verb:
+            return text
+        assert before in text, f"{verb}.lua has changed: {before}"
+        return text.replace(before, after)
+
+    with mock.patch.object(scripts, "source", source):
+        yield
+
+
+def future_times_stay() -> AbstractContextManager[object]:
+    """Keep times that lie in the future after the store's clock was set back."""
+    return _lua("sweep", "\ncorrect_future_times()\n", "\n")
+
+
+def poison_jobs_are_not_isolated() -> AbstractContextManager[object]:
+    """Let a job that was lost with its workers run beside others again and again."""
+    return _lua("claim", "local MAX_SHARED_LOSSES = 1\n", "local MAX_SHARED_LOSSES = 1000\n")
+
+
+def unknown_members_are_errors() -> AbstractContextManager[object]:
+    """Fail at a request that a newer release has stored with one more member."""
+
+    def decode_spec(text: str) -> JobSpec:
+        return JobSpec(**orjson.loads(text))
+
+    return mock.patch.object(jobs, "decode_spec", decode_spec)
+
+
+def all_wake_ups_are_sent_at_once() -> AbstractContextManager[object]:
+    """Send the wake-ups of all queued jobs of a user when they are created."""
+    return _lua("create", ", id) == 1 then", ", id) >= 1 then")
+
+
+def fencing_tokens_count_claims() -> AbstractContextManager[object]:
+    """Use a fencing token again when a fail-over has forgotten a claim."""
+    return _lua("claim", "math.max((job.fence or 0) + 1, now)", "(job.fence or 0) + 1")
+
+
+MUTATIONS: Final[dict[str, Mutation]] = {
+    "stalls": stalled_workers_are_dead,
+    "nogroup": groups_are_not_created_again,
+    "release": unknown_members_are_errors,
+    "poison": poison_jobs_are_not_isolated,
+    "clock": future_times_stay,
+    "fencing": fencing_tokens_count_claims,
+    "fairness": all_wake_ups_are_sent_at_once,
+}

@@ -1,0 +1,339 @@
+"""The simulated job store: fakeredis, which runs the real scripts, behind a network with faults."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from fakeredis import FakeServer
+from fakeredis._clients._sync import FakeRedisConnection
+from fakeredis._helpers import SimpleError
+from fakeredis._msgs import FLAG_LEAVE_EMPTY_VAL
+from fakeredis._socket import FakeSocket
+from fakeredis._socket._resp import convert_to_resp2
+from fakeredis.commands_mixins.scripting_mixin import _convert_redis_arg
+from redis import ConnectionPool, Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from tests.simulation.scheduler import EPOCH, Process, Scheduler
+
+if TYPE_CHECKING:
+    from tests.simulation.trace import Trace
+
+_COMMANDS_OF_TWO_WORDS = (b"SCRIPT ", b"CLIENT ", b"XINFO ", b"XGROUP ")
+#: Seconds that a packet takes: shortest and longest.
+LATENCY = (0.000_2, 0.002)
+
+
+class StoreServer:
+    """The server and its faults."""
+
+    def __init__(self, scheduler: Scheduler, trace: Trace, rng: random.Random) -> None:
+        self.scheduler = scheduler
+        self.trace = trace
+        self.rng = rng
+        self.fake = FakeServer(server_type="valkey")
+        self.clock_offset = 0.0
+        self.stalled_until = 0.0
+        self.down_until = 0.0
+        #: Probabilities that a request or a response gets lost, or a connection is reset.
+        self.loss = 0.0
+        self.run_id = 1
+        self.started_at = -86_400.0
+        #: What the scripts published since the last command: channel and message.
+        self.published: list[tuple[bytes, bytes]] = []
+        #: Called after every command with its words and its result.
+        self.on_command: Callable[[list[bytes], Any], None] = lambda _words, _result: None
+        self._compiled: dict[bytes, Any] = {}
+        self._local: Any = None
+
+    def time(self) -> float:
+        """Return the server's clock, in seconds since 1970."""
+        return EPOCH + self.scheduler.now + self.clock_offset
+
+    @property
+    def keys(self) -> dict[bytes, Any]:
+        """Every key with its value, for checks; expired keys may still be there."""
+        return self.fake.dbs[0]._dict
+
+    def command(self, *words: bytes) -> Any:
+        """Run a command inside the server, without a network."""
+        if self._local is None or self._local._server is None:
+            self._local = StoreSocket(self, db=0)
+        self._local._process_command(list(words))
+        return self._local.responses.get_nowait()
+
+    def compiled(self, script: bytes, runtime: Any) -> Any:
+        """Return a script as a Lua function: fakeredis compiles it for each call."""
+        if script not in self._compiled:
+            self._compiled[script] = runtime.compile(script)
+            self.fake.script_cache[hashlib.sha1(script).hexdigest().encode()] = script  # noqa: S324
+        return self._compiled[script]
+
+    def copy_data(self) -> dict[bytes, Any]:
+        return copy.deepcopy(self.keys)
+
+    def restart(self, data: dict[bytes, Any] | None = None, *, new_process: bool = True) -> None:
+        """Close all connections; ``data``: what the server, or another one, comes back with."""
+        for socket in list(self.fake.sockets):
+            socket.kill()
+        if data is not None:
+            database = self.fake.dbs[0]
+            with self.fake.lock:
+                database.clear()
+            for key, item in data.items():
+                database[key] = item
+        self.fake.script_cache.clear()
+        self._compiled.clear()
+        self.run_id += 1
+        if new_process:
+            self.started_at = self.scheduler.now
+
+
+class StoreSocket(FakeSocket):
+    """The server's end of a connection."""
+
+    #: The process at the other end; None for the server's own.
+    owner: Process | None = None
+
+    def __init__(self, store: StoreServer, **options: Any) -> None:
+        self.store = store
+        super().__init__(store.fake, client_class=Redis, **options)
+
+    def _process_command(self, fields: list[bytes]) -> None:
+        if fields[0] == b"EVALSHA":
+            self._process_script(fields)
+        else:
+            super()._process_command(fields)
+        # Peeks at the response, which the client's end takes later.
+        responses: Any = self.responses
+        self.store.on_command(fields, responses.queue[-1] if responses is not None else None)
+        self.store.published.clear()
+
+    def _process_script(self, fields: list[bytes]) -> None:
+        """Run a script as fakeredis does, without checking each of its many arguments."""
+        self._db.time = self.store.time()
+        try:
+            with self._server.lock:
+                result = self.evalsha(fields[1], int(fields[2]), *fields[3:])
+        except SimpleError as error:
+            result = error
+        self.put_response(self._decode_result(result))
+
+    def _decode_error(self, error: SimpleError) -> Any:
+        """Return the error as the real server words it."""
+        if "requires the key to exist" in error.value:
+            return ResponseError("NOGROUP No such key or consumer group")
+        return super()._decode_error(error)
+
+    def publish(self, channel: bytes, message: bytes) -> int:
+        self.store.published.append((channel, message))
+        return 0
+
+    def eval(self, script: bytes, numkeys: int, *keys_and_args: bytes) -> Any:
+        """Run a script as fakeredis does, except what makes it slow for no use here.
+
+        It compiles the script, collects all garbage and looks for global variables each time.
+        """
+        runtime = self._get_server_runtime(self._server)
+        function = self.store.compiled(script, runtime)
+        server: Any = self._server
+        server._lua_current_socket[0] = self
+        self._script_resp = 2
+        arguments = [
+            runtime.table_from(keys_and_args[:numkeys]),
+            runtime.table_from(keys_and_args[numkeys:]),
+        ]
+        server._lua_set_keys_argv(*arguments)
+        try:
+            result = function()
+        finally:
+            self._script_resp = None
+        return self._convert_lua_result(result, nested=False)
+
+    def _lua_redis_call(self, lua_runtime: Any, _globals: Any, op: bytes, *args: Any) -> Any:
+        """Run a command of a script as fakeredis does, without keyspace notifications."""
+        function: Any
+        function, signature = self._name_to_func(op.decode().lower())
+        applied = signature.apply([_convert_redis_arg(arg) for arg in args], self._db, self.version)
+        if len(applied) == 1:
+            result = applied[0]
+        else:
+            words, items = applied
+            result = convert_to_resp2(function(*words))
+            for item in items:
+                item.writeback(remove_empty_val=FLAG_LEAVE_EMPTY_VAL not in signature.flags)
+        return self._convert_redis_result(lua_runtime, result)
+
+
+class SimulatedConnection(FakeRedisConnection):
+    """The client's end of a connection: redis-py's own code above a simulated network."""
+
+    socket_timeout: float
+    socket_connect_timeout: float
+    _sock: Any
+
+    def __init__(self, *, store: StoreServer, **options: Any) -> None:
+        self.store = store
+        self._unsent: list[list[bytes]] = []
+        super().__init__(server=store.fake, **options)
+
+    def on_connect(self) -> None:
+        """Send no greeting."""
+
+    def connect(self) -> None:
+        if self._sock is None:
+            self._travel(self.socket_connect_timeout)
+            self._sock = StoreSocket(self.store, db=0, client_info=self._client_info)
+            self._sock.owner = self.store.scheduler.current
+
+    def connect_check_health(self, *_: Any, **__: Any) -> None:
+        self.connect()
+
+    def disconnect(self, *_: Any) -> None:
+        self._unsent = []
+        if self._sock is not None and self._sock._server is not None:
+            self._sock.close()
+        self._sock = None
+
+    def check_health(self) -> None:
+        """Send no PING: the simulation has no idle connections that a firewall forgot."""
+
+    def send_command(self, *args: Any, **_: Any) -> None:
+        self.send_packed_command(self.pack_command(*args))
+
+    def pack_command(self, *args: Any) -> Any:
+        """Return the words of the command: the simulated network does not need their bytes."""
+        return [[each for arg in args for each in self._words(arg)]]
+
+    def pack_commands(self, commands: Any) -> Any:
+        return [words for command in commands for words in self.pack_command(*command)]
+
+    def _words(self, arg: Any) -> list[bytes]:
+        encoded: bytes = self.encoder.encode(arg)
+        # redis-py passes a command of two words as one.
+        return encoded.split() if encoded.startswith(_COMMANDS_OF_TWO_WORDS) else [encoded]
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        self.connect()
+        self._unsent += command
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        if self._unsent:
+            commands, self._unsent = self._unsent, []
+            try:
+                self._exchange(commands)
+            except (RedisConnectionError, RedisTimeoutError):
+                self.disconnect()
+                raise
+        response = self._sock.responses.get_nowait()
+        if isinstance(response, Exception):
+            raise response
+        return response if options.get("disable_decoding") else self._decode(response)
+
+    def _exchange(self, commands: list[list[bytes]]) -> None:
+        """Bring the request to the server and wait for the response."""
+        scheduler, rng = self.store.scheduler, self.store.rng
+        deadline = scheduler.now + self.socket_timeout
+        socket = self._sock
+        self._travel(self.socket_timeout)
+        if self.store.stalled_until > deadline:
+            # The kernel has the request: when the server continues, it executes it, and only then
+            # learns that the client has gone.
+            scheduler.at(self.store.stalled_until, lambda: _deliver(socket, commands))
+            scheduler.at(self.store.stalled_until, socket.kill)
+            self._sock = None
+            self._time_out(deadline, "stalled")
+        scheduler.sleep(self.store.stalled_until - scheduler.now)
+        if socket._killed or self.store.down_until > scheduler.now:
+            raise RedisConnectionError("Connection closed by server.")
+        _deliver(socket, commands)
+        if rng.random() < self.store.loss:
+            self._disturbed("response lost")
+            if rng.random() < 0.5:
+                raise RedisConnectionError("Connection reset by peer.")
+            self._time_out(deadline, "response lost")
+        scheduler.sleep(rng.uniform(*LATENCY))
+        if scheduler.current.cut_off_until > scheduler.now:
+            self._time_out(deadline, "cut off")
+
+    def _travel(self, timeout: float) -> None:
+        """Bring a packet to the server, or raise what the client sees if it does not arrive."""
+        scheduler, rng = self.store.scheduler, self.store.rng
+        deadline = scheduler.now + timeout
+        if scheduler.current.cut_off_until > scheduler.now:
+            self._time_out(deadline, "cut off")
+        if rng.random() < self.store.loss:
+            self._disturbed("request lost")
+            self._time_out(deadline, "request lost")
+        scheduler.sleep(rng.uniform(*LATENCY))
+        if self.store.down_until > scheduler.now:
+            raise RedisConnectionError("Connection refused.")
+
+    def _time_out(self, deadline: float, why: str) -> None:
+        self.store.scheduler.sleep(deadline - self.store.scheduler.now)
+        raise RedisTimeoutError(f"Timeout reading from socket ({why})")
+
+    def _disturbed(self, what: str) -> None:
+        process = self.store.scheduler.current
+        process.disturbed_at = self.store.scheduler.now
+        self.store.trace.add(process.name, what)
+
+
+def _deliver(socket: StoreSocket, commands: list[list[bytes]]) -> None:
+    for words in commands:
+        if not socket._killed:
+            socket._process_command(words)
+
+
+class StoreClient(Redis):
+    """redis-py's client, with the commands that fakeredis lacks."""
+
+    store: StoreServer
+
+    def info(self, *_: Any, **__: Any) -> Any:
+        self.ping()
+        return {
+            "run_id": self.store.run_id,
+            "uptime_in_seconds": int(self.store.scheduler.now - self.store.started_at),
+        }
+
+    def memory_usage(self, key: Any, *_: Any, **__: Any) -> Any:
+        return 500 * self.xlen(key)
+
+
+def open_client(
+    store: StoreServer, *, timeout: float, own_connection: bool = False, retries: int | None = None
+) -> StoreClient:
+    """Open a client with the timeouts and retries of ``common.job_store.client.open_client``."""
+    call_timeout = min(3.0, timeout) if retries is None else timeout / (retries + 1)
+    if retries is None:
+        retries = max(0, round(timeout / 3) - 1)
+    options: Any = {"max_connections": 1} if own_connection else {}
+    pool = ConnectionPool(
+        connection_class=SimulatedConnection,
+        store=store,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=call_timeout,
+        socket_connect_timeout=min(2.0, timeout),
+        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), retries),
+        **options,
+    )
+    client = cast(StoreClient, StoreClient.from_pool(pool))
+    client.store = store
+    return client
+
+
+def close_connections(store: StoreServer, process: Process) -> None:
+    """Close what a process had open, as the kernel does when it dies."""
+    for socket in list(store.fake.sockets):
+        if socket.owner is process:
+            socket.kill()

@@ -1,0 +1,113 @@
+"""A short simulation, and the proof that it is deterministic and finds mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.scenario import Event, Scenario, scenario_of
+from tests.simulation.shrinking import shrink
+from tests.simulation.world import run
+
+# A run takes seconds of CPU time, and more on a machine that is busy with other tests.
+pytestmark = pytest.mark.timeout(600)
+
+#: Seeds of the short run.
+SEEDS = range(1, 6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_invariant_is_violated(seed: int) -> None:
+    result = run(scenario_of(seed))
+    assert result.violation is None, "\n".join(result.trace.lines()[-100:])
+    assert result.lives > 100
+
+
+def test_a_seed_always_leads_to_the_same_run() -> None:
+    scenario = _jobs(20, Event(1.0, "crash", {"worker": 0, "back_after": 1.0}))
+    assert run(scenario).trace.lines() == run(scenario).trace.lines()
+
+
+def _job(number: int, at: float, **plan: Any) -> Event:
+    values = {"job": number, "user": f"user{number % 4}", "priority": "normal", "seconds": 2.0}
+    return Event(at, "create", {**values, **plan})
+
+
+def _jobs(count: int, *events: Event, seconds: float = 2.0, **options: bool) -> Scenario:
+    """Return a scenario in which a job is created every 0.1 s."""
+    jobs = [_job(number, number / 10, seconds=seconds) for number in range(count)]
+    in_order = sorted([*jobs, *events], key=lambda event: event.at)
+    return Scenario(seed=1, events=tuple(in_order), **options)
+
+
+#: For each mistake that the product once had, a scenario that leads to its violation.
+FINDINGS = {
+    "stalls": (
+        _jobs(
+            10,
+            *[Event(at, "stall", {"seconds": 2.6}) for at in (2, 6, 10, 14)],
+            seconds=15.0,
+        ),
+        "no attempt is lost without a cause",
+    ),
+    "nogroup": (_jobs(5, Event(2.0, "flush")), "no unexpected error"),
+    "release": (_jobs(5, mixed_releases=True), "no unexpected error"),
+    "poison": (
+        _jobs(
+            0,
+            *[_job(number, number / 20, seconds=15.0) for number in range(0, 8, 2)],
+            *[
+                _job(number, number / 20, seconds=1.0, outcomes=("poison",) * 8)
+                for number in range(1, 9, 2)
+            ],
+        ),
+        "a poison job takes no others along",
+    ),
+    "clock": (
+        _jobs(
+            10,
+            Event(3.0, "clock_jump", {"seconds": -86_400}),
+            Event(3.1, "power_loss", {"worker": 0, "back_after": 1.0}),
+            seconds=5.0,
+        ),
+        "every job ends",
+    ),
+    "fencing": (
+        _jobs(
+            0,
+            *[_job(number, 0.05, seconds=3.0) for number in range(30)],
+            Event(3.6, "fail_over", {"seconds": 0.2, "forgets": 0.6}),
+        ),
+        "one lease per job",
+    ),
+    "fairness": (
+        _jobs(
+            8,
+            *[_job(number, 0.05, user="hurried", seconds=1.0) for number in range(100, 150)],
+            seconds=1.0,
+        ),
+        "fair share",
+    ),
+}
+
+
+@pytest.mark.parametrize("mutation", FINDINGS)
+def test_a_mistake_that_is_put_back_is_found(mutation: str) -> None:
+    scenario, invariant = FINDINGS[mutation]
+    assert run(scenario).violation is None
+    with MUTATIONS[mutation]():
+        result = run(scenario)
+    assert result.violation is not None
+    assert result.violation.invariant == invariant
+
+
+def test_a_failing_scenario_shrinks_to_the_events_that_matter() -> None:
+    flush = Event(2.0, "flush")
+    scenario = _jobs(20, flush)
+    with MUTATIONS["nogroup"]():
+        small, result = shrink(scenario, run(scenario), seconds=30)
+    assert small.events == (flush,)
+    assert result.violation is not None
+    assert any("VIOLATION" in line for line in result.trace.lines())

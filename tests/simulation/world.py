@@ -1,0 +1,369 @@
+"""One run: builds the system, lets the scenario happen to it, and checks that it settles."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from unittest import mock
+
+import redis.retry
+import structlog
+from redis.exceptions import RedisError
+
+from common.errors import LonghaulError
+from common.job_store import keys
+from common.job_store.dead_letters import DeadLetters
+from common.job_store.pause import Pause
+from common.job_store.webhook_deliveries import message_id
+from common.jobs.model import JobSpec, Priority
+from tests.simulation.ledger import JobRecord, Ledger, Violation
+from tests.simulation.processes import (
+    JOB_TTL,
+    MAX_ATTEMPTS,
+    ApiProcess,
+    Broker,
+    Receiver,
+    SimulatedBug,
+    WorkerProcess,
+)
+from tests.simulation.scenario import DURATION, FAULTS, WORKERS, Event, Scenario
+from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.store import StoreServer, close_connections
+from tests.simulation.trace import Trace
+
+#: Partitions of the keys: fewer than in production, as each sweep scans all of them.
+PARTITIONS: Final = 2
+#: Faults that may cost a job all of its attempts.
+WORKER_FAULTS: Final = frozenset(FAULTS) - {"stall", "pause", "lost_messages"}
+#: Seconds within which everything has to end after the last fault.
+SETTLE: Final = 150.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewerJobSpec(JobSpec):
+    """A request as a newer release stores it, with a member that this one does not know."""
+
+    compression: str = "best"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended."""
+
+    violation: Violation | None
+    trace: Trace
+    #: Jobs that reached a terminal state.
+    lives: int
+
+
+def run(scenario: Scenario) -> Result:
+    """Run a scenario from its start to its end, or to the first violation."""
+    with ExitStack() as patches:
+        world = World(scenario)
+        for patch in _patches(world):
+            patches.enter_context(patch)
+        random_state = random.getstate()
+        random.seed(scenario.seed)
+        logging = structlog.get_config()
+        structlog.configure(processors=[world.log], cache_logger_on_first_use=False)
+        try:
+            world.run()
+        finally:
+            structlog.configure(**logging)
+            random.setstate(random_state)
+        return Result(world.ledger.violation, world.trace, world.ledger.ended)
+
+
+def _patches(world: World) -> list[Any]:
+    """Replace what the code takes from outside and no parameter can give it."""
+    rng = random.Random(world.scenario.seed + 1)
+    return [
+        # fakeredis reads the server's clock there.
+        mock.patch.object(time, "time", world.store.time),
+        mock.patch.object(redis.retry, "sleep", world.scheduler.sleep),
+        mock.patch.object(secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
+        mock.patch.object(keys, "PARTITIONS", PARTITIONS),
+        mock.patch.object(keys, "_TAGS", keys._TAGS[:PARTITIONS]),
+    ]
+
+
+class World:
+    """The whole simulated system."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.same_server = scenario.same_server
+        self.rng = random.Random(scenario.seed + 2)
+        self.scheduler = Scheduler()
+        self.trace = Trace(self.scheduler)
+        self.store = StoreServer(self.scheduler, self.trace, self.rng)
+        self.broker = Broker(self)
+        self.receiver = Receiver(self)
+        self.plans: dict[int, dict[str, Any]] = {}
+        self._outcomes: dict[int, list[str]] = {}
+        self.api = ApiProcess(self)
+        self.ledger = Ledger(
+            self.store,
+            self.trace,
+            self.api.dispatcher.template,
+            max_attempts=MAX_ATTEMPTS,
+            stop=self._stop,
+        )
+        self.store.on_command = self.ledger.on_command
+        self.workers: list[WorkerProcess] = []
+        self._generation = 0
+        self._ids: dict[int, str] = {}
+
+    def run(self) -> None:
+        self.workers = [self._new_worker(number) for number in range(WORKERS)]
+        for event in self.scenario.events:
+            self._schedule(event)
+        innocent = {
+            job for job, plan in self.plans.items() if "poison" not in plan.get("outcomes", ())
+        }
+        self.ledger.checks_fairness = not self.scenario.faults and len(innocent) == len(self.plans)
+        if not self.scenario.faults & WORKER_FAULTS:
+            self.ledger.must_survive = innocent
+        self.scheduler.run(until=DURATION + 5)
+        deadline = self.scheduler.now + SETTLE
+        while not self.scheduler.stopped and self.ledger.unfinished():
+            if self.scheduler.now > deadline:
+                stuck = [f"job {each.number} is {each.status}" for each in self.ledger.unfinished()]
+                self.ledger.fail("every job ends", ", ".join(stuck))
+            self.scheduler.run(until=self.scheduler.now + 5)
+        if not self.scheduler.stopped:
+            self.ledger.check_partitions()
+            self._check_webhooks()
+        if not self.scheduler.stopped:
+            self._check_growth()
+
+    # The scenario.
+
+    def _schedule(self, event: Event) -> None:
+        action = getattr(self, f"_do_{event.kind}")
+        values = dict(event.values)
+        if event.kind == "create":
+            self.plans[values["job"]] = values
+            self._outcomes[values["job"]] = list(values.get("outcomes", ()))
+        if event.kind == "fail_over":
+            self.scheduler.at(max(0.0, event.at - values["forgets"]), self._remember)
+        if event.kind in ("create", "cancel", "restart"):
+            request = partial(self._request, event.kind, action, values)
+            self.scheduler.at(event.at, lambda: self.scheduler.spawn(self.api.process, request))
+            return
+
+        def happen() -> None:
+            self.trace.add("FAULT", str(event))
+            action(**values)
+
+        self.scheduler.at(event.at, happen)
+
+    def _request(self, kind: str, action: Callable[..., object], values: dict[str, Any]) -> None:
+        try:
+            action(**values)
+        except (LonghaulError, RedisError) as error:
+            job = values["job"]
+            self.trace.add("api", f"{kind} job {job}: {type(error).__name__}: {error}")
+
+    def _do_create(self, job: int, user: str, priority: str, **plan: Any) -> None:
+        callback = plan.get("callback")
+        spec_class = NewerJobSpec if self.scenario.mixed_releases and job % 2 else JobSpec
+        accepted = self.api.jobs.create(
+            user,
+            spec_class(
+                file_ids=(job,),
+                priority=Priority(priority),
+                callback_url=callback and f"https://receiver.example/{callback}",
+                metadata={"job": job},
+            ),
+        )
+        self._ids[job] = accepted.job.id
+
+    def _do_cancel(self, job: int) -> None:
+        if job in self._ids:
+            self.api.jobs.cancel(self._ids[job])
+
+    def _do_restart(self, job: int) -> None:
+        if job in self._ids:
+            self.api.jobs.restart(self._ids[job])
+
+    def next_outcome(self, job: int) -> str:
+        """Return how the next attempt at a job ends."""
+        outcomes = self._outcomes[job]
+        return outcomes.pop(0) if outcomes else "ok"
+
+    # Faults of workers.
+
+    def _new_worker(self, number: int) -> WorkerProcess:
+        self._generation += 1
+        worker = WorkerProcess(self, f"worker{number}.{self._generation}")
+        self.ledger.workers[worker.name] = worker.process
+        worker.start()
+        return worker
+
+    def crash(self, worker: WorkerProcess) -> None:
+        """Kill a worker from one of its own threads."""
+        number = self.workers.index(worker)
+        self.trace.add(worker.name, "killed by its job")
+        self.scheduler.at(self.scheduler.now, lambda: self._do_crash(number, back_after=1.0))
+
+    def kill(self, worker: WorkerProcess, *, closes: bool = True) -> None:
+        self.scheduler.kill(worker.process)
+        if closes:
+            close_connections(self.store, worker.process)
+
+    def _replace(self, number: int, after: float) -> None:
+        def start() -> None:
+            self.workers[number] = self._new_worker(number)
+
+        self.scheduler.at(self.scheduler.now + after, start)
+
+    def _do_crash(self, worker: int, back_after: float, *, closes: bool = True) -> None:
+        if self.workers[worker].process.alive:
+            self.kill(self.workers[worker], closes=closes)
+            self._replace(worker, back_after)
+
+    def _do_power_loss(self, worker: int, back_after: float) -> None:
+        self._do_crash(worker, back_after, closes=False)
+
+    def _do_drain(self, worker: int, back_after: float) -> None:
+        draining = self.workers[worker]
+        if draining.process.alive and not draining.draining:
+            draining.drain()
+            self._replace(worker, back_after)
+
+    def _do_stop(self, worker: int, seconds: float) -> None:
+        self.workers[worker].process.stopped_until = self.scheduler.now + seconds
+
+    def _do_cut_off(self, worker: int, seconds: float) -> None:
+        self.workers[worker].process.cut_off_until = self.scheduler.now + seconds
+
+    def reachable(self, process: Process) -> bool:
+        """Return whether the broker responds to a process."""
+        now = self.scheduler.now
+        return now >= max(process.cut_off_until, self.store.down_until, self.store.stalled_until)
+
+    # Faults of the store.
+
+    def _do_stall(self, seconds: float) -> None:
+        self.store.stalled_until = self.scheduler.now + seconds
+
+    def _do_restart_store(self, seconds: float) -> None:
+        self.store.restart()
+        self.store.down_until = self.scheduler.now + seconds
+        self.store.started_at = self.store.down_until
+
+    def _remember(self) -> None:
+        self._replica = (self.store.copy_data(), self.ledger.copy_jobs())
+
+    def _do_fail_over(self, seconds: float, forgets: float) -> None:
+        data, jobs = self._replica
+        self.ledger.go_back_to(jobs)
+        self.store.restart(data, new_process=False)
+        self.store.down_until = self.scheduler.now + seconds
+
+    def _do_flush(self) -> None:
+        self.ledger.jobs = {}
+        self.store.command(b"FLUSHALL")
+
+    def _do_clock_jump(self, seconds: float) -> None:
+        self.store.clock_offset += seconds
+
+    def _do_loss(self, seconds: float, share: float) -> None:
+        self.store.loss = share
+        self.scheduler.at(self.scheduler.now + seconds, lambda: setattr(self.store, "loss", 0.0))
+
+    def _do_lost_messages(self, seconds: float, share: float) -> None:
+        self.broker.loss = share
+        self.scheduler.at(self.scheduler.now + seconds, lambda: setattr(self.broker, "loss", 0.0))
+
+    def _do_pause(self, seconds: float) -> None:
+        def pause() -> None:
+            self._until_it_works(Pause(self.api.client).pause)
+            self.scheduler.sleep(seconds)
+            self._until_it_works(Pause(self.api.client).resume)
+
+        self.scheduler.spawn(self.api.process, pause)
+
+    def _until_it_works(self, call: Callable[[], object]) -> None:
+        while True:
+            try:
+                call()
+            except RedisError:
+                self.scheduler.sleep(1.0)
+            else:
+                return
+
+    # The end.
+
+    def _check_webhooks(self) -> None:
+        """Every terminal state with a callback URL is delivered, or its next attempt is planned."""
+        deadline = self.scheduler.now + 60
+        while self._undelivered() and self.scheduler.now < deadline:
+            self.scheduler.run(until=self.scheduler.now + 2)
+        for record in self._undelivered():
+            delivery = self.store.keys.get(keys.delivery(record.id, record.version).encode())
+            due = self.store.keys.get(
+                keys.of_partition("webhooks_due", keys.tag_of_job(record.id)).encode()
+            )
+            member = f"{record.id}:{record.version}".encode()
+            score = due.value.get(member) if delivery is not None and due is not None else None
+            if score is None or score < self.store.time() * 1000 - 10_000:
+                self.ledger.fail(
+                    "every webhook is delivered",
+                    f"job {record.number} v{record.version} {record.status}: due {score}",
+                )
+
+    def _undelivered(self) -> list[JobRecord]:
+        return [
+            record
+            for record in self.ledger.jobs.values()
+            if record.callback
+            and message_id(record.id, record.version) not in self.receiver.answered
+        ]
+
+    def _check_growth(self) -> None:
+        """Long after the last job, nothing is left but totals."""
+        for worker in self.workers:
+            self.kill(worker)
+        # First the archives expire, then the jobs. Webhooks that are due then are kept longer.
+        for days in (0, 5, 5, 5):
+            self.store.clock_offset += JOB_TTL + 60 + days * 86_400
+            self._sweep_once()
+        kept = ("jobs:totals:", "jobs:journal:", "longhaul.", "worker")
+        left = [
+            key.decode()
+            for key, item in self.store.keys.items()
+            if item.expireat is None and not key.decode().startswith(kept)
+        ]
+        if left:
+            self.ledger.fail("nothing without an expiry", ", ".join(sorted(left)[:10]))
+
+    def _sweep_once(self) -> None:
+        worker = self._new_worker(0)
+        dead_letters = DeadLetters(self.api.client, self.api.jobs)
+        delete_old = partial(dead_letters.delete_old, JOB_TTL)
+        self.scheduler.spawn(self.api.process, partial(self._until_it_works, delete_old))
+        self.scheduler.run(until=self.scheduler.now + 3)
+        self.kill(worker)
+
+    def log(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        """Add what the product logs to the trace. An unexpected error is a violation."""
+        process = self.scheduler.calling
+        error = event.pop("exc_info", None)
+        text = " ".join(f"{name}={value}" for name, value in event.items())
+        self.trace.add(process.name if process else "-", f"{level}: {text}")
+        cause = sys.exc_info()[1] if error is True else error
+        if level in ("error", "critical") and not isinstance(cause, SimulatedBug):
+            self.ledger.fail("no unexpected error", f"{text} {cause!r}")
+        raise structlog.DropEvent
+
+    def _stop(self) -> None:
+        self.scheduler.stopped = True
