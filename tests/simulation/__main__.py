@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.scenario import Scenario, scenario_of
 from tests.simulation.shrinking import shrink
-from tests.simulation.world import Result, run
+from tests.simulation.world import RunResult, run
 
 #: Lines of a trace that are printed.
 MAX_LINES = 400
@@ -60,7 +60,7 @@ def report(seed: int, mutation: str, shrink_seconds: float) -> None:
     _print(seed, len(scenario.events), small, small_result, mutation)
 
 
-def _print(seed: int, events: int, small: Scenario, result: Result, mutation: str) -> None:
+def _print(seed: int, events: int, small: Scenario, result: RunResult, mutation: str) -> None:
     lines = result.trace.lines()
     if len(lines) > MAX_LINES:
         print(f"… {len(lines) - MAX_LINES} lines left out")

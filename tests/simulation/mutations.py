@@ -93,7 +93,7 @@ def all_wake_ups_are_sent_at_once() -> AbstractContextManager[object]:
 
 def fencing_tokens_count_claims() -> AbstractContextManager[object]:
     """Use a fencing token again when a fail-over has forgotten a claim."""
-    return _lua("claim", "math.max((job.fence or 0) + 1, now)", "(job.fence or 0) + 1")
+    return _lua("claim", " + 1, now)),", " + 1, 0)),")
 
 
 MUTATIONS: Final[dict[str, Mutation]] = {

@@ -27,7 +27,7 @@ from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import PRIORITIES, Artifact, WakeUp
 from common.wake_ups import Dispatcher
 from tests.simulation.scenario import SLOTS
-from tests.simulation.scheduler import Process, ProcessClock, SimulatedCondition
+from tests.simulation.scheduler import ProcessClock, SimulatedCondition, SimulatedProcess
 from tests.simulation.store import StoreClient, open_client
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
@@ -113,7 +113,7 @@ def _entered(value: Any) -> Iterator[Any]:
 class _Threads(Executor):
     """Runs functions on threads of a simulated process."""
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: SimulatedProcess) -> None:
         self._world = world
         self._process = process
 
@@ -130,12 +130,12 @@ class _Threads(Executor):
         """Do nothing: threads end with their process."""
 
 
-class WorkerProcess:
+class SimulatedWorker:
     """A worker: Celery's consumer is simulated, everything behind it is the product's code."""
 
     def __init__(self, world: World, name: str) -> None:
         self.name = name
-        self.process = Process(name)
+        self.process = SimulatedProcess(name)
         self._world = world
         self._scheduler = world.scheduler
         self._running = 0
@@ -281,11 +281,11 @@ def _raise(outcome: str) -> None:
             raise SimulatedBug
 
 
-class ApiProcess:
+class SimulatedApi:
     """The API: creates, cancels and restarts jobs, pauses the queue."""
 
     def __init__(self, world: World) -> None:
-        self.process = Process("api")
+        self.process = SimulatedProcess("api")
         clock = ProcessClock(world.scheduler)
         self.client = open_client(world.store, timeout=2.0)
         self.dispatcher = Dispatcher(
@@ -296,7 +296,7 @@ class ApiProcess:
         self.jobs = JobStore(self.client, self.dispatcher, LIMITS)
 
 
-class Receiver:
+class SimulatedReceiver:
     """Receives webhooks, in place of ``WebhookPoster``."""
 
     def __init__(self, world: World) -> None:

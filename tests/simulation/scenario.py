@@ -28,7 +28,7 @@ MAX_FAULTS: Final = 12
 
 
 @dataclass(frozen=True)
-class Event:
+class ScenarioEvent:
     """Something that happens from outside at a moment."""
 
     at: float
@@ -44,7 +44,7 @@ class Scenario:
     """A run: the seed decides what is random inside, such as delays of packets."""
 
     seed: int
-    events: tuple[Event, ...]
+    events: tuple[ScenarioEvent, ...]
     #: Whether the broker's queues lie on the job store's server, so that scripts push the wake-ups.
     same_server: bool = True
     #: Whether some requests come from the API of a newer release.
@@ -71,8 +71,8 @@ def scenario_of(seed: int) -> Scenario:
     )
 
 
-def _jobs(rng: random.Random, *, has_poison: bool) -> list[Event]:
-    events: list[Event] = []
+def _jobs(rng: random.Random, *, has_poison: bool) -> list[ScenarioEvent]:
+    events: list[ScenarioEvent] = []
     times = _times(rng)
     poisonous = set(rng.sample(range(len(times)), 2)) if has_poison else set()
     for number, at in enumerate(times):
@@ -90,10 +90,10 @@ def _jobs(rng: random.Random, *, has_poison: bool) -> list[Event]:
             plan["outcomes"] = outcomes
         if number >= len(times) - BURST:
             plan |= {"user": "hurried", "priority": "normal"}
-        events.append(Event(round(at, 4), "create", plan))
+        events.append(ScenarioEvent(round(at, 4), "create", plan))
         if rng.random() < 0.08:
             later = round(at + rng.uniform(0.0, 3.0), 4)
-            events.append(Event(later, rng.choice(["cancel", "restart"]), {"job": number}))
+            events.append(ScenarioEvent(later, rng.choice(["cancel", "restart"]), {"job": number}))
     return events
 
 
@@ -113,13 +113,13 @@ def _outcomes(rng: random.Random) -> tuple[str, ...]:
     return tuple(rng.choice(kinds) for _ in range(rng.randint(1, 5)))
 
 
-def _faults(rng: random.Random, kinds: list[str]) -> list[Event]:
+def _faults(rng: random.Random, kinds: list[str]) -> list[ScenarioEvent]:
     if not kinds:
         return []
     return [_fault(rng, rng.choice(kinds)) for _ in range(rng.randint(1, MAX_FAULTS))]
 
 
-def _fault(rng: random.Random, kind: str) -> Event:
+def _fault(rng: random.Random, kind: str) -> ScenarioEvent:
     worker = {"worker": rng.randrange(WORKERS)}
     values_of: dict[str, Callable[[], dict[str, Any]]] = {
         "crash": lambda: {**worker, "back_after": rng.uniform(0.2, 8)},
@@ -140,4 +140,4 @@ def _fault(rng: random.Random, kind: str) -> Event:
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in values_of[kind]().items()
     }
-    return Event(round(rng.uniform(0.5, DURATION), 3), kind, rounded)
+    return ScenarioEvent(round(rng.uniform(0.5, DURATION), 3), kind, rounded)

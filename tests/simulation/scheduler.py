@@ -28,11 +28,11 @@ class Killed(BaseException):
 class Thread(greenlet):  # type: ignore[misc]
     """A thread of a simulated process."""
 
-    process: Process
+    process: SimulatedProcess
 
 
 @dataclass(eq=False)
-class Process:
+class SimulatedProcess:
     """A process of the simulated system: it can be killed, and stopped and continued."""
 
     name: str
@@ -52,22 +52,22 @@ class Scheduler:
     def __init__(self) -> None:
         self.now = 0.0
         self._sequence = count()
-        self._events: list[tuple[float, int, Callable[[], object], Process | None]] = []
+        self._events: list[tuple[float, int, Callable[[], object], SimulatedProcess | None]] = []
         self._main: Any = getcurrent()
         #: Set by a violation: nothing more happens.
         self.stopped = False
 
     @property
-    def calling(self) -> Process | None:
+    def calling(self) -> SimulatedProcess | None:
         """The process whose thread runs now, or None between threads."""
         return getattr(getcurrent(), "process", None)
 
     @property
-    def current(self) -> Process:
+    def current(self) -> SimulatedProcess:
         """The process whose thread runs now."""
         return getcurrent().process  # type: ignore[no-any-return]
 
-    def spawn(self, process: Process, run: Callable[[], object]) -> None:
+    def spawn(self, process: SimulatedProcess, run: Callable[[], object]) -> None:
         """Start a thread of ``process``."""
 
         def guarded() -> None:
@@ -80,7 +80,9 @@ class Scheduler:
         process.threads.append(thread)
         self.at(self.now, thread.switch, process)
 
-    def at(self, time: float, run: Callable[[], object], process: Process | None = None) -> None:
+    def at(
+        self, time: float, run: Callable[[], object], process: SimulatedProcess | None = None
+    ) -> None:
         """Call ``run`` at ``time``, or when ``process`` continues; never if it is dead by then."""
         heapq.heappush(self._events, (time, next(self._sequence), run, process))
 
@@ -92,7 +94,7 @@ class Scheduler:
         self.at(self.now + max(0.0, seconds), thread.switch, thread.process)
         self._main.switch()
 
-    def kill(self, process: Process) -> None:
+    def kill(self, process: SimulatedProcess) -> None:
         """End another process without letting it do anything else."""
         process.alive = False
         threads, process.threads = process.threads, []

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tests.simulation.scenario import Event, Scenario
-from tests.simulation.world import Result, run
+from tests.simulation.scenario import Scenario, ScenarioEvent
+from tests.simulation.world import RunResult, run
 
 
-def shrink(scenario: Scenario, result: Result, *, seconds: float) -> tuple[Scenario, Result]:
+def shrink(scenario: Scenario, result: RunResult, *, seconds: float) -> tuple[Scenario, RunResult]:
     """Leave out events, in ever smaller groups, for at most ``seconds`` (Zeller's ddmin)."""
     assert result.violation is not None
     invariant = result.violation.invariant
     deadline = time.perf_counter() + seconds
     smallest, smallest_result = scenario, result
 
-    def still_fails(events: Sequence[Event]) -> bool:
+    def still_fails(events: Sequence[ScenarioEvent]) -> bool:
         nonlocal smallest, smallest_result
         candidate = replace(scenario, events=tuple(events))
         outcome = run(candidate)
@@ -31,7 +31,9 @@ def shrink(scenario: Scenario, result: Result, *, seconds: float) -> tuple[Scena
 
 
 def _minimize(
-    events: list[Event], still_fails: Callable[[list[Event]], bool], is_late: Callable[[], bool]
+    events: list[ScenarioEvent],
+    still_fails: Callable[[list[ScenarioEvent]], bool],
+    is_late: Callable[[], bool],
 ) -> None:
     groups = 2
     while len(events) >= 2 and not is_late():

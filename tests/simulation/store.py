@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from tests.simulation.scheduler import EPOCH, Process, Scheduler
+from tests.simulation.scheduler import EPOCH, Scheduler, SimulatedProcess
 
 if TYPE_CHECKING:
     from tests.simulation.trace import Trace
@@ -101,7 +101,7 @@ class StoreSocket(FakeSocket):
     """The server's end of a connection."""
 
     #: The process at the other end; None for the server's own.
-    owner: Process | None = None
+    owner: SimulatedProcess | None = None
 
     def __init__(self, store: StoreServer, **options: Any) -> None:
         self.store = store
@@ -332,7 +332,7 @@ def open_client(
     return client
 
 
-def close_connections(store: StoreServer, process: Process) -> None:
+def close_connections(store: StoreServer, process: SimulatedProcess) -> None:
     """Close what a process had open, as the kernel does when it dies."""
     for socket in list(store.fake.sockets):
         if socket.owner is process:

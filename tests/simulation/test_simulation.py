@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.scenario import Event, Scenario, scenario_of
+from tests.simulation.scenario import Scenario, ScenarioEvent, scenario_of
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import run
 
@@ -26,16 +26,16 @@ def test_no_invariant_is_violated(seed: int) -> None:
 
 
 def test_a_seed_always_leads_to_the_same_run() -> None:
-    scenario = _jobs(20, Event(1.0, "crash", {"worker": 0, "back_after": 1.0}))
+    scenario = _jobs(20, ScenarioEvent(1.0, "crash", {"worker": 0, "back_after": 1.0}))
     assert run(scenario).trace.lines() == run(scenario).trace.lines()
 
 
-def _job(number: int, at: float, **plan: Any) -> Event:
+def _job(number: int, at: float, **plan: Any) -> ScenarioEvent:
     values = {"job": number, "user": f"user{number % 4}", "priority": "normal", "seconds": 2.0}
-    return Event(at, "create", {**values, **plan})
+    return ScenarioEvent(at, "create", {**values, **plan})
 
 
-def _jobs(count: int, *events: Event, seconds: float = 2.0, **options: bool) -> Scenario:
+def _jobs(count: int, *events: ScenarioEvent, seconds: float = 2.0, **options: bool) -> Scenario:
     """Return a scenario in which a job is created every 0.1 s."""
     jobs = [_job(number, number / 10, seconds=seconds) for number in range(count)]
     in_order = sorted([*jobs, *events], key=lambda event: event.at)
@@ -47,12 +47,12 @@ FINDINGS = {
     "stalls": (
         _jobs(
             10,
-            *[Event(at, "stall", {"seconds": 2.6}) for at in (2, 6, 10, 14)],
+            *[ScenarioEvent(at, "stall", {"seconds": 2.6}) for at in (2, 6, 10, 14)],
             seconds=15.0,
         ),
         "no attempt is lost without a cause",
     ),
-    "nogroup": (_jobs(5, Event(2.0, "flush")), "no unexpected error"),
+    "nogroup": (_jobs(5, ScenarioEvent(2.0, "flush")), "no unexpected error"),
     "release": (_jobs(5, mixed_releases=True), "no unexpected error"),
     "poison": (
         _jobs(
@@ -68,8 +68,8 @@ FINDINGS = {
     "clock": (
         _jobs(
             10,
-            Event(3.0, "clock_jump", {"seconds": -86_400}),
-            Event(3.1, "power_loss", {"worker": 0, "back_after": 1.0}),
+            ScenarioEvent(3.0, "clock_jump", {"seconds": -86_400}),
+            ScenarioEvent(3.1, "power_loss", {"worker": 0, "back_after": 1.0}),
             seconds=5.0,
         ),
         "every job ends",
@@ -78,7 +78,7 @@ FINDINGS = {
         _jobs(
             0,
             *[_job(number, 0.05, seconds=3.0) for number in range(30)],
-            Event(3.6, "fail_over", {"seconds": 0.2, "forgets": 0.6}),
+            ScenarioEvent(3.6, "fail_over", {"seconds": 0.2, "forgets": 0.6}),
         ),
         "one lease per job",
     ),
@@ -104,7 +104,7 @@ def test_a_mistake_that_is_put_back_is_found(mutation: str) -> None:
 
 
 def test_a_failing_scenario_shrinks_to_the_events_that_matter() -> None:
-    flush = Event(2.0, "flush")
+    flush = ScenarioEvent(2.0, "flush")
     scenario = _jobs(20, flush)
     with MUTATIONS["nogroup"]():
         small, result = shrink(scenario, run(scenario), seconds=30)

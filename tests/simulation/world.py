@@ -23,18 +23,18 @@ from common.job_store.dead_letters import DeadLetters
 from common.job_store.pause import Pause
 from common.job_store.webhook_deliveries import message_id
 from common.jobs.model import JobSpec, Priority
-from tests.simulation.ledger import JobRecord, Ledger, Violation
+from tests.simulation.invariants import CommandChecker, ObservedJob, Violation
 from tests.simulation.processes import (
     JOB_TTL,
     MAX_ATTEMPTS,
-    ApiProcess,
     Broker,
-    Receiver,
+    SimulatedApi,
     SimulatedBug,
-    WorkerProcess,
+    SimulatedReceiver,
+    SimulatedWorker,
 )
-from tests.simulation.scenario import DURATION, FAULTS, WORKERS, Event, Scenario
-from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.scenario import DURATION, FAULTS, WORKERS, Scenario, ScenarioEvent
+from tests.simulation.scheduler import Scheduler, SimulatedProcess
 from tests.simulation.store import StoreServer, close_connections
 from tests.simulation.trace import Trace
 
@@ -54,7 +54,7 @@ class NewerJobSpec(JobSpec):
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """How a run ended."""
 
     violation: Violation | None
@@ -63,7 +63,7 @@ class Result:
     lives: int
 
 
-def run(scenario: Scenario) -> Result:
+def run(scenario: Scenario) -> RunResult:
     """Run a scenario from its start to its end, or to the first violation."""
     with ExitStack() as patches:
         world = World(scenario)
@@ -78,7 +78,7 @@ def run(scenario: Scenario) -> Result:
         finally:
             structlog.configure(**logging)
             random.setstate(random_state)
-        return Result(world.ledger.violation, world.trace, world.ledger.ended)
+        return RunResult(world.checker.violation, world.trace, world.checker.ended)
 
 
 def _patches(world: World) -> list[Any]:
@@ -105,19 +105,19 @@ class World:
         self.trace = Trace(self.scheduler)
         self.store = StoreServer(self.scheduler, self.trace, self.rng)
         self.broker = Broker(self)
-        self.receiver = Receiver(self)
+        self.receiver = SimulatedReceiver(self)
         self.plans: dict[int, dict[str, Any]] = {}
         self._outcomes: dict[int, list[str]] = {}
-        self.api = ApiProcess(self)
-        self.ledger = Ledger(
+        self.api = SimulatedApi(self)
+        self.checker = CommandChecker(
             self.store,
             self.trace,
             self.api.dispatcher.template,
             max_attempts=MAX_ATTEMPTS,
             stop=self._stop,
         )
-        self.store.on_command = self.ledger.on_command
-        self.workers: list[WorkerProcess] = []
+        self.store.on_command = self.checker.on_command
+        self.workers: list[SimulatedWorker] = []
         self._generation = 0
         self._ids: dict[int, str] = {}
 
@@ -128,25 +128,27 @@ class World:
         innocent = {
             job for job, plan in self.plans.items() if "poison" not in plan.get("outcomes", ())
         }
-        self.ledger.checks_fairness = not self.scenario.faults and len(innocent) == len(self.plans)
+        self.checker.checks_fairness = not self.scenario.faults and len(innocent) == len(self.plans)
         if not self.scenario.faults & WORKER_FAULTS:
-            self.ledger.must_survive = innocent
+            self.checker.must_survive = innocent
         self.scheduler.run(until=DURATION + 5)
         deadline = self.scheduler.now + SETTLE
-        while not self.scheduler.stopped and self.ledger.unfinished():
+        while not self.scheduler.stopped and self.checker.unfinished():
             if self.scheduler.now > deadline:
-                stuck = [f"job {each.number} is {each.status}" for each in self.ledger.unfinished()]
-                self.ledger.fail("every job ends", ", ".join(stuck))
+                stuck = [
+                    f"job {each.number} is {each.status}" for each in self.checker.unfinished()
+                ]
+                self.checker.fail("every job ends", ", ".join(stuck))
             self.scheduler.run(until=self.scheduler.now + 5)
         if not self.scheduler.stopped:
-            self.ledger.check_partitions()
+            self.checker.check_partitions()
             self._check_webhooks()
         if not self.scheduler.stopped:
             self._check_growth()
 
     # The scenario.
 
-    def _schedule(self, event: Event) -> None:
+    def _schedule(self, event: ScenarioEvent) -> None:
         action = getattr(self, f"_do_{event.kind}")
         values = dict(event.values)
         if event.kind == "create":
@@ -201,20 +203,20 @@ class World:
 
     # Faults of workers.
 
-    def _new_worker(self, number: int) -> WorkerProcess:
+    def _new_worker(self, number: int) -> SimulatedWorker:
         self._generation += 1
-        worker = WorkerProcess(self, f"worker{number}.{self._generation}")
-        self.ledger.workers[worker.name] = worker.process
+        worker = SimulatedWorker(self, f"worker{number}.{self._generation}")
+        self.checker.workers[worker.name] = worker.process
         worker.start()
         return worker
 
-    def crash(self, worker: WorkerProcess) -> None:
+    def crash(self, worker: SimulatedWorker) -> None:
         """Kill a worker from one of its own threads."""
         number = self.workers.index(worker)
         self.trace.add(worker.name, "killed by its job")
         self.scheduler.at(self.scheduler.now, lambda: self._do_crash(number, back_after=1.0))
 
-    def kill(self, worker: WorkerProcess, *, closes: bool = True) -> None:
+    def kill(self, worker: SimulatedWorker, *, closes: bool = True) -> None:
         self.scheduler.kill(worker.process)
         if closes:
             close_connections(self.store, worker.process)
@@ -245,7 +247,7 @@ class World:
     def _do_cut_off(self, worker: int, seconds: float) -> None:
         self.workers[worker].process.cut_off_until = self.scheduler.now + seconds
 
-    def reachable(self, process: Process) -> bool:
+    def reachable(self, process: SimulatedProcess) -> bool:
         """Return whether the broker responds to a process."""
         now = self.scheduler.now
         return now >= max(process.cut_off_until, self.store.down_until, self.store.stalled_until)
@@ -261,16 +263,16 @@ class World:
         self.store.started_at = self.store.down_until
 
     def _remember(self) -> None:
-        self._replica = (self.store.copy_data(), self.ledger.copy_jobs())
+        self._replica = (self.store.copy_data(), self.checker.copy_jobs())
 
     def _do_fail_over(self, seconds: float, forgets: float) -> None:
         data, jobs = self._replica
-        self.ledger.go_back_to(jobs)
+        self.checker.go_back_to(jobs)
         self.store.restart(data, new_process=False)
         self.store.down_until = self.scheduler.now + seconds
 
     def _do_flush(self) -> None:
-        self.ledger.jobs = {}
+        self.checker.jobs = {}
         self.store.command(b"FLUSHALL")
 
     def _do_clock_jump(self, seconds: float) -> None:
@@ -316,15 +318,15 @@ class World:
             member = f"{record.id}:{record.version}".encode()
             score = due.value.get(member) if delivery is not None and due is not None else None
             if score is None or score < self.store.time() * 1000 - 10_000:
-                self.ledger.fail(
+                self.checker.fail(
                     "every webhook is delivered",
                     f"job {record.number} v{record.version} {record.status}: due {score}",
                 )
 
-    def _undelivered(self) -> list[JobRecord]:
+    def _undelivered(self) -> list[ObservedJob]:
         return [
             record
-            for record in self.ledger.jobs.values()
+            for record in self.checker.jobs.values()
             if record.callback
             and message_id(record.id, record.version) not in self.receiver.answered
         ]
@@ -344,7 +346,7 @@ class World:
             if item.expireat is None and not key.decode().startswith(kept)
         ]
         if left:
-            self.ledger.fail("nothing without an expiry", ", ".join(sorted(left)[:10]))
+            self.checker.fail("nothing without an expiry", ", ".join(sorted(left)[:10]))
 
     def _sweep_once(self) -> None:
         worker = self._new_worker(0)
@@ -362,7 +364,7 @@ class World:
         self.trace.add(process.name if process else "-", f"{level}: {text}")
         cause = sys.exc_info()[1] if error is True else error
         if level in ("error", "critical") and not isinstance(cause, SimulatedBug):
-            self.ledger.fail("no unexpected error", f"{text} {cause!r}")
+            self.checker.fail("no unexpected error", f"{text} {cause!r}")
         raise structlog.DropEvent
 
     def _stop(self) -> None:

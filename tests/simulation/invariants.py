@@ -18,7 +18,7 @@ from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
 
 if TYPE_CHECKING:
     from common.jobs.model import WakeUpTemplate
-    from tests.simulation.scheduler import Process
+    from tests.simulation.scheduler import SimulatedProcess
     from tests.simulation.store import StoreServer
     from tests.simulation.trace import Trace
 
@@ -34,14 +34,14 @@ _PRIORITIES = ("high", "normal", "low")
 
 
 @dataclass
-class JobRecord:
+class ObservedJob:
     """What is known of a job from its snapshots."""
 
     id: str
     version: int
     status: str
     attempt: int
-    fence: int
+    fencing_token: int
     worker: str
     number: int
     user: str
@@ -67,7 +67,7 @@ class Violation:
         return f"{self.invariant}: {self.details}"
 
 
-class Ledger:
+class CommandChecker:
     """Watches every command, and remembers what the store promised."""
 
     def __init__(
@@ -86,9 +86,9 @@ class Ledger:
         self._stop = stop
         self._verbs = _verbs(template)
         self._commands = 0
-        self.jobs: dict[str, JobRecord] = {}
+        self.jobs: dict[str, ObservedJob] = {}
         #: Processes by the names of workers.
-        self.workers: dict[str, Process] = {}
+        self.workers: dict[str, SimulatedProcess] = {}
         #: Numbers of jobs that never fail because of lost workers.
         self.must_survive: set[int] = set()
         #: Whether the waiting users are served in turn; faults may disturb that.
@@ -154,13 +154,15 @@ class Ledger:
         self.jobs[job_id] = now
         return job_id
 
-    def _check_transition(self, before: JobRecord, now: JobRecord, verb: str | None) -> None:
+    def _check_transition(self, before: ObservedJob, now: ObservedJob, verb: str | None) -> None:
         source_state, target = JobState(before.status), JobState(now.status)
         restarted = verb == "restart" and source_state in RESTARTABLE and target == JobState.QUEUED
         if target not in ALLOWED[source_state] and not restarted:
             self.fail("transitions are allowed", f"{now.id}: {source_state} -> {target}")
-        if now.status == "processing" and now.fence <= before.fence:
-            self.fail("fencing tokens grow", f"{now.id}: {before.fence} -> {now.fence}")
+        if now.status == "processing" and now.fencing_token <= before.fencing_token:
+            self.fail(
+                "fencing tokens grow", f"{now.id}: {before.fencing_token} -> {now.fencing_token}"
+            )
         if now.status == "processing" and now.attempt > self._max_attempts:
             self.fail("attempts are limited", f"{now.id}: attempt {now.attempt}")
         if target in TERMINAL and target != JobState.EXPIRED:
@@ -169,7 +171,7 @@ class Ledger:
             now.lost_attempts = now.failures = 0
 
     def _count_attempt(
-        self, before: JobRecord, now: JobRecord, snapshot: dict[str, str], verb: str | None
+        self, before: ObservedJob, now: ObservedJob, snapshot: dict[str, str], verb: str | None
     ) -> None:
         if before.status != "processing" or now.status not in ("queued", "failed"):
             return
@@ -192,18 +194,18 @@ class Ledger:
                 f"job {now.number} ({now.id}) was taken from {before.worker}, which works",
             )
 
-    def _check_fairness(self, now: JobRecord, lane: str) -> None:
+    def _check_fairness(self, now: ObservedJob, priority: str) -> None:
         """A user with many queued jobs gets only a fair share of the workers."""
         if now.status != "processing":
             return
-        self._overtaken[now.user, lane] = Counter()
+        self._overtaken[now.user, priority] = Counter()
         self._overtaken = {
             waiting: started
             for waiting, started in self._overtaken.items()
             if self._user_queue(*waiting) in self._store.keys
         }
-        for (user, waiting_lane), started in self._overtaken.items():
-            if waiting_lane == lane and user != now.user:
+        for (user, waiting_priority), started in self._overtaken.items():
+            if waiting_priority == priority and user != now.user:
                 started[now.user] += 1
                 if started[now.user] > MAX_OVERTAKING:
                     self.fail(
@@ -288,16 +290,16 @@ class Ledger:
         item = self._store.keys.get(keys.of_partition(name, tag, priority).encode())
         return item is not None and member in item.value
 
-    def copy_jobs(self) -> dict[str, JobRecord]:
+    def copy_jobs(self) -> dict[str, ObservedJob]:
         return copy.deepcopy(self.jobs)
 
-    def go_back_to(self, jobs: dict[str, JobRecord]) -> None:
+    def go_back_to(self, jobs: dict[str, ObservedJob]) -> None:
         """Follow a fail-over to a replica that knows only this."""
         for job_id, record in jobs.items():
             record.is_forgotten |= record != self.jobs.get(job_id)
         self.jobs = jobs
 
-    def unfinished(self) -> list[JobRecord]:
+    def unfinished(self) -> list[ObservedJob]:
         return [record for record in self.jobs.values() if not record.terminal]
 
     def _log(self, snapshot: dict[str, str], verb: str) -> None:
@@ -309,13 +311,13 @@ class Ledger:
         self._trace.add("store", " ".join(details))
 
 
-def _record(snapshot: dict[str, str]) -> JobRecord:
-    return JobRecord(
+def _record(snapshot: dict[str, str]) -> ObservedJob:
+    return ObservedJob(
         id=snapshot["id"],
         version=int(snapshot["version"]),
         status=snapshot["status"],
         attempt=int(snapshot.get("attempt") or 0),
-        fence=int(snapshot.get("fence") or 0),
+        fencing_token=int(snapshot.get("fence") or 0),
         worker=snapshot.get("worker", ""),
         number=orjson.loads(snapshot.get("metadata", "{}")).get("job", 0),
         user=snapshot["user"],
