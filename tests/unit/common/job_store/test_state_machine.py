@@ -36,8 +36,10 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.redis = fakeredis.FakeRedis(decode_responses=True, server=fakeredis.FakeServer())
         wake_ups = RecordedWakeUps()
-        self.jobs = JobStore(self.redis, wake_ups, Limits(max_active=4, max_attempts=4))
-        self.expired_leases = Sweeper(self.redis, wake_ups, Limits(), max_wait=300)
+        # No lease may lapse by itself, however slow the machine is.
+        limits = Limits(max_active=4, max_attempts=4, lease=3600)
+        self.jobs = JobStore(self.redis, wake_ups, limits)
+        self.expired_leases = Sweeper(self.redis, wake_ups, limits, max_wait=300)
         self.queries = JobQueries(self.redis)
         self.seen: dict[str, Job] = {}
         self.restarted: set[str] = set()
