@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import structlog
 import urllib3
-from standardwebhooks import Webhook
 from urllib3.exceptions import HTTPError
 
 from common.errors import BackendUnavailable
 from common.http_connection import pool_manager
+from common.webhook_signing import signers
 
 #: Seconds that a callout may take in total, including the wait for a free slot.
 TIMEOUT: Final = 2.0
@@ -64,7 +64,7 @@ class AuthorizationService:
         Raise ``ValueError`` if it is malformed.
         """
         self._url = url
-        self._signers = [Webhook(each) for each in secret.split()]
+        self._signers = signers(secret)
         self._cache = _Cache(cache_seconds, clock)
         self._slots = threading.BoundedSemaphore(MAX_CALLOUTS)
         self._http = pool_manager(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from longhaul_client import Longhaul, cli
@@ -51,17 +52,22 @@ def own(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Sy
 
 
 @pytest.fixture
-def run(own: System, tmp_path: Path) -> Command:
+def environment(own: System) -> dict[str, str]:
+    return {
+        **os.environ,
+        "LONGHAUL_URL": own.base_url,
+        "LONGHAUL_USER": USER,
+        "LONGHAUL_TOKEN": own.env["ADMIN_TOKEN"],
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Command:
     def start(*arguments: str, **environ: str) -> Done:
         return subprocess.run(
             [COMMAND, *arguments],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "LONGHAUL_URL": own.base_url,
-                "LONGHAUL_USER": USER,
-                **environ,
-            },
+            env={**environment, **environ},
             capture_output=True,
             text=True,
             timeout=60,
@@ -101,6 +107,9 @@ def test_every_command_is_tested_here() -> None:
         "requeue",
         "pause",
         "resume",
+        "link",
+        "links",
+        "unlink",
     }
 
 
@@ -131,13 +140,14 @@ def test_files_lists_the_files_of_a_job(run: Command) -> None:
     assert rows == [[str(GOOD), "done"], [str(SLOW), "done"], [str(MISSING), "missing"]]
 
 
-def test_get_writes_to_standard_output(run: Command, tmp_path: Path) -> None:
+def test_get_writes_to_standard_output(
+    run: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     to_file = run("get", str(GOOD), "-o", "out")
-    assert (
-        run("get", str(GOOD), "-o", "-").stdout
-        == Path(tmp_path, to_file.stdout.strip()).read_text()
-    )
+    arguments = [COMMAND, "get", str(GOOD), "-o", "-"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, timeout=60, check=True)
+    assert done.stdout == Path(tmp_path, to_file.stdout.strip()).read_bytes()
 
 
 def test_operators_pause_resume_and_requeue(run: Command, api: Longhaul, failed_job: str) -> None:
@@ -148,6 +158,17 @@ def test_operators_pause_resume_and_requeue(run: Command, api: Longhaul, failed_
     finally:
         assert run("resume").returncode == 0
     assert run("watch", failed_job).returncode == 0
+
+
+def test_links_are_created_listed_and_revoked(run: Command, api: Longhaul) -> None:
+    job_id = api.wait(api.start([GOOD, SLOW]).job_id).job_id
+    url = run("link", job_id, "--max-uses", "2").stdout.strip()
+    assert httpx.get(url).status_code == 302
+    link_id, uses, *state = run("links", job_id).stdout.split()
+    assert (uses, state[0]) == ("1/2", "until")
+    assert run("unlink", job_id, link_id).returncode == 0
+    assert run("links", job_id).stdout.split()[2:] == ["revoked"]
+    assert httpx.get(url).status_code == 410
 
 
 def test_watch_follows_a_job_until_it_is_completed(run: Command, api: Longhaul) -> None:

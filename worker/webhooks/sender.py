@@ -13,6 +13,7 @@ import orjson
 import structlog
 from standardwebhooks import Webhook
 
+from common import webhook_signing
 from common.http_headers import parse_retry_after
 from common.job_store.webhook_deliveries import DeliveryAttempt, DeliveryState, event_type
 from common.jobs.model import Job
@@ -109,7 +110,7 @@ def signers(secret: str) -> list[Webhook]:
     if not secret:
         log.warning("WEBHOOK_SECRET is empty: receivers cannot verify webhooks of this process")
         return [Webhook(secrets.token_bytes(32))]
-    return [Webhook(each) for each in secret.split()]
+    return webhook_signing.signers(secret)
 
 
 def outcome_of(response: WebhookResponse, attempt: DeliveryAttempt) -> DeliveryOutcome:

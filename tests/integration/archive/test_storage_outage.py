@@ -21,10 +21,11 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
+from common.authorization import AllFiles
 from common.errors import DependencyUnavailable, LonghaulError, NetworkError
 from common.job_store import keys
 from common.job_store.client import open_client
-from common.jobs.model import OnMissing
+from common.jobs.model import FileGrant, OnMissing
 from common.object_storage import ObjectStorage
 from common.object_storage.errors import BucketForbidden, StorageBusy, StorageFull
 from common.object_storage.retry_budget import Request, RetryBudget
@@ -177,6 +178,7 @@ def test_a_job_has_its_error_within_two_seconds_of_an_outage_and_no_thread_is_le
     source = source_of(buckets, kind)
     archives = ArchiveBuilder(cast("Any", SimpleNamespace(
         settings=settings, storage=user_storage, redis=redis, queries=None, source=source,
+        authorizer=AllFiles(),
     )))  # fmt: skip
     archives.prepare()
     now = int(time.time() * 1000)
@@ -184,6 +186,7 @@ def test_a_job_has_its_error_within_two_seconds_of_an_outage_and_no_thread_is_le
     claim: Any = SimpleNamespace(
         job=SimpleNamespace(id=job_id, created_at=now, started_at=now, updated_at=now),
         lease=SimpleNamespace(fencing_token=1),
+        grant=FileGrant(),
         spec=SimpleNamespace(
             file_ids=tuple(range(len(SIZES[kind]))), file_name=None, on_missing=OnMissing.FAIL
         ),

@@ -180,6 +180,7 @@ def test_requests_that_hang_do_not_accumulate(
     assert server.requests == []
 
 
-def test_a_malformed_secret_is_rejected() -> None:
-    with pytest.raises(ValueError, match=r"base64|padding|data"):
-        AuthorizationService("http://localhost", secret="whsec_!", cache_seconds=5)
+@pytest.mark.parametrize("secret", ["whsec_!", "whsec_", "whsec_YWJj whsec_a"])
+def test_a_malformed_secret_is_rejected(secret: str) -> None:
+    with pytest.raises(ValueError, match=r"base64|padding|data|empty"):
+        AuthorizationService("http://localhost", secret=secret, cache_seconds=5)
