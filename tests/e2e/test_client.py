@@ -125,7 +125,7 @@ def test_the_command_prints_json_and_exits_with_1_when_the_job_fails(
     system: System, tmp_path: Path
 ) -> None:
     done = run_command(system, "--json", "get", str(MISSING_ID), user="fail", directory=tmp_path)
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (1, "failed"), done.stderr
     listed = run_command(
         system, "--json", "jobs", "--status", "failed", user="fail", directory=tmp_path
     )

@@ -145,7 +145,7 @@ def test_get_writes_to_standard_output(
 ) -> None:
     (tmp_path / "out").mkdir()
     to_file = run("get", str(GOOD), "-o", "out")
-    arguments = [COMMAND, "get", str(GOOD), "-o", "-"]
+    arguments = (str(COMMAND), "get", str(GOOD), "-o", "-")
     done = subprocess.run(arguments, env=environment, capture_output=True, timeout=60, check=True)
     assert done.stdout == Path(tmp_path, to_file.stdout.strip()).read_bytes()
 
