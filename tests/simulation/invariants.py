@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.simulation.store import StoreServer
     from tests.simulation.trace import Trace
 
+#: Losses of a job that kills its workers until it runs alone: others may lose as many attempts.
+SHARED_LOSSES: Final = 2
 #: Seconds for which a fault of a worker explains that it lost a lease: until that is noticed.
 CAUSE_WINDOW: Final = 25.0
 #: Jobs of one user that may start while another user waits: one whose wake-up is ahead in the
@@ -89,7 +91,7 @@ class CommandChecker:
         self.jobs: dict[str, ObservedJob] = {}
         #: Processes by the names of workers.
         self.workers: dict[str, SimulatedProcess] = {}
-        #: Numbers of jobs that never fail because of lost workers.
+        #: Numbers of jobs that do not fail because of lost workers if they have attempts to spare.
         self.must_survive: set[int] = set()
         #: Whether the waiting users are served in turn; faults may disturb that.
         self.checks_fairness = False
@@ -181,7 +183,8 @@ class CommandChecker:
         if now.attempt < before.attempt:
             return  # Handed back for free.
         now.lost_attempts += 1
-        if now.status == "failed" and now.number in self.must_survive:
+        has_spare_attempts = now.failures + SHARED_LOSSES < self._max_attempts
+        if now.status == "failed" and now.number in self.must_survive and has_spare_attempts:
             self.fail("a poison job takes no others along", f"job {now.number} ({now.id}) failed")
         worker = self.workers.get(before.worker)
         if worker is None or not worker.alive or before.is_forgotten:
