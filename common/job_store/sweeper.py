@@ -70,14 +70,15 @@ class Sweeper:
         waiting: Callable[[], Mapping[str, int] | None],
         *,
         dead: Sequence[str] = (),
-        reclaim: bool = True,
+        reclaim_until: float | None = None,
     ) -> SweepResult:
         """Scan all partitions once.
 
         ``waiting`` returns the number of messages in each of the broker's queues, or None when it
         is unknown. ``dead`` names workers whose jobs are taken before their leases lapse.
-        ``reclaim=False`` treats every lease as live: after the store was unavailable, its workers
-        need time to extend them.
+        ``reclaim_until``: seconds of the store's clock. In a script that runs later, every lease
+        counts as live: the store did not respond meanwhile, or its clock jumped, so its workers
+        need time to extend them. None: no limit.
 
         Raises ``RedisError`` when the store is unavailable.
         """
@@ -87,7 +88,7 @@ class Sweeper:
             **{f"read_up_to_{priority}": time for priority, time in self._read_up_to.items()},
             "lost_after": LOST_AFTER_WORKER_DEATH if dead else LOST_AFTER,
             "dead": ",".join(dead) or None,
-            "reclaim": int(reclaim),
+            "reclaim_until": None if reclaim_until is None else milliseconds(reclaim_until),
         }
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():

@@ -61,6 +61,9 @@ class SweepThread(LoopThread):
         self._workers = workers
         self._interval = interval
         self._lease = lease
+        #: Seconds for which leases are reliable after a response of the store: far less than a
+        #: live lease has left.
+        self._reliable_for = lease / 2
         self._contact = StoreContact(
             max_gap=1.2 * interval + MAX_RESPONSE_TIME, grace=lease, clock=clock.monotonic
         )
@@ -85,11 +88,13 @@ class SweepThread(LoopThread):
         return self._interval * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _sweep(self) -> None:
-        reclaim = self._leases_are_reliable()
-        if not reclaim:
+        reliable_until = self._leases_are_reliable_until()
+        if not reliable_until:
             self._workers.forget_missing()
-        dead = self._workers.dead() if reclaim else []
-        result = self._sweeper.sweep(self._dispatcher.waiting, dead=dead, reclaim=reclaim)
+        dead = self._workers.dead() if reliable_until else []
+        result = self._sweeper.sweep(
+            self._dispatcher.waiting, dead=dead, reclaim_until=reliable_until
+        )
         metrics.sweep_finished(result)
         if result.recovered or result.failed or result.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(result))
@@ -101,9 +106,15 @@ class SweepThread(LoopThread):
             self._trim_at = self._clock.monotonic() + TRIM_INTERVAL * jitter
             trim(self._client)
 
-    def _leases_are_reliable(self) -> bool:
-        """Return whether every living worker could extend its leases lately."""
+    def _leases_are_reliable_until(self) -> float:
+        """Return the time of the store's clock until which a lapsed lease proves a lost worker.
+
+        0 if some living worker may not have been able to extend its leases lately.
+        """
         just_restarted = uptime(self._client) <= self._lease
         seconds, micros = node_of(self._client, keys.WORKERS).time()
-        self._contact.responded(seconds + micros / 1_000_000)
-        return not just_restarted and self._contact.reliable
+        store_time: float = seconds + micros / 1_000_000
+        self._contact.responded(store_time)
+        if just_restarted or not self._contact.reliable:
+            return 0.0
+        return store_time + self._reliable_for

@@ -6,9 +6,9 @@
   Input:
     KEYS[1]  the partition's leases
     args     allowed (states from which a job is requeued), limit (jobs of each kind), lifetimes (as
-             Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim ('0': treat every lease as live, because the
-             store itself was unavailable), dead (comma-separated names of workers that died),
-             max_wait (ms in one priority's queue), lost_after (ms by which later wake-ups must have
+             Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim_until (ms: every
+             lease counts as live in a script that runs later, because the store was unavailable or
+             its clock jumped), dead (comma-separated names of workers that died), max_wait (ms in one priority's queue), lost_after (ms by which later wake-ups must have
              overtaken one for it to count as lost), read_up_to_high, read_up_to_normal,
              read_up_to_low (ms: every wake-up sent before has been read from the broker's queue)
   Output:
@@ -153,7 +153,7 @@ local function reclaim_from_dead_workers()
 end
 
 correct_future_times()
-if args.reclaim == '1' then
+if not args.reclaim_until or now <= tonumber(args.reclaim_until) then
   if args.dead then reclaim_from_dead_workers() end
   for _, id in ipairs(due(key.leases(), now_text)) do reclaim(id) end
 end

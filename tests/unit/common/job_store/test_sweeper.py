@@ -129,7 +129,19 @@ def test_leases_count_as_live_after_the_store_was_unavailable(
     job_id = queued(jobs)
     jobs.claim(job_id, "worker")
     long_ago(redis, "leases", job_id)
-    assert sweeper.sweep(busy, dead=["worker"], reclaim=False).recovered == 0
+    assert sweeper.sweep(busy, dead=["worker"], reclaim_until=0.0).recovered == 0
+
+
+def test_leases_count_as_live_if_the_store_stalls_or_its_clock_jumps_before_the_sweep(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    long_ago(redis, "leases", job_id)
+    seconds, _ = redis.time()
+    late = seconds - 1.0
+    assert sweeper.sweep(busy, dead=["worker"], reclaim_until=late).recovered == 0
+    assert sweeper.sweep(busy, reclaim_until=seconds + 5.0).recovered == 1
 
 
 def test_a_job_that_kills_every_worker_becomes_a_dead_letter(
