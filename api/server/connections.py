@@ -25,6 +25,8 @@ READ: Final = 1
 CHUNK: Final = 16_384
 #: The state in the kernel's tcp_info while both sides may send, see net/tcp_states.h.
 _TCP_ESTABLISHED: Final = 1
+#: Bytes of a rejected request that are read, so that its client gets the response.
+MAX_DRAINED: Final = 4 * 1024 * 1024
 #: The key of the ``ClientConnection`` in the WSGI environment.
 ENVIRON_KEY: Final = "longhaul.client_connection"
 
@@ -100,7 +102,7 @@ class ClientConnection:
         """
         self.stop_watching()
         if not self.hijacked:
-            close_graceful(self.socket)
+            close_graceful(self.socket, max_drain=MAX_DRAINED)
 
     def stop_watching(self) -> None:
         """Stop watching the socket; do this before it is closed or hijacked."""
