@@ -379,6 +379,7 @@ describe("on a line with 1.6 Mbit/s", () => {
 
   test("the first content is there within 1.2 s, and nothing moves", async () => {
     const page = await openSlowly();
+    await page.waitForFunction("performance.getEntriesByName('first-contentful-paint').length");
     const painted = await page.evaluate<number>(
       "performance.getEntriesByName('first-contentful-paint')[0].startTime",
     );

@@ -43,13 +43,7 @@ export function MissingFiles({ job }: { job: Job }) {
     };
   }, [longhaul, jobId, version]);
   if (!files.length) return null;
-  return (
-    <ul className="files" aria-label="Missing files">
-      {files.map((file) => (
-        <File key={file.file_id} file={file} />
-      ))}
-    </ul>
-  );
+  return <FileList label="Missing files" files={files} />;
 }
 
 function Facts({ job, availability }: DetailsProps) {
@@ -87,17 +81,24 @@ function Files({ job }: { job: Job }) {
   const { files, next, more } = useFiles(job);
   return (
     <div>
-      <ul className="files" aria-label="Files">
-        {files.map((file) => (
-          <File key={file.file_id} file={file} />
-        ))}
-      </ul>
+      <FileList label="Files" files={files} />
       {next && (
         <button className="link" type="button" onClick={more}>
           Show more
         </button>
       )}
     </div>
+  );
+}
+
+function FileList({ label, files }: { label: string; files: readonly FileReport[] }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard has to reach a list that scrolls.
+    <ul className="files" aria-label={label} tabIndex={0}>
+      {files.map((file) => (
+        <File key={file.file_id} file={file} />
+      ))}
+    </ul>
   );
 }
 
