@@ -41,7 +41,8 @@ def render_members(fields: Mapping[str, str]) -> str:
         '"retriesRemaining":null,'
         f'"attempt":{get("attempt") or 0},"maxAttempts":{fields["max_attempts"]},'
         f'"retryAt":{_time(get("retry_at"))},"priority":"{fields["priority"]}",'
-        f'"metadata":{get("metadata") or "{}"},"createdAt":{_time(fields["created_at"])},'
+        f'"metadata":{get("metadata") or "{}"},"downloads":{get("downloads") or 0},'
+        f'"createdAt":{_time(fields["created_at"])},'
         f'"startedAt":{_time(get("started_at"))},"updatedAt":{_time(updated)},'
         f'"completedAt":{_time(get("completed_at"))}'
     )

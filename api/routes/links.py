@@ -73,14 +73,16 @@ def list_links(job_id: str) -> Response:
 @blueprint.route("/v1/download/<job:job_id>/links/<link_id>", methods=["DELETE"])
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=204, description="The link is revoked", media="text/plain"),
+        ResponseSpec(status=204, description="The link is revoked"),
         errors=(404,),
     )
 )
 def revoke(job_id: str, link_id: str) -> Response:
     """Revoke a link. Downloads that have started go on."""
     deps().download_links.revoke(parsing.job_id(job_id), link_id)
-    return Response(status=204)
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
 
 
 @blueprint.route("/d/<token>")

@@ -135,7 +135,7 @@ def test_cancellation_ends_the_wait_and_the_threads() -> None:
     with pytest.raises(Cancelled):
         read_all(source, cancellation)
     deadline = time.monotonic() + 2
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while time.monotonic() < deadline and (threading.active_count() > before or source.open_now):
         time.sleep(0.01)
     assert threading.active_count() <= before
     assert source.open_now == 0
