@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import gevent
+
 from api.app import build_live_updates, build_operator_streams, create_app
 from common.bootstrap import connect
 from common.job_store import time_budget
@@ -40,6 +42,7 @@ configure_logging(settings.log_level, settings.secrets())
 report_errors(settings.sentry_dsn, service="api", secrets=settings.secrets())
 tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
 services = connect(settings, timeout=JOB_STORE_TIMEOUT)
+services.forecaster.run_reading = gevent.spawn
 live = build_live_updates(services)
 operator_streams = build_operator_streams(services)
 app = create_app(services, live=live, operator_streams=operator_streams)

@@ -122,6 +122,9 @@ class Forecaster:
     def __init__(self, client: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
+        #: Runs a reading that is due. Where requests and live updates must not wait for it, it
+        #: runs in the background, and forecasts use the reading before.
+        self.run_reading: Callable[[Callable[[], None]], object] = lambda read: read()
         #: By priority; empty: unknown.
         self._lines: dict[str, _Line] = {}
         self._runs = RecentRuns()
@@ -181,14 +184,19 @@ class Forecaster:
         now = self._clock()
         if now < self._counts_due:
             return
+        # Set before the round trip, so that requests served meanwhile do not repeat it.
+        self._counts_due = now + COUNTS_INTERVAL
+        self.run_reading(self._read_due)
+        if now - self._counts_read_at > MAX_AGE:
+            self._lines = {}
+
+    def _read_due(self) -> None:
+        now = self._clock()
         with suppress(RedisError):
             if now >= self._runs_due:
-                # Set before the round trip, so that requests served meanwhile do not repeat it.
                 self._runs_due = now + RUNS_INTERVAL
                 self._runs = read_runs(self._client)
             self._read_counts(now)
-        if now - self._counts_read_at > MAX_AGE:
-            self._lines = {}
 
     def _read_counts(self, now: float) -> QueueCounts:
         self._counts_due = now + COUNTS_INTERVAL
