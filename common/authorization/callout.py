@@ -26,6 +26,8 @@ from common.webhook_signing import signers
 
 #: Seconds that a callout may take in total, including the wait for a free slot.
 TIMEOUT: Final = 2.0
+#: A service may close an idle connection just when it is used again.
+RETRY: Final = urllib3.Retry(1, connect=0, redirect=0, status=0, other=0, allowed_methods=None)
 #: Concurrent callouts of one process.
 MAX_CALLOUTS: Final = 64
 #: Bytes of a response. A thousand IDs take 12,000.
@@ -104,6 +106,7 @@ class AuthorizationService:
             self._url,
             body=body.encode(),
             headers=self._headers(body),
+            retries=RETRY,
             preload_content=False,
             redirect=False,
         )

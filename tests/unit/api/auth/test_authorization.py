@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,10 +61,7 @@ def calls(app: Flask, **values: str) -> list[tuple[str, str, Rule]]:
     """Return every method and path of the app, with ``values`` in place of the variables."""
     found = []
     for rule in app.url_map.iter_rules():
-        path = rule.rule
-        for name in rule.arguments:
-            start, end = path.index("<"), path.index(">")
-            path = path[:start] + values.get(name, "x") + path[end + 1 :]
+        path = re.sub(r"<(?:[^:>]+:)?(\w+)>", lambda found: values.get(found[1], "x"), rule.rule)
         found += [(method, path, rule) for method in sorted(rule.methods - {"HEAD", "OPTIONS"})]
     return found
 
