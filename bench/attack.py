@@ -173,7 +173,7 @@ async def fill_memory(target: Target) -> None:
 
 
 async def take_descriptors(target: Target) -> None:
-    """Open streams that nobody reads, and ask for lists that are hard to filter."""
+    """Open streams without reading them, and request job lists with selective filters."""
 
     async def stream(number: int) -> None:
         _, writer = await _connect(target)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the code asks the module ``time`` for."""
+    """The functions of the module ``time`` that the code uses."""
 
     def time(self) -> float:
         """Return the seconds since 1970."""

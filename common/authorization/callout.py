@@ -1,7 +1,7 @@
 """AUTHORIZE_URL: an HTTP service decides which files a user may have.
 
-Without a valid response within two seconds, nobody gets anything: that is how Envoy's ext_authz and
-nginx's auth_request behave by default, too.
+Without a valid response within two seconds, all files are denied, as Envoy's ext_authz and nginx's
+auth_request do by default.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ Options = dict[str, Any]
 # By default each connection reads the library's version from the files of its package, which takes
 # half of the time for opening it.
 _DRIVER: Final = DriverInfo()
-#: Seconds between two questions to the Sentinels which server is the primary.
+#: Seconds between two requests to the Sentinels for the address of the primary.
 PRIMARY_WATCH_INTERVAL: Final = 0.5
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from common.job_store.jobs import JobStore
 from common.jobs.model import JobSpec
 from common.wake_ups import Dispatcher
 from stack.process import wait_until
+from tests.support.threaded_load import ThreadedLoad
 from tests.support.valkey_topologies import SERVICE, Node, sentinels
 
 #: Seconds until each process has learned of the new primary, and what a busy machine adds.
@@ -31,34 +31,22 @@ def running(tmp_path: Path) -> Iterator[tuple[str, Sequence[Node]]]:
         yield made
 
 
-class Load:
-    """Creates jobs without a pause, and records when each one was accepted."""
+class Load(ThreadedLoad):
+    """Creates jobs, and records when each one was accepted."""
+
+    pause = 0.01
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._jobs = JobStore(
             open_client(url, timeout=1.5), Dispatcher(celery_app(url), same_server=True)
         )
         self.accepted: dict[str, float] = {}
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._create, args=(n,)) for n in range(4)]
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _create(self, number: int) -> None:
-        created = 0
-        while not self._stopped.wait(0.01):
-            created += 1
-            with suppress(RedisError):
-                job = self._jobs.create(f"{number}-{created}", JobSpec(file_ids=(1,))).job
-                self.accepted[job.id] = time.monotonic()
+    def step(self, name: str) -> None:
+        with suppress(RedisError):
+            job = self._jobs.create(name, JobSpec(file_ids=(1,))).job
+            self.accepted[job.id] = time.monotonic()
 
 
 def fail_over(url: str, nodes: Sequence[Node], *options: str) -> Redis:

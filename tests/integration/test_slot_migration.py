@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,40 +18,27 @@ from common.job_store.queries import JobQueries
 from common.jobs.model import Artifact, JobSpec, Progress
 from common.jobs.transitions import JobState
 from stack.process import wait_until
+from tests.support.threaded_load import ThreadedLoad
 from tests.support.valkey_topologies import Node, cluster
 from tests.unit.conftest import RecordedWakeUps
 
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
 
 
-class Load:
-    """Creates, claims and completes jobs of many users without a pause."""
+class Load(ThreadedLoad):
+    """Creates, claims and completes jobs of many users."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._jobs = JobStore(open_client(url, timeout=5), RecordedWakeUps())
         self.completed: list[str] = []
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(4)]
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _run(self, thread: int) -> None:
-        number = 0
-        while not self._stopped.is_set():
-            number += 1
-            with suppress(RedisError, LeaseLost):
-                job = self._jobs.create(f"user-{thread}-{number}", JobSpec(file_ids=(1,))).job
-                if claim := self._jobs.claim(job.id, "worker"):
-                    self._jobs.complete(claim.lease, ARTIFACT, Progress())
-                    self.completed.append(job.id)
+    def step(self, name: str) -> None:
+        with suppress(RedisError, LeaseLost):
+            job = self._jobs.create(name, JobSpec(file_ids=(1,))).job
+            if claim := self._jobs.claim(job.id, "worker"):
+                self._jobs.complete(claim.lease, ARTIFACT, Progress())
+                self.completed.append(job.id)
 
 
 def migrate_atomically(nodes: Sequence[Node], slots: Sequence[int]) -> None:

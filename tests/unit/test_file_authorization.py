@@ -1,4 +1,4 @@
-"""Nobody gets a file, a name or a size that the authorizer denies: API and worker together.
+"""API and worker never reveal a file, a name or a size that the authorizer denies.
 
 Random users with random rights request random files in every way there is. Each file has a name,
 a size and a content of its own, so what a response or an archive reveals can be recognized.
