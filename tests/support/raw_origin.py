@@ -102,6 +102,9 @@ class RawOrigin:
         with connection, connection.makefile("rb") as reader:
             try:
                 while (request := _read_request(reader)) is not None:
+                    if request.target == "*":
+                        # An HTTP/2 client that looks for a server of another test on this port.
+                        return
                     self.requests.append(request)
                     steps = self._serve(request)
                     for step in [steps] if isinstance(steps, bytes) else steps:
