@@ -13,6 +13,7 @@ import structlog
 from celery import signals
 
 from common.callback_urls import is_public
+from common.job_store.archive_references import ArchiveRemovals
 from common.job_store.cleanup_lock import CleanupLock
 from common.job_store.state_log import StateLog
 from common.job_store.worker_registry import WorkerRegistration
@@ -21,6 +22,7 @@ from worker.archive_builder import ArchiveBuilder
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
 from worker.liveness import Liveness
+from worker.maintenance.archive_remover import ArchiveRemover
 from worker.maintenance.cleanup import Cleanup, CleanupThread
 from worker.maintenance.sweep_thread import SweepThread
 from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
@@ -71,6 +73,9 @@ class WorkerProcess:
         archives = ArchiveBuilder(services)
         self._sweeper = _sweep_thread(services, liveness)
         self._cleanup = _cleanup_thread(services, archives)
+        self._archive_remover = ArchiveRemover(
+            ArchiveRemovals(services.redis), services.storage, bucket=settings.archive_bucket
+        )
         self._recorder = _recorder(services, self.name, liveness)
         self._webhooks = _webhook_thread(services, self.name)
         tasks.register(services.celery, self._runner(services, archives))
@@ -99,6 +104,7 @@ class WorkerProcess:
         self._heartbeat.start()
         self._sweeper.start()
         self._cleanup.start()
+        self._archive_remover.start()
         if self._recorder is not None:
             self._recorder.start()
         self._webhooks.start()
@@ -115,6 +121,7 @@ class WorkerProcess:
         self._webhooks.stop()
         self._sweeper.stop()
         self._cleanup.stop()
+        self._archive_remover.stop()
         if self._recorder is not None:
             self._recorder.stop()
         self._heartbeat.stop()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from api.parsing import MAX_WAIT
-from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
+from api.schemas.fields import CallbackUrl, ExpiresIn, FileId, FileIds, Metadata
 from api.schemas.job import JobSchema
 from common.jobs.model import OnMissing, Priority
 from common.jobs.transitions import JobState
@@ -62,6 +62,14 @@ class InitiateSchema(_Request):
         },
     )
     metadata = Metadata(load_default=dict, metadata={"description": "Echoed back; at most 4 KiB"})
+    expiresIn = ExpiresIn(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Seconds after the job's completion until the archive is deleted; "
+            "by default as long as the service allows"
+        },
+    )
 
     @validates_schema
     def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:

@@ -23,6 +23,9 @@ from common.jobs.transitions import JobState
 
 #: What nearly all requests have, and what is not stored.
 _NO_GRANT: Final = FileGrant()
+#: Members that a request without them is stored without, as in releases that do not know them:
+#: its digest has to be the same.
+_OPTIONAL: Final = frozenset({"expires_in"})
 
 
 def first_fields(
@@ -57,6 +60,8 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if spec.expires_in is not None:
+        fields["expires_in"] = str(milliseconds(spec.expires_in))
     if idempotent:
         fields["idempotent"] = "1"
     return fields
@@ -93,7 +98,12 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
     The claims are not part of the digest, because every new token of a user has others. The
     forbidden files are: a request that may have more files is not the same.
     """
-    encoded = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    members = {
+        name: value
+        for name, value in vars(spec).items()
+        if value is not None or name not in _OPTIONAL
+    }
+    encoded = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
     digest = hashlib.sha256(encoded)
     if grant == _NO_GRANT:
         return encoded.decode(), digest.hexdigest()

@@ -41,6 +41,8 @@ class JobSpec:
     callback_url: str | None = None
     #: Returned to the client unchanged; at most 4 KiB as JSON.
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: Seconds after its completion until the archive is deleted; None: ARCHIVE_TTL.
+    expires_in: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +186,8 @@ class Job:
     traceparent: str | None = None
     #: See ``QueuePlace.turn``; None if unknown, and after a restart.
     turn: int | None = None
+    #: When the user deleted the archive.
+    archive_deleted_at: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -242,6 +246,7 @@ class Job:
             downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
+            archive_deleted_at=_integer(get("archive_deleted_at")),
         )
         return job
 
