@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from api.live.operator_streams import OperatorStreams
     from api.metrics import ArchiveMetrics, QueueMetrics
     from api.overview import Overview
+    from api.plans import Plans
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from api.user_erasure import UserErasure
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.download_links import DownloadLinks
     from common.job_store.forecaster import Forecaster
@@ -66,6 +68,8 @@ class Dependencies:
     allowed_hosts: AllowedHosts
     cors: CorsHeaders
     rate_limiter: RateLimiter
+    #: None if all users have the same limits.
+    plans: Plans | None
     queue_limit: QueueLimit
     forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
@@ -74,6 +78,7 @@ class Dependencies:
     queue_metrics: QueueMetrics
     archive_metrics: ArchiveMetrics
     job_history: JobHistory
+    user_erasure: UserErasure
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.
     allow_private_callbacks: bool

@@ -63,7 +63,7 @@ def initiate() -> Response:
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
     spec = JobSpec(
         file_ids=file_ids,
-        priority=body["priority"],
+        priority=body["priority"] or job_creation.default_priority(deps(), g.caller),
         on_missing=body["onMissing"],
         file_name=body["fileName"],
         callback_url=body["callbackUrl"],
@@ -85,7 +85,8 @@ def start() -> Response:
     If the job takes longer than a typical proxy timeout, the response is 202 and the job continues.
     """
     body = parsing.body(FILE)
-    spec = JobSpec(file_ids=(body["file_id"],))
+    priority = job_creation.default_priority(deps(), g.caller)
+    spec = JobSpec(file_ids=(body["file_id"],), priority=priority)
     return _create_and_wait(spec, deps().request_timeout, parsing.idempotency_key(), {})
 
 
@@ -146,7 +147,7 @@ def _create_and_wait(
     spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
 ) -> Response:
     dependencies = deps()
-    creation = dependencies.rate_limiter.count_creation(client_address())
+    creation = job_creation.count_creation(dependencies, g.caller, client_address())
     try:
         accepted = job_creation.create_job(
             dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent

@@ -60,10 +60,10 @@ class ExpiresIn(fields.Integer):
     def __init__(self, **options: Any) -> None:
         super().__init__(strict=True, **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         seconds = super()._deserialize(value, attr, data, **kwargs)
         longest = int(deps().jobs.limits.archive_ttl)
-        if seconds is not None and not 1 <= seconds <= longest:
+        if not 1 <= seconds <= longest:
             raise ValidationError(f"Must be 1 to {longest} seconds.")
         return seconds
 

@@ -57,7 +57,7 @@ class ArchiveReferences:
             "keep": milliseconds(keep),
         }
         code, *_ = self._scripts.call("archive_hold", keys.archive_references(object_key), args)
-        return code == "HELD"
+        return bool(code == "HELD")
 
     def try_to_remove(self, object_key: str, unneeded: Sequence[str] = ()) -> list[str] | None:
         """Return references that keep the archive; without any, the caller may delete the object.

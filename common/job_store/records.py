@@ -23,9 +23,8 @@ from common.jobs.transitions import JobState
 
 #: What nearly all requests have, and what is not stored.
 _NO_GRANT: Final = FileGrant()
-#: Members that a request without them is stored without, as in releases that do not know them:
-#: its digest has to be the same.
-_OPTIONAL: Final = frozenset({"expires_in"})
+#: The members of a request that earlier releases lack, with their defaults, at the end of the JSON.
+_NEW_DEFAULTS: Final = b',"expires_in":null}'
 
 
 def first_fields(
@@ -67,6 +66,14 @@ def first_fields(
     return fields
 
 
+def terms_fields(*, plan: str, expires_in: int | None) -> dict[str, str]:
+    """Return what the hash of a new job has in addition if its user has a plan."""
+    fields = {"plan": plan}
+    if expires_in is not None:
+        fields["expires_in"] = str(milliseconds(expires_in))
+    return fields
+
+
 def progress_fields(progress: Progress, *, percent: int) -> dict[str, object]:
     remaining = progress.seconds_remaining
     return {
@@ -98,12 +105,7 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
     The claims are not part of the digest, because every new token of a user has others. The
     forbidden files are: a request that may have more files is not the same.
     """
-    members = {
-        name: value
-        for name, value in vars(spec).items()
-        if value is not None or name not in _OPTIONAL
-    }
-    encoded = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+    encoded = _encode_spec(spec)
     digest = hashlib.sha256(encoded)
     if grant == _NO_GRANT:
         return encoded.decode(), digest.hexdigest()
@@ -111,6 +113,18 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
         digest.update(orjson.dumps(grant.forbidden))
     stored = f'{encoded[:-1].decode()},"grant":{orjson.dumps(grant).decode()}}}'
     return stored, digest.hexdigest()
+
+
+def _encode_spec(spec: JobSpec) -> bytes:
+    """Return the request as JSON.
+
+    Without the members that earlier releases lack, it is the same as in those, and so is its
+    digest.
+    """
+    encoded = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    if encoded.endswith(_NEW_DEFAULTS):
+        return encoded.removesuffix(_NEW_DEFAULTS) + b"}"
+    return encoded
 
 
 def decode_grant(text: str) -> FileGrant:

@@ -35,7 +35,7 @@ class Setup:
         self._jobs = jobs
         self._references = ArchiveReferences(redis)
         self.removals = ArchiveRemovals(redis, clock=lambda: self.now)
-        self.remover = ArchiveRemover(self.removals, self.storage, bucket="archives")  # type: ignore[arg-type]
+        self.remover = ArchiveRemover(self.removals, self.storage, bucket="archives")
 
     def complete(self, user: str, key: str, bucket: str = "archives") -> str:
         job = self._jobs.create(user, JobSpec(file_ids=(1,))).job
