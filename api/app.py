@@ -15,6 +15,7 @@ from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
+from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
@@ -37,6 +38,7 @@ from api.routes import (
     operators,
     pages,
     streams,
+    webhooks,
 )
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.download_links import DownloadLinks
@@ -61,6 +63,7 @@ _DOCUMENTED = (
     jobs.blueprint,
     links.blueprint,
     deliveries.blueprint,
+    webhooks.blueprint,
     operators.service,
     operators.overviews,
     history.blueprint,
@@ -168,7 +171,9 @@ def _dependencies(
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
-        webhook_deliveries=services.deliveries,
+        deliveries=services.deliveries,
+        webhook_secrets=services.webhook_secrets,
+        webhook_keys=services.webhook_keys,
         download_links=DownloadLinks(services.redis),
         dead_letters=services.dead_letters,
         pause=services.pause,
@@ -222,9 +227,20 @@ def _dependencies(
         allow_private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
+        start_deprecation=_start_deprecation(settings),
         public_url=settings.public_url.rstrip("/"),
         job_tickets=services.tickets,
     )
+
+
+def _start_deprecation(settings: Settings) -> Deprecation:
+    try:
+        return Deprecation.parse(
+            settings.start_deprecated_since, settings.start_sunset, settings.start_deprecation_url
+        )
+    except ValueError as error:
+        names = "START_DEPRECATED_SINCE, START_SUNSET and START_DEPRECATION_URL"
+        raise SettingError(f"{names}: {error}") from None
 
 
 def _history(services: Services) -> HistoryReader | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
     from api.cors import CorsHeaders
+    from api.deprecation import Deprecation
     from api.health import Health
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
     from common.job_store.dead_letters import DeadLetters
+    from common.job_store.deliveries import Deliveries
     from common.job_store.download_links import DownloadLinks
     from common.job_store.forecaster import Forecaster
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
-    from common.job_store.webhook_deliveries import WebhookDeliveries
+    from common.job_store.webhook_secrets import WebhookSecrets
     from common.job_tickets import JobTickets
     from common.jobs.presenter import JobPresenter
     from common.sources import Source
+    from common.webhook_signing import WebhookKeys
 
 EXTENSION = "longhaul"
 
@@ -50,7 +53,9 @@ class Dependencies:
 
     jobs: JobStore
     queries: JobQueries
-    webhook_deliveries: WebhookDeliveries
+    deliveries: Deliveries
+    webhook_secrets: WebhookSecrets
+    webhook_keys: WebhookKeys
     download_links: DownloadLinks
     dead_letters: DeadLetters
     pause: Pause
@@ -81,6 +86,8 @@ class Dependencies:
     request_timeout: float
     #: How often clients should poll, in milliseconds.
     polling_interval_ms: int
+    #: Of the synchronous call.
+    start_deprecation: Deprecation
     #: Base of the URLs in responses, without a trailing slash; empty: as in the request.
     public_url: str
     #: URLs that browsers open carry a ticket as proof of the right to a job.

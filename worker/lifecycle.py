@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from celery import signals
 
+from common.bootstrap import now_ms
 from common.callback_urls import is_public
 from common.job_store.cleanup_lock import CleanupLock
 from common.job_store.state_log import StateLog
@@ -166,6 +167,7 @@ def _webhook_thread(services: Services, name: str) -> WebhookThread:
         WebhookPoster(is_allowed),
         present=services.presenter.present,
         secret=settings.webhook_secret,
+        generations=lambda user: services.webhook_secrets.of_user(user).valid_at(now_ms()),
     )
     state_log = StateLog(services.redis, "webhooks", name)
     return WebhookThread(state_log, services.deliveries, sender)

@@ -14,6 +14,8 @@ from common.callback_urls import CallbackUrlRejected, check_callback_url
 
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 32
+#: The subject of a token may be any string.
+MAX_USER_ID_LENGTH: Final = 1024
 #: The integers that JSON libraries exchange without loss: signed and unsigned ones of 64 bits.
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
@@ -52,6 +54,18 @@ def _file_id(value: object) -> int:
             f"A file ID must be an integer from {limits.min_id} to {limits.max_id}."
         )
     return value
+
+
+class UserId(fields.Field[str]):
+    """The ID of a user. Some clients have numbers for it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(value) if type(value) is int else value
+        if not isinstance(text, str) or not 1 <= len(text) <= MAX_USER_ID_LENGTH:
+            raise ValidationError(
+                f"Must be an integer or a string of 1 to {MAX_USER_ID_LENGTH} characters."
+            )
+        return text
 
 
 class Metadata(fields.Field[dict[str, Any]]):

@@ -7,7 +7,7 @@ from typing import Any, Final
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from api.parsing import MAX_WAIT
-from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata
+from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata, UserId
 from api.schemas.job import JobSchema
 from common.jobs.model import OnMissing, Priority
 from common.jobs.transitions import JobState
@@ -31,9 +31,18 @@ class _Request(Schema):
         unknown = RAISE
 
 
+def _user_id() -> UserId:
+    return UserId(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Your user ID; not necessary. Requests for another user get 403"},
+    )
+
+
 class InitiateSchema(_Request):
     """The files to download: `file_ids`, or `file_id` for a single file."""
 
+    user_id = _user_id()
     file_ids = FileIds(metadata={"description": "The files; duplicates are ignored"})
     file_id = FileId(metadata={"description": "A single file, instead of file_ids"})
     priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
@@ -71,12 +80,14 @@ class InitiateSchema(_Request):
 class FileSchema(_Request):
     """A single file."""
 
+    user_id = _user_id()
     file_id = FileId(required=True)
 
 
 class CheckFilesSchema(_Request):
     """The files to check: `file_id`, or `file_ids` for a list in the response."""
 
+    user_id = _user_id()
     file_id = FileId()
     file_ids = FileIds(metadata={"description": "Several files; duplicates are ignored"})
 
