@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from api.allowed_hosts import AllowedHosts
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
-    from api.metrics import ArchiveMetrics, QueueMetrics
     from api.overview import Overview
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
@@ -76,8 +77,8 @@ class Dependencies:
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
     health: Health
-    queue_metrics: QueueMetrics
-    archive_metrics: ArchiveMetrics
+    #: Metrics that are read for each scrape.
+    collectors: tuple[Collector, ...]
     job_history: JobHistory
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.

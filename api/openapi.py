@@ -22,8 +22,8 @@ from api.schemas.fields import FileId, FileIds, Metadata, UserId
 from api.schemas.job import JobEventSchema
 from api.schemas.requests import JobMembers
 from api.schemas.responses import ProblemSchema
+from common.version import VERSION
 
-VERSION: Final = "0.1.0"
 DESCRIPTION: Final = (
     "Long-running downloads: post file IDs, watch the job, and download one archive from a signed "
     "URL."

@@ -236,8 +236,15 @@ class Settings:
         "", "OTLP/HTTP collector for traces, such as http://127.0.0.1:4318; empty: no traces"
     )
     trace_ratio: float = _setting(1.0, "Share of new traces that are recorded, 0 to 1")
+    alert_waiting_jobs: int = _setting(1_000, "Waiting jobs beyond which LonghaulManyWaiting fires")
+    alert_success_rate: float = _setting(
+        0.95, "Success rate of jobs, 0 to 1, below which LonghaulLowSuccessRate fires"
+    )
     sentry_dsn: str = _setting(
         "", "Sentry project that unexpected errors are reported to; empty: none", secret=True
+    )
+    sentry_environment: str = _setting(
+        "production", "Environment that is reported to Sentry, such as staging"
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 

@@ -96,11 +96,20 @@ ARCHIVE_TOTALS: Final = "archive:totals"
 #: The lock of the periodic cleanup, and a key that exists while the last run is recent enough.
 CLEANUP_LOCK: Final = "cleanup:lock"
 CLEANUP_DONE: Final = "cleanup:done"
+#: What is in the archive bucket, as JSON, as some worker measured it last; and the same two keys.
+BUCKET_SIZE: Final = "storage:bucket_size"
+BUCKET_SIZE_LOCK: Final = "storage:bucket_size:lock"
+BUCKET_SIZE_DONE: Final = "storage:bucket_size:done"
 
 
-def circuit_breaker(name: str) -> str:
-    """Return the prefix of the keys of a service's circuit breaker; not partitioned."""
-    return f"breaker:{name}"
+def circuit_failures(service: str) -> str:
+    """Return the key of the jobs that failed because of a service; not partitioned."""
+    return f"breaker:{service}:failures"
+
+
+def circuit_wait(service: str) -> str:
+    """Return the key that says how long an open circuit breaker stays open; not partitioned."""
+    return f"breaker:{service}:wait"
 
 
 def worker(name: str) -> str:

@@ -30,7 +30,6 @@ from worker.archive.planning.plan import PlanError
 from worker.archive.streaming import stream_archive
 from worker.archive.zip_format import names, records
 from worker.attempt.control import Control
-from worker.metrics import ARCHIVE_BYTES
 
 #: A finished archive is reused only if it exists for so much longer than the new job's link.
 REUSE_MARGIN = timedelta(hours=1)
@@ -142,6 +141,10 @@ def _build(
     if request.direct_single_file and len(request.file_ids) == 1:
         (file,) = files
         if file.location is not None and storage.can_link(file.location[0]):
+            # Deferred, because the job must not wait for a counter.
+            options.defer(
+                lambda: options.report({"single_files": 1, "single_file_bytes": file.size or 0})
+            )
             return _deliver_directly(file, file.location, control)
 
     def verify_sources() -> None:
@@ -317,7 +320,6 @@ def _stream(
         may_continue=options.may_continue,
     )
     options.report({"streamed": 1, "through_worker": stored.size})
-    ARCHIVE_BYTES.labels("streamed").inc(stored.size)
     return stored
 
 
@@ -342,7 +344,6 @@ def _deliver_directly(file: SourceFile, location: tuple[str, str], control: Cont
     name = names.safe_name(file.name, fallback=f"file-{file.file_id}")
     control.advance(file.size or 0)
     control.file_done(file.file_id, state="done", size=file.size, name=name)
-    ARCHIVE_BYTES.labels("delivered_as_is").inc(file.size or 0)
     return Artifact(
         bucket=location[0],
         key=location[1],
