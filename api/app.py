@@ -18,11 +18,14 @@ from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
+from api.job_details import JobDetailsReader
+from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
 from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import ArchiveMetrics, MetricsPort, QueueMetrics
+from api.operator_actions import OperatorActions
 from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
@@ -30,6 +33,7 @@ from api.responses import ApiRequest, OrjsonProvider
 from api.routes import (
     deliveries,
     downloads,
+    explorer,
     health,
     history,
     jobs,
@@ -39,8 +43,11 @@ from api.routes import (
     streams,
 )
 from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.audit_log import AuditLog
 from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
+from common.job_store.search import JobSearch
+from common.job_store.statistics_log import StatisticsLog
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
@@ -64,6 +71,7 @@ _DOCUMENTED = (
     operators.service,
     operators.overviews,
     history.blueprint,
+    explorer.blueprint,
     operators.admin,
     health.blueprint,
     pages.blueprint,
@@ -165,11 +173,13 @@ def _dependencies(
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
+    links, audit_log = DownloadLinks(services.redis), AuditLog(services.redis)
+    explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
         webhook_deliveries=services.deliveries,
-        download_links=DownloadLinks(services.redis),
+        download_links=links,
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
@@ -214,6 +224,13 @@ def _dependencies(
         queue_metrics=QueueMetrics(statistics, services.redis),
         archive_metrics=ArchiveMetrics(ArchiveTotals(services.redis)),
         job_history=JobHistory(services.queries, history),
+        job_explorer=explorer,
+        job_details=JobDetailsReader(
+            services.queries, services.dead_letters, services.deliveries, links, audit_log
+        ),
+        operator_actions=OperatorActions(explorer, jobs, services.dead_letters, audit_log),
+        audit_log=audit_log,
+        statistics_log=StatisticsLog(services.redis),
         file_ids=FileIdLimits(
             min_id=settings.file_id_min,
             max_id=settings.file_id_max,

@@ -14,19 +14,24 @@ if TYPE_CHECKING:
     from api.auth.operators import Operators
     from api.cors import CorsHeaders
     from api.health import Health
+    from api.job_details import JobDetailsReader
+    from api.job_explorer import JobExplorer
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
     from api.metrics import ArchiveMetrics, QueueMetrics
+    from api.operator_actions import OperatorActions
     from api.overview import Overview
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.download_links import DownloadLinks
     from common.job_store.forecaster import Forecaster
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
+    from common.job_store.statistics_log import StatisticsLog
     from common.job_store.webhook_deliveries import WebhookDeliveries
     from common.job_tickets import JobTickets
     from common.jobs.presenter import JobPresenter
@@ -74,6 +79,11 @@ class Dependencies:
     queue_metrics: QueueMetrics
     archive_metrics: ArchiveMetrics
     job_history: JobHistory
+    job_explorer: JobExplorer
+    job_details: JobDetailsReader
+    operator_actions: OperatorActions
+    audit_log: AuditLog
+    statistics_log: StatisticsLog
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.
     allow_private_callbacks: bool
