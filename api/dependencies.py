@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from api.cors import CorsHeaders
     from api.deprecation import Deprecation
     from api.health import Health
+    from api.job_details import JobDetailsReader
+    from api.job_explorer import JobExplorer
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
+    from api.operator_actions import OperatorActions
     from api.overview import Overview
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.deliveries import Deliveries
     from common.job_store.download_links import DownloadLinks
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
+    from common.job_store.statistics_log import StatisticsLog
     from common.job_store.webhook_secrets import WebhookSecrets
     from common.job_tickets import JobTickets
     from common.jobs.presenter import JobPresenter
@@ -80,6 +85,11 @@ class Dependencies:
     #: Metrics that are read for each scrape.
     collectors: tuple[Collector, ...]
     job_history: JobHistory
+    job_explorer: JobExplorer
+    job_details: JobDetailsReader
+    operator_actions: OperatorActions
+    audit_log: AuditLog
+    statistics_log: StatisticsLog
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.
     allow_private_callbacks: bool

@@ -29,6 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN: Final = (
     *("id", "version", "attempt", "max_attempts", "progress"),
     *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
+    "traceparent",
 )
 _TIMES: Final = ("created_at", "started_at", "updated_at", "completed_at", "expires_at")
 

@@ -93,6 +93,11 @@ WORKERS: Final = "workers"
 STORAGE_CAPABILITIES: Final = "storage:capabilities"
 #: Hash: counters of archives and bytes by how they were made.
 ARCHIVE_TOTALS: Final = "archive:totals"
+#: Stream: the newest actions of operators.
+AUDIT_LOG: Final = "operators:audit"
+#: List: the queue's statistics once per minute, newest last, and the lock of the minute's writer.
+STATISTICS_LOG: Final = "{statistics}:minutes"
+STATISTICS_LOCK: Final = "{statistics}:lock"
 #: The lock of the periodic cleanup, and a key that exists while the last run is recent enough.
 CLEANUP_LOCK: Final = "cleanup:lock"
 CLEANUP_DONE: Final = "cleanup:done"
