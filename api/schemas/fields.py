@@ -24,7 +24,7 @@ class FileId(fields.Field[int]):
     this field."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        return _file_id(value)
+        return file_id(value)
 
 
 class FileIds(fields.Field[tuple[int, ...]]):
@@ -40,10 +40,11 @@ class FileIds(fields.Field[tuple[int, ...]]):
         max_count = deps().file_ids.max_count
         if not isinstance(value, list) or not 1 <= len(value) <= max_count:
             raise ValidationError(f"Must be a list of 1 to {max_count} file IDs.")
-        return tuple(dict.fromkeys(map(_file_id, value)))
+        return tuple(dict.fromkeys(map(file_id, value)))
 
 
-def _file_id(value: object) -> int:
+def file_id(value: object) -> int:
+    """Return the id. Raise ``ValidationError`` if it is not an integer of the catalog's range."""
     limits = deps().file_ids
     if type(value) is float and value.is_integer():
         value = int(value)
@@ -52,6 +53,15 @@ def _file_id(value: object) -> int:
             f"A file ID must be an integer from {limits.min_id} to {limits.max_id}."
         )
     return value
+
+
+class Flag(fields.Boolean):
+    """true or false, but none of the values that stand for them elsewhere."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
 
 
 class Metadata(fields.Field[dict[str, Any]]):
