@@ -13,11 +13,10 @@ from common.jobs.presenter import iso
 from common.jobs.transitions import JobState
 
 if TYPE_CHECKING:
-    from common.job_store.deliveries import Deliveries, DeliveryRecord
-
     from api.job_explorer import FoundJob
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import AttemptRecord, DeadLetters
+    from common.job_store.deliveries import Deliveries, DeliveryRecord
     from common.job_store.download_links import DownloadLink, DownloadLinks
     from common.job_store.queries import JobQueries
     from common.jobs.model import FileReport, Job

@@ -18,8 +18,10 @@ from api.auth import authorization
 from api.auth.callers import USER_PATTERN
 from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
+from api.schemas import requested_files
 from api.schemas.fields import FileId, FileIds, Metadata, UserId
 from api.schemas.job import JobEventSchema
+from api.schemas.requested_files import RequestedFiles
 from api.schemas.requests import JobMembers
 from api.schemas.responses import ProblemSchema
 from common.version import VERSION
@@ -239,6 +241,7 @@ def complete(spec: APISpec) -> dict[str, Any]:
     schemas["Initiate"]["oneOf"] = [
         {"required": ["file_ids"]},
         {"required": ["file_id"]},
+        {"required": ["files"]},
     ]
     for event, content in (("Event", "JobEvent"), ("OverviewEvent", "Overview")):
         schemas[event]["properties"]["data"] |= {
@@ -284,6 +287,8 @@ def _custom_field_schema(
         return file_id
     if isinstance(field, FileIds):
         return {"type": "array", "items": file_id, "minItems": 1, "maxItems": limits.max_count}
+    if isinstance(field, RequestedFiles):
+        return requested_files.schema(file_id)
     if isinstance(field, Metadata):
         return {"type": "object"}
     if isinstance(field, UserId):

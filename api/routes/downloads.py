@@ -15,6 +15,7 @@ from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address, count_creation, waiting_client
 from api.responses import base_url, json_response, retry_after
+from api.schemas import requested_files
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import CHECK, FILE, INITIATE
 from api.schemas.responses import CHECK_OR_LIST
@@ -64,9 +65,11 @@ def initiate() -> Response:
     """
     body = parsing.body(INITIATE)
     authorization.confirm_caller(body["user_id"])
-    file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
+    file_ids, paths = requested_files.of_request(body)
     spec = JobSpec(
         file_ids=file_ids,
+        paths=paths,
+        manifest=body["manifest"],
         priority=body["priority"],
         on_missing=body["onMissing"],
         file_name=body["fileName"],

@@ -31,6 +31,7 @@ class FileReportSchema(ResponseSchema):
     state = choice(FILE_STATES)
     size = count("Bytes", null=True)
     fileName = string(null=True)
+    path = string("In the archive; the requested path until the file is done", null=True)
     error = string(null=True)
     errorCode = string(null=True)
 
