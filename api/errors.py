@@ -131,6 +131,12 @@ class JobExpired(JobStateError):
     code = "JOB_EXPIRED"
 
 
+class ArchiveDeleted(JobStateError):
+    """The archive was deleted."""
+
+    code = "ARCHIVE_DELETED"
+
+
 class TooManyStreams(RateLimited):
     """You have too many live streams open. Close one, then try again."""
 

@@ -19,7 +19,7 @@ from api.auth.callers import USER_PATTERN
 from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
 from api.schemas import requested_files
-from api.schemas.fields import FileId, FileIds, Metadata, UserId
+from api.schemas.fields import ExpiresIn, FileId, FileIds, Metadata, UserId
 from api.schemas.job import JobEventSchema
 from api.schemas.requested_files import RequestedFiles
 from api.schemas.requests import JobMembers
@@ -39,7 +39,7 @@ PROBLEMS: Final = {
     "or FILE_FORBIDDEN: you may not have the files",
     404: "JOB_NOT_FOUND, JOB_NOT_READY, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF",
     409: "The state of the job does not allow this",
-    410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",
+    410: "JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE: the body must be application/json",
     422: "IDEMPOTENCY_KEY_REUSED: the key was already used for a different request",
@@ -289,6 +289,8 @@ def _custom_field_schema(
         return {"type": "array", "items": file_id, "minItems": 1, "maxItems": limits.max_count}
     if isinstance(field, RequestedFiles):
         return requested_files.schema(file_id)
+    if isinstance(field, ExpiresIn):
+        return {"minimum": 1, "maximum": int(deps().jobs.limits.archive_ttl)}
     if isinstance(field, Metadata):
         return {"type": "object"}
     if isinstance(field, UserId):

@@ -49,6 +49,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.JobFailed: 409,
     http_errors.JobCancelled: 410,
     http_errors.JobExpired: 410,
+    http_errors.ArchiveDeleted: 410,
 }
 
 #: What the web server and the framework reject by themselves: status, code, meaning.

@@ -75,6 +75,7 @@ def initiate() -> Response:
         file_name=body["fileName"],
         callback_url=body["callbackUrl"],
         metadata=body["metadata"],
+        expires_in=body["expiresIn"],
     )
     wait = parsing.preferred_wait()
     headers = {"Preference-Applied": f"wait={wait}"} if wait else {}

@@ -16,7 +16,7 @@ from api.job_results import no_archive, redirect_to
 from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import waiting_client
-from api.responses import GONE, json_response, retry_after
+from api.responses import GONE, json_response, no_content, retry_after
 from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
@@ -212,6 +212,23 @@ def cancel(job_id: str) -> Response:
     return json_response(
         {"jobId": job.id, "status": job.status.value, "message": "The download was cancelled."}
     )
+
+
+@blueprint.route("/v1/download/<job:job_id>/archive", methods=["DELETE"])
+@blueprint.doc(
+    **operation(
+        ResponseSpec(status=204, description="The archive is deleted"),
+        errors=(404, 409),
+    )
+)
+def delete_archive(job_id: str) -> Response:
+    """Delete the archive of a completed job before it expires.
+
+    The job expires, and its links stop working. Other jobs that have the same archive keep it.
+    Deleting an archive again has no effect and succeeds.
+    """
+    deps().jobs.delete_archive(parsing.job_id(job_id))
+    return no_content()
 
 
 @blueprint.route("/v1/download/jobs")

@@ -283,7 +283,7 @@ def _files_with_paths(
     file_ids: Iterable[range], paths: Iterable[tuple[range, str]]
 ) -> list[tuple[int, str | None]]:
     """Return the files in the order of their first mention, each with its paths or none."""
-    by_id: dict[int, list[str]] = {file_id: [] for ids in file_ids for file_id in ids}
+    by_id: dict[int, list[str | None]] = {file_id: [] for ids in file_ids for file_id in ids}
     for ids, path in paths:
         for file_id in ids:
             by_id.setdefault(file_id, []).append(path)

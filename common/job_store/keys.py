@@ -58,6 +58,8 @@ PATTERNS: Final = {
     "durations": "jobs:durations:{tag}",
     # Stream of all state changes.
     "state_log": "jobs:journal:{tag}",
+    # Sorted set of "<bucket>/<key>": archives that a job let go; when to look at them, ms.
+    "removals": "archives:removals:{tag}",
     # Sorted set of the user's jobs, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",
     # Hash of the user's unfinished jobs: digest of the request -> job id. A restarted job is stored
@@ -124,6 +126,11 @@ def worker(name: str) -> str:
 def build_lock(plan_id: str) -> str:
     """Return the key of the lock for building an archive; not partitioned, as users share it."""
     return f"archive:building:{plan_id}"
+
+
+def archive_references(object_key: str) -> str:
+    """Return the key of the jobs that need an archive; not partitioned, as users share it."""
+    return f"archive:references:{object_key}"
 
 
 def write_check(process: str) -> str:

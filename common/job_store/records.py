@@ -60,6 +60,8 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if spec.expires_in is not None:
+        fields["expires_in"] = str(milliseconds(spec.expires_in))
     if idempotent:
         fields["idempotent"] = "1"
     return fields
@@ -147,6 +149,7 @@ def decode_spec(text: str) -> JobSpec:
         "file_ids": tuple(fields["file_ids"]),
         "priority": Priority(fields["priority"]),
         "on_missing": OnMissing(fields["on_missing"]),
+        "paths": tuple(fields.get("paths", ())),
     }
     return JobSpec(**{**known_members(JobSpec, fields), **typed})
 

@@ -48,6 +48,8 @@ class JobSpec:
     paths: tuple[str | None, ...] = ()
     #: The archive contains a manifest even if it must not lack files.
     manifest: bool = False
+    #: Seconds after its completion until the archive is deleted; None: ARCHIVE_TTL.
+    expires_in: int | None = None
 
 
 def number_copies(file_ids: Iterable[int]) -> list[tuple[int, int]]:
@@ -204,6 +206,8 @@ class Job:
     traceparent: str | None = None
     #: See ``QueuePlace.turn``; None if unknown, and after a restart.
     turn: int | None = None
+    #: When the user deleted the archive.
+    archive_deleted_at: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -262,6 +266,7 @@ class Job:
             downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
+            archive_deleted_at=_integer(get("archive_deleted_at")),
         )
         return job
 
