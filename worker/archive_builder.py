@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import structlog
 from redis.exceptions import RedisError
@@ -30,6 +29,7 @@ from common.job_store.archive_references import ArchiveReferences
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
+from common.job_store.circuit_states import STORAGE
 from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
@@ -38,7 +38,7 @@ from common.object_storage.endpoints import check_bucket_name
 from common.object_storage.errors import StorageBusy, StorageFull
 from common.object_storage.lifecycle import check_buckets, expiry_days
 from common.object_storage.retry_budget import RetryBudget
-from common.sources import Source
+from common.sources import Source, source_host
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
@@ -96,9 +96,7 @@ class ArchiveBuilder:
         self._totals = ArchiveTotals(services.redis)
         check_bucket_name(settings.archive_bucket)
         check_buckets(settings.archive_bucket, settings.source_url_template)
-        url = urlsplit(settings.source_url_template)
-        #: The host of the source, unless the files are in the object storage.
-        self._host = None if url.scheme == "s3" else url.netloc
+        self._host = source_host(settings.source_url_template)
         self._source: Source = SourceErrorMarker(services.source) if self._host else services.source
         self._lock = threading.Lock()
         self._profile: StorageProfile | None = None
@@ -112,7 +110,7 @@ class ArchiveBuilder:
 
     def circuit_breakers(self, client: Redis) -> CircuitBreakers:
         """Return the circuit breakers of the services that archives need."""
-        storage = CircuitBreaker("storage", client, check=self._check_storage)
+        storage = CircuitBreaker(STORAGE, client, check=self._check_storage)
         return CircuitBreakers(storage, CircuitBreaker(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:
@@ -155,6 +153,8 @@ class ArchiveBuilder:
             job_id=job_id,
             fencing_token=claim.lease.fencing_token,
             file_ids=claim.spec.file_ids,
+            paths=claim.spec.paths,
+            manifest=claim.spec.manifest,
             file_name=claim.spec.file_name,
             on_missing=claim.spec.on_missing,
             bucket=self._settings.archive_bucket,

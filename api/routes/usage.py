@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,6 +24,8 @@ from api.schemas.usage import (
     UsageSchema,
 )
 from api.usage_export import MEDIA_TYPE, to_csv
+from api.user_erasure import Erased
+from common.job_store.audit_log import AuditEntry
 from common.jobs.model import PRIORITIES
 from common.jobs.presenter import iso
 
@@ -136,6 +139,7 @@ def erase(user_id: str) -> Response:
     """
     user = user_id if is_user_id(user_id) else user_key(user_id)
     erased = deps().user_erasure.erase(user)
+    deps().audit_log.record(_audit_entry(user, erased))
     body = {
         "userId": user,
         "complete": erased.is_complete,
@@ -145,3 +149,15 @@ def erase(user_id: str) -> Response:
     if erased.is_complete:
         return json_response(body)
     return json_response(body, 202, {"Retry-After": "1"})
+
+
+def _audit_entry(user: str, erased: Erased) -> AuditEntry:
+    """Return the entry, which names the erased user by a digest only."""
+    return AuditEntry(
+        action="erase",
+        subject=g.caller.user if g.caller.admin else "",
+        matched=erased.counts.jobs,
+        changed=erased.counts.jobs,
+        parameters={"userDigest": hashlib.sha256(user.encode()).hexdigest()},
+        request_id=g.request_id,
+    )

@@ -100,9 +100,10 @@ class JobErasure:
         return 1
 
     def _forget(self, user: str) -> None:
-        """Delete what else is stored of a user without jobs: the bytes of the last days."""
+        """Delete what else is stored of a user without jobs."""
         today = self.now(user) // 86_400_000
         with self._client.pipeline(transaction=False) as pipe:
             for day in (today - 1, today, today + 1):
                 pipe.delete(keys.user_bytes(user, day))
+            pipe.delete(keys.webhook_secret(user))
             pipe.execute()

@@ -25,11 +25,11 @@ from api.usage_export import to_csv
 from api.user_erasure import UserErasure
 from common.errors import JobNotFound
 from common.history.usage import UsageOfDay
+from common.job_store.deliveries import Deliveries
 from common.job_store.erasure import ErasedCounts, JobErasure
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog
-from common.job_store.webhook_deliveries import WebhookDeliveries
 from tests.unit.api.conftest import OPERATOR, Worker
 
 TODAY = datetime.now(UTC).date()
@@ -265,7 +265,7 @@ def test_the_webhooks_of_an_erased_user_are_erased(
     state_log = StateLog(redis, "webhooks", "test")
     state_log.create_group()
     job = jobs.cancel(post(file_ids=[1], callbackUrl="https://example.com/hook").json["jobId"])
-    WebhookDeliveries(redis).schedule(state_log.read(count=10)[-1:])
+    Deliveries(redis, "webhook").schedule(state_log.read(count=10)[-1:])
     assert redis.keys("webhook:*")
     UserErasure(JobErasure(redis, jobs), None).erase("anonymous")
     assert redis.keys("webhook*") == []
