@@ -55,7 +55,7 @@ class History:
 
 
 def with_history(app: Flask, queries: JobQueries, rows: list[UsageOfDay]) -> FlaskClient:
-    history = JobHistory(queries, History(rows))  # type: ignore[arg-type]
+    history = JobHistory(queries, History(rows))
     app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], job_history=history)
     return app.test_client()
 
@@ -213,7 +213,7 @@ def test_a_user_is_erased(client: FlaskClient, worker: Worker, redis: Redis) -> 
 
     again = client.delete("/v1/admin/users/team/alice", headers=OPERATOR)
     assert again.status_code == 200
-    assert set(again.json.values()) == {"team/alice", True, 0}
+    assert set(again.get_json().values()) == {"team/alice", True, 0}
 
 
 def test_an_erasure_that_takes_long_is_continued(
