@@ -14,6 +14,7 @@ from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.cors import CorsHeaders
+from api.delivery import Delivery, NginxDelivery, RedirectDelivery
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
@@ -169,7 +170,11 @@ def _dependencies(
         jobs=jobs,
         queries=services.queries,
         webhook_deliveries=services.deliveries,
-        download_links=DownloadLinks(services.redis),
+        download_links=DownloadLinks(
+            services.redis,
+            continued_for=settings.link_ttl,
+            log_downloads=services.database is not None,
+        ),
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
@@ -185,6 +190,7 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
+        delivery=_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
@@ -233,6 +239,15 @@ def _history(services: Services) -> HistoryReader | None:
     from common.history import HistoryReader  # Requires the extra `history`.
 
     return HistoryReader(services.database)
+
+
+def _delivery(services: Services) -> Delivery:
+    settings = services.settings
+    if settings.delivery == "redirect":
+        return RedirectDelivery(services.presenter)
+    return NginxDelivery(
+        services.presenter, services.storage, trusts_proxy=settings.trusted_proxies > 0
+    )
 
 
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
     from api.cors import CorsHeaders
+    from api.delivery import Delivery
     from api.health import Health
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
@@ -61,6 +62,8 @@ class Dependencies:
     #: None if the process has no event loop for live updates.
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
+    #: How clients get archives.
+    delivery: Delivery
     authenticator: Authenticator
     file_access: FileAccess
     allowed_hosts: AllowedHosts

@@ -77,6 +77,12 @@ class HistoryDisabled(RequestError):
     code = "HISTORY_OFF"
 
 
+class DeliveryUnavailable(RequestError):
+    """Archives cannot be downloaded from this server. With DELIVERY=proxy, nginx sends them."""
+
+    code = "DELIVERY_UNAVAILABLE"
+
+
 class MalformedJson(RequestError):
     """The body is not valid JSON in UTF-8."""
 

@@ -32,6 +32,8 @@ _DELIVERY = {"durationMs": "duration_ms", "status": "http_status"} | {
     name: name for name in ("version", "attempt", "at", "error", "state")
 }
 
+_DOWNLOAD = {"linkId": "link_id"} | {name: name for name in ("at", "network")}
+
 
 @blueprint.route("/v1/admin/analytics")
 @blueprint.doc(
@@ -75,7 +77,8 @@ def analytics() -> Response:
     )
 )
 def job_record(job_id: str) -> Response:
-    """Return the history of a job: state changes, attempts, files, and webhook deliveries."""
+    """Return the history of a job: state changes, attempts, files, webhook deliveries, and counted
+    downloads."""
     dependencies = deps()
     record = dependencies.job_history.job_record(parsing.job_id(job_id))
     return json_response(
@@ -86,6 +89,7 @@ def job_record(job_id: str) -> Response:
             "attempts": [_members(row, _ATTEMPT) for row in record.attempts],
             "files": [_members(row, _FILE) for row in record.files],
             "deliveries": [_members(row, _DELIVERY) for row in record.deliveries],
+            "downloads": [_members(row, _DOWNLOAD) for row in record.downloads],
         }
     )
 
