@@ -8,13 +8,13 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
+from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.cors import CorsHeaders
-from api.delivery import Delivery, NginxDelivery, RedirectDelivery
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
@@ -190,7 +190,7 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
-        delivery=_delivery(services),
+        archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
@@ -241,7 +241,7 @@ def _history(services: Services) -> HistoryReader | None:
     return HistoryReader(services.database)
 
 
-def _delivery(services: Services) -> Delivery:
+def _archive_delivery(services: Services) -> ArchiveDelivery:
     settings = services.settings
     if settings.delivery == "redirect":
         return RedirectDelivery(services.presenter)

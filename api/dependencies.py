@@ -9,11 +9,11 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from api.allowed_hosts import AllowedHosts
+    from api.archive_delivery import ArchiveDelivery
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
     from api.cors import CorsHeaders
-    from api.delivery import Delivery
     from api.health import Health
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
@@ -63,7 +63,7 @@ class Dependencies:
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
     #: How clients get archives.
-    delivery: Delivery
+    archive_delivery: ArchiveDelivery
     authenticator: Authenticator
     file_access: FileAccess
     allowed_hosts: AllowedHosts

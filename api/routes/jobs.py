@@ -152,11 +152,15 @@ def _file(report: FileReport) -> dict[str, Any]:
 @blueprint.route("/v1/download/<job:job_id>")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, description="With Accept: application/json", schema=ResultSchema),
+        ResponseSpec(
+            status=200,
+            description="With Accept: application/json. With DELIVERY=proxy, otherwise the archive",
+            schema=ResultSchema,
+        ),
         ResponseSpec(
             status=302, description="Redirect to a newly signed URL", headers=("Location",)
         ),
-        errors=(404, 409, 410),
+        errors=(404, 409, 410, 501),
     )
 )
 def result(job_id: str) -> Response:
@@ -164,7 +168,7 @@ def result(job_id: str) -> Response:
 
     With DELIVERY=proxy the response is the archive itself.
     """
-    delivery = deps().delivery
+    delivery = deps().archive_delivery
     job = deps().queries.get(parsing.job_id(job_id))
     artifact = job.artifact
     url, expires_at = delivery.link(job)

@@ -41,7 +41,7 @@ def create(job_id: str) -> Response:
     dependencies = deps()
     body = parsing.body(LINK_REQUEST)
     job = dependencies.queries.get(parsing.job_id(job_id))
-    if dependencies.delivery.link(job)[0] is None:
+    if dependencies.archive_delivery.link(job)[0] is None:
         raise no_archive(job)
     dependencies.file_access.require_download(g.caller, job)
     token, link = dependencies.download_links.create(
@@ -88,10 +88,11 @@ def revoke(job_id: str, link_id: str) -> Response:
 @blueprint.route("/d/<token>")
 @blueprint.doc(
     **operation(
+        ResponseSpec(status=200, description="The archive, with DELIVERY=proxy"),
         ResponseSpec(
             status=302, description="Redirect to a newly signed URL", headers=("Location",)
         ),
-        errors=(403, 404, 410, 429, 503),
+        errors=(403, 404, 410, 429, 501, 503),
     )
 )
 def redeem(token: str) -> Response:
@@ -102,7 +103,7 @@ def redeem(token: str) -> Response:
     link = links.find(token)
     _check_address(link)
     job = dependencies.queries.get(link.job_id)
-    response = dependencies.delivery.response(job, file_name=link.file_name)
+    response = dependencies.archive_delivery.response(job, file_name=link.file_name)
     if response is None:
         raise LinkGone  # Without the job, which is none of the business of who has the link.
     try:
@@ -114,7 +115,7 @@ def redeem(token: str) -> Response:
         link,
         client_address(),
         only_check=request.method == "HEAD",
-        continues=dependencies.delivery.continues_download(),
+        continues=dependencies.archive_delivery.continues_download(),
     )
     return response
 

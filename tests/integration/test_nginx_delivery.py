@@ -19,7 +19,7 @@ import pytest
 from stack.nginx import ENTRYPOINT, Nginx, start_nginx
 from stack.process import wait_until
 from tests.support.certificates import make_certificate
-from tests.support.recording_server import RecordingServer, Reply
+from tests.support.recording_server import Received, RecordingServer, Reply
 
 #: As the API signs it: percent-encoded, with a key that any decoding on the way would change.
 TARGET = "archives/a%20b%2Fc%3F%25.zip?X-Amz-Signature=5ecret&response-content-type=a%2Fb%3B%22"
@@ -140,7 +140,6 @@ def test_ranges_and_their_conditions_are_those_of_the_client(
     storage.reply = Reply(206, {**ARCHIVE.headers, "Content-Range": "bytes 5-9/10000"}, b"KPKPK")
     conditions = {
         "Range": "bytes=5-9",
-        "If-Range": '"abc-2"',
         "If-None-Match": '"x"',
         "If-Modified-Since": "Sat, 28 Nov 2026 00:00:00 GMT",
     }
@@ -149,6 +148,62 @@ def test_ranges_and_their_conditions_are_those_of_the_client(
     assert response.headers["Content-Range"] == "bytes 5-9/10000"
     received = storage.received[0].headers
     assert {name: received[name.lower()] for name in conditions} == conditions
+
+
+def part_if_it_matches(received: Received) -> Reply:
+    """Respond as a storage that implements If-Match, and ignores If-Range."""
+    if received.headers.get("if-match", '"abc-2"') != '"abc-2"':
+        return Reply(412, {"Content-Type": "application/xml"}, b"<Error/>")
+    if "range" in received.headers:
+        return Reply(206, {**ARCHIVE.headers, "Content-Range": "bytes 5-9/10000"}, b"KPKPK")
+    return ARCHIVE
+
+
+@pytest.mark.parametrize(
+    ("validator", "status"),
+    [
+        ('"abc-2"', 206),
+        ('"another"', 200),
+        ('W/"abc-2"', 200),
+        ("Sat, 28 Nov 2026 00:00:00 GMT", 200),
+        ('"abc-2", "another"', 200),
+        ("nonsense", 200),
+    ],
+)
+def test_a_part_is_sent_only_of_the_archive_that_the_client_has(
+    http: httpx.Client, storage: RecordingServer, validator: str, status: int
+) -> None:
+    """RFC 9110, 13.1.5: otherwise the whole one, of which nothing is known."""
+    storage.reply = part_if_it_matches
+    response = http.get(LINK, headers={"Range": "bytes=5-9", "If-Range": validator})
+    assert response.status_code == status
+    assert response.content == (b"KPKPK" if status == 206 else ARCHIVE.body)
+    assert all(received.target == f"/{TARGET}" for received in storage.received)
+    assert "if-range" not in storage.received[-1].headers
+
+
+def test_if_range_without_a_range_is_ignored(http: httpx.Client, storage: RecordingServer) -> None:
+    """RFC 9110, 13.1.5."""
+    storage.reply = part_if_it_matches
+    assert http.get(LINK, headers={"If-Range": '"another"'}).status_code == 200
+    assert [set(received.headers) for received in storage.received] == [{"host"}]
+
+
+def test_an_error_after_a_changed_archive_is_a_problem(
+    http: httpx.Client, storage: RecordingServer
+) -> None:
+    storage.reply = lambda received: Reply(412 if "range" in received.headers else 500)
+    response = http.get(LINK, headers={"Range": "bytes=5-9", "If-Range": '"abc-2"'})
+    assert (response.status_code, response.json()["code"]) == (503, "BACKEND_UNAVAILABLE")
+
+
+def test_a_storage_that_always_finds_the_archive_changed_does_not_loop(
+    http: httpx.Client, storage: RecordingServer
+) -> None:
+    storage.reply = Reply(412)
+    response = http.get(LINK, headers={"Range": "bytes=5-9", "If-Range": '"abc-2"'})
+    assert response.status_code >= 500
+    assert len(storage.received) < 20
 
 
 def test_an_archive_that_has_not_changed_is_304(
@@ -223,6 +278,8 @@ def test_the_client_receives_nothing_else_of_the_storage(
         "/x/../.storage?a",
         "/v1/download/..%2f..%2f.storage?a",
         "/.storage/?a",
+        "/.storage/whole?a",
+        "/.storage@evil.test/",
         "/.storage%3Fa",
         "/.storage%00?a",
         "http://127.0.0.1/.storage?a",

@@ -29,7 +29,7 @@ _LATER_RANGE: Final = re.compile(r"\s*bytes\s*=(?!\s*0+\s*-)", re.IGNORECASE)
 log = structlog.get_logger(__name__)
 
 
-class Delivery(Protocol):
+class ArchiveDelivery(Protocol):
     """How clients get archives."""
 
     def link(self, job: Job) -> tuple[str | None, str | None]:
