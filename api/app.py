@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
+from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
 from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
+from api.collectors import DependencyMetrics, QueueMetrics, SettingMetrics, StoreCollector
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
+from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
+from api.job_details import JobDetailsReader
+from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
 from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
-from api.metrics import ArchiveMetrics, MetricsPort, QueueMetrics
+from api.metrics import MetricsPort
+from api.operator_actions import OperatorActions
 from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
@@ -31,6 +37,7 @@ from api.responses import ApiRequest, OrjsonProvider
 from api.routes import (
     deliveries,
     downloads,
+    explorer,
     health,
     history,
     jobs,
@@ -38,22 +45,35 @@ from api.routes import (
     operators,
     pages,
     streams,
+    webhooks,
 )
 from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.audit_log import AuditLog
+from common.job_store.bucket_size import MeasuredBucketSize
+from common.job_store.circuit_states import CircuitStates
 from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
+from common.job_store.search import JobSearch
+from common.job_store.server_state import read_servers
+from common.job_store.state_log_backlog import read_backlogs
+from common.job_store.statistics_log import StatisticsLog
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.job_store.write_check import WriteCheck
 from common.settings import SettingError
+from common.sources import source_host
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from common.authorization import FileAuthorizer
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
 
+
+log = structlog.get_logger(__name__)
 
 #: The blueprints that the OpenAPI document describes, in the order of its tags.
 _DOCUMENTED = (
@@ -62,9 +82,11 @@ _DOCUMENTED = (
     jobs.blueprint,
     links.blueprint,
     deliveries.blueprint,
+    webhooks.blueprint,
     operators.service,
     operators.overviews,
     history.blueprint,
+    explorer.blueprint,
     operators.admin,
     health.blueprint,
     pages.blueprint,
@@ -111,7 +133,7 @@ def create_app(
         app.wsgi_app = MetricsPort(  # type: ignore[method-assign]
             app.wsgi_app,
             settings.api_metrics_port,
-            lambda: metrics.exposition(dependencies.queue_metrics, dependencies.archive_metrics),
+            lambda: metrics.exposition(*dependencies.collectors),
         )
     return app
 
@@ -123,6 +145,16 @@ def _install_fast_path(app: Flask, dependencies: Dependencies, *, max_body_bytes
     initiate = InitiateFastPath(app.wsgi_app, dependencies, max_body_bytes=max_body_bytes)
     status = StatusFastPath(initiate, dependencies, dependencies.live)
     app.wsgi_app = status  # type: ignore[method-assign]
+
+
+def warn_about_open_access(settings: Settings) -> None:
+    """Log a warning if anyone on the network can use the API as any user."""
+    if settings.auth_mode == "none" and not allowed_hosts.is_local(settings.host):
+        log.warning(
+            "anyone who reaches this API can read and cancel the jobs of any user, because "
+            "AUTH_MODE is none",
+            host=settings.host,
+        )
 
 
 def build_live_updates(services: Services) -> LiveUpdates:
@@ -160,21 +192,28 @@ def _dependencies(
     services: Services, live: Live | None, operator_streams: OperatorStreams | None
 ) -> Dependencies:
     settings = services.settings
-    statistics = QueueStatistics(services.redis)
     history = _history(services)
+    health = Health(
+        {"redis": WriteCheck(services.redis).run},
+        {
+            "storage": lambda: services.storage.check(settings.archive_bucket),
+            "history": history.check if history else None,
+        },
+        storage_capabilities=StorageCapabilities(services.redis).read,
+    )
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
+    links, audit_log = _download_links(services), AuditLog(services.redis)
+    explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
-        webhook_deliveries=services.deliveries,
-        download_links=DownloadLinks(
-            services.redis,
-            continued_for=settings.link_ttl,
-            log_downloads=services.database is not None,
-        ),
+        deliveries=services.deliveries,
+        webhook_secrets=services.webhook_secrets,
+        webhook_keys=services.webhook_keys,
+        download_links=links,
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
@@ -209,17 +248,16 @@ def _dependencies(
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
-        health=Health(
-            {"redis": WriteCheck(services.redis).run},
-            {
-                "storage": lambda: services.storage.check(settings.archive_bucket),
-                "history": history.check if history else None,
-            },
-            storage_capabilities=StorageCapabilities(services.redis).read,
-        ),
-        queue_metrics=QueueMetrics(statistics, services.redis),
-        archive_metrics=ArchiveMetrics(ArchiveTotals(services.redis)),
+        health=health,
+        collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),
+        job_explorer=explorer,
+        job_details=JobDetailsReader(
+            services.queries, services.dead_letters, services.deliveries, links, audit_log
+        ),
+        operator_actions=OperatorActions(explorer, jobs, services.dead_letters, audit_log),
+        audit_log=audit_log,
+        statistics_log=StatisticsLog(services.redis),
         file_ids=FileIdLimits(
             min_id=settings.file_id_min,
             max_id=settings.file_id_max,
@@ -228,8 +266,45 @@ def _dependencies(
         allow_private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
+        start_deprecation=_start_deprecation(settings),
         public_url=settings.public_url.rstrip("/"),
         job_tickets=services.tickets,
+    )
+
+
+def _start_deprecation(settings: Settings) -> Deprecation:
+    try:
+        return Deprecation.parse(
+            settings.start_deprecated_since, settings.start_sunset, settings.start_deprecation_url
+        )
+    except ValueError as error:
+        names = "START_DEPRECATED_SINCE, START_SUNSET and START_DEPRECATION_URL"
+        raise SettingError(f"{names}: {error}") from None
+
+
+def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
+    settings, redis = services.settings, services.redis
+    groups = ("webhooks", "history") if services.database is not None else ("webhooks",)
+    circuits = CircuitStates(redis, source_host(settings.source_url_template))
+    totals, measured = ArchiveTotals(redis), MeasuredBucketSize(redis)
+    thresholds = {
+        "ALERT_WAITING_JOBS": settings.alert_waiting_jobs,
+        "ALERT_SUCCESS_RATE": settings.alert_success_rate,
+        "QUEUE_MAX": settings.queue_max,
+    }
+    return (
+        QueueMetrics(QueueStatistics(redis).read, circuits.read),
+        DependencyMetrics(lambda: health.report().checks),
+        SettingMetrics(thresholds, processes=settings.web_concurrency),
+        *(
+            StoreCollector(subject, read)
+            for subject, read in (
+                ("the state log", lambda: collectors.state_log(read_backlogs(redis, groups))),
+                ("the job store", lambda: collectors.servers(read_servers(redis))),
+                ("archives", lambda: collectors.archives(totals.read())),
+                ("the bucket", lambda: collectors.bucket(measured.read())),
+            )
+        ),
     )
 
 
@@ -239,6 +314,14 @@ def _history(services: Services) -> HistoryReader | None:
     from common.history import HistoryReader  # Requires the extra `history`.
 
     return HistoryReader(services.database)
+
+
+def _download_links(services: Services) -> DownloadLinks:
+    return DownloadLinks(
+        services.redis,
+        continued_for=services.settings.link_ttl,
+        log_downloads=services.database is not None,
+    )
 
 
 def _archive_delivery(services: Services) -> ArchiveDelivery:

@@ -83,6 +83,12 @@ class DeliveryUnavailable(RequestError):
     code = "DELIVERY_UNAVAILABLE"
 
 
+class WebhooksUnsigned(RequestError):
+    """Webhooks have no secret that receivers can verify. Set WEBHOOK_SECRET to enable it."""
+
+    code = "WEBHOOK_SECRET_OFF"
+
+
 class MalformedJson(RequestError):
     """The body is not valid JSON in UTF-8."""
 
@@ -129,6 +135,12 @@ class JobExpired(JobStateError):
     """The archive has expired and was deleted."""
 
     code = "JOB_EXPIRED"
+
+
+class ArchiveDeleted(JobStateError):
+    """The archive was deleted."""
+
+    code = "ARCHIVE_DELETED"
 
 
 class TooManyStreams(RateLimited):

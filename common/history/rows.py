@@ -31,6 +31,7 @@ _PLAIN: Final = (
     *("id", "version", "attempt", "max_attempts", "progress"),
     *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
     "downloads",
+    "traceparent",
 )
 _TIMES: Final = ("created_at", "started_at", "updated_at", "completed_at", "expires_at")
 
@@ -114,7 +115,9 @@ def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
 
 
 def file_row(job: Job, report: FileReport) -> Row:
+    """Return the row of a file; of a file with several paths, the last one remains."""
     row = asdict(report)
+    del row["copy"]
     return {
         **row,
         "job_id": job.id,

@@ -33,6 +33,7 @@ from common.jobs.model import (
     Job,
     JobSpec,
     Lease,
+    Priority,
     Progress,
     QueuePlace,
     WakeUp,
@@ -292,6 +293,28 @@ class JobStore:
         }
         _, snapshot, *wake_ups = self._scripts.call("restart", keys.status(job_id), args)
         self._send(wake_ups)
+        return events.decode(snapshot)
+
+    def set_priority(self, job_id: str, priority: Priority) -> Job:
+        """Move a queued job to the end of another priority queue. Idempotent.
+
+        Raises ``JobNotFound``, and ``JobConflict`` if the job is not queued.
+        """
+        args = {"id": job_id, "allowed": JobState.QUEUED, "priority": priority}
+        _, snapshot, *wake_ups = self._scripts.call("set_priority", keys.status(job_id), args)
+        self._send(wake_ups)
+        return events.decode(snapshot)
+
+    def delete_archive(self, job_id: str) -> Job:
+        """Delete the archive of a completed job, which expires. Idempotent.
+
+        The archive is gone for the job at once. The object itself is deleted by a worker, as soon
+        as no other job needs it; see ``archive_references``.
+
+        Raises ``JobNotFound``, and ``JobConflict`` if the job has not been completed.
+        """
+        args = {"id": job_id, "allowed": _sources(JobState.EXPIRED)}
+        _, snapshot = self._scripts.call("archive_delete", keys.status(job_id), args)
         return events.decode(snapshot)
 
     def _finish(
