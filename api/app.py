@@ -9,6 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
+from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
@@ -204,7 +205,7 @@ def _dependencies(
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
-    links, audit_log = DownloadLinks(services.redis), AuditLog(services.redis)
+    links, audit_log = _download_links(services), AuditLog(services.redis)
     explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
@@ -228,6 +229,7 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
+        archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
@@ -312,6 +314,23 @@ def _history(services: Services) -> HistoryReader | None:
     from common.history import HistoryReader  # Requires the extra `history`.
 
     return HistoryReader(services.database)
+
+
+def _download_links(services: Services) -> DownloadLinks:
+    return DownloadLinks(
+        services.redis,
+        continued_for=services.settings.link_ttl,
+        log_downloads=services.database is not None,
+    )
+
+
+def _archive_delivery(services: Services) -> ArchiveDelivery:
+    settings = services.settings
+    if settings.delivery == "redirect":
+        return RedirectDelivery(services.presenter)
+    return NginxDelivery(
+        services.presenter, services.storage, trusts_proxy=settings.trusted_proxies > 0
+    )
 
 
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:

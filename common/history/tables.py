@@ -54,6 +54,7 @@ JOBS: Final = Table(
     Column("artifact", JSON(none_as_null=True)),
     Column("metadata", JSON, nullable=False),
     Column("worker", Text),
+    Column("downloads", BigInteger, nullable=False, server_default="0"),
     # W3C Trace Context of the request that created the job.
     Column("traceparent", Text),
     _time("created_at", required=True),
@@ -131,4 +132,18 @@ DELIVERIES: Final = Table(
     Column("http_status", Integer),
     Column("error", Text),
     Column("state", Text, nullable=False),
+)
+
+#: One row per counted download, up to ``common.job_store.download_links.MAX_LOGGED`` for a job.
+DOWNLOADS: Final = Table(
+    "downloads",
+    METADATA,
+    _job_id(),
+    # The entry in the log of downloads.
+    Column("entry", Text, primary_key=True),
+    _time("at", required=True),
+    # None: by the job's own URL.
+    Column("link_id", Text),
+    # Whether the client's address was public or private. The address is not recorded.
+    Column("network", Text, nullable=False),
 )

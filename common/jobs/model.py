@@ -168,6 +168,21 @@ class FileReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CountedDownload:
+    """A download that was counted."""
+
+    job_id: str
+    #: Identifies the download among those of its job.
+    entry: str
+    #: Milliseconds since 1970.
+    at: int
+    #: None: by the job's own URL.
+    link_id: str | None
+    #: Of the client: ``public``, ``private`` or ``unknown``.
+    network: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A snapshot of a job. Times are milliseconds since 1970, by the job store's clock."""
 
