@@ -193,6 +193,9 @@ class HistoryRecorder:
             return self._queries.files(job.id, self._queries.spec(job.id).file_ids)
         except JobNotFound:
             return ()
+        except (KeyError, TypeError, ValueError):
+            log.exception("files not recorded: the request is not one of this release")
+            return ()
 
     def _delete_old(self) -> None:
         if self._retention is None or time.monotonic() < self._delete_at:
