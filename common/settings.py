@@ -149,6 +149,16 @@ class Settings:
         5.0, "How long a decision of AUTHORIZE_URL is remembered, seconds"
     )
 
+    # Plans
+    plans: str = _setting(
+        "",
+        "What users may do, by plan: a JSON object or the path of a file; "
+        "empty: the same limits for everybody",
+    )
+    plan_claim: str = _setting(
+        "", "Claim of the token that names the user's plan; empty: everybody has the default plan"
+    )
+
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
     create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -146,4 +147,29 @@ DOWNLOADS: Final = Table(
     Column("link_id", Text),
     # Whether the client's address was public or private. The address is not recorded.
     Column("network", Text, nullable=False),
+)
+
+#: What a user's jobs did on a day, UTC. Kept longer than the jobs, as bills may need it.
+USAGE: Final = Table(
+    "usage",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False),
+    # Of completed archives.
+    Column("bytes", BigInteger, nullable=False),
+    Index("usage_of_day", "day", "owner"),
+)
+
+#: Users whose jobs were erased, so that late entries of the state log do not bring them back.
+ERASURES: Final = Table(
+    "erasures",
+    METADATA,
+    # SHA-256 of the owner.
+    Column("owner_digest", Text, primary_key=True),
+    # By the job store's clock.
+    _time("erased_at", required=True),
 )

@@ -67,6 +67,14 @@ def first_fields(
     return fields
 
 
+def terms_fields(*, plan: str, expires_in: int | None) -> dict[str, str]:
+    """Return what the hash of a new job has in addition if its user has a plan."""
+    fields = {"plan": plan}
+    if expires_in is not None:
+        fields["expires_in"] = str(milliseconds(expires_in))
+    return fields
+
+
 def progress_fields(progress: Progress, *, percent: int) -> dict[str, object]:
     remaining = progress.seconds_remaining
     return {
