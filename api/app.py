@@ -17,14 +17,18 @@ from api.auth.operators import Operators
 from api.collectors import DependencyMetrics, QueueMetrics, SettingMetrics, StoreCollector
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
+from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
+from api.job_details import JobDetailsReader
+from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
 from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
+from api.operator_actions import OperatorActions
 from api.overview import Overview
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
@@ -32,6 +36,7 @@ from api.responses import ApiRequest, OrjsonProvider
 from api.routes import (
     deliveries,
     downloads,
+    explorer,
     health,
     history,
     jobs,
@@ -39,14 +44,18 @@ from api.routes import (
     operators,
     pages,
     streams,
+    webhooks,
 )
 from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.audit_log import AuditLog
 from common.job_store.bucket_size import MeasuredBucketSize
 from common.job_store.circuit_states import CircuitStates
 from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
+from common.job_store.search import JobSearch
 from common.job_store.server_state import read_servers
 from common.job_store.state_log_backlog import read_backlogs
+from common.job_store.statistics_log import StatisticsLog
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
@@ -72,9 +81,11 @@ _DOCUMENTED = (
     jobs.blueprint,
     links.blueprint,
     deliveries.blueprint,
+    webhooks.blueprint,
     operators.service,
     operators.overviews,
     history.blueprint,
+    explorer.blueprint,
     operators.admin,
     health.blueprint,
     pages.blueprint,
@@ -193,11 +204,15 @@ def _dependencies(
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
+    links, audit_log = DownloadLinks(services.redis), AuditLog(services.redis)
+    explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
-        webhook_deliveries=services.deliveries,
-        download_links=DownloadLinks(services.redis),
+        deliveries=services.deliveries,
+        webhook_secrets=services.webhook_secrets,
+        webhook_keys=services.webhook_keys,
+        download_links=links,
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
@@ -234,6 +249,13 @@ def _dependencies(
         health=health,
         collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),
+        job_explorer=explorer,
+        job_details=JobDetailsReader(
+            services.queries, services.dead_letters, services.deliveries, links, audit_log
+        ),
+        operator_actions=OperatorActions(explorer, jobs, services.dead_letters, audit_log),
+        audit_log=audit_log,
+        statistics_log=StatisticsLog(services.redis),
         file_ids=FileIdLimits(
             min_id=settings.file_id_min,
             max_id=settings.file_id_max,
@@ -242,9 +264,20 @@ def _dependencies(
         allow_private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
+        start_deprecation=_start_deprecation(settings),
         public_url=settings.public_url.rstrip("/"),
         job_tickets=services.tickets,
     )
+
+
+def _start_deprecation(settings: Settings) -> Deprecation:
+    try:
+        return Deprecation.parse(
+            settings.start_deprecated_since, settings.start_sunset, settings.start_deprecation_url
+        )
+    except ValueError as error:
+        names = "START_DEPRECATED_SINCE, START_SUNSET and START_DEPRECATION_URL"
+        raise SettingError(f"{names}: {error}") from None
 
 
 def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:

@@ -77,6 +77,12 @@ class HistoryDisabled(RequestError):
     code = "HISTORY_OFF"
 
 
+class WebhooksUnsigned(RequestError):
+    """Webhooks have no secret that receivers can verify. Set WEBHOOK_SECRET to enable it."""
+
+    code = "WEBHOOK_SECRET_OFF"
+
+
 class MalformedJson(RequestError):
     """The body is not valid JSON in UTF-8."""
 

@@ -78,7 +78,10 @@ class Overview:
             "deadLetters": state.dead_letters,
             "paused": state.paused,
             "workers": state.workers,
-            "durations": {f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
+            "durations": {
+                "avg": state.average_duration,
+                **{f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
+            },
             "successRate": state.success_rate,
         }
 

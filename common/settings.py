@@ -56,6 +56,15 @@ class Settings:
     source_authorization: str = _setting(
         "", "Authorization header for an HTTP source; sent to its own host only", secret=True
     )
+    source_host_requests_per_second: float = _setting(
+        0.0, "Requests a second to each host of an HTTP source, per process; 0: no limit"
+    )
+    source_host_bytes_per_second: int = _setting(
+        0, "Bytes a second from each host of an HTTP source, per process; 0: no limit"
+    )
+    source_host_connections: int = _setting(
+        0, "Connections to each host of an HTTP source, per process; 0: no limit"
+    )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
     manage_bucket: bool = _setting(
         True,
@@ -87,6 +96,16 @@ class Settings:
     )
     max_body_bytes: int = _setting(65_536, "Largest request body, bytes")
     request_timeout: int = _setting(30, "Longest wait of /v1/download/start, seconds")
+    start_deprecated_since: str = _setting(
+        "",
+        "Time from which /v1/download/start is deprecated, ISO 8601: sent as Deprecation, RFC 9745",
+    )
+    start_sunset: str = _setting(
+        "", "Time at which it may be removed, ISO 8601: sent as Sunset, RFC 8594"
+    )
+    start_deprecation_url: str = _setting(
+        "", "Page for its clients' developers, such as your copy of docs/migrating.md"
+    )
     polling_interval_ms: int = _setting(
         2_000, "Interval recommended to clients that poll, milliseconds"
     )

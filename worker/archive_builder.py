@@ -149,6 +149,8 @@ class ArchiveBuilder:
             job_id=job_id,
             fencing_token=claim.lease.fencing_token,
             file_ids=claim.spec.file_ids,
+            paths=claim.spec.paths,
+            manifest=claim.spec.manifest,
             file_name=claim.spec.file_name,
             on_missing=claim.spec.on_missing,
             bucket=self._settings.archive_bucket,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from celery import signals
 
+from common.bootstrap import now_ms
 from common.callback_urls import is_public
 from common.job_store import keys
 from common.job_store.bucket_size import MeasuredBucketSize
@@ -183,6 +184,7 @@ def _webhook_thread(services: Services, name: str) -> WebhookThread:
         WebhookPoster(is_allowed),
         present=services.presenter.present,
         secret=settings.webhook_secret,
+        generations=lambda user: services.webhook_secrets.of_user(user).valid_at(now_ms()),
     )
     state_log = StateLog(services.redis, "webhooks", name)
     return WebhookThread(state_log, services.deliveries, sender)

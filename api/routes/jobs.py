@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from flask import Response, g, request
@@ -117,17 +118,19 @@ def files(job_id: str) -> Response:
     query = parsing.query(PAGE_QUERY)
     start = pagination.decode_offset(query["cursor"])
     queries = deps().queries
-    file_ids = queries.spec(job_id).file_ids
+    spec = queries.spec(job_id)
+    file_ids = spec.file_ids
     end = start + query["limit"]
-    shown = file_ids[start:end]
-    hidden = deps().file_access.hidden(g.caller, job_id, shown)
+    reports = queries.files(job_id, file_ids[:end])[start:]
+    paths = spec.paths[start:end]
+    hidden = deps().file_access.hidden(g.caller, job_id, file_ids[start:end])
     return json_response(
         {
             "jobId": job_id,
             "totalFiles": len(file_ids),
             "files": [
-                _file(_forbidden(report) if report.file_id in hidden else report)
-                for report in queries.files(job_id, shown)
+                _file(_forbidden(report) if report.file_id in hidden else report, path)
+                for report, path in zip_longest(reports, paths)
             ],
             "nextCursor": pagination.encode_cursor(end) if end < len(file_ids) else None,
         }
@@ -138,12 +141,13 @@ def _forbidden(report: FileReport) -> FileReport:
     return FileReport(file_id=report.file_id, state=report.state, error_code=FileForbidden.code)
 
 
-def _file(report: FileReport) -> dict[str, Any]:
+def _file(report: FileReport, requested_path: str | None) -> dict[str, Any]:
     return {
         "file_id": report.file_id,
         "state": report.state,
         "size": report.size,
-        "fileName": report.name,
+        "fileName": report.name and report.name.rpartition("/")[2],
+        "path": report.name or requested_path,
         "error": FAILURE_MESSAGES.get(report.error_code or ""),
         "errorCode": report.error_code,
     }

@@ -29,6 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN: Final = (
     *("id", "version", "attempt", "max_attempts", "progress"),
     *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
+    "traceparent",
 )
 _TIMES: Final = ("created_at", "started_at", "updated_at", "completed_at", "expires_at")
 
@@ -112,7 +113,9 @@ def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
 
 
 def file_row(job: Job, report: FileReport) -> Row:
+    """Return the row of a file; of a file with several paths, the last one remains."""
     row = asdict(report)
+    del row["copy"]
     return {
         **row,
         "job_id": job.id,

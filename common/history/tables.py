@@ -54,12 +54,19 @@ JOBS: Final = Table(
     Column("artifact", JSON(none_as_null=True)),
     Column("metadata", JSON, nullable=False),
     Column("worker", Text),
+    # W3C Trace Context of the request that created the job.
+    Column("traceparent", Text),
     _time("created_at", required=True),
     _time("started_at"),
     _time("updated_at", required=True),
     _time("completed_at"),
     _time("expires_at"),
+    # Each one answers a search with this condition page by page, however many jobs there are.
+    Index("jobs_created", "created_at", "id"),
     Index("jobs_of_owner", "owner", "created_at", "id"),
+    Index("jobs_of_status", "status", "created_at", "id"),
+    Index("jobs_of_priority", "priority", "created_at", "id"),
+    Index("jobs_of_error_code", "error_code", "created_at", "id"),
     Index("jobs_updated", "updated_at"),
 )
 

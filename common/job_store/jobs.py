@@ -33,6 +33,7 @@ from common.jobs.model import (
     Job,
     JobSpec,
     Lease,
+    Priority,
     Progress,
     QueuePlace,
     WakeUp,
@@ -291,6 +292,16 @@ class JobStore:
             "max_active": self.limits.max_active if limited else UNLIMITED,
         }
         _, snapshot, *wake_ups = self._scripts.call("restart", keys.status(job_id), args)
+        self._send(wake_ups)
+        return events.decode(snapshot)
+
+    def set_priority(self, job_id: str, priority: Priority) -> Job:
+        """Move a queued job to the end of another priority queue. Idempotent.
+
+        Raises ``JobNotFound``, and ``JobConflict`` if the job is not queued.
+        """
+        args = {"id": job_id, "allowed": JobState.QUEUED, "priority": priority}
+        _, snapshot, *wake_ups = self._scripts.call("set_priority", keys.status(job_id), args)
         self._send(wake_ups)
         return events.decode(snapshot)
 

@@ -69,16 +69,22 @@ PATTERNS: Final = {
     "user_queue": "user:line:{tag}:{user}:{priority}",
     # The result of an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
-    # Webhooks: a hash for each terminal state of a job, the list of its attempts as JSON, and the
-    # sorted set of a job's versions that have a webhook.
-    "delivery": "webhook:delivery:{tag}:{id}:{version}",
-    "delivery_log": "webhook:log:{tag}:{id}:{version}",
-    "deliveries": "webhook:of:{tag}:{id}",
+    # Webhooks and emails, which `kind` tells apart: a hash for each terminal state of a job, the
+    # list of its attempts as JSON, the list of what was sent and received in the latest ones, and
+    # the sorted set of a job's versions that have a delivery.
+    "delivery": "{kind}:delivery:{tag}:{id}:{version}",
+    "delivery_log": "{kind}:log:{tag}:{id}:{version}",
+    "delivery_exchanges": "{kind}:exchanges:{tag}:{id}:{version}",
+    "deliveries": "{kind}:of:{tag}:{id}",
+    # Sorted set of "<job id>:<version>": when to deliver next, milliseconds.
+    "deliveries_due": "{kind}s:due:{tag}",
+    # Sorted set of "<job id>:<version>" of one user: when the state was entered, milliseconds.
+    "user_deliveries": "{kind}:user:{tag}:{user}",
+    # Hash: the generation of the user's webhook secret, and until when earlier ones sign, too.
+    "webhook_secret": "webhook:secret:{tag}:{user}",
     # Links: a hash for each, by the digest of its token, and the set of a job's digests.
     "link": "link:{tag}:{digest}",
     "links": "links:of:{tag}:{id}",
-    # Sorted set of "<job id>:<version>": when to deliver next, milliseconds.
-    "webhooks_due": "webhooks:due:{tag}",
 }
 
 #: Set of worker names. Not partitioned; the workers' own keys lie in the same slot.
@@ -87,6 +93,11 @@ WORKERS: Final = "workers"
 STORAGE_CAPABILITIES: Final = "storage:capabilities"
 #: Hash: counters of archives and bytes by how they were made.
 ARCHIVE_TOTALS: Final = "archive:totals"
+#: Stream: the newest actions of operators.
+AUDIT_LOG: Final = "operators:audit"
+#: List: the queue's statistics once per minute, newest last, and the lock of the minute's writer.
+STATISTICS_LOG: Final = "{statistics}:minutes"
+STATISTICS_LOCK: Final = "{statistics}:lock"
 #: The lock of the periodic cleanup, and a key that exists while the last run is recent enough.
 CLEANUP_LOCK: Final = "cleanup:lock"
 CLEANUP_DONE: Final = "cleanup:done"
@@ -187,16 +198,25 @@ def events(job_id: str) -> str:
     return _of_job("events", job_id)
 
 
-def deliveries(job_id: str) -> str:
-    return _of_job("deliveries", job_id)
+def deliveries(job_id: str, kind: str = "webhook") -> str:
+    return PATTERNS["deliveries"].format(kind=kind, tag=tag_of_job(job_id), id=job_id)
 
 
-def delivery(job_id: str, version: int) -> str:
-    return PATTERNS["delivery"].format(tag=tag_of_job(job_id), id=job_id, version=version)
+def delivery(job_id: str, version: int, *, name: str = "delivery", kind: str = "webhook") -> str:
+    """Return the key of a delivery, or of what belongs to it: ``delivery_log`` and so on."""
+    return PATTERNS[name].format(kind=kind, tag=tag_of_job(job_id), id=job_id, version=version)
 
 
 def delivery_log(job_id: str, version: int) -> str:
-    return PATTERNS["delivery_log"].format(tag=tag_of_job(job_id), id=job_id, version=version)
+    return delivery(job_id, version, name="delivery_log")
+
+
+def user_deliveries(user: str, kind: str = "webhook") -> str:
+    return PATTERNS["user_deliveries"].format(kind=kind, tag=tag_of_user(user), user=user)
+
+
+def webhook_secret(user: str) -> str:
+    return PATTERNS["webhook_secret"].format(tag=tag_of_user(user), user=user)
 
 
 def links(job_id: str) -> str:
@@ -219,9 +239,9 @@ def user_active(user: str) -> str:
     return PATTERNS["user_active"].format(tag=tag_of_user(user), user=user)
 
 
-def of_partition(name: str, tag: str, priority: str = "") -> str:
+def of_partition(name: str, tag: str, priority: str = "", *, kind: str = "webhook") -> str:
     """Return a key of a whole partition, such as ``waiting`` or ``state_log``."""
-    return PATTERNS[name].format(tag=tag, priority=priority)
+    return PATTERNS[name].format(tag=tag, priority=priority, kind=kind)
 
 
 def _of_job(name: str, job_id: str) -> str:
