@@ -318,11 +318,11 @@ def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
 
 
 def _history(services: Services) -> HistoryReader | None:
-    if services.database is None:
+    if services.database_reader is None:
         return None
     from common.history import HistoryReader  # Requires the extra `history`.
 
-    return HistoryReader(services.database)
+    return HistoryReader(services.database_reader)
 
 
 def _download_links(services: Services) -> DownloadLinks:

@@ -77,6 +77,8 @@ class Services:
     tickets: JobTickets
     #: PostgreSQL; None if there is no history.
     database: Engine | None
+    #: The same, or a replica of it that may lag behind.
+    database_reader: Engine | None
 
     def short_timeout_client(self) -> Redis:
         """Return a client for calls that a job should not wait for."""
@@ -113,8 +115,16 @@ def connect(settings: Settings, *, timeout: float) -> Services:
     )
     client = open_client(settings.redis_url, timeout=timeout)
     database = _database(settings.database_url, timeout)
+    reader = _database(settings.database_read_url, timeout) if database else None
     # A request sends its wake-up last, and must not wait for a broker that hangs.
-    return assemble(settings, client, storage, database, broker_timeout=min(5.0, timeout / 3))
+    return assemble(
+        settings,
+        client,
+        storage,
+        database,
+        database_reader=reader,
+        broker_timeout=min(5.0, timeout / 3),
+    )
 
 
 def assemble(
@@ -123,6 +133,7 @@ def assemble(
     storage: ObjectStorage,
     database: Engine | None = None,
     *,
+    database_reader: Engine | None = None,
     broker_timeout: float = 5.0,
 ) -> Services:
     """Build the services on existing clients, such as those of a test."""
@@ -160,6 +171,7 @@ def assemble(
         authorizer=authorizer,
         tickets=tickets,
         database=database,
+        database_reader=database_reader or database,
     )
 
 

@@ -239,6 +239,11 @@ class Settings:
     database_url: str = _setting(
         "", "PostgreSQL for history and analytics; empty: no history", secret=True
     )
+    database_read_url: str = _setting(
+        "",
+        "Replica of PostgreSQL that the API reads history and analytics from; empty: DATABASE_URL",
+        secret=True,
+    )
     history_ttl: int = _setting(
         7_776_000, "How long history keeps a finished job, seconds; 0: forever"
     )
