@@ -254,6 +254,8 @@ def _history(services: Services) -> HistoryReader | None:
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:
     """Return what identifies callers. Raise ``SettingError`` if the settings are incomplete."""
     if settings.auth_mode == "none":
+        if settings.email_claim:
+            raise SettingError("EMAIL_CLAIM requires AUTH_MODE=jwt")
         return HeaderAuthenticator()
     if settings.auth_mode != "jwt":
         raise SettingError("AUTH_MODE must be none or jwt")
@@ -273,4 +275,5 @@ def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authentica
         issuer=settings.jwt_issuer or None,
         leeway=settings.jwt_leeway,
         select_claims=authorizer.select_claims,
+        email_claim=settings.email_claim,
     )

@@ -33,6 +33,7 @@ def first_fields(
     digest: str,
     max_attempts: int,
     traceparent: str | None,
+    email: str | None,
     idempotent: bool,
 ) -> dict[str, str]:
     """Return the hash of a new job, without version, times and fields that are zero or empty.
@@ -57,6 +58,8 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if email:
+        fields["email"] = email
     if idempotent:
         fields["idempotent"] = "1"
     return fields

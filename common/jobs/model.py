@@ -184,6 +184,8 @@ class Job:
     traceparent: str | None = None
     #: See ``QueuePlace.turn``; None if unknown, and after a restart.
     turn: int | None = None
+    #: The address of the user, as their token says; None if there is none.
+    email: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -242,6 +244,7 @@ class Job:
             downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
+            email=get("email") or None,
         )
         return job
 
