@@ -377,6 +377,8 @@ def _plans(settings: Settings) -> Plans | None:
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:
     """Return what identifies callers. Raise ``SettingError`` if the settings are incomplete."""
     if settings.auth_mode == "none":
+        if settings.email_claim:
+            raise SettingError("EMAIL_CLAIM requires AUTH_MODE=jwt")
         return HeaderAuthenticator()
     if settings.auth_mode != "jwt":
         raise SettingError("AUTH_MODE must be none or jwt")
@@ -397,4 +399,5 @@ def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authentica
         leeway=settings.jwt_leeway,
         select_claims=authorizer.select_claims,
         plan_claim=settings.plan_claim,
+        email_claim=settings.email_claim,
     )
