@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,7 +17,7 @@ from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
-from api.health import Health
+from api.health import MAX_AGE, Health
 from api.job_details import JobDetailsReader
 from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
@@ -44,6 +44,7 @@ from api.routes import (
 )
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.audit_log import AuditLog
+from common.job_store.circuit_states import CircuitStates
 from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
 from common.job_store.search import JobSearch
@@ -53,6 +54,7 @@ from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.job_store.write_check import WriteCheck
 from common.settings import SettingError
+from common.sources import source_host
 
 if TYPE_CHECKING:
     from common.authorization import FileAuthorizer
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     from common.settings import Settings
 
 
+#: Seconds between two checks of the dependencies for the overview, which is read every second.
+OVERVIEW_CHECK_INTERVAL: Final = 10.0
 #: The blueprints that the OpenAPI document describes, in the order of its tags.
 _DOCUMENTED = (
     downloads.blueprint,
@@ -154,12 +158,31 @@ def build_operator_streams(services: Services) -> OperatorStreams:
 
 
 def _overview(services: Services) -> Overview:
+    circuits = CircuitStates(services.redis, source_host(services.settings.source_url_template))
+    health = _health(services, max_age=OVERVIEW_CHECK_INTERVAL)
     return Overview(
         queue_statistics=QueueStatistics(services.redis),
         worker_registry=services.workers,
         queries=services.queries,
         failed_jobs=FailedJobs(services.redis),
         presenter=services.presenter,
+        checks=lambda: health.report().checks,
+        circuits=circuits.read,
+        samples=StatisticsLog(services.redis).newest,
+    )
+
+
+def _health(services: Services, *, max_age: float = MAX_AGE) -> Health:
+    history = _history(services)
+    bucket = services.settings.archive_bucket
+    return Health(
+        {"redis": WriteCheck(services.redis).run},
+        {
+            "storage": lambda: services.storage.check(bucket),
+            "history": history.check if history else None,
+        },
+        storage_capabilities=StorageCapabilities(services.redis).read,
+        max_age=max_age,
     )
 
 
@@ -213,14 +236,7 @@ def _dependencies(
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
-        health=Health(
-            {"redis": WriteCheck(services.redis).run},
-            {
-                "storage": lambda: services.storage.check(settings.archive_bucket),
-                "history": history.check if history else None,
-            },
-            storage_capabilities=StorageCapabilities(services.redis).read,
-        ),
+        health=_health(services),
         queue_metrics=QueueMetrics(statistics, services.redis),
         archive_metrics=ArchiveMetrics(ArchiveTotals(services.redis)),
         job_history=JobHistory(services.queries, history),

@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import structlog
 from redis.exceptions import RedisError
@@ -29,6 +28,7 @@ from common.errors import (
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
+from common.job_store.circuit_states import STORAGE
 from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
@@ -37,7 +37,7 @@ from common.object_storage.endpoints import check_bucket_name
 from common.object_storage.errors import StorageBusy, StorageFull
 from common.object_storage.lifecycle import check_buckets, expiry_days
 from common.object_storage.retry_budget import RetryBudget
-from common.sources import Source
+from common.sources import Source, source_host
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
@@ -92,9 +92,7 @@ class ArchiveBuilder:
         self._totals = ArchiveTotals(services.redis)
         check_bucket_name(settings.archive_bucket)
         check_buckets(settings.archive_bucket, settings.source_url_template)
-        url = urlsplit(settings.source_url_template)
-        #: The host of the source, unless the files are in the object storage.
-        self._host = None if url.scheme == "s3" else url.netloc
+        self._host = source_host(settings.source_url_template)
         self._source: Source = SourceErrorMarker(services.source) if self._host else services.source
         self._lock = threading.Lock()
         self._profile: StorageProfile | None = None
@@ -108,7 +106,7 @@ class ArchiveBuilder:
 
     def circuit_breakers(self, client: Redis) -> CircuitBreakers:
         """Return the circuit breakers of the services that archives need."""
-        storage = CircuitBreaker("storage", client, check=self._check_storage)
+        storage = CircuitBreaker(STORAGE, client, check=self._check_storage)
         return CircuitBreakers(storage, CircuitBreaker(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:

@@ -97,9 +97,14 @@ CLEANUP_LOCK: Final = "cleanup:lock"
 CLEANUP_DONE: Final = "cleanup:done"
 
 
-def circuit_breaker(name: str) -> str:
-    """Return the prefix of the keys of a service's circuit breaker; not partitioned."""
-    return f"breaker:{name}"
+def circuit_failures(service: str) -> str:
+    """Return the key of the jobs that failed because of a service; not partitioned."""
+    return f"breaker:{service}:failures"
+
+
+def circuit_wait(service: str) -> str:
+    """Return the key that says how long an open circuit breaker stays open; not partitioned."""
+    return f"breaker:{service}:wait"
 
 
 def worker(name: str) -> str:
