@@ -50,7 +50,8 @@ test-web: web  ## Test the web page: types and style, unit tests, the whole syst
 
 test: $(INSTALLED)  ## Run all Python tests, with real Valkey, S3, PostgreSQL and nginx
 	@$(WITHOUT_PAGE)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@# In the order of the folders: the files that take longest come first, and neither process waits.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-s3: $(INSTALLED)  ## Test archives on S3 servers of others (S3_SERVERS=ceph-rgw,swift,… or all; as root)
 	@sh tests/s3_servers/install.sh .cache/s3-servers

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
+from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
+from api.collectors import DependencyMetrics, QueueMetrics, SettingMetrics, StoreCollector
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
+from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import MAX_AGE, Health
@@ -24,7 +27,7 @@ from api.job_history import JobHistory
 from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
-from api.metrics import ArchiveMetrics, MetricsPort, QueueMetrics
+from api.metrics import MetricsPort
 from api.operator_actions import OperatorActions
 from api.overview import Overview
 from api.queue_limit import QueueLimit
@@ -41,13 +44,17 @@ from api.routes import (
     operators,
     pages,
     streams,
+    webhooks,
 )
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.audit_log import AuditLog
+from common.job_store.bucket_size import MeasuredBucketSize
 from common.job_store.circuit_states import CircuitStates
 from common.job_store.download_links import DownloadLinks
 from common.job_store.queries import FailedJobs
 from common.job_store.search import JobSearch
+from common.job_store.server_state import read_servers
+from common.job_store.state_log_backlog import read_backlogs
 from common.job_store.statistics_log import StatisticsLog
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
@@ -57,11 +64,15 @@ from common.settings import SettingError
 from common.sources import source_host
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from common.authorization import FileAuthorizer
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
 
+
+log = structlog.get_logger(__name__)
 
 #: Seconds between two checks of the dependencies for the overview, which is read every second.
 OVERVIEW_CHECK_INTERVAL: Final = 10.0
@@ -72,6 +83,7 @@ _DOCUMENTED = (
     jobs.blueprint,
     links.blueprint,
     deliveries.blueprint,
+    webhooks.blueprint,
     operators.service,
     operators.overviews,
     history.blueprint,
@@ -122,7 +134,7 @@ def create_app(
         app.wsgi_app = MetricsPort(  # type: ignore[method-assign]
             app.wsgi_app,
             settings.api_metrics_port,
-            lambda: metrics.exposition(dependencies.queue_metrics, dependencies.archive_metrics),
+            lambda: metrics.exposition(*dependencies.collectors),
         )
     return app
 
@@ -134,6 +146,16 @@ def _install_fast_path(app: Flask, dependencies: Dependencies, *, max_body_bytes
     initiate = InitiateFastPath(app.wsgi_app, dependencies, max_body_bytes=max_body_bytes)
     status = StatusFastPath(initiate, dependencies, dependencies.live)
     app.wsgi_app = status  # type: ignore[method-assign]
+
+
+def warn_about_open_access(settings: Settings) -> None:
+    """Log a warning if anyone on the network can use the API as any user."""
+    if settings.auth_mode == "none" and not allowed_hosts.is_local(settings.host):
+        log.warning(
+            "anyone who reaches this API can read and cancel the jobs of any user, because "
+            "AUTH_MODE is none",
+            host=settings.host,
+        )
 
 
 def build_live_updates(services: Services) -> LiveUpdates:
@@ -169,6 +191,7 @@ def _overview(services: Services) -> Overview:
         checks=lambda: health.report().checks,
         circuits=circuits.read,
         samples=StatisticsLog(services.redis).newest,
+        min_success_rate=services.settings.alert_success_rate,
     )
 
 
@@ -190,8 +213,8 @@ def _dependencies(
     services: Services, live: Live | None, operator_streams: OperatorStreams | None
 ) -> Dependencies:
     settings = services.settings
-    statistics = QueueStatistics(services.redis)
     history = _history(services)
+    health = _health(services)
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
@@ -201,7 +224,9 @@ def _dependencies(
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
-        webhook_deliveries=services.deliveries,
+        deliveries=services.deliveries,
+        webhook_secrets=services.webhook_secrets,
+        webhook_keys=services.webhook_keys,
         download_links=links,
         dead_letters=services.dead_letters,
         pause=services.pause,
@@ -236,9 +261,8 @@ def _dependencies(
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
-        health=_health(services),
-        queue_metrics=QueueMetrics(statistics, services.redis),
-        archive_metrics=ArchiveMetrics(ArchiveTotals(services.redis)),
+        health=health,
+        collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),
         job_explorer=explorer,
         job_details=JobDetailsReader(
@@ -255,8 +279,45 @@ def _dependencies(
         allow_private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
+        start_deprecation=_start_deprecation(settings),
         public_url=settings.public_url.rstrip("/"),
         job_tickets=services.tickets,
+    )
+
+
+def _start_deprecation(settings: Settings) -> Deprecation:
+    try:
+        return Deprecation.parse(
+            settings.start_deprecated_since, settings.start_sunset, settings.start_deprecation_url
+        )
+    except ValueError as error:
+        names = "START_DEPRECATED_SINCE, START_SUNSET and START_DEPRECATION_URL"
+        raise SettingError(f"{names}: {error}") from None
+
+
+def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
+    settings, redis = services.settings, services.redis
+    groups = ("webhooks", "history") if services.database is not None else ("webhooks",)
+    circuits = CircuitStates(redis, source_host(settings.source_url_template))
+    totals, measured = ArchiveTotals(redis), MeasuredBucketSize(redis)
+    thresholds = {
+        "ALERT_WAITING_JOBS": settings.alert_waiting_jobs,
+        "ALERT_SUCCESS_RATE": settings.alert_success_rate,
+        "QUEUE_MAX": settings.queue_max,
+    }
+    return (
+        QueueMetrics(QueueStatistics(redis).read, circuits.read),
+        DependencyMetrics(lambda: health.report().checks),
+        SettingMetrics(thresholds, processes=settings.web_concurrency),
+        *(
+            StoreCollector(subject, read)
+            for subject, read in (
+                ("the state log", lambda: collectors.state_log(read_backlogs(redis, groups))),
+                ("the job store", lambda: collectors.servers(read_servers(redis))),
+                ("archives", lambda: collectors.archives(totals.read())),
+                ("the bucket", lambda: collectors.bucket(measured.read())),
+            )
+        ),
     )
 
 

@@ -77,6 +77,12 @@ class HistoryDisabled(RequestError):
     code = "HISTORY_OFF"
 
 
+class WebhooksUnsigned(RequestError):
+    """Webhooks have no secret that receivers can verify. Set WEBHOOK_SECRET to enable it."""
+
+    code = "WEBHOOK_SECRET_OFF"
+
+
 class MalformedJson(RequestError):
     """The body is not valid JSON in UTF-8."""
 
@@ -123,6 +129,12 @@ class JobExpired(JobStateError):
     """The archive has expired and was deleted."""
 
     code = "JOB_EXPIRED"
+
+
+class ArchiveDeleted(JobStateError):
+    """The archive was deleted."""
+
+    code = "ARCHIVE_DELETED"
 
 
 class TooManyStreams(RateLimited):

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from api.job_explorer import FoundJob
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import AttemptRecord, DeadLetters
+    from common.job_store.deliveries import Deliveries, DeliveryRecord
     from common.job_store.download_links import DownloadLink, DownloadLinks
     from common.job_store.queries import JobQueries
-    from common.job_store.webhook_deliveries import DeliveryRecord, WebhookDeliveries
     from common.jobs.model import FileReport, Job
 
 Members = dict[str, Any]
@@ -59,7 +59,7 @@ class JobDetailsReader:
         self,
         queries: JobQueries,
         dead_letters: DeadLetters,
-        deliveries: WebhookDeliveries,
+        deliveries: Deliveries,
         links: DownloadLinks,
         audit_log: AuditLog,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from api.dependencies import deps
-from api.errors import JobCancelled, JobExpired, JobFailed, JobNotReady
+from api.errors import ArchiveDeleted, JobCancelled, JobExpired, JobFailed, JobNotReady
 from api.responses import retry_after
 from common.errors import LonghaulError
 from common.jobs.model import Job
@@ -27,6 +27,8 @@ def no_archive(job: Job) -> LonghaulError:
         return JobFailed(presented, job.failure.message if job.failure else "")
     if job.status is JobState.CANCELLED:
         return JobCancelled(presented)
+    if job.archive_deleted_at is not None:
+        return ArchiveDeleted(presented)
     if job.terminal:
         return JobExpired(presented)
     return JobNotReady(presented, retry_after=float(retry_after()))

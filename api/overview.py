@@ -63,6 +63,8 @@ class Overview:
     circuits: Callable[[], Mapping[str, State]]
     #: Reads so many of the newest statistics, oldest first.
     samples: Callable[[int], Sequence[Sample]]
+    #: Success rate of jobs below which the summary says that jobs fail.
+    min_success_rate: float
 
     def read(self) -> dict[str, Any]:
         """Return the current overview, without ``timestamp``."""
@@ -107,7 +109,11 @@ class Overview:
 
     def _summary(self, state: QueueState) -> dict[str, Any]:
         return summary_of(
-            state, checks=self.checks(), circuits=self.circuits(), samples=self.samples
+            state,
+            checks=self.checks(),
+            circuits=self.circuits(),
+            samples=self.samples,
+            min_success_rate=self.min_success_rate,
         )
 
     def _present(self, job: Job, members: tuple[str, ...]) -> dict[str, Any]:
@@ -128,7 +134,10 @@ def _statistics(state: QueueState) -> dict[str, Any]:
         "deadLetters": state.dead_letters,
         "paused": state.paused,
         "workers": state.workers,
-        "durations": {f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
+        "durations": {
+            "avg": state.average_duration,
+            **{f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
+        },
         "successRate": state.success_rate,
     }
 

@@ -28,6 +28,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     errors.BackendUnavailable: 503,
     errors.JobNotFound: 404,
     errors.LinkNotFound: 404,
+    errors.DeliveryNotFound: 404,
     errors.LinkGone: 410,
     errors.TooManyLinks: 409,
     errors.JobConflict: 409,
@@ -41,12 +42,14 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.FilesForbidden: 403,
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
+    http_errors.WebhooksUnsigned: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.WebSocketVersionUnsupported: 426,
     http_errors.JobNotReady: 404,
     http_errors.JobFailed: 409,
     http_errors.JobCancelled: 410,
     http_errors.JobExpired: 410,
+    http_errors.ArchiveDeleted: 410,
 }
 
 #: What the web server and the framework reject by themselves: status, code, meaning.

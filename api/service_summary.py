@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 #: Samples, about a minute apart, over which failures are counted.
 RECENT_SAMPLES: Final = 10
-#: Jobs that must have ended within them, and the rate below which too many failed.
+#: Jobs that must have ended within them.
 MIN_ENDED: Final = 10
-MIN_SUCCESS_RATE: Final = 0.95
 _FAILED_CHECKS: Final = ("unavailable", "timeout")
 
 
@@ -50,14 +49,22 @@ def summary_of(
     checks: Mapping[str, str],
     circuits: Mapping[str, State],
     samples: Callable[[int], Sequence[Sample]],
+    min_success_rate: float,
 ) -> dict[str, Any]:
     """Return the summary as JSON members.
 
     ``checks``: the API's own checks of its dependencies; ``circuits``: what the workers found out.
-    ``samples`` reads so many of the newest statistics, oldest first.
+    ``samples`` reads so many of the newest statistics, oldest first. ``min_success_rate``: 0 to 1.
     """
     recent = samples(RECENT_SAMPLES)
-    reasons = sorted(_reasons(state, checks, circuits, recent), key=lambda each: -each.level)
+    reasons = sorted(
+        (
+            *_waits(state),
+            *_outages(state, checks, circuits),
+            *_failures(state, recent, min_success_rate),
+        ),
+        key=lambda each: -each.level,
+    )
     worst = reasons[0] if reasons else None
     is_well = worst is None or worst.level is Level.INFO
     waits = sum(state.waiting.values()) + state.retrying > 0
@@ -73,26 +80,25 @@ def summary_of(
     }
 
 
-def _reasons(
-    state: QueueState,
-    checks: Mapping[str, str],
-    circuits: Mapping[str, State],
-    samples: Sequence[Sample],
-) -> Iterator[Reason]:
+def _waits(state: QueueState) -> Iterator[Reason]:
     waiting = sum(state.waiting.values())
     if state.paused:
         yield Reason(code="PAUSED", level=Level.WARNING, message="The queue is paused")
     if not state.workers:
         yield Reason(code="NO_WORKERS", level=Level.CRITICAL, message="No workers are running")
-    yield from _outages(state, checks, circuits)
     if waiting and state.workers and state.busy >= state.slots:
         busy = "All workers are busy"
         yield Reason(code="WORKERS_BUSY", level=Level.INFO, message=busy)
     if state.retrying:
         message = "Some jobs wait for their next attempt"
         yield Reason(code="RETRYING", level=Level.INFO, message=message)
+
+
+def _failures(
+    state: QueueState, samples: Sequence[Sample], min_success_rate: float
+) -> Iterator[Reason]:
     failed, ended = _recently_failed(state, samples)
-    if ended >= MIN_ENDED and 1 - failed / ended < MIN_SUCCESS_RATE:
+    if ended >= MIN_ENDED and 1 - failed / ended < min_success_rate:
         message = f"{failed:,} of the last {ended:,} jobs failed"
         yield Reason(code="JOBS_FAIL", level=Level.WARNING, message=message)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import secrets
 import time
 from dataclasses import dataclass
@@ -13,20 +15,22 @@ from common.authorization import AllFiles, AuthorizationService, ClaimedFiles, F
 from common.celery_app import celery_app
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
+from common.job_store.deliveries import Deliveries
 from common.job_store.forecaster import Forecaster
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
-from common.job_store.webhook_deliveries import WebhookDeliveries
+from common.job_store.webhook_secrets import WebhookSecrets
 from common.job_store.worker_registry import WorkerRegistry
 from common.job_tickets import TICKET_TTL, JobTickets
 from common.jobs.presenter import JobPresenter
 from common.object_storage import ObjectStorage
 from common.object_storage.options import StorageOptions
 from common.settings import SettingError
-from common.sources import Source, source_from_template
+from common.sources import HostLimits, Source, source_from_template
 from common.wake_ups import Dispatcher
+from common.webhook_signing import WebhookKeys
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -54,7 +58,9 @@ class Services:
     jobs: JobStore
     queries: JobQueries
     sweeper: Sweeper
-    deliveries: WebhookDeliveries
+    deliveries: Deliveries
+    webhook_secrets: WebhookSecrets
+    webhook_keys: WebhookKeys
     dead_letters: DeadLetters
     pause: Pause
     workers: WorkerRegistry
@@ -141,7 +147,9 @@ def assemble(
         queries=JobQueries(client),
         workers=WorkerRegistry(client),
         sweeper=Sweeper(client, dispatcher, limits, max_wait=settings.priority_boost_after),
-        deliveries=WebhookDeliveries(client),
+        deliveries=Deliveries(client),
+        webhook_secrets=WebhookSecrets(client),
+        webhook_keys=_webhook_keys(settings),
         dead_letters=DeadLetters(client, jobs),
         pause=Pause(client),
         storage=storage,
@@ -175,6 +183,13 @@ def _presenter(
         result_url=result_url if authorizer.is_revocable else None,
         result_url_ttl=TICKET_TTL,
     )
+
+
+def _webhook_keys(settings: Settings) -> WebhookKeys:
+    try:
+        return WebhookKeys(settings.webhook_secret)
+    except ValueError:
+        raise SettingError("WEBHOOK_SECRET must be whsec_ and base64") from None
 
 
 def _authorizer(settings: Settings) -> FileAuthorizer:
@@ -215,7 +230,20 @@ def _source(settings: Settings, storage: ObjectStorage) -> Source:
         store=storage,
         redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
         authorization=settings.source_authorization or None,
+        limits=_host_limits(settings),
     )
+
+
+def _host_limits(settings: Settings) -> HostLimits:
+    limits = HostLimits(
+        requests_per_second=settings.source_host_requests_per_second,
+        bytes_per_second=settings.source_host_bytes_per_second,
+        connections=settings.source_host_connections,
+    )
+    for name, value in dataclasses.asdict(limits).items():
+        if not 0 <= value < math.inf:
+            raise SettingError(f"SOURCE_HOST_{name.upper()} must not be negative")
+    return limits
 
 
 def _database(url: str, timeout: float) -> Engine | None:

@@ -189,6 +189,12 @@ class LinkGone(LonghaulError):
     code = "LINK_GONE"
 
 
+class DeliveryNotFound(LonghaulError):
+    """Webhook not found. Webhooks are kept for four days after their last attempt."""
+
+    code = "DELIVERY_NOT_FOUND"
+
+
 class TooManyLinks(LonghaulError):
     """This download has the maximum number of links."""
 

@@ -56,6 +56,15 @@ class Settings:
     source_authorization: str = _setting(
         "", "Authorization header for an HTTP source; sent to its own host only", secret=True
     )
+    source_host_requests_per_second: float = _setting(
+        0.0, "Requests a second to each host of an HTTP source, per process; 0: no limit"
+    )
+    source_host_bytes_per_second: int = _setting(
+        0, "Bytes a second from each host of an HTTP source, per process; 0: no limit"
+    )
+    source_host_connections: int = _setting(
+        0, "Connections to each host of an HTTP source, per process; 0: no limit"
+    )
     archive_bucket: str = _setting("archives", "Bucket for finished archives")
     manage_bucket: bool = _setting(
         True,
@@ -87,6 +96,16 @@ class Settings:
     )
     max_body_bytes: int = _setting(65_536, "Largest request body, bytes")
     request_timeout: int = _setting(30, "Longest wait of /v1/download/start, seconds")
+    start_deprecated_since: str = _setting(
+        "",
+        "Time from which /v1/download/start is deprecated, ISO 8601: sent as Deprecation, RFC 9745",
+    )
+    start_sunset: str = _setting(
+        "", "Time at which it may be removed, ISO 8601: sent as Sunset, RFC 8594"
+    )
+    start_deprecation_url: str = _setting(
+        "", "Page for its clients' developers, such as your copy of docs/migrating.md"
+    )
     polling_interval_ms: int = _setting(
         2_000, "Interval recommended to clients that poll, milliseconds"
     )
@@ -217,8 +236,15 @@ class Settings:
         "", "OTLP/HTTP collector for traces, such as http://127.0.0.1:4318; empty: no traces"
     )
     trace_ratio: float = _setting(1.0, "Share of new traces that are recorded, 0 to 1")
+    alert_waiting_jobs: int = _setting(1_000, "Waiting jobs beyond which LonghaulManyWaiting fires")
+    alert_success_rate: float = _setting(
+        0.95, "Success rate of jobs, 0 to 1, below which LonghaulLowSuccessRate fires"
+    )
     sentry_dsn: str = _setting(
         "", "Sentry project that unexpected errors are reported to; empty: none", secret=True
+    )
+    sentry_environment: str = _setting(
+        "production", "Environment that is reported to Sentry, such as staging"
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 

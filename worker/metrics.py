@@ -37,9 +37,6 @@ _JOB_SECONDS: Final = Histogram(
 _RECOVERIES: Final = Counter(
     "longhaul_recoveries_total", "Jobs recovered by this worker's sweeper, by cause", ["cause"]
 )
-ARCHIVE_BYTES: Final = Counter(
-    "longhaul_archive_bytes_total", "Bytes of finished archives, by how they got there", ["method"]
-)
 WEBHOOKS: Final = Counter(
     "longhaul_webhook_posts_total",
     "Attempts to deliver a webhook, by the resulting state",

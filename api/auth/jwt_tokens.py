@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import jwt
 
 from api.auth.callers import Caller, user_key
-from api.errors import Unauthorized
+from api.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -111,6 +111,12 @@ class JwtAuthenticator:
                 self._verified.clear()
             self._verified[digest] = verified
         return verified.caller
+
+    def confirm(self, caller: Caller, user: str, headers: Headers) -> Caller:  # noqa: ARG002
+        """Return the caller. Raise ``Forbidden`` if their token is not this user's."""
+        if user_key(user) != caller.user:
+            raise Forbidden("user_id is not the user of your token.")
+        return caller
 
     def _verify(self, token: str) -> _VerifiedToken:
         claims = self._claims(token)

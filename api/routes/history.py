@@ -41,8 +41,13 @@ def analytics() -> Response:
                     "bytes": hour.bytes,
                     "successRate": hour.success_rate,
                     "durations": {
-                        f"p{percent}": round(hour.durations[percent]) if hour.durations else None
-                        for percent in (50, 95, 99)
+                        "avg": None if hour.average is None else round(hour.average),
+                        **{
+                            f"p{percent}": round(hour.durations[percent])
+                            if hour.durations
+                            else None
+                            for percent in (50, 95, 99)
+                        },
                     },
                 }
                 for hour in hours

@@ -15,7 +15,7 @@ from api.errors import FilesForbidden, Forbidden
 from api.job_results import no_archive, redirect_to
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address
-from api.responses import base_url, json_response
+from api.responses import base_url, json_response, no_content
 from api.schemas.links import LINK_REQUEST, LinkSchema, LinksSchema
 from common.errors import LinkGone
 from common.job_store.download_links import DownloadLink
@@ -80,9 +80,7 @@ def list_links(job_id: str) -> Response:
 def revoke(job_id: str, link_id: str) -> Response:
     """Revoke a link. Downloads that have started go on."""
     deps().download_links.revoke(parsing.job_id(job_id), link_id)
-    response = Response(status=204)
-    del response.headers["Content-Type"]
-    return response
+    return no_content()
 
 
 @blueprint.route("/d/<token>")

@@ -62,7 +62,7 @@ def queue_statistics() -> Response:
 )
 def prometheus() -> Response:
     """Metrics for Prometheus."""
-    text = metrics.exposition(deps().queue_metrics, deps().archive_metrics)
+    text = metrics.exposition(*deps().collectors)
     return Response(text, content_type=metrics.CONTENT_TYPE)
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,23 @@ class _FileIds(click.ParamType[range]):
         return ids
 
 
+class _Path(click.ParamType[tuple[range, str]]):
+    """The path of one or more files in the archive: ID=folder/name or 10001-10005=folder/."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[range, str]:
+        ids, equals, path = value.partition("=")
+        if not equals or not path:
+            self.fail(f"{value!r} is not a path such as 10001=reports/april.pdf", param, ctx)
+        file_ids = _FileIds().convert(ids, param, ctx)
+        if len(file_ids) > 1 and not path.endswith("/"):
+            self.fail(f"{value!r}: several files need a folder, which ends in /", param, ctx)
+        return file_ids, path
+
+
 _job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
 
 
@@ -166,6 +184,16 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
 @click.option(
     "--fail-if-incomplete", is_flag=True, help="Exit with 6 if files are missing from the archive."
 )
+@click.option(
+    "--path",
+    "paths",
+    metavar="ID=PATH",
+    type=_Path(),
+    multiple=True,
+    help="Put a file into a folder of the archive, also under another name: 10001=2026/april.pdf, "
+    "10001-10005=2026/. Repeat it for more files, or to have a file at several places.",
+)
+@click.option("--manifest", is_flag=True, help="Add a list of the files to the archive.")
 @click.option("--no-wait", is_flag=True, help="Print the job and exit without downloading it.")
 @click.pass_context
 def get(
@@ -177,6 +205,8 @@ def get(
     priority: Any,
     skip_missing: bool,
     fail_if_incomplete: bool,
+    paths: tuple[tuple[range, str], ...],
+    manifest: bool,
     no_wait: bool,
 ) -> None:
     """Download files as one archive and verify it.
@@ -185,8 +215,10 @@ def get(
     again to resume it.
     """
     session: Session = ctx.obj
-    if bool(file_ids) == bool(job_id):
+    if bool(file_ids or paths) == bool(job_id):
         raise click.UsageError("specify either FILE_IDs or --job")
+    if job_id and manifest:
+        raise click.UsageError("--manifest cannot be combined with --job")
     if no_wait and (job_id or output):
         raise click.UsageError("--no-wait cannot be combined with --job or --output")
     if session.as_json and output == "-":
@@ -194,7 +226,9 @@ def get(
     destination = Output.parse(output, force=force)
     if job_id is None:
         job = session.api.start(
-            [file_id for ids in file_ids for file_id in ids],
+            [] if paths else [file_id for ids in file_ids for file_id in ids],
+            files=_files_with_paths(file_ids, paths) if paths else None,
+            manifest=manifest or None,
             priority=priority,
             on_missing="skip" if skip_missing else None,
         )
@@ -218,6 +252,17 @@ def get(
         )
         if fail_if_incomplete:
             ctx.exit(INCOMPLETE)
+
+
+def _files_with_paths(
+    file_ids: Iterable[range], paths: Iterable[tuple[range, str]]
+) -> list[tuple[int, str | None]]:
+    """Return the files in the order of their first mention, each with its paths or none."""
+    by_id: dict[int, list[str | None]] = {file_id: [] for ids in file_ids for file_id in ids}
+    for ids, path in paths:
+        for file_id in ids:
+            by_id.setdefault(file_id, []).append(path)
+    return [(file_id, path) for file_id, places in by_id.items() for path in places or [None]]
 
 
 def _download(ctx: click.Context, job: Job, destination: Output) -> None:

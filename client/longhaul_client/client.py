@@ -67,8 +67,10 @@ class Longhaul:
 
     def start(
         self,
-        file_ids: Sequence[int],
+        file_ids: Sequence[int] = (),
         *,
+        files: Sequence[tuple[int, str | None]] | None = None,
+        manifest: bool | None = None,
         priority: Literal["low", "normal", "high"] | None = None,
         on_missing: Literal["fail", "skip"] | None = None,
         file_name: str | None = None,
@@ -78,11 +80,18 @@ class Longhaul:
     ) -> Job:
         """Start a job that packs the files into one archive.
 
+        Specify ``files`` instead of ``file_ids`` for an archive with folders: pairs of a file's ID
+        and its path in the archive. A path that ends in ``/`` is a folder in which the file keeps
+        its own name; without one, the file is at the top. With ``manifest``, the archive contains
+        a list of its files with their checksums.
+
         Without an ``idempotency_key`` a random one is sent, so that a retry after a lost response
         does not create a second job.
         """
         body = {
-            "file_ids": list(file_ids),
+            "file_ids": list(file_ids) if file_ids or files is None else None,
+            "files": None if files is None else [_requested(*file) for file in files],
+            "manifest": manifest,
             "priority": priority,
             "onMissing": on_missing,
             "fileName": file_name,
@@ -283,6 +292,10 @@ class Longhaul:
             if not page.get("nextCursor"):
                 return
             params["cursor"] = page["nextCursor"]
+
+
+def _requested(file_id: int, path: str | None) -> dict[str, Any]:
+    return {"file_id": file_id} if path is None else {"file_id": file_id, "path": path}
 
 
 def _links(job_id: str) -> str:

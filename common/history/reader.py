@@ -43,6 +43,8 @@ class Hour:
     bytes: int
     #: Percentile -> milliseconds from creation to completion; empty if no job completed.
     durations: Mapping[int, float]
+    #: The average of the same, in milliseconds; None if no job completed.
+    average: float | None
 
     @property
     def success_rate(self) -> float | None:
@@ -199,14 +201,16 @@ def _statistics() -> list[Any]:
         *(func.count().filter(condition).label(name) for name, condition in counted.items()),
         func.coalesce(func.sum(CHANGES.c.bytes).filter(completed), 0).label("bytes"),
         durations.filter(completed).label("durations"),
+        func.avg(CHANGES.c.elapsed_ms).filter(completed).label("average"),
     ]
 
 
 def _hour(start: datetime, row: Mapping[str, Any]) -> Hour:
-    durations = row.get("durations") or ()
+    durations, average = row.get("durations") or (), row.get("average")
     counts = ("created", "completed", "failed", "cancelled", "retried", "bytes")
     return Hour(
         start=start,
         durations=dict(zip(PERCENTILES, durations, strict=bool(durations))),
+        average=None if average is None else float(average),
         **{name: int(row.get(name, 0)) for name in counts},
     )

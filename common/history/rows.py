@@ -113,7 +113,9 @@ def attempt_rows(jobs: Iterable[Job]) -> list[Row]:
 
 
 def file_row(job: Job, report: FileReport) -> Row:
+    """Return the row of a file; of a file with several paths, the last one remains."""
     row = asdict(report)
+    del row["copy"]
     return {
         **row,
         "job_id": job.id,

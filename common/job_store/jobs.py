@@ -305,6 +305,18 @@ class JobStore:
         self._send(wake_ups)
         return events.decode(snapshot)
 
+    def delete_archive(self, job_id: str) -> Job:
+        """Delete the archive of a completed job, which expires. Idempotent.
+
+        The archive is gone for the job at once. The object itself is deleted by a worker, as soon
+        as no other job needs it; see ``archive_references``.
+
+        Raises ``JobNotFound``, and ``JobConflict`` if the job has not been completed.
+        """
+        args = {"id": job_id, "allowed": _sources(JobState.EXPIRED)}
+        _, snapshot = self._scripts.call("archive_delete", keys.status(job_id), args)
+        return events.decode(snapshot)
+
     def _finish(
         self, lease: Lease, fields: Mapping[str, object], files: Iterable[FileReport]
     ) -> Job:

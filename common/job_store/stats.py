@@ -54,6 +54,13 @@ class QueueState:
         return self.durations[math.ceil(len(self.durations) * percent / 100) - 1]
 
     @property
+    def average_duration(self) -> int | None:
+        """The average of the durations in ms; None when there are none."""
+        if not self.durations:
+            return None
+        return round(sum(self.durations) / len(self.durations))
+
+    @property
     def success_rate(self) -> float | None:
         """completed / (completed + failed), 0 to 1; None while no job has ended."""
         return success_rate(self.completed, self.failed)

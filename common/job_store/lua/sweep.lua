@@ -1,4 +1,5 @@
 -- @include full_memory
+-- @include archive
 -- @include attempt
 --[[
   Does everything that is due in one partition. Idempotent: any number of workers may run it.
@@ -73,6 +74,8 @@ local function expire(id)
   redis.call('ZREM', key.expiring(), id)
   local job = load_job(id)
   if job and job.status == 'completed' then
+    -- Otherwise, the storage deletes the archive by its age.
+    if job.expires_in then let_archive_go(job) end
     update_job(id, {status = 'expired'})
     redis.call('PEXPIRE', key.status(id), args.job_ttl, 'GT')
     redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')

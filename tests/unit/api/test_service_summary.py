@@ -44,6 +44,7 @@ def summary(
         checks={"redis": "ok", "storage": "ok", "history": "off", **(checks or {})},
         circuits={"storage": "closed", **(circuits or {})},
         samples=lambda count: samples[-count:],
+        min_success_rate=0.95,
     )
 
 

@@ -147,6 +147,37 @@ def test_white_space_around_the_token_is_ignored(longhaul: Run) -> None:
     assert longhaul("--token", " t0ken\r\n", "stats", responses=responses).exit_code == 0
 
 
+def test_files_are_put_into_folders(longhaul: Run, requests: list[httpx.Request]) -> None:
+    options = ["--path", "2=a/two.pdf", "--path", "8-9=b/", "--path", "2=copy.pdf", "--manifest"]
+    responses = {"POST /v1/download/initiate": job("queued")}
+    result = longhaul("get", "1-2", *options, "--no-wait", responses=responses)
+    assert result.exit_code == 0
+    assert json.loads(requests[0].content) == {
+        "files": [
+            {"file_id": 1},
+            {"file_id": 2, "path": "a/two.pdf"},
+            {"file_id": 2, "path": "copy.pdf"},
+            {"file_id": 8, "path": "b/"},
+            {"file_id": 9, "path": "b/"},
+        ],
+        "manifest": True,
+    }
+
+
+@pytest.mark.parametrize("path", ["2", "2=", "=a", "x=a/", "1-2=a", "2-1=a/"])
+def test_an_invalid_path_is_a_usage_error(longhaul: Run, path: str) -> None:
+    result = longhaul("get", "1", "--path", path, responses={})
+    assert result.exit_code == 2
+    assert "--path" in result.stderr
+
+
+@pytest.mark.parametrize("option", [["--path", "1=a/"], ["--manifest"]])
+def test_the_content_of_an_earlier_jobs_archive_cannot_be_changed(
+    longhaul: Run, option: list[str]
+) -> None:
+    assert longhaul("get", "--job", JOB_ID, *option, responses={}).exit_code == 2
+
+
 def test_ranges_stand_for_all_their_ids(longhaul: Run, requests: list[httpx.Request]) -> None:
     responses = {"POST /v1/download/initiate": job("queued")}
     result = longhaul("get", "10001-10003", "7", "--no-wait", responses=responses)

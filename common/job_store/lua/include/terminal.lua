@@ -37,8 +37,9 @@ local function enter_terminal_state(job, changes)
   end
   local ttl = tonumber(args.job_ttl)
   if state == 'completed' then
-    changes.expires_at = to_text(now + tonumber(args.archive_ttl))
-    ttl = ttl + tonumber(args.archive_ttl)
+    local available_for = tonumber(job.expires_in or args.archive_ttl)
+    changes.expires_at = to_text(now + available_for)
+    ttl = ttl + available_for
     redis.call('ZADD', key.expiring(), changes.expires_at, id)
     local began = job.restarted_at or job.created_at
     redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))

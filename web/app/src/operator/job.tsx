@@ -180,17 +180,19 @@ function Files({ files }: { files: ExploredJob["files"] }) {
     <>
       <h3>Files</h3>
       <ul className="rows">
-        {sorted.slice(0, SHOWN_FILES).map(({ file_id, state, fileName, size, errorCode }) => (
-          <li key={file_id}>
-            <code>{file_id}</code>
-            <span className="row-text">{fileName ?? ""}</span>
-            <span className="code">{errorCode}</span>
-            <span className="small muted">
-              {state}
-              {size !== null && `, ${formatBytes(size)}`}
-            </span>
-          </li>
-        ))}
+        {sorted
+          .slice(0, SHOWN_FILES)
+          .map(({ file_id, state, fileName, size, errorCode }, index) => (
+            <li key={`${file_id} ${index}`}>
+              <code>{file_id}</code>
+              <span className="row-text">{fileName ?? ""}</span>
+              <span className="code">{errorCode}</span>
+              <span className="small muted">
+                {state}
+                {size !== null && `, ${formatBytes(size)}`}
+              </span>
+            </li>
+          ))}
       </ul>
       {more > 0 && <p className="small muted">and {more.toLocaleString("en")} more</p>}
     </>
