@@ -107,7 +107,7 @@ class _Handler(StreamRequestHandler):
         assert self.context is not None
         self.connection = self.context.wrap_socket(self.request, server_side=True)
         self.rfile = self.connection.makefile("rb")
-        self.wfile = self.connection.makefile("wb", buffering=0)  # type: ignore[assignment]
+        self.wfile = self.connection.makefile("wb", buffering=0)
         self.tls = True
 
     def reply(self, verb: str, default: str) -> bool:
