@@ -87,7 +87,8 @@ class _Handler(StreamRequestHandler):
     encrypted_at_once: bool
 
     def handle(self) -> None:
-        self.tls, self.user = False, None
+        self.tls = False
+        self.user: str | None = None
         self.sender, self.recipients = "", list[str]()
         if self.encrypted_at_once:
             self.encrypt()
