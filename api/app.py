@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
+from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
@@ -20,7 +21,7 @@ from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
-from api.health import Health
+from api.health import MAX_AGE, Health
 from api.job_details import JobDetailsReader
 from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+#: Seconds between two checks of the dependencies for the overview, which is read every second.
+OVERVIEW_CHECK_INTERVAL: Final = 10.0
 #: The blueprints that the OpenAPI document describes, in the order of its tags.
 _DOCUMENTED = (
     downloads.blueprint,
@@ -185,12 +188,32 @@ def build_operator_streams(services: Services) -> OperatorStreams:
 
 
 def _overview(services: Services) -> Overview:
+    circuits = CircuitStates(services.redis, source_host(services.settings.source_url_template))
+    health = _health(services, max_age=OVERVIEW_CHECK_INTERVAL)
     return Overview(
         queue_statistics=QueueStatistics(services.redis),
         worker_registry=services.workers,
         queries=services.queries,
         failed_jobs=FailedJobs(services.redis),
         presenter=services.presenter,
+        checks=lambda: health.report().checks,
+        circuits=circuits.read,
+        samples=StatisticsLog(services.redis).newest,
+        min_success_rate=services.settings.alert_success_rate,
+    )
+
+
+def _health(services: Services, *, max_age: float = MAX_AGE) -> Health:
+    history = _history(services)
+    bucket = services.settings.archive_bucket
+    return Health(
+        {"redis": WriteCheck(services.redis).run},
+        {
+            "storage": lambda: services.storage.check(bucket),
+            "history": history.check if history else None,
+        },
+        storage_capabilities=StorageCapabilities(services.redis).read,
+        max_age=max_age,
     )
 
 
@@ -199,19 +222,12 @@ def _dependencies(
 ) -> Dependencies:
     settings = services.settings
     history = _history(services)
-    health = Health(
-        {"redis": WriteCheck(services.redis).run},
-        {
-            "storage": lambda: services.storage.check(settings.archive_bucket),
-            "history": history.check if history else None,
-        },
-        storage_capabilities=StorageCapabilities(services.redis).read,
-    )
+    health = _health(services)
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
-    links, audit_log = DownloadLinks(services.redis), AuditLog(services.redis)
+    links, audit_log = _download_links(services), AuditLog(services.redis)
     explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
@@ -235,6 +251,7 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
+        archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
@@ -316,11 +333,28 @@ def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
 
 
 def _history(services: Services) -> HistoryReader | None:
-    if services.database is None:
+    if services.database_reader is None:
         return None
     from common.history import HistoryReader  # Requires the extra `history`.
 
-    return HistoryReader(services.database)
+    return HistoryReader(services.database_reader)
+
+
+def _download_links(services: Services) -> DownloadLinks:
+    return DownloadLinks(
+        services.redis,
+        continued_for=services.settings.link_ttl,
+        log_downloads=services.database is not None,
+    )
+
+
+def _archive_delivery(services: Services) -> ArchiveDelivery:
+    settings = services.settings
+    if settings.delivery == "redirect":
+        return RedirectDelivery(services.presenter)
+    return NginxDelivery(
+        services.presenter, services.storage, trusts_proxy=settings.trusted_proxies > 0
+    )
 
 
 def _user_erasure(services: Services) -> UserErasure:
@@ -358,6 +392,8 @@ def _plans(settings: Settings) -> Plans | None:
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:
     """Return what identifies callers. Raise ``SettingError`` if the settings are incomplete."""
     if settings.auth_mode == "none":
+        if settings.email_claim:
+            raise SettingError("EMAIL_CLAIM requires AUTH_MODE=jwt")
         return HeaderAuthenticator()
     if settings.auth_mode != "jwt":
         raise SettingError("AUTH_MODE must be none or jwt")
@@ -378,4 +414,5 @@ def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authentica
         leeway=settings.jwt_leeway,
         select_claims=authorizer.select_claims,
         plan_claim=settings.plan_claim,
+        email_claim=settings.email_claim,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from api.allowed_hosts import AllowedHosts
+    from api.archive_delivery import ArchiveDelivery
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
@@ -74,6 +75,8 @@ class Dependencies:
     #: None if the process has no event loop for live updates.
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
+    #: How clients get archives.
+    archive_delivery: ArchiveDelivery
     authenticator: Authenticator
     file_access: FileAccess
     allowed_hosts: AllowedHosts

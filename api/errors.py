@@ -93,6 +93,12 @@ class HistoryDisabled(RequestError):
     code = "HISTORY_OFF"
 
 
+class DeliveryUnavailable(RequestError):
+    """Archives cannot be downloaded from this server. With DELIVERY=proxy, nginx sends them."""
+
+    code = "DELIVERY_UNAVAILABLE"
+
+
 class WebhooksUnsigned(RequestError):
     """Webhooks have no secret that receivers can verify. Set WEBHOOK_SECRET to enable it."""
 

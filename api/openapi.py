@@ -45,6 +45,7 @@ PROBLEMS: Final = {
     422: "IDEMPOTENCY_KEY_REUSED: the key was already used for a different request",
     429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, or TOO_MANY_STREAMS",
     500: "INTERNAL_ERROR",
+    501: "DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server",
     503: "BACKEND_UNAVAILABLE or QUEUE_FULL",
 }
 #: Errors of every call.

@@ -45,6 +45,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.PriorityNotAllowed: 403,
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
+    http_errors.DeliveryUnavailable: 501,
     http_errors.WebhooksUnsigned: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.WebSocketVersionUnsupported: 426,
@@ -61,6 +62,7 @@ _FRAMEWORK_ERRORS: Final = (
     (404, "NOT_FOUND", "No resource exists at this URL."),
     (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
+    (416, "RANGE_NOT_SATISFIABLE", "The archive does not have the requested bytes."),
 )
 _FRAMEWORK_CODES: Final = {status: code for status, code, _ in _FRAMEWORK_ERRORS if status > 400}
 _FRAMEWORK_DETAILS: Final = {

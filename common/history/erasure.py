@@ -46,7 +46,12 @@ class HistoryErasure:
             index_elements=ERASURES.primary_key.columns,
             set_={"erased_at": func.greatest(ERASURES.c.erased_at, statement.excluded.erased_at)},
         )
-        self._run(lambda connection: (_lock(connection), connection.execute(statement)))
+
+        def store(connection: Connection) -> None:
+            _lock(connection)
+            connection.execute(statement)
+
+        self._run(store)
 
     def job_ids(self, user: str, limit: int) -> list[str]:
         """Return some of the user's jobs."""

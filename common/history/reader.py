@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from common.errors import BackendUnavailable
 from common.history.database import is_outage
 from common.history.rows import job_of, to_datetime, to_milliseconds
-from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, DOWNLOADS, FILES, JOBS
 from common.history.usage import UsageOfDay, read_usage
 from common.jobs.model import Job, success_rate
 from common.jobs.transitions import TERMINAL, JobState
@@ -62,6 +62,7 @@ class JobRecord:
     attempts: Sequence[Mapping[str, Any]]
     files: Sequence[Mapping[str, Any]]
     deliveries: Sequence[Mapping[str, Any]]
+    downloads: Sequence[Mapping[str, Any]]
 
 
 class HistoryReader:
@@ -136,6 +137,7 @@ class HistoryReader:
                 attempts=rows(ATTEMPTS),
                 files=rows(FILES),
                 deliveries=rows(DELIVERIES),
+                downloads=rows(DOWNLOADS),
             )
 
     def usage(

@@ -15,10 +15,18 @@ from sqlalchemy import Table, case, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from common.history.erasure import delete_old_notes, without_erased
-from common.history.rows import Row, attempt_rows, change_row, delivery_row, file_row, job_row
-from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS, USAGE
+from common.history.rows import (
+    Row,
+    attempt_rows,
+    change_row,
+    delivery_row,
+    download_row,
+    file_row,
+    job_row,
+)
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, DOWNLOADS, FILES, JOBS, USAGE
 from common.history.usage import add_usage
-from common.jobs.model import FileReport, Job
+from common.jobs.model import CountedDownload, FileReport, Job
 from common.jobs.transitions import TERMINAL
 
 if TYPE_CHECKING:
@@ -60,6 +68,26 @@ class HistoryWriter:
             _upsert_attempts(connection, attempt_rows(jobs))
             _upsert_newest(connection, FILES, _file_rows(changes))
             _insert_new(connection, DELIVERIES, _delivery_rows(changes))
+
+    def record_downloads(self, jobs: Sequence[Job], downloads: Sequence[CountedDownload]) -> None:
+        """Store downloads of jobs, and the jobs as far as they are still known. Idempotent.
+
+        Downloads of jobs that the history has never had, has deleted or erased are left out.
+        """
+        with self._engine.begin() as connection:
+            kept = without_erased(connection, jobs)
+            newest = _newest([job for job in jobs if job.id in kept])
+            _upsert_newest(connection, JOBS, [job_row(job) for job in newest])
+            job_ids = {download.job_id for download in downloads}
+            # Locked, so that no other process deletes one of these jobs before the commit.
+            query = (
+                select(JOBS.c.id)
+                .where(JOBS.c.id.in_(job_ids))
+                .with_for_update(read=True, key_share=True)
+            )
+            known = set(connection.execute(query.order_by(JOBS.c.id)).scalars())
+            rows = [download_row(each) for each in downloads if each.job_id in known]
+            _insert_new(connection, DOWNLOADS, rows)
 
     def delete_old(self, older_than: timedelta) -> int:
         """Delete at most a batch of finished jobs that are older; return their number.

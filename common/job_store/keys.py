@@ -91,6 +91,8 @@ PATTERNS: Final = {
     # Links: a hash for each, by the digest of its token, and the set of a job's digests.
     "link": "link:{tag}:{digest}",
     "links": "links:of:{tag}:{id}",
+    # Stream of counted downloads that the history has not recorded yet.
+    "downloads": "downloads:{tag}",
 }
 
 #: Set of worker names. Not partitioned; the workers' own keys lie in the same slot.

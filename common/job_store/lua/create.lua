@@ -2,7 +2,8 @@
 -- @include fields
 -- @include wake_up
 --[[
-  Creates a job, or finds the one that the same request created before.
+  Creates a job, or finds the one that the same request created before. Checks the user's rate limit
+  and the maximum of active jobs.
 
   Input:
     KEYS[1]  the job's status

@@ -19,6 +19,7 @@ from common.history.tables import ERASURES, JOBS, USAGE
 from common.job_store import keys
 from common.job_store.archive_references import ArchiveRemovals
 from common.job_store.client import open_client
+from common.job_store.download_log import DownloadLog
 from common.job_store.state_log import StateLog
 from common.jobs.model import Job, JobSpec, Progress
 from common.object_storage import NoSuchKey
@@ -68,6 +69,7 @@ class Service:
         )
         self.recorder = HistoryRecorder(
             StateLog(services.redis, "history", "one"),
+            DownloadLog(services.redis),
             HistoryWriter(engine),
             services.queries,
             migrate=lambda: migrate(engine),
@@ -189,6 +191,7 @@ def test_usage_counts_each_change_once(service: Service, engine: Engine, redis: 
     # A recorder that died before it acknowledged: the entries are recorded again.
     again = HistoryRecorder(
         StateLog(redis, "again", "two"),
+        DownloadLog(redis),
         HistoryWriter(engine),
         service.services.queries,
         migrate=lambda: None,
