@@ -15,7 +15,7 @@ endef
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
+.PHONY: help demo release up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -124,6 +124,9 @@ lock: $(INSTALLED)  ## Update all pinned versions in the lock files
 	@echo locust > bench/load.in
 	@$(call compile,bench/load.lock,bench/load.in)
 	@rm bench/load.in
+
+release: $(INSTALLED)  ## Tag the version, and write wheel, npm packages, SBOM, images' digests and checksums to dist/ (REGISTRY=)
+	@$(BIN)/python -m deploy.release
 
 clean:  ## Remove everything that the other targets created
 	@rm -rf $(VENV) $(LOAD) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis client/*.egg-info client/build

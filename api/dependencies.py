@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from api.live.operator_streams import OperatorStreams
     from api.operator_actions import OperatorActions
     from api.overview import Overview
+    from api.plans import Plans
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from api.user_erasure import UserErasure
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.deliveries import Deliveries
@@ -80,6 +82,8 @@ class Dependencies:
     allowed_hosts: AllowedHosts
     cors: CorsHeaders
     rate_limiter: RateLimiter
+    #: None if all users have the same limits.
+    plans: Plans | None
     queue_limit: QueueLimit
     forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
@@ -88,6 +92,7 @@ class Dependencies:
     #: Metrics that are read for each scrape.
     collectors: tuple[Collector, ...]
     job_history: JobHistory
+    user_erasure: UserErasure
     job_explorer: JobExplorer
     job_details: JobDetailsReader
     operator_actions: OperatorActions

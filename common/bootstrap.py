@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from common import redis_url
 from common.authorization import AllFiles, AuthorizationService, ClaimedFiles, FileAuthorizer
 from common.celery_app import celery_app
+from common.email_addresses import is_email_address
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
 from common.job_store.deliveries import Deliveries
@@ -77,6 +78,8 @@ class Services:
     tickets: JobTickets
     #: PostgreSQL; None if there is no history.
     database: Engine | None
+    #: The same, or a replica of it that may lag behind.
+    database_reader: Engine | None
 
     def short_timeout_client(self) -> Redis:
         """Return a client for calls that a job should not wait for."""
@@ -113,8 +116,16 @@ def connect(settings: Settings, *, timeout: float) -> Services:
     )
     client = open_client(settings.redis_url, timeout=timeout)
     database = _database(settings.database_url, timeout)
+    reader = _database(settings.database_read_url, timeout) if database else None
     # A request sends its wake-up last, and must not wait for a broker that hangs.
-    return assemble(settings, client, storage, database, broker_timeout=min(5.0, timeout / 3))
+    return assemble(
+        settings,
+        client,
+        storage,
+        database,
+        database_reader=reader,
+        broker_timeout=min(5.0, timeout / 3),
+    )
 
 
 def assemble(
@@ -123,9 +134,11 @@ def assemble(
     storage: ObjectStorage,
     database: Engine | None = None,
     *,
+    database_reader: Engine | None = None,
     broker_timeout: float = 5.0,
 ) -> Services:
     """Build the services on existing clients, such as those of a test."""
+    _check_email(settings)
     celery = celery_app(settings.broker, timeout=broker_timeout)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -160,6 +173,7 @@ def assemble(
         authorizer=authorizer,
         tickets=tickets,
         database=database,
+        database_reader=database_reader or database,
     )
 
 
@@ -250,6 +264,19 @@ def _webhook_keys(settings: Settings) -> WebhookKeys:
         return WebhookKeys(settings.webhook_secret)
     except ValueError:
         raise SettingError("WEBHOOK_SECRET must be whsec_ and base64") from None
+
+
+def _check_email(settings: Settings) -> None:
+    """Raise ``SettingError`` if the settings for emails do not fit."""
+    if not settings.smtp_url:
+        return
+    if not settings.public_url:
+        raise SettingError("SMTP_URL requires PUBLIC_URL, which links in emails begin with")
+    if not (settings.email_claim or settings.email_to):
+        raise SettingError("SMTP_URL requires EMAIL_CLAIM or EMAIL_TO")
+    for name, address in (("EMAIL_FROM", settings.email_from), ("EMAIL_TO", settings.email_to)):
+        if not is_email_address(address) and (address or name == "EMAIL_FROM"):
+            raise SettingError(f"{name} must be an email address")
 
 
 def _authorizer(settings: Settings) -> FileAuthorizer:

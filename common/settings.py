@@ -149,6 +149,16 @@ class Settings:
         5.0, "How long a decision of AUTHORIZE_URL is remembered, seconds"
     )
 
+    # Plans
+    plans: str = _setting(
+        "",
+        "What users may do, by plan: a JSON object or the path of a file; "
+        "empty: the same limits for everybody",
+    )
+    plan_claim: str = _setting(
+        "", "Claim of the token that names the user's plan; empty: everybody has the default plan"
+    )
+
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
     create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")
@@ -229,6 +239,11 @@ class Settings:
     database_url: str = _setting(
         "", "PostgreSQL for history and analytics; empty: no history", secret=True
     )
+    database_read_url: str = _setting(
+        "",
+        "Replica of PostgreSQL that the API reads history and analytics from; empty: DATABASE_URL",
+        secret=True,
+    )
     history_ttl: int = _setting(
         7_776_000, "How long history keeps a finished job, seconds; 0: forever"
     )
@@ -242,6 +257,24 @@ class Settings:
     )
     webhook_allow_private: bool = _setting(
         False, "Allow webhooks to private addresses, for intranets and tests"
+    )
+
+    # Email
+    smtp_url: str = _setting(
+        "",
+        "Server for emails: smtps://user:password@host, smtp:// with STARTTLS, or "
+        "smtp://host:25?starttls=never; empty: no emails",
+        secret=True,
+    )
+    email_from: str = _setting("", "Address that emails are from")
+    email_claim: str = _setting(
+        "", "Claim of the token with the user's address, such as email; empty: none"
+    )
+    email_to: str = _setting(
+        "", "Address that emails about jobs of users without an address go to; empty: none"
+    )
+    email_after: float = _setting(
+        60.0, "An email is sent when a job ends that took at least this long, seconds"
     )
 
     # Observability

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -62,12 +63,13 @@ JOBS: Final = Table(
     _time("updated_at", required=True),
     _time("completed_at"),
     _time("expires_at"),
-    # Each one answers a search with this condition page by page, however many jobs there are.
+    # Each one answers a search with this condition page by page, however many jobs there are. The
+    # last columns are for searches with several conditions: the index alone decides about a job.
     Index("jobs_created", "created_at", "id"),
-    Index("jobs_of_owner", "owner", "created_at", "id"),
-    Index("jobs_of_status", "status", "created_at", "id"),
-    Index("jobs_of_priority", "priority", "created_at", "id"),
-    Index("jobs_of_error_code", "error_code", "created_at", "id"),
+    Index("jobs_of_user", "owner", "created_at", "id", "status", "priority", "error_code"),
+    Index("jobs_of_status", "status", "created_at", "id", "priority", "error_code"),
+    Index("jobs_of_priority", "priority", "created_at", "id", "error_code"),
+    Index("jobs_of_error_code", "error_code", "created_at", "id", "status", "priority"),
     Index("jobs_updated", "updated_at"),
 )
 
@@ -146,4 +148,29 @@ DOWNLOADS: Final = Table(
     Column("link_id", Text),
     # Whether the client's address was public or private. The address is not recorded.
     Column("network", Text, nullable=False),
+)
+
+#: What a user's jobs did on a day, UTC. Kept longer than the jobs, as bills may need it.
+USAGE: Final = Table(
+    "usage",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False),
+    # Of completed archives.
+    Column("bytes", BigInteger, nullable=False),
+    Index("usage_of_day", "day", "owner"),
+)
+
+#: Users whose jobs were erased, so that late entries of the state log do not bring them back.
+ERASURES: Final = Table(
+    "erasures",
+    METADATA,
+    # SHA-256 of the owner.
+    Column("owner_digest", Text, primary_key=True),
+    # By the job store's clock.
+    _time("erased_at", required=True),
 )

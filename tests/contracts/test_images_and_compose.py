@@ -236,7 +236,7 @@ class _OverridesLoader(yaml.SafeLoader):
     """Reads ``!reset``, by which an override removes what the first file has."""
 
 
-_OverridesLoader.add_constructor("!reset", lambda _loader, _node: [])
+_OverridesLoader.add_constructor("!reset", lambda _, node: node.value)
 
 
 def test_delivery_through_nginx_closes_the_port_of_the_storage() -> None:

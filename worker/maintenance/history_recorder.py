@@ -202,6 +202,9 @@ class HistoryRecorder:
             return self._queries.files(job.id, self._queries.spec(job.id).file_ids)
         except JobNotFound:
             return ()
+        except (KeyError, TypeError, ValueError):
+            log.exception("files not recorded: the request is not one of this release")
+            return ()
 
     def _record_downloads(self) -> None:
         """Record counted downloads. Other processes may record the same ones at the same time."""
