@@ -464,6 +464,7 @@ def test_an_archive_goes_to_a_slow_client_without_a_temporary_file(
     "url",
     [
         "storage:9000",
+        "http",
         "ftp://storage",
         "http://",
         "http://storage/path",
