@@ -189,6 +189,12 @@ class LinkGone(LonghaulError):
     code = "LINK_GONE"
 
 
+class DeliveryNotFound(LonghaulError):
+    """Webhook not found. Webhooks are kept for four days after their last attempt."""
+
+    code = "DELIVERY_NOT_FOUND"
+
+
 class TooManyLinks(LonghaulError):
     """This download has the maximum number of links."""
 
@@ -211,6 +217,13 @@ class TooManyActiveJobs(LonghaulError):
     """You have too many downloads in progress. Wait for one or cancel one."""
 
     code = "TOO_MANY_ACTIVE_JOBS"
+    retryable = True
+
+
+class QuotaExceeded(LonghaulError):
+    """You have used today's quota of your plan. It starts again at midnight UTC."""
+
+    code = "QUOTA_EXCEEDED"
     retryable = True
 
 

@@ -41,6 +41,12 @@ def authorize_request() -> None:
         g.websocket_rejection = error
 
 
+def confirm_caller(user_id: str | None) -> None:
+    """Let ``g.caller`` be the user whom the body names, if any. Raise ``Forbidden`` for others."""
+    if user_id is not None:
+        g.caller = deps().authenticator.confirm(g.caller, user_id, request.headers)
+
+
 def _ticket_holder() -> Caller | None:
     ticket = request.args.get("ticket")
     if not ticket or request.endpoint not in TICKETED:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from werkzeug.datastructures import Headers
 
-from api.errors import ValidationFailed
+from api.errors import Forbidden, ValidationFailed
 
 ANONYMOUS: Final = "anonymous"
 USER_PATTERN: Final = r"^[A-Za-z0-9._@:+=/|~-]{1,128}$"
@@ -27,6 +27,10 @@ class Caller:
     admin: bool = False
     #: The claims of their token that decide about files, as JSON; None if they sent no token.
     claims: str | None = None
+    #: The plan that their token names.
+    plan: str | None = None
+    #: Their address, if their token contains it.
+    email: str | None = None
 
 
 class Authenticator(Protocol):
@@ -42,6 +46,12 @@ class Authenticator(Protocol):
     def identify(self, headers: Headers) -> Caller:
         """Return the caller. Raise an error if the headers do not identify one."""
 
+    def confirm(self, caller: Caller, user: str, headers: Headers) -> Caller:
+        """Return the caller of a request whose body names a user.
+
+        Raise ``Forbidden`` if the headers identify another one.
+        """
+
 
 class HeaderAuthenticator:
     """AUTH_MODE=none: the caller is taken from ``X-User-Id``, for limits and lists only.
@@ -56,15 +66,23 @@ class HeaderAuthenticator:
         user = headers.get("X-User-Id")
         if user is None:
             return Caller(ANONYMOUS)
-        if not is_user_id(user):
-            raise ValidationFailed(
-                {
-                    "X-User-Id": [
-                        "Must be 1 to 128 letters, digits, and the characters . _ @ : + = / | ~ -"
-                    ]
-                }
-            )
-        return Caller(user)
+        return _caller(user, "X-User-Id")
+
+    def confirm(self, caller: Caller, user: str, headers: Headers) -> Caller:
+        """Return the caller. Raise ``Forbidden`` and ``ValidationFailed``.
+
+        The header takes precedence: a gateway in front of the API may set it.
+        """
+        if "X-User-Id" in headers and user != caller.user:
+            raise Forbidden("user_id and the header X-User-Id name different users.")
+        return _caller(user, "user_id")
+
+
+def _caller(user: str, member: str) -> Caller:
+    if not is_user_id(user):
+        rule = "Must be 1 to 128 letters, digits, and the characters . _ @ : + = / | ~ -"
+        raise ValidationFailed({member: [rule]})
+    return Caller(user)
 
 
 def is_user_id(name: str) -> bool:

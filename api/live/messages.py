@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -14,6 +14,9 @@ from common.jobs.events import event_name
 from common.jobs.model import Job
 from common.jobs.presenter import iso
 from common.jobs.transitions import JobState
+
+#: A member of the first event of a stream.
+CONNECTED_MEMBER: Final = ',"message":"Connected. Every change of this download follows."'
 
 #: Returns a job's members as clients see them.
 Present = Callable[[Job], dict[str, Any]]
@@ -67,7 +70,8 @@ class JobMessage:
     def _encode(self, format_: StreamFormat, *, with_id: bool = True) -> bytes:
         if not self._data:
             now = iso(time.time_ns() // 1_000_000)
-            self._data = f'{self._render_members()},"timestamp":"{now}"}}'.encode()
+            more = CONNECTED_MEMBER if self.name == "connected" else ""
+            self._data = f'{self._render_members()}{more},"timestamp":"{now}"}}'.encode()
         if format_ is StreamFormat.WEBSOCKET:
             return websocket.text(b'{"type":"%b",%b' % (self.name.encode(), self._data[1:]))
         name = self.name if format_ is StreamFormat.NAMED else None

@@ -10,9 +10,11 @@ from flask_smorest import Blueprint
 from api import parsing
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
+from api.request_hooks import count_creation
 from api.responses import json_response
 from api.schemas.responses import DeliveriesSchema
-from common.job_store.webhook_deliveries import DeliveryRecord
+from common.errors import DeliveryNotFound
+from common.job_store.deliveries import DeliveryAttempt, DeliveryRecord, Exchange
 from common.jobs.presenter import iso
 
 blueprint = Blueprint("deliveries", __name__, description="Webhooks")
@@ -27,10 +29,33 @@ blueprint = Blueprint("deliveries", __name__, description="Webhooks")
 )
 def deliveries(job_id: str) -> Response:
     """List the webhooks of a job with every attempt to deliver them."""
+    return _deliveries(deps().queries.get(parsing.job_id(job_id)).id)
+
+
+@blueprint.route("/v1/download/<job:job_id>/deliveries/<webhook_id>/replay", methods=["POST"])
+@blueprint.doc(
+    **operation(
+        ResponseSpec(status=202, description="The webhook is due", schema=DeliveriesSchema),
+        errors=(404,),
+    )
+)
+def replay(job_id: str, webhook_id: str) -> Response:
+    """Send a webhook again, with the same ID and with all its attempts."""
     dependencies = deps()
     job = dependencies.queries.get(parsing.job_id(job_id))
-    records = dependencies.webhook_deliveries.of_job(job.id)
-    return json_response({"jobId": job.id, "deliveries": [_delivery(record) for record in records]})
+    count_creation()
+    records = dependencies.deliveries.of_job(job.id)
+    version = next((each.job.version for each in records if each.id == webhook_id), None)
+    if version is None:
+        raise DeliveryNotFound
+    dependencies.deliveries.replay(job.id, version)
+    return _deliveries(job.id, 202)
+
+
+def _deliveries(job_id: str, status: int = 200) -> Response:
+    records = deps().deliveries.of_job(job_id)
+    shown = [_delivery(record) for record in records]
+    return json_response({"jobId": job_id, "deliveries": shown}, status)
 
 
 def _delivery(record: DeliveryRecord) -> dict[str, Any]:
@@ -41,13 +66,19 @@ def _delivery(record: DeliveryRecord) -> dict[str, Any]:
         "state": record.state,
         "nextAttemptAt": iso(record.next_at),
         "attempts": [
-            {
-                "attempt": attempt.attempt,
-                "at": iso(attempt.at),
-                "durationMs": attempt.duration_ms,
-                "status": attempt.status,
-                "error": attempt.error,
-            }
-            for attempt in record.attempts
+            _attempt(attempt, record.exchanges.get(attempt.attempt)) for attempt in record.attempts
         ],
+    }
+
+
+def _attempt(attempt: DeliveryAttempt, exchange: Exchange | None) -> dict[str, Any]:
+    received = exchange.response_headers if exchange else None
+    return {
+        "attempt": attempt.attempt,
+        "at": iso(attempt.at),
+        "durationMs": attempt.duration_ms,
+        "status": attempt.status,
+        "error": attempt.error,
+        "request": exchange and {"url": exchange.url, "headers": exchange.request_headers},
+        "response": None if received is None else {"headers": received},
     }

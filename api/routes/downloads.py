@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Final
 
-from flask import Response, g
+from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import job_creation, parsing
+from api.auth import authorization
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address, count_creation, waiting_client
 from api.responses import base_url, json_response, retry_after
+from api.schemas import requested_files
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import CHECK, FILE, INITIATE
 from api.schemas.responses import CHECK_OR_LIST
@@ -40,6 +43,7 @@ _FINISHED = ResponseSpec(
     schema=AcceptedSchema,
     headers=("Location", "Preference-Applied", "Idempotent-Replayed"),
 )
+_DEPRECATION = ("Deprecation", "Sunset", "Link")
 
 
 @blueprint.route("/v1/download/async", methods=["POST"], endpoint="initiate_async")
@@ -60,14 +64,18 @@ def initiate() -> Response:
     still running, you get its job instead of a new one.
     """
     body = parsing.body(INITIATE)
-    file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
+    authorization.confirm_caller(body["user_id"])
+    file_ids, paths = requested_files.of_request(body)
     spec = JobSpec(
         file_ids=file_ids,
-        priority=body["priority"],
+        paths=paths,
+        manifest=body["manifest"],
+        priority=body["priority"] or job_creation.default_priority(deps(), g.caller),
         on_missing=body["onMissing"],
         file_name=body["fileName"],
         callback_url=body["callbackUrl"],
         metadata=body["metadata"],
+        expires_in=body["expiresIn"],
     )
     wait = parsing.preferred_wait()
     headers = {"Preference-Applied": f"wait={wait}"} if wait else {}
@@ -76,15 +84,24 @@ def initiate() -> Response:
 
 @blueprint.route("/v1/download/start", methods=["POST"])
 @blueprint.doc(
-    **operation(_ACCEPTED, _FINISHED, body=FILE, headers=("Idempotency-Key",), errors=(422,))
+    **operation(
+        replace(_ACCEPTED, headers=(*_ACCEPTED.headers, *_DEPRECATION)),
+        replace(_FINISHED, headers=(*_FINISHED.headers, *_DEPRECATION)),
+        body=FILE,
+        headers=("Idempotency-Key",),
+        errors=(422,),
+    )
 )
 def start() -> Response:
     """Download one file and wait for the result.
 
     If the job takes longer than a typical proxy timeout, the response is 202 and the job continues.
+    New clients use `/v1/download/initiate`, which can do the same with `Prefer: wait`.
     """
     body = parsing.body(FILE)
-    spec = JobSpec(file_ids=(body["file_id"],))
+    authorization.confirm_caller(body["user_id"])
+    priority = job_creation.default_priority(deps(), g.caller)
+    spec = JobSpec(file_ids=(body["file_id"],), priority=priority)
     return _create_and_wait(spec, deps().request_timeout, parsing.idempotency_key(), {})
 
 
@@ -112,6 +129,7 @@ def check() -> Response:
     With `file_ids`, the response is a list in their order.
     """
     body = parsing.body(CHECK)
+    authorization.confirm_caller(body["user_id"])
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
     deps().file_access.require(g.caller, file_ids)
     task_group = TaskGroup(_CheckDeadline(len(file_ids)))
@@ -141,11 +159,18 @@ class _CheckDeadline:
             raise BackendUnavailable("The source of the files does not respond. Try again later.")
 
 
+@blueprint.after_request
+def _announce_deprecation(response: Response) -> Response:
+    if request.endpoint == "downloads.start":
+        response.headers.extend(deps().start_deprecation.headers())
+    return response
+
+
 def _create_and_wait(
     spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
 ) -> Response:
     dependencies = deps()
-    creation = dependencies.rate_limiter.count_creation(client_address())
+    creation = job_creation.count_creation(dependencies, g.caller, client_address())
     try:
         accepted = job_creation.create_job(
             dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent

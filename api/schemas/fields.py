@@ -14,6 +14,8 @@ from common.callback_urls import CallbackUrlRejected, check_callback_url
 
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 32
+#: The subject of a token may be any string.
+MAX_USER_ID_LENGTH: Final = 1024
 #: The integers that JSON libraries exchange without loss: signed and unsigned ones of 64 bits.
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
@@ -24,7 +26,7 @@ class FileId(fields.Field[int]):
     this field."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        return _file_id(value)
+        return file_id(value)
 
 
 class FileIds(fields.Field[tuple[int, ...]]):
@@ -40,10 +42,11 @@ class FileIds(fields.Field[tuple[int, ...]]):
         max_count = deps().file_ids.max_count
         if not isinstance(value, list) or not 1 <= len(value) <= max_count:
             raise ValidationError(f"Must be a list of 1 to {max_count} file IDs.")
-        return tuple(dict.fromkeys(map(_file_id, value)))
+        return tuple(dict.fromkeys(map(file_id, value)))
 
 
-def _file_id(value: object) -> int:
+def file_id(value: object) -> int:
+    """Return the id. Raise ``ValidationError`` if it is not an integer of the catalog's range."""
     limits = deps().file_ids
     if type(value) is float and value.is_integer():
         value = int(value)
@@ -52,6 +55,41 @@ def _file_id(value: object) -> int:
             f"A file ID must be an integer from {limits.min_id} to {limits.max_id}."
         )
     return value
+
+
+class UserId(fields.Field[str]):
+    """The ID of a user. Some clients have numbers for it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(value) if type(value) is int else value
+        if not isinstance(text, str) or not 1 <= len(text) <= MAX_USER_ID_LENGTH:
+            raise ValidationError(
+                f"Must be an integer or a string of 1 to {MAX_USER_ID_LENGTH} characters."
+            )
+        return text
+
+
+class Flag(fields.Boolean):
+    """true or false, but none of the values that stand for them elsewhere."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
+class ExpiresIn(fields.Integer):
+    """Whole seconds, at most those for which the service keeps archives."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        seconds = super()._deserialize(value, attr, data, **kwargs)
+        longest = int(deps().jobs.limits.archive_ttl)
+        if not 1 <= seconds <= longest:
+            raise ValidationError(f"Must be 1 to {longest} seconds.")
+        return seconds
 
 
 class Metadata(fields.Field[dict[str, Any]]):

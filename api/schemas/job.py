@@ -87,6 +87,7 @@ class JobEventSchema(JobSchema):
     """The data of an event: always the whole job, never a difference."""
 
     timestamp = time("When the event was sent", null=False)
+    message = fields.String(metadata={"description": "For people; only in `connected`"})
 
 
 class EventSchema(ResponseSchema):

@@ -17,7 +17,7 @@ from api.schemas.fields import (
     time,
 )
 from api.schemas.job import JobSchema
-from common.job_store.webhook_deliveries import POST_ERRORS, DeliveryState
+from common.job_store.deliveries import POST_ERRORS, DeliveryState
 from common.jobs.transitions import JobState
 
 DELIVERY_STATES: Final = get_args(DeliveryState)
@@ -31,6 +31,7 @@ class FileReportSchema(ResponseSchema):
     state = choice(FILE_STATES)
     size = count("Bytes", null=True)
     fileName = string(null=True)
+    path = string("In the archive; the requested path until the file is done", null=True)
     error = string(null=True)
     errorCode = string(null=True)
 
@@ -85,6 +86,19 @@ class CheckSchema(ResponseSchema):
 CHECK_OR_LIST: Final = {"anyOf": [CheckSchema, {"type": "array", "items": CheckSchema}]}
 
 
+class SentHeadersSchema(ResponseSchema):
+    """What was sent, without secrets."""
+
+    url = string("The origin of callbackUrl")
+    headers = member(fields.Dict, keys=fields.String(), values=fields.String())
+
+
+class ReceivedHeadersSchema(ResponseSchema):
+    """What the receiver responded with, without secrets."""
+
+    headers = member(fields.Dict, keys=fields.String(), values=fields.String())
+
+
 class DeliveryAttemptSchema(ResponseSchema):
     """One attempt to deliver a webhook."""
 
@@ -93,6 +107,12 @@ class DeliveryAttemptSchema(ResponseSchema):
     durationMs = count()
     status = count("HTTP status of the receiver; null if it did not respond", null=True)
     error = choice(POST_ERRORS, "Why there was no response", null=True)
+    request = member(
+        fields.Nested, "Of the latest attempts", nested=SentHeadersSchema, allow_none=True
+    )
+    response = member(
+        fields.Nested, "Of the latest attempts", nested=ReceivedHeadersSchema, allow_none=True
+    )
 
 
 class DeliverySchema(ResponseSchema):
@@ -124,6 +144,7 @@ class PrioritiesSchema(ResponseSchema):
 class DurationsSchema(ResponseSchema):
     """Time from creation to completion of the latest completed jobs, in milliseconds."""
 
+    avg = count("The average", null=True)
     p50 = count(null=True)
     p95 = count(null=True)
     p99 = count(null=True)
@@ -199,6 +220,9 @@ class ProblemSchema(Schema):
     )
     file_ids = fields.List(
         fields.Integer(), metadata={"description": "The files that you may not have"}
+    )
+    resetAt = fields.String(
+        metadata={"description": "When the quota starts again", "format": "date-time"}
     )
     job = fields.Nested(
         JobSchema, metadata={"description": "The job, if its state is the reason for the error"}

@@ -22,6 +22,7 @@ from common.errors import (
     LinkGone,
     LinkNotFound,
     LonghaulError,
+    QuotaExceeded,
     RateLimited,
     TooManyActiveJobs,
     TooManyLinks,
@@ -50,6 +51,7 @@ ERRORS_BY_CODE: Final[dict[str, type[LonghaulError]]] = {
     "KEY_REUSED": IdempotencyKeyReused,
     "TOO_MANY": TooManyActiveJobs,
     "TOO_OFTEN": RateLimited,
+    "OVER_QUOTA": QuotaExceeded,
     "LINK_NOT_FOUND": LinkNotFound,
     "LINK_GONE": LinkGone,
     "TOO_MANY_LINKS": TooManyLinks,
@@ -151,10 +153,13 @@ def _key_expression(call: re.Match[str]) -> str:
 
     Expressions instead of functions: Lua creates a script's functions again on every run.
     """
-    values = iter(["tag", *filter(None, map(str.strip, call[2].split(",")))])
-    # Every other part is a placeholder; the tag comes first in each pattern.
+    values = iter([each for each in map(str.strip, call[2].split(",")) if each])
+    # Every other part is a placeholder.
     parts = re.split(r"{(\w+)}", PATTERNS[call[1]])
-    texts = [next(values) if number % 2 else f"'{part}'" for number, part in enumerate(parts)]
+    texts = [
+        f"'{part}'" if number % 2 == 0 else "tag" if part == "tag" else next(values)
+        for number, part in enumerate(parts)
+    ]
     joined = " .. ".join(text for text in texts if text != "''")
     return f"({joined})"
 

@@ -41,6 +41,9 @@ class Source(Protocol):
     ) -> None:
         """Fill ``view`` with the file's bytes from ``start`` on; resume broken connections.
 
+        ``progress`` is called with the number of bytes received, and with 0 repeatedly while a
+        limit for the source's host delays them.
+
         Only for files that are ``ranged``. Raise FileChanged if the file is another version now.
         """
 

@@ -28,6 +28,7 @@ from common.sources.content_coding import (
     parse_coding,
 )
 from common.sources.files import FileDescription, Missing, SourceFile, name_file
+from common.sources.host_limits import NO_LIMITS, HostLimits, OnWait
 from common.sources.http_body import (
     BLOCK,
     RETRYABLE_ERRORS,
@@ -62,6 +63,7 @@ class HttpSource:
         *,
         redirect_hosts: frozenset[str] = frozenset(),
         authorization: str | None = None,
+        limits: HostLimits = NO_LIMITS,
     ) -> None:
         """``authorization`` is the value of that header, sent to the template's own host only."""
         parts = urlsplit(template)
@@ -72,6 +74,7 @@ class HttpSource:
             origin=f"{parts.scheme}://{parts.netloc}",
             redirect_hosts=redirect_hosts,
             authorization=authorization,
+            limits=limits,
         )
 
     def close(self) -> None:
@@ -127,7 +130,9 @@ class HttpSource:
             nonlocal done
             while done < len(view):
                 done_before, end = done, start + len(view)
-                with self._open_range(file, start + done, end, cancellation) as body:
+                with self._open_range(
+                    file, start + done, end, cancellation, on_wait=lambda: progress(0)
+                ) as body:
                     while block := body.read(BLOCK):
                         view[done : done + len(block)] = block
                         done += len(block)
@@ -147,7 +152,7 @@ class HttpSource:
         """Read the whole file; a broken connection is resumed if the source allows that."""
 
         def connect(start: int) -> AbstractContextManager[Body]:
-            return self._open_range(file, start, None, cancellation)
+            return self._open_range(file, start, None, cancellation, on_wait=lambda: progress(0))
 
         with ExitStack() as connection:
             download = WholeFile(file, connect, connection, cancellation)
@@ -164,7 +169,13 @@ class HttpSource:
 
     @contextmanager
     def _open_range(
-        self, file: SourceFile, start: int, end: int | None, cancellation: Cancellation
+        self,
+        file: SourceFile,
+        start: int,
+        end: int | None,
+        cancellation: Cancellation,
+        *,
+        on_wait: OnWait = lambda: None,
     ) -> Iterator[Body]:
         """Yield the bytes of ``[start, end)``, or fewer; without an ``end``, all the rest.
 
@@ -176,7 +187,7 @@ class HttpSource:
             if file.etag:
                 headers["if-range"] = file.etag
         with self._client.get(
-            self.url(file.file_id), headers, cancellation=cancellation
+            self.url(file.file_id), headers, cancellation=cancellation, on_wait=on_wait
         ) as response:
             first, last = sent_range(file, response, asked=bool(headers))
             check_version(file, response, is_whole=first == start == 0 and not file.ranged)

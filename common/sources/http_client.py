@@ -7,6 +7,7 @@ import string
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 from urllib.parse import quote, urljoin
 
@@ -22,6 +23,7 @@ from common.errors import (
 )
 from common.http_headers import parse_retry_after
 from common.object_storage import Cancellation
+from common.sources.host_limits import NO_LIMITS, HostLimiter, HostLimits, OnWait
 from common.sources.http_connections import (
     DEFAULT_PORTS,
     ConnectionPool,
@@ -42,9 +44,15 @@ class HttpClient:
     """Sends requests to one origin and to the hosts that it may redirect to. Thread safe."""
 
     def __init__(
-        self, *, origin: str, redirect_hosts: frozenset[str], authorization: str | None
+        self,
+        *,
+        origin: str,
+        redirect_hosts: frozenset[str],
+        authorization: str | None,
+        limits: HostLimits = NO_LIMITS,
     ) -> None:
         """Only ``origin``, scheme://host[:port], receives ``authorization``."""
+        self._limiter = HostLimiter(limits)
         self._origin = Url.parse(origin).origin
         self._authorization = authorization
         self._allowed = {self._origin, *_redirect_targets(self._origin, redirect_hosts)}
@@ -56,16 +64,35 @@ class HttpClient:
 
     @contextmanager
     def get(
-        self, url: str, headers: Mapping[str, str] | None = None, *, cancellation: Cancellation
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        cancellation: Cancellation,
+        on_wait: OnWait = lambda: None,
     ) -> Iterator[SourceResponse]:
         """Send a GET, follow redirects, and yield the response with its body unread.
+
+        ``on_wait`` is called repeatedly while a limit for the host delays the request or the body.
 
         Raise the error that stands for a status other than 200, 203 and 206, and NetworkError for
         any failure of the connection, also while the body is read inside the context.
         """
         location = Url.parse(url)
         for _ in range(MAX_REDIRECTS + 1):
-            with self._exchange(location, headers or {}, cancellation) as response:
+            with (
+                self._limiter.request(location.origin.host, cancellation, on_wait),
+                self._exchange(location, headers or {}, cancellation) as response,
+            ):
+                response.limit_reads(
+                    self._limiter.max_read,
+                    partial(
+                        self._limiter.count_bytes,
+                        location.origin.host,
+                        cancellation=cancellation,
+                        on_wait=on_wait,
+                    ),
+                )
                 if response.status not in _REDIRECTS:
                     if response.status not in _SUCCESS:
                         raise error_for(response)

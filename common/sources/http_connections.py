@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -91,6 +91,12 @@ class SourceResponse:
         self._left = None if message.chunked else message.length
         self._at_end = self._left == 0
         self._failed = False
+        self._max_read: Callable[[int], int] = lambda limit: limit
+        self._on_read: Callable[[int], object] = lambda _: None
+
+    def limit_reads(self, max_read: Callable[[int], int], on_read: Callable[[int], object]) -> None:
+        """Call ``on_read`` with the size of each block, which is at most ``max_read(limit)``."""
+        self._max_read, self._on_read = max_read, on_read
 
     @property
     def length(self) -> int | None:
@@ -102,6 +108,11 @@ class SourceResponse:
 
         Raise NetworkError if the connection ends before the body does.
         """
+        block = self._read(self._max_read(limit))
+        self._on_read(len(block))
+        return block
+
+    def _read(self, limit: int) -> bytes:
         if self._at_end:
             return b""
         try:
@@ -135,7 +146,7 @@ class SourceResponse:
         deadline, allowed = time.monotonic() + MAX_DRAIN_SECONDS, MAX_DRAIN_BYTES
         try:
             while not self._at_end and allowed >= (self._left or 0) and time.monotonic() < deadline:
-                allowed -= len(self.read(allowed + 1))
+                allowed -= len(self._read(allowed + 1))
         except NetworkError:
             return False
         return self._at_end

@@ -138,7 +138,7 @@ def _variables_of_other_programs() -> set[str]:
         "compose.yaml",
         "Makefile",
         ".env.example",
-        "deploy/k8s/worker.yaml",
+        "deploy/k8s/base/worker.yaml",
     ]
     folders = ("stack", "client", "bench", "tests/faults")
     sources = [ROOT / file for file in files]

@@ -13,9 +13,9 @@ from standardwebhooks import Webhook
 
 from common.celery_app import celery_app
 from common.job_store import keys
+from common.job_store.deliveries import Deliveries
 from common.job_store.jobs import JobStore
 from common.job_store.state_log import StateLog
-from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.jobs.model import Job, JobSpec
 from common.wake_ups import Dispatcher
 from stack.process import wait_until
@@ -43,7 +43,7 @@ def present(job: Job) -> dict[str, Any]:
 
 def webhook_thread(redis: Redis, name: str = "worker") -> WebhookThread:
     sender = WebhookSender(WebhookPoster(lambda _: True), present=present, secret=" ".join(SECRETS))
-    return WebhookThread(StateLog(redis, "webhooks", name), WebhookDeliveries(redis), sender)
+    return WebhookThread(StateLog(redis, "webhooks", name), Deliveries(redis), sender)
 
 
 def cancelled(jobs: JobStore, url: str, user: str = "alice") -> Job:
@@ -81,7 +81,7 @@ def test_a_failed_webhook_is_posted_again_with_the_same_id(
     wait_until(lambda: _state(redis, job) == "delivered", "the log")
     thread.stop()
     assert len({post.headers["webhook-id"] for post in posts}) == 1
-    (record,) = WebhookDeliveries(redis).of_job(job.id)
+    (record,) = Deliveries(redis).of_job(job.id)
     assert [attempt.status for attempt in record.attempts] == [500, 302, 200]
 
 
@@ -92,7 +92,7 @@ def test_jobs_without_a_callback_url_and_unfinished_jobs_send_no_webhook(
     other = jobs.create("bob", JobSpec(file_ids=(2,))).job
     jobs.cancel(other.id)
     webhook_thread(redis).schedule()
-    assert WebhookDeliveries(redis).claim(limit=100, lease=60) == []
+    assert Deliveries(redis).claim(limit=100, lease=60) == []
 
 
 def test_a_receiver_that_hangs_does_not_delay_the_webhooks_of_other_users(
@@ -157,10 +157,10 @@ def test_many_workers_deliver_each_webhook_once(
         thread.stop()
     ids = [post.headers["webhook-id"] for post in receiver.posts]
     assert sorted(ids) == sorted(f"msg_{job.id}_{job.version}" for job in ended)
-    due = [keys.of_partition("webhooks_due", tag) for tag in keys.all_tags()]
+    due = [keys.of_partition("deliveries_due", tag) for tag in keys.all_tags()]
     assert redis.exists(*due) == 0
 
 
 def _state(redis: Redis, job: Job) -> str | None:
-    records = WebhookDeliveries(redis).of_job(job.id)
+    records = Deliveries(redis).of_job(job.id)
     return records[0].state if records else None

@@ -19,10 +19,10 @@ from common.errors import (
     FileNotFound,
     NetworkError,
 )
+from common.job_store.deliveries import Deliveries
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.state_log import StateLog
 from common.job_store.sweeper import Sweeper
-from common.job_store.webhook_deliveries import WebhookDeliveries
 from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import PRIORITIES, Artifact, WakeUp
 from common.wake_ups import Dispatcher
@@ -178,7 +178,7 @@ class SimulatedWorker:
         )
         webhooks = WebhookThread(
             StateLog(client, "webhooks", name),
-            WebhookDeliveries(client),
+            Deliveries(client),
             WebhookSender(
                 cast("WebhookPoster", world.receiver),
                 present=lambda job: {"jobId": job.id},

@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from common.errors import LonghaulError
 from common.job_store import keys
 from common.job_store.dead_letters import DeadLetters
+from common.job_store.deliveries import message_id
 from common.job_store.pause import Pause
-from common.job_store.webhook_deliveries import message_id
 from common.jobs.model import JobSpec, Priority
 from tests.simulation.invariants import CommandChecker, ObservedJob, Violation
 from tests.simulation.processes import (
@@ -313,7 +313,7 @@ class World:
         for record in self._undelivered():
             delivery = self.store.keys.get(keys.delivery(record.id, record.version).encode())
             due = self.store.keys.get(
-                keys.of_partition("webhooks_due", keys.tag_of_job(record.id)).encode()
+                keys.of_partition("deliveries_due", keys.tag_of_job(record.id)).encode()
             )
             member = f"{record.id}:{record.version}".encode()
             score = due.value.get(member) if delivery is not None and due is not None else None

@@ -40,12 +40,15 @@ class Origin:
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        #: The addresses of the connections that sent requests.
+        self.peers: set[tuple[str, int]] = set()
         origin = self
 
         class Handler(_Handler):
             def page(self) -> Page | None:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 origin.requests.append((self.command, self.path, headers))
+                origin.peers.add(self.client_address)
                 return origin.pages.get(self.path)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

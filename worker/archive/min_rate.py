@@ -19,6 +19,9 @@ class _Reading:
         self.count = 0
 
     def advance(self, count: int) -> None:
+        if count == 0:
+            # The read waits for a limit of this process, which says nothing about the source.
+            self.since, self.count = time.monotonic(), 0
         self.count += count
 
 
@@ -46,7 +49,10 @@ class MinRate:
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[int], None]]:
-        """Measure one read; yield the function to call with the number of bytes received."""
+        """Measure one read; yield the function to call with the number of bytes received.
+
+        It starts the measurement again if it is called with 0.
+        """
         reading = _Reading()
         with self._lock:
             self._readings.add(reading)

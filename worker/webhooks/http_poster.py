@@ -39,7 +39,9 @@ class WebhookResponse:
     status: int | None = None
     #: The Retry-After header, as it was sent.
     retry_after: str | None = None
-    #: One of ``common.job_store.webhook_deliveries.POST_ERRORS``.
+    #: None without a response.
+    headers: Mapping[str, str] | None = None
+    #: One of ``common.job_store.deliveries.POST_ERRORS``.
     error: str | None = None
 
 
@@ -76,7 +78,9 @@ class WebhookPoster:
             if route.aborted:  # Truncated headers would pass for complete ones.
                 return WebhookResponse(error="timeout")
             return WebhookResponse(
-                status=response.status, retry_after=response.headers.get("retry-after")
+                status=response.status,
+                retry_after=response.headers.get("retry-after"),
+                headers=dict(response.headers.items()),
             )
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             return WebhookResponse(error="timeout" if route.aborted else _error_code(error))

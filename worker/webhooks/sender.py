@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
-from standardwebhooks import Webhook
 
-from common import webhook_signing
 from common.http_headers import parse_retry_after
-from common.job_store.webhook_deliveries import DeliveryAttempt, DeliveryState, event_type
+from common.job_store.deliveries import DeliveryAttempt, DeliveryState, event_type
 from common.jobs.model import Job
 from common.jobs.presenter import iso
+from common.webhook_signing import WebhookKeys
+from worker.webhooks.exchange import shown_exchange
 from worker.webhooks.http_poster import WebhookPoster, WebhookResponse
 
 if TYPE_CHECKING:
     from common.clock import Clock
-    from common.job_store.webhook_deliveries import WebhookDelivery
+    from common.job_store.deliveries import Delivery, Exchange
 
 #: Seconds to wait after the first, second, … failed attempt: ten attempts within three days.
 RETRY_DELAYS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 57_600, 86_400)
@@ -38,6 +39,7 @@ class DeliveryOutcome:
     attempt: DeliveryAttempt
     #: Seconds until the next attempt, for ``pending``.
     delay: float = 0.0
+    exchange: Exchange | None = None
 
 
 class WebhookSender:
@@ -49,26 +51,28 @@ class WebhookSender:
         *,
         present: Callable[[Job], Mapping[str, Any]],
         secret: str,
+        generations: Callable[[str], Sequence[int]] = lambda _: (1,),
         clock: Clock = time,
     ) -> None:
         """``present`` returns the job as clients see it, with a freshly signed link.
 
-        ``secret``: ``whsec_…``, or several separated by spaces, which all sign, so that receivers
-        can switch to a new one. If empty, a random secret signs, which no receiver can verify.
-        Raise ``ValueError`` for a malformed secret.
+        ``secret``: the master secret, ``whsec_…``, or several separated by spaces. All of them
+        sign, and so do the secrets of the job's user that are derived from them. If it is empty, a
+        random secret signs, which no receiver can verify. ``generations`` returns those of a user's
+        secret that are valid now. Raise ``ValueError`` for a malformed secret.
         """
         self._poster = poster
         self._present = present
-        self._signers = signers(secret)
+        self._keys = WebhookKeys(secret or _random_secret())
+        self._generations = generations
         self._clock = clock
 
-    def deliver(self, delivery: WebhookDelivery) -> DeliveryOutcome:
+    def deliver(self, delivery: Delivery) -> DeliveryOutcome:
         """Make one attempt."""
         started_at, started = self._clock.time(), self._clock.monotonic()
         body = orjson.dumps(self._payload(delivery.job))
-        response = self._poster.post(
-            delivery.job.callback_url or "", body, self._headers(delivery.id, started_at, body)
-        )
+        url, headers = delivery.job.callback_url or "", self._headers(delivery, started_at, body)
+        response = self._poster.post(url, body, headers)
         attempt = DeliveryAttempt(
             attempt=delivery.attempt,
             at=round(started_at * 1000),
@@ -84,7 +88,10 @@ class WebhookSender:
             status=response.status,
             error=response.error,
         )
-        return outcome_of(response, attempt)
+        outcome = outcome_of(response, attempt, replayed_after=delivery.replayed_after)
+        return replace(
+            outcome, exchange=shown_exchange(delivery.attempt, url, headers, response.headers)
+        )
 
     def _payload(self, job: Job) -> dict[str, Any]:
         return {
@@ -93,35 +100,48 @@ class WebhookSender:
             "data": self._present(job),
         }
 
-    def _headers(self, message_id: str, now: float, body: bytes) -> dict[str, str]:
+    def _headers(self, delivery: Delivery, now: float, body: bytes) -> dict[str, str]:
         at = datetime.fromtimestamp(int(now), UTC)
-        signatures = [signer.sign(message_id, at, body.decode()) for signer in self._signers]
+        user = delivery.job.user
+        signers = self._keys.signers(user, self._generations(user))
+        signatures = [signer.sign(delivery.id, at, body.decode()) for signer in signers]
         return {
             "Content-Type": "application/json",
             "User-Agent": "Longhaul-Webhooks/1",
-            "webhook-id": message_id,
+            "webhook-id": delivery.id,
             "webhook-timestamp": str(int(now)),
             "webhook-signature": " ".join(signatures),
         }
 
 
-def signers(secret: str) -> list[Webhook]:
-    """Return one signer for each secret of the setting."""
-    if not secret:
-        log.warning("WEBHOOK_SECRET is empty: receivers cannot verify webhooks of this process")
-        return [Webhook(secrets.token_bytes(32))]
-    return webhook_signing.signers(secret)
+def _random_secret() -> str:
+    log.warning("WEBHOOK_SECRET is empty: receivers cannot verify webhooks of this process")
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def outcome_of(response: WebhookResponse, attempt: DeliveryAttempt) -> DeliveryOutcome:
+def outcome_of(
+    response: WebhookResponse, attempt: DeliveryAttempt, *, replayed_after: int = 0
+) -> DeliveryOutcome:
     """Return what the response means: delivered, gone (410), pending (a retry waits) or failed."""
     if response.status is not None and 200 <= response.status < 300:
         return DeliveryOutcome(state="delivered", attempt=attempt)
     if response.status == 410:
         return DeliveryOutcome(state="gone", attempt=attempt)
-    if attempt.attempt > len(RETRY_DELAYS):
+    outcome = outcome_of_failure(attempt, replayed_after=replayed_after)
+    if outcome.state == "pending" and response.status in (429, 503):
+        retry_after = parse_retry_after(response.retry_after, time.time()) or 0.0
+        return replace(outcome, delay=max(outcome.delay, retry_after))
+    return outcome
+
+
+def outcome_of_failure(attempt: DeliveryAttempt, *, replayed_after: int) -> DeliveryOutcome:
+    """Return what follows from an attempt that may be repeated.
+
+    ``replayed_after``: attempts before the latest replay, which started the retries again.
+    """
+    failures = attempt.attempt - replayed_after
+    if failures > len(RETRY_DELAYS):
         return DeliveryOutcome(state="failed", attempt=attempt)
-    delay = float(RETRY_DELAYS[attempt.attempt - 1])
-    if response.status in (429, 503):
-        delay = max(delay, parse_retry_after(response.retry_after, time.time()) or 0.0)
-    return DeliveryOutcome(state="pending", attempt=attempt, delay=delay)
+    return DeliveryOutcome(
+        state="pending", attempt=attempt, delay=float(RETRY_DELAYS[failures - 1])
+    )

@@ -1,11 +1,10 @@
-"""The thread that schedules webhooks from the state log and delivers those that are due."""
+"""The thread that schedules webhooks and emails from the state log and delivers what is due."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,23 +13,18 @@ from redis.exceptions import RedisError
 from common.job_store.errors import log_failure
 from worker import metrics
 from worker.loop_thread import LoopThread
+from worker.webhooks.deliverer import Deliverer
 
 if TYPE_CHECKING:
     from common.clock import Clock
+    from common.job_store.deliveries import Deliveries
     from common.job_store.state_log import StateLog, StateLogEntry
-    from common.job_store.webhook_deliveries import WebhookDeliveries, WebhookDelivery
     from worker.webhooks.sender import WebhookSender
 
 #: Seconds between two polls of the state log and of the due deliveries.
 POLL_INTERVAL: Final = 0.5
 #: Concurrent posts of this process; each may take 15 s.
 MAX_POSTS: Final = 8
-#: Concurrent posts for one user, so that a receiver that hangs does not block the others.
-MAX_POSTS_PER_USER: Final = 2
-#: Deliveries claimed at once from each of the 16 partitions: at most three rounds of posts.
-CLAIMED_PER_PARTITION: Final = 1
-#: Seconds for which a claimed delivery is reserved: longer than three rounds of posts.
-LEASE: Final = 60.0
 #: Seconds after which entries that another process read and did not finish are taken over.
 TAKE_OVER_AFTER: Final = 30.0
 
@@ -43,9 +37,10 @@ class WebhookThread(LoopThread):
     def __init__(
         self,
         state_log: StateLog,
-        deliveries: WebhookDeliveries,
+        deliveries: Deliveries,
         sender: WebhookSender,
         *,
+        emails: Deliverer | None = None,
         posts: Executor | None = None,
         clock: Clock = time,
     ) -> None:
@@ -53,11 +48,15 @@ class WebhookThread(LoopThread):
         super().__init__("webhooks")
         self._clock = clock
         self._state_log = state_log
-        self._deliveries = deliveries
-        self._sender = sender
-        self._posts = posts or ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook")
-        #: Unfinished posts, with their users.
-        self._posting: dict[Future[None], str] = {}
+        webhooks = Deliverer(
+            deliveries,
+            sender,
+            wants=has_webhook,
+            attempts=posts or ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook"),
+            max_attempts=MAX_POSTS,
+            counter=metrics.WEBHOOKS,
+        )
+        self._deliverers = [webhooks] if emails is None else [webhooks, emails]
         self._joined = False
         self._take_over_at = 0.0
         self.first_pause = self._pause()
@@ -65,7 +64,8 @@ class WebhookThread(LoopThread):
     def stop(self) -> None:
         """Start no more posts. Those that do not finish are retried by another process."""
         super().stop()
-        self._posts.shutdown(wait=False, cancel_futures=True)
+        for deliverer in self._deliverers:
+            deliverer.stop()
 
     def step(self) -> float:
         try:
@@ -83,7 +83,7 @@ class WebhookThread(LoopThread):
         return POLL_INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
 
     def schedule(self) -> None:
-        """Schedule a delivery for each new terminal state in the state log."""
+        """Schedule the deliveries of each new terminal state in the state log."""
         if not self._joined:
             self._state_log.create_group()
             self._joined = True
@@ -96,33 +96,20 @@ class WebhookThread(LoopThread):
 
     def _schedule(self, entries: list[StateLogEntry]) -> None:
         changes = [entry for entry in entries if entry.delivery is None]
-        # Most jobs have no webhook, which shows without parsing the snapshot.
-        likely = [entry for entry in changes if "callback_url" in entry.snapshot]
-        wanted = [entry for entry in likely if entry.job.terminal and entry.job.callback_url]
-        if wanted:
-            self._deliveries.schedule(wanted)
+        for deliverer in self._deliverers:
+            deliverer.schedule(changes)
         if entries:
             self._state_log.ack(entries)
 
     def deliver(self) -> None:
-        """Start to post due deliveries, up to the limit of concurrent posts."""
-        self._posting = {post: user for post, user in self._posting.items() if not post.done()}
-        if len(self._posting) >= MAX_POSTS:
-            return
-        posts = Counter(self._posting.values())
-        busy = [user for user, count in posts.items() if count >= MAX_POSTS_PER_USER]
-        for delivery in self._deliveries.claim(limit=CLAIMED_PER_PARTITION, lease=LEASE, busy=busy):
-            post = self._posts.submit(self._deliver, delivery)
-            self._posting[post] = delivery.job.user
+        """Start the deliveries that are due, up to the limit of concurrent ones."""
+        for deliverer in self._deliverers:
+            deliverer.deliver()
 
-    def _deliver(self, delivery: WebhookDelivery) -> None:
-        try:
-            outcome = self._sender.deliver(delivery)
-            metrics.WEBHOOKS.labels(outcome.state).inc()
-            self._deliveries.record_attempt(
-                delivery, outcome.state, outcome.attempt, delay=outcome.delay
-            )
-        except RedisError as error:
-            log_failure(log, "result of a webhook not recorded, it will be posted again", error)
-        except Exception:
-            log.exception("webhook raised an unexpected error", webhook_id=delivery.id)
+
+def has_webhook(entry: StateLogEntry) -> bool:
+    """Return whether a state change is terminal and its job has a callback URL."""
+    # Most jobs have no webhook, which shows without parsing the snapshot.
+    if "callback_url" not in entry.snapshot:
+        return False
+    return entry.job.terminal and entry.job.callback_url is not None

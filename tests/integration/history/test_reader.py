@@ -63,10 +63,11 @@ def test_hours_count_the_changes_of_each_hour(
         )
     quiet, first, second = reader.hours(last=3, now=noon + timedelta(hours=1, minutes=5))
     assert (quiet.start, quiet.created, quiet.durations) == (noon - timedelta(hours=1), 0, {})
-    assert quiet.success_rate is None
+    assert (quiet.success_rate, quiet.average) == (None, None)
     assert (first.start, first.created, first.completed, first.failed) == (noon, 2, 1, 1)
     assert (first.retried, first.bytes, first.success_rate) == (1, 500, 0.5)
     assert first.durations == {50: 250, 95: 250, 99: 250}
+    assert first.average == 250
     assert (second.created, second.cancelled, second.completed) == (1, 1, 0)
     assert completed.artifact is not None
 

@@ -15,10 +15,10 @@ from sqlalchemy import Engine, Table, func, select, text, update
 
 from common.history import Change, HistoryReader, HistoryWriter, migrate
 from common.history.tables import ATTEMPTS, CHANGES, FILES, JOBS, METADATA
+from common.job_store.deliveries import Deliveries, DeliveryAttempt, DeliveryState
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog
-from common.job_store.webhook_deliveries import DeliveryAttempt, DeliveryState, WebhookDeliveries
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
 from stack.process import wait_until
@@ -182,7 +182,7 @@ def test_attempts_to_deliver_webhooks_are_recorded(
     jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader, redis: Redis
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,), callback_url="https://h.example/")).job
-    hooks, deliveries = StateLog(redis, "webhooks", "one"), WebhookDeliveries(redis)
+    hooks, deliveries = StateLog(redis, "webhooks", "one"), Deliveries(redis)
     hooks.create_group()
     jobs.cancel(job.id)
     deliveries.schedule([entry for entry in hooks.read(count=9) if entry.job.terminal])

@@ -46,6 +46,13 @@ def message(job: Job, version: int, **changes: Any) -> JobMessage:
     return JobMessage(changed, name, present)
 
 
+def test_the_first_event_has_a_message_for_people(job: Job) -> None:
+    for format_ in StreamFormat:
+        connected = JobMessage(job, "connected", present).encode(format_)
+        assert b'"message":"Connected.' in connected
+        assert b'"message"' not in JobMessage(job, "progress", present).encode(format_)
+
+
 def started(
     job: Job, connection: _socket.socket, format_: StreamFormat = StreamFormat.NAMED
 ) -> Stream:

@@ -10,9 +10,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
+from common.job_store.deliveries import Deliveries, DeliveryAttempt
 from common.job_store.jobs import JobStore
 from common.job_store.state_log import StateLog
-from common.job_store.webhook_deliveries import DeliveryAttempt, WebhookDeliveries
 
 
 def test_deliveries_show_every_attempt(
@@ -24,7 +24,7 @@ def test_deliveries_show_every_attempt(
     path = f"/v1/download/{job_id}/deliveries"
     assert client.get(path).json == {"jobId": job_id, "deliveries": []}
     jobs.cancel(job_id)
-    deliveries = WebhookDeliveries(redis)
+    deliveries = Deliveries(redis)
     deliveries.schedule([entry for entry in state_log.read(count=10) if entry.job.terminal])
     (delivery,) = deliveries.claim(limit=1, lease=60)
     deliveries.record_attempt(
@@ -44,6 +44,8 @@ def test_deliveries_show_every_attempt(
                 "durationMs": 7,
                 "status": None,
                 "error": "tls",
+                "request": None,
+                "response": None,
             }
         ],
     }

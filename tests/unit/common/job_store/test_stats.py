@@ -102,3 +102,12 @@ def test_percentiles_use_the_nearest_rank(statistics: QueueStatistics, redis: Re
     redis.rpush(key, *range(1, 101))
     read = statistics.read()
     assert [read.duration(percent) for percent in (50, 95, 99)] == [50, 95, 99]
+
+
+def test_the_average_is_that_of_the_latest_durations(
+    statistics: QueueStatistics, redis: Redis
+) -> None:
+    assert statistics.read().average_duration is None
+    for number, duration in enumerate((100, 200, 900)):
+        redis.rpush(keys.of_partition("durations", keys.all_tags()[number]), duration)
+    assert statistics.read().average_duration == 400

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from common.job_store.webhook_deliveries import DeliveryAttempt
+from common.job_store.deliveries import DeliveryAttempt
 from worker.webhooks.http_poster import WebhookResponse
 from worker.webhooks.sender import RETRY_DELAYS, outcome_of
 
@@ -21,6 +21,15 @@ def test_ten_attempts_are_spread_over_three_days() -> None:
     assert [outcome.state for outcome in outcomes] == ["pending"] * 9 + ["failed"]
     assert 2.9 * 86_400 < sum(outcome.delay for outcome in outcomes) <= 3 * 86_400
     assert list(RETRY_DELAYS) == sorted(RETRY_DELAYS)
+
+
+def test_a_replay_has_ten_attempts_again() -> None:
+    outcomes = [
+        outcome_of(WebhookResponse(status=500), attempt(number), replayed_after=10)
+        for number in range(11, 21)
+    ]
+    assert [outcome.state for outcome in outcomes] == ["pending"] * 9 + ["failed"]
+    assert [outcome.delay for outcome in outcomes[:9]] == list(RETRY_DELAYS)
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])

@@ -1,0 +1,79 @@
+"""The caller's webhook secret, and replays of their webhooks."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Response, g
+from flask_smorest import Blueprint
+
+from api import parsing
+from api.dependencies import deps
+from api.errors import WebhooksUnsigned
+from api.openapi import ResponseSpec, operation
+from api.request_hooks import count_creation
+from api.responses import json_response
+from api.schemas.webhooks import REPLAY, ROTATION, ReplayedSchema, SecretSchema
+from common.job_store.webhook_secrets import SecretGenerations
+from common.jobs.presenter import iso
+
+blueprint = Blueprint("webhooks", __name__, description="Webhooks")
+
+
+@blueprint.route("/v1/webhooks/secret")
+@blueprint.doc(
+    **operation(
+        ResponseSpec(status=200, description="Your secret", schema=SecretSchema), errors=(404,)
+    )
+)
+def secret() -> Response:
+    """Return the secret that your webhooks are signed with. Nobody else's are."""
+    return _secret(deps().webhook_secrets.of_user(g.caller.user))
+
+
+@blueprint.route("/v1/webhooks/secret/rotate", methods=["POST"])
+@blueprint.doc(
+    **operation(
+        ResponseSpec(status=200, description="The new secret", schema=SecretSchema),
+        body=ROTATION,
+        errors=(404,),
+    )
+)
+def rotate() -> Response:
+    """Replace your secret. For a while, webhooks have a signature by the earlier one, too."""
+    overlap = parsing.body(ROTATION)["overlap"]
+    if deps().webhook_keys.secret(g.caller.user, 1) is None:
+        raise WebhooksUnsigned
+    count_creation()
+    return _secret(deps().webhook_secrets.rotate(g.caller.user, overlap=overlap))
+
+
+@blueprint.route("/v1/webhooks/replay", methods=["POST"])
+@blueprint.doc(
+    **operation(
+        ResponseSpec(status=202, description="The webhooks are due", schema=ReplayedSchema),
+        body=REPLAY,
+    )
+)
+def replay() -> Response:
+    """Send your webhooks since a time again, with the same IDs and with all their attempts."""
+    body = parsing.body(REPLAY)
+    count_creation()
+    replayed, following = deps().deliveries.replay_since(
+        g.caller.user, round(body["since"].timestamp() * 1000), state=body["state"]
+    )
+    return json_response({"replayed": replayed, "nextSince": iso(following)}, 202)
+
+
+def _secret(generations: SecretGenerations) -> Response:
+    value = deps().webhook_keys.secret(g.caller.user, generations.current)
+    if value is None:
+        raise WebhooksUnsigned
+    return json_response(
+        {
+            "secret": value,
+            "generation": generations.current,
+            "rotatedAt": iso(generations.rotated_at),
+            "earlierValidUntil": iso(generations.earlier_until(time.time_ns() // 1_000_000)),
+        }
+    )

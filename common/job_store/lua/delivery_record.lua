@@ -1,0 +1,52 @@
+-- @include full_memory
+-- @include base
+--[[
+  Records how an attempt at a delivery went.
+
+  Input:
+    KEYS[1]  the job's deliveries
+    args     kind, id, version, fencing_token, state (pending, delivered, gone or failed), delay
+             (ms, for pending), entry (JSON), exchange (JSON), if there is one, keep (ms, counted
+             from the next attempt), max_attempts and max_exchanges (that are kept), logged, if
+             history records this kind
+  Output:
+    {'RECORDED'}
+    {'LOST'}  the lease lapsed and another worker claimed the delivery
+  Event:
+    state log, so that history learns of every attempt
+]]
+
+local kind = args.kind
+local name = key.delivery(kind, args.id, args.version)
+local attempts = key.delivery_log(kind, args.id, args.version)
+local exchanges = key.delivery_exchanges(kind, args.id, args.version)
+if redis.call('HGET', name, 'fence') ~= args.fencing_token then return {'LOST'} end
+local member = args.id .. ':' .. args.version
+local next_at = ''
+if args.state == 'pending' then
+  next_at = to_text(now + tonumber(args.delay))
+  redis.call('ZADD', key.deliveries_due(kind), next_at, member)
+else
+  redis.call('ZREM', key.deliveries_due(kind), member)
+end
+redis.call('HSET', name, 'state', args.state, 'next_at', next_at)
+redis.call('HINCRBY', name, 'attempts', 1)
+-- The client library sends a command again when it misses the response: the repeated call finds
+-- another token and changes nothing.
+redis.call('HINCRBY', name, 'fence', 1)
+redis.call('RPUSH', attempts, args.entry)
+redis.call('LTRIM', attempts, -args.max_attempts, -1)
+if args.exchange then
+  redis.call('RPUSH', exchanges, args.exchange)
+  redis.call('LTRIM', exchanges, -args.max_exchanges, -1)
+end
+-- A receiver's Retry-After may postpone an attempt by days.
+local keep = to_text(tonumber(args.keep) + tonumber(args.delay))
+for _, kept in ipairs({name, key.deliveries(kind, args.id), attempts, exchanges}) do
+  redis.call('PEXPIRE', kept, keep)
+end
+if args.logged then
+  redis.call('XADD', key.state_log(), '*', 'job', redis.call('HGET', name, 'job'),
+    'delivery', args.entry, 'state', args.state)
+end
+return {'RECORDED'}

@@ -1,0 +1,104 @@
+"""Schedules the deliveries of one kind, webhooks or emails, and makes the attempts that are due."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from common.job_store.errors import log_failure
+
+if TYPE_CHECKING:
+    import prometheus_client
+
+    from common.job_store.deliveries import Deliveries, Delivery
+    from common.job_store.state_log import StateLogEntry
+    from worker.webhooks.sender import DeliveryOutcome
+
+#: Concurrent attempts for one user, so that a receiver that hangs does not block the others.
+MAX_ATTEMPTS_PER_USER: Final = 2
+#: Deliveries claimed at once from each of the 16 partitions: at most three rounds of attempts.
+CLAIMED_PER_PARTITION: Final = 1
+#: Seconds for which a claimed delivery is reserved: longer than three rounds of attempts.
+LEASE: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class Sender(Protocol):
+    """Makes attempts to deliver. Thread safe."""
+
+    def deliver(self, delivery: Delivery) -> DeliveryOutcome:
+        """Make one attempt."""
+
+
+class Deliverer:
+    """The deliveries of one kind. Not thread safe; the attempts run in ``attempts``."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        sender: Sender,
+        *,
+        wants: Callable[[StateLogEntry], bool],
+        attempts: Executor,
+        max_attempts: int,
+        counter: prometheus_client.Counter,
+        lease: float = LEASE,
+    ) -> None:
+        """``wants`` tells whether a state change is delivered.
+
+        ``attempts`` runs them, at most ``max_attempts`` at the same time. ``counter`` counts them
+        by the state of the delivery.
+        """
+        self._deliveries = deliveries
+        self._sender = sender
+        self._wants = wants
+        self._attempts = attempts
+        self._max_attempts = max_attempts
+        self._counter = counter
+        self._lease = lease
+        #: Unfinished attempts, with their users.
+        self._running: dict[Future[None], str] = {}
+
+    def stop(self) -> None:
+        """Start no more attempts. Those that do not finish are repeated by another process."""
+        self._attempts.shutdown(wait=False, cancel_futures=True)
+
+    def schedule(self, changes: Sequence[StateLogEntry]) -> None:
+        """Schedule a delivery for each of these state changes that is wanted."""
+        if wanted := [entry for entry in changes if self._wants(entry)]:
+            self._deliveries.schedule(wanted)
+
+    def deliver(self) -> None:
+        """Start the attempts that are due, up to the limit of concurrent ones."""
+        self._running = {run: user for run, user in self._running.items() if not run.done()}
+        if len(self._running) >= self._max_attempts:
+            return
+        running = Counter(self._running.values())
+        busy = [user for user, count in running.items() if count >= MAX_ATTEMPTS_PER_USER]
+        for delivery in self._deliveries.claim(
+            limit=CLAIMED_PER_PARTITION, lease=self._lease, busy=busy
+        ):
+            run = self._attempts.submit(self._deliver, delivery)
+            self._running[run] = delivery.job.user
+
+    def _deliver(self, delivery: Delivery) -> None:
+        try:
+            outcome = self._sender.deliver(delivery)
+            self._counter.labels(outcome.state).inc()
+            self._deliveries.record_attempt(
+                delivery,
+                outcome.state,
+                outcome.attempt,
+                delay=outcome.delay,
+                exchange=outcome.exchange,
+            )
+        except RedisError as error:
+            log_failure(log, "result of an attempt not recorded, it will be repeated", error)
+        except Exception:
+            log.exception("delivery raised an unexpected error", delivery_id=delivery.id)
