@@ -52,6 +52,7 @@ def create_job(
             grant=grant,
             idempotency_key=key,
             traceparent=traceparent,
+            email=caller.email,
             quota=creation.quota,
             place=place,
             terms=terms,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from common import redis_url
 from common.authorization import AllFiles, AuthorizationService, ClaimedFiles, FileAuthorizer
 from common.celery_app import celery_app
+from common.email_addresses import is_email_address
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
 from common.job_store.deliveries import Deliveries
@@ -137,6 +138,7 @@ def assemble(
     broker_timeout: float = 5.0,
 ) -> Services:
     """Build the services on existing clients, such as those of a test."""
+    _check_email(settings)
     celery = celery_app(settings.broker, timeout=broker_timeout)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -262,6 +264,19 @@ def _webhook_keys(settings: Settings) -> WebhookKeys:
         return WebhookKeys(settings.webhook_secret)
     except ValueError:
         raise SettingError("WEBHOOK_SECRET must be whsec_ and base64") from None
+
+
+def _check_email(settings: Settings) -> None:
+    """Raise ``SettingError`` if the settings for emails do not fit."""
+    if not settings.smtp_url:
+        return
+    if not settings.public_url:
+        raise SettingError("SMTP_URL requires PUBLIC_URL, which links in emails begin with")
+    if not (settings.email_claim or settings.email_to):
+        raise SettingError("SMTP_URL requires EMAIL_CLAIM or EMAIL_TO")
+    for name, address in (("EMAIL_FROM", settings.email_from), ("EMAIL_TO", settings.email_to)):
+        if not is_email_address(address) and (address or name == "EMAIL_FROM"):
+            raise SettingError(f"{name} must be an email address")
 
 
 def _authorizer(settings: Settings) -> FileAuthorizer:

@@ -259,6 +259,24 @@ class Settings:
         False, "Allow webhooks to private addresses, for intranets and tests"
     )
 
+    # Email
+    smtp_url: str = _setting(
+        "",
+        "Server for emails: smtps://user:password@host, smtp:// with STARTTLS, or "
+        "smtp://host:25?starttls=never; empty: no emails",
+        secret=True,
+    )
+    email_from: str = _setting("", "Address that emails are from")
+    email_claim: str = _setting(
+        "", "Claim of the token with the user's address, such as email; empty: none"
+    )
+    email_to: str = _setting(
+        "", "Address that emails about jobs of users without an address go to; empty: none"
+    )
+    email_after: float = _setting(
+        60.0, "An email is sent when a job ends that took at least this long, seconds"
+    )
+
     # Observability
     metrics_port: int = _setting(0, "Port of a worker's metrics, at HOST; 0: none")
     api_metrics_port: int = _setting(

@@ -29,6 +29,8 @@ class Caller:
     claims: str | None = None
     #: The plan that their token names.
     plan: str | None = None
+    #: Their address, if their token contains it.
+    email: str | None = None
 
 
 class Authenticator(Protocol):

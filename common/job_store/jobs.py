@@ -162,6 +162,7 @@ class JobStore:
         grant: FileGrant | None = None,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
+        email: str | None = None,
         quota: CreationQuota | None = None,
         place: QueuePlace | None = None,
         terms: CreationTerms | None = None,
@@ -169,8 +170,9 @@ class JobStore:
         """Create a job for ``user``, or find the one that the same request created before.
 
         ``grant``: why the user may have the files; see ``common.authorization``.
-        ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
-        counts this request, even if it is rejected. ``place``: where it enters the queue, if known.
+        ``traceparent`` is the request's, so that the worker can continue the trace. ``email``: the
+        address of the user, who gets an email when a long job ends. ``quota`` counts this request,
+        even if it is rejected. ``place``: where it enters the queue, if known.
         ``terms``: those of the user's plan, if there are plans.
 
         Raises ``RateLimited``, ``IdempotencyKeyReused``, ``TooManyActiveJobs`` and
@@ -185,6 +187,7 @@ class JobStore:
             digest=digest,
             max_attempts=self.limits.max_attempts,
             traceparent=traceparent,
+            email=email,
             idempotent=idempotency_key is not None,
         )
         if terms:

@@ -36,6 +36,7 @@ def first_fields(
     digest: str,
     max_attempts: int,
     traceparent: str | None,
+    email: str | None,
     idempotent: bool,
 ) -> dict[str, str]:
     """Return the hash of a new job, without version, times and fields that are zero or empty.
@@ -62,6 +63,8 @@ def first_fields(
         fields["traceparent"] = traceparent
     if spec.expires_in is not None:
         fields["expires_in"] = str(milliseconds(spec.expires_in))
+    if email:
+        fields["email"] = email
     if idempotent:
         fields["idempotent"] = "1"
     return fields

@@ -223,6 +223,8 @@ class Job:
     turn: int | None = None
     #: When the user deleted the archive.
     archive_deleted_at: int | None = None
+    #: The address of the user, as their token says; None if there is none.
+    email: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -282,6 +284,7 @@ class Job:
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
             archive_deleted_at=_integer(get("archive_deleted_at")),
+            email=get("email") or None,
         )
         return job
 
