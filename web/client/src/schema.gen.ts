@@ -133,6 +133,17 @@ export interface components {
             file_ids?: number[];
             /** @description A single file, instead of file_ids */
             file_id?: number;
+            /** @description Files with their paths in the archive, instead of file_ids. A file may have several paths; the same file with the same path again is ignored */
+            files?: {
+                file_id: number;
+                /** @description Where the file goes in the archive, with / between folders. A path that ends in / is a folder in which the file keeps its own name. Without a path, the file is at the top. Unsafe parts, such as .., are left out. */
+                path?: string | null;
+            }[];
+            /**
+             * @description Add MANIFEST.json to the archive, which lists its files with sizes and checksums. With onMissing: skip it is always there
+             * @default false
+             */
+            manifest: boolean;
             /**
              * @default normal
              * @enum {unknown}
@@ -356,6 +367,8 @@ export interface components {
             /** @description Bytes */
             size: number | null;
             fileName: string | null;
+            /** @description In the archive; the requested path until the file is done */
+            path: string | null;
             error: string | null;
             errorCode: string | null;
         };
