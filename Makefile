@@ -57,8 +57,8 @@ test-s3: $(INSTALLED)  ## Test archives on S3 servers of others (S3_SERVERS=ceph
 	@sh tests/s3_servers/install.sh .cache/s3-servers
 	@S3_SERVERS=$(or $(S3_SERVERS),all) $(BIN)/python -m pytest tests/s3_servers
 
-test-large: $(INSTALLED)  ## Test archives of 2, 5 and 9 GiB with every ZIP tool (needs 30 GB of disk)
-	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
+test-large: $(INSTALLED)  ## Test archives of 1 to 9 GiB with every ZIP tool, and their delivery (needs 30 GB of disk)
+	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py tests/e2e/test_delivery.py -s
 
 test-layouts: $(INSTALLED)  ## Test 20,000 random archive layouts with crashes at any call (LAYOUTS=5000 per test)
 	@ARCHIVE_EXAMPLES=$(or $(LAYOUTS),5000) $(BIN)/python -m pytest \

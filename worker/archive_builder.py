@@ -25,6 +25,7 @@ from common.errors import (
     SourceForbidden,
     StorageError,
 )
+from common.job_store.archive_references import ArchiveReferences
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 MAX_CONTINUATION_AGE = 86_400.0
 #: Seconds after which a job that waits for the authorization service asks again.
 AUTHORIZATION_DELAY = 5.0
+#: Seconds for which a job holds its archive longer than it can need it.
+HOLD_MARGIN = 3_600.0
 #: What the result of a probe depends on, besides the endpoint that these and the environment name.
 PROBED_SETTINGS = (
     "s3_region", "archive_bucket", "compose_archives", "s3_sse", "s3_sse_kms_key_id", "s3_acl",
@@ -89,6 +92,7 @@ class ArchiveBuilder:
         self._services = services
         self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
+        self._references = ArchiveReferences(services.redis)
         self._totals = ArchiveTotals(services.redis)
         check_bucket_name(settings.archive_bucket)
         check_buckets(settings.archive_bucket, settings.source_url_template)
@@ -166,6 +170,7 @@ class ArchiveBuilder:
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
+            hold=partial(self._hold, claim),
             forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),
             archive_ttl=self._settings.archive_ttl,
             may_continue=partial(_may_continue, claim.job),
@@ -242,6 +247,12 @@ class ArchiveBuilder:
 
     def _build_lock(self, job_id: str, plan_id: str) -> RedisBuildLock:
         return RedisBuildLock(self._services.redis, plan_id, job_id)
+
+    def _hold(self, claim: Claim, object_key: str) -> bool:
+        settings = self._settings
+        # Each attempt holds its archive again.
+        keep = settings.job_deadline + settings.archive_ttl + HOLD_MARGIN
+        return self._references.hold(object_key, claim.lease, keep=keep)
 
     def _has_ended(self, job_id: str) -> bool:
         try:

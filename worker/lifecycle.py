@@ -15,6 +15,7 @@ from celery import signals
 from common.bootstrap import now_ms
 from common.callback_urls import is_public
 from common.job_store import keys
+from common.job_store.archive_references import ArchiveRemovals
 from common.job_store.bucket_size import MeasuredBucketSize
 from common.job_store.cleanup_lock import CleanupLock
 from common.job_store.state_log import StateLog
@@ -23,7 +24,9 @@ from worker import metrics, tasks
 from worker.archive_builder import ArchiveBuilder
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
+from worker.emails import email_deliverer
 from worker.liveness import Liveness
+from worker.maintenance.archive_remover import ArchiveRemover
 from worker.maintenance.bucket_size import MEASUREMENT_INTERVAL, BucketSizeThread
 from worker.maintenance.cleanup import Cleanup, CleanupThread
 from worker.maintenance.sweep_thread import SweepThread
@@ -76,6 +79,9 @@ class WorkerProcess:
         self._sweeper = _sweep_thread(services, liveness)
         self._cleanup = _cleanup_thread(services, archives)
         self._bucket_size = _bucket_size_thread(services)
+        self._archive_remover = ArchiveRemover(
+            ArchiveRemovals(services.redis), services.storage, bucket=settings.archive_bucket
+        )
         self._recorder = _recorder(services, self.name, liveness)
         self._webhooks = _webhook_thread(services, self.name)
         tasks.register(services.celery, self._runner(services, archives))
@@ -105,6 +111,7 @@ class WorkerProcess:
         self._sweeper.start()
         self._cleanup.start()
         self._bucket_size.start()
+        self._archive_remover.start()
         if self._recorder is not None:
             self._recorder.start()
         self._webhooks.start()
@@ -122,6 +129,7 @@ class WorkerProcess:
         self._sweeper.stop()
         self._cleanup.stop()
         self._bucket_size.stop()
+        self._archive_remover.stop()
         if self._recorder is not None:
             self._recorder.stop()
         self._heartbeat.stop()
@@ -187,4 +195,4 @@ def _webhook_thread(services: Services, name: str) -> WebhookThread:
         generations=lambda user: services.webhook_secrets.of_user(user).valid_at(now_ms()),
     )
     state_log = StateLog(services.redis, "webhooks", name)
-    return WebhookThread(state_log, services.deliveries, sender)
+    return WebhookThread(state_log, services.deliveries, sender, emails=email_deliverer(services))

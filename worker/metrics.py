@@ -42,6 +42,11 @@ WEBHOOKS: Final = Counter(
     "Attempts to deliver a webhook, by the resulting state",
     ["state"],
 )
+EMAILS: Final = Counter(
+    "longhaul_emails_total",
+    "Attempts to send an email, by the resulting state",
+    ["state"],
+)
 HISTORY_ENTRIES: Final = Counter(
     "longhaul_history_entries_total", "Entries of the state log recorded in the history"
 )

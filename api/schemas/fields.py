@@ -78,6 +78,20 @@ class Flag(fields.Boolean):
         return value
 
 
+class ExpiresIn(fields.Integer):
+    """Whole seconds, at most those for which the service keeps archives."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        seconds = super()._deserialize(value, attr, data, **kwargs)
+        longest = int(deps().jobs.limits.archive_ttl)
+        if not 1 <= seconds <= longest:
+            raise ValidationError(f"Must be 1 to {longest} seconds.")
+        return seconds
+
+
 class Metadata(fields.Field[dict[str, Any]]):
     """A JSON object that is echoed back. It is small because every event contains it."""
 

@@ -8,7 +8,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from api.parsing import MAX_WAIT
 from api.schemas import requested_files
-from api.schemas.fields import CallbackUrl, FileId, FileIds, Flag, Metadata, UserId
+from api.schemas.fields import CallbackUrl, ExpiresIn, FileId, FileIds, Flag, Metadata, UserId
 from api.schemas.job import JobSchema
 from api.schemas.requested_files import RequestedFiles
 from common.jobs.model import OnMissing, Priority
@@ -60,7 +60,13 @@ class InitiateSchema(_Request):
             "checksums. With onMissing: skip it is always there"
         },
     )
-    priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
+    priority = fields.Enum(
+        Priority,
+        by_value=True,
+        # A function, so that the document has no default: the plan decides.
+        load_default=lambda: None,
+        metadata={"description": "By default normal, or what your plan has instead"},
+    )
     onMissing = fields.Enum(
         OnMissing,
         by_value=True,
@@ -86,6 +92,14 @@ class InitiateSchema(_Request):
         },
     )
     metadata = Metadata(load_default=dict, metadata={"description": "Echoed back; at most 4 KiB"})
+    expiresIn = ExpiresIn(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Seconds after the job's completion until the archive is deleted; "
+            "by default as long as the service allows"
+        },
+    )
 
     @validates_schema
     def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:

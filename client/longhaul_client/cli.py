@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
-from rich.console import Console
 
 from .client import DEFAULT_URL, Longhaul, completed
-from .display import dead_letter_line, details, fetching, file_line, follow, missing_text
+from .display import dead_letter_line, fetching, file_line, follow, missing_text
 from .errors import (
     ApiProblem,
     InvalidSetting,
@@ -27,8 +26,10 @@ from .errors import (
     TransferFailed,
     Unreachable,
 )
-from .job import FINISHED, Job
+from .job import Job
+from .operator_commands import COMMANDS, filter_of, filter_options, print_all_jobs
 from .output import Output
+from .session import Session
 
 EXIT_CODES: dict[type[Exception], int] = {
     JobUnsuccessful: 1,
@@ -42,32 +43,6 @@ EXIT_CODES: dict[type[Exception], int] = {
 INCOMPLETE = 6
 #: IDs that one range may stand for; the API accepts fewer.
 MAX_RANGE = 100_000
-
-
-class Session:
-    """What every command needs: the API client and the output."""
-
-    def __init__(self, api: Longhaul, *, as_json: bool) -> None:
-        self.api = api
-        self.as_json = as_json
-        #: Progress and messages. Standard output is for results only.
-        self.console = Console(stderr=True, quiet=as_json, highlight=False)
-        #: What Ctrl-C prints.
-        self.interrupted = "interrupted"
-
-    def result(self, job: Job) -> None:
-        """Print one job."""
-        if self.as_json:
-            self.json(job.raw)
-        else:
-            click.echo(
-                f"{job.job_id}  {job.status:<10} {job.progress:>3}%  {details(job)}".rstrip()
-            )
-
-    def json(self, value: Mapping[str, Any]) -> None:
-        """Print a JSON object on one line, in ASCII where standard output is not UTF-8."""
-        utf8 = "utf" in (sys.stdout.encoding or "").lower()
-        click.echo(json.dumps(value, ensure_ascii=not utf8))
 
 
 class _Main(click.Group):
@@ -205,6 +180,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
     "--job", "job_id", shell_complete=_complete_job, help="Download the archive of this job."
 )
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]))
+@click.option("--expires-in", type=click.IntRange(1), help="Seconds until the archive is deleted.")
 @click.option("--skip-missing", is_flag=True, help="Leave out files that do not exist.")
 @click.option(
     "--fail-if-incomplete", is_flag=True, help="Exit with 6 if files are missing from the archive."
@@ -228,6 +204,7 @@ def get(
     force: bool,
     job_id: str | None,
     priority: Any,
+    expires_in: int | None,
     skip_missing: bool,
     fail_if_incomplete: bool,
     paths: tuple[tuple[range, str], ...],
@@ -256,6 +233,7 @@ def get(
             manifest=manifest or None,
             priority=priority,
             on_missing="skip" if skip_missing else None,
+            expires_in=expires_in,
         )
         if no_wait:
             session.result(job)
@@ -283,7 +261,7 @@ def _files_with_paths(
     file_ids: Iterable[range], paths: Iterable[tuple[range, str]]
 ) -> list[tuple[int, str | None]]:
     """Return the files in the order of their first mention, each with its paths or none."""
-    by_id: dict[int, list[str]] = {file_id: [] for ids in file_ids for file_id in ids}
+    by_id: dict[int, list[str | None]] = {file_id: [] for ids in file_ids for file_id in ids}
     for ids, path in paths:
         for file_id in ids:
             by_id.setdefault(file_id, []).append(path)
@@ -424,13 +402,51 @@ def retry(session: Session, job_id: str) -> None:
     session.result(session.api.retry(job_id))
 
 
+@main.command("delete-archive")
+@_job
+@click.pass_obj
+def delete_archive(session: Session, job_id: str) -> None:
+    """Delete the archive of a completed job. Deleting it again is not an error."""
+    session.api.delete_archive(job_id)
+
+
 @main.command()
-@click.option("--status", "state", type=click.Choice(["queued", "processing", *sorted(FINISHED)]))
+@click.option("--days", type=click.IntRange(1), default=30, show_default=True)
+@click.pass_obj
+def usage(session: Session, days: int) -> None:
+    """Show your plan and your usage by day."""
+    found = session.api.usage(days=days)
+    if session.as_json:
+        session.json(found)
+        return
+    if found["plan"]:
+        click.echo(f"plan {found['plan']}")
+    for name, value in found["limits"].items():
+        click.echo(f"{name:<20}{'unlimited' if value is None else json.dumps(value)}")
+    if found["today"]["bytes"] is not None:
+        click.echo(f"{'bytes today':<20}{found['today']['bytes']}")
+    for day in found["days"] or ():
+        jobs = f"{day['completed']} of {day['jobs']} jobs completed"
+        click.echo(f"{day['day']}  {jobs}  {day['bytes']} bytes")
+
+
+@main.command()
+@filter_options
+@click.option("--all", "of_all", is_flag=True, help="The jobs of all users (operators only).")
 @click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
-def jobs(session: Session, state: str | None, limit: int) -> None:
-    """List your jobs, newest first."""
-    for job in session.api.jobs(status=state, limit=limit):
+def jobs(session: Session, /, of_all: bool, limit: int, **options: Any) -> None:
+    """List your jobs, newest first, or with --all those of all users.
+
+    Options that choose jobs require --all, except --status.
+    """
+    job_filter = filter_of(options)
+    if of_all:
+        print_all_jobs(session, job_filter, limit)
+        return
+    if job_filter.keys() - {"status"}:
+        raise click.UsageError("options that choose jobs require --all, except --status")
+    for job in session.api.jobs(status=job_filter.get("status"), limit=limit):
         session.result(job)
 
 
@@ -487,3 +503,7 @@ def _print_paused(session: Session, *, paused: bool) -> None:
         session.json({"paused": paused})
     else:
         click.echo("The queue is paused." if paused else "The queue is running.")
+
+
+for command in COMMANDS:
+    main.add_command(command)

@@ -76,6 +76,7 @@ class Longhaul:
         file_name: str | None = None,
         callback_url: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        expires_in: int | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Start a job that packs the files into one archive.
@@ -84,6 +85,7 @@ class Longhaul:
         and its path in the archive. A path that ends in ``/`` is a folder in which the file keeps
         its own name; without one, the file is at the top. With ``manifest``, the archive contains
         a list of its files with their checksums.
+        The archive is deleted ``expires_in`` seconds after the job is completed.
 
         Without an ``idempotency_key`` a random one is sent, so that a retry after a lost response
         does not create a second job.
@@ -97,6 +99,7 @@ class Longhaul:
             "fileName": file_name,
             "callbackUrl": callback_url,
             "metadata": metadata,
+            "expiresIn": expires_in,
         }
         response = self._connection.call(
             "POST",
@@ -180,6 +183,15 @@ class Longhaul:
         """Revoke a link. Do nothing if it is already revoked."""
         self._connection.call("DELETE", f"{_links(job_id)}/{quote(link_id, safe='')}")
 
+    def delete_archive(self, job_id: str) -> None:
+        """Delete the archive of a completed job. Do nothing if it is already deleted."""
+        self._connection.call("DELETE", f"/v1/download/{quote(job_id, safe='')}/archive")
+
+    def usage(self, *, days: int = 30) -> dict[str, Any]:
+        """Return your plan, its limits, and what your jobs did on each of the last days."""
+        path = f"/v1/download/usage?days={days}"
+        return json_body(self._connection.call("GET", path))
+
     def jobs(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
         """Yield up to ``limit`` of your jobs, newest first."""
         for body in self._pages("/v1/download/jobs", "jobs", limit, status=status):
@@ -196,6 +208,46 @@ class Longhaul:
     def requeue(self, job_id: str) -> Job:
         """Run a dead letter again. For operators."""
         return self._job("POST", f"/v1/admin/dead-letters/{quote(job_id, safe='')}/requeue")
+
+    def all_jobs(
+        self, job_filter: Mapping[str, str] | None = None, *, limit: int = 100
+    ) -> Iterator[dict[str, Any]]:
+        """Yield up to ``limit`` jobs of all users, newest first. For operators.
+
+        ``job_filter`` has the members ``user``, ``status``, ``errorCode``, ``priority``, ``from``,
+        ``to`` (ISO 8601) and ``q``, a job ID or its beginning. None is required.
+        """
+        return self._pages("/v1/admin/jobs", "jobs", limit, **(job_filter or {}))
+
+    def inspect(self, job_id: str) -> dict[str, Any]:
+        """Return everything that is known about a job, with its timeline. For operators."""
+        path = f"/v1/admin/jobs/{quote(job_id, safe='')}"
+        return json_body(self._connection.call("GET", path))
+
+    def act(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Cancel, retry, requeue or prioritize jobs, or count them. For operators.
+
+        ``request`` has the members ``action``, ``jobIds`` or ``filter``, for `prioritize`
+        ``priority``, and ``dryRun`` to count only. Repeat it while ``remaining`` is not 0.
+        """
+        body = {name: value for name, value in request.items() if value is not None}
+        return json_body(self._connection.call("POST", "/v1/admin/jobs/actions", json=body))
+
+    def act_on_all(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Repeat ``act`` until no job remains that it can change. Return the sums."""
+        changed = 0
+        rejected: list[dict[str, Any]] = []
+        while True:
+            result = self.act(request)
+            changed += result["changed"]
+            rejected += result["rejected"]
+            # Jobs that cannot be changed match again.
+            if not result["remaining"] or not result["changed"]:
+                return {**result, "changed": changed, "rejected": rejected}
+
+    def audit_log(self, *, limit: int = 100) -> Iterator[dict[str, Any]]:
+        """Yield what operators did, newest first. For operators."""
+        return self._pages("/v1/admin/audit", "entries", limit)
 
     def pause(self) -> None:
         """Stop starting jobs; running jobs continue. For operators."""

@@ -36,6 +36,7 @@ def first_fields(
     digest: str,
     max_attempts: int,
     traceparent: str | None,
+    email: str | None,
     idempotent: bool,
 ) -> dict[str, str]:
     """Return the hash of a new job, without version, times and fields that are zero or empty.
@@ -60,8 +61,20 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if spec.expires_in is not None:
+        fields["expires_in"] = str(milliseconds(spec.expires_in))
+    if email:
+        fields["email"] = email
     if idempotent:
         fields["idempotent"] = "1"
+    return fields
+
+
+def terms_fields(*, plan: str, expires_in: int | None) -> dict[str, str]:
+    """Return what the hash of a new job has in addition if its user has a plan."""
+    fields = {"plan": plan}
+    if expires_in is not None:
+        fields["expires_in"] = str(milliseconds(expires_in))
     return fields
 
 
@@ -147,6 +160,7 @@ def decode_spec(text: str) -> JobSpec:
         "file_ids": tuple(fields["file_ids"]),
         "priority": Priority(fields["priority"]),
         "on_missing": OnMissing(fields["on_missing"]),
+        "paths": tuple(fields.get("paths", ())),
     }
     return JobSpec(**{**known_members(JobSpec, fields), **typed})
 

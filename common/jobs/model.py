@@ -48,6 +48,8 @@ class JobSpec:
     paths: tuple[str | None, ...] = ()
     #: The archive contains a manifest even if it must not lack files.
     manifest: bool = False
+    #: Seconds after its completion until the archive is deleted; None: ARCHIVE_TTL.
+    expires_in: int | None = None
 
 
 def number_copies(file_ids: Iterable[int]) -> list[tuple[int, int]]:
@@ -166,6 +168,21 @@ class FileReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CountedDownload:
+    """A download that was counted."""
+
+    job_id: str
+    #: Identifies the download among those of its job.
+    entry: str
+    #: Milliseconds since 1970.
+    at: int
+    #: None: by the job's own URL.
+    link_id: str | None
+    #: Of the client: ``public``, ``private`` or ``unknown``.
+    network: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A snapshot of a job. Times are milliseconds since 1970, by the job store's clock."""
 
@@ -204,6 +221,10 @@ class Job:
     traceparent: str | None = None
     #: See ``QueuePlace.turn``; None if unknown, and after a restart.
     turn: int | None = None
+    #: When the user deleted the archive.
+    archive_deleted_at: int | None = None
+    #: The address of the user, as their token says; None if there is none.
+    email: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -262,6 +283,8 @@ class Job:
             downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
+            archive_deleted_at=_integer(get("archive_deleted_at")),
+            email=get("email") or None,
         )
         return job
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,13 @@ from common.object_storage import ObjectStorage
 from common.object_storage.lifecycle import expiry_days
 from common.sources import FileDescription, Missing, Source, SourceFile
 from common.task_group import TaskGroup
-from worker.archive.build_lock import BuildLock, NoBuildLock, RenewingControl, acquire_or_find
+from worker.archive.build_lock import (
+    ACQUIRE_INTERVAL,
+    BuildLock,
+    NoBuildLock,
+    RenewingControl,
+    acquire_or_find,
+)
 from worker.archive.composing.compose import compose, delete_upload, find_archive
 from worker.archive.composing.previous_archive import (
     PreviousArchive,
@@ -88,6 +95,8 @@ class BuildOptions:
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
+    #: Records that the job needs the archive with this key. Returns False while it is deleted.
+    hold: Callable[[str], bool] = lambda _: True
     #: Returns those of the files that the job's user may not have.
     #: None: may have every file.
     forbidden: Callable[[Sequence[int]], Collection[int]] | None = None
@@ -314,6 +323,7 @@ def _find_or_compose(
             return None
         return stored
 
+    _hold(archive_plan.key, deps, options)
     lock = options.build_lock(archive_plan.plan_id)
     with acquire_or_find(lock, deps.min_rate, find) as found:
         if found is not None:
@@ -343,6 +353,13 @@ def _find_or_compose(
 
         options.defer(finish)
         return stored
+
+
+def _hold(key: str, deps: BuildDependencies, options: BuildOptions) -> None:
+    """Record that the job needs the archive, once no other worker is deleting it."""
+    while not options.hold(key):
+        deps.control.check()
+        time.sleep(ACQUIRE_INTERVAL)
 
 
 def _stream(

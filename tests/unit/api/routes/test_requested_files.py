@@ -13,7 +13,7 @@ from common.job_store.queries import JobQueries
 from common.jobs.model import FileReport
 from tests.unit.api.conftest import Worker
 
-FILES = [
+FILES: list[dict[str, object]] = [
     {"file_id": 5, "path": "2026/report.pdf"},
     {"file_id": 3},
     {"file_id": 5, "path": "copies/"},

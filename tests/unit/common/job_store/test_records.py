@@ -24,9 +24,12 @@ SPECS = [
         metadata={"b": [1], "a": {"d": 1, "c": 2}},
         paths=("a/b", None, "c/"),
         manifest=True,
+        expires_in=60,
     ),
     JobSpec(file_ids=(1, 2), paths=(None, "x")),
     JobSpec(file_ids=(1, 2), manifest=True),
+    JobSpec(file_ids=(1,), expires_in=60),
+    JobSpec(file_ids=(1,), expires_in=61),
     JobSpec(file_ids=(1,), metadata={"x": ',"paths":[],"manifest":false}'}),
 ]
 
