@@ -36,6 +36,7 @@ def queue_state(**changes: Any) -> QueueState:
         "waiting": {"high": 1, "normal": 20, "low": 300},
         "oldest": {"high": 1.0, "normal": 2.0, "low": None},
         "processing": 7,
+        "started": 0,
         "retrying": 0,
         "completed": 0,
         "failed": 0,
