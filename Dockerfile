@@ -1,9 +1,11 @@
 # Two images: `app` (the API and the worker: same code, different commands) and `nginx` (nginx with
 # the web pages). requirements-runtime.lock pins every Python package by hash.
 
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
-ARG NODE_IMAGE=docker.io/library/node:22-bookworm-slim
-ARG NGINX_IMAGE=docker.io/library/nginx:1.28-bookworm
+# The host of the registry or of a mirror. To pin an image by digest, set its whole name.
+ARG REGISTRY=docker.io
+ARG PYTHON_IMAGE=${REGISTRY}/library/python:3.11-slim-bookworm
+ARG NODE_IMAGE=${REGISTRY}/library/node:22-bookworm-slim
+ARG NGINX_IMAGE=${REGISTRY}/library/nginx:1.28-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
 RUN python -m venv /opt/longhaul

@@ -43,8 +43,13 @@ class AllowedHosts:
 
 def for_server(address: str, names: str, *, public_url: str, requires_tokens: bool) -> AllowedHosts:
     """Return the allowed hosts of a server that listens on ``address``."""
-    is_local = address.lower() == "localhost" or _is_loopback(address)
-    return AllowedHosts(_ALL if requires_tokens or not is_local else names, public_url=public_url)
+    is_checked = is_local(address) and not requires_tokens
+    return AllowedHosts(names if is_checked else _ALL, public_url=public_url)
+
+
+def is_local(address: str) -> bool:
+    """Return whether only this machine can reach a server that listens on ``address``."""
+    return address.lower() == "localhost" or _is_loopback(address)
 
 
 def _is_loopback(address: str) -> bool:

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import allowed_hosts, metrics, openapi, problems, request_hooks, telemetry
+from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
+from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
+from api.collectors import DependencyMetrics, QueueMetrics, SettingMetrics, StoreCollector
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
+from api.job_details import JobDetailsReader
+from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
 from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
-from api.metrics import ArchiveMetrics, MetricsPort, QueueMetrics
+from api.metrics import MetricsPort
+from api.operator_actions import OperatorActions
 from api.overview import Overview
+from api.plans import DEFAULT, InvalidPlans, Plan, Plans, load_plans
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
 from api.responses import ApiRequest, OrjsonProvider
 from api.routes import (
     deliveries,
     downloads,
+    explorer,
     health,
     history,
     jobs,
@@ -38,36 +46,55 @@ from api.routes import (
     operators,
     pages,
     streams,
+    usage,
     webhooks,
 )
+from api.user_erasure import UserErasure
 from common.job_store.archive_totals import ArchiveTotals
+from common.job_store.audit_log import AuditLog
+from common.job_store.bucket_size import MeasuredBucketSize
+from common.job_store.circuit_states import CircuitStates
 from common.job_store.download_links import DownloadLinks
+from common.job_store.erasure import JobErasure
 from common.job_store.queries import FailedJobs
+from common.job_store.search import JobSearch
+from common.job_store.server_state import read_servers
+from common.job_store.state_log_backlog import read_backlogs
+from common.job_store.statistics_log import StatisticsLog
 from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.job_store.write_check import WriteCheck
+from common.jobs.model import Priority
 from common.settings import SettingError
+from common.sources import source_host
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from common.authorization import FileAuthorizer
     from common.bootstrap import Services
     from common.history import HistoryReader
     from common.settings import Settings
 
 
+log = structlog.get_logger(__name__)
+
 #: The blueprints that the OpenAPI document describes, in the order of its tags.
 _DOCUMENTED = (
     downloads.blueprint,
     streams.blueprint,
     jobs.blueprint,
+    usage.usage,
     links.blueprint,
     deliveries.blueprint,
     webhooks.blueprint,
     operators.service,
     operators.overviews,
     history.blueprint,
+    explorer.blueprint,
     operators.admin,
+    usage.users,
     health.blueprint,
     pages.blueprint,
 )
@@ -113,7 +140,7 @@ def create_app(
         app.wsgi_app = MetricsPort(  # type: ignore[method-assign]
             app.wsgi_app,
             settings.api_metrics_port,
-            lambda: metrics.exposition(dependencies.queue_metrics, dependencies.archive_metrics),
+            lambda: metrics.exposition(*dependencies.collectors),
         )
     return app
 
@@ -125,6 +152,16 @@ def _install_fast_path(app: Flask, dependencies: Dependencies, *, max_body_bytes
     initiate = InitiateFastPath(app.wsgi_app, dependencies, max_body_bytes=max_body_bytes)
     status = StatusFastPath(initiate, dependencies, dependencies.live)
     app.wsgi_app = status  # type: ignore[method-assign]
+
+
+def warn_about_open_access(settings: Settings) -> None:
+    """Log a warning if anyone on the network can use the API as any user."""
+    if settings.auth_mode == "none" and not allowed_hosts.is_local(settings.host):
+        log.warning(
+            "anyone who reaches this API can read and cancel the jobs of any user, because "
+            "AUTH_MODE is none",
+            host=settings.host,
+        )
 
 
 def build_live_updates(services: Services) -> LiveUpdates:
@@ -162,19 +199,28 @@ def _dependencies(
     services: Services, live: Live | None, operator_streams: OperatorStreams | None
 ) -> Dependencies:
     settings = services.settings
-    statistics = QueueStatistics(services.redis)
     history = _history(services)
+    health = Health(
+        {"redis": WriteCheck(services.redis).run},
+        {
+            "storage": lambda: services.storage.check(settings.archive_bucket),
+            "history": history.check if history else None,
+        },
+        storage_capabilities=StorageCapabilities(services.redis).read,
+    )
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
+    links, audit_log = _download_links(services), AuditLog(services.redis)
+    explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
         queries=services.queries,
         deliveries=services.deliveries,
         webhook_secrets=services.webhook_secrets,
         webhook_keys=services.webhook_keys,
-        download_links=DownloadLinks(services.redis),
+        download_links=links,
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
@@ -190,6 +236,7 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
+        archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
@@ -205,20 +252,21 @@ def _dependencies(
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
+        plans=_plans(settings),
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
-        health=Health(
-            {"redis": WriteCheck(services.redis).run},
-            {
-                "storage": lambda: services.storage.check(settings.archive_bucket),
-                "history": history.check if history else None,
-            },
-            storage_capabilities=StorageCapabilities(services.redis).read,
-        ),
-        queue_metrics=QueueMetrics(statistics, services.redis),
-        archive_metrics=ArchiveMetrics(ArchiveTotals(services.redis)),
+        health=health,
+        collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),
+        user_erasure=_user_erasure(services),
+        job_explorer=explorer,
+        job_details=JobDetailsReader(
+            services.queries, services.dead_letters, services.deliveries, links, audit_log
+        ),
+        operator_actions=OperatorActions(explorer, jobs, services.dead_letters, audit_log),
+        audit_log=audit_log,
+        statistics_log=StatisticsLog(services.redis),
         file_ids=FileIdLimits(
             min_id=settings.file_id_min,
             max_id=settings.file_id_max,
@@ -243,12 +291,87 @@ def _start_deprecation(settings: Settings) -> Deprecation:
         raise SettingError(f"{names}: {error}") from None
 
 
+def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
+    settings, redis = services.settings, services.redis
+    groups = ("webhooks", "history") if services.database is not None else ("webhooks",)
+    circuits = CircuitStates(redis, source_host(settings.source_url_template))
+    totals, measured = ArchiveTotals(redis), MeasuredBucketSize(redis)
+    thresholds = {
+        "ALERT_WAITING_JOBS": settings.alert_waiting_jobs,
+        "ALERT_SUCCESS_RATE": settings.alert_success_rate,
+        "QUEUE_MAX": settings.queue_max,
+    }
+    return (
+        QueueMetrics(QueueStatistics(redis).read, circuits.read),
+        DependencyMetrics(lambda: health.report().checks),
+        SettingMetrics(thresholds, processes=settings.web_concurrency),
+        *(
+            StoreCollector(subject, read)
+            for subject, read in (
+                ("the state log", lambda: collectors.state_log(read_backlogs(redis, groups))),
+                ("the job store", lambda: collectors.servers(read_servers(redis))),
+                ("archives", lambda: collectors.archives(totals.read())),
+                ("the bucket", lambda: collectors.bucket(measured.read())),
+            )
+        ),
+    )
+
+
 def _history(services: Services) -> HistoryReader | None:
-    if services.database is None:
+    if services.database_reader is None:
         return None
     from common.history import HistoryReader  # Requires the extra `history`.
 
-    return HistoryReader(services.database)
+    return HistoryReader(services.database_reader)
+
+
+def _download_links(services: Services) -> DownloadLinks:
+    return DownloadLinks(
+        services.redis,
+        continued_for=services.settings.link_ttl,
+        log_downloads=services.database is not None,
+    )
+
+
+def _archive_delivery(services: Services) -> ArchiveDelivery:
+    settings = services.settings
+    if settings.delivery == "redirect":
+        return RedirectDelivery(services.presenter)
+    return NginxDelivery(
+        services.presenter, services.storage, trusts_proxy=settings.trusted_proxies > 0
+    )
+
+
+def _user_erasure(services: Services) -> UserErasure:
+    history = None
+    if services.database is not None:
+        from common.history import HistoryErasure  # Requires the extra `history`.
+
+        history = HistoryErasure(services.database)
+    return UserErasure(JobErasure(services.redis, services.jobs), history)
+
+
+def _plans(settings: Settings) -> Plans | None:
+    """Return the plans, if there are any. Raise ``SettingError`` if they are invalid."""
+    if settings.plan_claim and not settings.plans:
+        raise SettingError("PLAN_CLAIM requires PLANS")
+    if settings.plan_claim and settings.auth_mode != "jwt":
+        raise SettingError("PLAN_CLAIM requires AUTH_MODE=jwt")
+    if not settings.plans:
+        return None
+    defaults = Plan(
+        name=DEFAULT,
+        priorities=tuple(Priority),
+        active_jobs=settings.max_active_jobs,
+        creates_per_minute=settings.create_per_minute_user,
+        bytes_per_day=None,
+        weight=1,
+        retention=settings.archive_ttl,
+    )
+    try:
+        return load_plans(settings.plans, defaults)
+    except InvalidPlans as error:
+        raise SettingError(str(error)) from None
 
 
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:
@@ -275,5 +398,6 @@ def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authentica
         issuer=settings.jwt_issuer or None,
         leeway=settings.jwt_leeway,
         select_claims=authorizer.select_claims,
+        plan_claim=settings.plan_claim,
         email_claim=settings.email_claim,
     )

@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from api.allowed_hosts import AllowedHosts
+    from api.archive_delivery import ArchiveDelivery
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
     from api.cors import CorsHeaders
     from api.deprecation import Deprecation
     from api.health import Health
+    from api.job_details import JobDetailsReader
+    from api.job_explorer import JobExplorer
     from api.job_history import JobHistory
     from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
-    from api.metrics import ArchiveMetrics, QueueMetrics
+    from api.operator_actions import OperatorActions
     from api.overview import Overview
+    from api.plans import Plans
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from api.user_erasure import UserErasure
+    from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.deliveries import Deliveries
     from common.job_store.download_links import DownloadLinks
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from common.job_store.jobs import JobStore
     from common.job_store.pause import Pause
     from common.job_store.queries import JobQueries
+    from common.job_store.statistics_log import StatisticsLog
     from common.job_store.webhook_secrets import WebhookSecrets
     from common.job_tickets import JobTickets
     from common.jobs.presenter import JobPresenter
@@ -66,19 +75,29 @@ class Dependencies:
     #: None if the process has no event loop for live updates.
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
+    #: How clients get archives.
+    archive_delivery: ArchiveDelivery
     authenticator: Authenticator
     file_access: FileAccess
     allowed_hosts: AllowedHosts
     cors: CorsHeaders
     rate_limiter: RateLimiter
+    #: None if all users have the same limits.
+    plans: Plans | None
     queue_limit: QueueLimit
     forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
     health: Health
-    queue_metrics: QueueMetrics
-    archive_metrics: ArchiveMetrics
+    #: Metrics that are read for each scrape.
+    collectors: tuple[Collector, ...]
     job_history: JobHistory
+    user_erasure: UserErasure
+    job_explorer: JobExplorer
+    job_details: JobDetailsReader
+    operator_actions: OperatorActions
+    audit_log: AuditLog
+    statistics_log: StatisticsLog
     file_ids: FileIdLimits
     #: Callback URLs may name private hosts.
     allow_private_callbacks: bool

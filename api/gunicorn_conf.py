@@ -75,7 +75,10 @@ def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001  gunico
 
 def post_worker_init(worker: Worker) -> None:
     """Let the worker end its streams when it stops."""
+    from api import metrics
     from api.wsgi import live, operator_streams
+
+    metrics.process_started()
 
     def drain(duration: float) -> None:
         operator_streams.close_all()

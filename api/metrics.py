@@ -1,37 +1,25 @@
-"""Metrics for Prometheus: of the HTTP API, and of the queue as the job store knows it.
+"""Metrics of the HTTP API for Prometheus.
 
-The metrics of the HTTP API are counted per process. With several processes the Prometheus library
-keeps them in shared files (``PROMETHEUS_MULTIPROC_DIR``), and any process can return the totals.
-The metrics of the queue are read from the job store for each scrape; every process returns the
-same, so nothing has to be summed.
+They are counted per process. With several processes the Prometheus library keeps them in shared
+files (``PROMETHEUS_MULTIPROC_DIR``), and any process can return the totals.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from flask import Flask, Response, g, request
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from redis.exceptions import RedisError
-
-from common.job_store.errors import log_failure
-from common.job_store.state_log import backlog
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-    from redis import Redis
-
-    from common.job_store.archive_totals import ArchiveTotals
-    from common.job_store.stats import QueueState, QueueStatistics
 
 PATH: Final = "/metrics"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -49,14 +37,20 @@ _JOB_REQUESTS: Final = Counter(
 OPEN_STREAMS: Final = Gauge(
     "longhaul_open_streams", "Open live streams, by form", ["form"], multiprocess_mode="livesum"
 )
-
-log = structlog.get_logger(__name__)
+_PROCESSES: Final = Gauge(
+    "longhaul_api_processes", "Processes of this API server that run", multiprocess_mode="livesum"
+)
 
 
 def install(app: Flask) -> None:
     """Measure every request of the app."""
     app.before_request(_start_timer)
     app.after_request(_observe_response)
+
+
+def process_started() -> None:
+    """Count this process as one that runs."""
+    _PROCESSES.set(1)
 
 
 def exposition(*collectors: Collector) -> bytes:
@@ -123,110 +117,3 @@ def _observe_response(response: Response) -> Response:
     method, route = (request.method, rule.rule) if rule else ("other", "unknown")
     observe_request(method, route, response.status_code, time.perf_counter() - g.started)
     return response
-
-
-class QueueMetrics(Collector):
-    """Collects the metrics of the queue from the job store."""
-
-    def __init__(self, statistics: QueueStatistics, client: Redis) -> None:
-        self._statistics = statistics
-        self._client = client
-
-    def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily(
-            "longhaul_job_store_up", "Whether the job store is available: 1 or 0"
-        )
-        try:
-            state, unacknowledged = self._statistics.read(), backlog(self._client)
-        except RedisError as error:
-            log_failure(log, "cannot read the metrics of the queue", error)
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        yield from _waiting(state)
-        yield from _gauges(state)
-        yield _ended(state)
-        state_log = GaugeMetricFamily(
-            "longhaul_state_log_backlog",
-            "State log entries that a consumer group has not acknowledged",
-            labels=["group"],
-        )
-        for group, entries in unacknowledged.items():
-            state_log.add_metric([group], entries)
-        yield state_log
-
-
-def _waiting(state: QueueState) -> Iterator[Metric]:
-    waiting = GaugeMetricFamily(
-        "longhaul_jobs_waiting", "Queued jobs that are ready to run", labels=["priority"]
-    )
-    oldest = GaugeMetricFamily(
-        "longhaul_oldest_wait_seconds",
-        "How long the oldest waiting job has waited; 0 if none is waiting",
-        labels=["priority"],
-    )
-    for priority, count in state.waiting.items():
-        waiting.add_metric([priority], count)
-        oldest.add_metric([priority], state.oldest[priority] or 0)
-    yield from (waiting, oldest)
-
-
-def _gauges(state: QueueState) -> Iterator[Metric]:
-    for name, description, value in (
-        ("longhaul_jobs_leased", "Jobs that are leased to a worker", state.processing),
-        ("longhaul_jobs_retrying", "Jobs that wait for their next attempt", state.retrying),
-        (
-            "longhaul_dead_letters",
-            "Failed jobs for which another attempt might succeed",
-            state.dead_letters,
-        ),
-        (
-            "longhaul_queue_paused",
-            "Whether an operator paused the queue: 1 or 0",
-            int(state.paused),
-        ),
-        ("longhaul_workers", "Worker processes that are alive", state.workers),
-        ("longhaul_worker_slots", "Jobs that all workers can run at the same time", state.slots),
-        ("longhaul_worker_slots_busy", "Worker slots that are running a job", state.busy),
-    ):
-        yield GaugeMetricFamily(name, description, value=value)
-
-
-def _ended(state: QueueState) -> Metric:
-    ended = CounterMetricFamily(
-        "longhaul_jobs_ended", "Jobs that ended, by final state", labels=["status"]
-    )
-    for status in ("completed", "failed", "cancelled"):
-        ended.add_metric([status], getattr(state, status))
-    return ended
-
-
-class ArchiveMetrics(Collector):
-    """Collects what the workers counted about archives from the job store."""
-
-    def __init__(self, totals: ArchiveTotals) -> None:
-        self._totals = totals
-
-    def collect(self) -> Iterator[Metric]:
-        try:
-            totals = self._totals.read()
-        except RedisError as error:
-            log_failure(log, "cannot read the metrics of archives", error)
-            return
-        archives = CounterMetricFamily(
-            "longhaul_archives", "Archives, by how they were created", labels=["how"]
-        )
-        for how in ("composed", "found", "streamed"):
-            archives.add_metric([how], totals.get(how, 0))
-        yield archives
-        archive_bytes = CounterMetricFamily(
-            "longhaul_archive_bytes",
-            "Bytes of archives: copied by the object storage, written by workers, reused from an "
-            "older archive, or already uploaded by an earlier attempt",
-            labels=["method"],
-        )
-        for way in ("copied", "through_worker", "reused", "resumed"):
-            archive_bytes.add_metric([way], totals.get(way, 0))
-        yield archive_bytes

@@ -18,12 +18,14 @@ from api.auth import authorization
 from api.auth.callers import USER_PATTERN
 from api.dependencies import deps
 from api.parsing import IDEMPOTENCY_KEY_PATTERN
-from api.schemas.fields import FileId, FileIds, Metadata, UserId
+from api.schemas import requested_files
+from api.schemas.fields import ExpiresIn, FileId, FileIds, Metadata, UserId
 from api.schemas.job import JobEventSchema
+from api.schemas.requested_files import RequestedFiles
 from api.schemas.requests import JobMembers
 from api.schemas.responses import ProblemSchema
+from common.version import VERSION
 
-VERSION: Final = "0.1.0"
 DESCRIPTION: Final = (
     "Long-running downloads: post file IDs, watch the job, and download one archive from a signed "
     "URL."
@@ -34,15 +36,16 @@ PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
     401: "UNAUTHORIZED: there is no valid token",
     403: "FORBIDDEN: the job belongs to another user, or the call is for operators only; "
-    "or FILE_FORBIDDEN: you may not have the files",
+    "FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan",
     404: "JOB_NOT_FOUND, JOB_NOT_READY, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF",
     409: "The state of the job does not allow this",
-    410: "JOB_CANCELLED or JOB_EXPIRED: there is no archive",
+    410: "JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE: the body must be application/json",
     422: "IDEMPOTENCY_KEY_REUSED: the key was already used for a different request",
-    429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, or TOO_MANY_STREAMS",
+    429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, or TOO_MANY_STREAMS",
     500: "INTERNAL_ERROR",
+    501: "DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server",
     503: "BACKEND_UNAVAILABLE or QUEUE_FULL",
 }
 #: Errors of every call.
@@ -184,7 +187,7 @@ def _problem_name(status: int) -> str:
 class JobIdConverter(BaseConverter):
     """A path segment that is a job ID and not one of the fixed paths next to it."""
 
-    regex = r"(?!(?:initiate|async|start|check|jobs)(?:/|\Z))[^/]+"
+    regex = r"(?!(?:initiate|async|start|check|jobs|usage)(?:/|\Z))[^/]+"
 
 
 def document(app: Flask) -> Api:
@@ -239,6 +242,7 @@ def complete(spec: APISpec) -> dict[str, Any]:
     schemas["Initiate"]["oneOf"] = [
         {"required": ["file_ids"]},
         {"required": ["file_id"]},
+        {"required": ["files"]},
     ]
     for event, content in (("Event", "JobEvent"), ("OverviewEvent", "Overview")):
         schemas[event]["properties"]["data"] |= {
@@ -284,6 +288,10 @@ def _custom_field_schema(
         return file_id
     if isinstance(field, FileIds):
         return {"type": "array", "items": file_id, "minItems": 1, "maxItems": limits.max_count}
+    if isinstance(field, RequestedFiles):
+        return requested_files.schema(file_id)
+    if isinstance(field, ExpiresIn):
+        return {"minimum": 1, "maximum": int(deps().jobs.limits.archive_ttl)}
     if isinstance(field, Metadata):
         return {"type": "object"}
     if isinstance(field, UserId):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,8 @@ from api.errors import ValidationFailed
 #: The last millisecond of the year 9999, which is the last one that Python and PostgreSQL both
 #: represent.
 _MAX_TIME: Final = 253_402_300_799_999
+#: The ID of an entry of a Redis stream: milliseconds and a number.
+_ENTRY_ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,15}\Z")
 
 
 def encode_cursor(position: object) -> str:
@@ -43,6 +46,19 @@ def decode_position(cursor: str | None) -> tuple[int, str] | None:
         ):
             return created_at, job_id
     raise _invalid_cursor()
+
+
+def decode_entry_id(cursor: str | None) -> str | None:
+    """Return the ID of the last entry of a stream before the page.
+
+    Raises ``ValidationFailed`` for invalid cursors.
+    """
+    if not cursor:
+        return None
+    entry_id = _decode(cursor)
+    if not isinstance(entry_id, str) or not _ENTRY_ID.match(entry_id):
+        raise _invalid_cursor()
+    return entry_id
 
 
 def _decode(cursor: str) -> Any:

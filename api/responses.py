@@ -58,6 +58,13 @@ def json_response(
     return Response(orjson.dumps(data), status, headers, mimetype="application/json")
 
 
+def no_content() -> Response:
+    """Return a response without a body."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def retry_after() -> str:
     """Return how long clients should wait between polls, for ``Retry-After``: whole seconds."""
     return deps().retry_after

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from api.app import build_live_updates, build_operator_streams, create_app
+from api.app import (
+    build_live_updates,
+    build_operator_streams,
+    create_app,
+    warn_about_open_access,
+)
 from common.bootstrap import connect
 from common.job_store import time_budget
 from common.observability import tracing
@@ -39,8 +44,14 @@ class LimitedStoreTime:
 
 settings = Settings.from_env()
 configure_logging(settings.log_level, settings.secrets())
-report_errors(settings.sentry_dsn, service="api", secrets=settings.secrets())
+report_errors(
+    settings.sentry_dsn,
+    service="api",
+    environment=settings.sentry_environment,
+    secrets=settings.secrets(),
+)
 tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
+warn_about_open_access(settings)
 services = connect(settings, timeout=JOB_STORE_TIMEOUT)
 services.forecaster.run_reading = gevent.spawn
 live = build_live_updates(services)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+_PEM_BOUNDARY = re.compile(r"-----[A-Z ]+-----")
 
 
 class SettingError(ValueError):
@@ -34,7 +37,9 @@ class Settings:
     broker_url: str = _setting("", "Celery's broker; empty: same as REDIS_URL", secret=True)
     s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS_ENDPOINT_URL_S3, else AWS")
     s3_public_endpoint_url: str = _setting(
-        "", "S3 endpoint in signed links, if clients reach S3 at another address"
+        "",
+        "S3 endpoint in signed links, if clients reach S3 at another address; with DELIVERY=proxy "
+        "the address that nginx uses",
     )
     s3_region: str = _setting(
         "", "S3 region; empty: AWS_DEFAULT_REGION or that of the profile, else us-east-1"
@@ -144,6 +149,16 @@ class Settings:
         5.0, "How long a decision of AUTHORIZE_URL is remembered, seconds"
     )
 
+    # Plans
+    plans: str = _setting(
+        "",
+        "What users may do, by plan: a JSON object or the path of a file; "
+        "empty: the same limits for everybody",
+    )
+    plan_claim: str = _setting(
+        "", "Claim of the token that names the user's plan; empty: everybody has the default plan"
+    )
+
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
     create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")
@@ -191,6 +206,20 @@ class Settings:
         former_name="LANE_MAX_WAIT",
     )
 
+    # Delivery
+    delivery: str = _setting(
+        "redirect",
+        "redirect: send clients to signed links; proxy: let nginx fetch archives, so that clients "
+        "need not reach the object storage",
+    )
+    link_signer: str = _setting(
+        "s3", "What signs links: s3, or cloudfront if clients download through Amazon CloudFront"
+    )
+    cloudfront_domain: str = _setting("", "Host name of the CloudFront distribution")
+    cloudfront_key_pair_id: str = _setting("", "ID of the public key in CloudFront")
+    cloudfront_private_key: str = _setting("", "The private RSA key, as PEM", secret=True)
+    cloudfront_private_key_file: str = _setting("", "File with the private key, instead")
+
     # Worker
     worker_concurrency: int = _setting(4, "Jobs that a worker process runs at the same time")
     lease_seconds: float = _setting(
@@ -209,6 +238,11 @@ class Settings:
     # History
     database_url: str = _setting(
         "", "PostgreSQL for history and analytics; empty: no history", secret=True
+    )
+    database_read_url: str = _setting(
+        "",
+        "Replica of PostgreSQL that the API reads history and analytics from; empty: DATABASE_URL",
+        secret=True,
     )
     history_ttl: int = _setting(
         7_776_000, "How long history keeps a finished job, seconds; 0: forever"
@@ -254,8 +288,15 @@ class Settings:
         "", "OTLP/HTTP collector for traces, such as http://127.0.0.1:4318; empty: no traces"
     )
     trace_ratio: float = _setting(1.0, "Share of new traces that are recorded, 0 to 1")
+    alert_waiting_jobs: int = _setting(1_000, "Waiting jobs beyond which LonghaulManyWaiting fires")
+    alert_success_rate: float = _setting(
+        0.95, "Success rate of jobs, 0 to 1, below which LonghaulLowSuccessRate fires"
+    )
     sentry_dsn: str = _setting(
         "", "Sentry project that unexpected errors are reported to; empty: none", secret=True
+    )
+    sentry_environment: str = _setting(
+        "production", "Environment that is reported to Sentry, such as staging"
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
@@ -281,7 +322,13 @@ class Settings:
         fields = (field for field in dataclasses.fields(self) if field.metadata["secret"])
         values = [getattr(self, field.name) for field in fields]
         passwords = [urlsplit(value).password for value in values if "://" in value]
-        words = [word for value in values if "://" not in value for word in value.split()]
+        words = [
+            word
+            for value in values
+            if "://" not in value
+            # The first and the last line of a key in PEM are no secret.
+            for word in _PEM_BOUNDARY.sub(" ", value).replace("\\n", " ").split()
+        ]
         return frozenset(word for word in (*passwords, *words) if word)
 
     @property

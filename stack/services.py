@@ -6,7 +6,7 @@ import http.client
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -45,6 +45,7 @@ def start_valkey(
     port: int | None = None,
     output: IO[str] | Path | None = None,
     env: Mapping[str, str] | None = None,
+    options: Iterable[str] = (),
 ) -> Valkey:
     """Start Valkey with an append-only file and no eviction, because it stores all jobs."""
     port = port or free_port()
@@ -56,6 +57,7 @@ def start_valkey(
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)),
             *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec"),
             *("--maxmemory-policy", "noeviction"),
+            *options,
         ],
         env=env,
         output=output,

@@ -16,7 +16,12 @@ from common.settings import Settings
 from worker.lifecycle import WorkerProcess
 
 settings = Settings.from_env()
-report_errors(settings.sentry_dsn, service="worker", secrets=settings.secrets())
+report_errors(
+    settings.sentry_dsn,
+    service="worker",
+    environment=settings.sentry_environment,
+    secrets=settings.secrets(),
+)
 tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
 services = connect(settings, timeout=20.0)
 if missing := missing_permissions(services.short_timeout_client()):

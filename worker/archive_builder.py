@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import structlog
 from redis.exceptions import RedisError
@@ -26,9 +25,11 @@ from common.errors import (
     SourceForbidden,
     StorageError,
 )
+from common.job_store.archive_references import ArchiveReferences
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
+from common.job_store.circuit_states import STORAGE
 from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.transitions import TERMINAL
@@ -37,7 +38,7 @@ from common.object_storage.endpoints import check_bucket_name
 from common.object_storage.errors import StorageBusy, StorageFull
 from common.object_storage.lifecycle import check_buckets, expiry_days
 from common.object_storage.retry_budget import RetryBudget
-from common.sources import Source
+from common.sources import Source, source_host
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 MAX_CONTINUATION_AGE = 86_400.0
 #: Seconds after which a job that waits for the authorization service asks again.
 AUTHORIZATION_DELAY = 5.0
+#: Seconds for which a job holds its archive longer than it can need it.
+HOLD_MARGIN = 3_600.0
 #: What the result of a probe depends on, besides the endpoint that these and the environment name.
 PROBED_SETTINGS = (
     "s3_region", "archive_bucket", "compose_archives", "s3_sse", "s3_sse_kms_key_id", "s3_acl",
@@ -89,12 +92,11 @@ class ArchiveBuilder:
         self._services = services
         self._storage = services.storage
         self._checkpoints = Checkpoints(services.redis)
+        self._references = ArchiveReferences(services.redis)
         self._totals = ArchiveTotals(services.redis)
         check_bucket_name(settings.archive_bucket)
         check_buckets(settings.archive_bucket, settings.source_url_template)
-        url = urlsplit(settings.source_url_template)
-        #: The host of the source, unless the files are in the object storage.
-        self._host = None if url.scheme == "s3" else url.netloc
+        self._host = source_host(settings.source_url_template)
         self._source: Source = SourceErrorMarker(services.source) if self._host else services.source
         self._lock = threading.Lock()
         self._profile: StorageProfile | None = None
@@ -108,7 +110,7 @@ class ArchiveBuilder:
 
     def circuit_breakers(self, client: Redis) -> CircuitBreakers:
         """Return the circuit breakers of the services that archives need."""
-        storage = CircuitBreaker("storage", client, check=self._check_storage)
+        storage = CircuitBreaker(STORAGE, client, check=self._check_storage)
         return CircuitBreakers(storage, CircuitBreaker(self._host, client) if self._host else None)
 
     def _check_storage(self) -> None:
@@ -151,6 +153,8 @@ class ArchiveBuilder:
             job_id=job_id,
             fencing_token=claim.lease.fencing_token,
             file_ids=claim.spec.file_ids,
+            paths=claim.spec.paths,
+            manifest=claim.spec.manifest,
             file_name=claim.spec.file_name,
             on_missing=claim.spec.on_missing,
             bucket=self._settings.archive_bucket,
@@ -166,6 +170,7 @@ class ArchiveBuilder:
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
+            hold=partial(self._hold, claim),
             forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),
             archive_ttl=self._settings.archive_ttl,
             may_continue=partial(_may_continue, claim.job),
@@ -242,6 +247,12 @@ class ArchiveBuilder:
 
     def _build_lock(self, job_id: str, plan_id: str) -> RedisBuildLock:
         return RedisBuildLock(self._services.redis, plan_id, job_id)
+
+    def _hold(self, claim: Claim, object_key: str) -> bool:
+        settings = self._settings
+        # Each attempt holds its archive again.
+        keep = settings.job_deadline + settings.archive_ttl + HOLD_MARGIN
+        return self._references.hold(object_key, claim.lease, keep=keep)
 
     def _has_ended(self, job_id: str) -> bool:
         try:

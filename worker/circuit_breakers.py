@@ -19,7 +19,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.exceptions import RedisError
@@ -34,6 +34,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.job_store import keys
+from common.job_store.circuit_states import State, state_of
 from common.job_store.errors import log_failure
 from common.object_storage import BadChecksum
 from common.sources.files import name_file
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from common.task_group import TaskGroup
     from worker.attempt.control import Control
     from worker.attempt.runner import Build
-
-State = Literal["closed", "open", "half-open"]
 
 #: Different jobs that fail in a row until the breaker opens.
 FAILURE_THRESHOLD: Final = 3
@@ -89,8 +88,8 @@ class CircuitBreaker:
         self._client = client
         self._check = check
         self._open_seconds = open_seconds
-        self._failures = f"{keys.circuit_breaker(service)}:failures"
-        self._wait = f"{keys.circuit_breaker(service)}:wait"
+        self._failures = keys.circuit_failures(service)
+        self._wait = keys.circuit_wait(service)
         self._no_failures_until = 0.0
 
     def allows_attempt(self) -> bool:
@@ -155,11 +154,9 @@ class CircuitBreaker:
             pipe.scard(self._failures)
             pipe.get(self._wait)
             is_open, failed_jobs, wait = pipe.execute()
-        if is_open:
-            return "open" if wait == "open" else "half-open"
-        if not failed_jobs:
+        if not is_open and not failed_jobs:
             self._no_failures_until = time.monotonic() + _CACHE_SECONDS
-        return "closed"
+        return state_of(is_open=bool(is_open), wait=wait)
 
     def _has_no_failures(self) -> bool:
         """Return whether the breaker was just read as closed, without a failure."""

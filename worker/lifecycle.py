@@ -14,6 +14,9 @@ from celery import signals
 
 from common.bootstrap import now_ms
 from common.callback_urls import is_public
+from common.job_store import keys
+from common.job_store.archive_references import ArchiveRemovals
+from common.job_store.bucket_size import MeasuredBucketSize
 from common.job_store.cleanup_lock import CleanupLock
 from common.job_store.state_log import StateLog
 from common.job_store.worker_registry import WorkerRegistration
@@ -23,6 +26,8 @@ from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
 from worker.emails import email_deliverer
 from worker.liveness import Liveness
+from worker.maintenance.archive_remover import ArchiveRemover
+from worker.maintenance.bucket_size import MEASUREMENT_INTERVAL, BucketSizeThread
 from worker.maintenance.cleanup import Cleanup, CleanupThread
 from worker.maintenance.sweep_thread import SweepThread
 from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
@@ -73,6 +78,10 @@ class WorkerProcess:
         archives = ArchiveBuilder(services)
         self._sweeper = _sweep_thread(services, liveness)
         self._cleanup = _cleanup_thread(services, archives)
+        self._bucket_size = _bucket_size_thread(services)
+        self._archive_remover = ArchiveRemover(
+            ArchiveRemovals(services.redis), services.storage, bucket=settings.archive_bucket
+        )
         self._recorder = _recorder(services, self.name, liveness)
         self._webhooks = _webhook_thread(services, self.name)
         tasks.register(services.celery, self._runner(services, archives))
@@ -101,6 +110,8 @@ class WorkerProcess:
         self._heartbeat.start()
         self._sweeper.start()
         self._cleanup.start()
+        self._bucket_size.start()
+        self._archive_remover.start()
         if self._recorder is not None:
             self._recorder.start()
         self._webhooks.start()
@@ -117,6 +128,8 @@ class WorkerProcess:
         self._webhooks.stop()
         self._sweeper.stop()
         self._cleanup.stop()
+        self._bucket_size.stop()
+        self._archive_remover.stop()
         if self._recorder is not None:
             self._recorder.stop()
         self._heartbeat.stop()
@@ -146,6 +159,17 @@ def _cleanup_thread(services: Services, archives: ArchiveBuilder) -> CleanupThre
         job_ttl=services.settings.job_ttl,
     )
     return CleanupThread(archives, cleanup, CleanupLock(services.redis))
+
+
+def _bucket_size_thread(services: Services) -> BucketSizeThread:
+    lock = CleanupLock(
+        services.redis,
+        interval=MEASUREMENT_INTERVAL,
+        lock_key=keys.BUCKET_SIZE_LOCK,
+        done_key=keys.BUCKET_SIZE_DONE,
+    )
+    measured = MeasuredBucketSize(services.redis)
+    return BucketSizeThread(services.storage, services.settings.archive_bucket, measured, lock)
 
 
 def _recorder(services: Services, name: str, liveness: Liveness) -> HistoryRecorder | None:

@@ -37,9 +37,6 @@ _JOB_SECONDS: Final = Histogram(
 _RECOVERIES: Final = Counter(
     "longhaul_recoveries_total", "Jobs recovered by this worker's sweeper, by cause", ["cause"]
 )
-ARCHIVE_BYTES: Final = Counter(
-    "longhaul_archive_bytes_total", "Bytes of finished archives, by how they got there", ["method"]
-)
 WEBHOOKS: Final = Counter(
     "longhaul_webhook_posts_total",
     "Attempts to deliver a webhook, by the resulting state",
@@ -66,6 +63,9 @@ def serve(host: str, port: int, *, slots: int, running_jobs: Callable[[], tuple[
 
     If the port is in use, for example by another worker on this machine, the worker runs without.
     """
+    # Without a first value of zero, Prometheus would not see the first increase.
+    for cause in ("worker_lost", "worker_lost_too_often", "message_lost"):
+        _RECOVERIES.labels(cause)
     _SLOTS.set(slots)
     _BUSY.set_function(lambda: len(running_jobs()))
     if not port:

@@ -48,8 +48,7 @@ class FileAccess:
         files, none of them.
         """
         forbidden = self.forbidden(caller, spec.file_ids)
-        skips = spec.on_missing is OnMissing.SKIP and len(forbidden) < len(spec.file_ids)
-        if forbidden and not skips:
+        if forbidden and not (spec.on_missing is OnMissing.SKIP and set(spec.file_ids) - forbidden):
             raise FilesForbidden(forbidden)
         return FileGrant(claims=caller.claims or NO_CLAIMS, forbidden=tuple(sorted(forbidden)))
 

@@ -77,13 +77,16 @@ class JwtAuthenticator:
         issuer: str | None,
         leeway: float,
         select_claims: Callable[[Mapping[str, Any]], str] = lambda _: "{}",
+        plan_claim: str = "",
         email_claim: str = "",
     ) -> None:
         """``leeway``: seconds by which the clock of the issuer may differ.
 
-        ``select_claims`` returns the claims that decide about files, as JSON. ``email_claim``: the
-        claim with the user's address; empty: none.
+        ``select_claims`` returns the claims that decide about files, as JSON. ``plan_claim``: the
+        claim that names the user's plan; empty: none does. ``email_claim``: the claim with the
+        user's address; empty: none.
         """
+        self._plan_claim = plan_claim
         self._select_claims = select_claims
         self._email_claim = email_claim
         self._keys = keys
@@ -130,6 +133,7 @@ class JwtAuthenticator:
             user_key(claims["sub"]),
             admin=ADMIN_SCOPE in _scopes(claims),
             claims=self._select_claims(claims),
+            plan=_text(claims.get(self._plan_claim)) if self._plan_claim else None,
             email=_email(claims, self._email_claim),
         )
         # `nbf` and `iat` need no second check: a token that is valid already stays so until `exp`.
@@ -157,6 +161,10 @@ class JwtAuthenticator:
             raise Unauthorized("The token has expired. Get a new one.", invalid=True) from None
         except (jwt.PyJWTError, RecursionError):  # The latter: deeply nested JSON.
             raise Unauthorized("The token is not valid.", invalid=True) from None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _email(claims: Mapping[str, Any], name: str) -> str | None:

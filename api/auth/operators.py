@@ -12,6 +12,15 @@ import hmac
 from flask import g, request
 
 from api.errors import Forbidden
+from api.operator_actions import Operator
+
+
+def current_operator() -> Operator:
+    """Return who sends this request, which must be from an operator."""
+    return Operator(
+        subject=g.caller.user if g.caller.admin else "",
+        request_id=g.request_id,
+    )
 
 
 class Operators:

@@ -15,6 +15,7 @@ from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address, count_creation, waiting_client
 from api.responses import base_url, json_response, retry_after
+from api.schemas import requested_files
 from api.schemas.job import AcceptedSchema
 from api.schemas.requests import CHECK, FILE, INITIATE
 from api.schemas.responses import CHECK_OR_LIST
@@ -64,14 +65,17 @@ def initiate() -> Response:
     """
     body = parsing.body(INITIATE)
     authorization.confirm_caller(body["user_id"])
-    file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
+    file_ids, paths = requested_files.of_request(body)
     spec = JobSpec(
         file_ids=file_ids,
-        priority=body["priority"],
+        paths=paths,
+        manifest=body["manifest"],
+        priority=body["priority"] or job_creation.default_priority(deps(), g.caller),
         on_missing=body["onMissing"],
         file_name=body["fileName"],
         callback_url=body["callbackUrl"],
         metadata=body["metadata"],
+        expires_in=body["expiresIn"],
     )
     wait = parsing.preferred_wait()
     headers = {"Preference-Applied": f"wait={wait}"} if wait else {}
@@ -96,7 +100,8 @@ def start() -> Response:
     """
     body = parsing.body(FILE)
     authorization.confirm_caller(body["user_id"])
-    spec = JobSpec(file_ids=(body["file_id"],))
+    priority = job_creation.default_priority(deps(), g.caller)
+    spec = JobSpec(file_ids=(body["file_id"],), priority=priority)
     return _create_and_wait(spec, deps().request_timeout, parsing.idempotency_key(), {})
 
 
@@ -165,7 +170,7 @@ def _create_and_wait(
     spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
 ) -> Response:
     dependencies = deps()
-    creation = dependencies.rate_limiter.count_creation(client_address())
+    creation = job_creation.count_creation(dependencies, g.caller, client_address())
     try:
         accepted = job_creation.create_job(
             dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent

@@ -1,10 +1,8 @@
-"""Calls for operators that read the history."""
+"""Statistics from the history, for operators."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from flask import Response
 from flask_smorest import Blueprint
@@ -13,24 +11,10 @@ from api import parsing
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
 from api.responses import json_response
-from api.schemas.history import HOURS_QUERY, AnalyticsSchema, JobRecordSchema
+from api.schemas.history import HOURS_QUERY, AnalyticsSchema
 from common.jobs.presenter import iso
 
 blueprint = Blueprint("history", __name__, description="History")
-
-#: Member of the response -> column of the database.
-_CHANGE = {"errorCode": "error_code"} | {
-    name: name for name in ("version", "status", "attempt", "worker", "at")
-}
-_ATTEMPT = {"startedAt": "started_at", "endedAt": "ended_at", "errorCode": "error_code"} | {
-    name: name for name in ("attempt", "worker", "outcome", "error")
-}
-_FILE = {"fileName": "name", "errorCode": "error_code"} | {
-    name: name for name in ("file_id", "state", "size")
-}
-_DELIVERY = {"durationMs": "duration_ms", "status": "http_status"} | {
-    name: name for name in ("version", "attempt", "at", "error", "state")
-}
 
 
 @blueprint.route("/v1/admin/analytics")
@@ -70,37 +54,6 @@ def analytics() -> Response:
             ]
         }
     )
-
-
-@blueprint.route("/v1/admin/jobs/<job:job_id>")
-@blueprint.doc(
-    **operation(
-        ResponseSpec(status=200, description="The job's history", schema=JobRecordSchema),
-        errors=(404,),
-    )
-)
-def job_record(job_id: str) -> Response:
-    """Return the history of a job: state changes, attempts, files, and webhook deliveries."""
-    dependencies = deps()
-    record = dependencies.job_history.job_record(parsing.job_id(job_id))
-    return json_response(
-        {
-            "job": dependencies.presenter.present(record.job),
-            "user": record.job.user,
-            "changes": [_members(row, _CHANGE) for row in record.changes],
-            "attempts": [_members(row, _ATTEMPT) for row in record.attempts],
-            "files": [_members(row, _FILE) for row in record.files],
-            "deliveries": [_members(row, _DELIVERY) for row in record.deliveries],
-        }
-    )
-
-
-def _members(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    members = {name: row[column] for name, column in columns.items()}
-    return {
-        name: _iso(value) if isinstance(value, datetime) else value
-        for name, value in members.items()
-    }
 
 
 def _iso(at: datetime) -> str | None:

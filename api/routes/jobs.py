@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from flask import Response, g, request
@@ -11,11 +12,11 @@ from flask_smorest import Blueprint
 from api import pagination, parsing
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES
-from api.job_results import no_archive, redirect_to
+from api.job_results import no_archive
 from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import waiting_client
-from api.responses import GONE, json_response, retry_after
+from api.request_hooks import client_address, waiting_client
+from api.responses import GONE, json_response, no_content, retry_after
 from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
 from api.schemas.responses import CancelledSchema, FilesSchema, JobsSchema, ResultSchema
@@ -117,17 +118,19 @@ def files(job_id: str) -> Response:
     query = parsing.query(PAGE_QUERY)
     start = pagination.decode_offset(query["cursor"])
     queries = deps().queries
-    file_ids = queries.spec(job_id).file_ids
+    spec = queries.spec(job_id)
+    file_ids = spec.file_ids
     end = start + query["limit"]
-    shown = file_ids[start:end]
-    hidden = deps().file_access.hidden(g.caller, job_id, shown)
+    reports = queries.files(job_id, file_ids[:end])[start:]
+    paths = spec.paths[start:end]
+    hidden = deps().file_access.hidden(g.caller, job_id, file_ids[start:end])
     return json_response(
         {
             "jobId": job_id,
             "totalFiles": len(file_ids),
             "files": [
-                _file(_forbidden(report) if report.file_id in hidden else report)
-                for report in queries.files(job_id, shown)
+                _file(_forbidden(report) if report.file_id in hidden else report, path)
+                for report, path in zip_longest(reports, paths)
             ],
             "nextCursor": pagination.encode_cursor(end) if end < len(file_ids) else None,
         }
@@ -138,12 +141,13 @@ def _forbidden(report: FileReport) -> FileReport:
     return FileReport(file_id=report.file_id, state=report.state, error_code=FileForbidden.code)
 
 
-def _file(report: FileReport) -> dict[str, Any]:
+def _file(report: FileReport, requested_path: str | None) -> dict[str, Any]:
     return {
         "file_id": report.file_id,
         "state": report.state,
         "size": report.size,
-        "fileName": report.name,
+        "fileName": report.name and report.name.rpartition("/")[2],
+        "path": report.name or requested_path,
         "error": FAILURE_MESSAGES.get(report.error_code or ""),
         "errorCode": report.error_code,
     }
@@ -152,19 +156,26 @@ def _file(report: FileReport) -> dict[str, Any]:
 @blueprint.route("/v1/download/<job:job_id>")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, description="With Accept: application/json", schema=ResultSchema),
+        ResponseSpec(
+            status=200,
+            description="With Accept: application/json. With DELIVERY=proxy, otherwise the archive",
+            schema=ResultSchema,
+        ),
         ResponseSpec(
             status=302, description="Redirect to a newly signed URL", headers=("Location",)
         ),
-        errors=(404, 409, 410),
+        errors=(404, 409, 410, 501),
     )
 )
 def result(job_id: str) -> Response:
-    """Download the finished archive: redirect to a signed URL, or return that URL as JSON."""
-    presenter = deps().presenter
+    """Download the finished archive: redirect to a signed URL, or return a URL as JSON.
+
+    With DELIVERY=proxy the response is the archive itself.
+    """
+    delivery = deps().archive_delivery
     job = deps().queries.get(parsing.job_id(job_id))
     artifact = job.artifact
-    url, expires_at = presenter.signed_link(job)
+    url, expires_at = delivery.link(job)
     if url is None or artifact is None:
         raise no_archive(job)
     deps().file_access.require_download(g.caller, job)
@@ -178,9 +189,11 @@ def result(job_id: str) -> Response:
             "contentType": artifact.content_type,
         }
         return json_response(body, 200, headers)
-    if request.method != "HEAD":
-        deps().download_links.count_download(job.id)
-    response = redirect_to(url)
+    response = delivery.response(job)
+    if response is None:
+        raise no_archive(job)
+    if request.method != "HEAD" and not delivery.continues_download():
+        deps().download_links.count_download(job.id, client_address())
     response.headers.update(headers)
     return response
 
@@ -208,6 +221,23 @@ def cancel(job_id: str) -> Response:
     return json_response(
         {"jobId": job.id, "status": job.status.value, "message": "The download was cancelled."}
     )
+
+
+@blueprint.route("/v1/download/<job:job_id>/archive", methods=["DELETE"])
+@blueprint.doc(
+    **operation(
+        ResponseSpec(status=204, description="The archive is deleted"),
+        errors=(404, 409),
+    )
+)
+def delete_archive(job_id: str) -> Response:
+    """Delete the archive of a completed job before it expires.
+
+    The job expires, and its links stop working. Other jobs that have the same archive keep it.
+    Deleting an archive again has no effect and succeeds.
+    """
+    deps().jobs.delete_archive(parsing.job_id(job_id))
+    return no_content()
 
 
 @blueprint.route("/v1/download/jobs")

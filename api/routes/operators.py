@@ -11,9 +11,11 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api import metrics, pagination, parsing
+from api.auth.operators import current_operator
 from api.dependencies import deps
 from api.live import sse
 from api.openapi import ResponseSpec, operation
+from api.operator_actions import Action
 from api.overview import with_timestamp
 from api.responses import json_response
 from api.schemas.job import JobSchema
@@ -60,7 +62,7 @@ def queue_statistics() -> Response:
 )
 def prometheus() -> Response:
     """Metrics for Prometheus."""
-    text = metrics.exposition(deps().queue_metrics, deps().archive_metrics)
+    text = metrics.exposition(*deps().collectors)
     return Response(text, content_type=metrics.CONTENT_TYPE)
 
 
@@ -148,6 +150,9 @@ def requeue(job_id: str) -> Response:
     """Run a dead letter again, with a full set of attempts."""
     dependencies = deps()
     job = dependencies.dead_letters.requeue(parsing.job_id(job_id))
+    dependencies.operator_actions.record(
+        Action.REQUEUE, current_operator(), matched=1, changed=1, job_ids=[job.id]
+    )
     return json_response(dependencies.presenter.present(job), 202)
 
 
@@ -161,6 +166,7 @@ def requeue(job_id: str) -> Response:
 def pause() -> Response:
     """Stop starting jobs. New jobs are accepted and wait; running jobs continue."""
     deps().pause.pause()
+    deps().operator_actions.record("pause", current_operator())
     return json_response({"paused": True})
 
 
@@ -174,6 +180,7 @@ def pause() -> Response:
 def resume() -> Response:
     """Start jobs again, within seconds."""
     deps().pause.resume()
+    deps().operator_actions.record("resume", current_operator())
     return json_response({"paused": False})
 
 

@@ -14,10 +14,11 @@ from flask_smorest import Api, Blueprint
 from werkzeug.security import safe_join
 
 from api import problems
-from api.openapi import VERSION, ResponseSpec, complete, operation
+from api.openapi import ResponseSpec, complete, operation
 from api.request_hooks import PAGE_POLICY
 from api.responses import json_response
 from api.schemas.responses import AboutSchema
+from common.version import VERSION
 
 WEB: Final = Path(__file__).parents[2] / "web" / "dist"
 #: Encodings of the copies that the build of the page makes, and their suffixes, best first.

@@ -26,7 +26,7 @@ class FileId(fields.Field[int]):
     this field."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        return _file_id(value)
+        return file_id(value)
 
 
 class FileIds(fields.Field[tuple[int, ...]]):
@@ -42,10 +42,11 @@ class FileIds(fields.Field[tuple[int, ...]]):
         max_count = deps().file_ids.max_count
         if not isinstance(value, list) or not 1 <= len(value) <= max_count:
             raise ValidationError(f"Must be a list of 1 to {max_count} file IDs.")
-        return tuple(dict.fromkeys(map(_file_id, value)))
+        return tuple(dict.fromkeys(map(file_id, value)))
 
 
-def _file_id(value: object) -> int:
+def file_id(value: object) -> int:
+    """Return the id. Raise ``ValidationError`` if it is not an integer of the catalog's range."""
     limits = deps().file_ids
     if type(value) is float and value.is_integer():
         value = int(value)
@@ -66,6 +67,29 @@ class UserId(fields.Field[str]):
                 f"Must be an integer or a string of 1 to {MAX_USER_ID_LENGTH} characters."
             )
         return text
+
+
+class Flag(fields.Boolean):
+    """true or false, but none of the values that stand for them elsewhere."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
+class ExpiresIn(fields.Integer):
+    """Whole seconds, at most those for which the service keeps archives."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        seconds = super()._deserialize(value, attr, data, **kwargs)
+        longest = int(deps().jobs.limits.archive_ttl)
+        if not 1 <= seconds <= longest:
+            raise ValidationError(f"Must be 1 to {longest} seconds.")
+        return seconds
 
 
 class Metadata(fields.Field[dict[str, Any]]):

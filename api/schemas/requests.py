@@ -7,8 +7,10 @@ from typing import Any, Final
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from api.parsing import MAX_WAIT
-from api.schemas.fields import CallbackUrl, FileId, FileIds, Metadata, UserId
+from api.schemas import requested_files
+from api.schemas.fields import CallbackUrl, ExpiresIn, FileId, FileIds, Flag, Metadata, UserId
 from api.schemas.job import JobSchema
+from api.schemas.requested_files import RequestedFiles
 from common.jobs.model import OnMissing, Priority
 from common.jobs.transitions import JobState
 
@@ -40,12 +42,31 @@ def _user_id() -> UserId:
 
 
 class InitiateSchema(_Request):
-    """The files to download: `file_ids`, or `file_id` for a single file."""
+    """The files to download: `file_ids`, `file_id` for a single file, or `files` with paths."""
 
     user_id = _user_id()
     file_ids = FileIds(metadata={"description": "The files; duplicates are ignored"})
     file_id = FileId(metadata={"description": "A single file, instead of file_ids"})
-    priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
+    files = RequestedFiles(
+        metadata={
+            "description": "Files with their paths in the archive, instead of file_ids. A file may "
+            "have several paths; the same file with the same path again is ignored"
+        }
+    )
+    manifest = Flag(
+        load_default=False,
+        metadata={
+            "description": "Add MANIFEST.json to the archive, which lists its files with sizes and "
+            "checksums. With onMissing: skip it is always there"
+        },
+    )
+    priority = fields.Enum(
+        Priority,
+        by_value=True,
+        # A function, so that the document has no default: the plan decides.
+        load_default=lambda: None,
+        metadata={"description": "By default normal, or what your plan has instead"},
+    )
     onMissing = fields.Enum(
         OnMissing,
         by_value=True,
@@ -71,10 +92,18 @@ class InitiateSchema(_Request):
         },
     )
     metadata = Metadata(load_default=dict, metadata={"description": "Echoed back; at most 4 KiB"})
+    expiresIn = ExpiresIn(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Seconds after the job's completion until the archive is deleted; "
+            "by default as long as the service allows"
+        },
+    )
 
     @validates_schema
     def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
-        _require_file_id_or_ids(data)
+        requested_files.require_exactly_one(data)
 
 
 class FileSchema(_Request):
@@ -93,12 +122,8 @@ class CheckFilesSchema(_Request):
 
     @validates_schema
     def _require_exactly_one(self, data: dict[str, Any], **kwargs: Any) -> None:
-        _require_file_id_or_ids(data)
-
-
-def _require_file_id_or_ids(data: dict[str, Any]) -> None:
-    if ("file_ids" in data) == ("file_id" in data):
-        raise ValidationError("Specify either file_ids or file_id.", "file_ids")
+        if ("file_ids" in data) == ("file_id" in data):
+            raise ValidationError("Specify either file_ids or file_id.", "file_ids")
 
 
 class _Query(Schema):

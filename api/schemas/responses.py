@@ -31,6 +31,7 @@ class FileReportSchema(ResponseSchema):
     state = choice(FILE_STATES)
     size = count("Bytes", null=True)
     fileName = string(null=True)
+    path = string("In the archive; the requested path until the file is done", null=True)
     error = string(null=True)
     errorCode = string(null=True)
 
@@ -219,6 +220,9 @@ class ProblemSchema(Schema):
     )
     file_ids = fields.List(
         fields.Integer(), metadata={"description": "The files that you may not have"}
+    )
+    resetAt = fields.String(
+        metadata={"description": "When the quota starts again", "format": "date-time"}
     )
     job = fields.Nested(
         JobSchema, metadata={"description": "The job, if its state is the reason for the error"}

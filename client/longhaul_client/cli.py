@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -140,6 +140,23 @@ class _FileIds(click.ParamType[range]):
         return ids
 
 
+class _Path(click.ParamType[tuple[range, str]]):
+    """The path of one or more files in the archive: ID=folder/name or 10001-10005=folder/."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[range, str]:
+        ids, equals, path = value.partition("=")
+        if not equals or not path:
+            self.fail(f"{value!r} is not a path such as 10001=reports/april.pdf", param, ctx)
+        file_ids = _FileIds().convert(ids, param, ctx)
+        if len(file_ids) > 1 and not path.endswith("/"):
+            self.fail(f"{value!r}: several files need a folder, which ends in /", param, ctx)
+        return file_ids, path
+
+
 _job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
 
 
@@ -189,10 +206,21 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
     "--job", "job_id", shell_complete=_complete_job, help="Download the archive of this job."
 )
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]))
+@click.option("--expires-in", type=click.IntRange(1), help="Seconds until the archive is deleted.")
 @click.option("--skip-missing", is_flag=True, help="Leave out files that do not exist.")
 @click.option(
     "--fail-if-incomplete", is_flag=True, help="Exit with 6 if files are missing from the archive."
 )
+@click.option(
+    "--path",
+    "paths",
+    metavar="ID=PATH",
+    type=_Path(),
+    multiple=True,
+    help="Put a file into a folder of the archive, also under another name: 10001=2026/april.pdf, "
+    "10001-10005=2026/. Repeat it for more files, or to have a file at several places.",
+)
+@click.option("--manifest", is_flag=True, help="Add a list of the files to the archive.")
 @click.option("--no-wait", is_flag=True, help="Print the job and exit without downloading it.")
 @click.pass_context
 def get(
@@ -202,8 +230,11 @@ def get(
     force: bool,
     job_id: str | None,
     priority: Any,
+    expires_in: int | None,
     skip_missing: bool,
     fail_if_incomplete: bool,
+    paths: tuple[tuple[range, str], ...],
+    manifest: bool,
     no_wait: bool,
 ) -> None:
     """Download files as one archive and verify it.
@@ -212,8 +243,10 @@ def get(
     again to resume it.
     """
     session: Session = ctx.obj
-    if bool(file_ids) == bool(job_id):
+    if bool(file_ids or paths) == bool(job_id):
         raise click.UsageError("specify either FILE_IDs or --job")
+    if job_id and manifest:
+        raise click.UsageError("--manifest cannot be combined with --job")
     if no_wait and (job_id or output):
         raise click.UsageError("--no-wait cannot be combined with --job or --output")
     if session.as_json and output == "-":
@@ -221,9 +254,12 @@ def get(
     destination = Output.parse(output, force=force)
     if job_id is None:
         job = session.api.start(
-            [file_id for ids in file_ids for file_id in ids],
+            [] if paths else [file_id for ids in file_ids for file_id in ids],
+            files=_files_with_paths(file_ids, paths) if paths else None,
+            manifest=manifest or None,
             priority=priority,
             on_missing="skip" if skip_missing else None,
+            expires_in=expires_in,
         )
         if no_wait:
             session.result(job)
@@ -245,6 +281,17 @@ def get(
         )
         if fail_if_incomplete:
             ctx.exit(INCOMPLETE)
+
+
+def _files_with_paths(
+    file_ids: Iterable[range], paths: Iterable[tuple[range, str]]
+) -> list[tuple[int, str | None]]:
+    """Return the files in the order of their first mention, each with its paths or none."""
+    by_id: dict[int, list[str | None]] = {file_id: [] for ids in file_ids for file_id in ids}
+    for ids, path in paths:
+        for file_id in ids:
+            by_id.setdefault(file_id, []).append(path)
+    return [(file_id, path) for file_id, places in by_id.items() for path in places or [None]]
 
 
 def _download(ctx: click.Context, job: Job, destination: Output) -> None:
@@ -458,6 +505,34 @@ def cancel(session: Session, job_id: str) -> None:
 def retry(session: Session, job_id: str) -> None:
     """Run a failed job again, or one whose archive lacks files."""
     session.result(session.api.retry(job_id))
+
+
+@main.command("delete-archive")
+@_job
+@click.pass_obj
+def delete_archive(session: Session, job_id: str) -> None:
+    """Delete the archive of a completed job. Deleting it again is not an error."""
+    session.api.delete_archive(job_id)
+
+
+@main.command()
+@click.option("--days", type=click.IntRange(1), default=30, show_default=True)
+@click.pass_obj
+def usage(session: Session, days: int) -> None:
+    """Show your plan and your usage by day."""
+    found = session.api.usage(days=days)
+    if session.as_json:
+        session.json(found)
+        return
+    if found["plan"]:
+        click.echo(f"plan {found['plan']}")
+    for name, value in found["limits"].items():
+        click.echo(f"{name:<20}{'unlimited' if value is None else json.dumps(value)}")
+    if found["today"]["bytes"] is not None:
+        click.echo(f"{'bytes today':<20}{found['today']['bytes']}")
+    for day in found["days"] or ():
+        jobs = f"{day['completed']} of {day['jobs']} jobs completed"
+        click.echo(f"{day['day']}  {jobs}  {day['bytes']} bytes")
 
 
 @main.command()

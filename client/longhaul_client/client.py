@@ -68,27 +68,39 @@ class Longhaul:
 
     def start(
         self,
-        file_ids: Sequence[int],
+        file_ids: Sequence[int] = (),
         *,
+        files: Sequence[tuple[int, str | None]] | None = None,
+        manifest: bool | None = None,
         priority: Literal["low", "normal", "high"] | None = None,
         on_missing: Literal["fail", "skip"] | None = None,
         file_name: str | None = None,
         callback_url: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        expires_in: int | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Start a job that packs the files into one archive.
+
+        Specify ``files`` instead of ``file_ids`` for an archive with folders: pairs of a file's ID
+        and its path in the archive. A path that ends in ``/`` is a folder in which the file keeps
+        its own name; without one, the file is at the top. With ``manifest``, the archive contains
+        a list of its files with their checksums.
+        The archive is deleted ``expires_in`` seconds after the job is completed.
 
         Without an ``idempotency_key`` a random one is sent, so that a retry after a lost response
         does not create a second job.
         """
         body = {
-            "file_ids": list(file_ids),
+            "file_ids": list(file_ids) if file_ids or files is None else None,
+            "files": None if files is None else [_requested(*file) for file in files],
+            "manifest": manifest,
             "priority": priority,
             "onMissing": on_missing,
             "fileName": file_name,
             "callbackUrl": callback_url,
             "metadata": metadata,
+            "expiresIn": expires_in,
         }
         response = self._connection.call(
             "POST",
@@ -214,6 +226,15 @@ class Longhaul:
             replayed, following = replayed + page["replayed"], page["nextSince"]
         return replayed
 
+    def delete_archive(self, job_id: str) -> None:
+        """Delete the archive of a completed job. Do nothing if it is already deleted."""
+        self._connection.call("DELETE", f"/v1/download/{quote(job_id, safe='')}/archive")
+
+    def usage(self, *, days: int = 30) -> dict[str, Any]:
+        """Return your plan, its limits, and what your jobs did on each of the last days."""
+        path = f"/v1/download/usage?days={days}"
+        return json_body(self._connection.call("GET", path))
+
     def jobs(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
         """Yield up to ``limit`` of your jobs, newest first."""
         for body in self._pages("/v1/download/jobs", "jobs", limit, status=status):
@@ -286,6 +307,10 @@ class Longhaul:
             if not page.get("nextCursor"):
                 return
             params["cursor"] = page["nextCursor"]
+
+
+def _requested(file_id: int, path: str | None) -> dict[str, Any]:
+    return {"file_id": file_id} if path is None else {"file_id": file_id, "path": path}
 
 
 def _links(job_id: str) -> str:

@@ -127,7 +127,7 @@ def duration_text(seconds: float) -> str:
 def _file_text(file: Mapping[str, Any]) -> str:
     if file["errorCode"]:
         return f"{file['error']} ({file['errorCode']})"
-    return str(file["fileName"] or "")
+    return str(file.get("path") or file["fileName"] or "")
 
 
 def _waiting(job: Job) -> Iterator[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from sqlalchemy import func, literal_column, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import BackendUnavailable
 from common.history.database import is_outage
-from common.history.rows import job_of, to_datetime
-from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
+from common.history.rows import job_of, to_datetime, to_milliseconds
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, DOWNLOADS, FILES, JOBS
+from common.history.usage import UsageOfDay, read_usage
 from common.jobs.model import Job, success_rate
 from common.jobs.transitions import TERMINAL, JobState
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Table
+
+    from common.jobs.filters import JobFilter
 
 PERCENTILES: Final = (50, 95, 99)
 
@@ -58,6 +62,7 @@ class JobRecord:
     attempts: Sequence[Mapping[str, Any]]
     files: Sequence[Mapping[str, Any]]
     deliveries: Sequence[Mapping[str, Any]]
+    downloads: Sequence[Mapping[str, Any]]
 
 
 class HistoryReader:
@@ -90,13 +95,29 @@ class HistoryReader:
             JOBS.c.owner == owner, JOBS.c.status.in_([state.value for state in states])
         )
         if before is not None:
-            cursor = tuple_(
-                to_datetime(before[0]), before[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
-            )
-            query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < cursor)
+            query = query.where(_is_older(before))
         query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
         with self._connection() as connection:
             return [job_of(row) for row in connection.execute(query).mappings()]
+
+    def search(
+        self, job_filter: JobFilter, *, before: tuple[int, str] | None, limit: int
+    ) -> list[Job]:
+        """Return jobs of all users, newest first, older than ``before`` (createdAt, id)."""
+        query = select(JOBS).where(*_conditions(job_filter))
+        if before is not None:
+            query = query.where(_is_older(before))
+        query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
+        with self._connection() as connection:
+            return [job_of(row) for row in connection.execute(query).mappings()]
+
+    def positions(self, job_filter: JobFilter, *, limit: int) -> list[tuple[int, str]]:
+        """Return (createdAt, id) of up to ``limit`` jobs of all users, newest first."""
+        query = select(JOBS.c.created_at, JOBS.c.id).where(*_conditions(job_filter))
+        query = query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
+        with self._connection() as connection:
+            rows = connection.execute(query).all()
+        return [(to_milliseconds(created_at) or 0, job_id) for created_at, job_id in rows]
 
     def job_record(self, job_id: str) -> JobRecord | None:
         """Return everything that was recorded of a job, or None."""
@@ -116,7 +137,15 @@ class HistoryReader:
                 attempts=rows(ATTEMPTS),
                 files=rows(FILES),
                 deliveries=rows(DELIVERIES),
+                downloads=rows(DOWNLOADS),
             )
+
+    def usage(
+        self, first: date, last: date, *, owner: str | None = None, limit: int
+    ) -> list[UsageOfDay]:
+        """Return usage by day and user, at most ``limit`` rows; ``owner`` None: of all users."""
+        with self._connection() as connection:
+            return read_usage(connection, first, last, owner=owner, limit=limit)
 
     def hours(self, *, last: int, now: datetime | None = None) -> list[Hour]:
         """Return the last hours including the current one, oldest first; empty ones have zeros."""
@@ -131,6 +160,36 @@ class HistoryReader:
         with self._connection() as connection:
             rows = {row["hour"]: dict(row) for row in connection.execute(query).mappings()}
         return [_hour(start, rows.get(start, {})) for start in starts]
+
+
+def _is_older(position: tuple[int, str]) -> Any:
+    cursor = tuple_(
+        to_datetime(position[0]), position[1], types=(JOBS.c.created_at.type, JOBS.c.id.type)
+    )
+    return tuple_(JOBS.c.created_at, JOBS.c.id) < cursor
+
+
+def _conditions(job_filter: JobFilter) -> Iterator[Any]:
+    """Yield the conditions of the filter; each one has an index."""
+    if job_filter.user is not None:
+        yield JOBS.c.owner == job_filter.user
+    if job_filter.statuses is not None:
+        yield JOBS.c.status.in_(sorted(job_filter.statuses))
+    if job_filter.error_code is not None:
+        yield JOBS.c.error_code == job_filter.error_code
+    if job_filter.priority is not None:
+        yield JOBS.c.priority == job_filter.priority
+    if job_filter.created_from is not None:
+        yield JOBS.c.created_at >= to_datetime(job_filter.created_from)
+    if job_filter.created_before is not None:
+        yield JOBS.c.created_at < to_datetime(job_filter.created_before)
+    if job_filter.id_prefix:
+        yield JOBS.c.id.between(*_first_and_last_id(job_filter.id_prefix))
+
+
+def _first_and_last_id(prefix: str) -> tuple[str, str]:
+    digits = prefix.replace("-", "")
+    return str(UUID(digits.ljust(32, "0"))), str(UUID(digits.ljust(32, "f")))
 
 
 def _statistics() -> list[Any]:

@@ -1,4 +1,4 @@
-"""Lets one worker at a time run the periodic cleanup, and only once per interval."""
+"""Lets one worker at a time run a periodic task, and only once per interval."""
 
 from __future__ import annotations
 
@@ -20,12 +20,23 @@ LOCK_EXPIRY: Final = 60.0
 
 
 class CleanupLock:
-    """The lock and the time of the last run, both in the job store."""
+    """The lock and the time of the last run, both in the job store.
+
+    By default those of the cleanup.
+    """
 
     def __init__(
-        self, client: Redis, *, interval: float = CLEANUP_INTERVAL, expiry: float = LOCK_EXPIRY
+        self,
+        client: Redis,
+        *,
+        interval: float = CLEANUP_INTERVAL,
+        expiry: float = LOCK_EXPIRY,
+        lock_key: str = keys.CLEANUP_LOCK,
+        done_key: str = keys.CLEANUP_DONE,
     ) -> None:
         self._client = client
+        self._lock_key = lock_key
+        self._done_key = done_key
         self._interval = interval
         self._expiry = expiry
 
@@ -36,7 +47,7 @@ class CleanupLock:
         expired, which ends the run, because another worker may have started one. A run that raises
         is due again immediately.
         """
-        lock = self._client.lock(keys.CLEANUP_LOCK, timeout=self._expiry, thread_local=False)
+        lock = self._client.lock(self._lock_key, timeout=self._expiry, thread_local=False)
         if self._is_done() or not lock.acquire(blocking=False):
             return False
         try:
@@ -44,11 +55,11 @@ class CleanupLock:
             if self._is_done():
                 return False
             cleanup(lock.reacquire)
-            self._client.set(keys.CLEANUP_DONE, 1, px=round(self._interval * 1000))
+            self._client.set(self._done_key, 1, px=round(self._interval * 1000))
         finally:
             with suppress(RedisError):  # It expires anyway.
                 lock.release()
         return True
 
     def _is_done(self) -> bool:
-        return bool(self._client.exists(keys.CLEANUP_DONE))
+        return bool(self._client.exists(self._done_key))

@@ -116,6 +116,13 @@ def node_of(client: Redis, key: str) -> Redis:
     return client.node_of(key) if isinstance(client, Cluster) else client
 
 
+def nodes(client: Redis) -> dict[str, Redis]:
+    """Return a client of each primary by its address; ``primary`` if there is only one."""
+    if not isinstance(client, Cluster):
+        return {"primary": client}
+    return {str(node.name): client.get_redis_connection(node) for node in client.get_primaries()}
+
+
 def uptime(client: Redis) -> int:
     """Return the seconds since a server of the store was last started."""
     if not isinstance(client, Cluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,19 @@ class DeadLetters:
             if job_id in jobs
         ]
         return letters, len(pairs) > limit
+
+    def among(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of the jobs that are dead letters."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.zscore(_key(keys.tag_of_job(job_id)), job_id)
+            scores = pipe.execute()
+        return {job_id for job_id, since in zip(job_ids, scores, strict=True) if since is not None}
+
+    def attempts(self, job_id: str) -> list[AttemptRecord]:
+        """Return the newest attempts of a job that ended without an archive, oldest first."""
+        texts: Any = self._client.lrange(keys.attempts(job_id), 0, -1)
+        return [_attempt(text) for text in texts]
 
     def requeue(self, job_id: str) -> Job:
         """Run a dead letter again, with the full number of attempts, beyond its user's limits.

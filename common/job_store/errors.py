@@ -25,6 +25,9 @@ NOT_WRITABLE: Final = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOC
 #: Other replies that mean that the server, not the command, is the problem.
 _SERVER_PROBLEMS: Final = NOT_WRITABLE | {
     *("LOADING", "BUSY", "MISCONF", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
+    # redis-py loads missing scripts, but a pipeline's only before it is sent: a server that starts
+    # or becomes the primary just then does not know them.
+    "NOSCRIPT",
 }
 _OUTAGES: Final = (
     *(ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError),

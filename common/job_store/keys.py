@@ -58,6 +58,8 @@ PATTERNS: Final = {
     "durations": "jobs:durations:{tag}",
     # Stream of all state changes.
     "state_log": "jobs:journal:{tag}",
+    # Sorted set of "<bucket>/<key>": archives that a job let go; when to look at them, ms.
+    "removals": "archives:removals:{tag}",
     # Sorted set of the user's jobs, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",
     # Hash of the user's unfinished jobs: digest of the request -> job id. A restarted job is stored
@@ -65,7 +67,11 @@ PATTERNS: Final = {
     "user_active": "user:active:{tag}:{user}",
     # Number of jobs that the user requested in a minute; kept for two minutes.
     "user_rate": "user:rate:{tag}:{user}:{minute}",
-    # List of the user's queued jobs of one priority; only the first one has a wake-up.
+    # Bytes of the user's archives that were completed on a day, in days since 1970, UTC. Counted
+    # for jobs that were created with a plan; kept for two days.
+    "user_bytes": "user:bytes:{tag}:{user}:{day}",
+    # List of the user's queued jobs of one priority; only the first one has a wake-up. A plan may
+    # give its users several: of ``user`` and of ``user#2`` etc.
     "user_queue": "user:line:{tag}:{user}:{priority}",
     # The result of an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
@@ -85,6 +91,8 @@ PATTERNS: Final = {
     # Links: a hash for each, by the digest of its token, and the set of a job's digests.
     "link": "link:{tag}:{digest}",
     "links": "links:of:{tag}:{id}",
+    # Stream of counted downloads that the history has not recorded yet.
+    "downloads": "downloads:{tag}",
 }
 
 #: Set of worker names. Not partitioned; the workers' own keys lie in the same slot.
@@ -93,14 +101,28 @@ WORKERS: Final = "workers"
 STORAGE_CAPABILITIES: Final = "storage:capabilities"
 #: Hash: counters of archives and bytes by how they were made.
 ARCHIVE_TOTALS: Final = "archive:totals"
+#: Stream: the newest actions of operators.
+AUDIT_LOG: Final = "operators:audit"
+#: List: the queue's statistics once per minute, newest last, and the lock of the minute's writer.
+STATISTICS_LOG: Final = "{statistics}:minutes"
+STATISTICS_LOCK: Final = "{statistics}:lock"
 #: The lock of the periodic cleanup, and a key that exists while the last run is recent enough.
 CLEANUP_LOCK: Final = "cleanup:lock"
 CLEANUP_DONE: Final = "cleanup:done"
+#: What is in the archive bucket, as JSON, as some worker measured it last; and the same two keys.
+BUCKET_SIZE: Final = "storage:bucket_size"
+BUCKET_SIZE_LOCK: Final = "storage:bucket_size:lock"
+BUCKET_SIZE_DONE: Final = "storage:bucket_size:done"
 
 
-def circuit_breaker(name: str) -> str:
-    """Return the prefix of the keys of a service's circuit breaker; not partitioned."""
-    return f"breaker:{name}"
+def circuit_failures(service: str) -> str:
+    """Return the key of the jobs that failed because of a service; not partitioned."""
+    return f"breaker:{service}:failures"
+
+
+def circuit_wait(service: str) -> str:
+    """Return the key that says how long an open circuit breaker stays open; not partitioned."""
+    return f"breaker:{service}:wait"
 
 
 def worker(name: str) -> str:
@@ -110,6 +132,11 @@ def worker(name: str) -> str:
 def build_lock(plan_id: str) -> str:
     """Return the key of the lock for building an archive; not partitioned, as users share it."""
     return f"archive:building:{plan_id}"
+
+
+def archive_references(object_key: str) -> str:
+    """Return the key of the jobs that need an archive; not partitioned, as users share it."""
+    return f"archive:references:{object_key}"
 
 
 def write_check(process: str) -> str:
@@ -219,6 +246,10 @@ def user_jobs(user: str) -> str:
 
 def user_rate(user: str, minute: int) -> str:
     return PATTERNS["user_rate"].format(tag=tag_of_user(user), user=user, minute=minute)
+
+
+def user_bytes(user: str, day: int) -> str:
+    return PATTERNS["user_bytes"].format(tag=tag_of_user(user), user=user, day=day)
 
 
 def user_active(user: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from common.errors import JobNotFound
 from common.job_store import keys
-from common.job_store.records import decode_grant, decode_report, decode_spec
+from common.job_store.records import decode_grant, decode_report, decode_spec, report_field
 from common.job_store.scripts import Scripts
-from common.jobs.model import FileGrant, FileReport, Job, JobSpec
+from common.jobs.model import FileGrant, FileReport, Job, JobSpec, number_copies
 from common.jobs.transitions import JobState
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class JobQueries:
         # A job may have changed since it was listed.
         return [job for job in found if status in (None, job.status)], end
 
+    def bytes_of_day(self, user: str) -> int:
+        """Return the bytes of today's archives of a user with a plan."""
+        day = int(time.time() // 86_400)
+        return int(cast("str | None", self._client.get(keys.user_bytes(user, day))) or 0)
+
     def spec(self, job_id: str) -> JobSpec:
         """Return the job's request. Raises ``JobNotFound``."""
         return decode_spec(self._request(job_id))
@@ -107,13 +113,18 @@ class JobQueries:
         return text
 
     def files(self, job_id: str, file_ids: Sequence[int]) -> list[FileReport]:
-        """Return the worker's reports on these files; one without a report is ``pending``."""
+        """Return the worker's reports on these files; one without a report is ``pending``.
+
+        An id that occurs again stands for the file's next path, so the ids must begin with the
+        first one of the job.
+        """
         if not file_ids:
             return []
-        reports = self._client.hmget(keys.files(job_id), [str(i) for i in file_ids])
+        copies = number_copies(file_ids)
+        reports = self._client.hmget(keys.files(job_id), [report_field(*copy) for copy in copies])
         return [
-            decode_report(text) if text else FileReport(file_id=i, state="pending")
-            for i, text in zip(file_ids, reports, strict=True)
+            decode_report(text) if text else FileReport(file_id=i, copy=copy, state="pending")
+            for (i, copy), text in zip(copies, reports, strict=True)
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 import orjson
@@ -23,6 +24,8 @@ from common.jobs.transitions import JobState
 
 #: What nearly all requests have, and what is not stored.
 _NO_GRANT: Final = FileGrant()
+#: The end of the JSON of a request with defaults for all members that followed ``metadata``.
+_NEW_DEFAULTS: Final = orjson.dumps(JobSpec(file_ids=())).partition(b'"metadata":{}')[2]
 
 
 def first_fields(
@@ -58,10 +61,20 @@ def first_fields(
         fields["callback_url"] = spec.callback_url
     if traceparent:
         fields["traceparent"] = traceparent
+    if spec.expires_in is not None:
+        fields["expires_in"] = str(milliseconds(spec.expires_in))
     if email:
         fields["email"] = email
     if idempotent:
         fields["idempotent"] = "1"
+    return fields
+
+
+def terms_fields(*, plan: str, expires_in: int | None) -> dict[str, str]:
+    """Return what the hash of a new job has in addition if its user has a plan."""
+    fields = {"plan": plan}
+    if expires_in is not None:
+        fields["expires_in"] = str(milliseconds(expires_in))
     return fields
 
 
@@ -85,9 +98,16 @@ def failure_fields(failure: Failure) -> dict[str, object]:
 
 
 def reports_json(files: Iterable[FileReport]) -> str | None:
-    """Return a JSON object, file id -> report as JSON text; None when there are no reports."""
-    reports = {str(report.file_id): orjson.dumps(report).decode() for report in files}
+    """Return a JSON object, field -> report as JSON text; None when there are no reports."""
+    reports = {
+        report_field(report.file_id, report.copy): orjson.dumps(report).decode() for report in files
+    }
     return orjson.dumps(reports).decode() if reports else None
+
+
+def report_field(file_id: int, copy: int) -> str:
+    """Return the field of a report in the hash of a job's files."""
+    return f"{file_id}:{copy}" if copy else str(file_id)
 
 
 def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
@@ -96,7 +116,7 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
     The claims are not part of the digest, because every new token of a user has others. The
     forbidden files are: a request that may have more files is not the same.
     """
-    encoded = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    encoded = _encode_spec(spec)
     digest = hashlib.sha256(encoded)
     if grant == _NO_GRANT:
         return encoded.decode(), digest.hexdigest()
@@ -104,6 +124,23 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
         digest.update(orjson.dumps(grant.forbidden))
     stored = f'{encoded[:-1].decode()},"grant":{orjson.dumps(grant).decode()}}}'
     return stored, digest.hexdigest()
+
+
+def _encode_spec(spec: JobSpec) -> bytes:
+    """Return the request as JSON.
+
+    Without the members that earlier releases lack, it is the same as in those, and so is its
+    digest. If it has paths or a manifest, it lacks ``file_ids``, so that earlier releases return
+    the job to the queue instead of building an archive without them.
+    """
+    encoded = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    if encoded.endswith(_NEW_DEFAULTS):
+        return encoded.removesuffix(_NEW_DEFAULTS) + b"}"
+    if not spec.paths and not spec.manifest:
+        return encoded
+    members = orjson.loads(encoded)
+    files = list(zip_longest(members.pop("file_ids"), members.pop("paths")))
+    return orjson.dumps({"files": files, **members})
 
 
 def decode_grant(text: str) -> FileGrant:
@@ -116,10 +153,14 @@ def decode_grant(text: str) -> FileGrant:
 def decode_spec(text: str) -> JobSpec:
     """Return the request. Raise ``ValueError`` or ``KeyError`` if this release cannot fulfil it."""
     fields = orjson.loads(text)
+    if "files" in fields:
+        fields["file_ids"], paths = zip(*fields["files"], strict=True)
+        fields["paths"] = paths if any(paths) else ()
     typed = {
         "file_ids": tuple(fields["file_ids"]),
         "priority": Priority(fields["priority"]),
         "on_missing": OnMissing(fields["on_missing"]),
+        "paths": tuple(fields.get("paths", ())),
     }
     return JobSpec(**{**known_members(JobSpec, fields), **typed})
 

@@ -208,21 +208,6 @@ def delete_idle_consumers(client: Redis) -> int:
     return deleted
 
 
-def backlog(client: Redis) -> dict[str, int]:
-    """Return the number of entries that each group has not acknowledged, over all partitions."""
-    with client.pipeline(transaction=False) as pipe:
-        for tag in keys.all_tags():
-            pipe.xinfo_groups(keys.of_partition("state_log", tag))
-        # A partition without entries has no stream yet, for which the command returns an error.
-        responses = pipe.execute(raise_on_error=False)
-    unacknowledged: dict[str, int] = {}
-    for groups in responses:
-        for group in groups if isinstance(groups, list) else ():
-            count = group["pending"] + (group["lag"] or 0)
-            unacknowledged[group["name"]] = unacknowledged.get(group["name"], 0) + count
-    return unacknowledged
-
-
 def _oldest_needed(client: Redis, stream: str, group: dict[str, Any]) -> str:
     pending: Any = client.xpending(stream, group["name"])
     return str(pending["min"] or group["last-delivered-id"])

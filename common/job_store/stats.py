@@ -25,6 +25,8 @@ class QueueState:
     #: Priority -> seconds that the oldest of them has waited; None when none waits.
     oldest: dict[str, float | None]
     processing: int
+    #: Attempts that were started since the job store was created.
+    started: int
     #: Queued until their backoff is over.
     retrying: int
     completed: int
@@ -98,6 +100,7 @@ class QueueStatistics:
                 zip(PRIORITIES, (_longest_wait(column, now) for column in oldest), strict=True)
             ),
             processing=sum(processing),
+            started=sum(_total(totals, f"started_{priority}") for priority in PRIORITIES),
             retrying=sum(retrying),
             completed=_total(totals, "completed"),
             failed=_total(totals, "failed"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -34,6 +35,7 @@ class OnMissing(StrEnum):
 class JobSpec:
     """What the client requested. It never changes."""
 
+    #: In the order of the archive. A file with several paths occurs several times.
     file_ids: tuple[int, ...]
     priority: Priority = Priority.NORMAL
     on_missing: OnMissing = OnMissing.FAIL
@@ -41,6 +43,23 @@ class JobSpec:
     callback_url: str | None = None
     #: Returned to the client unchanged; at most 4 KiB as JSON.
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: Where each of ``file_ids`` goes in the archive, as the client wrote it; None: to the top,
+    #: under its own name. Empty if no file has a path.
+    paths: tuple[str | None, ...] = ()
+    #: The archive contains a manifest even if it must not lack files.
+    manifest: bool = False
+    #: Seconds after its completion until the archive is deleted; None: ARCHIVE_TTL.
+    expires_in: int | None = None
+
+
+def number_copies(file_ids: Iterable[int]) -> list[tuple[int, int]]:
+    """Return each id with the number of times that it occurred before."""
+    seen: Counter[int] = Counter()
+    numbered = []
+    for file_id in file_ids:
+        numbered.append((file_id, seen[file_id]))
+        seen[file_id] += 1
+    return numbered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +160,26 @@ class FileReport:
     #: ``done``, ``missing`` or ``failed``; a file without a report is ``pending``.
     state: str
     size: int | None = None
+    #: With its folders in the archive.
     name: str | None = None
     error_code: str | None = None
+    #: Which occurrence of the file in the request this is: 0 for the first.
+    copy: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedDownload:
+    """A download that was counted."""
+
+    job_id: str
+    #: Identifies the download among those of its job.
+    entry: str
+    #: Milliseconds since 1970.
+    at: int
+    #: None: by the job's own URL.
+    link_id: str | None
+    #: Of the client: ``public``, ``private`` or ``unknown``.
+    network: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +221,8 @@ class Job:
     traceparent: str | None = None
     #: See ``QueuePlace.turn``; None if unknown, and after a restart.
     turn: int | None = None
+    #: When the user deleted the archive.
+    archive_deleted_at: int | None = None
     #: The address of the user, as their token says; None if there is none.
     email: str | None = None
 
@@ -244,6 +283,7 @@ class Job:
             downloads=int(get("downloads") or 0),
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
+            archive_deleted_at=_integer(get("archive_deleted_at")),
             email=get("email") or None,
         )
         return job

@@ -220,7 +220,12 @@ class ObjectCalls(Calls):
             raise StorageError(f"The storage did not delete {len(codes)} objects: {codes[0]}")
 
     def delete_object(
-        self, bucket: str, key: str, *, cancellation: Cancellation | None = None
+        self,
+        bucket: str,
+        key: str,
+        *,
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
     ) -> None:
         """Delete an object. A missing object is ignored."""
         with suppress(NoSuchKey):
@@ -230,6 +235,7 @@ class ObjectCalls(Calls):
                 key,
                 headers=self._options.every_write,
                 cancellation=cancellation,
+                timeout=timeout,
             )
 
 

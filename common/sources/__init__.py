@@ -20,6 +20,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "source_from_template",
+    "source_host",
 ]
 
 
@@ -48,6 +49,12 @@ def source_from_template(
             template, redirect_hosts=redirect_hosts, authorization=authorization, limits=limits
         )
     raise ValueError("SOURCE_URL_TEMPLATE must begin with s3://bucket/ or https://host/")
+
+
+def source_host(template: str) -> str | None:
+    """Return the host of an HTTP source; None for files in the object storage."""
+    parts = urlsplit(template)
+    return None if parts.scheme == "s3" else parts.netloc
 
 
 def _fields(template: str) -> set[str | None]:

@@ -28,6 +28,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 #: A path has a slash or a known suffix; placeholders, URLs and commands are not paths.
 _PATH = re.compile(r"(?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|lua|md|yaml|yml|toml|conf|lock|tf|ts)")
+#: As in "`Backoff` in `worker/attempt/runner.py`" or "`Artifact` (`common/jobs/model.py`)".
+_LOCATED = re.compile(r"`([A-Za-z_][\w.]*)` (?:in `([\w./-]+)`|\(`([\w./-]+)`\))")
 _TARGET = re.compile(r"\bmake ([a-z][a-z0-9-]*)\b")
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
@@ -97,6 +99,16 @@ def test_every_file_path_in_a_document_exists(path: Path) -> None:
         assert exists, f"{span} does not exist"
 
 
+@pytest.mark.parametrize("path", CURRENT, ids=CURRENT_NAMES)
+def test_every_name_that_a_document_locates_is_in_its_file(path: Path) -> None:
+    for name, *files in _LOCATED.findall(_FENCE.sub("", path.read_text())):
+        file = "".join(files)
+        found = [ROOT / base / file for base in BASES if (ROOT / base / file).is_file()]
+        for source in found:
+            words = set(re.findall(r"\w+", source.read_text()))
+            assert set(name.split(".")) <= words, f"{file} contains no {name}"
+
+
 def _is_file_name(name: str) -> bool:
     """Return whether a bare file name, as in "see `network-policy.yaml`", is unambiguous enough."""
     return "/" not in name and any(Path(file).name == name for file in tracked_files())
@@ -126,7 +138,7 @@ def _variables_of_other_programs() -> set[str]:
         "compose.yaml",
         "Makefile",
         ".env.example",
-        "deploy/k8s/worker.yaml",
+        "deploy/k8s/base/worker.yaml",
     ]
     folders = ("stack", "client", "bench", "tests/faults")
     sources = [ROOT / file for file in files]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -94,6 +96,76 @@ def test_our_containers_are_read_only_and_have_no_capabilities(name: str) -> Non
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_service_has_time_to_stop(name: str) -> None:
+    """Docker kills after ten seconds by default, which is in the middle of a checkpoint."""
+    assert re.fullmatch(r"[1-9]\d+s", COMPOSE["services"][name]["stop_grace_period"])
+
+
+@pytest.mark.parametrize("name", [name for name, s in COMPOSE["services"].items() if "tmpfs" in s])
+def test_files_in_memory_have_a_limit_below_that_of_the_service(name: str) -> None:
+    service = COMPOSE["services"][name]
+    (size,) = re.findall(r"^/tmp:size=(\d+)m,", service["tmpfs"][0])
+    memory = service["deploy"]["resources"]["limits"]["memory"]
+    assert int(size) < int(memory.rstrip("MG")) * (1024 if memory.endswith("G") else 1) / 2
+
+
+def test_monitoring_is_a_profile() -> None:
+    profiles = {name: s["profiles"] for name, s in COMPOSE["services"].items() if "profiles" in s}
+    assert set(profiles) == {"prometheus", "alertmanager", "grafana", "jaeger"}
+    assert all(names == ["monitoring"] for names in profiles.values())
+
+
+#: Ports and addresses inside containers.
+FIXED = {"HOST", "PORT", "METRICS_PORT", "API_METRICS_PORT"}
+#: The worker has no use for these secrets.
+API_ONLY = {"ADMIN_TOKEN", "JWT_SECRET"}
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_every_setting_passes_through(name: str) -> None:
+    """Also to the worker: it presents jobs in webhooks, with the same URLs and limits."""
+    environment = COMPOSE["services"][name]["environment"]
+    settings = {field.upper() for field in Settings.__dataclass_fields__} - FIXED
+    if name == "worker":
+        settings -= API_ONLY
+    assert settings <= environment.keys()
+    for setting in settings:
+        assert environment[setting].startswith((f"${{{setting}:-", f"${{{setting}:?")), setting
+
+
+def test_s3_port_alone_moves_the_storage_and_its_links() -> None:
+    services = COMPOSE["services"]
+    assert services["s3"]["ports"] == ["${S3_PORT:-8333}:8333"]
+    public = services["api"]["environment"]["S3_PUBLIC_ENDPOINT_URL"]
+    assert public == "${S3_PUBLIC_ENDPOINT_URL:-http://localhost:${S3_PORT:-8333}}"
+
+
+def test_images_of_others_come_from_the_registry_that_is_set() -> None:
+    for name, service in COMPOSE["services"].items():
+        start = "${REGISTRY:-docker.io}/" if name not in OUR_SERVICES else "${"
+        assert service["image"].startswith(start), name
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert set(re.findall(r"^ARG \w+_IMAGE=(\S+?)/", dockerfile, re.MULTILINE)) == {"${REGISTRY}"}
+    assert COMPOSE["services"]["api"]["build"]["args"] == {"REGISTRY": "${REGISTRY:-docker.io}"}
+
+
+def test_pin_images_writes_the_digest_of_every_image_of_others(tmp_path: Path) -> None:
+    fake = tmp_path / "skopeo"
+    fake.write_text('#!/bin/sh\necho "$4" >>"$(dirname "$0")/asked"; echo sha256:0123\n')
+    fake.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    output = run("env", f"PATH={path}", "REGISTRY=mirror.example", "deploy/pin-images")
+    pinned = yaml.safe_load(output)["services"]
+    assert set(pinned) == COMPOSE["services"].keys() - set(OUR_SERVICES)
+    for name, service in pinned.items():
+        image = COMPOSE["services"][name]["image"].replace(
+            "${REGISTRY:-docker.io}", "mirror.example"
+        )
+        assert service == {"image": f"{image}@sha256:0123"}
+        assert f"docker://{image}" in (tmp_path / "asked").read_text().split()
+
+
 def test_worker_stop_grace_period_exceeds_the_drain_grace() -> None:
     grace = COMPOSE["services"]["worker"]["stop_grace_period"]
     assert int(grace.removesuffix("s")) > Settings().drain_grace
@@ -101,8 +173,8 @@ def test_worker_stop_grace_period_exceeds_the_drain_grace() -> None:
 
 def test_only_public_services_publish_ports() -> None:
     published = {name for name, s in COMPOSE["services"].items() if "ports" in s}
-    assert published == {"nginx", "s3", "grafana", "jaeger"}
-    for name in ("grafana", "jaeger"):
+    assert published == {"nginx", "s3", "grafana", "jaeger", "alertmanager"}
+    for name in ("grafana", "jaeger", "alertmanager"):
         assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
 
 
@@ -111,7 +183,8 @@ def test_prometheus_reads_the_metrics_ports() -> None:
     api, worker = config["scrape_configs"]
     variables = {name: COMPOSE["services"][name]["environment"] for name in ("api", "worker")}
     port = variables["api"]["API_METRICS_PORT"]
-    assert api["static_configs"] == [{"targets": [f"api:{port}"]}]
+    (apis,) = api["dns_sd_configs"]
+    assert (apis["names"], apis["port"]) == (["api"], port)
     (workers,) = worker["dns_sd_configs"]
     assert workers["port"] == variables["worker"]["METRICS_PORT"]
 
@@ -141,7 +214,7 @@ def _configured_variables() -> Iterator[str]:
         yield from COMPOSE["services"][name]["environment"]
     yield from (
         literal.split("=")[0]
-        for generator in yaml.safe_load((ROOT / "deploy/k8s/kustomization.yaml").read_text())[
+        for generator in yaml.safe_load((ROOT / "deploy/k8s/base/kustomization.yaml").read_text())[
             "configMapGenerator"
         ]
         for literal in generator["literals"]
@@ -157,3 +230,29 @@ def test_every_variable_passed_to_the_processes_is_a_setting() -> None:
 def test_github_workflow_matches_its_schema() -> None:
     schema = ("--builtin-schema", "vendor.github-workflows")
     run(BIN / "check-jsonschema", *schema, ".github/workflows/ci.yml")
+
+
+class _OverridesLoader(yaml.SafeLoader):
+    """Reads ``!reset``, by which an override removes what the first file has."""
+
+
+_OverridesLoader.add_constructor("!reset", lambda _, node: node.value)
+
+
+def test_delivery_through_nginx_closes_the_port_of_the_storage() -> None:
+    text = (ROOT / "deploy/delivery.yaml").read_text()
+    override = yaml.load(text, _OverridesLoader)  # noqa: S506 - derived from SafeLoader
+    services = override["services"]
+    assert services["s3"]["ports"] == []
+    neighbors = {
+        name for name, service in services.items() if "delivery" in service.get("networks", ())
+    }
+    assert neighbors == {"nginx", "s3"}
+    assert override["networks"]["delivery"]["internal"] is True
+    for name in ("api", "worker"):
+        settings = {**COMPOSE["services"][name]["environment"], **services[name]["environment"]}
+        # Links are signed for the host that nginx connects to.
+        storage = services["nginx"]["environment"]["STORAGE_URL"]
+        assert settings["S3_PUBLIC_ENDPOINT_URL"] == storage
+        assert settings["DELIVERY"] == "proxy"
+        assert {"PUBLIC_URL", "TICKET_SECRET"} <= set(settings)

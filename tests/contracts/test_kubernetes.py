@@ -1,8 +1,12 @@
-"""Tests for the Kubernetes resources that kustomize renders from deploy/k8s."""
+"""Tests for the Kubernetes resources that kustomize renders from deploy/k8s.
+
+``resources`` are those of the example, which has every component but one of the two autoscalers.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +16,49 @@ import pytest
 import yaml
 
 from api import gunicorn_conf
-from api.schemas.responses import StatisticsSchema
+from common.bootstrap import DATABASE_CONNECTIONS
 from common.settings import Settings
-from tests.contracts.deployment import BIN, nginx_seconds, run
+from tests.contracts.deployment import BIN, ROOT, nginx_seconds, run
 
 VERSION = "1.37"
-SCALED_OBJECT = Path(__file__).parent / "scaled_object.schema.yaml"
+#: Resources that Kubernetes itself does not define.
+SCHEMAS = {
+    kind: Path(__file__).parent / f"{name}.schema.yaml"
+    for kind, name in (
+        ("ScaledObject", "scaled_object"),
+        ("PodMonitor", "pod_monitor"),
+        ("PrometheusRule", "prometheus_rule"),
+    )
+}
+
+
+K8S = ROOT / "deploy" / "k8s"
+COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+#: Connections of a process to Valkey and PostgreSQL at most (docs/capacity.md).
+WORKER_CONNECTIONS = {"valkey": 17, "postgres": 1}
+API_CONNECTIONS = {"valkey": 60, "postgres": DATABASE_CONNECTIONS}
+#: maxclients of Valkey, and max_connections of PostgreSQL without those that it reserves.
+DEFAULT_LIMITS = {"valkey": 10_000, "postgres": 97}
+
+
+def render(path: str | Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(run(BIN / "kubectl", "kustomize", path)))
+
+
+def of_kind(resources: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
+    return [resource for resource in resources if resource["kind"] in kinds]
+
+
+def validate(resource: dict[str, Any]) -> None:
+    if schema := SCHEMAS.get(resource["kind"]):
+        jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text())).validate(resource)
+    else:
+        kubernetes_validate.validate(resource, VERSION, strict=True)
 
 
 @pytest.fixture(scope="module")
 def resources() -> list[dict[str, Any]]:
-    rendered = run(BIN / "kubectl", "kustomize", "deploy/k8s")
-    return list(yaml.safe_load_all(rendered))
+    return render("deploy/k8s/example")
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +66,146 @@ def deployments(resources: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {r["metadata"]["name"]: r for r in resources if r["kind"] == "Deployment"}
 
 
-def test_resources_match_the_kubernetes_schemas(resources: list[dict[str, Any]]) -> None:
-    checked = [r for r in resources if r["kind"] != "ScaledObject"]
-    for resource in checked:
-        kubernetes_validate.validate(resource, VERSION, strict=True)
-    assert len(checked) > 10
+@pytest.mark.parametrize("path", ["base", "example"])
+def test_resources_match_their_schemas(path: str) -> None:
+    rendered = render(K8S / path)
+    for resource in rendered:
+        validate(resource)
+    assert len(rendered) > 15
 
 
-def test_scaled_object_matches_the_keda_schema(resources: list[dict[str, Any]]) -> None:
-    (scaled,) = [r for r in resources if r["kind"] == "ScaledObject"]
-    schema = yaml.safe_load(SCALED_OBJECT.read_text())
-    jsonschema.Draft202012Validator(schema).validate(scaled)
-    formula = set(re.findall(r"[a-z_]+", scaled["spec"]["advanced"]["scalingModifiers"]["formula"]))
-    assert formula == {trigger["name"] for trigger in scaled["spec"]["triggers"]}
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_component_works_alone(component: str, tmp_path: Path) -> None:
+    for part in ("base", "components", "example/values.yaml"):
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (K8S / part).is_dir() else shutil.copy
+        copy(K8S / part, tmp_path / part)
+    overlay = {
+        "resources": ["../base", "values.yaml"],
+        "components": [f"../components/{component}"],
+        "namespace": "longhaul",
+    }
+    (tmp_path / "example" / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    base = {(r["kind"], r["metadata"]["name"]) for r in render(tmp_path / "base")}
+    added = [
+        resource
+        for resource in render(tmp_path / "example")
+        if (resource["kind"], resource["metadata"]["name"]) not in base
+    ]
+    assert added
+    for resource in added:
+        validate(resource)
+        assert resource["metadata"]["namespace"] == "longhaul"
 
 
-def test_keda_reads_members_that_the_api_returns(resources: list[dict[str, Any]]) -> None:
-    (scaled,) = [r for r in resources if r["kind"] == "ScaledObject"]
-    members = {field.data_key or name for name, field in StatisticsSchema().fields.items()}
-    for trigger in scaled["spec"]["triggers"]:
-        assert trigger["metadata"]["valueLocation"] in members
+def test_the_example_has_every_component_and_its_values_reach_the_resources(
+    resources: list[dict[str, Any]],
+) -> None:
+    example = yaml.safe_load((K8S / "example" / "kustomization.yaml").read_text())
+    used = {Path(path).name for path in example["components"]}
+    assert set(COMPONENTS) - used == {"hpa"}
+    rendered = yaml.safe_dump_all(resources)
+    values = yaml.safe_load((K8S / "example" / "values.yaml").read_text())["data"]
+    for value in values.values():
+        assert value in rendered
+    # What the replacements replace.
+    assert not re.search(r": value$|- value$", rendered, re.MULTILINE)
+    assert not [r for r in resources if r["metadata"]["name"] == "longhaul-values"]
+    images = {
+        container["image"]
+        for deployment in of_kind(resources, "Deployment")
+        for container in deployment["spec"]["template"]["spec"]["containers"]
+    }
+    assert all(image.startswith("registry.example.com/longhaul/") for image in images)
+    (secret,) = of_kind(resources, "Secret")
+    for name in ("api", "worker"):
+        (deployment,) = [
+            r for r in of_kind(resources, "Deployment") if r["metadata"]["name"] == name
+        ]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert {"secretRef": {"name": secret["metadata"]["name"]}} in container["envFrom"]
+
+
+def test_workers_scale_by_a_metric_that_exists(resources: list[dict[str, Any]]) -> None:
+    (scaled,) = of_kind(resources, "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    metric = trigger["metadata"]["valueLocation"]
+    assert f"| `{metric}` | gauge | - |" in (ROOT / "docs" / "observability.md").read_text()
+    hpa = yaml.safe_load((K8S / "components" / "hpa" / "worker.yaml").read_text())
+    (external,) = [each["external"] for each in hpa["spec"]["metrics"]]
+    assert external["metric"]["name"] == metric
+    slots = str(Settings().worker_concurrency)
+    assert trigger["metadata"]["targetValue"] == external["target"]["averageValue"] == slots
+
+
+def test_workers_do_not_shrink_while_the_metric_is_unavailable(
+    resources: list[dict[str, Any]],
+) -> None:
+    (scaled,) = of_kind(resources, "ScaledObject")
+    assert scaled["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+
+
+def test_maximum_replicas_fit_the_default_connection_limits(
+    resources: list[dict[str, Any]],
+) -> None:
+    (scaled,) = of_kind(resources, "ScaledObject")
+    (api,) = of_kind(resources, "HorizontalPodAutoscaler")
+    hpa = yaml.safe_load((K8S / "components" / "hpa" / "worker.yaml").read_text())
+    workers = scaled["spec"]["maxReplicaCount"]
+    assert hpa["spec"]["maxReplicas"] == workers
+    for server, limit in DEFAULT_LIMITS.items():
+        connections = (
+            workers * WORKER_CONNECTIONS[server]
+            + api["spec"]["maxReplicas"] * API_CONNECTIONS[server]
+        )
+        assert connections <= limit, server
+
+
+def test_pods_spread_over_zones_and_hosts(deployments: dict[str, dict[str, Any]]) -> None:
+    for name, deployment in deployments.items():
+        constraints = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in constraints] == [
+            "topology.kubernetes.io/zone",
+            "kubernetes.io/hostname",
+        ]
+        for constraint in constraints:
+            labels = constraint["labelSelector"]["matchLabels"]
+            assert labels == {"app.kubernetes.io/name": name}
+
+
+def test_nginx_connects_to_each_pod_of_the_api(
+    resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
+) -> None:
+    services = {r["metadata"]["name"]: r["spec"] for r in of_kind(resources, "Service")}
+    (container,) = deployments["nginx"]["spec"]["template"]["spec"]["containers"]
+    (upstream,) = [each["value"] for each in container["env"] if each["name"] == "API_UPSTREAM"]
+    name, namespace, *_ = upstream.split(".")
+    assert services[name]["clusterIP"] == "None"
+    assert services[name]["selector"] == {"app.kubernetes.io/name": "api"}
+    assert {r["metadata"]["namespace"] for r in of_kind(resources, "Service")} == {namespace}
+
+
+def test_the_alerts_of_the_operator_are_those_of_plain_prometheus(
+    resources: list[dict[str, Any]],
+) -> None:
+    (rules,) = of_kind(resources, "PrometheusRule")
+    plain = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
+    assert rules["spec"]["groups"] == plain["groups"]
+
+
+def test_pod_monitors_set_the_jobs_that_the_alerts_expect(
+    resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
+) -> None:
+    plain = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    jobs = set()
+    for monitor in of_kind(resources, "PodMonitor"):
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        (relabeling,) = endpoint["relabelings"]
+        jobs.add(relabeling["replacement"])
+        name = monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+        (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
+        assert endpoint["port"] in [port["name"] for port in container["ports"]]
+    assert jobs == {job["job_name"] for job in plain["scrape_configs"]}
 
 
 def test_pods_run_without_root_capabilities_or_a_writable_root_file_system(

@@ -8,24 +8,32 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fakeredis
 import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric as PrometheusMetric
 
 from api import metrics as api_metrics
-from api.metrics import QueueMetrics
-from common.job_store.state_log import StateLog
-from common.job_store.stats import QueueStatistics
+from api.app import create_app
+from api.dependencies import EXTENSION
+from common.bootstrap import assemble
+from common.job_store.bucket_size import BucketSize, MeasuredBucketSize
+from common.job_store.server_state import ServerState
+from common.object_storage import ObjectStorage
 from common.observability import metrics as common_metrics
+from common.settings import Settings
+from tests.unit.api.conftest import FakeStorage
 from worker import metrics as worker_metrics
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "observability.md").read_text()
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "longhaul.json"
+#: Labels that Prometheus adds to every series.
+TARGET = {"instance", "job"}
 PROMTOOL = shutil.which("promtool")
 SUFFIXES = {
     "counter": {"_total"},
@@ -61,14 +69,26 @@ def metrics() -> list[Metric]:
         for wrapper in vars(module).values()
         if isinstance(wrapper, MetricWrapperBase)
     ]
-    redis = fakeredis.FakeRedis(decode_responses=True)
-    StateLog(redis, "history", "h").create_group()
-    for family in QueueMetrics(QueueStatistics(redis), redis).collect():
+    for family in _collected():
         labels = tuple(family.samples[0].labels)
         found.append(Metric(family.name, family.type, labels, family.documentation))
     return found
 
 
+def _collected() -> list[PrometheusMetric]:
+    """Return all metrics that the API reads for a scrape."""
+    redis = fakeredis.FakeRedis(decode_responses=True)
+    MeasuredBucketSize(redis).publish(BucketSize(objects=1, bytes=1, complete=True))
+    services = assemble(Settings(admin_token="secret"), redis, cast("ObjectStorage", FakeStorage()))
+    with pytest.MonkeyPatch.context() as patch:
+        # fakeredis has no INFO.
+        patch.setattr("api.app.read_servers", lambda _: [SERVER])
+        app = create_app(services)
+        collectors = app.extensions[EXTENSION].collectors
+        return [family for collector in collectors for family in collector.collect()]
+
+
+SERVER = ServerState(name="primary", memory=1, memory_limit=2, connections=3, connection_limit=4)
 METRICS = metrics()
 SERIES = {series: metric for metric in METRICS for series in metric.series}
 
@@ -109,7 +129,7 @@ def test_rules_and_dashboard_query_existing_series_and_labels() -> None:
             for found in re.findall(r"by \(([^)]*)\)", expression)
             for label in found.split(", ")
         }
-        existing = {label for name in names for label in SERIES[name].labels} | {"le"}
+        existing = {label for name in names for label in SERIES[name].labels} | TARGET | {"le"}
         assert by <= existing, expression
 
 

@@ -20,7 +20,8 @@ from common.job_store.deliveries import Deliveries
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
-from common.job_store.state_log import StateLog, backlog, delete_idle_consumers, trim
+from common.job_store.state_log import StateLog, delete_idle_consumers, trim
+from common.job_store.state_log_backlog import Backlog, read_backlogs
 from common.job_store.stats import QueueStatistics
 from common.job_store.subscription import EventSubscription, open_subscriptions
 from common.job_store.sweeper import Sweeper
@@ -126,10 +127,10 @@ def test_state_log_webhooks_dead_letters_and_pause_work_on_all_partitions(
     assert sorted(e.job.id for e in entries if e.job.terminal) == sorted(ids)
     deliveries = Deliveries(redis)
     deliveries.schedule([entry for entry in entries if entry.job.terminal])
-    assert backlog(redis) == {"group": len(entries)}
+    assert read_backlogs(redis)["group"].entries == len(entries)
     state_log.ack(entries)
     trim(redis)
-    assert backlog(redis) == {"group": 0}
+    assert read_backlogs(redis) == {"group": Backlog()}
     assert delete_idle_consumers(redis) == 0
     assert state_log.read(count=1000) == state_log.claim_idle(idle_ms=0, count=10) == []
     assert len(deliveries.claim(limit=100, lease=60)) == len(ids)

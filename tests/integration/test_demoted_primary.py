@@ -1,4 +1,4 @@
-"""A primary that is demoted behind its address: clients reconnect, and workers stay alive."""
+"""A primary that is demoted or loads its data: clients reconnect, and workers stay alive."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.celery_app import celery_app
@@ -142,3 +143,47 @@ def test_an_idle_worker_survives_missing_replicas(
     assert worker.alive
     admin.config_set("min-replicas-to-write", 0)
     wait_for_an_attempt(server, admin)
+
+
+#: Seconds that the server takes to load ``KEYS`` keys.
+LOADING = 6
+KEYS = 2_000
+
+
+def test_an_idle_worker_survives_a_server_that_loads_its_data(
+    server: Valkey, admin: Redis, worker: Process, tmp_path: Path
+) -> None:
+    """While it loads, Valkey replies LOADING to every command (valkey.io/topics/persistence)."""
+    jobs = job_store(server, open_client(server.url, timeout=1))
+    admin.mset({f"key:{number}": number for number in range(KEYS)})
+    admin.bgrewriteaof()
+    wait_until(lambda: not admin.info("persistence")["aof_rewrite_in_progress"], "the rewriting")
+    server.process.kill()
+    loading = start_valkey(
+        tmp_path / "valkey",
+        port=server.port,
+        options=(
+            *("--key-load-delay", str(LOADING * 1_000_000 // KEYS)),
+            *("--loading-process-events-interval-bytes", "1024"),
+        ),
+    )
+    try:
+        with pytest.raises(BusyLoadingError):
+            admin.ping()
+        began = time.monotonic()
+        with pytest.raises(RedisConnectionError, match="loading the dataset"):
+            jobs.create("alice", JobSpec(file_ids=(2,)))
+        assert time.monotonic() - began < 2
+        time.sleep(LOADING / 2)
+        assert worker.alive
+        wait_until(lambda: can_write(admin), "the end of loading", 3 * LOADING)
+        wait_for_an_attempt(server, admin)
+    finally:
+        loading.process.stop()
+
+
+def can_write(client: Redis) -> bool:
+    try:
+        return bool(client.set("writable", 1))
+    except RedisError:
+        return False

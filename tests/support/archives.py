@@ -21,7 +21,8 @@ class RecordingControl:
     files: int | None = None
     total: int | None = None
     done: int = 0
-    reports: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: By file id; of a file's further paths by the id and the number of the copy.
+    reports: dict[Any, dict[str, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self) -> None:
@@ -41,8 +42,8 @@ class RecordingControl:
     def defer(self, step: Callable[[], None]) -> None:
         step()
 
-    def file_done(self, file_id: int, **report: Any) -> None:
-        self.reports[file_id] = report
+    def file_done(self, file_id: int, *, copy: int = 0, **report: Any) -> None:
+        self.reports[(file_id, copy) if copy else file_id] = report
 
 
 def make_request(file_ids: list[int], **changes: Any) -> BuildRequest:

@@ -157,6 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         self.body = self.rfile.read(length)
+        if len(self.body) < length:  # The client gave the request up.
+            self.close_connection = True
+            return
         parts = urlsplit(self.path)
         self.query = {n: v[0] for n, v in parse_qs(parts.query, keep_blank_values=True).items()}
         self.bucket, _, self.key = unquote(parts.path)[1:].partition("/")

@@ -41,7 +41,7 @@ class SmallCatalog:
     ) -> Any:
         self.control = RecordingControl()
         return build(
-            make_request(list(self.files), **request),
+            make_request(**{"file_ids": list(self.files), **request}),
             source=S3Source(self.storage, bucket="files", key_template="{file_id}"),
             storage=self.storage,
             control=self.control,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,13 @@ from common.object_storage import ObjectStorage
 from common.object_storage.lifecycle import expiry_days
 from common.sources import FileDescription, Missing, Source, SourceFile
 from common.task_group import TaskGroup
-from worker.archive.build_lock import BuildLock, NoBuildLock, RenewingControl, acquire_or_find
+from worker.archive.build_lock import (
+    ACQUIRE_INTERVAL,
+    BuildLock,
+    NoBuildLock,
+    RenewingControl,
+    acquire_or_find,
+)
 from worker.archive.composing.compose import compose, delete_upload, find_archive
 from worker.archive.composing.previous_archive import (
     PreviousArchive,
@@ -25,12 +32,17 @@ from worker.archive.composing.upload_log import Checkpoint, NoCheckpoint, Upload
 from worker.archive.min_rate import MinRate
 from worker.archive.planning.archive_plan import ArchivePlan, make_archive_plan
 from worker.archive.planning.layout import Geometry
-from worker.archive.planning.members import Member, name_members, select_files
+from worker.archive.planning.members import (
+    Entry,
+    Member,
+    name_members,
+    requested_entries,
+    select_files,
+)
 from worker.archive.planning.plan import PlanError
 from worker.archive.streaming import stream_archive
 from worker.archive.zip_format import names, records
 from worker.attempt.control import Control
-from worker.metrics import ARCHIVE_BYTES
 
 #: A finished archive is reused only if it exists for so much longer than the new job's link.
 REUSE_MARGIN = timedelta(hours=1)
@@ -43,6 +55,7 @@ class BuildRequest:
     job_id: str
     #: The fencing token of the attempt.
     fencing_token: int
+    #: A file with several paths occurs several times.
     file_ids: tuple[int, ...]
     #: The archive's file name that the client requested.
     file_name: str | None
@@ -53,9 +66,23 @@ class BuildRequest:
     direct_single_file: bool
     #: The limit for the size of all files together; None: no limit.
     max_bytes: int | None
+    #: See ``JobSpec.paths``.
+    paths: tuple[str | None, ...] = ()
+    #: Add a manifest even if the archive must not lack files.
+    manifest: bool = False
     #: Bytes per second that a source must send within each window of ``rate_window`` seconds.
     min_rate: int = 1024
     rate_window: float = 30.0
+
+    @property
+    def has_manifest(self) -> bool:
+        """Return whether the archive contains a manifest."""
+        return self.manifest or self.on_missing is OnMissing.SKIP
+
+    @property
+    def is_one_plain_file(self) -> bool:
+        """Return whether a single file is requested, without a place in an archive."""
+        return len(self.file_ids) == 1 and not self.paths and not self.manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +95,8 @@ class BuildOptions:
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
+    #: Records that the job needs the archive with this key. Returns False while it is deleted.
+    hold: Callable[[str], bool] = lambda _: True
     #: Returns those of the files that the job's user may not have.
     #: None: may have every file.
     forbidden: Callable[[Sequence[int]], Collection[int]] | None = None
@@ -121,27 +150,29 @@ def _build(
         min_rate=min_rate,
         task_group=TaskGroup(min_rate),
     )
+    entries = requested_entries(request.file_ids, request.paths)
     previous = deps.task_group.call(
         lambda: load_previous_archive(
-            storage, request.bucket, request.file_ids, deps.task_group.cancellation
+            storage, request.bucket, entries, deps.task_group.cancellation
         )
     )
     cached = previous.source_files() if previous and use_cache else {}
-    described = _describe(request.file_ids, deps, options, cached)
-    for file in described:
-        if isinstance(file, Missing):
-            control.file_done(
-                file.file_id, state="missing", size=None, name=None, error_code=file.code
-            )
+    described = _describe(tuple(dict.fromkeys(request.file_ids)), deps, options, cached)
     files, missing = select_files(
-        described, on_missing=request.on_missing, max_bytes=request.max_bytes
+        _of_entries(entries, described, control),
+        on_missing=request.on_missing,
+        max_bytes=request.max_bytes,
     )
     sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    control.expect(files=len(request.file_ids), bytes=total)
-    if request.direct_single_file and len(request.file_ids) == 1:
+    control.expect(files=len(entries), bytes=total)
+    if request.direct_single_file and request.is_one_plain_file:
         (file,) = files
         if file.location is not None and storage.can_link(file.location[0]):
+            # Deferred, because the job must not wait for a counter.
+            options.defer(
+                lambda: options.report({"single_files": 1, "single_file_bytes": file.size or 0})
+            )
             return _deliver_directly(file, file.location, control)
 
     def verify_sources() -> None:
@@ -152,11 +183,17 @@ def _build(
             if source.describe(file_ids, deps.task_group, cached={}) != listed:
                 raise _OutdatedCacheError
         # Waiting for the build lock may have taken long enough for a permission to be revoked.
-        if _forbidden([file.file_id for file in files], deps, options):
+        if _forbidden(list({file.file_id: file for file in files}), deps, options):
             raise _OutdatedCacheError
 
     stored = _build_archive(
-        name_members(files), missing, request, deps, options, previous, verify_sources
+        name_members(entries, files),
+        list(dict.fromkeys(missing)),
+        request,
+        deps,
+        options,
+        previous,
+        verify_sources,
     )
     return Artifact(
         bucket=request.bucket,
@@ -168,6 +205,24 @@ def _build(
         etag=stored.etag,
         missing_files=len(missing),
     )
+
+
+def _of_entries(
+    entries: Sequence[Entry], described: Sequence[FileDescription], control: Control
+) -> list[FileDescription]:
+    """Return the description of each entry's file, and report the missing ones."""
+    by_id = {file.file_id: file for file in described}
+    for entry in entries:
+        if isinstance(file := by_id[entry.file_id], Missing):
+            control.file_done(
+                entry.file_id,
+                copy=entry.copy,
+                state="missing",
+                size=None,
+                name=None,
+                error_code=file.code,
+            )
+    return [by_id[entry.file_id] for entry in entries]
 
 
 def _describe(
@@ -213,7 +268,7 @@ def _build_archive(
     verify_sources: Callable[[], None],
 ) -> StoredArchive:
     """Compose the archive if its files allow that; otherwise stream it through the worker."""
-    listed_missing = missing if request.on_missing is OnMissing.SKIP else None
+    listed_missing = missing if request.has_manifest else None
     try:
         stored = None
         if all(m.file.ranged and m.file.etag and m.file.size is not None for m in members):
@@ -268,6 +323,7 @@ def _find_or_compose(
             return None
         return stored
 
+    _hold(archive_plan.key, deps, options)
     lock = options.build_lock(archive_plan.plan_id)
     with acquire_or_find(lock, deps.min_rate, find) as found:
         if found is not None:
@@ -291,12 +347,19 @@ def _find_or_compose(
                 archive_plan,
                 etag=stored.etag,
                 crc32s=state.checksums.crc32s(),
-                file_ids=request.file_ids,
+                entries=requested_entries(request.file_ids, request.paths),
             )
             options.report({"composed": 1, **vars(state.stats)})
 
         options.defer(finish)
         return stored
+
+
+def _hold(key: str, deps: BuildDependencies, options: BuildOptions) -> None:
+    """Record that the job needs the archive, once no other worker is deleting it."""
+    while not options.hold(key):
+        deps.control.check()
+        time.sleep(ACQUIRE_INTERVAL)
 
 
 def _stream(
@@ -317,7 +380,6 @@ def _stream(
         may_continue=options.may_continue,
     )
     options.report({"streamed": 1, "through_worker": stored.size})
-    ARCHIVE_BYTES.labels("streamed").inc(stored.size)
     return stored
 
 
@@ -335,14 +397,15 @@ def _report_all_done(members: Sequence[Member], control: Control) -> None:
     for member in members:
         file = member.file
         control.advance(file.size or 0)
-        control.file_done(file.file_id, state="done", size=file.size, name=member.name)
+        control.file_done(
+            file.file_id, copy=member.copy, state="done", size=file.size, name=member.name
+        )
 
 
 def _deliver_directly(file: SourceFile, location: tuple[str, str], control: Control) -> Artifact:
     name = names.safe_name(file.name, fallback=f"file-{file.file_id}")
     control.advance(file.size or 0)
     control.file_done(file.file_id, state="done", size=file.size, name=name)
-    ARCHIVE_BYTES.labels("delivered_as_is").inc(file.size or 0)
     return Artifact(
         bucket=location[0],
         key=location[1],

@@ -111,7 +111,7 @@ def stream_archive(
         cancellation=task_group.cancellation,
         progress=control.advance,
         on_finished=lambda member, size: control.file_done(
-            member.file.file_id, state="done", size=size, name=member.name
+            member.file.file_id, copy=member.copy, state="done", size=size, name=member.name
         ),
     )
     upload_id = task_group.call(

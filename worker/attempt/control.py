@@ -39,8 +39,12 @@ class Control(Protocol):
         size: int | None,
         name: str | None,
         error_code: str | None = None,
+        copy: int = 0,
     ) -> None:
-        """Report that a file is ``done``, ``missing`` or ``failed``."""
+        """Report that a file is ``done``, ``missing`` or ``failed``.
+
+        ``copy``: which occurrence of the file in the request this is.
+        """
 
     def defer(self, step: Callable[[], None]) -> None:
         """Call ``step`` once the job is completed, so that its client need not wait for it."""
@@ -63,8 +67,9 @@ class AttemptControl:
         self._percent = 0
         self._rate: float | None = None
         self._last_sample = (self._started, 0)
-        self._reports: dict[int, FileReport] = {}
-        self._unsent: set[int] = set()
+        #: By file id and copy.
+        self._reports: dict[tuple[int, int], FileReport] = {}
+        self._unsent: set[tuple[int, int]] = set()
         #: What is left to do once the job is completed.
         self.deferred: list[Callable[[], None]] = []
 
@@ -98,13 +103,14 @@ class AttemptControl:
         size: int | None,
         name: str | None,
         error_code: str | None = None,
+        copy: int = 0,
     ) -> None:
         report = FileReport(
-            file_id=file_id, state=state, size=size, name=name, error_code=error_code
+            file_id=file_id, copy=copy, state=state, size=size, name=name, error_code=error_code
         )
         with self._lock:
-            self._reports[file_id] = report
-            self._unsent.add(file_id)
+            self._reports[file_id, copy] = report
+            self._unsent.add((file_id, copy))
 
     def defer(self, step: Callable[[], None]) -> None:
         self.deferred.append(step)
@@ -129,7 +135,7 @@ class AttemptControl:
     def take_reports(self) -> list[FileReport]:
         """Return the reports since the last call."""
         with self._lock:
-            reports = [self._reports[file_id] for file_id in self._unsent]
+            reports = [self._reports[key] for key in self._unsent]
             self._unsent.clear()
             return reports
 
@@ -141,7 +147,7 @@ class AttemptControl:
     def restore_reports(self, reports: list[FileReport]) -> None:
         """Return reports that could not be stored with the next ``take_reports``."""
         with self._lock:
-            self._unsent.update(report.file_id for report in reports)
+            self._unsent.update((report.file_id, report.copy) for report in reports)
 
     def _sample(self) -> None:
         sampled_at, sampled_bytes = self._last_sample

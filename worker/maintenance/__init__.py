@@ -1,1 +1,1 @@
-"""Threads that run beside the jobs: sweeper, cleanup, history recorder."""
+"""Threads that run beside the jobs: sweeper, cleanup, archive remover, history recorder."""

@@ -14,6 +14,7 @@ from common.job_store import keys
 from common.job_store.cluster import node_of, uptime
 from common.job_store.errors import log_failure
 from common.job_store.state_log import trim
+from common.job_store.statistics_log import StatisticsLog
 from worker import metrics
 from worker.loop_thread import LoopThread
 from worker.maintenance.store_contact import StoreContact
@@ -70,6 +71,7 @@ class SweepThread(LoopThread):
         self.first_pause = self._pause()
         self._on_round = on_round
         self._trim_at = 0.0
+        self._statistics_log = StatisticsLog(client, clock=clock.monotonic)
 
     def step(self) -> float:
         self._on_round()
@@ -99,6 +101,7 @@ class SweepThread(LoopThread):
         if result.recovered or result.failed or result.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(result))
         self._trim_state_log()
+        self._statistics_log.record_if_due()
 
     def _trim_state_log(self) -> None:
         if self._clock.monotonic() >= self._trim_at:

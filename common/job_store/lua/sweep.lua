@@ -1,4 +1,5 @@
 -- @include full_memory
+-- @include archive
 -- @include attempt
 --[[
   Does everything that is due in one partition. Idempotent: any number of workers may run it.
@@ -39,7 +40,7 @@ end
 local function remove_lease(id, job)
   local is_lost = job and job.status == 'queued' and not redis.call('ZSCORE', key.retries(), id)
     and not redis.call('ZSCORE', key.waiting(job.lane), id)
-  if is_lost then enqueue(id, job.user, job.lane) end
+  if is_lost then enqueue(id, line_of(job), job.lane) end
   redis.call('ZREM', key.leases(), id)
 end
 
@@ -64,7 +65,7 @@ local function promote(id)
   redis.call('ZREM', key.retries(), id)
   local job = load_job(id)
   if job and job.status == 'queued' then
-    enqueue(id, job.user, job.lane)
+    enqueue(id, line_of(job), job.lane)
     promoted = promoted + 1
   end
 end
@@ -73,6 +74,8 @@ local function expire(id)
   redis.call('ZREM', key.expiring(), id)
   local job = load_job(id)
   if job and job.status == 'completed' then
+    -- Otherwise, the storage deletes the archive by its age.
+    if job.expires_in then let_archive_go(job) end
     update_job(id, {status = 'expired'})
     redis.call('PEXPIRE', key.status(id), args.job_ttl, 'GT')
     redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')
@@ -136,11 +139,12 @@ end
 local function boost(priority, higher)
   local latest = to_text(now - tonumber(args.max_wait))
   for _, id in ipairs(due(key.waiting(priority), latest, MAX_BOOSTS)) do
-    local user = redis.call('HGET', key.status(id), 'user')
+    local stored = redis.call('HMGET', key.status(id), 'user', 'line')
+    local line = stored[2] or stored[1]
     retract_wake_up(id, priority)
-    dequeue(id, user, priority)
+    dequeue(id, line, priority)
     redis.call('HSET', key.status(id), 'lane', higher)
-    enqueue(id, user, higher)
+    enqueue(id, line, higher)
   end
 end
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.attack import ATTACKS, environment
+from bench.attack import environment
+from bench.attacks import ATTACKS
 
 SECONDS = 8
 #: Milliseconds. Other tests run at the same time.

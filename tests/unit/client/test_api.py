@@ -121,3 +121,13 @@ def test_wait_raises_when_the_job_fails() -> None:
 def test_unknown_members_of_a_job_are_kept_in_raw() -> None:
     api = FakeApi(job(shinyNewMember=1))
     assert api.client.status(JOB_ID).raw["shinyNewMember"] == 1
+
+
+def test_start_sends_files_with_their_paths() -> None:
+    api = FakeApi(job("queued"))
+    api.client.start(files=[(5, "a/b.pdf"), (5, "copies/"), (3, None)], manifest=True)
+    assert json.loads(api.requests[0].content) == {
+        "files": [{"file_id": 5, "path": "a/b.pdf"}, {"file_id": 5, "path": "copies/"},
+                  {"file_id": 3}],
+        "manifest": True,
+    }  # fmt: skip

@@ -147,6 +147,37 @@ def test_white_space_around_the_token_is_ignored(longhaul: Run) -> None:
     assert longhaul("--token", " t0ken\r\n", "stats", responses=responses).exit_code == 0
 
 
+def test_files_are_put_into_folders(longhaul: Run, requests: list[httpx.Request]) -> None:
+    options = ["--path", "2=a/two.pdf", "--path", "8-9=b/", "--path", "2=copy.pdf", "--manifest"]
+    responses = {"POST /v1/download/initiate": job("queued")}
+    result = longhaul("get", "1-2", *options, "--no-wait", responses=responses)
+    assert result.exit_code == 0
+    assert json.loads(requests[0].content) == {
+        "files": [
+            {"file_id": 1},
+            {"file_id": 2, "path": "a/two.pdf"},
+            {"file_id": 2, "path": "copy.pdf"},
+            {"file_id": 8, "path": "b/"},
+            {"file_id": 9, "path": "b/"},
+        ],
+        "manifest": True,
+    }
+
+
+@pytest.mark.parametrize("path", ["2", "2=", "=a", "x=a/", "1-2=a", "2-1=a/"])
+def test_an_invalid_path_is_a_usage_error(longhaul: Run, path: str) -> None:
+    result = longhaul("get", "1", "--path", path, responses={})
+    assert result.exit_code == 2
+    assert "--path" in result.stderr
+
+
+@pytest.mark.parametrize("option", [["--path", "1=a/"], ["--manifest"]])
+def test_the_content_of_an_earlier_jobs_archive_cannot_be_changed(
+    longhaul: Run, option: list[str]
+) -> None:
+    assert longhaul("get", "--job", JOB_ID, *option, responses={}).exit_code == 2
+
+
 def test_ranges_stand_for_all_their_ids(longhaul: Run, requests: list[httpx.Request]) -> None:
     responses = {"POST /v1/download/initiate": job("queued")}
     result = longhaul("get", "10001-10003", "7", "--no-wait", responses=responses)
@@ -520,3 +551,46 @@ def test_webhooks_replay_follows_the_pages_since_a_time(
 )
 def test_webhooks_replay_needs_one_or_a_time(longhaul: Run, words: tuple[str, ...]) -> None:
     assert longhaul("webhooks", "replay", *words).exit_code == 2
+
+
+def test_the_archive_of_a_job_is_deleted(longhaul: Run) -> None:
+    path = f"DELETE /v1/download/{JOB_ID}/archive"
+    deleted = longhaul("delete-archive", JOB_ID, responses={path: httpx.Response(204)})
+    assert (deleted.exit_code, deleted.output) == (0, "")
+    rejected = longhaul("delete-archive", JOB_ID, responses={path: problem(409, "JOB_CONFLICT")})
+    assert rejected.exit_code == 3
+
+
+USAGE = {
+    "plan": "pro",
+    "limits": {"priorities": ["low"], "activeJobs": 2, "bytesPerDay": None},
+    "today": {"bytes": 7, "resetAt": "2026-11-30T00:00:00.000Z"},
+    "days": [
+        {"day": "2026-11-29", "jobs": 4, "completed": 3, "failed": 1, "cancelled": 0, "bytes": 7}
+    ],
+}
+
+
+def test_usage_shows_the_plan_and_the_days(longhaul: Run, requests: list[httpx.Request]) -> None:
+    responses: dict[str, httpx.Response | Exception] = {
+        "GET /v1/download/usage": httpx.Response(200, json=USAGE)
+    }
+    shown = longhaul("usage", "--days", "7", responses=responses)
+    assert shown.output.splitlines() == [
+        "plan pro",
+        'priorities          ["low"]',
+        "activeJobs          2",
+        "bytesPerDay         unlimited",
+        "bytes today         7",
+        "2026-11-29  3 of 4 jobs completed  7 bytes",
+    ]
+    assert requests[-1].url.query == b"days=7"
+    assert json.loads(longhaul("--json", "usage", responses=responses).output) == USAGE
+
+
+def test_usage_without_plans_and_history_shows_the_limits(longhaul: Run) -> None:
+    body = {**USAGE, "plan": None, "today": {"bytes": None}, "days": None}
+    responses: dict[str, httpx.Response | Exception] = {
+        "GET /v1/download/usage": httpx.Response(200, json=body)
+    }
+    assert len(longhaul("usage", responses=responses).output.splitlines()) == 3

@@ -646,6 +646,17 @@ export interface components {
             /** @description State of the webhook after this attempt */
             state: string;
         };
+        RecordedDownload: {
+            /** Format: date-time */
+            at: string;
+            /** @description The link; null: the job's own URL */
+            linkId: string | null;
+            /**
+             * @description Of the client's address
+             * @enum {string}
+             */
+            network: "public" | "private" | "unknown";
+        };
         JobRecord: {
             job: components["schemas"]["Job"];
             user: string;
@@ -653,6 +664,8 @@ export interface components {
             attempts: components["schemas"]["RecordedAttempt"][];
             files: components["schemas"]["RecordedFile"][];
             deliveries: components["schemas"]["RecordedDelivery"][];
+            /** @description Up to the first 1,000 */
+            downloads: components["schemas"]["RecordedDownload"][];
         };
         FailedAttempt: {
             /** @description Starts at 1 again when a dead letter is requeued */
@@ -849,6 +862,19 @@ export interface components {
         };
         /** @description JOB_CANCELLED or JOB_EXPIRED: there is no archive */
         Problem410: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server */
+        Problem501: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];

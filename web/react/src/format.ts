@@ -38,7 +38,7 @@ export function formatMoment(iso: string, locale?: string, now = new Date()): Mo
   const at = new Date(iso);
   const midnight = (date: Date) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
   const days = Math.round((midnight(at) - midnight(now)) / 86_400_000);
-  const time = at.toLocaleTimeString(locale, { hour: "numeric", minute: "2-digit" });
+  const time = at.toLocaleTimeString(locale, { timeStyle: "short" });
   if (days === 0) return { time, day: "" };
   if (Math.abs(days) === 1) {
     const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });

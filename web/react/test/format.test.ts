@@ -36,8 +36,9 @@ test.each([
 test.each([
   ["2026-03-01T23:30:00", "en-GB", { time: "23:30", day: "" }],
   ["2026-03-02T14:30:00", "en-GB", { time: "14:30", day: "tomorrow" }],
+  ["2026-03-02T00:05:00", "en-GB", { time: "00:05", day: "tomorrow" }],
   ["2026-03-02T14:30:00", "de", { time: "14:30", day: "morgen" }],
-  ["2026-02-28T09:05:00", "en-GB", { time: "9:05", day: "yesterday" }],
+  ["2026-02-28T09:05:00", "en-GB", { time: "09:05", day: "yesterday" }],
   ["2026-03-09T14:30:00", "en-GB", { time: "14:30", day: "9 Mar" }],
 ])("%s in %s", (iso, locale, moment) => {
   expect(formatMoment(iso, locale, new Date("2026-03-01T08:00:00"))).toEqual(moment);

@@ -23,7 +23,6 @@ from worker.archive.composing.upload_log import Checkpoint, NoCheckpoint, Upload
 from worker.archive.planning.archive_plan import ArchivePlan
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import join
-from worker.metrics import ARCHIVE_BYTES
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +53,6 @@ def compose(
         # There may be more than one upload: the log of one may have been lost.
         _clean_up(lambda: delete_upload(deps.storage, upload_log))
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
-    for name in ("copied", "through_worker", "reused", "resumed"):
-        ARCHIVE_BYTES.labels(name).inc(getattr(state.stats, name))
     return stored, state
 
 

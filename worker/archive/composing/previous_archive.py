@@ -1,9 +1,9 @@
 """The archive of an earlier build of the same file ids, whose bytes can be reused.
 
-After a build, an index is stored next to the archives. Its key depends only on the set of file ids,
-and it says which version of which file is at which offset. The next build of that set takes from it
-the names of unchanged files, and reuses bytes of the old archive: runs of small files in one read,
-whole parts in one copy.
+After a build, an index is stored next to the archives. Its key depends only on the set of file ids
+and their paths, and it says which version of which file is at which offset. The next build of that
+set takes from it the names of unchanged files, and reuses bytes of the old archive: runs of small
+files in one read, whole parts in one copy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectS
 from common.sources import SourceFile
 from worker.archive.planning.archive_plan import ArchivePlan
 from worker.archive.planning.layout import PartPlan, Span, SpanKind
-from worker.archive.planning.members import Member
+from worker.archive.planning.members import Entry, Member
 from worker.archive.planning.plan import Plan
 from worker.archive.zip_format.crc32 import crc32
 
@@ -35,7 +35,6 @@ class ArchivedFile:
     """A file in the previous archive."""
 
     file: SourceFile
-    name: str
     #: The checksum of the bytes in the archive.
     crc32: int
     #: The offset of the local header.
@@ -49,11 +48,12 @@ class PreviousArchive:
     bucket: str
     key: str
     etag: str
-    files: dict[int, ArchivedFile]
+    #: By file id and by name in the archive.
+    files: dict[tuple[int, str], ArchivedFile]
 
     def source_files(self) -> dict[int, SourceFile]:
         """Return the files as the source described them then."""
-        return {file_id: archived.file for file_id, archived in self.files.items()}
+        return {file_id: archived.file for (file_id, _), archived in self.files.items()}
 
     def exists(self, storage: ObjectStorage, cancellation: Cancellation) -> bool:
         """Return whether the archive that the index describes is still there."""
@@ -90,12 +90,8 @@ class PreviousArchive:
         return first
 
     def _find(self, member: Member) -> ArchivedFile | None:
-        archived = self.files.get(member.file.file_id)
-        if (
-            archived
-            and archived.name == member.name
-            and is_same_version(archived.file, member.file)
-        ):
+        archived = self.files.get((member.file.file_id, member.name))
+        if archived and is_same_version(archived.file, member.file):
             return archived
         return None
 
@@ -121,18 +117,24 @@ def is_same_version(one: SourceFile, other: SourceFile) -> bool:
     )
 
 
-def index_key(file_ids: Sequence[int]) -> str:
-    """Return the key of the index for a set of files."""
-    ids = ",".join(map(str, sorted(file_ids)))
+def index_key(entries: Sequence[Entry]) -> str:
+    """Return the key of the index for a set of files and their paths."""
+    ids = ",".join(str(entry.file_id) for entry in sorted(entries, key=_order))
+    if any(entry.path for entry in entries):
+        ids += orjson.dumps(sorted(map(_order, entries))).decode()
     return f"indexes/{hashlib.sha256(ids.encode()).hexdigest()[:32]}.json"
 
 
+def _order(entry: Entry) -> tuple[int, str]:
+    return entry.file_id, entry.path or ""
+
+
 def load_previous_archive(
-    storage: ObjectStorage, bucket: str, file_ids: Sequence[int], cancellation: Cancellation
+    storage: ObjectStorage, bucket: str, entries: Sequence[Entry], cancellation: Cancellation
 ) -> PreviousArchive | None:
     """Return the previous archive of these files if its index is readable; it may be gone."""
     try:
-        with storage.get_object(bucket, index_key(file_ids), cancellation=cancellation) as response:
+        with storage.get_object(bucket, index_key(entries), cancellation=cancellation) as response:
             document = orjson.loads(response.read_all())
         return _parse(bucket, document)
     except (DownloadError, ValueError, KeyError, TypeError):
@@ -145,7 +147,7 @@ def store_index(
     *,
     etag: str,
     crc32s: Sequence[int],
-    file_ids: Sequence[int],
+    entries: Sequence[Entry],
 ) -> None:
     """Store the index for the next build of the same files. A failure is only logged."""
     rows = [
@@ -158,10 +160,12 @@ def store_index(
             archive_plan.members, crc32s, archive_plan.plan.offsets, strict=False
         )
     ]
-    body = orjson.dumps({"key": archive_plan.key, "etag": etag, "files": rows})
+    # Besides the rows, whose length is the same in every release.
+    sha256s = {str(m.file.file_id): m.file.sha256 for m in archive_plan.members if m.file.sha256}
+    body = orjson.dumps({"key": archive_plan.key, "etag": etag, "files": rows, "sha256": sha256s})
     try:
         storage.put_object(
-            archive_plan.bucket, index_key(file_ids), body,
+            archive_plan.bucket, index_key(entries), body,
             content_type="application/json", crc32=crc32(body),
         )  # fmt: skip
     except DownloadError as error:
@@ -169,7 +173,7 @@ def store_index(
 
 
 def _parse(bucket: str, document: dict[str, Any]) -> PreviousArchive:
-    files = {}
+    files, sha256s = {}, document.get("sha256", {})
     for row in document["files"]:
         file_id, origin, etag, size, source_name, name, modified, listed_crc32, *rest = row
         content_type, location, crc, offset = rest
@@ -182,7 +186,8 @@ def _parse(bucket: str, document: dict[str, Any]) -> PreviousArchive:
             modified=None if modified is None else datetime.fromtimestamp(modified, UTC),
             content_type=content_type,
             crc32=listed_crc32,
+            sha256=sha256s.get(str(file_id)),
             location=tuple(location) if location else None,
         )
-        files[file_id] = ArchivedFile(file, name, crc, offset)
+        files[file_id, name] = ArchivedFile(file, crc, offset)
     return PreviousArchive(bucket=bucket, key=document["key"], etag=document["etag"], files=files)

@@ -177,7 +177,11 @@ class BuildState:
         if item < len(self.archive_plan.members):
             member = self.archive_plan.members[item]
             self.deps.control.file_done(
-                member.file.file_id, state="done", size=member.file.size, name=member.name
+                member.file.file_id,
+                copy=member.copy,
+                state="done",
+                size=member.file.size,
+                name=member.name,
             )
 
 

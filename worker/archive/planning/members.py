@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from common.errors import (
     PermanentDownloadError,
     SourceForbidden,
 )
-from common.jobs.model import OnMissing
+from common.jobs.model import OnMissing, number_copies
 from common.sources.files import FileDescription, Missing, SourceFile
 from worker.archive.zip_format import names, records
 
@@ -29,10 +30,12 @@ _ERRORS: dict[str, type[DownloadError]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A file and its name in the archive."""
+    """A file and its name in the archive, with folders."""
 
     name: str
     file: SourceFile
+    #: Which occurrence of the file in the request this is: 0 for the first.
+    copy: int = 0
 
     @property
     def raw_name(self) -> bytes:
@@ -43,11 +46,39 @@ class Member:
         return records.timestamp(self.file.modified)
 
 
-def name_members(files: Sequence[SourceFile]) -> list[Member]:
-    """Give the files safe and unique names; the name of the manifest is reserved."""
-    safe = (names.safe_name(f.name, fallback=f"file-{f.file_id}") for f in files)
-    unique = names.unique_names(safe, reserved=[MANIFEST_NAME])
-    return [Member(name=n, file=f) for n, f in zip(unique, files, strict=True)]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A requested file at one place of the archive."""
+
+    file_id: int
+    #: Which occurrence of the file in the request this is: 0 for the first.
+    copy: int = 0
+    #: Requested by the client; None: at the top, under the file's own name.
+    path: str | None = None
+
+
+def requested_entries(file_ids: Sequence[int], paths: Sequence[str | None]) -> list[Entry]:
+    """Return one entry for each id; ``paths`` is empty or has one for each id, too."""
+    return [
+        Entry(file_id=file_id, copy=copy, path=path)
+        for (file_id, copy), path in itertools.zip_longest(number_copies(file_ids), paths)
+    ]
+
+
+def name_members(entries: Sequence[Entry], files: Sequence[SourceFile]) -> list[Member]:
+    """Give the entries of these files safe and unique names; the manifest's is reserved."""
+    by_id = {file.file_id: file for file in files}
+    pairs = [(entry, by_id[entry.file_id]) for entry in entries if entry.file_id in by_id]
+    unique = names.unique_names(itertools.starmap(_safe_name, pairs), reserved=[MANIFEST_NAME])
+    return [
+        Member(name=name, file=file, copy=entry.copy)
+        for name, (entry, file) in zip(unique, pairs, strict=True)
+    ]
+
+
+def _safe_name(entry: Entry, file: SourceFile) -> str:
+    own_name = names.safe_name(file.name, fallback=f"file-{file.file_id}")
+    return own_name if entry.path is None else names.safe_path(entry.path, own_name=own_name)
 
 
 def select_files(

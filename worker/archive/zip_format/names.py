@@ -1,17 +1,19 @@
 """Makes member names safe for every operating system, and unique within an archive.
 
-Archives have no folders: separators are replaced, so that no member can be unpacked outside of the
-target folder (CWE-22, "zip slip").
+Only a path that the client requested makes folders; in the name of a file, separators are replaced.
+No member can be unpacked outside of the target folder (CWE-22, "zip slip").
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 #: The limit of common file systems for a name, in bytes of UTF-8.
 MAX_BYTES = 255
+#: The limit of macOS for a path, in bytes of UTF-8; Linux allows four times as many.
+MAX_PATH_BYTES = 1024
 _FORBIDDEN = re.compile(r'[<>:"|?*]')
 #: Device names of Windows, which ignores an extension and the spaces before it.
 _RESERVED = re.compile(
@@ -20,23 +22,45 @@ _RESERVED = re.compile(
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Cc control, Cf format (including direction overrides), Cs surrogates, Zl and Zp line separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+#: Zero-width joiners are format characters, too, but emoji and Indic scripts need them.
+_JOINERS = "\u200c\u200d"
 
 
 def safe_name(name: str, *, fallback: str) -> str:
-    """Return ``name`` without anything that an operating system rejects.
+    """Return ``name`` without anything that an operating system rejects."""
+    return _safe_segment(_without_separators(unicodedata.normalize("NFC", name))) or fallback
 
-    Joiners are format characters, too, but emoji and Indic scripts need them, so they stay.
+
+def safe_path(path: str, *, own_name: str) -> str:
+    """Return a relative path of safe names; the last one is ``own_name`` if ``path`` ends in ``/``.
+
+    Segments that name nothing are left out, as unpackers do: ``..``, drive letters, empty ones.
+    Of a path that is too long, the outer folders and the name remain.
     """
-    text = _without_separators(unicodedata.normalize("NFC", name))
-    text = "".join(
-        c for c in text if c in "\u200c\u200d" or unicodedata.category(c) not in _INVISIBLE
-    )
-    text = _FORBIDDEN.sub("_", text).strip().rstrip(". ")
-    if not text.strip("."):
-        return fallback
+    segments = unicodedata.normalize("NFC", path).replace("\\", "/").removeprefix("~/").split("/")
+    *folders, name = ("" if _DRIVE.fullmatch(s) else _safe_segment(s) for s in segments)
+    # One byte is left for the underscore of ``unique_names``.
+    kept = _fitting(filter(None, folders), MAX_PATH_BYTES - MAX_BYTES - 1)
+    return "/".join([*kept, name or own_name])
+
+
+def _safe_segment(text: str) -> str:
+    """Return one segment of a path as a safe name; empty if nothing remains."""
+    text = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE)
+    text = _shortened(_FORBIDDEN.sub("_", text).strip().rstrip(". "))
     if _RESERVED.match(text):
-        text = f"_{text}"
-    return _shortened(text, MAX_BYTES).rstrip(". ") or fallback
+        text = _shortened(f"_{text}")
+    # HFS+ ignores joiners, so that dots with one are the parent folder there (CVE-2014-9390).
+    return text if text.strip(f". {_JOINERS}") else ""
+
+
+def _fitting(folders: Iterable[str], limit: int) -> Iterator[str]:
+    """Yield the outer folders that have at most ``limit`` bytes, with a slash behind each."""
+    for folder in folders:
+        limit -= len(folder.encode()) + 1
+        if limit < 0:
+            return
+        yield folder
 
 
 def _without_separators(name: str) -> str:
@@ -57,38 +81,60 @@ def _without_separators(name: str) -> str:
 def unique_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> list[str]:
     """Add `` (2)``, `` (3)`` … before the extension of names that occurred before.
 
-    Names are compared without case, as on Windows and macOS.
+    Names are compared without case, as on Windows and macOS. They may be paths. A path cannot be
+    both a file and a folder, so a file is numbered if its path is also the folder of another one,
+    and a folder at the top gets an underscore if its name is one of the ``reserved`` files.
     """
     seen = {_folded(name) for name in reserved}
+    paths = [_beside(name, seen) for name in names]
+    seen.update(map(_folded, _folders(paths)))
     last: dict[str, int] = {}
     result = []
-    for name in names:
-        candidate, key = name, _folded(name)
+    for path in paths:
+        candidate, key = path, _folded(path)
         number = last.get(key, 1)
         while _folded(candidate) in seen:
             number += 1
-            candidate = _numbered(name, number)
+            candidate = _numbered(path, number)
         last[key] = number
         seen.add(_folded(candidate))
         result.append(candidate)
     return result
 
 
+def _beside(path: str, files: Collection[str]) -> str:
+    """Return the path in another folder if its outermost folder has the name of a file."""
+    top, slash, _ = path.partition("/")
+    return f"_{path}" if slash and _folded(top) in files else path
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    """Return all folders of the paths, including those around other folders."""
+    folders: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
+
+
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())
 
 
-def _numbered(name: str, number: int) -> str:
+def _numbered(path: str, number: int) -> str:
+    folder, slash, name = path.rpartition("/")
     stem, extension = _split(name)
     mark = f" ({number}){extension}"
-    return _truncate(stem, MAX_BYTES - len(mark.encode())) + mark
+    return folder + slash + _truncate(stem, MAX_BYTES - len(mark.encode())) + mark
 
 
-def _shortened(name: str, limit: int) -> str:
-    if len(name.encode()) <= limit:
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= MAX_BYTES:
         return name
     stem, extension = _split(name)
-    return _truncate(stem, limit - len(extension.encode())) + extension
+    return (_truncate(stem, MAX_BYTES - len(extension.encode())) + extension).rstrip(". ")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -36,6 +36,7 @@ def wrong_type(redis: Redis) -> RedisError:
         OutOfMemoryError("command not allowed", status_code="OOM"),
         ResponseError("NOREPLICAS Not enough good replicas to write."),
         ResponseError("UNBLOCKED force unblock from blocking operation"),
+        NoScriptError("No matching script.", status_code="NOSCRIPT"),
     ],
 )
 def test_a_server_that_does_not_serve_is_an_outage(error: RedisError) -> None:
@@ -45,7 +46,6 @@ def test_a_server_that_does_not_serve_is_an_outage(error: RedisError) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        NoScriptError("No matching script.", status_code="NOSCRIPT"),
         ResponseError("unknown command 'FOO'"),
         ResponseError("ERR Error running script: attempt to index a nil value"),
     ],

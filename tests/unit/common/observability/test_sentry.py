@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+from common.version import VERSION
+
 PROGRAM = """
 import sys
 from common.observability.sentry import report_errors
-report_errors(sys.argv[1], service="worker", secrets=["hunter22"])
-import sentry_sdk
+report_errors(sys.argv[1], service="worker", environment="staging", secrets=["hunter22"])
+import sentry_sdk, structlog
+structlog.contextvars.bind_contextvars(job_id="a-job", attempt=2)
 def work(local):
     raise RuntimeError("redis://:pa55word@h says hunter22")
 try:
@@ -45,14 +49,19 @@ def test_a_report_contains_the_error_but_no_secret() -> None:
         server.shutdown()
     (report,) = [body for body in bodies if "RuntimeError" in body]
     assert "redis://:***@h says ***" in report
-    assert '"server_name":"worker"' in report.replace(": ", ":")
+    *_, event = report.splitlines()
+    members = json.loads(event)
+    assert members["release"] == f"longhaul@{VERSION}"
+    assert members["environment"] == "staging"
+    assert members["tags"] == {"service": "worker", "job_id": "a-job"}
     assert "what-a-user-sent" not in report.replace('work(\\"what-a-user-sent\\")', "")
 
 
 def test_sentry_is_not_imported_without_a_dsn() -> None:
     program = (
         "import sys; from common.observability import sentry, tracing;"
-        "sentry.report_errors('', service='x'); tracing.trace('', service='x', ratio=1);"
+        "sentry.report_errors('', service='x', environment='y');"
+        "tracing.trace('', service='x', ratio=1);"
         "sys.exit(any(name.startswith(('sentry_sdk', 'opentelemetry')) for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -156,7 +156,7 @@ def test_the_limits_come_from_the_settings_and_must_not_be_negative() -> None:
     for name in ("requests_per_second", "bytes_per_second", "connections"):
         settings = Settings(
             source_url_template="https://files.example/{file_id}",
-            **{f"source_host_{name}": -1},  # type: ignore[arg-type]
+            **{f"source_host_{name}": -1},
         )
         with pytest.raises(SettingError, match=f"SOURCE_HOST_{name.upper()}"):
-            assemble(settings, None, None)  # type: ignore[arg-type]
+            assemble(settings, None, None)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.zip_tools import TOOLS, require, run
+from tests.support.zip_tools import TOOLS, UNPACKERS, require, run
 from worker.archive.planning.layout import Geometry, Item, SpanKind
 from worker.archive.planning.plan import make_plan
 from worker.archive.zip_format.crc32 import combine, crc32
-from worker.archive.zip_format.names import safe_name, unique_names
+from worker.archive.zip_format.names import safe_name, safe_path, unique_names
 
 GIB = 1024**3
 
@@ -80,6 +80,68 @@ def test_tools_accept_hostile_names_and_empty_files(
     hostile: Path, tool: Callable[[Path, int], None]
 ) -> None:
     tool(hostile, 14)
+
+
+#: What a client may request, and where each tool must unpack it.
+FOLDERS = {
+    "reports/2026/april.txt": "reports/2026/april.txt",
+    "reports\\2026\\may.txt": "reports/2026/may.txt",
+    "../../etc/passwd": "etc/passwd",
+    "/etc/shadow": "etc/shadow",
+    "C:\\Windows\\x.ini": "Windows/x.ini",
+    "a": "a (2)",
+    "a/b": "a/b",
+    "a/B": "a/B (2)",
+    "CON/nul.txt": "_CON/_nul.txt",
+    "שלום/空 文件/👩\u200d💻.png": "שלום/空 文件/👩\u200d💻.png",
+    "e\u0301te\u0301/x.txt": "\xe9t\xe9/x.txt",
+    "x" * 300 + "/" + "y" * 300 + ".txt": "x" * 255 + "/" + "y" * 251 + ".txt",
+    "deep/" * 40 + "leaf.txt": "deep/" * 40 + "leaf.txt",
+    "top.txt": "top.txt",
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = unique_names(safe_path(path, own_name="f") for path in FOLDERS)
+    assert names == list(FOLDERS.values())
+    path = tmp_path_factory.mktemp("zips") / "folders.zip"
+    write(path, [(name, name.encode()) for name in names])
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_tools_accept_folders(folders: Path, tool: Callable[[Path, int], None]) -> None:
+    tool(folders, len(FOLDERS))
+
+
+@pytest.mark.parametrize("unpack", UNPACKERS, ids=lambda unpack: unpack.__name__)
+def test_tools_unpack_files_into_their_folders(
+    folders: Path, tmp_path: Path, unpack: Callable[[Path, Path], None]
+) -> None:
+    unpack(folders, tmp_path)
+    unpacked = {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    assert unpacked == {name: name.encode() for name in FOLDERS.values()}
+
+
+@pytest.fixture(scope="module")
+def many_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zips") / "many_folders.zip"
+    paths = (f"year {i % 10}/customer {i % 1000}/" for i in range(10_000))
+    names = unique_names(safe_path(path, own_name="report.pdf") for path in paths)
+    write(path, [(name, b"%d" % i) for i, name in enumerate(names)])
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_tools_accept_ten_thousand_files_in_a_thousand_folders(
+    many_folders: Path, tool: Callable[[Path, int], None]
+) -> None:
+    tool(many_folders, 10_000)
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ interface AxisProps {
 
 function Axis({ scale, format, width, times }: AxisProps) {
   const formatTime = (time: number) =>
-    new Date(time).toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
+    new Date(time).toLocaleTimeString(undefined, { timeStyle: "short" });
   const apart = times.length / Math.max(2, Math.floor(width / 96));
   const every = STEPS.find((step) => step >= apart) ?? times.length;
   return (
