@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from flask import Flask
@@ -21,7 +21,7 @@ from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.deprecation import Deprecation
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
-from api.health import Health
+from api.health import MAX_AGE, Health
 from api.job_details import JobDetailsReader
 from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
@@ -80,6 +80,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+#: Seconds between two checks of the dependencies for the overview, which is read every second.
+OVERVIEW_CHECK_INTERVAL: Final = 10.0
 #: The blueprints that the OpenAPI document describes, in the order of its tags.
 _DOCUMENTED = (
     downloads.blueprint,
@@ -186,12 +188,32 @@ def build_operator_streams(services: Services) -> OperatorStreams:
 
 
 def _overview(services: Services) -> Overview:
+    circuits = CircuitStates(services.redis, source_host(services.settings.source_url_template))
+    health = _health(services, max_age=OVERVIEW_CHECK_INTERVAL)
     return Overview(
         queue_statistics=QueueStatistics(services.redis),
         worker_registry=services.workers,
         queries=services.queries,
         failed_jobs=FailedJobs(services.redis),
         presenter=services.presenter,
+        checks=lambda: health.report().checks,
+        circuits=circuits.read,
+        samples=StatisticsLog(services.redis).newest,
+        min_success_rate=services.settings.alert_success_rate,
+    )
+
+
+def _health(services: Services, *, max_age: float = MAX_AGE) -> Health:
+    history = _history(services)
+    bucket = services.settings.archive_bucket
+    return Health(
+        {"redis": WriteCheck(services.redis).run},
+        {
+            "storage": lambda: services.storage.check(bucket),
+            "history": history.check if history else None,
+        },
+        storage_capabilities=StorageCapabilities(services.redis).read,
+        max_age=max_age,
     )
 
 
@@ -200,14 +222,7 @@ def _dependencies(
 ) -> Dependencies:
     settings = services.settings
     history = _history(services)
-    health = Health(
-        {"redis": WriteCheck(services.redis).run},
-        {
-            "storage": lambda: services.storage.check(settings.archive_bucket),
-            "history": history.check if history else None,
-        },
-        storage_capabilities=StorageCapabilities(services.redis).read,
-    )
+    health = _health(services)
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)

@@ -19,7 +19,7 @@ from common.job_store.errors import describe
 
 #: Seconds that all checks together may take.
 TIMEOUT: Final = 1.0
-#: Seconds for which a report is used again, however many probes ask for it.
+#: The default of the seconds for which a report is used again.
 MAX_AGE: Final = 1.0
 
 log = structlog.get_logger(__name__)
@@ -46,11 +46,13 @@ class Health:
         optional: Mapping[str, Callable[[], object] | None],
         *,
         storage_capabilities: Callable[[], Mapping[str, bool] | None] = lambda: None,
+        max_age: float = MAX_AGE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Checks in ``optional`` do not make the service unhealthy; None if one is turned off.
 
         ``storage_capabilities`` reads what the workers found out about the object storage.
+        ``max_age``: seconds for which a report is used again, however many probes ask for it.
         """
         self._storage_capabilities = storage_capabilities
         self._required = frozenset(required)
@@ -58,20 +60,21 @@ class Health:
         self._checks = {**required, **{name: check for name, check in optional.items() if check}}
         # Enough threads for two rounds, so that checks that hang do not block the next round.
         self._threads = ThreadPoolExecutor(2 * len(self._checks) + 2, thread_name_prefix="health")
+        self._max_age = max_age
         self._clock = clock
         self._lock = threading.Lock()
         self._report: HealthReport | None = None
         self._report_until = 0.0
 
     def report(self) -> HealthReport:
-        """Return a report that is at most a second old.
+        """Return a report that is at most ``max_age`` old, by default a second.
 
         The first caller runs the checks; callers that arrive meanwhile wait for the same report.
         """
         with self._lock:
             if self._report is None or self._clock() >= self._report_until:
                 self._report = self._run_checks()
-                self._report_until = self._clock() + MAX_AGE
+                self._report_until = self._clock() + self._max_age
             return self._report
 
     def _run_checks(self) -> HealthReport:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from api.service_summary import summary_of
 from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
+    from common.job_store.circuit_states import State
     from common.job_store.queries import FailedJobs, JobQueries
-    from common.job_store.stats import QueueStatistics
+    from common.job_store.statistics_log import Sample
+    from common.job_store.stats import QueueState, QueueStatistics
     from common.job_store.worker_registry import WorkerRegistry
     from common.jobs.model import Job
     from common.jobs.presenter import JobPresenter
@@ -54,36 +58,27 @@ class Overview:
     queries: JobQueries
     failed_jobs: FailedJobs
     presenter: JobPresenter
+    #: The API's checks of its dependencies.
+    checks: Callable[[], Mapping[str, str]]
+    circuits: Callable[[], Mapping[str, State]]
+    #: Reads so many of the newest statistics, oldest first.
+    samples: Callable[[int], Sequence[Sample]]
+    #: Success rate of jobs below which the summary says that jobs fail.
+    min_success_rate: float
 
     def read(self) -> dict[str, Any]:
         """Return the current overview, without ``timestamp``."""
+        state = self.queue_statistics.read()
         return {
-            "statistics": self.statistics(),
+            "summary": self._summary(state),
+            "statistics": _statistics(state),
             "workers": self.workers(),
             "failures": self.failures(),
         }
 
     def statistics(self) -> dict[str, Any]:
         """Return how many jobs wait, run and have ended, and how long they take."""
-        state = self.queue_statistics.read()
-        return {
-            "waiting": state.waiting,
-            "totalWaiting": sum(state.waiting.values()),
-            "oldestWaitSeconds": state.oldest_wait,
-            "processing": state.processing,
-            "retrying": state.retrying,
-            "completed": state.completed,
-            "failed": state.failed,
-            "cancelled": state.cancelled,
-            "deadLetters": state.dead_letters,
-            "paused": state.paused,
-            "workers": state.workers,
-            "durations": {
-                "avg": state.average_duration,
-                **{f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
-            },
-            "successRate": state.success_rate,
-        }
+        return _statistics(self.queue_statistics.read())
 
     def workers(self) -> list[dict[str, Any]]:
         """Return each worker with the jobs that it is running."""
@@ -112,9 +107,39 @@ class Overview:
             self._present(job, _FAILED_JOB_MEMBERS) for job in self.failed_jobs.newest(MAX_FAILURES)
         ]
 
+    def _summary(self, state: QueueState) -> dict[str, Any]:
+        return summary_of(
+            state,
+            checks=self.checks(),
+            circuits=self.circuits(),
+            samples=self.samples,
+            min_success_rate=self.min_success_rate,
+        )
+
     def _present(self, job: Job, members: tuple[str, ...]) -> dict[str, Any]:
         presented = self.presenter.present(job)
         return {"userId": job.user, **{name: presented[name] for name in members}}
+
+
+def _statistics(state: QueueState) -> dict[str, Any]:
+    return {
+        "waiting": state.waiting,
+        "totalWaiting": sum(state.waiting.values()),
+        "oldestWaitSeconds": state.oldest_wait,
+        "processing": state.processing,
+        "retrying": state.retrying,
+        "completed": state.completed,
+        "failed": state.failed,
+        "cancelled": state.cancelled,
+        "deadLetters": state.dead_letters,
+        "paused": state.paused,
+        "workers": state.workers,
+        "durations": {
+            "avg": state.average_duration,
+            **{f"p{percent}": state.duration(percent) for percent in (50, 95, 99)},
+        },
+        "successRate": state.success_rate,
+    }
 
 
 def with_timestamp(overview: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from marshmallow import fields
 
 from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.job import JobSchema
 from api.schemas.responses import StatisticsSchema
+from api.service_summary import Level
 from common.jobs.model import Priority
+
+LEVELS: Final = [level.name.lower() for level in Level]
 
 
 class FailedAttemptSchema(ResponseSchema):
@@ -87,8 +92,27 @@ class FailedJobSchema(ResponseSchema):
     completedAt = time("When the job failed")
 
 
+class ReasonSchema(ResponseSchema):
+    """Why jobs wait or fail."""
+
+    code = string("For programs; a later version may add others")
+    level = choice(LEVELS, "critical: no job runs; info: jobs wait, as they should")
+    message = string()
+
+
+class SummarySchema(ResponseSchema):
+    """The state of the service."""
+
+    level = choice(LEVELS, "The worst level of a reason")
+    message = string("All well, or the worst reason")
+    idleSince = time("Since when no job has run, although some wait; null if unknown")
+    reasons = list_of(ReasonSchema, "The worst first")
+
+
 class OverviewSchema(WorkersSchema):
     """The service at a glance."""
+
+    summary = member(fields.Nested, nested=SummarySchema)
 
     statistics = member(fields.Nested, nested=StatisticsSchema)
     failures = list_of(FailedJobSchema, "Of all users, newest first")

@@ -7,8 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
-from rich.console import Console
 
 from .client import DEFAULT_URL, Longhaul, completed
-from .display import dead_letter_line, details, fetching, file_line, follow, missing_text
+from .display import dead_letter_line, fetching, file_line, follow, missing_text
 from .errors import (
     ApiProblem,
     InvalidSetting,
@@ -28,8 +26,11 @@ from .errors import (
     TransferFailed,
     Unreachable,
 )
-from .job import FINISHED, Job
+from .job import Job
+from .operator_commands import COMMANDS, filter_of, filter_options, print_all_jobs
 from .output import Output
+from .session import Session
+from .webhook_commands import webhooks
 
 EXIT_CODES: dict[type[Exception], int] = {
     JobUnsuccessful: 1,
@@ -43,32 +44,6 @@ EXIT_CODES: dict[type[Exception], int] = {
 INCOMPLETE = 6
 #: IDs that one range may stand for; the API accepts fewer.
 MAX_RANGE = 100_000
-
-
-class Session:
-    """What every command needs: the API client and the output."""
-
-    def __init__(self, api: Longhaul, *, as_json: bool) -> None:
-        self.api = api
-        self.as_json = as_json
-        #: Progress and messages. Standard output is for results only.
-        self.console = Console(stderr=True, quiet=as_json, highlight=False)
-        #: What Ctrl-C prints.
-        self.interrupted = "interrupted"
-
-    def result(self, job: Job) -> None:
-        """Print one job."""
-        if self.as_json:
-            self.json(job.raw)
-        else:
-            click.echo(
-                f"{job.job_id}  {job.status:<10} {job.progress:>3}%  {details(job)}".rstrip()
-            )
-
-    def json(self, value: Mapping[str, Any]) -> None:
-        """Print a JSON object on one line, in ASCII where standard output is not UTF-8."""
-        utf8 = "utf" in (sys.stdout.encoding or "").lower()
-        click.echo(json.dumps(value, ensure_ascii=not utf8))
 
 
 class _Main(click.Group):
@@ -411,85 +386,6 @@ def unlink(session: Session, job_id: str, link_id: str) -> None:
     session.api.revoke_link(job_id, link_id)
 
 
-@main.group()
-def webhooks() -> None:
-    """Manage your webhooks: their secret, and sending them again."""
-
-
-@webhooks.command("secret")
-@click.pass_obj
-def webhook_secret(session: Session) -> None:
-    """Print the secret that your webhooks are signed with."""
-    _print_secret(session, session.api.webhook_secret())
-
-
-@webhooks.command("rotate")
-@click.option(
-    "--overlap",
-    type=click.IntRange(0),
-    help="Seconds for which the earlier secret remains valid. Default: one day.",
-)
-@click.pass_obj
-def rotate_webhook_secret(session: Session, overlap: int | None) -> None:
-    """Replace the secret and print the new one."""
-    _print_secret(session, session.api.rotate_webhook_secret(overlap=overlap))
-
-
-def _print_secret(session: Session, secret: Mapping[str, Any]) -> None:
-    if session.as_json:
-        session.json(secret)
-    else:
-        click.echo(secret["secret"])
-
-
-@webhooks.command("list")
-@_job
-@click.pass_obj
-def list_webhooks(session: Session, job_id: str) -> None:
-    """List the webhooks of a job with the latest result."""
-    for delivery in session.api.deliveries(job_id):
-        if session.as_json:
-            session.json(delivery)
-            continue
-        latest = delivery["attempts"][-1] if delivery["attempts"] else {}
-        result = latest.get("status") or latest.get("error") or ""
-        line = f"{delivery['webhookId']}  {delivery['type']:<20} {delivery['state']:<9}  {result}"
-        click.echo(line.rstrip())
-
-
-@webhooks.command("replay")
-@click.argument("job_id", metavar="[JOB", required=False, shell_complete=_complete_job)
-@click.argument("webhook_id", metavar="WEBHOOK]", required=False)
-@click.option(
-    "--since",
-    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]),
-    help="All webhooks since this time, which is UTC unless it has an offset.",
-)
-@click.option("--failed", is_flag=True, help="With --since: only those that failed.")
-@click.pass_obj
-def replay_webhooks(
-    session: Session,
-    job_id: str | None,
-    webhook_id: str | None,
-    since: datetime | None,
-    failed: bool,
-) -> None:
-    """Send webhooks again: one of a job, or all since a time."""
-    if since is not None and job_id is None and webhook_id is None:
-        moment = since if since.tzinfo else since.replace(tzinfo=UTC)
-        state = "failed" if failed else None
-        replayed = session.api.replay_webhooks(moment, state=state)
-    elif since is None and job_id and webhook_id and not failed:
-        session.api.replay_webhook(job_id, webhook_id)
-        replayed = 1
-    else:
-        raise click.UsageError("specify either JOB and WEBHOOK, or --since")
-    if session.as_json:
-        session.json({"replayed": replayed})
-    else:
-        click.echo(f"{replayed} webhook{'' if replayed == 1 else 's'} will be sent again.")
-
-
 @main.command()
 @_job
 @click.pass_obj
@@ -536,12 +432,22 @@ def usage(session: Session, days: int) -> None:
 
 
 @main.command()
-@click.option("--status", "state", type=click.Choice(["queued", "processing", *sorted(FINISHED)]))
+@filter_options
+@click.option("--all", "of_all", is_flag=True, help="The jobs of all users (operators only).")
 @click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
-def jobs(session: Session, state: str | None, limit: int) -> None:
-    """List your jobs, newest first."""
-    for job in session.api.jobs(status=state, limit=limit):
+def jobs(session: Session, /, of_all: bool, limit: int, **options: Any) -> None:
+    """List your jobs, newest first, or with --all those of all users.
+
+    Options that choose jobs require --all, except --status.
+    """
+    job_filter = filter_of(options)
+    if of_all:
+        print_all_jobs(session, job_filter, limit)
+        return
+    if job_filter.keys() - {"status"}:
+        raise click.UsageError("options that choose jobs require --all, except --status")
+    for job in session.api.jobs(status=job_filter.get("status"), limit=limit):
         session.result(job)
 
 
@@ -598,3 +504,7 @@ def _print_paused(session: Session, *, paused: bool) -> None:
         session.json({"paused": paused})
     else:
         click.echo("The queue is paused." if paused else "The queue is running.")
+
+
+for command in (*COMMANDS, webhooks):
+    main.add_command(command)

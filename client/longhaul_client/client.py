@@ -252,6 +252,46 @@ class Longhaul:
         """Run a dead letter again. For operators."""
         return self._job("POST", f"/v1/admin/dead-letters/{quote(job_id, safe='')}/requeue")
 
+    def all_jobs(
+        self, job_filter: Mapping[str, str] | None = None, *, limit: int = 100
+    ) -> Iterator[dict[str, Any]]:
+        """Yield up to ``limit`` jobs of all users, newest first. For operators.
+
+        ``job_filter`` has the members ``user``, ``status``, ``errorCode``, ``priority``, ``from``,
+        ``to`` (ISO 8601) and ``q``, a job ID or its beginning. None is required.
+        """
+        return self._pages("/v1/admin/jobs", "jobs", limit, **(job_filter or {}))
+
+    def inspect(self, job_id: str) -> dict[str, Any]:
+        """Return everything that is known about a job, with its timeline. For operators."""
+        path = f"/v1/admin/jobs/{quote(job_id, safe='')}"
+        return json_body(self._connection.call("GET", path))
+
+    def act(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Cancel, retry, requeue or prioritize jobs, or count them. For operators.
+
+        ``request`` has the members ``action``, ``jobIds`` or ``filter``, for `prioritize`
+        ``priority``, and ``dryRun`` to count only. Repeat it while ``remaining`` is not 0.
+        """
+        body = {name: value for name, value in request.items() if value is not None}
+        return json_body(self._connection.call("POST", "/v1/admin/jobs/actions", json=body))
+
+    def act_on_all(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Repeat ``act`` until no job remains that it can change. Return the sums."""
+        changed = 0
+        rejected: list[dict[str, Any]] = []
+        while True:
+            result = self.act(request)
+            changed += result["changed"]
+            rejected += result["rejected"]
+            # Jobs that cannot be changed match again.
+            if not result["remaining"] or not result["changed"]:
+                return {**result, "changed": changed, "rejected": rejected}
+
+    def audit_log(self, *, limit: int = 100) -> Iterator[dict[str, Any]]:
+        """Yield what operators did, newest first. For operators."""
+        return self._pages("/v1/admin/audit", "entries", limit)
+
     def pause(self) -> None:
         """Stop starting jobs; running jobs continue. For operators."""
         self._connection.call("POST", "/v1/admin/queue/pause")

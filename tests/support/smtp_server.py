@@ -87,7 +87,8 @@ class _Handler(StreamRequestHandler):
     encrypted_at_once: bool
 
     def handle(self) -> None:
-        self.tls, self.user = False, None
+        self.tls = False
+        self.user: str | None = None
         self.sender, self.recipients = "", list[str]()
         if self.encrypted_at_once:
             self.encrypt()
@@ -107,7 +108,7 @@ class _Handler(StreamRequestHandler):
         assert self.context is not None
         self.connection = self.context.wrap_socket(self.request, server_side=True)
         self.rfile = self.connection.makefile("rb")
-        self.wfile = self.connection.makefile("wb", buffering=0)  # type: ignore[assignment]
+        self.wfile = self.connection.makefile("wb", buffering=0)
         self.tls = True
 
     def reply(self, verb: str, default: str) -> bool:

@@ -1,6 +1,7 @@
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { freshContext, startBrowser } from "./browser.js";
+import { overflow, SCREENS, violationsOf } from "./checks.js";
 import { FILE } from "./origin.js";
 import { FaultyProxy, type Streams } from "./proxy.js";
 import { Stack } from "./stack.js";
@@ -202,7 +203,7 @@ test("the page can be used with the keyboard, and the focus is kept", async () =
   await expect.poll(focused).toBe("Resume queue");
   await page.keyboard.press("Space");
   await expect.poll(focused).toBe("Pause queue");
-  await page.getByRole("radio", { name: "10 minutes" }).focus();
+  await page.getByRole("radio", { name: "3 hours" }).focus();
   await page.keyboard.press("ArrowRight");
   await page.getByRole("img", { name: /Finished per hour/ }).waitFor();
   await page.getByRole("button", { name: `Requeue ${jobId.slice(0, 8)}` }).focus();
@@ -221,12 +222,31 @@ test("a failed health check is shown", async () => {
 test("a user without access sees the statistics, and can enter a token", async () => {
   await page.goto("/operator");
   await tile("Workers").waitFor();
-  await page.getByRole("button", { name: "Pause queue" }).click();
-  await page.getByRole("alert").getByText("Only operators can do this").waitFor();
+  // No button for what they may not do.
+  const buttons = page.getByRole("button", { name: /Pause queue|Requeue|Sign out/ });
+  expect(await buttons.count()).toBe(0);
   const token = page.getByLabel("Operator token:");
   await token.fill(stack.operator.Authorization?.slice("Bearer ".length) ?? "");
   await token.press("Enter");
   await section("Dead letters").getByText("No dead letters.").waitFor();
+  await page.getByRole("button", { name: "Pause queue" }).waitFor();
+});
+
+test("signing in and out in one tab does so in all tabs", async () => {
+  await page.goto("/operator");
+  const other = await context.newPage();
+  await other.goto("/operator?view=jobs");
+  await other.getByLabel("Operator token:").waitFor();
+  const token = page.getByLabel("Operator token:");
+  await token.fill(stack.operator.Authorization?.slice("Bearer ".length) ?? "");
+  await token.press("Enter");
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+  await other.getByRole("list", { name: "Found jobs" }).waitFor();
+  expect(new URL(other.url()).search).toBe("?view=jobs");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Operator token:").waitFor();
+  await other.getByLabel("Operator token:").waitFor();
+  await other.close();
 });
 
 test("the link with the token opens the page, and the token leaves the address bar", async () => {
@@ -249,4 +269,138 @@ test("the page shows if the operator API is not available", async () => {
   for (const name of ["Workers", "Recent failures", "Dead letters"]) {
     await section(name).getByText("Not available on this server.").waitFor();
   }
+});
+
+const title = () => page.title();
+const jobRow = (jobId: string) =>
+  page.getByRole("list", { name: "Found jobs" }).locator("li", { hasText: jobId.slice(0, 8) });
+
+test("one sentence says how the service is, also in the title of the tab", async () => {
+  await page.goto(stack.operatorPage);
+  await expect.poll(title).toBe("All well · Longhaul");
+  const summary = page.locator(".summary-text");
+  await page.getByRole("button", { name: "Pause queue" }).click();
+  await expect.poll(() => summary.textContent()).toBe("The queue is paused");
+  expect(await title()).toBe("⚠ The queue is paused · Longhaul");
+  await page.getByRole("button", { name: "Resume queue" }).click();
+  await expect.poll(() => summary.textContent()).toBe("All well");
+  await stack.kill("worker-1");
+  await start([FILE.small(1), FILE.small(2), FILE.small(3)]);
+  await expect
+    .poll(() => summary.textContent(), { timeout: 30_000 })
+    .toMatch(/^No workers are running(: nothing has run since \d\d:\d\d)?$/);
+  await stack.startComponent("worker-1");
+  await expect.poll(() => summary.textContent(), { timeout: 30_000 }).toBe("All well");
+});
+
+test("figures that are not current are dimmed and say how old they are", async () => {
+  await page.goto(stack.operatorPage);
+  await expect.poll(() => badge().textContent()).toBe("Live");
+  await stack.kill("api");
+  await page.getByText(/^As of \d/).waitFor({ timeout: 20_000 });
+  await expect.poll(title).toMatch(/^⚠ Can't reach the server; figures are from/);
+  expect(await violationsOf(page)).toEqual([]);
+  await stack.startComponent("api");
+  await page.getByText(/^As of \d/).waitFor({ state: "detached", timeout: 40_000 });
+});
+
+test("the charts show what happened before the page was opened", async () => {
+  expect(await waitForEnd(await start([FILE.small(1)]))).toBe("completed");
+  await page.goto(stack.operatorPage);
+  await page.getByRole("img", { name: /Time to completion, newest: p50 \d/ }).waitFor();
+});
+
+test("why a job failed is found from the page, and the job is retried there", async () => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const jobId = await start([FILE.small(1), FILE.missing]);
+  expect(await waitForEnd(jobId)).toBe("failed");
+  await page.goto(stack.operatorPage);
+  await page.getByRole("link", { name: "Jobs", exact: true }).click();
+  await page.getByLabel("Status").selectOption("failed");
+  await expect.poll(() => new URL(page.url()).search).toBe("?view=jobs&status=failed");
+  await page.getByLabel("Job ID").fill(jobId.slice(0, 10));
+  await page.keyboard.press("Enter");
+  await jobRow(jobId).getByText("FILE_NOT_FOUND").waitFor();
+  await page.reload();
+  await jobRow(jobId).getByRole("link").click();
+  const timeline = page.locator(".timeline");
+  await timeline.getByText("failed").waitFor();
+  expect(await timeline.textContent()).toMatch(/queued.*processing.*attempt 1.*failed.*FILE_NOT/);
+  await page.getByRole("button", { name: "Copy job ID" }).click();
+  await page.getByText("Copied").waitFor();
+  expect(await page.evaluate("navigator.clipboard.readText()")).toBe(jobId);
+  await page.getByRole("button", { name: "Retry…" }).click();
+  await page.getByRole("button", { name: "Retry 1 job" }).click();
+  await page.getByText("1 job retried.").waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await timeline.getByText("Operator: retry").waitFor();
+  expect(await waitForEnd(jobId)).toBe("failed");
+  await page.goBack();
+  await jobRow(jobId).waitFor();
+});
+
+test("many jobs are prioritized and cancelled by a filter, after a preview", async () => {
+  await page.goto(stack.operatorPage);
+  await page.getByRole("button", { name: "Pause queue" }).click();
+  await page.getByRole("button", { name: "Resume queue" }).waitFor();
+  const waiting = await Promise.all(
+    Array.from({ length: 7 }, () => start(stack.origin.slowFiles(1), "low")),
+  );
+  await page.goto("/operator?view=jobs&status=queued&priority=low");
+  await jobRow(waiting[0] as string).waitFor();
+  await page.getByRole("button", { name: "Set priority…" }).click();
+  await page.getByText("This applies to 7 jobs.").waitFor();
+  await page.getByLabel("New priority").selectOption("high");
+  await page.getByRole("button", { name: "Set priority 7 jobs" }).click();
+  await page.getByText("7 jobs moved.").waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByText("No jobs found.").waitFor();
+  await page.getByLabel("Priority").selectOption("high");
+  await jobRow(waiting[6] as string).waitFor();
+  await page.getByRole("button", { name: "Cancel…" }).click();
+  await page.getByRole("button", { name: "Keep as is" }).click();
+  await page.getByRole("button", { name: "Cancel…" }).click();
+  await page.getByRole("button", { name: "Cancel 7 jobs" }).click();
+  await page.getByText("7 jobs cancelled.").waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByText("No jobs found.").waitFor();
+  await page.getByRole("link", { name: "Audit log" }).click();
+  const newest = section("Audit log").getByRole("listitem").first();
+  await expect.poll(() => newest.textContent()).toMatch(/cancel.*7 jobs.*with the operator token/);
+});
+
+describe("jobs, a job, its dialog and the audit log have no violations", () => {
+  test.each(Object.entries(SCREENS))("%s", async (name, options) => {
+    const jobId = await start([FILE.small(1), FILE.missing]);
+    expect(await waitForEnd(jobId)).toBe("failed");
+    const own = await freshContext(browser, stack.url, options);
+    try {
+      const screen = await own.newPage();
+      await screen.goto(stack.operatorPage);
+      await screen.locator(".summary-text").waitFor();
+      const check = async (view: string) => {
+        if (process.env.PICTURES) {
+          const path = `${process.env.PICTURES}/${name} ${view}.png`.replaceAll(/[ ,%]+/g, "-");
+          await screen.screenshot({ path, fullPage: true });
+        }
+        expect(await violationsOf(screen), view).toEqual([]);
+        expect(await overflow(screen), view).toBeLessThanOrEqual(0);
+      };
+      await check("overview");
+      await screen.goto("/operator?view=jobs");
+      await screen.getByText(jobId.slice(0, 8)).waitFor();
+      await check("jobs");
+      await screen.goto(`/operator?job=${jobId}`);
+      await screen.locator(".timeline li").first().waitFor();
+      await check("job");
+      await screen.getByRole("button", { name: "Retry…" }).click();
+      await screen.getByText("This applies to 1 job.").waitFor();
+      await check("dialog");
+      await screen.goto("/operator?view=audit");
+      await screen.getByRole("heading", { name: "Audit log" }).waitFor();
+      await check("audit log");
+    } finally {
+      await own.close();
+    }
+  });
 });

@@ -2,7 +2,20 @@ import { ApiProblem } from "./errors.js";
 import type { Http } from "./http.js";
 import { type OverviewListener, OverviewWatch } from "./overview-watch.js";
 import type { Slots } from "./slots.js";
-import type { Analytics, DeadLettersPage, Health, Overview, QueueStatistics } from "./types.js";
+import type {
+  Analytics,
+  AuditLogPage,
+  DeadLettersPage,
+  ExploredJob,
+  Health,
+  JobActionsRequest,
+  JobActionsResult,
+  JobFilter,
+  ListedJobsPage,
+  Overview,
+  QueueStatistics,
+  StatisticsSample,
+} from "./types.js";
 
 /** The API for operators. Only `statistics` and `health` are open to other users. */
 export class Operator {
@@ -42,6 +55,44 @@ export class Operator {
     }
   }
 
+  /** Search the jobs of all users, newest first. A page may be empty although others follow. */
+  jobs(
+    filter: JobFilter,
+    page: { cursor?: string | null; limit?: number } = {},
+    signal?: AbortSignal,
+  ): Promise<ListedJobsPage> {
+    return this.http.json(`/v1/admin/jobs?${query({ ...filter, ...page })}`, {
+      ...(signal && { signal }),
+    });
+  }
+
+  /** Get everything that is known about a job, with its timeline. */
+  job(jobId: string, signal?: AbortSignal): Promise<ExploredJob> {
+    return this.http.json(`/v1/admin/jobs/${jobId}`, { ...(signal && { signal }) });
+  }
+
+  /** Change jobs, or count them. Repeat it while `remaining` is not 0. */
+  act(request: JobActionsRequest): Promise<JobActionsResult> {
+    return this.http.json("/v1/admin/jobs/actions", { method: "POST", body: request });
+  }
+
+  /** Get what operators did, newest first. */
+  auditLog(
+    page: { cursor?: string | null; limit?: number } = {},
+    signal?: AbortSignal,
+  ): Promise<AuditLogPage> {
+    return this.http.json(`/v1/admin/audit?${query(page)}`, { ...(signal && { signal }) });
+  }
+
+  /** Get the newest statistics, about one sample per minute, oldest first. */
+  async samples(minutes: number, signal?: AbortSignal): Promise<StatisticsSample[]> {
+    const path = `/v1/admin/statistics?minutes=${minutes}`;
+    const { samples } = await this.http.json<{ samples: StatisticsSample[] }>(path, {
+      ...(signal && { signal }),
+    });
+    return samples;
+  }
+
   /** Get the newest dead letters, at most 100. */
   deadLetters(limit: number, signal?: AbortSignal): Promise<DeadLettersPage> {
     return this.http.json(`/v1/admin/dead-letters?limit=${limit}`, { ...(signal && { signal }) });
@@ -59,4 +110,9 @@ export class Operator {
   resume(): Promise<unknown> {
     return this.http.json("/v1/admin/queue/resume", { method: "POST" });
   }
+}
+
+function query(parameters: Record<string, string | number | null | undefined>): string {
+  const given = Object.entries(parameters).filter(([, value]) => value != null && value !== "");
+  return new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
 }

@@ -540,6 +540,32 @@ export interface components {
         Workers: {
             workers: components["schemas"]["Worker"][];
         };
+        Reason: {
+            /** @description For programs; a later version may add others */
+            code: string;
+            /**
+             * @description critical: no job runs; info: jobs wait, as they should
+             * @enum {string}
+             */
+            level: "info" | "warning" | "critical";
+            message: string;
+        };
+        Summary: {
+            /**
+             * @description The worst level of a reason
+             * @enum {string}
+             */
+            level: "info" | "warning" | "critical";
+            /** @description All well, or the worst reason */
+            message: string;
+            /**
+             * Format: date-time
+             * @description Since when no job has run, although some wait; null if unknown
+             */
+            idleSince: string | null;
+            /** @description The worst first */
+            reasons: components["schemas"]["Reason"][];
+        };
         FailedJob: {
             /** Format: uuid */
             jobId: string;
@@ -558,6 +584,7 @@ export interface components {
         };
         Overview: {
             workers: components["schemas"]["Worker"][];
+            summary: components["schemas"]["Summary"];
             statistics: components["schemas"]["Statistics"];
             /** @description Of all users, newest first */
             failures: components["schemas"]["FailedJob"][];
@@ -597,6 +624,53 @@ export interface components {
         };
         Analytics: {
             hours: components["schemas"]["Hour"][];
+        };
+        ListedJob: {
+            /** Format: uuid */
+            jobId: string;
+            /** @description The owner of the job */
+            userId: string;
+            /** @enum {string} */
+            status: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired";
+            version: number;
+            /** @enum {string} */
+            priority: "high" | "normal" | "low";
+            /** @description Percent */
+            progress: number;
+            totalFiles: number;
+            /** @description Bytes of the archive */
+            fileSize: number | null;
+            attempt: number;
+            maxAttempts: number;
+            /**
+             * Format: date-time
+             * @description When the next attempt is due
+             */
+            retryAt: string | null;
+            /** @description The worker of the current or latest attempt */
+            worker: string | null;
+            error: string | null;
+            errorCode: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            startedAt: string | null;
+            /** Format: date-time */
+            updatedAt: string;
+            /** Format: date-time */
+            completedAt: string | null;
+        };
+        ListedJobs: {
+            jobs: components["schemas"]["ListedJob"][];
+            /** @description Null on the last page */
+            nextCursor: string | null;
+            /**
+             * @description Without the history, finished jobs are found only as long as the job store lists them
+             * @enum {string}
+             */
+            history: "ok" | "off" | "unavailable";
+            /** @description True if the job store has more jobs than one search reads, so that some may be missing */
+            partial: boolean;
         };
         Change: {
             version: number;
@@ -646,26 +720,171 @@ export interface components {
             /** @description State of the webhook after this attempt */
             state: string;
         };
-        RecordedDownload: {
+        TimelineEntry: {
             /** Format: date-time */
             at: string;
-            /** @description The link; null: the job's own URL */
-            linkId: string | null;
-            /**
-             * @description Of the client's address
-             * @enum {string}
-             */
-            network: "public" | "private" | "unknown";
+            /** @enum {string} */
+            kind: "state" | "webhook" | "link" | "operator";
+            /** @description What happened: a state, or for other kinds one or two words */
+            text: string;
+            /** @description The version of the job */
+            version: number | null;
+            /** @description Of the job, or of the webhook */
+            attempt: number | null;
+            worker: string | null;
+            errorCode: string | null;
+            error: string | null;
+            /** @description The webhook's HTTP status, the link's ID, or the operator */
+            detail: string | null;
         };
-        JobRecord: {
+        ExploredJob: {
             job: components["schemas"]["Job"];
             user: string;
             changes: components["schemas"]["Change"][];
             attempts: components["schemas"]["RecordedAttempt"][];
             files: components["schemas"]["RecordedFile"][];
             deliveries: components["schemas"]["RecordedDelivery"][];
-            /** @description Up to the first 1,000 */
-            downloads: components["schemas"]["RecordedDownload"][];
+            /** @description Oldest first */
+            timeline: components["schemas"]["TimelineEntry"][];
+            /** @description What an operator can do to the job now */
+            actions: ("cancel" | "retry" | "requeue" | "prioritize")[];
+            /** @description The worker of the current or latest attempt */
+            worker: string | null;
+            /** @description The trace of the request that created the job */
+            traceId: string | null;
+            /**
+             * @description Without the history, some members are incomplete
+             * @enum {string}
+             */
+            history: "ok" | "off" | "unavailable";
+        };
+        JobFilter: {
+            /**
+             * @description The owner of the job
+             * @default null
+             */
+            user: string | null;
+            /**
+             * @description Only jobs in this state
+             * @default null
+             * @enum {unknown}
+             */
+            status: "queued" | "processing" | "completed" | "failed" | "cancelled" | "expired" | null;
+            /**
+             * @description Only jobs with this error code
+             * @default null
+             */
+            errorCode: string | null;
+            /**
+             * @description Only jobs of this priority
+             * @default null
+             * @enum {unknown}
+             */
+            priority: "high" | "normal" | "low" | null;
+            /**
+             * Format: date-time
+             * @description Created at this time or later
+             * @default null
+             */
+            from: string | null;
+            /**
+             * Format: date-time
+             * @description Created before this time
+             * @default null
+             */
+            to: string | null;
+            /**
+             * @description A job ID, or how it begins
+             * @default null
+             */
+            q: string | null;
+        };
+        JobActions: {
+            /** @enum {unknown} */
+            action: "cancel" | "retry" | "requeue" | "prioritize";
+            jobIds?: string[];
+            /** @description An empty filter finds all jobs */
+            filter?: components["schemas"]["JobFilter"];
+            /**
+             * @description Required by `prioritize`: the new priority
+             * @default null
+             * @enum {unknown}
+             */
+            priority: "high" | "normal" | "low" | null;
+            /**
+             * @description Only count the jobs that would be changed
+             * @default false
+             */
+            dryRun: boolean;
+        };
+        RejectedJob: {
+            /** Format: uuid */
+            jobId: string;
+            errorCode: string;
+            error: string;
+        };
+        JobActionsResult: {
+            /** @enum {string} */
+            action: "cancel" | "retry" | "requeue" | "prioritize";
+            dryRun: boolean;
+            /**
+             * Format: date-time
+             * @description Use it as `to` of the filter to change no job that was created since
+             */
+            asOf: string;
+            /** @description Jobs that the action applies to */
+            matched: number;
+            /** @description True if more jobs match than were counted */
+            more: boolean;
+            changed: number;
+            /** @description Jobs that were counted and not tried: repeat the request to change them */
+            remaining: number;
+            /** @description Jobs that could not be changed */
+            rejected: components["schemas"]["RejectedJob"][];
+        };
+        AuditEntry: {
+            /** Format: date-time */
+            at: string;
+            action: string;
+            /** @description The subject of the operator's token; null if they used ADMIN_TOKEN */
+            operator: string | null;
+            /** @description Jobs that the action was for */
+            matched: number;
+            /** @description Jobs that it changed */
+            changed: number;
+            /** @description The first of the changed jobs */
+            jobIds: string[];
+            /** @description The new priority, and the filter that chose the jobs */
+            parameters: {
+                [key: string]: unknown;
+            };
+            requestId: string;
+        };
+        AuditLog: {
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description Null on the last page */
+            nextCursor: string | null;
+        };
+        Sample: {
+            /** Format: date-time */
+            at: string;
+            waiting: number;
+            processing: number;
+            retrying: number;
+            workers: number;
+            paused: boolean;
+            /** @description Attempts that were started */
+            started: number;
+            completed: number;
+            failed: number;
+            cancelled: number;
+            /** @description Milliseconds from creation to completion of the latest completed jobs */
+            p50: number | null;
+            p95: number | null;
+            p99: number | null;
+        };
+        Samples: {
+            samples: components["schemas"]["Sample"][];
         };
         FailedAttempt: {
             /** @description Starts at 1 again when a dead letter is requeued */
@@ -862,19 +1081,6 @@ export interface components {
         };
         /** @description JOB_CANCELLED or JOB_EXPIRED: there is no archive */
         Problem410: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server */
-        Problem501: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];

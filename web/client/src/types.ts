@@ -21,6 +21,25 @@ export type Overview = Schemas["Overview"];
 export type Worker = Schemas["Worker"];
 export type FailedJob = Schemas["FailedJob"];
 export type Analytics = Schemas["Analytics"];
+export type ServiceSummary = Schemas["Summary"];
+export type ListedJob = Schemas["ListedJob"];
+export type ListedJobsPage = Schemas["ListedJobs"];
+export type ExploredJob = Schemas["ExploredJob"];
+export type TimelineEntry = Schemas["TimelineEntry"];
+export type JobActionsResult = Schemas["JobActionsResult"];
+export type AuditLogPage = Schemas["AuditLog"];
+export type StatisticsSample = Schemas["Sample"];
+
+/** Conditions that a job meets all of. */
+export type JobFilter = Partial<Schemas["JobFilter"]>;
+export type JobAction = Schemas["JobActions"]["action"];
+/** What an operator does, to the jobs with these IDs or to all that the filter finds. */
+export type JobActionsRequest = {
+  action: JobAction;
+  priority?: Priority;
+  /** Only count the jobs that would be changed. */
+  dryRun?: boolean;
+} & ({ jobIds: readonly string[] } | { filter: JobFilter });
 
 /** Problem details (RFC 9457). */
 export type Problem = Schemas["Problem"];

@@ -72,7 +72,7 @@ def deliver(emails: Deliveries, sender: EmailSender, redis: Redis) -> str:
     """Make the attempt that is due, whenever that is; return the state of the delivery."""
     for due in redis.scan_iter("emails:due:*"):
         for member in redis.zrange(due, 0, -1):
-            redis.zadd(due, {member: 0})
+            redis.zadd(due, {str(member): 0})
     (delivery,) = emails.claim(limit=1, lease=60)
     outcome = sender.deliver(delivery)
     assert emails.record_attempt(delivery, outcome.state, outcome.attempt, delay=outcome.delay)
@@ -81,7 +81,7 @@ def deliver(emails: Deliveries, sender: EmailSender, redis: Redis) -> str:
 
 def link_in(mail: smtp_server.Mail) -> str:
     text = mail.message.get_content()
-    return next(line for line in text.splitlines() if line.startswith("https://"))
+    return str(next(line for line in text.splitlines() if line.startswith("https://")))
 
 
 def test_a_completed_job_sends_one_mail_with_a_link_that_can_be_revoked(

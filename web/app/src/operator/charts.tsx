@@ -3,17 +3,21 @@ import { formatSeconds, useLonghaul } from "@longhaul/react";
 import { useCallback, useState } from "react";
 import { Segments } from "../ui/segments.js";
 import { Chart } from "./chart.js";
-import { type Bucket, bucketsOf, columnsOf } from "./samples.js";
+import { type Bucket, bucketsOf, columnsOf, hoursOf, mergeSamples } from "./samples.js";
 import { usePolled } from "./use-polled.js";
 import { useStatisticsSamples } from "./use-samples.js";
 
-type Range = "minutes" | "hours";
+type Range = "minutes" | "hours" | "day";
 
 const HOURS = 24;
-const ANALYTICS_INTERVAL = 60_000;
+const RECORDED_INTERVAL = 60_000;
+/** The columns of the last three hours, in milliseconds, and their number. */
+const COLUMN = 300_000;
+const COLUMNS = 36;
 const RANGES: readonly { value: Range; label: string }[] = [
   { value: "minutes", label: "10 minutes" },
-  { value: "hours", label: `${HOURS} hours` },
+  { value: "hours", label: "3 hours" },
+  { value: "day", label: `${HOURS} hours` },
 ];
 
 export interface ChartsProps {
@@ -23,17 +27,33 @@ export interface ChartsProps {
 }
 
 /**
- * Throughput and durations: of the last ten minutes, as collected by this page, or of the last day,
- * if the service has a history.
+ * Throughput and durations: of the last ten minutes, as collected by this page, or of the last
+ * hours, as the server recorded them.
  */
 export function Charts({ statistics, at }: ChartsProps) {
   const { operator } = useLonghaul();
-  const [range, setRange] = useState<Range>("minutes");
-  const samples = useStatisticsSamples(statistics, at);
-  const request = useCallback((stop: AbortSignal) => operator.analytics(HOURS, stop), [operator]);
-  const recorded = usePolled(request, ANALYTICS_INTERVAL).data;
-  const hourly = recorded !== null && range === "hours";
-  const columns = hourly ? columnsOf(recorded) : bucketsOf(samples, at);
+  const [chosen, setRange] = useState<Range>("hours");
+  const collected = useStatisticsSamples(statistics, at);
+  const minutes = chosen === "day" ? HOURS * 60 : 180;
+  const request = useCallback(
+    (stop: AbortSignal) => operator.samples(minutes, stop),
+    [operator, minutes],
+  );
+  const recorded = usePolled(request, RECORDED_INTERVAL).data;
+  const requestHours = useCallback(
+    (stop: AbortSignal) => operator.analytics(HOURS, stop),
+    [operator],
+  );
+  const analytics = usePolled(requestHours, RECORDED_INTERVAL).data;
+  // Users who are not operators see what this page collects.
+  const range = recorded ? chosen : "minutes";
+  const hourly = range === "day";
+  const samples = mergeSamples(recorded ?? [], collected);
+  const columns = {
+    minutes: () => bucketsOf(collected, at),
+    hours: () => bucketsOf(samples, at, COLUMN, COLUMNS),
+    day: () => (analytics ? columnsOf(analytics) : hoursOf(samples, at)),
+  }[range]();
   const times = columns.map(({ at }) => at);
   const values = (name: Exclude<keyof Bucket, "at">) => columns.map((column) => column[name]);
   return (

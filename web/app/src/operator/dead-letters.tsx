@@ -6,6 +6,7 @@ import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { timeAgo } from "./format.js";
 import { Unavailable } from "./unavailable.js";
 import { usePolled } from "./use-polled.js";
+import { JobLink } from "./views.js";
 
 export interface DeadLettersProps {
   /** How many there are; the list is reloaded when this changes. */
@@ -86,7 +87,7 @@ function Row({ letter: { job, attempts, since }, onRequeued }: RowProps) {
   return (
     <li>
       <span className="row-main">
-        <code>{id}</code>
+        <JobLink jobId={job.jobId} />
         <span className="row-text">
           {error ?? job.error ?? "Failed"}
           <span className="row-note small muted">

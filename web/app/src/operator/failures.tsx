@@ -1,6 +1,7 @@
 import type { FailedJob } from "@longhaul/client";
 import { timeAgo, userName } from "./format.js";
 import { Unavailable } from "./unavailable.js";
+import { JobLink } from "./views.js";
 
 export interface FailuresProps {
   failures: readonly FailedJob[] | null;
@@ -23,7 +24,7 @@ export function Failures({ failures, accessError }: FailuresProps) {
           {failures.slice(0, SHOWN).map(({ jobId, userId, error, errorCode, completedAt }) => (
             <li key={jobId}>
               <span className="row-main">
-                <code>{jobId.slice(0, 8)}</code>
+                <JobLink jobId={jobId} />
                 <span className="row-text">
                   {error ?? "Failed"}
                   <span className="row-note small muted">

@@ -1,4 +1,4 @@
-import type { Analytics, QueueStatistics } from "@longhaul/client";
+import type { Analytics, QueueStatistics, StatisticsSample } from "@longhaul/client";
 
 /** The counters at a time; `at` is in milliseconds since 1970. */
 export interface Sample {
@@ -25,6 +25,7 @@ export interface Bucket {
 export const BUCKET = 15_000;
 export const BUCKETS = 40;
 const MINUTE = 60_000;
+const HOUR = 3_600_000;
 const MAX_SAMPLES = (BUCKET * (BUCKETS + 1)) / 1_000;
 
 export function sampleOf(statistics: QueueStatistics, at: number): Sample {
@@ -38,16 +39,40 @@ export function addSample(samples: readonly Sample[], sample: Sample): Sample[] 
   return [...samples.filter(({ at }) => at > since && at < sample.at), sample].slice(-MAX_SAMPLES);
 }
 
+/** Return the server's samples with those that this page collected, oldest first. */
+export function mergeSamples(
+  recorded: readonly StatisticsSample[],
+  collected: readonly Sample[],
+): Sample[] {
+  const older = recorded.map((sample) => ({ ...sample, at: Date.parse(sample.at) }));
+  return [...older, ...collected].sort((one, other) => one.at - other.at);
+}
+
 /**
- * Return the newest `BUCKETS` columns up to `now`. A rate is the difference of two counters. It is
+ * Return the newest `count` columns of `size` milliseconds up to `now`. A rate is the difference of two counters. It is
  * null if the counter decreased, which means that the job store was emptied.
  */
-export function bucketsOf(samples: readonly Sample[], now: number): Bucket[] {
-  const last = Math.floor(now / BUCKET) * BUCKET;
-  return Array.from({ length: BUCKETS }, (_, index) => {
-    const at = last - (BUCKETS - 1 - index) * BUCKET;
-    return bucketOf(samples, at);
+export function bucketsOf(
+  samples: readonly Sample[],
+  now: number,
+  size = BUCKET,
+  count = BUCKETS,
+): Bucket[] {
+  const last = Math.floor(now / size) * size;
+  return Array.from({ length: count }, (_, index) => {
+    const at = last - (count - 1 - index) * size;
+    return bucketOf(samples, at, size);
   });
+}
+
+/** Return columns of an hour, with jobs per hour, of the last day. */
+export function hoursOf(samples: readonly Sample[], now: number): Bucket[] {
+  const perHour = (rate: number | null) => (rate === null ? null : Math.round(rate * 60));
+  return bucketsOf(samples, now, HOUR, 24).map((bucket) => ({
+    ...bucket,
+    completed: perHour(bucket.completed),
+    failed: perHour(bucket.failed),
+  }));
 }
 
 /** Return a column for each hour in the history. */
@@ -60,9 +85,9 @@ export function columnsOf({ hours }: Analytics): Bucket[] {
   }));
 }
 
-function bucketOf(samples: readonly Sample[], at: number): Bucket {
-  const within = samples.filter((sample) => sample.at >= at && sample.at < at + BUCKET);
-  const previous = samples.findLast((sample) => sample.at < at && sample.at >= at - BUCKET);
+function bucketOf(samples: readonly Sample[], at: number, size: number): Bucket {
+  const within = samples.filter((sample) => sample.at >= at && sample.at < at + size);
+  const previous = samples.findLast((sample) => sample.at < at && sample.at >= at - size);
   const first = previous ?? within[0];
   const last = within.at(-1);
   const rate = (counter: "completed" | "failed") => {

@@ -20,7 +20,14 @@ export function authorization(): HeadersInit {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-/** A form for the operator token, which is stored for this tab only. */
+/** Load the page again when the operator signs in or out in another tab. */
+export function followOtherTabs(): void {
+  window.addEventListener("storage", ({ key, oldValue, newValue }) => {
+    if (key === KEY && oldValue !== newValue) window.location.reload();
+  });
+}
+
+/** A form for the operator token, which is stored for all tabs of this browser until sign-out. */
 export function TokenForm() {
   const inputId = useId();
   const submit = (event: FormEvent<HTMLFormElement>) => {
@@ -41,14 +48,40 @@ export function TokenForm() {
   );
 }
 
+/** A button that forgets the operator token in all tabs. */
+export function SignOut() {
+  if (!stored()) return null;
+  const signOut = () => {
+    memory = null;
+    try {
+      window.localStorage.removeItem(KEY);
+    } finally {
+      window.location.reload();
+    }
+  };
+  return (
+    <button className="button quiet" type="button" onClick={signOut}>
+      Sign out
+    </button>
+  );
+}
+
+/** Without storage the token lasts until the page closes. */
+let memory: string | null = null;
+
 function store(token: string): void {
-  window.sessionStorage.setItem(KEY, token.trim());
+  memory = token.trim();
+  try {
+    window.localStorage.setItem(KEY, memory);
+  } catch {
+    // Kept in memory.
+  }
 }
 
 function stored(): string | null {
   try {
-    return window.sessionStorage.getItem(KEY);
+    return window.localStorage.getItem(KEY) ?? memory;
   } catch {
-    return null;
+    return memory;
   }
 }

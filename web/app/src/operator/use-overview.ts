@@ -4,6 +4,7 @@ import type {
   Overview,
   OverviewListener,
   QueueStatistics,
+  ServiceSummary,
   Worker,
 } from "@longhaul/client";
 import { useLonghaul } from "@longhaul/react";
@@ -16,6 +17,10 @@ export interface OverviewView {
   /** Null until loaded, and for users without access. */
   workers: readonly Worker[] | null;
   failures: readonly FailedJob[] | null;
+  /** Null until loaded, for users without access, and from servers of the previous release. */
+  summary: ServiceSummary | null;
+  /** Whether the user may use the API for operators; false until that is known. */
+  isOperator: boolean;
   /** When the newest data arrived, in milliseconds since 1970. */
   at: number | null;
   connection: Connection;
@@ -53,11 +58,15 @@ export function useOverview(): OverviewView {
     const connection = polled.error ? "reconnecting" : data ? "polling" : "connecting";
     return {
       ...{ statistics: data, workers: null, failures: null, at: polled.at, accessError, refresh },
+      ...{ summary: null, isOperator: false },
       ...{ connection, error: polled.error },
     };
   }
-  const { statistics = null, workers = null, failures = null } = overview ?? {};
-  return { statistics, workers, failures, at, connection, error, accessError, refresh: reload };
+  const { statistics = null, workers = null, failures = null, summary = null } = overview ?? {};
+  return {
+    ...{ statistics, workers, failures, summary, isOperator: overview !== null },
+    ...{ at, connection, error, accessError, refresh: reload },
+  };
 }
 
 interface OverviewState {

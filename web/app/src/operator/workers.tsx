@@ -2,6 +2,7 @@ import type { Worker } from "@longhaul/client";
 import { formatSeconds } from "@longhaul/react";
 import { userName } from "./format.js";
 import { Unavailable } from "./unavailable.js";
+import { JobLink } from "./views.js";
 
 export interface WorkersProps {
   workers: readonly Worker[] | null;
@@ -63,7 +64,7 @@ function JobRow({ job }: { job: Worker["jobs"][number] }) {
   return (
     <li>
       <span className="row-main">
-        <code>{jobId.slice(0, 8)}</code>
+        <JobLink jobId={jobId} />
         <span className="row-text">
           {details.filter(Boolean).join(", ")}{" "}
           <span className="small muted">{userName(userId)}</span>

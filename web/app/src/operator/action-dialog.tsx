@@ -1,0 +1,189 @@
+import type {
+  JobAction,
+  JobActionsRequest,
+  JobActionsResult,
+  JobFilter,
+  Priority,
+} from "@longhaul/client";
+import { useLonghaul } from "@longhaul/react";
+import { type FormEvent, useEffect, useId, useRef, useState } from "react";
+
+/** Which jobs an action is for. */
+export type Target = { jobIds: readonly string[] } | { filter: JobFilter };
+
+export interface ActionDialogProps {
+  action: JobAction;
+  target: Target;
+  /** Called when the dialog is closed; `changed` says whether jobs were changed. */
+  onClose(changed: boolean): void;
+}
+
+export const ACTIONS: Record<JobAction, { label: string; done: string; effect: string }> = {
+  cancel: {
+    label: "Cancel",
+    done: "cancelled",
+    effect: "Queued jobs never start, and running jobs stop within a second.",
+  },
+  retry: {
+    label: "Retry",
+    done: "retried",
+    effect: "Failed jobs run again with all attempts, regardless of the limits of their users.",
+  },
+  requeue: {
+    label: "Requeue",
+    done: "requeued",
+    effect: "Dead letters run again with all attempts, regardless of the limits of their users.",
+  },
+  prioritize: {
+    label: "Set priority",
+    done: "moved",
+    effect: "Queued jobs move to the end of the queue of that priority.",
+  },
+};
+
+type Step =
+  | { name: "counting" }
+  | { name: "confirm"; preview: JobActionsResult }
+  | { name: "running"; changed: number }
+  | { name: "done"; changed: number; rejected: JobActionsResult["rejected"] }
+  | { name: "failed"; message: string; changed: number };
+
+/** Asks before an action, and says how many jobs it would change. */
+export function ActionDialog({ action, target, onClose }: ActionDialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  const [priority, setPriority] = useState<Priority>("high");
+  const { step, run } = useAction(action, target, priority);
+  useEffect(() => dialog.current?.showModal(), []);
+  const changed = "changed" in step && step.changed > 0;
+  const { label, effect } = ACTIONS[action];
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    void run();
+  };
+  return (
+    <dialog
+      className="dialog"
+      ref={dialog}
+      aria-labelledby={titleId}
+      onClose={() => onClose(changed)}
+    >
+      <form onSubmit={submit}>
+        <h2 id={titleId}>{label} jobs</h2>
+        <p>{effect}</p>
+        {action === "prioritize" && step.name !== "done" && (
+          <PriorityField value={priority} onChange={setPriority} />
+        )}
+        <p role="status">{textOf(step, action)}</p>
+        {step.name === "done" && step.rejected.length > 0 && (
+          <ul className="small">
+            {step.rejected.map(({ jobId, error }) => (
+              <li key={jobId}>
+                <code>{jobId.slice(0, 8)}</code> {error}
+              </li>
+            ))}
+          </ul>
+        )}
+        <div className="dialog-buttons">
+          <button className="button" type="button" onClick={() => dialog.current?.close()}>
+            {step.name === "done" || step.name === "failed" ? "Close" : "Keep as is"}
+          </button>
+          {step.name === "confirm" && step.preview.matched > 0 && (
+            <button className="button primary" type="submit">
+              {label} {count(step.preview)}
+            </button>
+          )}
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+function PriorityField(props: { value: Priority; onChange(value: Priority): void }) {
+  return (
+    <label className="dialog-field">
+      New priority
+      <select
+        className="input"
+        value={props.value}
+        onChange={(event) => props.onChange(event.target.value as Priority)}
+      >
+        <option value="high">High</option>
+        <option value="normal">Normal</option>
+        <option value="low">Low</option>
+      </select>
+    </label>
+  );
+}
+
+/** Count the jobs when the dialog opens; `run` changes them, batch by batch. */
+function useAction(action: JobAction, target: Target, priority: Priority) {
+  const { operator } = useLonghaul();
+  const [step, setStep] = useState<Step>({ name: "counting" });
+  const [counted] = useState(() => requestOf(action, target, priority));
+  useEffect(() => {
+    let closed = false;
+    operator.act({ ...counted, dryRun: true }).then(
+      (preview) => !closed && setStep({ name: "confirm", preview }),
+      (error: Error) => !closed && setStep({ name: "failed", message: error.message, changed: 0 }),
+    );
+    return () => {
+      closed = true;
+    };
+  }, [operator, counted]);
+  const run = async () => {
+    if (step.name !== "confirm") return;
+    const request = requestOf(action, asOf(target, step.preview.asOf), priority);
+    const rejected: JobActionsResult["rejected"] = [];
+    let changed = 0;
+    try {
+      for (;;) {
+        setStep({ name: "running", changed });
+        const result = await operator.act(request);
+        changed += result.changed;
+        rejected.push(...result.rejected);
+        // Named jobs fit into one request. Jobs that cannot be changed match again.
+        if (!result.remaining || !result.changed || "jobIds" in target) break;
+      }
+      setStep({ name: "done", changed, rejected });
+    } catch (error) {
+      setStep({ name: "failed", message: (error as Error).message, changed });
+    }
+  };
+  return { step, run };
+}
+
+function requestOf(action: JobAction, target: Target, priority: Priority): JobActionsRequest {
+  return { action, ...target, ...(action === "prioritize" && { priority }) };
+}
+
+/** Leave out jobs that were created after they were counted. */
+function asOf(target: Target, time: string): Target {
+  if (!("filter" in target) || target.filter.to) return target;
+  return { filter: { ...target.filter, to: time } };
+}
+
+function textOf(step: Step, action: JobAction): string {
+  switch (step.name) {
+    case "counting":
+      return "Counting…";
+    case "confirm":
+      return step.preview.matched
+        ? `This applies to ${count(step.preview)}.`
+        : "This applies to no job.";
+    case "running":
+      return step.changed ? `${jobs(step.changed)} ${ACTIONS[action].done}…` : "Working…";
+    case "done":
+      return `${jobs(step.changed)} ${ACTIONS[action].done}.`;
+    case "failed":
+      return step.changed ? `${step.message} ${jobs(step.changed)} changed.` : step.message;
+  }
+}
+
+function count({ matched, more }: JobActionsResult): string {
+  return more ? `more than ${jobs(matched)}` : jobs(matched);
+}
+
+function jobs(count: number): string {
+  return count === 1 ? "1 job" : `${count.toLocaleString("en")} jobs`;
+}
