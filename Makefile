@@ -15,7 +15,7 @@ endef
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
+.PHONY: help demo release up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,8 +57,8 @@ test-s3: $(INSTALLED)  ## Test archives on S3 servers of others (S3_SERVERS=ceph
 	@sh tests/s3_servers/install.sh .cache/s3-servers
 	@S3_SERVERS=$(or $(S3_SERVERS),all) $(BIN)/python -m pytest tests/s3_servers
 
-test-large: $(INSTALLED)  ## Test archives of 2, 5 and 9 GiB with every ZIP tool (needs 30 GB of disk)
-	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py -s
+test-large: $(INSTALLED)  ## Test archives of 1 to 9 GiB with every ZIP tool, and their delivery (needs 30 GB of disk)
+	@LARGE=1 $(BIN)/python -m pytest tests/e2e/test_large_archive.py tests/e2e/test_delivery.py -s
 
 test-layouts: $(INSTALLED)  ## Test 20,000 random archive layouts with crashes at any call (LAYOUTS=5000 per test)
 	@ARCHIVE_EXAMPLES=$(or $(LAYOUTS),5000) $(BIN)/python -m pytest \
@@ -124,6 +124,9 @@ lock: $(INSTALLED)  ## Update all pinned versions in the lock files
 	@echo locust > bench/load.in
 	@$(call compile,bench/load.lock,bench/load.in)
 	@rm bench/load.in
+
+release: $(INSTALLED)  ## Tag the version, and write wheel, npm packages, SBOM, images' digests and checksums to dist/ (REGISTRY=)
+	@$(BIN)/python -m deploy.release
 
 clean:  ## Remove everything that the other targets created
 	@rm -rf $(VENV) $(LOAD) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis client/*.egg-info client/build

@@ -9,6 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
+from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
 from api.auth.jwks import RemoteKeys
@@ -30,6 +31,7 @@ from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
 from api.operator_actions import OperatorActions
 from api.overview import Overview
+from api.plans import DEFAULT, InvalidPlans, Plan, Plans, load_plans
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
 from api.responses import ApiRequest, OrjsonProvider
@@ -44,13 +46,16 @@ from api.routes import (
     operators,
     pages,
     streams,
+    usage,
     webhooks,
 )
+from api.user_erasure import UserErasure
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.audit_log import AuditLog
 from common.job_store.bucket_size import MeasuredBucketSize
 from common.job_store.circuit_states import CircuitStates
 from common.job_store.download_links import DownloadLinks
+from common.job_store.erasure import JobErasure
 from common.job_store.queries import FailedJobs
 from common.job_store.search import JobSearch
 from common.job_store.server_state import read_servers
@@ -60,6 +65,7 @@ from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.job_store.write_check import WriteCheck
+from common.jobs.model import Priority
 from common.settings import SettingError
 from common.sources import source_host
 
@@ -81,6 +87,7 @@ _DOCUMENTED = (
     downloads.blueprint,
     streams.blueprint,
     jobs.blueprint,
+    usage.usage,
     links.blueprint,
     deliveries.blueprint,
     webhooks.blueprint,
@@ -89,6 +96,7 @@ _DOCUMENTED = (
     history.blueprint,
     explorer.blueprint,
     operators.admin,
+    usage.users,
     health.blueprint,
     pages.blueprint,
 )
@@ -219,7 +227,7 @@ def _dependencies(
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
-    links, audit_log = DownloadLinks(services.redis), AuditLog(services.redis)
+    links, audit_log = _download_links(services), AuditLog(services.redis)
     explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
@@ -243,6 +251,7 @@ def _dependencies(
         ),
         operator_streams=operator_streams,
         presenter=services.presenter,
+        archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
         allowed_hosts=allowed_hosts.for_server(
@@ -258,12 +267,14 @@ def _dependencies(
             create_ip=settings.create_per_minute_ip,
             rest_ip=settings.requests_per_minute_ip,
         ),
+        plans=_plans(settings),
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
         health=health,
         collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),
+        user_erasure=_user_erasure(services),
         job_explorer=explorer,
         job_details=JobDetailsReader(
             services.queries, services.dead_letters, services.deliveries, links, audit_log
@@ -322,16 +333,67 @@ def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
 
 
 def _history(services: Services) -> HistoryReader | None:
-    if services.database is None:
+    if services.database_reader is None:
         return None
     from common.history import HistoryReader  # Requires the extra `history`.
 
-    return HistoryReader(services.database)
+    return HistoryReader(services.database_reader)
+
+
+def _download_links(services: Services) -> DownloadLinks:
+    return DownloadLinks(
+        services.redis,
+        continued_for=services.settings.link_ttl,
+        log_downloads=services.database is not None,
+    )
+
+
+def _archive_delivery(services: Services) -> ArchiveDelivery:
+    settings = services.settings
+    if settings.delivery == "redirect":
+        return RedirectDelivery(services.presenter)
+    return NginxDelivery(
+        services.presenter, services.storage, trusts_proxy=settings.trusted_proxies > 0
+    )
+
+
+def _user_erasure(services: Services) -> UserErasure:
+    history = None
+    if services.database is not None:
+        from common.history import HistoryErasure  # Requires the extra `history`.
+
+        history = HistoryErasure(services.database)
+    return UserErasure(JobErasure(services.redis, services.jobs), history)
+
+
+def _plans(settings: Settings) -> Plans | None:
+    """Return the plans, if there are any. Raise ``SettingError`` if they are invalid."""
+    if settings.plan_claim and not settings.plans:
+        raise SettingError("PLAN_CLAIM requires PLANS")
+    if settings.plan_claim and settings.auth_mode != "jwt":
+        raise SettingError("PLAN_CLAIM requires AUTH_MODE=jwt")
+    if not settings.plans:
+        return None
+    defaults = Plan(
+        name=DEFAULT,
+        priorities=tuple(Priority),
+        active_jobs=settings.max_active_jobs,
+        creates_per_minute=settings.create_per_minute_user,
+        bytes_per_day=None,
+        weight=1,
+        retention=settings.archive_ttl,
+    )
+    try:
+        return load_plans(settings.plans, defaults)
+    except InvalidPlans as error:
+        raise SettingError(str(error)) from None
 
 
 def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authenticator:
     """Return what identifies callers. Raise ``SettingError`` if the settings are incomplete."""
     if settings.auth_mode == "none":
+        if settings.email_claim:
+            raise SettingError("EMAIL_CLAIM requires AUTH_MODE=jwt")
         return HeaderAuthenticator()
     if settings.auth_mode != "jwt":
         raise SettingError("AUTH_MODE must be none or jwt")
@@ -351,4 +413,6 @@ def _authenticator(settings: Settings, authorizer: FileAuthorizer) -> Authentica
         issuer=settings.jwt_issuer or None,
         leeway=settings.jwt_leeway,
         select_claims=authorizer.select_claims,
+        plan_claim=settings.plan_claim,
+        email_claim=settings.email_claim,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from api.allowed_hosts import AllowedHosts
+    from api.archive_delivery import ArchiveDelivery
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from api.live.operator_streams import OperatorStreams
     from api.operator_actions import OperatorActions
     from api.overview import Overview
+    from api.plans import Plans
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from api.user_erasure import UserErasure
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.deliveries import Deliveries
@@ -72,11 +75,15 @@ class Dependencies:
     #: None if the process has no event loop for live updates.
     operator_streams: OperatorStreams | None
     presenter: JobPresenter
+    #: How clients get archives.
+    archive_delivery: ArchiveDelivery
     authenticator: Authenticator
     file_access: FileAccess
     allowed_hosts: AllowedHosts
     cors: CorsHeaders
     rate_limiter: RateLimiter
+    #: None if all users have the same limits.
+    plans: Plans | None
     queue_limit: QueueLimit
     forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
@@ -85,6 +92,7 @@ class Dependencies:
     #: Metrics that are read for each scrape.
     collectors: tuple[Collector, ...]
     job_history: JobHistory
+    user_erasure: UserErasure
     job_explorer: JobExplorer
     job_details: JobDetailsReader
     operator_actions: OperatorActions

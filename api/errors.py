@@ -10,6 +10,7 @@ from common.errors import (
     DownloadError,
     FileForbidden,
     LonghaulError,
+    QuotaExceeded,
     RateLimited,
 )
 
@@ -65,6 +66,21 @@ class FilesForbidden(RequestError):
         super().__init__(f"You don't have permission to download these files: {named}.")
 
 
+class PriorityNotAllowed(RequestError):
+    """Your plan does not allow this priority."""
+
+    code = "PRIORITY_NOT_ALLOWED"
+
+
+class DailyQuotaExceeded(QuotaExceeded):
+    """You have used today's quota of your plan. It starts again at midnight UTC."""
+
+    def __init__(self, *, resets_at: int, retry_after: float) -> None:
+        """``resets_at``: milliseconds since 1970."""
+        super().__init__(retry_after=retry_after)
+        self.resets_at = resets_at
+
+
 class HostNotAllowed(RequestError):
     """This server does not respond to this host name. Add it to ALLOWED_HOSTS."""
 
@@ -75,6 +91,12 @@ class HistoryDisabled(RequestError):
     """History is disabled. Set DATABASE_URL to enable it."""
 
     code = "HISTORY_OFF"
+
+
+class DeliveryUnavailable(RequestError):
+    """Archives cannot be downloaded from this server. With DELIVERY=proxy, nginx sends them."""
+
+    code = "DELIVERY_UNAVAILABLE"
 
 
 class WebhooksUnsigned(RequestError):

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api import metrics
+from api.plans import quota_exceeded
 from api.rate_limits import raise_if_exceeded
-from common.errors import RateLimited, TooManyActiveJobs
+from common.errors import QuotaExceeded, RateLimited, TooManyActiveJobs
+from common.jobs.model import Priority
 
 if TYPE_CHECKING:
     from api.auth.callers import Caller
     from api.dependencies import Dependencies
     from api.rate_limits import CreationCount
-    from common.job_store.jobs import Accepted
+    from common.job_store.jobs import Accepted, CreationTerms
     from common.jobs.model import Job, JobSpec
 
 
@@ -32,11 +34,14 @@ def create_job(
 
     ``key`` is the Idempotency-Key of the request.
 
-    Raises ``RateLimited``, ``QueueFull``, ``FilesForbidden``, ``TooManyActiveJobs``,
-    ``IdempotencyKeyReused``, and ``RedisError`` or ``BackendUnavailable`` if the job store or the
-    service that decides about files is unavailable.
+    Raises ``RateLimited``, ``QueueFull``, ``FilesForbidden``, ``PriorityNotAllowed``,
+    ``ValidationFailed``, ``TooManyActiveJobs``, ``QuotaExceeded``, ``IdempotencyKeyReused``, and
+    ``RedisError`` or ``BackendUnavailable`` if the job store or the service that decides about
+    files is unavailable.
     """
     raise_if_exceeded(creation.rate)
+    plans = dependencies.plans
+    terms = plans.named(caller.plan).terms(spec) if plans else None
     dependencies.queue_limit.check()
     grant = dependencies.file_access.grant(caller, spec)
     place = dependencies.forecaster.place(spec.priority)
@@ -47,13 +52,17 @@ def create_job(
             grant=grant,
             idempotency_key=key,
             traceparent=traceparent,
+            email=caller.email,
             quota=creation.quota,
             place=place,
+            terms=terms,
         )
     except RateLimited:
         raise RateLimited(retry_after=creation.rate.reset) from None
     except TooManyActiveJobs:
-        raise _too_many_active_jobs(dependencies) from None
+        raise _too_many_active_jobs(dependencies, terms) from None
+    except QuotaExceeded:
+        raise quota_exceeded() from None
     metrics.count_job_request(accepted.outcome)
     if accepted.outcome == "created":
         dependencies.queue_limit.count_accepted()
@@ -64,18 +73,38 @@ def create_job(
 def restart_job(dependencies: Dependencies, caller: Caller, job_id: str) -> Job:
     """Queue a failed or incomplete job again.
 
-    Raises ``JobNotFound``, ``FilesForbidden``, ``JobConflict``, ``TooManyActiveJobs`` and
-    ``RedisError``.
+    Raises ``JobNotFound``, ``FilesForbidden``, ``JobConflict``, ``TooManyActiveJobs``,
+    ``QuotaExceeded`` and ``RedisError``.
     """
+    plans = dependencies.plans
+    terms = plans.named(caller.plan).restart_terms() if plans else None
     dependencies.file_access.require_download(caller, dependencies.queries.get(job_id))
     try:
-        return dependencies.jobs.restart(job_id)
+        return dependencies.jobs.restart(job_id, terms=terms)
     except TooManyActiveJobs:
-        raise _too_many_active_jobs(dependencies) from None
+        raise _too_many_active_jobs(dependencies, terms) from None
+    except QuotaExceeded:
+        raise quota_exceeded() from None
 
 
-def _too_many_active_jobs(dependencies: Dependencies) -> TooManyActiveJobs:
-    limit = dependencies.jobs.limits.max_active
+def count_creation(dependencies: Dependencies, caller: Caller, address: str) -> CreationCount:
+    """Count a request for a new job for its address, without I/O."""
+    creation = dependencies.rate_limiter.count_creation(address)
+    if dependencies.plans is not None:
+        creation.quota.limit = dependencies.plans.named(caller.plan).creates_per_minute
+    return creation
+
+
+def default_priority(dependencies: Dependencies, caller: Caller) -> Priority:
+    """Return the priority of a request that has none."""
+    plans = dependencies.plans
+    return plans.named(caller.plan).default_priority if plans else Priority.NORMAL
+
+
+def _too_many_active_jobs(
+    dependencies: Dependencies, terms: CreationTerms | None
+) -> TooManyActiveJobs:
+    limit = terms.max_active if terms else dependencies.jobs.limits.max_active
     downloads = "1 download" if limit == 1 else f"{limit} downloads"
     return TooManyActiveJobs(
         f"You already have {downloads} in progress. Wait for one or cancel one."

@@ -40,6 +40,8 @@ _DELIVERY: Final = {"durationMs": "duration_ms", "status": "http_status"} | {
     name: name for name in ("version", "attempt", "at", "error", "state")
 }
 
+_DOWNLOAD: Final = {"linkId": "link_id"} | {name: name for name in ("at", "network")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobDetails:
@@ -49,6 +51,7 @@ class JobDetails:
     attempts: Sequence[Members]
     files: Sequence[Members]
     deliveries: Sequence[Members]
+    downloads: Sequence[Members]
     timeline: Sequence[Members]
 
 
@@ -76,6 +79,7 @@ class JobDetailsReader:
         attempts = [_members(row, _ATTEMPT) for row in record.attempts] if record else []
         files = [_members(row, _FILE) for row in record.files] if record else []
         deliveries = [_members(row, _DELIVERY) for row in record.deliveries] if record else []
+        downloads = [_members(row, _DOWNLOAD) for row in record.downloads] if record else []
         if found.stored:
             # The history gets the files when the job ends, and everything a moment later.
             attempts = attempts or self._stored_attempts(job)
@@ -92,6 +96,7 @@ class JobDetailsReader:
             attempts=attempts,
             files=files,
             deliveries=deliveries,
+            downloads=downloads,
             timeline=sorted(timeline, key=lambda entry: str(entry["at"])),
         )
 

@@ -13,8 +13,11 @@ from common.errors import BackendUnavailable, JobNotFound
 from common.job_store.queries import position_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from common.history import HistoryReader
     from common.history.reader import Hour, JobRecord
+    from common.history.usage import UsageOfDay
     from common.job_store.queries import JobQueries, Position
     from common.jobs.model import Job
     from common.jobs.transitions import JobState
@@ -84,6 +87,22 @@ class JobHistory:
         Raises ``HistoryDisabled`` and ``BackendUnavailable``.
         """
         return self._reader().hours(last=last)
+
+    def usage(self, user: str, first: date, last: date) -> list[UsageOfDay] | None:
+        """Return a user's usage by day, oldest first; None if there is no history.
+
+        Raises ``BackendUnavailable``.
+        """
+        if self._history is None:
+            return None
+        return self._history.usage(first, last, owner=user, limit=(last - first).days + 1)
+
+    def usage_of_all(self, first: date, last: date, *, limit: int) -> list[UsageOfDay]:
+        """Return the usage of all users by day, at most ``limit`` rows.
+
+        Raises ``HistoryDisabled`` and ``BackendUnavailable``.
+        """
+        return self._reader().usage(first, last, limit=limit)
 
     def _reader(self) -> HistoryReader:
         if self._history is None:

@@ -1,8 +1,6 @@
-"""Responding with the archive of a job, by the job's own URL or by a link."""
+"""Why a job has no archive to respond with."""
 
 from __future__ import annotations
-
-from flask import Response
 
 from api.dependencies import deps
 from api.errors import ArchiveDeleted, JobCancelled, JobExpired, JobFailed, JobNotReady
@@ -10,14 +8,6 @@ from api.responses import retry_after
 from common.errors import LonghaulError
 from common.jobs.model import Job
 from common.jobs.transitions import JobState
-
-
-def redirect_to(url: str) -> Response:
-    """Return a redirect to a signed URL."""
-    response = Response(status=302)
-    response.location = url
-    response.autocorrect_location_header = False
-    return response
 
 
 def no_archive(job: Job) -> LonghaulError:

@@ -36,15 +36,16 @@ PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
     401: "UNAUTHORIZED: there is no valid token",
     403: "FORBIDDEN: the job belongs to another user, or the call is for operators only; "
-    "or FILE_FORBIDDEN: you may not have the files",
+    "FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan",
     404: "JOB_NOT_FOUND, JOB_NOT_READY, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF",
     409: "The state of the job does not allow this",
     410: "JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE: the body must be application/json",
     422: "IDEMPOTENCY_KEY_REUSED: the key was already used for a different request",
-    429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, or TOO_MANY_STREAMS",
+    429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, or TOO_MANY_STREAMS",
     500: "INTERNAL_ERROR",
+    501: "DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server",
     503: "BACKEND_UNAVAILABLE or QUEUE_FULL",
 }
 #: Errors of every call.
@@ -186,7 +187,7 @@ def _problem_name(status: int) -> str:
 class JobIdConverter(BaseConverter):
     """A path segment that is a job ID and not one of the fixed paths next to it."""
 
-    regex = r"(?!(?:initiate|async|start|check|jobs)(?:/|\Z))[^/]+"
+    regex = r"(?!(?:initiate|async|start|check|jobs|usage)(?:/|\Z))[^/]+"
 
 
 def document(app: Flask) -> Api:

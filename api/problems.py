@@ -16,6 +16,7 @@ from werkzeug.routing import RequestRedirect
 from api import errors as http_errors
 from common import errors
 from common.job_store.errors import is_outage, log_failure
+from common.jobs.presenter import iso
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds after which clients may try again, by status, unless the error knows better.
@@ -34,14 +35,17 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     errors.JobConflict: 409,
     errors.IdempotencyKeyReused: 422,
     errors.TooManyActiveJobs: 429,
+    errors.QuotaExceeded: 429,
     errors.RateLimited: 429,
     errors.QueueFull: 503,
     http_errors.RequestError: 400,
     http_errors.Unauthorized: 401,
     http_errors.Forbidden: 403,
     http_errors.FilesForbidden: 403,
+    http_errors.PriorityNotAllowed: 403,
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
+    http_errors.DeliveryUnavailable: 501,
     http_errors.WebhooksUnsigned: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.WebSocketVersionUnsupported: 426,
@@ -58,6 +62,7 @@ _FRAMEWORK_ERRORS: Final = (
     (404, "NOT_FOUND", "No resource exists at this URL."),
     (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
+    (416, "RANGE_NOT_SATISFIABLE", "The archive does not have the requested bytes."),
 )
 _FRAMEWORK_CODES: Final = {status: code for status, code, _ in _FRAMEWORK_ERRORS if status > 400}
 _FRAMEWORK_DETAILS: Final = {
@@ -125,6 +130,8 @@ def from_error(error: errors.LonghaulError) -> Response:
         members["errors"] = error.errors
     if isinstance(error, http_errors.FilesForbidden):
         members["file_ids"] = error.file_ids
+    if isinstance(error, http_errors.DailyQuotaExceeded):
+        members["resetAt"] = iso(error.resets_at)
     if isinstance(error, http_errors.JobStateError):
         members["job"] = error.job
     response = _problem(

@@ -140,7 +140,7 @@ class RateLimiter:
         ``create_user`` and ``create_ip`` limit new jobs, ``rest_ip`` all requests.
         """
         self._client = client
-        self._create_user = create_user
+        self.create_user = create_user
         self._create_ip = create_ip
         self._rest_ip = rest_ip
         self._clock = clock
@@ -156,9 +156,7 @@ class RateLimiter:
     def count_creation(self, address: str) -> CreationCount:
         """Count a request for a new job for its address, without I/O."""
         by_address = self._count("address", address, self._create_ip)
-        return CreationCount(
-            CreationQuota(minute=self._minute, limit=self._create_user), by_address
-        )
+        return CreationCount(CreationQuota(minute=self._minute, limit=self.create_user), by_address)
 
     def count_for_user(self, user: str, creation: CreationCount) -> None:
         """Count a request for its user, for requests that do not go through ``JobStore.create``."""

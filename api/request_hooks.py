@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, request
 
+from api import job_creation
 from api.auth import authorization
 from api.auth.callers import ANONYMOUS, Caller
 from api.dependencies import deps
@@ -82,7 +83,7 @@ def _check_request() -> None:
 def count_creation() -> None:
     """Count this request against the limits for new jobs. Raise ``RateLimited`` if exceeded."""
     limiter = deps().rate_limiter
-    creation = limiter.count_creation(client_address())
+    creation = job_creation.count_creation(deps(), g.caller, client_address())
     limiter.count_for_user(g.caller.user, creation)
     g.rate = creation.rate
     raise_if_exceeded(g.rate)

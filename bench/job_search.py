@@ -144,7 +144,7 @@ def _measure(engine: Engine, redis: Redis) -> float:
 
 
 def _search(client: FlaskClient, query: dict[str, Any]) -> Any:
-    response = client.get("/v1/admin/jobs", query_string=query, headers=OPERATOR)
+    response: Any = client.get("/v1/admin/jobs", query_string=query, headers=OPERATOR)
     if response.status_code != 200 or response.json["history"] != "ok":
         raise SystemExit(f"{query}: {response.json}")
     return response.json

@@ -7,12 +7,14 @@ import math
 import secrets
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from common import redis_url
 from common.authorization import AllFiles, AuthorizationService, ClaimedFiles, FileAuthorizer
 from common.celery_app import celery_app
+from common.email_addresses import is_email_address
 from common.job_store.client import open_client
 from common.job_store.dead_letters import DeadLetters
 from common.job_store.deliveries import Deliveries
@@ -24,7 +26,7 @@ from common.job_store.sweeper import Sweeper
 from common.job_store.webhook_secrets import WebhookSecrets
 from common.job_store.worker_registry import WorkerRegistry
 from common.job_tickets import TICKET_TTL, JobTickets
-from common.jobs.presenter import JobPresenter
+from common.jobs.presenter import JobPresenter, LinkSigner
 from common.object_storage import ObjectStorage
 from common.object_storage.options import StorageOptions
 from common.settings import SettingError
@@ -76,6 +78,8 @@ class Services:
     tickets: JobTickets
     #: PostgreSQL; None if there is no history.
     database: Engine | None
+    #: The same, or a replica of it that may lag behind.
+    database_reader: Engine | None
 
     def short_timeout_client(self) -> Redis:
         """Return a client for calls that a job should not wait for."""
@@ -112,8 +116,16 @@ def connect(settings: Settings, *, timeout: float) -> Services:
     )
     client = open_client(settings.redis_url, timeout=timeout)
     database = _database(settings.database_url, timeout)
+    reader = _database(settings.database_read_url, timeout) if database else None
     # A request sends its wake-up last, and must not wait for a broker that hangs.
-    return assemble(settings, client, storage, database, broker_timeout=min(5.0, timeout / 3))
+    return assemble(
+        settings,
+        client,
+        storage,
+        database,
+        database_reader=reader,
+        broker_timeout=min(5.0, timeout / 3),
+    )
 
 
 def assemble(
@@ -122,9 +134,11 @@ def assemble(
     storage: ObjectStorage,
     database: Engine | None = None,
     *,
+    database_reader: Engine | None = None,
     broker_timeout: float = 5.0,
 ) -> Services:
     """Build the services on existing clients, such as those of a test."""
+    _check_email(settings)
     celery = celery_app(settings.broker, timeout=broker_timeout)
     dispatcher = Dispatcher(celery, same_server=same_server(settings.redis_url, settings.broker))
     limits = Limits(
@@ -159,6 +173,7 @@ def assemble(
         authorizer=authorizer,
         tickets=tickets,
         database=database,
+        database_reader=database_reader or database,
     )
 
 
@@ -173,16 +188,75 @@ def _presenter(
         base = f"{settings.public_url.rstrip('/')}/v1/download/{job.id}"
         return f"{base}?ticket={tickets.issue(job.id, job.user)}"
 
+    delivered_by_api = _delivered_by_api(settings)
+    signed_by_session = not delivered_by_api and (
+        settings.link_signer == "s3" or settings.direct_single_file
+    )
     return JobPresenter(
-        storage,
+        _link_signer(settings, storage),
         link_ttl=settings.link_ttl,
         clock=now_ms,
-        links_expire_at=storage.links_expire_at,
+        links_expire_at=storage.links_expire_at if signed_by_session else lambda: None,
         forecast=forecaster.forecast,
         # A signed link cannot be revoked, so it is only made for a download that is checked again.
-        result_url=result_url if authorizer.is_revocable else None,
+        result_url=result_url if delivered_by_api or authorizer.is_revocable else None,
         result_url_ttl=TICKET_TTL,
     )
+
+
+def _link_signer(settings: Settings, storage: ObjectStorage) -> LinkSigner:
+    """Return what signs links. Raise ``SettingError`` if its settings do not fit."""
+    if settings.link_signer == "s3":
+        return storage
+    if settings.link_signer != "cloudfront":
+        raise SettingError("LINK_SIGNER must be s3 or cloudfront")
+    if settings.delivery != "redirect":
+        raise SettingError("LINK_SIGNER=cloudfront requires DELIVERY=redirect")
+    for name in ("cloudfront_domain", "cloudfront_key_pair_id"):
+        if not getattr(settings, name):
+            raise SettingError(f"LINK_SIGNER=cloudfront requires {name.upper()}")
+    # Takes memory, and only this uses it.
+    from common.object_storage.cloudfront import CloudFrontLinks
+
+    try:
+        return CloudFrontLinks(
+            domain=settings.cloudfront_domain,
+            key_pair_id=settings.cloudfront_key_pair_id,
+            private_key=_cloudfront_key(settings),
+            bucket=settings.archive_bucket,
+            others=storage,
+        )
+    except ValueError as error:
+        raise SettingError(
+            f"CLOUDFRONT_DOMAIN or CLOUDFRONT_PRIVATE_KEY is invalid: {error}"
+        ) from None
+
+
+def _cloudfront_key(settings: Settings) -> bytes:
+    text, path = settings.cloudfront_private_key, settings.cloudfront_private_key_file
+    if bool(text) == bool(path):
+        raise SettingError(
+            "LINK_SIGNER=cloudfront requires CLOUDFRONT_PRIVATE_KEY or CLOUDFRONT_PRIVATE_KEY_FILE"
+        )
+    try:
+        # In files of variables, line breaks are often written as \\n.
+        return text.replace("\\n", "\n").encode() if text else Path(path).read_bytes()
+    except OSError as error:
+        raise SettingError(
+            f"CLOUDFRONT_PRIVATE_KEY_FILE cannot be read: {error.strerror}"
+        ) from None
+
+
+def _delivered_by_api(settings: Settings) -> bool:
+    """Return whether archives come from the API's own URLs. Raise ``SettingError``."""
+    if settings.delivery not in ("redirect", "proxy"):
+        raise SettingError("DELIVERY must be redirect or proxy")
+    if settings.delivery == "redirect":
+        return False
+    for name in ("public_url", "ticket_secret"):
+        if not getattr(settings, name):
+            raise SettingError(f"DELIVERY=proxy requires {name.upper()}")
+    return True
 
 
 def _webhook_keys(settings: Settings) -> WebhookKeys:
@@ -190,6 +264,19 @@ def _webhook_keys(settings: Settings) -> WebhookKeys:
         return WebhookKeys(settings.webhook_secret)
     except ValueError:
         raise SettingError("WEBHOOK_SECRET must be whsec_ and base64") from None
+
+
+def _check_email(settings: Settings) -> None:
+    """Raise ``SettingError`` if the settings for emails do not fit."""
+    if not settings.smtp_url:
+        return
+    if not settings.public_url:
+        raise SettingError("SMTP_URL requires PUBLIC_URL, which links in emails begin with")
+    if not (settings.email_claim or settings.email_to):
+        raise SettingError("SMTP_URL requires EMAIL_CLAIM or EMAIL_TO")
+    for name, address in (("EMAIL_FROM", settings.email_from), ("EMAIL_TO", settings.email_to)):
+        if not is_email_address(address) and (address or name == "EMAIL_FROM"):
+            raise SettingError(f"{name} must be an email address")
 
 
 def _authorizer(settings: Settings) -> FileAuthorizer:

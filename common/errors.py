@@ -220,6 +220,13 @@ class TooManyActiveJobs(LonghaulError):
     retryable = True
 
 
+class QuotaExceeded(LonghaulError):
+    """You have used today's quota of your plan. It starts again at midnight UTC."""
+
+    code = "QUOTA_EXCEEDED"
+    retryable = True
+
+
 class RateLimited(LonghaulError):
     """Too many requests. Wait a moment, then try again."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+_PEM_BOUNDARY = re.compile(r"-----[A-Z ]+-----")
 
 
 class SettingError(ValueError):
@@ -34,7 +37,9 @@ class Settings:
     broker_url: str = _setting("", "Celery's broker; empty: same as REDIS_URL", secret=True)
     s3_endpoint_url: str = _setting("", "S3 endpoint; empty: AWS_ENDPOINT_URL_S3, else AWS")
     s3_public_endpoint_url: str = _setting(
-        "", "S3 endpoint in signed links, if clients reach S3 at another address"
+        "",
+        "S3 endpoint in signed links, if clients reach S3 at another address; with DELIVERY=proxy "
+        "the address that nginx uses",
     )
     s3_region: str = _setting(
         "", "S3 region; empty: AWS_DEFAULT_REGION or that of the profile, else us-east-1"
@@ -144,6 +149,16 @@ class Settings:
         5.0, "How long a decision of AUTHORIZE_URL is remembered, seconds"
     )
 
+    # Plans
+    plans: str = _setting(
+        "",
+        "What users may do, by plan: a JSON object or the path of a file; "
+        "empty: the same limits for everybody",
+    )
+    plan_claim: str = _setting(
+        "", "Claim of the token that names the user's plan; empty: everybody has the default plan"
+    )
+
     # Limits
     create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
     create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")
@@ -191,6 +206,20 @@ class Settings:
         former_name="LANE_MAX_WAIT",
     )
 
+    # Delivery
+    delivery: str = _setting(
+        "redirect",
+        "redirect: send clients to signed links; proxy: let nginx fetch archives, so that clients "
+        "need not reach the object storage",
+    )
+    link_signer: str = _setting(
+        "s3", "What signs links: s3, or cloudfront if clients download through Amazon CloudFront"
+    )
+    cloudfront_domain: str = _setting("", "Host name of the CloudFront distribution")
+    cloudfront_key_pair_id: str = _setting("", "ID of the public key in CloudFront")
+    cloudfront_private_key: str = _setting("", "The private RSA key, as PEM", secret=True)
+    cloudfront_private_key_file: str = _setting("", "File with the private key, instead")
+
     # Worker
     worker_concurrency: int = _setting(4, "Jobs that a worker process runs at the same time")
     lease_seconds: float = _setting(
@@ -210,6 +239,11 @@ class Settings:
     database_url: str = _setting(
         "", "PostgreSQL for history and analytics; empty: no history", secret=True
     )
+    database_read_url: str = _setting(
+        "",
+        "Replica of PostgreSQL that the API reads history and analytics from; empty: DATABASE_URL",
+        secret=True,
+    )
     history_ttl: int = _setting(
         7_776_000, "How long history keeps a finished job, seconds; 0: forever"
     )
@@ -223,6 +257,24 @@ class Settings:
     )
     webhook_allow_private: bool = _setting(
         False, "Allow webhooks to private addresses, for intranets and tests"
+    )
+
+    # Email
+    smtp_url: str = _setting(
+        "",
+        "Server for emails: smtps://user:password@host, smtp:// with STARTTLS, or "
+        "smtp://host:25?starttls=never; empty: no emails",
+        secret=True,
+    )
+    email_from: str = _setting("", "Address that emails are from")
+    email_claim: str = _setting(
+        "", "Claim of the token with the user's address, such as email; empty: none"
+    )
+    email_to: str = _setting(
+        "", "Address that emails about jobs of users without an address go to; empty: none"
+    )
+    email_after: float = _setting(
+        60.0, "An email is sent when a job ends that took at least this long, seconds"
     )
 
     # Observability
@@ -270,7 +322,13 @@ class Settings:
         fields = (field for field in dataclasses.fields(self) if field.metadata["secret"])
         values = [getattr(self, field.name) for field in fields]
         passwords = [urlsplit(value).password for value in values if "://" in value]
-        words = [word for value in values if "://" not in value for word in value.split()]
+        words = [
+            word
+            for value in values
+            if "://" not in value
+            # The first and the last line of a key in PEM are no secret.
+            for word in _PEM_BOUNDARY.sub(" ", value).replace("\\n", " ").split()
+        ]
         return frozenset(word for word in (*passwords, *words) if word)
 
     @property

@@ -24,6 +24,7 @@ from worker import metrics, tasks
 from worker.archive_builder import ArchiveBuilder
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.runner import AttemptRunner, Backoff
+from worker.emails import email_deliverer
 from worker.liveness import Liveness
 from worker.maintenance.archive_remover import ArchiveRemover
 from worker.maintenance.bucket_size import MEASUREMENT_INTERVAL, BucketSizeThread
@@ -194,4 +195,4 @@ def _webhook_thread(services: Services, name: str) -> WebhookThread:
         generations=lambda user: services.webhook_secrets.of_user(user).valid_at(now_ms()),
     )
     state_log = StateLog(services.redis, "webhooks", name)
-    return WebhookThread(state_log, services.deliveries, sender)
+    return WebhookThread(state_log, services.deliveries, sender, emails=email_deliverer(services))

@@ -42,6 +42,11 @@ WEBHOOKS: Final = Counter(
     "Attempts to deliver a webhook, by the resulting state",
     ["state"],
 )
+EMAILS: Final = Counter(
+    "longhaul_emails_total",
+    "Attempts to send an email, by the resulting state",
+    ["state"],
+)
 HISTORY_ENTRIES: Final = Counter(
     "longhaul_history_entries_total", "Entries of the state log recorded in the history"
 )
@@ -58,6 +63,9 @@ def serve(host: str, port: int, *, slots: int, running_jobs: Callable[[], tuple[
 
     If the port is in use, for example by another worker on this machine, the worker runs without.
     """
+    # Without a first value of zero, Prometheus would not see the first increase.
+    for cause in ("worker_lost", "worker_lost_too_often", "message_lost"):
+        _RECOVERIES.labels(cause)
     _SLOTS.set(slots)
     _BUSY.set_function(lambda: len(running_jobs()))
     if not port:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from kombu.asynchronous.hub import Hub
 
 
+class FixedSizeError(ValueError):
+    """The number of slots cannot change: the worker registry and the metrics report it."""
+
+    def __init__(self) -> None:
+        super().__init__("The number of slots is fixed. Set WORKER_CONCURRENCY, restart the worker")
+
+
 class NotifyingThreadPool(TaskPool):  # type: ignore[misc]
     """Celery's thread pool, plus a notification when a task ends."""
 
@@ -29,6 +36,14 @@ class NotifyingThreadPool(TaskPool):  # type: ignore[misc]
         # When this callback runs, Celery has freed the slot.
         result.f.add_done_callback(self._wake)
         return result
+
+    def grow(self, n: int = 1) -> None:  # noqa: ARG002
+        """Reject Celery's command ``pool_grow``; the reply to it has the message."""
+        raise FixedSizeError
+
+    def shrink(self, n: int = 1) -> None:  # noqa: ARG002
+        """Reject Celery's command ``pool_shrink``; the reply to it has the message."""
+        raise FixedSizeError
 
     def _wake(self, _: object) -> None:
         if self._loop is not None:

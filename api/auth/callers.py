@@ -27,6 +27,10 @@ class Caller:
     admin: bool = False
     #: The claims of their token that decide about files, as JSON; None if they sent no token.
     claims: str | None = None
+    #: The plan that their token names.
+    plan: str | None = None
+    #: Their address, if their token contains it.
+    email: str | None = None
 
 
 class Authenticator(Protocol):

@@ -12,6 +12,7 @@ import jwt
 
 from api.auth.callers import Caller, user_key
 from api.errors import Forbidden, Unauthorized
+from common.email_addresses import is_email_address
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -76,12 +77,18 @@ class JwtAuthenticator:
         issuer: str | None,
         leeway: float,
         select_claims: Callable[[Mapping[str, Any]], str] = lambda _: "{}",
+        plan_claim: str = "",
+        email_claim: str = "",
     ) -> None:
         """``leeway``: seconds by which the clock of the issuer may differ.
 
-        ``select_claims`` returns the claims that decide about files, as JSON.
+        ``select_claims`` returns the claims that decide about files, as JSON. ``plan_claim``: the
+        claim that names the user's plan; empty: none does. ``email_claim``: the claim with the
+        user's address; empty: none.
         """
+        self._plan_claim = plan_claim
         self._select_claims = select_claims
+        self._email_claim = email_claim
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
@@ -126,6 +133,8 @@ class JwtAuthenticator:
             user_key(claims["sub"]),
             admin=ADMIN_SCOPE in _scopes(claims),
             claims=self._select_claims(claims),
+            plan=_text(claims.get(self._plan_claim)) if self._plan_claim else None,
+            email=_email(claims, self._email_claim),
         )
         # `nbf` and `iat` need no second check: a token that is valid already stays so until `exp`.
         return _VerifiedToken(
@@ -152,6 +161,21 @@ class JwtAuthenticator:
             raise Unauthorized("The token has expired. Get a new one.", invalid=True) from None
         except (jwt.PyJWTError, RecursionError):  # The latter: deeply nested JSON.
             raise Unauthorized("The token is not valid.", invalid=True) from None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _email(claims: Mapping[str, Any], name: str) -> str | None:
+    """Return the address in a claim, unless the issuer says that nobody has confirmed it.
+
+    Such an address may be anyone's (OpenID Connect Core 1.0, 5.1).
+    """
+    address = claims.get(name) if name else None
+    if not is_email_address(address) or claims.get("email_verified", True) is not True:
+        return None
+    return str(address)
 
 
 def _scopes(claims: Mapping[str, Any]) -> Sequence[str]:

@@ -12,6 +12,8 @@ The fast path serves
   and a flat ``metadata``, and
 - ``GET /v1/download/status/<id>`` without query and with at most one ETag in ``If-None-Match``.
 
+With plans (PLANS), it leaves the creation of jobs to Flask, where a plan may choose the priority.
+
 It leaves to Flask every other request, and every request that ends in an error (a missing or
 expired token, someone else's job, a limit, an unavailable job store): Flask renders the problem.
 It is not installed in a process without live updates, whose connection to the job store it shares.

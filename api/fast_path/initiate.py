@@ -63,6 +63,7 @@ class InitiateFastPath:
             and "HTTP_PREFER" not in environ
             and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= self._max_body_bytes
             and parsing.is_idempotency_key(environ.get("HTTP_IDEMPOTENCY_KEY", "-"))
+            and self._dependencies.plans is None
             and _HOST.match(environ.get("HTTP_HOST", "")) is not None
             and self._dependencies.allowed_hosts.allow(environ["HTTP_HOST"])
         )

@@ -70,7 +70,7 @@ def initiate() -> Response:
         file_ids=file_ids,
         paths=paths,
         manifest=body["manifest"],
-        priority=body["priority"],
+        priority=body["priority"] or job_creation.default_priority(deps(), g.caller),
         on_missing=body["onMissing"],
         file_name=body["fileName"],
         callback_url=body["callbackUrl"],
@@ -100,7 +100,8 @@ def start() -> Response:
     """
     body = parsing.body(FILE)
     authorization.confirm_caller(body["user_id"])
-    spec = JobSpec(file_ids=(body["file_id"],))
+    priority = job_creation.default_priority(deps(), g.caller)
+    spec = JobSpec(file_ids=(body["file_id"],), priority=priority)
     return _create_and_wait(spec, deps().request_timeout, parsing.idempotency_key(), {})
 
 
@@ -169,7 +170,7 @@ def _create_and_wait(
     spec: JobSpec, wait: float, key: str | None, headers: dict[str, str]
 ) -> Response:
     dependencies = deps()
-    creation = dependencies.rate_limiter.count_creation(client_address())
+    creation = job_creation.count_creation(dependencies, g.caller, client_address())
     try:
         accepted = job_creation.create_job(
             dependencies, creation, g.caller, spec, key=key, traceparent=g.traceparent

@@ -87,6 +87,7 @@ def job(job_id: str) -> Response:
             "attempts": details.attempts,
             "files": details.files,
             "deliveries": details.deliveries,
+            "downloads": details.downloads,
             "timeline": details.timeline,
             "actions": [action.value for action in actions],
             "worker": found.job.worker,

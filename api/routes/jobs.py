@@ -12,10 +12,10 @@ from flask_smorest import Blueprint
 from api import pagination, parsing
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES
-from api.job_results import no_archive, redirect_to
+from api.job_results import no_archive
 from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import waiting_client
+from api.request_hooks import client_address, waiting_client
 from api.responses import GONE, json_response, no_content, retry_after
 from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
@@ -156,19 +156,26 @@ def _file(report: FileReport, requested_path: str | None) -> dict[str, Any]:
 @blueprint.route("/v1/download/<job:job_id>")
 @blueprint.doc(
     **operation(
-        ResponseSpec(status=200, description="With Accept: application/json", schema=ResultSchema),
+        ResponseSpec(
+            status=200,
+            description="With Accept: application/json. With DELIVERY=proxy, otherwise the archive",
+            schema=ResultSchema,
+        ),
         ResponseSpec(
             status=302, description="Redirect to a newly signed URL", headers=("Location",)
         ),
-        errors=(404, 409, 410),
+        errors=(404, 409, 410, 501),
     )
 )
 def result(job_id: str) -> Response:
-    """Download the finished archive: redirect to a signed URL, or return that URL as JSON."""
-    presenter = deps().presenter
+    """Download the finished archive: redirect to a signed URL, or return a URL as JSON.
+
+    With DELIVERY=proxy the response is the archive itself.
+    """
+    delivery = deps().archive_delivery
     job = deps().queries.get(parsing.job_id(job_id))
     artifact = job.artifact
-    url, expires_at = presenter.signed_link(job)
+    url, expires_at = delivery.link(job)
     if url is None or artifact is None:
         raise no_archive(job)
     deps().file_access.require_download(g.caller, job)
@@ -182,9 +189,11 @@ def result(job_id: str) -> Response:
             "contentType": artifact.content_type,
         }
         return json_response(body, 200, headers)
-    if request.method != "HEAD":
-        deps().download_links.count_download(job.id)
-    response = redirect_to(url)
+    response = delivery.response(job)
+    if response is None:
+        raise no_archive(job)
+    if request.method != "HEAD" and not delivery.continues_download():
+        deps().download_links.count_download(job.id, client_address())
     response.headers.update(headers)
     return response
 

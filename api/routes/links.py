@@ -12,7 +12,7 @@ from api import parsing
 from api.auth.callers import Caller
 from api.dependencies import deps
 from api.errors import FilesForbidden, Forbidden
-from api.job_results import no_archive, redirect_to
+from api.job_results import no_archive
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import client_address
 from api.responses import base_url, json_response, no_content
@@ -41,7 +41,7 @@ def create(job_id: str) -> Response:
     dependencies = deps()
     body = parsing.body(LINK_REQUEST)
     job = dependencies.queries.get(parsing.job_id(job_id))
-    if dependencies.presenter.signed_link(job)[0] is None:
+    if dependencies.archive_delivery.link(job)[0] is None:
         raise no_archive(job)
     dependencies.file_access.require_download(g.caller, job)
     token, link = dependencies.download_links.create(
@@ -86,10 +86,11 @@ def revoke(job_id: str, link_id: str) -> Response:
 @blueprint.route("/d/<token>")
 @blueprint.doc(
     **operation(
+        ResponseSpec(status=200, description="The archive, with DELIVERY=proxy"),
         ResponseSpec(
             status=302, description="Redirect to a newly signed URL", headers=("Location",)
         ),
-        errors=(403, 404, 410, 429, 503),
+        errors=(403, 404, 410, 429, 501, 503),
     )
 )
 def redeem(token: str) -> Response:
@@ -100,16 +101,21 @@ def redeem(token: str) -> Response:
     link = links.find(token)
     _check_address(link)
     job = dependencies.queries.get(link.job_id)
-    url, _ = dependencies.presenter.signed_link(job, file_name=link.file_name)
-    if url is None:
+    response = dependencies.archive_delivery.response(job, file_name=link.file_name)
+    if response is None:
         raise LinkGone  # Without the job, which is none of the business of who has the link.
     try:
         # Not by a token that the request may have: the link stands for its job's user.
         dependencies.file_access.require_download(Caller(link.user), job)
     except FilesForbidden:
         raise Forbidden("The creator of this link may not share these files any more.") from None
-    links.redeem(link, client_address(), only_check=request.method == "HEAD")
-    return redirect_to(url)
+    links.redeem(
+        link,
+        client_address(),
+        only_check=request.method == "HEAD",
+        continues=dependencies.archive_delivery.continues_download(),
+    )
+    return response
 
 
 def _check_address(link: DownloadLink) -> None:

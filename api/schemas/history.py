@@ -70,6 +70,14 @@ class RecordedDeliverySchema(ResponseSchema):
     state = string("State of the webhook after this attempt")
 
 
+class RecordedDownloadSchema(ResponseSchema):
+    """One counted download."""
+
+    at = time(null=False)
+    linkId = string("The link; null: the job's own URL", null=True)
+    network = choice(["public", "private", "unknown"], "Of the client's address")
+
+
 class JobRecordSchema(ResponseSchema):
     """Everything that was recorded about one job."""
 
@@ -79,6 +87,7 @@ class JobRecordSchema(ResponseSchema):
     attempts = list_of(RecordedAttemptSchema)
     files = list_of(RecordedFileSchema)
     deliveries = list_of(RecordedDeliverySchema)
+    downloads = list_of(RecordedDownloadSchema, "Up to the first 1,000")
 
 
 class HourDurationsSchema(DurationsSchema):

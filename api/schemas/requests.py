@@ -60,7 +60,13 @@ class InitiateSchema(_Request):
             "checksums. With onMissing: skip it is always there"
         },
     )
-    priority = fields.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
+    priority = fields.Enum(
+        Priority,
+        by_value=True,
+        # A function, so that the document has no default: the plan decides.
+        load_default=lambda: None,
+        metadata={"description": "By default normal, or what your plan has instead"},
+    )
     onMissing = fields.Enum(
         OnMissing,
         by_value=True,

@@ -221,6 +221,9 @@ class ProblemSchema(Schema):
     file_ids = fields.List(
         fields.Integer(), metadata={"description": "The files that you may not have"}
     )
+    resetAt = fields.String(
+        metadata={"description": "When the quota starts again", "format": "date-time"}
+    )
     job = fields.Nested(
         JobSchema, metadata={"description": "The job, if its state is the reason for the error"}
     )

@@ -180,6 +180,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
     "--job", "job_id", shell_complete=_complete_job, help="Download the archive of this job."
 )
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]))
+@click.option("--expires-in", type=click.IntRange(1), help="Seconds until the archive is deleted.")
 @click.option("--skip-missing", is_flag=True, help="Leave out files that do not exist.")
 @click.option(
     "--fail-if-incomplete", is_flag=True, help="Exit with 6 if files are missing from the archive."
@@ -203,6 +204,7 @@ def get(
     force: bool,
     job_id: str | None,
     priority: Any,
+    expires_in: int | None,
     skip_missing: bool,
     fail_if_incomplete: bool,
     paths: tuple[tuple[range, str], ...],
@@ -231,6 +233,7 @@ def get(
             manifest=manifest or None,
             priority=priority,
             on_missing="skip" if skip_missing else None,
+            expires_in=expires_in,
         )
         if no_wait:
             session.result(job)
@@ -399,12 +402,40 @@ def retry(session: Session, job_id: str) -> None:
     session.result(session.api.retry(job_id))
 
 
+@main.command("delete-archive")
+@_job
+@click.pass_obj
+def delete_archive(session: Session, job_id: str) -> None:
+    """Delete the archive of a completed job. Deleting it again is not an error."""
+    session.api.delete_archive(job_id)
+
+
+@main.command()
+@click.option("--days", type=click.IntRange(1), default=30, show_default=True)
+@click.pass_obj
+def usage(session: Session, days: int) -> None:
+    """Show your plan and your usage by day."""
+    found = session.api.usage(days=days)
+    if session.as_json:
+        session.json(found)
+        return
+    if found["plan"]:
+        click.echo(f"plan {found['plan']}")
+    for name, value in found["limits"].items():
+        click.echo(f"{name:<20}{'unlimited' if value is None else json.dumps(value)}")
+    if found["today"]["bytes"] is not None:
+        click.echo(f"{'bytes today':<20}{found['today']['bytes']}")
+    for day in found["days"] or ():
+        jobs = f"{day['completed']} of {day['jobs']} jobs completed"
+        click.echo(f"{day['day']}  {jobs}  {day['bytes']} bytes")
+
+
 @main.command()
 @filter_options
 @click.option("--all", "of_all", is_flag=True, help="The jobs of all users (operators only).")
 @click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
-def jobs(session: Session, of_all: bool, limit: int, **options: Any) -> None:
+def jobs(session: Session, /, of_all: bool, limit: int, **options: Any) -> None:
     """List your jobs, newest first, or with --all those of all users.
 
     Options that choose jobs require --all, except --status.

@@ -76,6 +76,7 @@ class Longhaul:
         file_name: str | None = None,
         callback_url: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        expires_in: int | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Start a job that packs the files into one archive.
@@ -84,6 +85,7 @@ class Longhaul:
         and its path in the archive. A path that ends in ``/`` is a folder in which the file keeps
         its own name; without one, the file is at the top. With ``manifest``, the archive contains
         a list of its files with their checksums.
+        The archive is deleted ``expires_in`` seconds after the job is completed.
 
         Without an ``idempotency_key`` a random one is sent, so that a retry after a lost response
         does not create a second job.
@@ -97,6 +99,7 @@ class Longhaul:
             "fileName": file_name,
             "callbackUrl": callback_url,
             "metadata": metadata,
+            "expiresIn": expires_in,
         }
         response = self._connection.call(
             "POST",
@@ -179,6 +182,15 @@ class Longhaul:
     def revoke_link(self, job_id: str, link_id: str) -> None:
         """Revoke a link. Do nothing if it is already revoked."""
         self._connection.call("DELETE", f"{_links(job_id)}/{quote(link_id, safe='')}")
+
+    def delete_archive(self, job_id: str) -> None:
+        """Delete the archive of a completed job. Do nothing if it is already deleted."""
+        self._connection.call("DELETE", f"/v1/download/{quote(job_id, safe='')}/archive")
+
+    def usage(self, *, days: int = 30) -> dict[str, Any]:
+        """Return your plan, its limits, and what your jobs did on each of the last days."""
+        path = f"/v1/download/usage?days={days}"
+        return json_body(self._connection.call("GET", path))
 
     def jobs(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
         """Yield up to ``limit`` of your jobs, newest first."""

@@ -28,7 +28,7 @@ _FILTER_OPTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a filter to a command, which gets them as keyword arguments."""
-    for name, (member, settings) in reversed(_FILTER_OPTIONS.items()):
+    for name, (member, settings) in reversed(list(_FILTER_OPTIONS.items())):
         command = click.option(name, f"filter_{member}", **settings)(command)
     return command
 
@@ -112,6 +112,7 @@ def _timeline_line(entry: Mapping[str, Any]) -> str:
 @click.pass_obj
 def act(
     session: Session,
+    /,
     action: str,
     job_ids: tuple[str, ...],
     everything: bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from common.errors import BackendUnavailable
 from common.history.database import is_outage
 from common.history.rows import job_of, to_datetime, to_milliseconds
-from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, DOWNLOADS, FILES, JOBS
+from common.history.usage import UsageOfDay, read_usage
 from common.jobs.model import Job, success_rate
 from common.jobs.transitions import TERMINAL, JobState
 
@@ -61,6 +62,7 @@ class JobRecord:
     attempts: Sequence[Mapping[str, Any]]
     files: Sequence[Mapping[str, Any]]
     deliveries: Sequence[Mapping[str, Any]]
+    downloads: Sequence[Mapping[str, Any]]
 
 
 class HistoryReader:
@@ -135,7 +137,15 @@ class HistoryReader:
                 attempts=rows(ATTEMPTS),
                 files=rows(FILES),
                 deliveries=rows(DELIVERIES),
+                downloads=rows(DOWNLOADS),
             )
+
+    def usage(
+        self, first: date, last: date, *, owner: str | None = None, limit: int
+    ) -> list[UsageOfDay]:
+        """Return usage by day and user, at most ``limit`` rows; ``owner`` None: of all users."""
+        with self._connection() as connection:
+            return read_usage(connection, first, last, owner=owner, limit=limit)
 
     def hours(self, *, last: int, now: datetime | None = None) -> list[Hour]:
         """Return the last hours including the current one, oldest first; empty ones have zeros."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common.history.tables import ATTEMPTS
 from common.jobs.model import (
     Artifact,
+    CountedDownload,
     Failure,
     FileReport,
     Job,
@@ -29,6 +30,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN: Final = (
     *("id", "version", "attempt", "max_attempts", "progress"),
     *("total_files", "processed_files", "total_bytes", "processed_bytes", "worker"),
+    "downloads",
     "traceparent",
 )
 _TIMES: Final = ("created_at", "started_at", "updated_at", "completed_at", "expires_at")
@@ -134,6 +136,16 @@ def delivery_row(job: Job, delivery: Mapping[str, Any]) -> Row:
         "http_status": delivery["status"],
         "error": delivery["error"],
         "state": delivery["state"],
+    }
+
+
+def download_row(download: CountedDownload) -> Row:
+    return {
+        "job_id": download.job_id,
+        "entry": download.entry,
+        "at": to_datetime(download.at),
+        "link_id": download.link_id,
+        "network": download.network,
     }
 
 

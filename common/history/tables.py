@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -54,6 +55,7 @@ JOBS: Final = Table(
     Column("artifact", JSON(none_as_null=True)),
     Column("metadata", JSON, nullable=False),
     Column("worker", Text),
+    Column("downloads", BigInteger, nullable=False, server_default="0"),
     # W3C Trace Context of the request that created the job.
     Column("traceparent", Text),
     _time("created_at", required=True),
@@ -132,4 +134,43 @@ DELIVERIES: Final = Table(
     Column("http_status", Integer),
     Column("error", Text),
     Column("state", Text, nullable=False),
+)
+
+#: One row per counted download, up to ``common.job_store.download_links.MAX_LOGGED`` for a job.
+DOWNLOADS: Final = Table(
+    "downloads",
+    METADATA,
+    _job_id(),
+    # The entry in the log of downloads.
+    Column("entry", Text, primary_key=True),
+    _time("at", required=True),
+    # None: by the job's own URL.
+    Column("link_id", Text),
+    # Whether the client's address was public or private. The address is not recorded.
+    Column("network", Text, nullable=False),
+)
+
+#: What a user's jobs did on a day, UTC. Kept longer than the jobs, as bills may need it.
+USAGE: Final = Table(
+    "usage",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False),
+    # Of completed archives.
+    Column("bytes", BigInteger, nullable=False),
+    Index("usage_of_day", "day", "owner"),
+)
+
+#: Users whose jobs were erased, so that late entries of the state log do not bring them back.
+ERASURES: Final = Table(
+    "erasures",
+    METADATA,
+    # SHA-256 of the owner.
+    Column("owner_digest", Text, primary_key=True),
+    # By the job store's clock.
+    _time("erased_at", required=True),
 )

@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Table, case, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from common.history.rows import Row, attempt_rows, change_row, delivery_row, file_row, job_row
-from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, FILES, JOBS
-from common.jobs.model import FileReport, Job
+from common.history.erasure import delete_old_notes, without_erased
+from common.history.rows import (
+    Row,
+    attempt_rows,
+    change_row,
+    delivery_row,
+    download_row,
+    file_row,
+    job_row,
+)
+from common.history.tables import ATTEMPTS, CHANGES, DELIVERIES, DOWNLOADS, FILES, JOBS, USAGE
+from common.history.usage import add_usage
+from common.jobs.model import CountedDownload, FileReport, Job
 from common.jobs.transitions import TERMINAL
 
 if TYPE_CHECKING:
@@ -24,6 +34,10 @@ if TYPE_CHECKING:
 
 #: Jobs deleted in one transaction.
 DELETE_BATCH: Final = 1_000
+
+
+#: How long usage is kept at least: a year of bills, and a quarter more.
+USAGE_AGE: Final = timedelta(days=455)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +59,41 @@ class HistoryWriter:
 
     def record(self, changes: Sequence[Change]) -> None:
         """Store changes. Idempotent."""
-        jobs = [change.job for change in changes]
         with self._engine.begin() as connection:
+            kept = without_erased(connection, [change.job for change in changes])
+            changes = [change for change in changes if change.job.id in kept]
+            jobs = [change.job for change in changes]
             _upsert_newest(connection, JOBS, [job_row(job) for job in _newest(jobs)])
-            _insert_new(connection, CHANGES, [change_row(job) for job in _in_order(jobs)])
+            add_usage(connection, _insert_changes(connection, _in_order(jobs)))
             _upsert_attempts(connection, attempt_rows(jobs))
             _upsert_newest(connection, FILES, _file_rows(changes))
             _insert_new(connection, DELIVERIES, _delivery_rows(changes))
 
+    def record_downloads(self, jobs: Sequence[Job], downloads: Sequence[CountedDownload]) -> None:
+        """Store downloads of jobs, and the jobs as far as they are still known. Idempotent.
+
+        Downloads of jobs that the history has never had, has deleted or erased are left out.
+        """
+        with self._engine.begin() as connection:
+            kept = without_erased(connection, jobs)
+            newest = _newest([job for job in jobs if job.id in kept])
+            _upsert_newest(connection, JOBS, [job_row(job) for job in newest])
+            job_ids = {download.job_id for download in downloads}
+            # Locked, so that no other process deletes one of these jobs before the commit.
+            query = (
+                select(JOBS.c.id)
+                .where(JOBS.c.id.in_(job_ids))
+                .with_for_update(read=True, key_share=True)
+            )
+            known = set(connection.execute(query.order_by(JOBS.c.id)).scalars())
+            rows = [download_row(each) for each in downloads if each.job_id in known]
+            _insert_new(connection, DOWNLOADS, rows)
+
     def delete_old(self, older_than: timedelta) -> int:
-        """Delete at most a batch of finished jobs that are older; return their number."""
+        """Delete at most a batch of finished jobs that are older; return their number.
+
+        Usage is kept for ``USAGE_AGE`` at least.
+        """
         finished = [state.value for state in TERMINAL]
         old = (
             select(JOBS.c.id)
@@ -62,7 +101,12 @@ class HistoryWriter:
             .order_by(JOBS.c.updated_at)
             .limit(DELETE_BATCH)
         )
+        old_usage = delete(USAGE).where(
+            USAGE.c.day < func.current_date() - max(older_than, USAGE_AGE)
+        )
         with self._engine.begin() as connection:
+            delete_old_notes(connection)
+            connection.execute(old_usage)
             return connection.execute(delete(JOBS).where(JOBS.c.id.in_(old))).rowcount
 
 
@@ -92,6 +136,18 @@ def _delivery_rows(changes: Sequence[Change]) -> list[Row]:
         if change.delivery is not None
     ]
     return sorted(rows, key=lambda row: (row["job_id"], row["version"], row["attempt"]))
+
+
+def _insert_changes(connection: Connection, jobs: Sequence[Job]) -> list[Job]:
+    """Insert changes that are not stored yet, and return them."""
+    if not jobs:
+        return []
+    inserted = connection.execute(
+        insert(CHANGES).on_conflict_do_nothing().returning(CHANGES.c.job_id, CHANGES.c.version),
+        [change_row(job) for job in jobs],
+    )
+    by_version = {(job.id, job.version): job for job in jobs}
+    return [by_version[row.job_id, row.version] for row in inserted]
 
 
 def _insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:

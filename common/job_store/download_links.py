@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ TOKEN_BYTES: Final = 32
 TOKEN_LENGTH: Final = 44
 #: Seconds during which further requests from the same address are the same download.
 SAME_DOWNLOAD: Final = 60.0
+#: Addresses per link whose last download is remembered.
+MAX_RECENT: Final = 16
+#: Downloads of a job that the history records one by one. All of them are counted.
+MAX_LOGGED: Final = 1_000
+#: Downloads per partition that wait for the history: 2 MB in all of them.
+LOG_LENGTH: Final = 1_000
 #: Digits of a digest that identify a link among those of its job.
 _ID_LENGTH: Final = 16
 
@@ -48,7 +55,7 @@ class DownloadLink:
 
     @property
     def id(self) -> str:
-        return self.digest[:_ID_LENGTH]
+        return link_id(self.digest)
 
     @classmethod
     def from_fields(cls, digest: str, fields: Mapping[str, str]) -> Self:
@@ -71,8 +78,16 @@ class DownloadLink:
 class DownloadLinks:
     """All links. Raises ``RedisError`` when the store is unavailable."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(
+        self, client: Redis, *, continued_for: float = SAME_DOWNLOAD, log_downloads: bool = False
+    ) -> None:
+        """``continued_for``: how long an address may continue a download, in seconds.
+
+        ``log_downloads``: there is a history that records them.
+        """
         self._client = client
+        self._log_downloads = log_downloads
+        self._continued_for = continued_for
         self._scripts = Scripts(client)
 
     def create(
@@ -123,32 +138,65 @@ class DownloadLinks:
         links = [DownloadLink.from_fields(digest, fields) for digest, fields in found if fields]
         return sorted(links, key=lambda link: (link.created_at, link.digest))
 
-    def revoke(self, job_id: str, link_id: str) -> None:
+    def revoke(self, job_id: str, link: str) -> None:
         """Revoke one of the job's links. Idempotent. Raises ``LinkNotFound``."""
         digests: Any = self._client.smembers(keys.links(job_id))
-        found = [digest for digest in digests if digest[:_ID_LENGTH] == link_id]
+        found = [digest for digest in digests if link_id(digest) == link]
         if not found:
             raise LinkNotFound
         self._scripts.call("link_revoke", keys.status(job_id), {"digest": found[0]})
 
-    def redeem(self, link: DownloadLink, address: str, *, only_check: bool = False) -> None:
+    def redeem(
+        self,
+        link: DownloadLink,
+        address: str,
+        *,
+        only_check: bool = False,
+        continues: bool = False,
+    ) -> None:
         """Count a download by a link. Raises ``LinkGone`` and ``JobNotFound``.
 
-        ``only_check``: raise the same, but count nothing.
+        ``only_check``: raise the same, but count nothing. ``continues``: the request is for the
+        rest of an archive.
         """
+        window = max(SAME_DOWNLOAD, self._continued_for) if continues else SAME_DOWNLOAD
         args = {
             "id": link.job_id,
             "digest": link.digest,
             # Stored for a while, so not as it is.
             "address": _digest(f"{link.digest} {address}"),
-            "window": milliseconds(SAME_DOWNLOAD),
+            "window": milliseconds(window),
+            "max_recent": MAX_RECENT,
             "only_check": "1" if only_check else None,
+            **self._log_arguments(address),
         }
         self._scripts.call("link_redeem", keys.status(link.job_id), args)
 
-    def count_download(self, job_id: str) -> None:
+    def count_download(self, job_id: str, address: str) -> None:
         """Count a download by the job's own URL. Raises ``JobNotFound``."""
-        self._scripts.call("link_redeem", keys.status(job_id), {"id": job_id})
+        args = {"id": job_id, **self._log_arguments(address)}
+        self._scripts.call("link_redeem", keys.status(job_id), args)
+
+    def _log_arguments(self, address: str) -> dict[str, Any]:
+        if not self._log_downloads:
+            return {}
+        network = network_of(address)
+        return {"network": network, "max_logged": MAX_LOGGED, "log_length": LOG_LENGTH}
+
+
+def link_id(digest: str) -> str:
+    """Return what identifies a link among those of its job."""
+    return digest[:_ID_LENGTH]
+
+
+def network_of(address: str) -> str:
+    """Return ``public``, ``private`` or ``unknown``: all that is recorded of a client's address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+    return "public" if mapped.is_global else "private"
 
 
 def _digest(text: str) -> str:

@@ -22,6 +22,7 @@ from common.job_store.records import (
     milliseconds,
     progress_fields,
     reports_json,
+    terms_fields,
 )
 from common.job_store.scripts import ScriptRunner, Scripts, raise_for_code
 from common.jobs import events
@@ -106,6 +107,20 @@ class CreationQuota:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CreationTerms:
+    """What the user's plan sets for a new job, or for one that runs again."""
+
+    plan: str
+    max_active: int
+    #: Bytes of archives per day, checked when a job starts; None: unlimited.
+    max_bytes: int | None = None
+    #: Seconds after its completion until the archive is deleted; None: ARCHIVE_TTL.
+    expires_in: int | None = None
+    #: How many of the user's jobs may be next at the same time.
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """The right to run one attempt at a job."""
 
@@ -147,16 +162,21 @@ class JobStore:
         grant: FileGrant | None = None,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
+        email: str | None = None,
         quota: CreationQuota | None = None,
         place: QueuePlace | None = None,
+        terms: CreationTerms | None = None,
     ) -> Accepted:
         """Create a job for ``user``, or find the one that the same request created before.
 
         ``grant``: why the user may have the files; see ``common.authorization``.
-        ``traceparent`` is the request's, so that the worker can continue the trace. ``quota``
-        counts this request, even if it is rejected. ``place``: where it enters the queue, if known.
+        ``traceparent`` is the request's, so that the worker can continue the trace. ``email``: the
+        address of the user, who gets an email when a long job ends. ``quota`` counts this request,
+        even if it is rejected. ``place``: where it enters the queue, if known.
+        ``terms``: those of the user's plan, if there are plans.
 
-        Raises ``RateLimited``, ``IdempotencyKeyReused`` and ``TooManyActiveJobs``.
+        Raises ``RateLimited``, ``IdempotencyKeyReused``, ``TooManyActiveJobs`` and
+        ``QuotaExceeded``.
         """
         job_id = keys.new_job_id(user)
         stored_request, digest = encode_request(spec, grant or FileGrant())
@@ -167,12 +187,17 @@ class JobStore:
             digest=digest,
             max_attempts=self.limits.max_attempts,
             traceparent=traceparent,
+            email=email,
             idempotent=idempotency_key is not None,
         )
+        if terms:
+            fields |= terms_fields(plan=terms.plan, expires_in=terms.expires_in)
         args = {
             "spec": stored_request,
             "snapshot": orjson.dumps(fields).decode(),
-            "max_active": self.limits.max_active,
+            "max_active": terms.max_active if terms else self.limits.max_active,
+            "max_bytes": terms and terms.max_bytes,
+            "weight": terms.weight if terms and terms.weight > 1 else None,
             "idempotency": idempotency_key,
             "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
             "minute": quota and quota.minute,
@@ -279,17 +304,22 @@ class JobStore:
         self._send(wake_ups)
         return events.decode(snapshot)
 
-    def restart(self, job_id: str, *, limited: bool = True) -> Job:
+    def restart(
+        self, job_id: str, *, terms: CreationTerms | None = None, limited: bool = True
+    ) -> Job:
         """Run a failed job, or one whose archive lacks files, again with all its attempts.
 
-        ``limited=False``: even if the user has the maximum number of active jobs.
+        ``terms``: those of the user's plan, if there are plans. ``limited=False``: even if the user
+        has the maximum number of active jobs.
 
-        Raises ``JobNotFound``, ``JobConflict`` and ``TooManyActiveJobs``.
+        Raises ``JobNotFound``, ``JobConflict``, ``TooManyActiveJobs`` and ``QuotaExceeded``.
         """
+        max_active = terms.max_active if terms else self.limits.max_active
         args = {
             "id": job_id,
             "allowed": ",".join(RESTARTABLE),
-            "max_active": self.limits.max_active if limited else UNLIMITED,
+            "max_active": max_active if limited else UNLIMITED,
+            "max_bytes": terms and terms.max_bytes,
         }
         _, snapshot, *wake_ups = self._scripts.call("restart", keys.status(job_id), args)
         self._send(wake_ups)

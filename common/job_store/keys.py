@@ -67,7 +67,11 @@ PATTERNS: Final = {
     "user_active": "user:active:{tag}:{user}",
     # Number of jobs that the user requested in a minute; kept for two minutes.
     "user_rate": "user:rate:{tag}:{user}:{minute}",
-    # List of the user's queued jobs of one priority; only the first one has a wake-up.
+    # Bytes of the user's archives that were completed on a day, in days since 1970, UTC. Counted
+    # for jobs that were created with a plan; kept for two days.
+    "user_bytes": "user:bytes:{tag}:{user}:{day}",
+    # List of the user's queued jobs of one priority; only the first one has a wake-up. A plan may
+    # give its users several: of ``user`` and of ``user#2`` etc.
     "user_queue": "user:line:{tag}:{user}:{priority}",
     # The result of an Idempotency-Key: "<digest of the request> <job id>".
     "idempotency": "user:idempotency:{tag}:{user}:{key}",
@@ -87,6 +91,8 @@ PATTERNS: Final = {
     # Links: a hash for each, by the digest of its token, and the set of a job's digests.
     "link": "link:{tag}:{digest}",
     "links": "links:of:{tag}:{id}",
+    # Stream of counted downloads that the history has not recorded yet.
+    "downloads": "downloads:{tag}",
 }
 
 #: Set of worker names. Not partitioned; the workers' own keys lie in the same slot.
@@ -240,6 +246,10 @@ def user_jobs(user: str) -> str:
 
 def user_rate(user: str, minute: int) -> str:
     return PATTERNS["user_rate"].format(tag=tag_of_user(user), user=user, minute=minute)
+
+
+def user_bytes(user: str, day: int) -> str:
+    return PATTERNS["user_bytes"].format(tag=tag_of_user(user), user=user, day=day)
 
 
 def user_active(user: str) -> str:

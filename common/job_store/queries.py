@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -90,6 +91,11 @@ class JobQueries:
             end = position_of(found[-1])
         # A job may have changed since it was listed.
         return [job for job in found if status in (None, job.status)], end
+
+    def bytes_of_day(self, user: str) -> int:
+        """Return the bytes of today's archives of a user with a plan."""
+        day = int(time.time() // 86_400)
+        return int(cast("str | None", self._client.get(keys.user_bytes(user, day))) or 0)
 
     def spec(self, job_id: str) -> JobSpec:
         """Return the job's request. Raises ``JobNotFound``."""

@@ -36,6 +36,7 @@ def first_fields(
     digest: str,
     max_attempts: int,
     traceparent: str | None,
+    email: str | None,
     idempotent: bool,
 ) -> dict[str, str]:
     """Return the hash of a new job, without version, times and fields that are zero or empty.
@@ -62,8 +63,18 @@ def first_fields(
         fields["traceparent"] = traceparent
     if spec.expires_in is not None:
         fields["expires_in"] = str(milliseconds(spec.expires_in))
+    if email:
+        fields["email"] = email
     if idempotent:
         fields["idempotent"] = "1"
+    return fields
+
+
+def terms_fields(*, plan: str, expires_in: int | None) -> dict[str, str]:
+    """Return what the hash of a new job has in addition if its user has a plan."""
+    fields = {"plan": plan}
+    if expires_in is not None:
+        fields["expires_in"] = str(milliseconds(expires_in))
     return fields
 
 

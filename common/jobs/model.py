@@ -168,6 +168,21 @@ class FileReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CountedDownload:
+    """A download that was counted."""
+
+    job_id: str
+    #: Identifies the download among those of its job.
+    entry: str
+    #: Milliseconds since 1970.
+    at: int
+    #: None: by the job's own URL.
+    link_id: str | None
+    #: Of the client: ``public``, ``private`` or ``unknown``.
+    network: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A snapshot of a job. Times are milliseconds since 1970, by the job store's clock."""
 
@@ -208,6 +223,8 @@ class Job:
     turn: int | None = None
     #: When the user deleted the archive.
     archive_deleted_at: int | None = None
+    #: The address of the user, as their token says; None if there is none.
+    email: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -267,6 +284,7 @@ class Job:
             traceparent=get("traceparent") or None,
             turn=_integer(get("turn")),
             archive_deleted_at=_integer(get("archive_deleted_at")),
+            email=get("email") or None,
         )
         return job
 

@@ -84,21 +84,43 @@ class BucketCalls:
         #: In a link it is a parameter ("Downloading objects from Requester Pays buckets").
         self._link_query = options.every_request
         self._links = endpoints if public_endpoint is None else Endpoints(public_endpoint, region)
-        #: Bucket -> where its links point to, and the signer for its region.
-        self._link_bases: dict[str, tuple[BucketAddress, Signer]] = {}
+        #: Bucket and style -> where its links point to, and the signer for its region.
+        self._link_bases: dict[tuple[str, bool], tuple[BucketAddress, Signer]] = {}
 
     def presign_get(
         self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
     ) -> str:
         """Return a link that lets anyone read the object for ``expires_in`` seconds (≤ 7 days)."""
         address, signer = self._link_base(bucket)
-        query = {
+        query = self._response_headers(filename, content_type)
+        path = address.path + quote(key, safe="/-_.~")
+        return signer.presign(address.base_url, path, query, expires_in=expires_in)
+
+    def presign_for_proxy(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        filename: str,
+        content_type: str,
+        expires_in: int,
+    ) -> str:
+        """Return a link to the object for a proxy that knows one host of the storage.
+
+        ``method``: GET or HEAD; a signature is valid for one of them.
+        """
+        address, signer = self._link_base(bucket, path_style=True)
+        query = self._response_headers(filename, content_type)
+        path = address.path + quote(key, safe="/-_.~")
+        return signer.presign(address.base_url, path, query, expires_in=expires_in, method=method)
+
+    def _response_headers(self, filename: str, content_type: str) -> dict[str, str]:
+        return {
             "response-content-disposition": attachment(filename),
             "response-content-type": content_type,
             **self._link_query,
         }
-        path = address.path + quote(key, safe="/-_.~")
-        return signer.presign(address.base_url, path, query, expires_in=expires_in)
 
     def links_expire_at(self) -> int | None:
         """Return when links stop working because the session ends, in ms since 1970, or None."""
@@ -106,12 +128,12 @@ class BucketCalls:
         expires_at = None if credentials is None else credentials.expires_at
         return None if expires_at is None else int(expires_at * 1000)
 
-    def _link_base(self, bucket: str) -> tuple[BucketAddress, Signer]:
-        found = self._link_bases.get(bucket)
+    def _link_base(self, bucket: str, *, path_style: bool = False) -> tuple[BucketAddress, Signer]:
+        found = self._link_bases.get((bucket, path_style))
         if found is None:
-            address = self._links.link(bucket)
+            address = self._links.link(bucket, path_style=path_style)
             found = (address, Signer(lambda: self._provider(), address.region))
-            self._link_bases[bucket] = found
+            self._link_bases[bucket, path_style] = found
         return found
 
     def check(self, bucket: str) -> None:

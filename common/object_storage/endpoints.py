@@ -91,12 +91,13 @@ class Endpoints:
             self._urls[name] = address.base_url + address.path.removesuffix("/bucket/")
         return self._urls[name]
 
-    def link(self, bucket: str) -> BucketAddress:
+    def link(self, bucket: str, *, path_style: bool = False) -> BucketAddress:
         """Return where links to the objects of a bucket point to.
 
         On AWS that is the host of the bucket in its region: new buckets are redirected from the
         global host for some hours, and a signed link cannot follow. Names with dots do not match
-        the certificate of such a host.
+        the certificate of such a host. ``path_style``: return the host that all buckets share, if
+        the name does not stand for an access point.
         """
         if self.has_own_host(bucket):
             return self.bucket(bucket, style="virtual")
@@ -104,7 +105,7 @@ class Endpoints:
             parts = urlsplit(f"{self.url()}/{bucket}/")
             base = f"{parts.scheme}://{host_header(parts.geturl())}"
             return BucketAddress(base, quote(parts.path, "/-_.~"), self.region)
-        return self.bucket(bucket, style="path" if "." in bucket else "virtual")
+        return self.bucket(bucket, style="path" if path_style or "." in bucket else "virtual")
 
     def has_own_host(self, bucket: str) -> bool:
         """Return whether a name stands for an access point, which a path cannot address.

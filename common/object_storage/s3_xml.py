@@ -35,6 +35,8 @@ class ObjectInfo:
     content_disposition: str | None
     #: CRC32 of the whole object; None if none is stored, or if it is one of parts (COMPOSITE).
     crc32: int | None
+    #: SHA-256 of the whole object in hexadecimal digits; None if none is stored.
+    sha256: str | None = None
     content_encoding: str | None = None
     #: When a lifecycle rule deletes the object; None if there is none, or if it is not known.
     expires_at: datetime | None = None
@@ -74,13 +76,24 @@ def encode_crc32(value: int) -> str:
 
 def decode_crc32(text: str | None) -> int | None:
     """Return the checksum in a header or element; None for a composite one (``…-7``)."""
+    raw = _decode_checksum(text, 4)
+    return None if raw is None else int.from_bytes(raw, "big")
+
+
+def decode_sha256(text: str | None) -> str | None:
+    """Return the hexadecimal digits of the checksum in a header; None for a composite one."""
+    raw = _decode_checksum(text, 32)
+    return None if raw is None else raw.hex()
+
+
+def _decode_checksum(text: str | None, length: int) -> bytes | None:
     if not text or "-" in text:
         return None
     try:
         raw = base64.b64decode(text, validate=True)
     except ValueError:
         return None
-    return int.from_bytes(raw, "big") if len(raw) == 4 else None
+    return raw if len(raw) == length else None
 
 
 def parse(body: bytes) -> ElementTree.Element:
@@ -144,6 +157,7 @@ def object_info(key: str, headers: dict[str, str]) -> ObjectInfo:
         metadata={n[11:]: v for n, v in headers.items() if n.startswith("x-amz-meta-")},
         content_disposition=headers.get("content-disposition"),
         crc32=None if composite else decode_crc32(headers.get("x-amz-checksum-crc32")),
+        sha256=None if composite else decode_sha256(headers.get("x-amz-checksum-sha256")),
         content_encoding=headers.get("content-encoding"),
         expires_at=_expiry(headers.get("x-amz-expiration", "")),
     )

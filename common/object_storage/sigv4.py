@@ -124,9 +124,10 @@ class Signer:
         query: Mapping[str, str],
         *,
         expires_in: int,
+        method: str = "GET",
         now: float | None = None,
     ) -> str:
-        """Return the URL of a GET, valid for ``expires_in`` seconds, or until the session ends.
+        """Return the URL of a request, valid for ``expires_in`` seconds, or until the session ends.
 
         ``base`` is scheme and host, ``path`` is percent-encoded, ``query`` is not. Rules:
         "Authenticating Requests: Using Query Parameters" in the Amazon S3 API reference.
@@ -150,7 +151,7 @@ class Signer:
             f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(parameters.items())
         )
         host = base.partition("://")[2]
-        canonical = f"GET\n{path}\n{query_string}\nhost:{host}\n\nhost\n{UNSIGNED}"
+        canonical = f"{method}\n{path}\n{query_string}\nhost:{host}\n\nhost\n{UNSIGNED}"
         signature = self._signature(credentials, stamp, canonical)
         return f"{base}{path}?{query_string}&X-Amz-Signature={signature}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from common.errors import DownloadError, FileForbidden, FileNotFound, SourceForbidden
@@ -23,6 +23,8 @@ class SourceFile:
     content_type: str | None = None
     #: Of the whole file, as the storage computed it on upload; None if there is none.
     crc32: int | None = None
+    #: As the storage computed it on upload. Not compared: an earlier release did not record it.
+    sha256: str | None = field(default=None, compare=False)
     #: Identifies the file among all sources, such as its URL without credentials.
     origin: str
     #: Bucket and key, if the object storage can copy the file.

@@ -159,6 +159,7 @@ class S3Source:
             modified=info.modified,
             content_type=info.content_type,
             crc32=info.crc32 if stored_as_is else None,
+            sha256=info.sha256 if stored_as_is else None,
             # A copy, or a link to the object itself, would deliver the encoded bytes.
             location=(self._bucket, info.key) if coding is None else None,
             ranged=stored_as_is,

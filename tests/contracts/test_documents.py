@@ -28,6 +28,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 #: A path has a slash or a known suffix; placeholders, URLs and commands are not paths.
 _PATH = re.compile(r"(?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|lua|md|yaml|yml|toml|conf|lock|tf|ts)")
+#: As in "`Backoff` in `worker/attempt/runner.py`" or "`Artifact` (`common/jobs/model.py`)".
+_LOCATED = re.compile(r"`([A-Za-z_][\w.]*)` (?:in `([\w./-]+)`|\(`([\w./-]+)`\))")
 _TARGET = re.compile(r"\bmake ([a-z][a-z0-9-]*)\b")
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
@@ -95,6 +97,16 @@ def test_every_file_path_in_a_document_exists(path: Path) -> None:
         local = str((path.parent / name).resolve().relative_to(ROOT))
         exists = _exists(name) or local in tracked_paths() or _is_file_name(name)
         assert exists, f"{span} does not exist"
+
+
+@pytest.mark.parametrize("path", CURRENT, ids=CURRENT_NAMES)
+def test_every_name_that_a_document_locates_is_in_its_file(path: Path) -> None:
+    for name, *files in _LOCATED.findall(_FENCE.sub("", path.read_text())):
+        file = "".join(files)
+        found = [ROOT / base / file for base in BASES if (ROOT / base / file).is_file()]
+        for source in found:
+            words = set(re.findall(r"\w+", source.read_text()))
+            assert set(name.split(".")) <= words, f"{file} contains no {name}"
 
 
 def _is_file_name(name: str) -> bool:

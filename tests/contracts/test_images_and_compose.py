@@ -230,3 +230,29 @@ def test_every_variable_passed_to_the_processes_is_a_setting() -> None:
 def test_github_workflow_matches_its_schema() -> None:
     schema = ("--builtin-schema", "vendor.github-workflows")
     run(BIN / "check-jsonschema", *schema, ".github/workflows/ci.yml")
+
+
+class _OverridesLoader(yaml.SafeLoader):
+    """Reads ``!reset``, by which an override removes what the first file has."""
+
+
+_OverridesLoader.add_constructor("!reset", lambda _, node: node.value)
+
+
+def test_delivery_through_nginx_closes_the_port_of_the_storage() -> None:
+    text = (ROOT / "deploy/delivery.yaml").read_text()
+    override = yaml.load(text, _OverridesLoader)  # noqa: S506 - derived from SafeLoader
+    services = override["services"]
+    assert services["s3"]["ports"] == []
+    neighbors = {
+        name for name, service in services.items() if "delivery" in service.get("networks", ())
+    }
+    assert neighbors == {"nginx", "s3"}
+    assert override["networks"]["delivery"]["internal"] is True
+    for name in ("api", "worker"):
+        settings = {**COMPOSE["services"][name]["environment"], **services[name]["environment"]}
+        # Links are signed for the host that nginx connects to.
+        storage = services["nginx"]["environment"]["STORAGE_URL"]
+        assert settings["S3_PUBLIC_ENDPOINT_URL"] == storage
+        assert settings["DELIVERY"] == "proxy"
+        assert {"PUBLIC_URL", "TICKET_SECRET"} <= set(settings)

@@ -31,6 +31,7 @@ class StoredObject:
     crc32: int | None
     modified: datetime = CREATED_AT
     expires_at: datetime | None = None
+    sha256: str | None = None
 
 
 class FakeObjects(CrashPoints):
@@ -64,6 +65,7 @@ class FakeObjects(CrashPoints):
                 content_disposition=None,
                 crc32=found.crc32,
                 expires_at=found.expires_at,
+                sha256=found.sha256,
             )
 
     def list_objects_v2(

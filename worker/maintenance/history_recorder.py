@@ -1,4 +1,4 @@
-"""Copies the state log to the history in PostgreSQL.
+"""Copies the state log and the log of downloads to the history in PostgreSQL.
 
 Entries are read, written in one transaction, then acknowledged. If anything dies in between, they
 are read again, and the tables accept each (job id, version) once. While PostgreSQL is unavailable,
@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeoutError
 from common.errors import JobNotFound
 from common.history import Change, HistoryWriter, migrate
 from common.history.writer import DELETE_BATCH
+from common.job_store.download_log import DownloadLog
 from common.job_store.errors import log_failure
 from common.job_store.state_log import StateLog
 from common.jobs.transitions import TERMINAL, JobState
@@ -46,6 +48,8 @@ TAKE_OVER_AFTER: Final = 60_000
 #: Seconds between two checks for such entries, and between two deletions of old jobs.
 TAKE_OVER_INTERVAL: Final = 30.0
 DELETE_INTERVAL: Final = 3_600.0
+#: Seconds between two readings of the log of downloads.
+DOWNLOADS_INTERVAL: Final = 5.0
 #: Maximum of the seconds between two attempts while a service is unavailable.
 MAX_PAUSE: Final = 10.0
 
@@ -62,6 +66,7 @@ def history_recorder_for(
     ttl = services.settings.history_ttl
     return HistoryRecorder(
         StateLog(services.redis, "history", name),
+        DownloadLog(services.redis),
         HistoryWriter(engine),
         services.queries,
         migrate=partial(migrate, engine),
@@ -77,6 +82,7 @@ class HistoryRecorder:
     def __init__(
         self,
         state_log: StateLog,
+        download_log: DownloadLog,
         writer: HistoryWriter,
         queries: JobQueries,
         *,
@@ -91,6 +97,7 @@ class HistoryRecorder:
         before each attempt to record some.
         """
         self._state_log = state_log
+        self._download_log = download_log
         self._writer = writer
         self._queries = queries
         self._migrate = migrate
@@ -100,6 +107,7 @@ class HistoryRecorder:
         self._prepared = False
         self._unfinished: list[StateLogEntry] = []
         self._take_over_at = 0.0
+        self._downloads_at = 0.0
         # With jitter, so that many workers do not delete the same rows at the same time.
         self._delete_at = time.monotonic() + DELETE_INTERVAL * random.random()  # noqa: S311
         self._stopped = threading.Event()
@@ -147,6 +155,7 @@ class HistoryRecorder:
             self._state_log.ack(self._unfinished)
             self._on_recorded(len(self._unfinished))
             self._unfinished = []
+        self._record_downloads()
         self._delete_old()
 
     def _prepare(self) -> None:
@@ -193,6 +202,32 @@ class HistoryRecorder:
             return self._queries.files(job.id, self._queries.spec(job.id).file_ids)
         except JobNotFound:
             return ()
+        except (KeyError, TypeError, ValueError):
+            log.exception("files not recorded: the request is not one of this release")
+            return ()
+
+    def _record_downloads(self) -> None:
+        """Record counted downloads. Other processes may record the same ones at the same time."""
+        if time.monotonic() < self._downloads_at:
+            return
+        downloads = self._download_log.read(count=BATCH)
+        if downloads:
+            job_ids = sorted({download.job_id for download in downloads})
+            try:
+                self._writer.record_downloads(self._known_jobs(job_ids), downloads)
+            except DataError:
+                log.exception("jobs rejected by PostgreSQL", job_ids=job_ids)
+                self._writer.record_downloads([], downloads)
+            self._download_log.delete(downloads)
+        else:
+            self._downloads_at = time.monotonic() + DOWNLOADS_INTERVAL
+
+    def _known_jobs(self, job_ids: Sequence[str]) -> list[Job]:
+        jobs = []
+        for job_id in job_ids:
+            with suppress(JobNotFound):
+                jobs.append(self._queries.get(job_id))
+        return jobs
 
     def _delete_old(self) -> None:
         if self._retention is None or time.monotonic() < self._delete_at:

@@ -21,5 +21,5 @@ if not job then return {'NOT_FOUND'} end
 if job.status == 'cancelled' then return {'CANCELLED', cjson.encode(job)} end
 if not contains(args.allowed, job.status) then return {'CONFLICT'} end
 local snapshot = enter_terminal_state(job, {status = 'cancelled'})
-dequeue(args.id, job.user, job.lane)
+dequeue(args.id, line_of(job), job.lane)
 return {'CANCELLED', snapshot, unpack(wake_ups)}

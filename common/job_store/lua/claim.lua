@@ -45,7 +45,7 @@ local is_reserved = runs_alone and not args.sent
 if not is_reserved and redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
 if runs_alone and not args.alone then
   redis.call('ZADD', key.retries(), to_text(now + tonumber(args.reservation)), args.id)
-  dequeue(args.id, job.user, job.lane)
+  dequeue(args.id, line_of(job), job.lane)
   return {'ALONE', unpack(wake_ups)}
 end
 if is_reserved then redis.call('ZREM', key.retries(), args.id) end
@@ -68,5 +68,5 @@ if job.resumes ~= '1' then
 end
 redis.call('HINCRBY', key.totals(), 'started_' .. job.lane, 1)
 local snapshot = update_job(args.id, changes)
-dequeue(args.id, job.user, job.lane)
+dequeue(args.id, line_of(job), job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

@@ -1,18 +1,21 @@
+-- @include bytes
 -- @include fields
 -- @include wake_up
 --[[
-  Creates a job, or finds the one that the same request created before.
+  Creates a job, or finds the one that the same request created before. Checks the user's rate limit
+  and the maximum of active jobs.
 
   Input:
     KEYS[1]  the job's status
     args     spec (JSON), snapshot (the fields as a JSON object), max_active, idempotency_ttl (ms);
              idempotency (the key), if the request has one; quota (requests that the user may make
              in this minute) and minute, if requests are counted; turn and round (see
-             QueuePlace in common/jobs/model.py), if the API knows the queue
+             QueuePlace in common/jobs/model.py), if the API knows the queue; of a plan: max_bytes
+             (of archives completed today) and weight (number of the user's queues), if it has them
     fields   the job's hash except its version and times; fields.digest: of the request
   Output:
     {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
-    {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN', hits}
+    {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN' | 'OVER_QUOTA', hits}
     hits: the user's requests in this minute
   Event:
     state log, the wake-up; nothing on the job's channel, as nobody can know it yet
@@ -26,6 +29,18 @@ if args.quota then
   hits = redis.call('INCR', counter)
   if hits == 1 then redis.call('EXPIRE', counter, 120) end
   if hits > tonumber(args.quota) then return {'TOO_OFTEN', hits} end
+end
+
+-- Returns which of the user's queues has the fewest jobs.
+local function shortest_line()
+  local shortest, fewest = user, redis.call('LLEN', key.user_queue(user, fields.lane))
+  for number = 2, tonumber(args.weight) do
+    if fewest == 0 then break end
+    local line = user .. '#' .. number
+    local jobs = redis.call('LLEN', key.user_queue(line, fields.lane))
+    if jobs < fewest then shortest, fewest = line, jobs end
+  end
+  return shortest
 end
 
 local function store_idempotency_key(job_id)
@@ -60,16 +75,21 @@ if redis.call('HLEN', active) > tonumber(args.max_active) then
   redis.call('HDEL', active, digest)
   return {'TOO_MANY', hits}
 end
+if args.max_bytes and bytes_today(user) >= tonumber(args.max_bytes) then
+  redis.call('HDEL', active, digest)
+  return {'OVER_QUOTA', hits}
+end
 
 store_idempotency_key(id)
 redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
 redis.call('PERSIST', key.user_jobs(user)) -- Expires when the user has no unfinished job.
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
+local line = args.weight and shortest_line() or user
 local turn = ''
 if args.turn then
   turn = tonumber(args.turn)
-  local previous = redis.call('LINDEX', key.user_queue(user, fields.lane), -1)
+  local previous = redis.call('LINDEX', key.user_queue(line, fields.lane), -1)
   if previous then
     local its_turn = tonumber(redis.call('HGET', key.status(previous), 'turn') or '') or turn
     turn = math.max(its_turn, turn - args.round) + args.round
@@ -80,6 +100,7 @@ redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'upda
   'turn', turn, unpack(ARGV, first_field))
 local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. now_text
   .. '","updated_at":"' .. now_text .. '","turn":"' .. turn .. '"}'
+if line ~= user then redis.call('HSET', key.status(id), 'line', line) end
 redis.call('XADD', key.state_log(), '*', 'job', snapshot)
-enqueue(id, user, fields.lane)
+enqueue(id, line, fields.lane)
 return {'CREATED', hits, snapshot, unpack(wake_ups)}

@@ -1,3 +1,4 @@
+-- @include bytes
 -- @include update
 -- @include wake_up
 --[[
@@ -5,12 +6,13 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, allowed (states), max_active
+    args     id, allowed (states), max_active; max_bytes, if the user's plan has it
   Output:
     {'RESTARTED', snapshot, wake-ups…}
     {'NOT_FOUND'}
     {'CONFLICT'}  the job's state does not allow it
     {'TOO_MANY'}  the user has max_active unfinished jobs
+    {'OVER_QUOTA'}  the user has max_bytes of archives completed today
   Event:
     version + 1, state log, the wake-up
 ]]
@@ -24,6 +26,9 @@ if job.status == 'completed' and cjson.decode(job.artifact).missing_files == 0 t
 end
 if redis.call('HLEN', key.user_active(job.user)) >= tonumber(args.max_active) then
   return {'TOO_MANY'}
+end
+if args.max_bytes and bytes_today(job.user) >= tonumber(args.max_bytes) then
+  return {'OVER_QUOTA'}
 end
 redis.call('ZREM', key.dead_letters(), id)
 redis.call('ZREM', key.expiring(), id)
@@ -40,5 +45,5 @@ local snapshot = update_job(id, {
   started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',
 })
-enqueue(id, job.user, job.lane)
+enqueue(id, line_of(job), job.lane)
 return {'RESTARTED', snapshot, unpack(wake_ups)}

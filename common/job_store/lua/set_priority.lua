@@ -24,10 +24,10 @@ end
 local is_waiting = redis.call('ZSCORE', key.waiting(job.lane), args.id)
 if is_waiting then
   retract_wake_up(args.id, job.lane)
-  dequeue(args.id, job.user, job.lane)
+  dequeue(args.id, line_of(job), job.lane)
 end
 -- Its turn in the other queue is unknown.
 local changes = {priority = args.priority, lane = args.priority, turn = ''}
 local snapshot = update_job(args.id, changes)
-if is_waiting then enqueue(args.id, job.user, args.priority) end
+if is_waiting then enqueue(args.id, line_of(job), args.priority) end
 return {'MOVED', snapshot, unpack(wake_ups)}

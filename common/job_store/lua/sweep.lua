@@ -40,7 +40,7 @@ end
 local function remove_lease(id, job)
   local is_lost = job and job.status == 'queued' and not redis.call('ZSCORE', key.retries(), id)
     and not redis.call('ZSCORE', key.waiting(job.lane), id)
-  if is_lost then enqueue(id, job.user, job.lane) end
+  if is_lost then enqueue(id, line_of(job), job.lane) end
   redis.call('ZREM', key.leases(), id)
 end
 
@@ -65,7 +65,7 @@ local function promote(id)
   redis.call('ZREM', key.retries(), id)
   local job = load_job(id)
   if job and job.status == 'queued' then
-    enqueue(id, job.user, job.lane)
+    enqueue(id, line_of(job), job.lane)
     promoted = promoted + 1
   end
 end
@@ -139,11 +139,12 @@ end
 local function boost(priority, higher)
   local latest = to_text(now - tonumber(args.max_wait))
   for _, id in ipairs(due(key.waiting(priority), latest, MAX_BOOSTS)) do
-    local user = redis.call('HGET', key.status(id), 'user')
+    local stored = redis.call('HMGET', key.status(id), 'user', 'line')
+    local line = stored[2] or stored[1]
     retract_wake_up(id, priority)
-    dequeue(id, user, priority)
+    dequeue(id, line, priority)
     redis.call('HSET', key.status(id), 'lane', higher)
-    enqueue(id, user, higher)
+    enqueue(id, line, higher)
   end
 end
 

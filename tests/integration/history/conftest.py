@@ -11,6 +11,7 @@ from sqlalchemy import Engine, delete
 from common.celery_app import celery_app
 from common.history import HistoryReader, HistoryWriter, migrate, open_engine
 from common.history.tables import JOBS
+from common.job_store.download_log import DownloadLog
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog
@@ -44,6 +45,7 @@ def reader(engine: Engine) -> HistoryReader:
 def recorder(redis: Redis, engine: Engine) -> HistoryRecorder:
     return HistoryRecorder(
         StateLog(redis, "history", "one"),
+        DownloadLog(redis),
         HistoryWriter(engine),
         JobQueries(redis),
         migrate=lambda: migrate(engine),

@@ -94,6 +94,24 @@ def test_a_job_list_works_without_history_while_it_is_unavailable(
     away.dispose()
 
 
+def test_history_and_analytics_come_from_the_replica(
+    redis: Redis, jobs: JobStore, recorder: HistoryRecorder, engine: Engine
+) -> None:
+    """The primary cannot be reached here, so every read that went there would fail."""
+    finished = run(jobs)
+    recorder.step()
+    forget(redis, finished)
+    primary = open_engine(f"postgresql://longhaul@127.0.0.1:{free_port()}/x", timeout=1, size=1)
+    storage: Any = FakeStorage()
+    settings = Settings(admin_token="t")
+    services = assemble(settings, redis, storage, primary, database_reader=engine)
+    client = create_app(services).test_client()
+    assert listed(client)[0] == [finished.id]
+    for path in ("analytics?hours=2", f"jobs/{finished.id}"):
+        assert client.get(f"/v1/admin/{path}", headers=OPERATOR).status_code == 200
+    primary.dispose()
+
+
 @pytest.mark.parametrize("position", [[10**15, "x"], [1, "x"], [1, "\0"]])
 def test_an_invalid_cursor_does_not_turn_history_off(
     client: FlaskClient,

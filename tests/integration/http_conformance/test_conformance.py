@@ -131,7 +131,12 @@ def nginx(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     nginx = start_nginx(
         tmp_path_factory.mktemp("nginx"),
         upstream=f"127.0.0.1:{api.port}",
-        settings={"REQUEST_RATE": "100000r/s", "REQUEST_BURST": "100000"},
+        settings={
+            "REQUEST_RATE": "100000r/s",
+            "REQUEST_BURST": "100000",
+            "CREATE_RATE": "100000r/s",
+            "CREATE_BURST": "100000",
+        },
     )
     yield urlsplit(nginx.url).port or 80
     nginx.process.stop(5)

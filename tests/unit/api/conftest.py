@@ -44,6 +44,21 @@ class FakeStorage:
     ) -> str:
         return f"https://storage.example/{bucket}/{key}?name={filename}&expires={expires_in}"
 
+    def presign_for_proxy(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        filename: str,
+        content_type: str,
+        expires_in: int,
+    ) -> str:
+        return (
+            f"http://storage.internal:9000/{bucket}/{key}"
+            f"?method={method}&name={filename}&type={content_type}&expires={expires_in}"
+        )
+
     def links_expire_at(self) -> int | None:
         return None
 

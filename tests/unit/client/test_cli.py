@@ -481,3 +481,46 @@ def test_links_are_listed_and_revoked(longhaul: Run) -> None:
         responses={f"DELETE {path}/{LINK['linkId']}": httpx.Response(204)},
     )  # fmt: skip
     assert (revoked.exit_code, revoked.output) == (0, "")
+
+
+def test_the_archive_of_a_job_is_deleted(longhaul: Run) -> None:
+    path = f"DELETE /v1/download/{JOB_ID}/archive"
+    deleted = longhaul("delete-archive", JOB_ID, responses={path: httpx.Response(204)})
+    assert (deleted.exit_code, deleted.output) == (0, "")
+    rejected = longhaul("delete-archive", JOB_ID, responses={path: problem(409, "JOB_CONFLICT")})
+    assert rejected.exit_code == 3
+
+
+USAGE = {
+    "plan": "pro",
+    "limits": {"priorities": ["low"], "activeJobs": 2, "bytesPerDay": None},
+    "today": {"bytes": 7, "resetAt": "2026-11-30T00:00:00.000Z"},
+    "days": [
+        {"day": "2026-11-29", "jobs": 4, "completed": 3, "failed": 1, "cancelled": 0, "bytes": 7}
+    ],
+}
+
+
+def test_usage_shows_the_plan_and_the_days(longhaul: Run, requests: list[httpx.Request]) -> None:
+    responses: dict[str, httpx.Response | Exception] = {
+        "GET /v1/download/usage": httpx.Response(200, json=USAGE)
+    }
+    shown = longhaul("usage", "--days", "7", responses=responses)
+    assert shown.output.splitlines() == [
+        "plan pro",
+        'priorities          ["low"]',
+        "activeJobs          2",
+        "bytesPerDay         unlimited",
+        "bytes today         7",
+        "2026-11-29  3 of 4 jobs completed  7 bytes",
+    ]
+    assert requests[-1].url.query == b"days=7"
+    assert json.loads(longhaul("--json", "usage", responses=responses).output) == USAGE
+
+
+def test_usage_without_plans_and_history_shows_the_limits(longhaul: Run) -> None:
+    body = {**USAGE, "plan": None, "today": {"bytes": None}, "days": None}
+    responses: dict[str, httpx.Response | Exception] = {
+        "GET /v1/download/usage": httpx.Response(200, json=body)
+    }
+    assert len(longhaul("usage", responses=responses).output.splitlines()) == 3

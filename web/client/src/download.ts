@@ -97,8 +97,7 @@ export class Download {
   async retry(): Promise<void> {
     const path = `/v1/download/${this.jobId}/retry`;
     const job = jobIn(await this.#tools.http.json(path, { method: "POST" }));
-    if (job) this.#offer(job);
-    if (this.#listeners.size) this.#startWatch();
+    if (job) this.offer(job);
   }
 
   /** Get a newly signed URL of the archive; `state.job` gets it too. */
@@ -132,7 +131,12 @@ export class Download {
   async refresh(): Promise<void> {
     const job = await status(this.#tools.http, this.jobId, 0, 0, new AbortController().signal);
     if (!job) throw new Unreachable("The response contains no job");
-    this.#offer(job);
+    this.offer(job);
+  }
+
+  /** Show the job if it is newer than the known one, and watch it again if watching had ended. */
+  offer(job: Job): void {
+    this.#showIfNewer(job);
     if (this.#listeners.size) this.#startWatch();
   }
 
@@ -178,7 +182,7 @@ export class Download {
   async #lead(signal: AbortSignal): Promise<void> {
     const { http, slots, pollInterval } = this.#tools;
     const listener = {
-      onJob: (job: Job) => this.#offer(job),
+      onJob: (job: Job) => this.#showIfNewer(job),
       onConnection: (connection: Connection) => this.#update({ connection }),
     };
     const version = this.#state.job?.version;
@@ -192,7 +196,7 @@ export class Download {
 
   #receive({ job, connection }: TabUpdate): void {
     this.#update({ connection });
-    if (job) this.#offer(job);
+    if (job) this.#showIfNewer(job);
     if (this.#state.job && isFinished(this.#state.job)) this.#finish();
   }
 
@@ -208,7 +212,7 @@ export class Download {
     return { jobId: this.jobId, job, connection };
   }
 
-  #offer(job: Job): void {
+  #showIfNewer(job: Job): void {
     if (job.version > (this.#state.job?.version ?? 0)) this.#update({ job });
   }
 

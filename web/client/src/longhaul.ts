@@ -83,8 +83,9 @@ export class Longhaul {
       startedAt: job.createdAt,
       ...(firstFile && { firstFile }),
     });
-    const download = new Download(this.#tools, job.jobId, [...fileIds], job);
-    this.#downloads.set(job.jobId, download);
+    // An identical request that is still running returns its job, which may be watched already.
+    const download = this.open(job.jobId, job);
+    download.offer(job);
     return download;
   }
 
@@ -147,7 +148,6 @@ export class Longhaul {
   /** Remove a download from `downloads()`. This does not cancel it. */
   remove(jobId: string): void {
     this.#stored.remove(jobId);
-    this.#downloads.delete(jobId);
   }
 
   /** Check whether a file exists, and get its size. */

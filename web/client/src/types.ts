@@ -12,6 +12,7 @@ export type FilesPage = Schemas["Files"];
 export type JobsPage = Schemas["Jobs"];
 export type Result = Schemas["Result"];
 export type CheckedFile = Schemas["Check"];
+export type Usage = Schemas["Usage"];
 export type QueueStatistics = Schemas["Statistics"];
 export type Health = Schemas["Health"];
 export type DeadLetter = Schemas["DeadLetter"];

@@ -257,6 +257,32 @@ test("open() returns the same object for the same job", async () => {
   expect(longhaul.downloads()).toEqual([]);
 });
 
+test("starting a running download again returns the object that is watched, with its new state", async () => {
+  const longhaul = page();
+  const first = longhaul.open(JOB_ID);
+  const unsubscribe = first.subscribe(() => undefined);
+  await vi.advanceTimersByTimeAsync(5_000);
+  server.frozen = true;
+  server.change({ status: "processing", progress: 42 });
+  const second = await longhaul.start([1]);
+  expect(second).toBe(first);
+  expect(first.state.job?.progress).toBe(42);
+  expect(server.count("subscribe")).toBe(1);
+  unsubscribe();
+});
+
+test("a download that is removed while it is watched is not watched twice after it is restored", async () => {
+  const longhaul = page();
+  const download = await longhaul.start([1]);
+  const unsubscribe = download.subscribe(() => undefined);
+  const [entry] = longhaul.downloads();
+  longhaul.remove(JOB_ID);
+  if (entry) longhaul.restore(entry);
+  expect(longhaul.open(JOB_ID)).toBe(download);
+  expect(longhaul.open(JOB_ID).fileIds).toEqual([1]);
+  unsubscribe();
+});
+
 test("all subscribers of a job share one stream", async () => {
   const download = page().open(JOB_ID);
   const unsubscribe = [1, 2, 3].map(() => download.subscribe(() => undefined));

@@ -1,4 +1,4 @@
-import type { DownloadState } from "@longhaul/client";
+import { type DownloadState, isFinished } from "@longhaul/client";
 
 /** The phase of a download from the user's point of view. */
 export type Phase =
@@ -23,7 +23,7 @@ const PHASES = {
 
 /** Return the phase; `now` is in milliseconds since 1970. */
 export function phaseOf({ job, problem }: DownloadState, now = Date.now()): Phase {
-  if (problem && !job) return "unknown";
+  if (problem && !(job && isFinished(job))) return "unknown";
   if (!job) return "starting";
   if (job.status === "completed" && expiryOf(job) <= now) return "expired";
   return PHASES[job.status];

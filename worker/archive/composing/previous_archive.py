@@ -160,7 +160,9 @@ def store_index(
             archive_plan.members, crc32s, archive_plan.plan.offsets, strict=False
         )
     ]
-    body = orjson.dumps({"key": archive_plan.key, "etag": etag, "files": rows})
+    # Besides the rows, whose length is the same in every release.
+    sha256s = {str(m.file.file_id): m.file.sha256 for m in archive_plan.members if m.file.sha256}
+    body = orjson.dumps({"key": archive_plan.key, "etag": etag, "files": rows, "sha256": sha256s})
     try:
         storage.put_object(
             archive_plan.bucket, index_key(entries), body,
@@ -171,7 +173,7 @@ def store_index(
 
 
 def _parse(bucket: str, document: dict[str, Any]) -> PreviousArchive:
-    files = {}
+    files, sha256s = {}, document.get("sha256", {})
     for row in document["files"]:
         file_id, origin, etag, size, source_name, name, modified, listed_crc32, *rest = row
         content_type, location, crc, offset = rest
@@ -184,6 +186,7 @@ def _parse(bucket: str, document: dict[str, Any]) -> PreviousArchive:
             modified=None if modified is None else datetime.fromtimestamp(modified, UTC),
             content_type=content_type,
             crc32=listed_crc32,
+            sha256=sha256s.get(str(file_id)),
             location=tuple(location) if location else None,
         )
         files[file_id, name] = ArchivedFile(file, crc, offset)

@@ -113,5 +113,7 @@ def _plan_id(
         (m.file.origin, m.file.etag, m.file.size, m.time, m.file.crc32, m.name) for m in members
     ]
     absent = [(file.file_id, file.code, file.message) for file in missing or ()]
-    identity = orjson.dumps([FORMAT, sizes, can_copy, rows, missing is not None, absent])
-    return hashlib.sha256(identity).hexdigest()[:40]
+    values: list[object] = [FORMAT, sizes, can_copy, rows, missing is not None, absent]
+    if missing is not None and any(sha256s := [member.file.sha256 for member in members]):
+        values.append(sha256s)  # The manifest contains them.
+    return hashlib.sha256(orjson.dumps(values)).hexdigest()[:40]

@@ -1,4 +1,7 @@
-"""MANIFEST.json: lists the archive's files and the missing ones, for jobs that skip those."""
+"""MANIFEST.json: lists the archive's files and the missing ones.
+
+It is added for jobs that skip missing files, and for those that ask for it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ def render_manifest(
             "name": member.name,
             "size": size,
             "checksum": f"crc32:{crc32:08x}",
+            **({"sha256": member.file.sha256} if member.file.sha256 else {}),
         }
         for (member, size), crc32 in zip(files, checksums, strict=True)
     ]

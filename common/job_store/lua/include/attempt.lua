@@ -29,7 +29,7 @@ local function requeue(job, changes, delay)
     redis.call('ZADD', key.retries(), changes.retry_at, job.id)
   end
   local snapshot = update_job(job.id, changes)
-  if delay <= 0 then enqueue(job.id, job.user, job.lane) end
+  if delay <= 0 then enqueue(job.id, line_of(job), job.lane) end
   -- Last: if a slot migration of a cluster aborts this script, the sweeper still finds the job.
   redis.call('ZREM', key.leases(), job.id)
   return snapshot

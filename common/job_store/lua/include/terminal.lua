@@ -1,3 +1,4 @@
+-- @include bytes
 -- @include update
 --[[
   enter_terminal_state(job, changes): ends a job and returns the new snapshot. Removes everything
@@ -41,6 +42,7 @@ local function enter_terminal_state(job, changes)
     changes.expires_at = to_text(now + available_for)
     ttl = ttl + available_for
     redis.call('ZADD', key.expiring(), changes.expires_at, id)
+    if job.plan then count_bytes(job, changes) end
     local began = job.restarted_at or job.created_at
     redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
     redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)

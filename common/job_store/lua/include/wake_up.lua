@@ -6,8 +6,12 @@
   the broker's queue: first the job's own, after a long wait the next higher one. The job's hash
   calls it `lane`.
 
-  enqueue(id, user, priority): the job is ready to run: send its wake-up, or put it in line
-  dequeue(id, user, priority): the job no longer waits; the next one in line gets its wake-up
+  A user whose plan has a weight has as many lists. They are named after the user and a number, and
+  the job's hash calls its list `line`; see api/plans.py.
+
+  line_of(job): the name of the job's list
+  enqueue(id, line, priority): the job is ready to run: send its wake-up, or put it in line
+  dequeue(id, line, priority): the job no longer waits; the next one in line gets its wake-up
   retract_wake_up(id, priority): removes the job's message from the broker's queue, if it is still
     there and the broker is this server
 
@@ -36,17 +40,21 @@ local function retract_wake_up(id, priority)
   end
 end
 
-local function enqueue(id, user, priority)
+local function line_of(job)
+  return job.line or job.user
+end
+
+local function enqueue(id, line, priority)
   redis.call('ZADD', key.waiting(priority), 'NX', now_text, id)
-  if redis.call('RPUSH', key.user_queue(user, priority), id) == 1 then
+  if redis.call('RPUSH', key.user_queue(line, priority), id) == 1 then
     send_wake_up(id, priority)
   end
 end
 
-local function dequeue(id, user, priority)
+local function dequeue(id, line, priority)
   redis.call('ZREM', key.waiting(priority), id)
   redis.call('ZREM', key.wake_ups_sent(priority), id)
-  local user_queue = key.user_queue(user, priority)
+  local user_queue = key.user_queue(line, priority)
   local was_first = redis.call('LINDEX', user_queue, 0) == id
   redis.call('LREM', user_queue, 1, id)
   local first = was_first and redis.call('LINDEX', user_queue, 0)

@@ -25,6 +25,8 @@ CALLS = (
     ("GET", "/v1/admin/workers"),
     ("GET", "/v1/admin/overview"),
     ("GET", "/v1/admin/stream"),
+    ("GET", "/v1/admin/usage.csv"),
+    ("DELETE", "/v1/admin/users/alice"),
     ("GET", "/metrics"),
 )
 

@@ -94,3 +94,60 @@ def test_without_credentials_no_link_is_signed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(storage, "_provider", lambda: None)
     with pytest.raises(StorageError):
         storage.presign_get("archives", "k", filename="n", content_type="t/t", expires_in=9)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(("method", "operation"), [("GET", "get_object"), ("HEAD", "head_object")])
+def test_links_for_a_proxy_are_signed_for_its_method_and_one_host(
+    endpoint: dict[str, Any], method: str, operation: str
+) -> None:
+    storage = ObjectStorage(access_key="AKID", secret_key="secret", **endpoint)
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint.get("public_endpoint") or endpoint["endpoint"],
+        region_name=endpoint["region"],
+        aws_access_key_id="AKID",
+        aws_secret_access_key="secret",
+        aws_session_token=endpoint.get("session_token"),
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    hosts = set()
+    for bucket in ("archives", "with.dots", "files"):
+        with mock.patch("time.gmtime", return_value=time.gmtime(NOW)):
+            ours = storage.presign_for_proxy(
+                method, bucket, "a b/ü+%.zip",
+                filename="n", content_type="application/zip", expires_in=600,
+            )  # fmt: skip
+        with mock.patch("botocore.auth.get_current_datetime", return_value=WHEN):
+            theirs = client.generate_presigned_url(
+                operation,
+                Params={
+                    "Bucket": bucket,
+                    "Key": "a b/ü+%.zip",
+                    "ResponseContentDisposition": attachment("n"),
+                    "ResponseContentType": "application/zip",
+                },
+                ExpiresIn=600,
+            )
+        assert parts(ours) == parts(theirs)
+        hosts.add(urlsplit(ours).netloc)
+    assert len(hosts) == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("https://files.example.com", "https://files.example.com/archives/a.zip"),
+        ("https://FILES.example.com:443/", "https://files.example.com/archives/a.zip"),
+        ("https://example.com:8443/s3", "https://example.com:8443/s3/archives/a.zip"),
+    ],
+)
+def test_links_lead_to_a_domain_of_the_operator(endpoint: str, expected: str) -> None:
+    storage = ObjectStorage(
+        endpoint="http://s3:8333", public_endpoint=endpoint,
+        region="us-east-1", access_key="AKID", secret_key="secret",
+    )  # fmt: skip
+    link = storage.presign_get(
+        "archives", "a.zip", filename="n", content_type="application/zip", expires_in=9
+    )
+    assert link.partition("?")[0] == expected

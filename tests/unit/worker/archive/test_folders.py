@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,6 +125,23 @@ def test_a_manifest_is_added_on_request(run: Callable[..., Any]) -> None:
         (0, "a/b", 10),
         (1, "1.bin", 500),
     ]
+
+
+def test_a_manifest_has_the_sha256s_that_the_storage_knows(run: Callable[..., Any]) -> None:
+    catalog = SmallCatalog([10, 500])
+    digest = hashlib.sha256(catalog.files[1]).hexdigest()
+    without = run(catalog, manifest=True).key
+    plain = run(catalog).key
+    catalog.storage.objects["files", "1"].sha256 = digest
+    for key in [key for key in catalog.storage.objects if key[0] != "files"]:
+        del catalog.storage.objects[key]
+    for _ in range(2):  # The second time, the index describes the files.
+        artifact = run(catalog, manifest=True)
+        manifest = json.loads(contents(catalog.archive(artifact))["MANIFEST.json"])
+        assert [file.get("sha256") for file in manifest["files"]] == [None, digest]
+    if run is not run_streamed:
+        assert artifact.key != without
+        assert run(catalog).key == plain
 
 
 @pytest.mark.parametrize("extra", [{"paths": ("x/",)}, {"paths": ("x",)}, {"manifest": True}])
