@@ -101,9 +101,12 @@ class JobErasure:
 
     def _forget(self, user: str) -> None:
         """Delete what else is stored of a user without jobs."""
-        today = self.now(user) // 86_400_000
+        now = self.now(user)
+        today, minute = now // 86_400_000, now // 60_000
         with self._client.pipeline(transaction=False) as pipe:
             for day in (today - 1, today, today + 1):
                 pipe.delete(keys.user_bytes(user, day))
+            for each in (minute - 1, minute):
+                pipe.delete(keys.user_rate(user, each))
             pipe.delete(keys.webhook_secret(user))
             pipe.execute()
