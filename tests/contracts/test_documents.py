@@ -174,8 +174,10 @@ NOT_SETTINGS = (
 
 @cache
 def _error_codes() -> frozenset[str]:
-    text = "\n".join((ROOT / file).read_text() for file in ("common/errors.py", "api/errors.py"))
-    return frozenset(re.findall(r'code = "([A-Z_]+)"', text))
+    """Return the codes of errors, and those of the reasons in the operators' overview."""
+    files = ("common/errors.py", "api/errors.py", "api/service_summary.py")
+    text = "\n".join((ROOT / file).read_text() for file in files)
+    return frozenset(re.findall(r'code ?= ?"([A-Z_]+)"', text))
 
 
 def test_every_document_is_in_the_index() -> None:
