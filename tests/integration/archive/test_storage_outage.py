@@ -25,7 +25,7 @@ from common.authorization import AllFiles
 from common.errors import DependencyUnavailable, LonghaulError, NetworkError
 from common.job_store import keys
 from common.job_store.client import open_client
-from common.jobs.model import FileGrant, OnMissing
+from common.jobs.model import FileGrant, JobSpec
 from common.object_storage import ObjectStorage
 from common.object_storage.errors import BucketForbidden, StorageBusy, StorageFull
 from common.object_storage.retry_budget import Request, RetryBudget
@@ -187,9 +187,7 @@ def test_a_job_has_its_error_within_two_seconds_of_an_outage_and_no_thread_is_le
         job=SimpleNamespace(id=job_id, created_at=now, started_at=now, updated_at=now),
         lease=SimpleNamespace(fencing_token=1),
         grant=FileGrant(),
-        spec=SimpleNamespace(
-            file_ids=tuple(range(len(SIZES[kind]))), file_name=None, on_missing=OnMissing.FAIL
-        ),
+        spec=JobSpec(file_ids=tuple(range(len(SIZES[kind])))),
     )
     run = archives.circuit_breakers(redis).wrap(archives.build)
     break_storage, error, message = BREAK[way]

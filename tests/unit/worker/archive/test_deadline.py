@@ -14,7 +14,7 @@ from redis import Redis
 from common.authorization import AllFiles
 from common.errors import DeadlineExceeded, DeadlineHandover, DownloadTimeout
 from common.job_store import keys
-from common.jobs.model import FileGrant, OnMissing
+from common.jobs.model import FileGrant, JobSpec
 from common.object_storage import StorageProfile
 from common.settings import Settings
 from common.sources.s3 import S3Source
@@ -47,9 +47,7 @@ class Attempt:
         )
         self.archives = ArchiveBuilder(cast("Any", services))
         self.archives._profile = StorageProfile()
-        spec = SimpleNamespace(
-            file_ids=tuple(self.catalog.files), file_name=None, on_missing=OnMissing.FAIL
-        )
+        spec = JobSpec(file_ids=tuple(self.catalog.files))
         created_at = int((time.time() - age) * 1000)
         self.claim = SimpleNamespace(
             job=SimpleNamespace(id=JOB, created_at=created_at),
