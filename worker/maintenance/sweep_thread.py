@@ -83,6 +83,7 @@ class SweepThread(LoopThread):
             log_failure(log, "sweep failed", error)
         except Exception:
             log.exception("sweep raised an unexpected error")
+        self._record_statistics()
         return self._pause()
 
     def _pause(self) -> float:
@@ -101,7 +102,13 @@ class SweepThread(LoopThread):
         if result.recovered or result.failed or result.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(result))
         self._trim_state_log()
-        self._statistics_log.record_if_due()
+
+    def _record_statistics(self) -> None:
+        try:
+            self._statistics_log.record_if_due()
+        except RedisError as error:
+            # A full job store rejects this, and keeps the leases all the same.
+            log_failure(log, "statistics not recorded", error)
 
     def _trim_state_log(self) -> None:
         if self._clock.monotonic() >= self._trim_at:

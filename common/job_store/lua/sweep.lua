@@ -99,7 +99,8 @@ end
 local function correct_future_times()
   local back = clock_set_back()
   if back > CLOCK_TOLERANCE then
-    for _, name in ipairs({key.retries(), key.webhooks_due(), key.expiring()}) do
+    local webhooks, emails = key.deliveries_due('webhook'), key.deliveries_due('email')
+    for _, name in ipairs({key.retries(), webhooks, emails, key.expiring()}) do
       local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
       for i = 1, #scored, 2 do
         redis.call('ZADD', name, to_text(scored[i + 1] - back), scored[i])

@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import type { ListedJob, Longhaul, ServiceSummary } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";

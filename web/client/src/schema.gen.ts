@@ -125,19 +125,44 @@ export interface components {
             };
             /** @description The files that you may not have */
             file_ids?: number[];
+            /**
+             * Format: date-time
+             * @description When the quota starts again
+             */
+            resetAt?: string;
             /** @description The job, if its state is the reason for the error */
             job?: components["schemas"]["Job"];
         };
         Initiate: {
+            /**
+             * @description Your user ID; not necessary. Requests for another user get 403
+             * @default null
+             */
+            user_id: string | number | null;
             /** @description The files; duplicates are ignored */
             file_ids?: number[];
             /** @description A single file, instead of file_ids */
             file_id?: number;
+            /** @description Files with their paths in the archive, instead of file_ids. A file may have several paths; the same file with the same path again is ignored */
+            files?: {
+                file_id: number;
+                /**
+                 * @description Where the file goes in the archive, with / between folders. A path that ends in / is a folder in which the file keeps its own name. Without a path, the file is at the top. Unsafe parts, such as .., are left out.
+                 * @example 2026/reports/april.pdf
+                 * @example 2026/reports/
+                 */
+                path?: string | null;
+            }[];
             /**
-             * @default normal
+             * @description Add MANIFEST.json to the archive, which lists its files with sizes and checksums. With onMissing: skip it is always there
+             * @default false
+             */
+            manifest: boolean;
+            /**
+             * @description By default normal, or what your plan has instead
              * @enum {unknown}
              */
-            priority: "high" | "normal" | "low";
+            priority?: "high" | "normal" | "low";
             /**
              * @description What to do if a file does not exist
              * @default fail
@@ -157,7 +182,12 @@ export interface components {
             callbackUrl: string | null;
             /** @description Echoed back; at most 4 KiB */
             metadata?: Record<string, never>;
-        } & (unknown | unknown);
+            /**
+             * @description Seconds after the job's completion until the archive is deleted; by default as long as the service allows
+             * @default null
+             */
+            expiresIn: number | null;
+        } & (unknown | unknown | unknown);
         Accepted: {
             /** Format: uuid */
             jobId: string;
@@ -253,9 +283,19 @@ export interface components {
             pollingInterval: number;
         };
         File: {
+            /**
+             * @description Your user ID; not necessary. Requests for another user get 403
+             * @default null
+             */
+            user_id: string | number | null;
             file_id: number;
         };
         CheckFiles: {
+            /**
+             * @description Your user ID; not necessary. Requests for another user get 403
+             * @default null
+             */
+            user_id: string | number | null;
             file_id?: number;
             /** @description Several files; duplicates are ignored */
             file_ids?: number[];
@@ -356,6 +396,8 @@ export interface components {
             /** @description Bytes */
             size: number | null;
             fileName: string | null;
+            /** @description In the archive; the requested path until the file is done */
+            path: string | null;
             error: string | null;
             errorCode: string | null;
         };
@@ -391,6 +433,45 @@ export interface components {
             jobs: components["schemas"]["Job"][];
             /** @description Null on the last page */
             nextCursor: string | null;
+        };
+        PlanLimits: {
+            priorities: ("high" | "normal" | "low")[];
+            /** @description Unfinished jobs */
+            activeJobs: number;
+            /** @description New jobs */
+            createsPerMinute: number;
+            /** @description Of completed archives; null: unlimited */
+            bytesPerDay: number | null;
+            /** @description Seconds for which archives are kept at most */
+            retention: number;
+        };
+        UsageToday: {
+            /** @description Of archives completed today; null if there are no plans */
+            bytes: number | null;
+            /**
+             * Format: date-time
+             * @description When the quota starts again
+             */
+            resetAt: string;
+        };
+        UsageOfDay: {
+            /** Format: date */
+            day: string;
+            /** @description Created */
+            jobs: number;
+            completed: number;
+            failed: number;
+            cancelled: number;
+            /** @description Of completed archives */
+            bytes: number;
+        };
+        Usage: {
+            /** @description Null if the service has no plans */
+            plan: string | null;
+            limits: components["schemas"]["PlanLimits"];
+            today: components["schemas"]["UsageToday"];
+            /** @description Oldest first, without days on which nothing happened; null without a history */
+            days: components["schemas"]["UsageOfDay"][] | null;
         };
         LinkRequest: {
             /**
@@ -441,6 +522,18 @@ export interface components {
             jobId: string;
             links: components["schemas"]["Link"][];
         };
+        SentHeaders: {
+            /** @description The origin of callbackUrl */
+            url: string;
+            headers: {
+                [key: string]: string;
+            };
+        };
+        ReceivedHeaders: {
+            headers: {
+                [key: string]: string;
+            };
+        };
         DeliveryAttempt: {
             /** @description 1 for the first */
             attempt: number;
@@ -454,6 +547,10 @@ export interface components {
              * @enum {string|null}
              */
             error: "refused" | "unreachable" | "timeout" | "tls" | "protocol" | null;
+            /** @description Of the latest attempts */
+            request: components["schemas"]["SentHeaders"] | null;
+            /** @description Of the latest attempts */
+            response: components["schemas"]["ReceivedHeaders"] | null;
         };
         Delivery: {
             /** @description The same in every attempt */
@@ -472,12 +569,55 @@ export interface components {
             jobId: string;
             deliveries: components["schemas"]["Delivery"][];
         };
+        Secret: {
+            /** @description whsec_ and base64, as Standard Webhooks defines */
+            secret: string;
+            /** @description Incremented by every rotation */
+            generation: number;
+            /** Format: date-time */
+            rotatedAt: string | null;
+            /**
+             * Format: date-time
+             * @description Until then, webhooks have a signature by an earlier secret, too
+             */
+            earlierValidUntil: string | null;
+        };
+        Rotation: {
+            /**
+             * @description Seconds for which webhooks have a signature by the earlier secret, too; 0: that secret is known to others
+             * @default 86400
+             */
+            overlap: number;
+        };
+        Replay: {
+            /**
+             * Format: date-time
+             * @description Webhooks for states that jobs entered at this time or later
+             */
+            since: string;
+            /**
+             * @description Only webhooks in this state, such as `failed`
+             * @default null
+             * @enum {string|null}
+             */
+            state: "pending" | "delivered" | "gone" | "failed" | null;
+        };
+        Replayed: {
+            replayed: number;
+            /**
+             * Format: date-time
+             * @description Replay again from this time: there are more webhooks than one call handles
+             */
+            nextSince: string | null;
+        };
         Priorities: {
             high: number;
             normal: number;
             low: number;
         };
         Durations: {
+            /** @description The average */
+            avg: number | null;
             p50: number | null;
             p95: number | null;
             p99: number | null;
@@ -603,6 +743,8 @@ export interface components {
             data: string;
         };
         HourDurations: {
+            /** @description The average */
+            avg: number | null;
             p50: number | null;
             p95: number | null;
             p99: number | null;
@@ -720,6 +862,17 @@ export interface components {
             /** @description State of the webhook after this attempt */
             state: string;
         };
+        RecordedDownload: {
+            /** Format: date-time */
+            at: string;
+            /** @description The link; null: the job's own URL */
+            linkId: string | null;
+            /**
+             * @description Of the client's address
+             * @enum {string}
+             */
+            network: "public" | "private" | "unknown";
+        };
         TimelineEntry: {
             /** Format: date-time */
             at: string;
@@ -744,6 +897,8 @@ export interface components {
             attempts: components["schemas"]["RecordedAttempt"][];
             files: components["schemas"]["RecordedFile"][];
             deliveries: components["schemas"]["RecordedDelivery"][];
+            /** @description Up to the first 1,000 */
+            downloads: components["schemas"]["RecordedDownload"][];
             /** @description Oldest first */
             timeline: components["schemas"]["TimelineEntry"][];
             /** @description What an operator can do to the job now */
@@ -913,6 +1068,20 @@ export interface components {
         Paused: {
             paused: boolean;
         };
+        Erased: {
+            userId: string;
+            /** @description False: send the request again to continue */
+            complete: boolean;
+            /** @description In the job store */
+            jobs: number;
+            /** @description Jobs that were not finished */
+            cancelled: number;
+            links: number;
+            /** @description A worker deletes them, unless jobs of other users need them */
+            archives: number;
+            /** @description Recorded jobs and days of usage */
+            history: number;
+        };
         Health: {
             /** @enum {string} */
             status: "healthy" | "unhealthy";
@@ -1011,6 +1180,8 @@ export interface components {
              * @description When the event was sent
              */
             timestamp: string;
+            /** @description For people; only in `connected` */
+            message?: string;
         };
     };
     responses: {
@@ -1053,7 +1224,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description JOB_NOT_FOUND, JOB_NOT_READY, or HISTORY_OFF */
+        /** @description JOB_NOT_FOUND, JOB_NOT_READY, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF */
         Problem404: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1079,7 +1250,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description JOB_CANCELLED or JOB_EXPIRED: there is no archive */
+        /** @description JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive */
         Problem410: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1092,7 +1263,20 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; or FILE_FORBIDDEN: you may not have the files */
+        /** @description DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server */
+        Problem501: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan */
         Problem403: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1105,7 +1289,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, or TOO_MANY_STREAMS */
+        /** @description RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, or TOO_MANY_STREAMS */
         Problem429: {
             headers: {
                 "Retry-After": components["headers"]["Retry-After"];
@@ -1192,6 +1376,12 @@ export interface components {
         "Preference-Applied": string;
         /** @description Present if the key was used before */
         "Idempotent-Replayed": "true";
+        /** @description Since when this call is deprecated (RFC 9745) */
+        Deprecation: string;
+        /** @description When this call may be removed (RFC 8594) */
+        Sunset: string;
+        /** @description Where to learn more about the deprecation */
+        Link: string;
         "Cache-Control": string;
         /** @description Changes with the version of the job, and before its downloadUrl expires */
         ETag: string;

@@ -6,13 +6,10 @@ import type { Polled } from "./use-polled.js";
 export interface HealthStatusProps {
   health: Polled<Health>;
   connection: Connection;
-  /** Why there are no updates. */
-  error: Error | null;
 }
 
 /** The result of each health check, and how updates arrive. */
-export function HealthStatus({ health, connection, error }: HealthStatusProps) {
-  const problem = error ?? health.error;
+export function HealthStatus({ health, connection }: HealthStatusProps) {
   return (
     <div className="health" role="status">
       <ConnectionBadge connection={connection} />
@@ -24,12 +21,6 @@ export function HealthStatus({ health, connection, error }: HealthStatusProps) {
             {state !== "ok" && ` ${state}`}
           </span>
         ))}
-      {problem && (
-        <span className="part" data-state="ill">
-          <Icon name="alert" />
-          {problem.message}
-        </span>
-      )}
     </div>
   );
 }

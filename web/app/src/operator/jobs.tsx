@@ -1,6 +1,6 @@
 import type { JobAction, JobFilter, ListedJob, ListedJobsPage } from "@longhaul/client";
 import { useLonghaul } from "@longhaul/react";
-import { type FormEvent, useCallback, useEffect, useState } from "react";
+import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import { ACTIONS, ActionDialog } from "./action-dialog.js";
 import { timeAgo, userName } from "./format.js";
 import { show } from "./location.js";
@@ -28,7 +28,7 @@ export function Jobs({ filter }: { filter: JobFilter }) {
   return (
     <section className="card table-card" aria-labelledby="jobs-title">
       <h2 id="jobs-title">Jobs</h2>
-      <Filters key={key} filter={filter} />
+      <Filters filter={filter} />
       {newest && <Notice page={newest} />}
       {!newest && error && <Unavailable error={error} />}
       {!newest && !error && <p className="muted">Loading…</p>}
@@ -107,6 +107,7 @@ function Notice({ page }: { page: ListedJobsPage }) {
 }
 
 function Filters({ filter }: { filter: JobFilter }) {
+  const form = useFormOf(filter);
   const submit = (form: HTMLFormElement) => {
     const given = [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]);
     const next = Object.fromEntries(given.filter(([, value]) => value)) as JobFilter;
@@ -122,7 +123,7 @@ function Filters({ filter }: { filter: JobFilter }) {
   };
   return (
     <search>
-      <form className="filters" onSubmit={onSubmit}>
+      <form className="filters" ref={form} onSubmit={onSubmit}>
         <Field name="q" label="Job ID" filter={filter} placeholder="or its beginning" />
         <Choice name="status" label="Status" filter={filter} values={STATUSES} />
         <Field name="errorCode" label="Error code" filter={filter} placeholder="FILE_NOT_FOUND" />
@@ -145,6 +146,20 @@ function Filters({ filter }: { filter: JobFilter }) {
       </form>
     </search>
   );
+}
+
+/** Show the filter of the URL in the form, which keeps the focus when the URL changes. */
+function useFormOf(filter: JobFilter) {
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    for (const field of form.current?.elements ?? []) {
+      if (!(field instanceof HTMLInputElement || field instanceof HTMLSelectElement)) continue;
+      const given = filter[field.name as keyof JobFilter] ?? "";
+      const value = field.type === "datetime-local" ? localTime(given) : given;
+      if (field.value !== value) field.value = value;
+    }
+  }, [filter]);
+  return form;
 }
 
 interface FieldProps {

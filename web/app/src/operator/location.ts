@@ -1,5 +1,5 @@
 import type { JobFilter } from "@longhaul/client";
-import { type MouseEvent, useCallback, useSyncExternalStore } from "react";
+import { type MouseEvent, useCallback, useMemo, useSyncExternalStore } from "react";
 
 /** What the operator page shows; its URL says the same. */
 export type View =
@@ -56,7 +56,7 @@ export function show(view: View, replace = false): void {
 
 export function useView(): View {
   const search = useSyncExternalStore(subscribe, () => window.location.search);
-  return viewOf(search);
+  return useMemo(() => viewOf(search), [search]);
 }
 
 /** Return the attributes of a link to a view, which a plain click shows without loading the page. */

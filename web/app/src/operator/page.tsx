@@ -37,7 +37,7 @@ export default function OperatorPage() {
     <div className="operator">
       <div className="operator-head">
         <h1>Operations</h1>
-        <HealthStatus health={health} connection={connection} error={error} />
+        <HealthStatus health={health} connection={connection} />
         {isOperator && <PauseSwitch statistics={statistics} onChange={refresh} />}
         <SignOut />
       </div>
