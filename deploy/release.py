@@ -145,7 +145,9 @@ def _run(*command: str | Path, cwd: Path | None = None, **env: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise NotReleasable(f"{' '.join(map(str, command))} failed with code {done.returncode}")
+        # Its standard error was shown already.
+        failed = f"{' '.join(map(str, command))} failed with code {done.returncode}"
+        raise NotReleasable(f"{done.stdout}\n{failed}".strip())
     return done.stdout.strip()
 
 

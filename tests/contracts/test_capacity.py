@@ -36,7 +36,7 @@ def test_the_costs_are_those_that_the_page_states() -> None:
         f"{capacity.HISTORY_OF_JOB / 1000:g} KB of disk",
         f"{capacity.WORKER_MEMORY / 1e6:g} MB",
         f"up to {capacity.WORKER_TO_VALKEY},",
-        f"up to {capacity.API_TO_VALKEY}.",
+        f"the model counts {capacity.API_TO_VALKEY}.",
     ):
         assert cost in PAGE, cost
 
