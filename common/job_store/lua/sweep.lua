@@ -99,8 +99,8 @@ end
 local function correct_future_times()
   local back = clock_set_back()
   if back > CLOCK_TOLERANCE then
-    local webhooks, emails = key.deliveries_due('webhook'), key.deliveries_due('email')
-    for _, name in ipairs({key.retries(), webhooks, emails, key.expiring()}) do
+    for _, name in ipairs({key.retries(), key.deliveries_due('webhook'),
+      key.deliveries_due('email'), key.expiring(), key.removals()}) do
       local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
       for i = 1, #scored, 2 do
         redis.call('ZADD', name, to_text(scored[i + 1] - back), scored[i])
