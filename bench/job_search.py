@@ -37,7 +37,7 @@ OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 #: Over 30 days. A tenth of the jobs belong to one user, the others to 5,000; one error code is
 #: rare, one state and one priority do not exist.
 _INSERT = """
-INSERT INTO jobs (id, owner, status, version, priority, on_missing, attempt, max_attempts, fence,
+INSERT INTO jobs (id, owner, status, version, priority, on_missing, attempt, max_attempts, "fence",
   progress, total_files, processed_files, error_code, error, retryable, metadata, created_at,
   updated_at, completed_at)
 SELECT gen_random_uuid(),
