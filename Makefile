@@ -129,4 +129,4 @@ release: $(INSTALLED)  ## Tag the version, and write wheel, npm packages, SBOM, 
 	@$(BIN)/python -m deploy.release
 
 clean:  ## Remove everything that the other targets created
-	@rm -rf $(VENV) $(LOAD) .state web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis client/*.egg-info client/build
+	@rm -rf $(VENV) $(LOAD) .state dist web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis client/*.egg-info client/build

@@ -381,10 +381,10 @@ def _plans(settings: Settings) -> Plans | None:
         creates_per_minute=settings.create_per_minute_user,
         bytes_per_day=None,
         weight=1,
-        retention=settings.archive_ttl,
+        retention=None,
     )
     try:
-        return load_plans(settings.plans, defaults)
+        return load_plans(settings.plans, defaults, archive_ttl=settings.archive_ttl)
     except InvalidPlans as error:
         raise SettingError(str(error)) from None
 

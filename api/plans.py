@@ -118,15 +118,18 @@ def day_end(now: float) -> int:
     return (int(now // _DAY) + 1) * _DAY
 
 
-def load_plans(text: str, defaults: Plan) -> Plans:
+def load_plans(text: str, defaults: Plan, *, archive_ttl: int) -> Plans:
     """Return the plans in JSON, or in the file that ``text`` names. Raise ``InvalidPlans``.
 
-    ``defaults``: the values of members that a plan does not have.
+    ``defaults``: the values of members that a plan does not have. ``archive_ttl``: seconds for
+    which the service keeps archives.
     """
     document = _parse(text if text.lstrip().startswith("{") else _read(text))
     if DEFAULT not in document:
         raise InvalidPlans(f"PLANS has no plan {DEFAULT!r}")
-    return Plans({name: _plan(name, members, defaults) for name, members in document.items()})
+    return Plans(
+        {name: _plan(name, members, defaults, archive_ttl) for name, members in document.items()}
+    )
 
 
 def _read(path: str) -> str:
@@ -159,7 +162,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _plan(name: str, members: Any, defaults: Plan) -> Plan:
+def _plan(name: str, members: Any, defaults: Plan, archive_ttl: int) -> Plan:
     if not name or len(name) > 100:
         raise InvalidPlans("PLANS: the name of a plan must have 1 to 100 characters")
     if not isinstance(members, dict):
@@ -173,13 +176,13 @@ def _plan(name: str, members: Any, defaults: Plan) -> Plan:
             )
         field, check = _MEMBERS[member]
         try:
-            values[field] = check(value, defaults)
+            values[field] = check(value, archive_ttl)
         except ValueError as error:
             raise InvalidPlans(f"PLANS: plan {name!r}: {member} {error}") from None
     return replace(defaults, name=name, **values)
 
 
-def _priorities(value: Any, _: Plan) -> tuple[Priority, ...]:
+def _priorities(value: Any, _: int) -> tuple[Priority, ...]:
     names = [priority.value for priority in Priority]
     if not isinstance(value, list) or not value or any(each not in names for each in value):
         raise ValueError(f"must be a list of at least one of {', '.join(names)}")
@@ -187,14 +190,14 @@ def _priorities(value: Any, _: Plan) -> tuple[Priority, ...]:
 
 
 def _whole_number(
-    low: int, high: Callable[[Plan], int | None] = lambda _: None, *, null: bool = False
-) -> Callable[[Any, Plan], int | None]:
-    """Return a check for a whole number of at least ``low`` and at most ``high``."""
+    low: int, high: Callable[[int], int | None] = lambda _: None, *, null: bool = False
+) -> Callable[[Any, int], int | None]:
+    """Return a check for a whole number of at least ``low``; ``high`` returns the highest."""
 
-    def check(value: Any, defaults: Plan) -> int | None:
+    def check(value: Any, archive_ttl: int) -> int | None:
         if value is None and null:
             return None
-        highest = high(defaults)
+        highest = high(archive_ttl)
         limits = f"at least {low}" if highest is None else f"{low} to {highest}"
         # True is an int for Python, and equal to 1.
         if type(value) is not int or value < low or (highest is not None and value > highest):
@@ -205,11 +208,11 @@ def _whole_number(
 
 
 #: Member of the JSON object -> field of ``Plan``, and what checks a value.
-_MEMBERS: Final[Mapping[str, tuple[str, Callable[[Any, Plan], Any]]]] = {
+_MEMBERS: Final[Mapping[str, tuple[str, Callable[[Any, int], Any]]]] = {
     "priorities": ("priorities", _priorities),
     "activeJobs": ("active_jobs", _whole_number(1)),
     "createsPerMinute": ("creates_per_minute", _whole_number(1)),
     "bytesPerDay": ("bytes_per_day", _whole_number(1, null=True)),
     "weight": ("weight", _whole_number(1, lambda _: MAX_WEIGHT)),
-    "retention": ("retention", _whole_number(1, lambda defaults: defaults.retention)),
+    "retention": ("retention", _whole_number(1, lambda archive_ttl: archive_ttl)),
 }

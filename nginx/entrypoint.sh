@@ -48,8 +48,8 @@ STORAGE_SCHEME=${STORAGE_URL%%://*} STORAGE_HOST='' STORAGE_NAME='' STORAGE_SERV
 if [ -n "$STORAGE_URL" ]; then
     STORAGE_HOST=$(echo "${STORAGE_URL#*://}" | tr '[:upper:]' '[:lower:]')
     STORAGE_HOST=${STORAGE_HOST%/}
-    case $STORAGE_SCHEME:$STORAGE_HOST in
-        http:* | https:*) ;;
+    case $STORAGE_URL in
+        http://* | https://*) ;;
         *) echo "STORAGE_URL=$STORAGE_URL must begin with http:// or https://" >&2 && exit 1 ;;
     esac
     case $STORAGE_HOST in

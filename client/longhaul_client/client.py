@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
@@ -182,6 +183,48 @@ class Longhaul:
     def revoke_link(self, job_id: str, link_id: str) -> None:
         """Revoke a link. Do nothing if it is already revoked."""
         self._connection.call("DELETE", f"{_links(job_id)}/{quote(link_id, safe='')}")
+
+    def webhook_secret(self) -> dict[str, Any]:
+        """Return the secret that your webhooks are signed with, as ``secret``."""
+        return json_body(self._connection.call("GET", "/v1/webhooks/secret"))
+
+    def rotate_webhook_secret(self, *, overlap: int | None = None) -> dict[str, Any]:
+        """Replace the secret and return the new one.
+
+        The earlier one remains valid for ``overlap`` seconds, by default one day. With 0, it ends
+        immediately.
+        """
+        body = {} if overlap is None else {"overlap": overlap}
+        # Not repeated: each request creates a secret.
+        return json_body(self._connection.once("POST", "/v1/webhooks/secret/rotate", json=body))
+
+    def deliveries(self, job_id: str) -> list[dict[str, Any]]:
+        """Return the webhooks of a job with all attempts to deliver them."""
+        path = f"/v1/download/{quote(job_id, safe='')}/deliveries"
+        deliveries: list[dict[str, Any]] = json_body(self._connection.call("GET", path))[
+            "deliveries"
+        ]
+        return deliveries
+
+    def replay_webhook(self, job_id: str, webhook_id: str) -> None:
+        """Send one webhook of a job again."""
+        job, webhook = quote(job_id, safe=""), quote(webhook_id, safe="")
+        path = f"/v1/download/{job}/deliveries/{webhook}/replay"
+        self._connection.once("POST", path)
+
+    def replay_webhooks(self, since: datetime, *, state: str | None = None) -> int:
+        """Send your webhooks since a time again; return their number.
+
+        ``since`` needs a time zone. ``state``: only webhooks in this state, such as ``failed``.
+        """
+        if since.tzinfo is None:
+            raise ValueError("since needs a time zone")
+        replayed, following = 0, since.isoformat()
+        while following:
+            body = {"since": following, "state": state}
+            page = json_body(self._connection.call("POST", "/v1/webhooks/replay", json=body))
+            replayed, following = replayed + page["replayed"], page["nextSince"]
+        return replayed
 
     def delete_archive(self, job_id: str) -> None:
         """Delete the archive of a completed job. Do nothing if it is already deleted."""

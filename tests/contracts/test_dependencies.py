@@ -14,7 +14,7 @@ import pytest
 
 from stack.components import ROOT
 
-OWN = {"api", "bench", "common", "longhaul_client", "stack", "tests", "worker"}
+OWN = {"api", "bench", "common", "deploy", "longhaul_client", "stack", "tests", "worker"}
 #: Packages that only type checkers or another environment (bench/load.lock) import.
 EXEMPT = {"_typeshed", "types_boto3_s3", "locust", "requests"}
 #: The extras of the server's pyproject.toml that are installed where each package runs.

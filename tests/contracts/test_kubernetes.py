@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from api import gunicorn_conf
+from bench import capacity
 from common.bootstrap import DATABASE_CONNECTIONS
 from common.settings import Settings
 from tests.contracts.deployment import BIN, ROOT, nginx_seconds, run
@@ -34,11 +35,11 @@ SCHEMAS = {
 
 K8S = ROOT / "deploy" / "k8s"
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
-#: Connections of a process to Valkey and PostgreSQL at most (docs/capacity.md).
-WORKER_CONNECTIONS = {"valkey": 17, "postgres": 1}
-API_CONNECTIONS = {"valkey": 60, "postgres": DATABASE_CONNECTIONS}
-#: maxclients of Valkey, and max_connections of PostgreSQL without those that it reserves.
-DEFAULT_LIMITS = {"valkey": 10_000, "postgres": 97}
+#: Connections of a worker and an API process at most, and how many the servers accept by default.
+CONNECTIONS = {
+    "valkey": (capacity.WORKER_TO_VALKEY, capacity.API_TO_VALKEY, capacity.MAX_CLIENTS),
+    "postgres": (capacity.WORKER_TO_POSTGRES, DATABASE_CONNECTIONS, capacity.MAX_CONNECTIONS),
+}
 
 
 def render(path: str | Path) -> list[dict[str, Any]]:
@@ -153,11 +154,8 @@ def test_maximum_replicas_fit_the_default_connection_limits(
     hpa = yaml.safe_load((K8S / "components" / "hpa" / "worker.yaml").read_text())
     workers = scaled["spec"]["maxReplicaCount"]
     assert hpa["spec"]["maxReplicas"] == workers
-    for server, limit in DEFAULT_LIMITS.items():
-        connections = (
-            workers * WORKER_CONNECTIONS[server]
-            + api["spec"]["maxReplicas"] * API_CONNECTIONS[server]
-        )
+    for server, (per_worker, per_api, limit) in CONNECTIONS.items():
+        connections = workers * per_worker + api["spec"]["maxReplicas"] * per_api
         assert connections <= limit, server
 
 

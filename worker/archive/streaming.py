@@ -35,8 +35,8 @@ log = structlog.get_logger(__name__)
 MIB = 1024 * 1024
 #: The limit of S3 for one upload.
 MAX_PARTS = 10_000
-#: Bytes per member; more than its header and its directory entry take.
-MEMBER_OVERHEAD = 1024
+#: Bytes per member; more than its header takes with the longest path.
+MEMBER_OVERHEAD = 2048
 #: The number of threads: one reads and fills the next part while the others upload theirs.
 CONCURRENCY = 3
 

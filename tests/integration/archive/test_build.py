@@ -154,3 +154,36 @@ def test_a_source_below_the_minimum_rate_ends_the_attempt(buckets: Any) -> None:
         )  # fmt: skip
     assert time.monotonic() - started < 5
     assert buckets.unfinished() == []
+
+
+def test_files_are_put_into_folders_and_copied_to_several_places(buckets: Any) -> None:
+    big = random.Random(2).randbytes(20 * MIB + 17)
+    buckets.put(1, b"hello", name="hello.txt")
+    buckets.put(2, big, name="big.bin")
+    request = make_request(
+        [2, 1, 2],
+        paths=("videos/", "../notes/r\u00e9sum\u00e9.txt", "copies/again.bin"),
+        manifest=True,
+        bucket=buckets.archives,
+    )
+
+    def run() -> tuple[Any, RecordingControl]:
+        control = RecordingControl()
+        artifact = build(request, source=buckets.source(), storage=buckets.storage, control=control)
+        return artifact, control
+
+    artifact, control = run()
+    archive = buckets.read(artifact.key)
+    members = contents(archive)
+    manifest = json.loads(members.pop("MANIFEST.json"))
+    assert members == {"videos/big.bin": big, "notes/résumé.txt": b"hello", "copies/again.bin": big}
+    assert [file["name"] for file in manifest["files"]] == list(members)
+    assert (control.files, control.done) == (3, 2 * len(big) + 5)
+    assert buckets.unfinished() == []
+
+    again, _ = run()
+    assert (again.key, again.etag) == (artifact.key, artifact.etag)
+    buckets.storage.delete_objects(buckets.archives, [artifact.key])
+    rebuilt, _ = run()
+    assert (rebuilt.key, rebuilt.etag) == (artifact.key, artifact.etag)
+    assert buckets.read(rebuilt.key) == archive

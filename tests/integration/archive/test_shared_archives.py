@@ -199,10 +199,10 @@ def test_usage_counts_each_change_once(service: Service, engine: Engine, redis: 
     )
     again.step()
     headers = {"X-User-Id": "alice"}
-    (day,) = service.client.get("/v1/download/usage", headers=headers).json["days"]
+    (day,) = service.client.get("/v1/download/usage", headers=headers).get_json()["days"]
     assert (day["jobs"], day["completed"], day["failed"], day["cancelled"]) == (4, 3, 0, 1)
     assert day["bytes"] == size
-    assert service.client.get("/v1/download/usage").json["days"] == []
+    assert service.client.get("/v1/download/usage").get_json()["days"] == []
     query = f"from={day['day']}&to={day['day']}"
     exported = service.client.get(f"/v1/admin/usage.csv?{query}", headers=OPERATOR)
     assert exported.text.splitlines()[1] == f"{day['day']},alice,4,3,0,1,{size}"

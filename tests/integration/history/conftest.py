@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete
 
 from common.celery_app import celery_app
 from common.history import HistoryReader, HistoryWriter, migrate, open_engine
-from common.history.tables import JOBS
+from common.history.tables import ERASURES, JOBS, USAGE
 from common.job_store.download_log import DownloadLog
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
@@ -26,7 +26,8 @@ def engine(postgres: Postgres) -> Iterator[Engine]:
     engine = open_engine(postgres.url, timeout=5, size=4)
     migrate(engine)
     with engine.begin() as connection:
-        connection.execute(delete(JOBS))
+        for table in (JOBS, USAGE, ERASURES):
+            connection.execute(delete(table))
     yield engine
     engine.dispose()
 

@@ -16,7 +16,6 @@ from redis import Redis
 from api.plans import InvalidPlans, Plan, day_end, load_plans
 from common.job_store import keys
 from common.job_store.jobs import JobStore
-from common.job_store.queries import JobQueries
 from common.jobs.model import Priority
 from common.settings import SettingError
 from tests.unit.api.auth.test_authorization import SECRET, bearer
@@ -29,7 +28,7 @@ DEFAULTS = Plan(
     creates_per_minute=60,
     bytes_per_day=None,
     weight=1,
-    retention=86_400,
+    retention=None,
 )
 PLANS = {
     "default": {"priorities": ["low"], "activeJobs": 1, "createsPerMinute": 3, "retention": 600},
@@ -61,6 +60,10 @@ def create(client: FlaskClient) -> Post:
         return client.post("/v1/download/initiate", json=body, headers=headers)
 
     return send
+
+
+def jobs_hash(redis: Redis, response: Any) -> dict[str, str]:
+    return dict(redis.hgetall(keys.status(response.json["jobId"])))
 
 
 def refusal(response: Any) -> tuple[int, str]:
@@ -196,7 +199,7 @@ def test_a_job_counts_once(create: Post, worker: Worker, jobs: JobStore, redis: 
 
 
 def test_a_plan_limits_how_long_archives_are_kept(
-    create: Post, worker: Worker, queries: JobQueries
+    create: Post, worker: Worker, redis: Redis
 ) -> None:
     response = create(expiresIn=601)
     assert refusal(response) == (400, "VALIDATION_ERROR")
@@ -206,6 +209,8 @@ def test_a_plan_limits_how_long_archives_are_kept(
     by_plan = worker.complete(create().json["jobId"])
     assert by_plan.completed_at is not None
     assert by_plan.expires_at == by_plan.completed_at + 600_000
+    longest = create("pro", user="bob")
+    assert jobs_hash(redis, longest).get("expires_in") is None
     shorter = worker.complete(create(expiresIn=60).json["jobId"])
     assert shorter.completed_at is not None
     assert shorter.expires_at == shorter.completed_at + 60_000
@@ -233,13 +238,13 @@ def test_everybody_has_the_default_plan_without_a_claim(make_app: Callable[..., 
 
 
 def test_members_that_a_plan_does_not_have_are_those_of_the_service() -> None:
-    assert load_plans('{"default": {}}', DEFAULTS).named(None) == DEFAULTS
+    assert load_plans('{"default": {}}', DEFAULTS, archive_ttl=86_400).named(None) == DEFAULTS
 
 
 def test_plans_can_be_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "plans.json"
     path.write_text(json.dumps(PLANS))
-    plan = load_plans(str(path), DEFAULTS).named("pro")
+    plan = load_plans(str(path), DEFAULTS, archive_ttl=86_400).named("pro")
     assert (plan.name, plan.weight, plan.bytes_per_day) == ("pro", 3, 2000)
 
 
@@ -274,7 +279,7 @@ def test_plans_can_be_in_a_file(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_named(text: str, message: str) -> None:
     with pytest.raises(InvalidPlans, match=message):
-        load_plans(text, DEFAULTS)
+        load_plans(text, DEFAULTS, archive_ttl=86_400)
 
 
 @pytest.mark.parametrize(

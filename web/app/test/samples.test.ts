@@ -48,7 +48,7 @@ test("old samples are removed", () => {
 
 test("each recorded hour is a column, also without completed jobs", () => {
   const hour = { created: 5, cancelled: 0, retried: 1, bytes: 10, successRate: null };
-  const unknown = { p50: null, p95: null, p99: null };
+  const unknown = { avg: null, p50: null, p95: null, p99: null };
   const columns = columnsOf({
     hours: [
       { ...hour, start: "2026-03-01T12:00:00.000Z", completed: 4, failed: 1, durations: unknown },

@@ -7,7 +7,7 @@ import { Slots } from "./slots.js";
 import { type StoredDownload, StoredDownloads } from "./stored-downloads.js";
 import { Tabs } from "./tabs.js";
 import { backoff, pause } from "./timing.js";
-import type { CheckedFile, Job, JobsPage, StartOptions } from "./types.js";
+import type { CheckedFile, Job, JobsPage, RequestedFile, StartOptions } from "./types.js";
 
 export interface LonghaulOptions extends HttpOptions {
   /** Where the ids of downloads are stored; defaults to localStorage. */
@@ -66,20 +66,24 @@ export class Longhaul {
   }
 
   /**
-   * Start a download of the files as one archive. A request without a response is repeated with the
+   * Start a download of the files as one archive, in folders if they have paths. A request without a response is repeated with the
    * same idempotency key, also by the next call for the same download, so that no second job is
    * created. `firstFile` is the name of the first file, if you know it, to show in lists.
    */
   async start(
-    fileIds: readonly number[],
+    files: readonly RequestedFile[],
     options: StartOptions = {},
     firstFile?: string,
   ): Promise<Download> {
-    const job = jobIn(await this.#create({ file_ids: fileIds, ...options }));
+    const entries = files.map((file) => (typeof file === "number" ? { file_id: file } : file));
+    const fileIds = entries.map((entry) => entry.file_id);
+    const flat = files.every((file) => typeof file === "number");
+    const requested = flat ? { file_ids: fileIds } : { files: entries };
+    const job = jobIn(await this.#create({ ...requested, ...options }));
     if (!job) throw new Unreachable("The response contains no job");
     this.#stored.add({
       jobId: job.jobId,
-      fileIds: [...fileIds],
+      fileIds,
       startedAt: job.createdAt,
       ...(firstFile && { firstFile }),
     });

@@ -44,10 +44,19 @@ export type JobActionsRequest = {
 /** Problem details (RFC 9457). */
 export type Problem = Schemas["Problem"];
 
+/** A file of a download: its id, or its id and where it goes in the archive. */
+export type RequestedFile =
+  | number
+  | {
+      file_id: number;
+      /** With `/` between folders; a folder, which ends in `/`, in which the file keeps its name. */
+      path?: string | null;
+    };
+
 /** Options of a download. */
 export type StartOptions = Omit<
   Partial<Schemas["Initiate"]>,
-  "file_ids" | "file_id" | "metadata"
+  "file_ids" | "file_id" | "files" | "metadata"
 > & {
   /** Echoed back; at most 4 KiB. */
   metadata?: Record<string, unknown>;

@@ -36,6 +36,16 @@ test("a download is started with its options and finishes", async () => {
   expect((await finished).fileName).toBe("files.zip");
 });
 
+test("files are requested with their paths in the archive", async () => {
+  const files = [{ file_id: 5, path: "a/b.pdf" }, { file_id: 5, path: "copies/" }, 3];
+  const download = await page().start(files, { manifest: true });
+  expect(JSON.parse(String(server.requests[0]?.init.body))).toEqual({
+    files: [{ file_id: 5, path: "a/b.pdf" }, { file_id: 5, path: "copies/" }, { file_id: 3 }],
+    manifest: true,
+  });
+  expect(download.fileIds).toEqual([5, 5, 3]);
+});
+
 test("finished() throws the job's error if the job fails", async () => {
   server.now = job({
     status: "failed",

@@ -5,6 +5,7 @@ import {
   type Job,
   JobUnsuccessful,
   type Longhaul,
+  type RequestedFile,
   type StartOptions,
   saveFile,
 } from "@longhaul/client";
@@ -41,7 +42,7 @@ export interface DownloadView extends DownloadState {
   pending: Pending | null;
   /** Why the user's last request failed. */
   requestError: Error | null;
-  start(fileIds: readonly number[], options?: StartOptions): Promise<void>;
+  start(fileIds: readonly RequestedFile[], options?: StartOptions): Promise<void>;
   cancel(): Promise<void>;
   retry(): Promise<void>;
   /** Save the archive, without leaving the page. */
@@ -78,7 +79,7 @@ export function useDownload(jobIdOrOptions: string | null | UseDownloadOptions =
   const phase = visible ? phaseOf(state) : pending === "start" ? "starting" : "idle";
 
   const start = useCallback(
-    (fileIds: readonly number[], options?: StartOptions) =>
+    (fileIds: readonly RequestedFile[], options?: StartOptions) =>
       request("start", async () => setStarted(await longhaul.start(fileIds, options))),
     [request, longhaul],
   );

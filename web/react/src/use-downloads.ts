@@ -1,4 +1,4 @@
-import type { Download, StartOptions, StoredDownload } from "@longhaul/client";
+import type { Download, RequestedFile, StartOptions, StoredDownload } from "@longhaul/client";
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { useLonghaul } from "./context.js";
 import { type Phase, phaseOf } from "./phase.js";
@@ -12,7 +12,11 @@ export interface Downloads {
    * Start a download; returns the job's id. Throws `ApiProblem` or `Unreachable`. `firstFile` is the
    * name of the first file, to show in the list.
    */
-  start(fileIds: readonly number[], options?: StartOptions, firstFile?: string): Promise<string>;
+  start(
+    fileIds: readonly RequestedFile[],
+    options?: StartOptions,
+    firstFile?: string,
+  ): Promise<string>;
   cancel(jobId: string): Promise<void>;
   retry(jobId: string): Promise<void>;
   /** Remove a download from the list. This does not cancel it. */

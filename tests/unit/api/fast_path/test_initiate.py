@@ -260,6 +260,9 @@ REQUESTS_FOR_FLASK: list[dict[str, Any]] = [
     {"json": {"file_ids": [1], "callbackUrl": "https://example.com/hook"}},
     {"json": {"file_ids": [1], "onMissing": "skip"}},
     {"json": {"file_id": 1}},
+    {"json": {"files": [{"file_id": 1, "path": "a/b.txt"}]}},
+    {"json": {"files": [{"file_id": 1}]}},
+    {"json": {"file_ids": [1], "manifest": True}},
     {"json": {"file_ids": [1] * 600}},
     {**ONE, "method": "PUT"},
     {**ONE, "base_url": "http://[::1]:80"},
@@ -286,6 +289,8 @@ near_misses = st.fixed_dictionaries(
         "priority": st.sampled_from(["low", "normal", "high", "urgent", ""]) | values,
         "metadata": st.dictionaries(st.text(), values, max_size=3) | values,
         "onMissing": st.sampled_from(["fail", "skip"]),
+        "files": st.just([{"file_id": 1, "path": "a"}]) | values,
+        "manifest": st.booleans() | values,
         "more": values,
     },
 )

@@ -98,6 +98,16 @@ def test_each_path_counts_for_the_limit_of_bytes() -> None:
         catalog.run(file_ids=(2, 2), paths=("a", "b"), max_bytes=5999)
 
 
+def test_long_paths_do_not_count_for_the_limit_of_bytes(run: Callable[..., Any]) -> None:
+    catalog = SmallCatalog(SIZES)
+    longest = "/".join(["f" * 255] * 3)
+    artifact = run(
+        catalog, paths=tuple(f"{longest}/{i}{'n' * 254}" for i in range(5)), max_bytes=sum(SIZES)
+    )
+    names = list(contents(catalog.archive(artifact)))
+    assert [len(name) for name in names] == [1023] * 5
+
+
 def test_missing_files_are_reported_for_each_path(run: Callable[..., Any]) -> None:
     catalog = SmallCatalog(SIZES)
     catalog.storage.objects.pop(("files", "1"))

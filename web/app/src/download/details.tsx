@@ -95,8 +95,8 @@ function FileList({ label, files }: { label: string; files: readonly FileReport[
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard has to reach a list that scrolls.
     <ul className="files" aria-label={label} tabIndex={0}>
-      {files.map((file) => (
-        <File key={file.file_id} file={file} />
+      {files.map((file, index) => (
+        <File key={`${file.file_id} ${index}`} file={file} />
       ))}
     </ul>
   );
@@ -108,7 +108,7 @@ function File({ file }: { file: FileReport }) {
     <li data-state={file.state}>
       <Icon name={hasError ? "alert" : file.state === "done" ? "check" : "clock"} />
       <span className="picked-name">
-        <FileName name={file.fileName ?? `File ${file.file_id}`} />
+        <FileName name={file.path ?? file.fileName ?? `File ${file.file_id}`} />
       </span>
       <span className="small muted">
         {hasError ? (file.error ?? file.state) : file.size !== null && formatSize(file.size)}
