@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError
 
 from common.job_store.statistics_log import StatisticsLog
-from common.job_store.sweeper import Sweeper
+from common.job_store.sweeper import Sweeper, SweepResult
 from common.job_store.worker_registry import WorkerRegistry
 from common.jobs.model import PRIORITIES
 from worker.maintenance import sweep_thread
@@ -44,9 +44,18 @@ def test_a_full_job_store_is_swept_although_it_takes_no_statistics(
     def reject(_: StatisticsLog) -> bool:
         raise OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'.")
 
-    thread.step()
+    swept: list[SweepResult] = []
+    original = thread._sweeper.sweep
+
+    def sweep(*args: Any, **options: Any) -> SweepResult:
+        swept.append(original(*args, **options))
+        return swept[-1]
+
+    monkeypatch.setattr(thread._sweeper, "sweep", sweep)
+    # How long this machine takes for a round decides nothing here.
+    monkeypatch.setattr(thread, "_leases_are_reliable_until", lambda: 0.0)
     monkeypatch.setattr(StatisticsLog, "record_if_due", reject)
     lost: list[bool] = []
     monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
     thread.step()
-    assert not lost
+    assert (swept, lost) == ([SweepResult()], [])
