@@ -65,7 +65,7 @@ def test_smtps_encrypts_from_the_first_byte_and_logs_in(
         (mail,) = server.mails
     assert (mail.sender, mail.recipients) == (SENDER, [RECIPIENT])
     assert (mail.tls, mail.user) == (True, "us@er")
-    assert mail.message.get_content() == "Hello\n.\nWorld\n"
+    assert mail.message.get_content().splitlines() == ["Hello", ".", "World"]
 
 
 def test_smtp_requires_starttls(server_tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
