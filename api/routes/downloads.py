@@ -54,7 +54,7 @@ _DEPRECATION = ("Deprecation", "Sunset", "Link")
         _FINISHED,
         body=INITIATE,
         headers=("Idempotency-Key", "Prefer"),
-        errors=(422,),
+        errors=(403, 422),
     )
 )
 def initiate() -> Response:
@@ -89,7 +89,7 @@ def initiate() -> Response:
         replace(_FINISHED, headers=(*_FINISHED.headers, *_DEPRECATION)),
         body=FILE,
         headers=("Idempotency-Key",),
-        errors=(422,),
+        errors=(403, 422),
     )
 )
 def start() -> Response:

@@ -97,7 +97,7 @@ def job(job_id: str) -> Response:
     )
 
 
-@blueprint.route("/v1/admin/jobs/actions", methods=["POST"])
+@blueprint.route("/v1/admin/job-actions", methods=["POST"])
 @blueprint.doc(
     **operation(
         ResponseSpec(

@@ -274,7 +274,7 @@ class Longhaul:
         ``priority``, and ``dryRun`` to count only. Repeat it while ``remaining`` is not 0.
         """
         body = {name: value for name, value in request.items() if value is not None}
-        return json_body(self._connection.call("POST", "/v1/admin/jobs/actions", json=body))
+        return json_body(self._connection.call("POST", "/v1/admin/job-actions", json=body))
 
     def act_on_all(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Repeat ``act`` until no job remains that it can change. Return the sums."""

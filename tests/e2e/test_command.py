@@ -110,6 +110,12 @@ def test_every_command_is_tested_here() -> None:
         "link",
         "links",
         "unlink",
+        "delete-archive",
+        "usage",
+        "inspect",
+        "act",
+        "audit",
+        "webhooks",
     }
 
 
@@ -169,6 +175,43 @@ def test_links_are_created_listed_and_revoked(run: Command, api: Longhaul) -> No
     assert run("unlink", job_id, link_id).returncode == 0
     assert run("links", job_id).stdout.split()[2:] == ["revoked"]
     assert httpx.get(url).status_code == 410
+
+
+def test_a_deleted_archive_cannot_be_downloaded(run: Command, api: Longhaul) -> None:
+    job_id = api.wait(api.start([GOOD, SLOW]).job_id).job_id
+    assert run("delete-archive", job_id).returncode == 0
+    done = run("get", "--job", job_id)
+    assert done.returncode != 0
+    assert "expired" in done.stderr
+
+
+def test_usage_shows_the_limits(run: Command) -> None:
+    done = run("usage")
+    assert done.returncode == 0, done.stderr
+    assert "50" in done.stdout.split()
+
+
+def test_operators_inspect_and_retry_a_job_and_see_that_in_the_audit_log(
+    run: Command, failed_job: str
+) -> None:
+    inspected = run("inspect", failed_job)
+    assert f"job       {failed_job}" in inspected.stdout, inspected.stderr
+    assert "failed" in inspected.stdout
+    assert run("act", "retry", failed_job, "--dry-run").stdout == "1 jobs match.\n"
+    assert run("act", "retry", failed_job, "--yes").stdout == "1 jobs changed.\n"
+    assert run("audit").stdout.splitlines()[0].split()[1:] == ["retry", "1", "jobs", "ADMIN_TOKEN"]
+
+
+def test_webhook_secrets_are_shown_and_rotated(run: Command, api: Longhaul) -> None:
+    first = run("webhooks", "secret").stdout.strip()
+    assert first.startswith("whsec_")
+    second = run("webhooks", "rotate").stdout.strip()
+    assert second.startswith("whsec_")
+    assert second != first
+    job_id = api.wait(api.start([GOOD]).job_id).job_id
+    assert run("webhooks", "list", job_id).stdout == ""
+    replayed = run("webhooks", "replay", "--since", "2026-01-01")
+    assert replayed.stdout == "0 webhooks will be sent again.\n", replayed.stderr
 
 
 def test_watch_follows_a_job_until_it_is_completed(run: Command, api: Longhaul) -> None:

@@ -145,7 +145,7 @@ def test_failed_jobs_that_the_store_no_longer_lists_are_retried_by_filter(
             redis.delete(keys.of_partition(name, keys.tag_of_job(job.id)))
     forget(redis, forgotten)
     result = client.post(
-        "/v1/admin/jobs/actions",
+        "/v1/admin/job-actions",
         json={"action": "retry", "filter": {"errorCode": "NETWORK_ERROR"}},
         headers=OPERATOR,
     ).json

@@ -14,7 +14,7 @@ from longhaul_client import Longhaul, cli
 from tests.support.client_fakes import JOB_ID, FakeClock
 
 Run = Callable[..., Result]
-ACTIONS = "POST /v1/admin/jobs/actions"
+ACTIONS = "POST /v1/admin/job-actions"
 
 LISTED = {
     **{"jobId": JOB_ID, "userId": "ada", "status": "failed", "progress": 40},

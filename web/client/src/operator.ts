@@ -73,7 +73,7 @@ export class Operator {
 
   /** Change jobs, or count them. Repeat it while `remaining` is not 0. */
   act(request: JobActionsRequest): Promise<JobActionsResult> {
-    return this.http.json("/v1/admin/jobs/actions", { method: "POST", body: request });
+    return this.http.json("/v1/admin/job-actions", { method: "POST", body: request });
   }
 
   /** Get what operators did, newest first. */

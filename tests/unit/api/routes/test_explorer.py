@@ -57,7 +57,7 @@ def search(client: FlaskClient) -> Callable[..., list[str]]:
 def act(client: FlaskClient) -> Callable[..., Any]:
     def send(action: str, **body: Any) -> Any:
         response = client.post(
-            "/v1/admin/jobs/actions", json={"action": action, **body}, headers=OPERATOR
+            "/v1/admin/job-actions", json={"action": action, **body}, headers=OPERATOR
         )
         assert response.status_code == 200, response.json
         return response.json
@@ -310,7 +310,7 @@ def test_failed_jobs_are_retried_beyond_the_limits_of_their_users(
         worker.fail(job_id)
     client = make_app(max_active_jobs=1).test_client()
     response = client.post(
-        "/v1/admin/jobs/actions",
+        "/v1/admin/job-actions",
         json={"action": "retry", "filter": {"errorCode": "FILE_NOT_FOUND"}},
         headers=OPERATOR,
     ).json
@@ -405,7 +405,7 @@ def test_a_request_stops_in_time_when_the_job_store_is_slow(
     ],
 )
 def test_invalid_actions_are_rejected(client: FlaskClient, body: dict[str, Any]) -> None:
-    response = client.post("/v1/admin/jobs/actions", json=body, headers=OPERATOR)
+    response = client.post("/v1/admin/job-actions", json=body, headers=OPERATOR)
     assert (response.status_code, response.json["code"]) == (400, "VALIDATION_ERROR")
 
 
@@ -464,7 +464,7 @@ def test_an_action_succeeds_although_it_cannot_be_added_to_the_audit_log(
     [
         ("GET", "/v1/admin/jobs"),
         ("GET", f"/v1/admin/jobs/{UNKNOWN}"),
-        ("POST", "/v1/admin/jobs/actions"),
+        ("POST", "/v1/admin/job-actions"),
         ("GET", "/v1/admin/audit"),
         ("GET", "/v1/admin/statistics"),
     ],
