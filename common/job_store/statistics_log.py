@@ -87,6 +87,7 @@ class StatisticsLog:
         with self._client.pipeline(transaction=False) as pipe:
             pipe.rpush(keys.STATISTICS_LOG, orjson.dumps(sample))
             pipe.ltrim(keys.STATISTICS_LOG, -MAX_SAMPLES, -1)
+            pipe.expire(keys.STATISTICS_LOG, MAX_SAMPLES * INTERVAL)
             pipe.execute()
         return True
 
