@@ -71,7 +71,8 @@ if redis.call('HSETNX', active, digest, id) == 0 then
   redis.call('HSET', active, digest, id)
 end
 
-if redis.call('HLEN', active) > tonumber(args.max_active) then
+local active_jobs = redis.call('HLEN', active)
+if active_jobs > tonumber(args.max_active) then
   redis.call('HDEL', active, digest)
   return {'TOO_MANY', hits}
 end
@@ -83,7 +84,8 @@ end
 store_idempotency_key(id)
 redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
-redis.call('PERSIST', key.user_jobs(user)) -- Expires when the user has no unfinished job.
+-- It expires when the user has no unfinished job.
+if active_jobs == 1 then redis.call('PERSIST', key.user_jobs(user)) end
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
 local line = args.weight and shortest_line() or user
 local turn = ''

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fakeredis
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -24,6 +25,10 @@ USERS = st.sampled_from(["alice", "bob"])
 
 def busy() -> dict[str, int]:
     return dict.fromkeys(PRIORITIES, 7)
+
+
+# Some 1,200 steps: half a minute of CPU time, which takes longer beside other tests.
+pytestmark = pytest.mark.timeout(600)
 
 
 class Jobs(RuleBasedStateMachine):
