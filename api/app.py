@@ -317,8 +317,9 @@ def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
         "QUEUE_MAX": settings.queue_max,
     }
     return (
-        QueueMetrics(QueueStatistics(redis).read, circuits.read),
+        # First: the others then wait for a slow job store only for what is left of the time.
         DependencyMetrics(lambda: health.report().checks),
+        QueueMetrics(QueueStatistics(redis).read, circuits.read),
         SettingMetrics(thresholds, processes=settings.web_concurrency),
         *(
             StoreCollector(subject, read)

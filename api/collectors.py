@@ -5,6 +5,7 @@ Most come from the job store, so every API process returns the same, and nothing
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from common.job_store import time_budget
 from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:
@@ -99,7 +101,10 @@ class DependencyMetrics(Collector):
         self._check = check
 
     def collect(self) -> Iterator[Metric]:
+        began = time.monotonic()
         results = {name: result for name, result in self._check().items() if result != "off"}
+        if budget := time_budget.current():
+            budget.spend(time.monotonic() - began)
         yield _by_label(
             GaugeMetricFamily,
             "longhaul_dependency_up",

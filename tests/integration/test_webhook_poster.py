@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,15 @@ def any_address(_: str) -> bool:
     return True
 
 
+def without_headers(response: WebhookResponse) -> WebhookResponse:
+    return replace(response, headers=None)
+
+
 def test_the_request_has_the_path_host_headers_and_body(receiver: Receiver, names: Lookup) -> None:
     names["hooks.example"] = ["127.0.0.1"]
     url = receiver.url("/a/b?c=d", host="hooks.example")
-    assert WebhookPoster(any_address).post(url, b"{}", {"X-A": "b"}) == WebhookResponse(status=204)
+    response = WebhookPoster(any_address).post(url, b"{}", {"X-A": "b"})
+    assert without_headers(response) == WebhookResponse(status=204)
     (post,) = receiver.posts
     assert (post.path, post.body, post.headers["x-a"]) == ("/a/b?c=d", b"{}", "b")
     assert post.headers["host"] == f"hooks.example:{receiver.port}"
@@ -92,8 +98,10 @@ def test_redirects_are_not_followed(receiver: Receiver) -> None:
 
 def test_retry_after_is_returned(receiver: Receiver) -> None:
     receiver.responses = [(503, {"Retry-After": "7"})]
-    expected = WebhookResponse(status=503, retry_after="7")
-    assert WebhookPoster(any_address).post(receiver.url(), b"{}", {}) == expected
+    response = WebhookPoster(any_address).post(receiver.url(), b"{}", {})
+    assert without_headers(response) == WebhookResponse(status=503, retry_after="7")
+    assert response.headers
+    assert response.headers["Retry-After"] == "7"
 
 
 def test_the_certificate_is_checked_against_the_name_of_the_url(
@@ -110,7 +118,8 @@ def test_the_certificate_is_checked_against_the_name_of_the_url(
             ("hooks.example", WebhookResponse(status=204)),
             ("other.example", WebhookResponse(error="tls")),
         ):
-            assert poster.post(receiver.url(host=host, scheme="https"), b"{}", {}) == expected
+            response = poster.post(receiver.url(host=host, scheme="https"), b"{}", {})
+            assert without_headers(response) == expected
         url = receiver.url(host="hooks.example", scheme="https")
         assert WebhookPoster(any_address).post(url, b"{}", {}) == WebhookResponse(error="tls")
 
@@ -168,7 +177,8 @@ def test_status_is_that_of_the_final_response(interim: bytes, expected: WebhookR
 
     receiver = RawOrigin(serve)
     try:
-        assert WebhookPoster(any_address).post(receiver.url, b"", {}) == expected
+        response = WebhookPoster(any_address).post(receiver.url, b"", {})
+        assert without_headers(response) == expected
         assert count == 1
     finally:
         receiver.close()
