@@ -1185,6 +1185,19 @@ export interface components {
         };
     };
     responses: {
+        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan */
+        Problem403: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description IDEMPOTENCY_KEY_REUSED: the key was already used for a different request */
         Problem422: {
             headers: {
@@ -1265,19 +1278,6 @@ export interface components {
         };
         /** @description DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server */
         Problem501: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan */
-        Problem403: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];

@@ -19,6 +19,8 @@ _FORBIDDEN = re.compile(r'[<>:"|?*]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE
 )
+#: Windows ignores dots and spaces at the end.
+_IGNORED_END = re.compile(r"[\s.]+\Z")
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Cc control, Cf format (including direction overrides), Cs surrogates, Zl and Zp line separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -47,7 +49,7 @@ def safe_path(path: str, *, own_name: str) -> str:
 def _safe_segment(text: str) -> str:
     """Return one segment of a path as a safe name; empty if nothing remains."""
     text = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE)
-    text = _shortened(_FORBIDDEN.sub("_", text).strip().rstrip(". "))
+    text = _shortened(_IGNORED_END.sub("", _FORBIDDEN.sub("_", text).lstrip()))
     if _RESERVED.match(text):
         text = _shortened(f"_{text}")
     # HFS+ ignores joiners, so that dots with one are the parent folder there (CVE-2014-9390).
@@ -134,7 +136,8 @@ def _shortened(name: str) -> str:
     if len(name.encode()) <= MAX_BYTES:
         return name
     stem, extension = _split(name)
-    return (_truncate(stem, MAX_BYTES - len(extension.encode())) + extension).rstrip(". ")
+    shortened = _truncate(stem, MAX_BYTES - len(extension.encode())) + extension
+    return _IGNORED_END.sub("", shortened)
 
 
 def _split(name: str) -> tuple[str, str]:
