@@ -57,10 +57,10 @@ FINDINGS = {
     "poison": (
         _jobs(
             0,
-            *[_job(number, number / 20, seconds=15.0) for number in range(0, 8, 2)],
+            *[_job(number, number / 20, seconds=15.0) for number in range(0, 16, 2)],
             *[
                 _job(number, number / 20, seconds=1.0, outcomes=("poison",) * 8)
-                for number in range(1, 9, 2)
+                for number in range(1, 17, 2)
             ],
         ),
         "a poison job takes no others along",
