@@ -168,7 +168,7 @@ NOT_SETTINGS = (
     # Variables of all AWS tools, which botocore reads, and one of the tests.
     *("AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_USE_FIPS_ENDPOINT"),
     *("AWS_USE_DUALSTACK_ENDPOINT", "AWS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
-    *("S3_SERVERS", "FULL_OBJECT", "FLOWER_BIN"),
+    *("S3_SERVERS", "FULL_OBJECT"),
 )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from stack.system import System
 
 pytestmark = pytest.mark.timeout(180)
 
-#: The programs of an environment with `pip install "celery[redis]" flower`, as
-#: docs/observability.md says.
-FLOWER = os.environ.get("FLOWER_BIN", "")
+#: The programs of an environment with "celery[redis]" and flower, as docs/observability.md says.
+PROGRAMS = Path(sys.executable).parent
 
 
 @pytest.mark.parametrize("command", ["pool_grow", "pool_shrink"])
@@ -62,7 +60,7 @@ def flower(system: System, tmp_path: Path) -> Iterator[str]:
     process = Process(
         "flower",
         [
-            str(Path(FLOWER) / "celery"),
+            str(PROGRAMS / "celery"),
             f"--broker={system.redis_url}",
             "flower",
             "--address=127.0.0.1",
@@ -77,7 +75,6 @@ def flower(system: System, tmp_path: Path) -> Iterator[str]:
         process.stop()
 
 
-@pytest.mark.skipif(not FLOWER, reason="FLOWER_BIN is not set")
 def test_flower_shows_the_workers(system: System, flower: str) -> None:
     def workers() -> bool:
         try:
@@ -90,12 +87,3 @@ def test_flower_shows_the_workers(system: System, flower: str) -> None:
 
     wait_until(workers, "the workers in Flower", 60)
     assert "flower_worker_online" in httpx.get(f"{flower}/metrics", timeout=20).text
-
-
-@pytest.mark.skipif(not FLOWER, reason="FLOWER_BIN is not set")
-def test_flower_needs_the_client_of_the_broker() -> None:
-    """Flower alone does not install it, so docs/observability.md names it."""
-    found = subprocess.run(
-        [str(Path(FLOWER) / "python"), "-c", "import redis, flower"], check=False, timeout=60
-    )
-    assert found.returncode == 0
