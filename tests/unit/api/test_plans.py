@@ -46,6 +46,7 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
         jwt_secret=SECRET,
         jwt_audience="longhaul",
         plans=json.dumps(PLANS),
+        request_timeout=0,
         plan_claim="plan",
     ).test_client()
 
