@@ -32,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     """The API and the storage."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: FaultyServer
 
     def do_GET(self) -> None:

@@ -67,6 +67,7 @@ class Origin:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def page(self) -> Page | None:
         raise NotImplementedError

@@ -149,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     s3: ClassVar[ModeledS3]
 
     def log_message(self, *_: Any) -> None:

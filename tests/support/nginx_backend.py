@@ -37,6 +37,7 @@ class Backend(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Backend
 
     def log_message(self, *_: Any) -> None:

@@ -55,6 +55,7 @@ class RecordingServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: RecordingServer
 
     def log_message(self, *_: Any) -> None:
