@@ -282,7 +282,9 @@ test("one sentence says how the service is, also in the title of the tab", async
   // Earlier tests may have left failed jobs.
   const usual = /^(All well|\d+ of the last \d+ jobs failed)$/;
   await expect.poll(() => summary.textContent(), WITHIN).toMatch(usual);
-  await expect.poll(title, WITHIN).toMatch(new RegExp(`${await summary.textContent()} · Longhaul$`));
+  await expect
+    .poll(title, WITHIN)
+    .toMatch(new RegExp(`${await summary.textContent()} · Longhaul$`));
   await page.getByRole("button", { name: "Pause queue" }).click();
   await expect.poll(() => summary.textContent(), WITHIN).toBe("The queue is paused");
   await expect.poll(title, WITHIN).toBe("⚠ The queue is paused · Longhaul");
