@@ -326,7 +326,7 @@ class Settings:
             word
             for value in values
             if "://" not in value
-            # The first and the last line of a key in PEM are no secret.
+            # All keys in PEM begin and end with the same lines.
             for word in _PEM_BOUNDARY.sub(" ", value).replace("\\n", " ").split()
         ]
         return frozenset(word for word in (*passwords, *words) if word)

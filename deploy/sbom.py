@@ -49,16 +49,17 @@ def _python(lock: Path) -> Iterator[dict[str, Any]]:
     for entry in re.split(r"\n(?=[A-Za-z0-9])", lock.read_text()):
         if match := _PIN.match(entry):
             name, version = match.groups()
+            purl = f"pkg:pypi/{name}@{version}"
             # One hash for each file of the package: a wheel of each platform, and the source.
             files = [
                 {
                     "type": "distribution",
-                    "url": f"https://pypi.org/project/{name}/{version}/",
+                    "url": purl,
                     "hashes": [{"alg": "SHA-256", "content": content}],
                 }
                 for content in _HASH.findall(entry)
             ]
-            yield _component(f"pkg:pypi/{name}@{version}", name, version, files)
+            yield _component(purl, name, version, files)
 
 
 def _npm(lock: Path) -> Iterator[dict[str, Any]]:

@@ -168,7 +168,7 @@ def _text(value: Any) -> str | None:
 
 
 def _email(claims: Mapping[str, Any], name: str) -> str | None:
-    """Return the address in a claim, unless the issuer says that nobody has confirmed it.
+    """Return the email address in a claim, unless the token says that it is not verified.
 
     Such an address may be anyone's (OpenID Connect Core 1.0, 5.1).
     """

@@ -27,7 +27,7 @@ blueprint = Blueprint("webhooks", __name__, description="Webhooks")
     )
 )
 def secret() -> Response:
-    """Return the secret that your webhooks are signed with. Nobody else's are."""
+    """Return the secret that signs your webhooks, and only yours."""
     return _secret(deps().webhook_secrets.of_user(g.caller.user))
 
 

@@ -62,7 +62,7 @@ class PlanLimitsSchema(ResponseSchema):
 class UsageTodaySchema(ResponseSchema):
     """What counts against today's quota."""
 
-    bytes = count("Of archives completed today; null if there are no plans", null=True)
+    bytes = count("Bytes of the archives completed today; null without plans", null=True)
     resetAt = time("When the quota starts again", null=False)
 
 

@@ -98,7 +98,7 @@ def failure_fields(failure: Failure) -> dict[str, object]:
 
 
 def reports_json(files: Iterable[FileReport]) -> str | None:
-    """Return a JSON object, field -> report as JSON text; None when there are no reports."""
+    """Return the reports as a JSON object, by field and as JSON text; None without reports."""
     reports = {
         report_field(report.file_id, report.copy): orjson.dumps(report).decode() for report in files
     }

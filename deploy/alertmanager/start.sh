@@ -9,7 +9,7 @@ receiver=none
 if [ -n "${ALERT_WEBHOOK_URL:-}" ]; then
   receiver=webhook
 else
-  echo "ALERT_WEBHOOK_URL is not set: alerts are shown on this server's page and sent to nobody" >&2
+  echo "ALERT_WEBHOOK_URL is not set: alerts appear only on the page of this server" >&2
 fi
 url=$(printf %s "${ALERT_WEBHOOK_URL:-http://127.0.0.1:9}" | sed 's/[&|\\]/\\&/g')
 umask 077 # The URL may be a credential.

@@ -234,7 +234,7 @@ CASES = {
     ),
     "LonghaulSlowAccept": Case(
         fires=accepts("0+10x30", "0+600x30"),
-        # Rejections are no accepts.
+        # Rejected requests do not count as accepted.
         silent={
             **accepts("0+600x30", "0+600x30"),
             **accepts("0+10x30", "0+600x30", status="503"),

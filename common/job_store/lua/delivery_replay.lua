@@ -7,7 +7,7 @@
     args     kind, keep (ms); member ("<job id>:<version>"), or user, since (ms), max (deliveries
              that one call looks at) and state (only those in it), if there is one
   Output:
-    {'REPLAYED', number, next since (ms)}  the time is empty if there are no more
+    {'REPLAYED', number, since (ms)}  `since` is for the next call; empty if nothing is left
   Event:
     none
 ]]
