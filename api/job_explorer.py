@@ -7,14 +7,12 @@ filter, and where both have a job, the job store is current.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
-
-import structlog
+from typing import TYPE_CHECKING, Final
 
 from api import parsing
+from api.optional_history import HistoryState, OptionalHistory
 from common.errors import BackendUnavailable, JobNotFound
 from common.job_store.queries import position_of
 from common.jobs.transitions import TERMINAL, JobState
@@ -27,15 +25,8 @@ if TYPE_CHECKING:
     from common.jobs.filters import JobFilter
     from common.jobs.model import Job
 
-#: Whether the history was searched: ``off`` if there is none.
-HistoryState = Literal["ok", "off", "unavailable"]
-
-#: Seconds for which the history is not searched after it was unavailable.
-RETRY_INTERVAL: Final = 5.0
 #: Jobs that a preview counts.
 MAX_COUNTED: Final = 10_000
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,22 +70,21 @@ class JobExplorer:
         queries: JobQueries,
         search: JobSearch,
         history: HistoryReader | None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``history``: None if it is disabled."""
         self._queries = queries
         self._search = search
         self._history = history
-        self._clock = clock
-        self._unavailable_until = 0.0
+        self._optional_history = OptionalHistory(history)
 
     def page(self, job_filter: JobFilter, *, before: Position | None, limit: int) -> JobPage:
         """Return a page of jobs that are older than ``before``.
 
         It may have fewer jobs than ``limit`` although others follow: some have just changed.
         """
-        recorded, state = self._recorded(job_filter, before, limit + 1)
+        recorded, state = self._optional_history.read(
+            lambda history: history.search(job_filter, before=before, limit=limit + 1)
+        )
         stored, partial = self._stored(job_filter, before, limit + 1, finished=state != "ok")
         known = {job.id: job for job in (*recorded, *stored)}
         unconfirmed = [job.id for job in recorded if job.id not in {job.id for job in stored}]
@@ -120,7 +110,10 @@ class JobExplorer:
         positions = set(found.positions)
         if finished:
             # The job store lists only some of the jobs that failed.
-            positions |= set(self._recorded_positions(job_filter, limit))
+            recorded, _ = self._optional_history.read(
+                lambda history: history.positions(job_filter, limit=limit)
+            )
+            positions |= set(recorded)
         job_ids = [job_id for _, job_id in sorted(positions, reverse=True)]
         existing = self.in_states(job_ids, wanted)
         more = found.partial or len(existing) > MAX_COUNTED
@@ -159,29 +152,3 @@ class JobExplorer:
             return [job for job in jobs if before is None or position_of(job) < before], False
         found = self._search.find(job_filter, before=before, limit=limit, finished=finished)
         return self._queries.get_many([job_id for _, job_id in found.positions]), found.partial
-
-    def _recorded(
-        self, job_filter: JobFilter, before: Position | None, limit: int
-    ) -> tuple[list[Job], HistoryState]:
-        if self._history is None:
-            return [], "off"
-        if self._clock() < self._unavailable_until:
-            return [], "unavailable"
-        try:
-            return self._history.search(job_filter, before=before, limit=limit), "ok"
-        except BackendUnavailable as error:
-            self._note_outage(error)
-            return [], "unavailable"
-
-    def _recorded_positions(self, job_filter: JobFilter, limit: int) -> list[Position]:
-        if self._history is None or self._clock() < self._unavailable_until:
-            return []
-        try:
-            return self._history.positions(job_filter, limit=limit)
-        except BackendUnavailable as error:
-            self._note_outage(error)
-            return []
-
-    def _note_outage(self, error: BackendUnavailable) -> None:
-        log.warning("history is unavailable, searches may be incomplete", reason=error.message)
-        self._unavailable_until = self._clock() + RETRY_INTERVAL

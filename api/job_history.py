@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
-
-import structlog
+from typing import TYPE_CHECKING
 
 from api.errors import HistoryDisabled
-from common.errors import BackendUnavailable, JobNotFound
+from api.optional_history import OptionalHistory
 from common.job_store.queries import position_of
 
 if TYPE_CHECKING:
     from datetime import date
 
     from common.history import HistoryReader
-    from common.history.reader import Hour, JobRecord
+    from common.history.reader import Hour
     from common.history.usage import UsageOfDay
     from common.job_store.queries import JobQueries, Position
     from common.jobs.model import Job
     from common.jobs.transitions import JobState
-
-#: Seconds for which lists do not use the history after it could not be read.
-RETRY_INTERVAL: Final = 5.0
-
-log = structlog.get_logger(__name__)
 
 
 class JobHistory:
@@ -41,8 +34,7 @@ class JobHistory:
         """``history``: None if it is disabled."""
         self._queries = queries
         self._history = history
-        self._clock = clock
-        self._unavailable_until = 0.0
+        self._optional_history = OptionalHistory(history, clock=clock)
 
     def page(
         self, user: str, *, before: Position | None, limit: int, status: JobState | None
@@ -53,7 +45,11 @@ class JobHistory:
         contains only the jobs in the job store.
         """
         stored, end = self._queries.page(user, before=before, limit=limit, status=status)
-        recorded = self._recorded(user, before=before, limit=limit + 1, status=status)
+        recorded, _ = self._optional_history.read(
+            lambda history: history.finished_jobs(
+                user, before=before, limit=limit + 1, status=status
+            )
+        )
         ids = {job.id for job in stored}
         unlisted = [job for job in recorded if job.id not in ids]
         current = {job.id: job for job in self._queries.get_many([job.id for job in unlisted])}
@@ -70,16 +66,6 @@ class JobHistory:
             jobs = jobs[:limit]
             end = position_of(jobs[-1])
         return jobs, end
-
-    def job_record(self, job_id: str) -> JobRecord:
-        """Return everything that was recorded about a job.
-
-        Raises ``HistoryDisabled``, ``JobNotFound`` and ``BackendUnavailable``.
-        """
-        record = self._reader().job_record(job_id)
-        if record is None:
-            raise JobNotFound
-        return record
 
     def hours(self, last: int) -> list[Hour]:
         """Return statistics of the last hours.
@@ -108,15 +94,3 @@ class JobHistory:
         if self._history is None:
             raise HistoryDisabled
         return self._history
-
-    def _recorded(
-        self, user: str, *, before: tuple[int, str] | None, limit: int, status: JobState | None
-    ) -> list[Job]:
-        if self._history is None or self._clock() < self._unavailable_until:
-            return []
-        try:
-            return self._history.finished_jobs(user, before=before, limit=limit, status=status)
-        except BackendUnavailable as error:
-            log.warning("history is unavailable, lists may be incomplete", reason=error.message)
-            self._unavailable_until = self._clock() + RETRY_INTERVAL
-            return []

@@ -115,14 +115,13 @@ class OperatorActions:
         """Return the jobs that an action could change, of those chosen by filter or by ID."""
         if isinstance(chosen, Sequence):
             # Named jobs are tried in any state, so that those that cannot be changed are reported.
-            found = Candidates(job_ids=list(dict.fromkeys(chosen)), more=False)
-        else:
-            found = self._explorer.candidates(chosen, STATES[action])
-        if action is Action.REQUEUE and not isinstance(chosen, Sequence):
-            dead = self._dead_letters.among(found.job_ids)
-            job_ids = [job_id for job_id in found.job_ids if job_id in dead]
-            return Candidates(job_ids=job_ids, more=found.more)
-        return found
+            return Candidates(job_ids=list(dict.fromkeys(chosen)), more=False)
+        found = self._explorer.candidates(chosen, STATES[action])
+        if action is not Action.REQUEUE:
+            return found
+        dead = self._dead_letters.among(found.job_ids)
+        job_ids = [job_id for job_id in found.job_ids if job_id in dead]
+        return Candidates(job_ids=job_ids, more=found.more)
 
     def run(
         self,

@@ -22,11 +22,11 @@ from stack.process import wait_until
 from stack.services import Valkey
 from tests.support import smtp_server, webhook_receiver
 from worker import metrics
+from worker.deliverer import Deliverer
 from worker.emails.deliverer import LongJobs
 from worker.emails.sender import EmailSender
 from worker.emails.smtp import SmtpServer
 from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
-from worker.webhooks.deliverer import Deliverer
 
 MASTER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ARCHIVE = Artifact(

@@ -72,7 +72,7 @@ def test_webhooks_conform_to_standard_webhooks(
 def test_a_failed_webhook_is_posted_again_with_the_same_id(
     jobs: JobStore, redis: Redis, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.webhooks.sender.RETRY_DELAYS", (0.01,) * 9)
+    monkeypatch.setattr("worker.deliverer.RETRY_DELAYS", (0.01,) * 9)
     receiver.responses = [(500, {}), (302, {"Location": "http://127.0.0.1/"}), (200, {})]
     job = cancelled(jobs, receiver.url())
     thread = webhook_thread(redis)

@@ -10,9 +10,9 @@ from common.job_store.deliveries import Deliveries
 from common.job_store.download_links import DownloadLinks
 from common.jobs.transitions import JobState
 from worker import metrics
+from worker.deliverer import Deliverer
 from worker.emails.sender import EmailSender
 from worker.emails.smtp import SmtpServer
-from worker.webhooks.deliverer import Deliverer
 
 if TYPE_CHECKING:
     from common.bootstrap import Services

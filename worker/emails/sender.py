@@ -10,8 +10,8 @@ import structlog
 from common.errors import JobNotFound, TooManyLinks
 from common.job_store.deliveries import DeliveryAttempt
 from common.jobs.transitions import JobState
+from worker.deliverer import DeliveryOutcome, outcome_of_failure
 from worker.emails.message import message_about
-from worker.webhooks.sender import DeliveryOutcome, outcome_of_failure
 
 if TYPE_CHECKING:
     from common.clock import Clock

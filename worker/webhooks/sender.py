@@ -6,40 +6,27 @@ import base64
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 
 from common.http_headers import parse_retry_after
-from common.job_store.deliveries import DeliveryAttempt, DeliveryState, event_type
+from common.job_store.deliveries import DeliveryAttempt, event_type
 from common.jobs.model import Job
 from common.jobs.presenter import iso
 from common.webhook_signing import WebhookKeys
+from worker.deliverer import DeliveryOutcome, outcome_of_failure
 from worker.webhooks.exchange import shown_exchange
 from worker.webhooks.http_poster import WebhookPoster, WebhookResponse
 
 if TYPE_CHECKING:
     from common.clock import Clock
-    from common.job_store.deliveries import Delivery, Exchange
-
-#: Seconds to wait after the first, second, … failed attempt: ten attempts within three days.
-RETRY_DELAYS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 57_600, 86_400)
+    from common.job_store.deliveries import Delivery
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryOutcome:
-    """The result of an attempt, and what follows from it for the delivery."""
-
-    state: DeliveryState
-    attempt: DeliveryAttempt
-    #: Seconds until the next attempt, for ``pending``.
-    delay: float = 0.0
-    exchange: Exchange | None = None
 
 
 class WebhookSender:
@@ -132,16 +119,3 @@ def outcome_of(
         retry_after = parse_retry_after(response.retry_after, time.time()) or 0.0
         return replace(outcome, delay=max(outcome.delay, retry_after))
     return outcome
-
-
-def outcome_of_failure(attempt: DeliveryAttempt, *, replayed_after: int) -> DeliveryOutcome:
-    """Return what follows from an attempt that may be repeated.
-
-    ``replayed_after``: attempts before the latest replay, which started the retries again.
-    """
-    failures = attempt.attempt - replayed_after
-    if failures > len(RETRY_DELAYS):
-        return DeliveryOutcome(state="failed", attempt=attempt)
-    return DeliveryOutcome(
-        state="pending", attempt=attempt, delay=float(RETRY_DELAYS[failures - 1])
-    )

@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from common.job_store.errors import log_failure
 from worker import metrics
+from worker.deliverer import Deliverer
 from worker.loop_thread import LoopThread
-from worker.webhooks.deliverer import Deliverer
 
 if TYPE_CHECKING:
     from common.clock import Clock

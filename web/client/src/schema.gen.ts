@@ -446,7 +446,7 @@ export interface components {
             retention: number;
         };
         UsageToday: {
-            /** @description Of archives completed today; null if there are no plans */
+            /** @description Bytes of the archives completed today; null without plans */
             bytes: number | null;
             /**
              * Format: date-time

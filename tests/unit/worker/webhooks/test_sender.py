@@ -8,8 +8,9 @@ from email.utils import format_datetime
 import pytest
 
 from common.job_store.deliveries import DeliveryAttempt
+from worker.deliverer import RETRY_DELAYS
 from worker.webhooks.http_poster import WebhookResponse
-from worker.webhooks.sender import RETRY_DELAYS, outcome_of
+from worker.webhooks.sender import outcome_of
 
 
 def attempt(number: int) -> DeliveryAttempt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -15,10 +16,17 @@ from common.job_store.errors import log_failure
 if TYPE_CHECKING:
     import prometheus_client
 
-    from common.job_store.deliveries import Deliveries, Delivery
+    from common.job_store.deliveries import (
+        Deliveries,
+        Delivery,
+        DeliveryAttempt,
+        DeliveryState,
+        Exchange,
+    )
     from common.job_store.state_log import StateLogEntry
-    from worker.webhooks.sender import DeliveryOutcome
 
+#: Seconds to wait after the first, second, … failed attempt: ten attempts within three days.
+RETRY_DELAYS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 57_600, 86_400)
 #: Concurrent attempts for one user, so that a receiver that hangs does not block the others.
 MAX_ATTEMPTS_PER_USER: Final = 2
 #: Deliveries claimed at once from each of the 16 partitions: at most three rounds of attempts.
@@ -27,6 +35,17 @@ CLAIMED_PER_PARTITION: Final = 1
 LEASE: Final = 60.0
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryOutcome:
+    """The result of an attempt, and what follows from it for the delivery."""
+
+    state: DeliveryState
+    attempt: DeliveryAttempt
+    #: Seconds until the next attempt, for ``pending``.
+    delay: float = 0.0
+    exchange: Exchange | None = None
 
 
 class Sender(Protocol):
@@ -102,3 +121,16 @@ class Deliverer:
             log_failure(log, "result of an attempt not recorded, it will be repeated", error)
         except Exception:
             log.exception("delivery raised an unexpected error", delivery_id=delivery.id)
+
+
+def outcome_of_failure(attempt: DeliveryAttempt, *, replayed_after: int) -> DeliveryOutcome:
+    """Return what follows from an attempt that may be repeated.
+
+    ``replayed_after``: attempts before the latest replay, which started the retries again.
+    """
+    failures = attempt.attempt - replayed_after
+    if failures > len(RETRY_DELAYS):
+        return DeliveryOutcome(state="failed", attempt=attempt)
+    return DeliveryOutcome(
+        state="pending", attempt=attempt, delay=float(RETRY_DELAYS[failures - 1])
+    )
