@@ -109,6 +109,7 @@ test("an incomplete archive says what is missing, and the file can be tried agai
   const card = page.cards.first();
   await card.getByText(/^Ready, 1 of 2 files missing/).waitFor();
   await card.getByRole("list", { name: "Missing files" }).getByText("30405").waitFor();
+  await picture(page.page, "incomplete");
   stack.origin.late = false;
   await card.getByRole("button", { name: "Try the missing file again" }).click();
   await card.getByText(/^Ready · /).waitFor({ timeout: 30_000 });
@@ -128,6 +129,7 @@ test("an archive says until when it is available, expires by itself, and starts 
   await page.page.clock.fastForward("25:00:00");
   await page.expectPhase(jobId, "expired");
   await page.card(jobId).getByText("Expired").waitFor();
+  await picture(page.page, "expired");
   await page.card(jobId).getByRole("button", { name: "Start again" }).click();
   await expect.poll(() => page.card(jobId).count()).toBe(0);
   expect(await page.cards.count()).toBe(1);
@@ -141,6 +143,7 @@ test("a remembered download that the API has forgotten says so, and starts again
   await page.page.route(`**/*${jobId}*`, (route) => route.fulfill(forgotten));
   await page.page.reload();
   await page.card(jobId).getByText("No longer available").waitFor();
+  await picture(page.page, "forgotten");
   await page.card(jobId).getByRole("button", { name: "Start again" }).click();
   await page.page.locator('[data-phase="ready"]').waitFor();
 });
@@ -218,6 +221,7 @@ test("a permanent failure offers no retry", async () => {
   const jobId = await page.start([FILE.missing]);
   await page.expectPhase(jobId, "failed");
   expect(await page.card(jobId).getByRole("button", { name: "Try again" }).count()).toBe(0);
+  await picture(page.page, "failed");
 });
 
 test("finished downloads can be cleared, and removing can be undone", async () => {
@@ -230,6 +234,7 @@ test("finished downloads can be cleared, and removing can be undone", async () =
   await page.page.getByRole("button", { name: "Clear finished" }).click();
   await expect.poll(() => page.cards.count()).toBe(1);
   await page.page.getByText("Removed 2 downloads.").waitFor();
+  await picture(page.page, "undo");
   await page.page.getByRole("button", { name: "Undo" }).click();
   await expect.poll(() => page.cards.count()).toBe(3);
   expect(await page.cards.first().getAttribute("id")).toBe(running);
