@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from bench.cloud import CloudProxy
@@ -65,15 +66,35 @@ class FileSet:
 Row = dict[str, float]
 
 
-class Bench:
-    """An object storage full of files, and the results so far by (place, set, contender)."""
+class Results:
+    """The rows of all rounds, by place, set and contender."""
 
-    def __init__(self, s3: S3, storage: ObjectStorage, *, with_crc32: bool) -> None:
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+
+    def median(self, place: str, files: FileSet, label: str, figure: str) -> float:
+        """Return the median of a figure over the rounds."""
+        return statistics.median(row[figure] for row in self.rows[place, files.title, label])
+
+    def ratio(
+        self, place: str, files: FileSet, one: str, other: str, figure: str = "wall"
+    ) -> float:
+        """Return the median of the ratios within each round, in which the machine cancels out."""
+        mine, theirs = (self.rows[place, files.title, label] for label in (one, other))
+        return statistics.median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True))
+
+
+class Bench:
+    """An object storage full of files."""
+
+    def __init__(
+        self, s3: S3, storage: ObjectStorage, results: Results, *, with_crc32: bool
+    ) -> None:
         self._s3 = s3
         self._storage = storage
+        self._results = results
         self._with_crc32 = with_crc32
         self._profile = json.dumps(probe_storage(storage, "archives").to_dict())
-        self.results: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
 
     def fill(self, files: FileSet) -> None:
         """Put the files of a set."""
@@ -125,23 +146,12 @@ class Bench:
         if done.returncode:
             raise RuntimeError(f"{label} failed on {files.title}: {done.stderr[-800:]}")
         row = json.loads(done.stdout)
-        self.results[place, files.title, label].append(row)
+        self._results.rows[place, files.title, label].append(row)
         print(
             f"  {place:5} {files.title:>14}  {label:<30} {row['wall']:7.2f} s "
             f"{row['cpu']:7.3f} CPU-s",
             flush=True,
         )
-
-    def median(self, place: str, files: FileSet, label: str, figure: str) -> float:
-        """Return the median of a figure over the rounds."""
-        return statistics.median(row[figure] for row in self.results[place, files.title, label])
-
-    def ratio(
-        self, place: str, files: FileSet, one: str, other: str, figure: str = "wall"
-    ) -> float:
-        """Return the median of the ratios within each round, in which the machine cancels out."""
-        mine, theirs = (self.results[place, files.title, label] for label in (one, other))
-        return statistics.median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True))
 
 
 def one_round(bench: Bench, files: FileSet, place: str, number: int) -> None:
@@ -163,7 +173,7 @@ def one_round(bench: Bench, files: FileSet, place: str, number: int) -> None:
                 bench.run(contender, files, CHANGED, place)
 
 
-def figures(bench: Bench, sets: list[FileSet], place: str) -> str:
+def figures(results: Results, sets: list[FileSet], place: str) -> str:
     """Return the table of all medians."""
     lines = [
         "| set | contender | wall s | CPU-s | CPU-s per GB | CPU-ms per file | through the worker "
@@ -172,10 +182,10 @@ def figures(bench: Bench, sets: list[FileSet], place: str) -> str:
     ]
     for files in sets:
         for label in [
-            label for at, title, label in bench.results if (at, title) == (place, files.title)
+            label for at, title, label in results.rows if (at, title) == (place, files.title)
         ]:
             wall, cpu, peak, idle, through = (
-                bench.median(place, files, label, figure)
+                results.median(place, files, label, figure)
                 for figure in ("wall", "cpu", "peak", "idle", "through")
             )
             lines.append(
@@ -186,7 +196,7 @@ def figures(bench: Bench, sets: list[FileSet], place: str) -> str:
     return "\n".join(lines)
 
 
-def ratios(bench: Bench, sets: list[FileSet], place: str) -> str:
+def ratios(results: Results, sets: list[FileSet], place: str) -> str:
     """Return the table of wall times as ratios: what the targets are about."""
     lines = [
         f"| set | longhaul / {ZIPSTREAM} | longhaul / {THREADS} | longhaul / {COPY} |",
@@ -194,8 +204,8 @@ def ratios(bench: Bench, sets: list[FileSet], place: str) -> str:
     ]
     for files in sets:
         cells = [
-            f"{bench.ratio(place, files, OURS, label):.2f}"
-            if bench.results.get((place, files.title, label))
+            f"{results.ratio(place, files, OURS, label):.2f}"
+            if results.rows.get((place, files.title, label))
             else "-"
             for label in (ZIPSTREAM, THREADS, COPY)
         ]
@@ -237,25 +247,29 @@ def main() -> None:
     options = parser.parse_args()
     names, places = options.sets.split(","), options.places.split(",")
     sets = [files for files in file_sets(options.scale) if files.name in names]
+    results = Results()
+    for files, number in product(sets, range(options.rounds)):
+        print(f"round {number + 1} of {options.rounds}")
+        with _bench(options, results) as bench:
+            bench.fill(files)
+            for place in places:
+                one_round(bench, files, place, number)
+    for place in places:
+        print(f"\n{place}\n\n{figures(results, sets, place)}\n\n{ratios(results, sets, place)}")
+    for files in sets:
+        if files.name == "100KB" and "bare" in places:
+            rebuild = results.ratio("bare", files, CHANGED, OURS, "cpu")
+            print(f"\nCPU of a rebuild with 0.5 % changed files: {rebuild:.2f} of a build")
+
+
+@contextmanager
+def _bench(options: argparse.Namespace, results: Results) -> Iterator[Bench]:
+    """Start a server for one round: SeaweedFS keeps the bytes of deleted objects for a while."""
     with tempfile.TemporaryDirectory(prefix="bench-archive-") as directory:
         s3 = _start_memory_s3() if options.memory else start_s3(Path(directory))
         try:
             storage = _ready(s3)
-            bench = Bench(s3, storage, with_crc32=not options.without_crc32)
-            # One set at a time, so that the disk holds no more than that and its archives.
-            for files in sets:
-                bench.fill(files)
-                for number in range(options.rounds):
-                    print(f"round {number + 1} of {options.rounds}")
-                    for place in places:
-                        one_round(bench, files, place, number)
-                bench.delete("files")
-            for place in places:
-                print(f"\n{place}\n\n{figures(bench, sets, place)}\n\n{ratios(bench, sets, place)}")
-            for files in sets:
-                if files.name == "100KB" and "bare" in places:
-                    rebuild = bench.ratio("bare", files, CHANGED, OURS, "cpu")
-                    print(f"\nCPU of a rebuild with 0.5 % changed files: {rebuild:.2f} of a build")
+            yield Bench(s3, storage, results, with_crc32=not options.without_crc32)
             storage.close()
         finally:
             s3.process.stop()

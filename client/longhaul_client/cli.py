@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from .client import DEFAULT_URL, Longhaul, completed
-from .display import dead_letter_line, fetching, file_line, follow, missing_text
+from .display import fetching, file_line, follow, missing_text
 from .errors import (
     ApiProblem,
     InvalidSetting,
@@ -461,49 +461,6 @@ def stats(session: Session) -> None:
         return
     for name, value in statistics.items():
         click.echo(f"{name:<20}{value if isinstance(value, str) else json.dumps(value)}")
-
-
-@main.command("dead-letters")
-@click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
-@click.pass_obj
-def dead_letters(session: Session, limit: int) -> None:
-    """List jobs that failed for good, newest first (operators only)."""
-    for letter in session.api.dead_letters(limit=limit):
-        if session.as_json:
-            session.json(letter)
-        else:
-            click.echo(dead_letter_line(letter))
-
-
-@main.command()
-@_job
-@click.pass_obj
-def requeue(session: Session, job_id: str) -> None:
-    """Run a dead letter again (operators only)."""
-    session.result(session.api.requeue(job_id))
-
-
-@main.command()
-@click.pass_obj
-def pause(session: Session) -> None:
-    """Stop starting jobs; running jobs continue (operators only)."""
-    session.api.pause()
-    _print_paused(session, paused=True)
-
-
-@main.command()
-@click.pass_obj
-def resume(session: Session) -> None:
-    """Start jobs again (operators only)."""
-    session.api.resume()
-    _print_paused(session, paused=False)
-
-
-def _print_paused(session: Session, *, paused: bool) -> None:
-    if session.as_json:
-        session.json({"paused": paused})
-    else:
-        click.echo("The queue is paused." if paused else "The queue is running.")
 
 
 for command in (*COMMANDS, webhooks):

@@ -1,4 +1,4 @@
-"""Commands for operators about the jobs of all users."""
+"""Commands for operators: the jobs of all users, dead letters, and pausing the queue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .display import dead_letter_line
 from .session import Session
 
 STATUSES = ("queued", "processing", "completed", "failed", "cancelled", "expired")
@@ -170,4 +171,47 @@ def audit(session: Session, limit: int) -> None:
         click.echo(f"{entry['at']}  {entry['action']:<10}  {entry['changed']:>5} jobs  {operator}")
 
 
-COMMANDS = (inspect, act, audit)
+@click.command("dead-letters")
+@click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
+@click.pass_obj
+def dead_letters(session: Session, limit: int) -> None:
+    """List jobs that failed for good, newest first (operators only)."""
+    for letter in session.api.dead_letters(limit=limit):
+        if session.as_json:
+            session.json(letter)
+        else:
+            click.echo(dead_letter_line(letter))
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@click.pass_obj
+def requeue(session: Session, job_id: str) -> None:
+    """Run a dead letter again (operators only)."""
+    session.result(session.api.requeue(job_id))
+
+
+@click.command()
+@click.pass_obj
+def pause(session: Session) -> None:
+    """Stop starting jobs; running jobs continue (operators only)."""
+    session.api.pause()
+    _print_paused(session, paused=True)
+
+
+@click.command()
+@click.pass_obj
+def resume(session: Session) -> None:
+    """Start jobs again (operators only)."""
+    session.api.resume()
+    _print_paused(session, paused=False)
+
+
+def _print_paused(session: Session, *, paused: bool) -> None:
+    if session.as_json:
+        session.json({"paused": paused})
+    else:
+        click.echo("The queue is paused." if paused else "The queue is running.")
+
+
+COMMANDS = (inspect, act, audit, dead_letters, requeue, pause, resume)

@@ -21,6 +21,8 @@ from stack.nginx import Nginx, start_nginx
 from stack.process import free_port, wait_until
 from stack.sample_catalog import s3_client
 from stack.system import System
+from tests.support import chromium
+from tests.support.isolated_network import isolated
 from tests.support.large_files import GIB, MIB, Client, fill
 from tests.support.zip_tools import require
 
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.timeout(600)
 
 #: Four files: 256 MiB, or 1 GiB with ``make test-large``.
 FILE_SIZE = GIB // 4 if os.environ.get("LARGE") else 64 * MIB
+CURL_COULD_NOT_CONNECT = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +104,17 @@ def _stored(system: System) -> str:
     return digest.hexdigest()
 
 
+@pytest.fixture(scope="module")
+def client_network(delivered: Delivered) -> list[str]:
+    """Return what a client's command begins with, so that it reaches nginx and nothing else."""
+    prefix = isolated(int(delivered.nginx.url.rpartition(":")[2]))
+    storage = delivered.system.s3_endpoint
+    assert httpx.get(storage).status_code == 403
+    refused = subprocess.run([*prefix, require("curl"), "-sS", storage], check=False)
+    assert refused.returncode == CURL_COULD_NOT_CONNECT
+    return prefix
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -126,13 +140,15 @@ def test_nothing_that_a_client_sees_leads_to_the_storage(delivered: Delivered) -
         assert delivered.job["fileName"] in head.headers["Content-Disposition"]
 
 
-def test_curl_continues_an_interrupted_download(delivered: Delivered, tmp_path: Path) -> None:
+def test_curl_continues_an_interrupted_download(
+    delivered: Delivered, client_network: list[str], tmp_path: Path
+) -> None:
     path = tmp_path / "archive.zip"
     # Redirects are not followed: without nginx there would be no archive.
-    command = [require("curl"), "-sS", "-C", "-", "-o", str(path)]
+    command = [*client_network, require("curl"), "-sS", "-C", "-", "-o", str(path)]
     first = subprocess.Popen([*command, "--limit-rate", "100M", delivered.url])
     wait_until(lambda: path.exists() and path.stat().st_size > FILE_SIZE // 2, "some bytes", 60)
-    first.kill()
+    first.terminate()
     first.wait()
     assert FILE_SIZE // 2 < path.stat().st_size < delivered.job["fileSize"]
     subprocess.run([*command, delivered.url], check=True, timeout=240)
@@ -144,21 +160,32 @@ def test_curl_continues_an_interrupted_download(delivered: Delivered, tmp_path: 
 
 
 def test_aria2_downloads_over_several_connections_by_a_link_for_one_use(
-    delivered: Delivered, tmp_path: Path
+    delivered: Delivered, client_network: list[str], tmp_path: Path
 ) -> None:
     link = httpx.post(
         f"{delivered.nginx.url}/v1/download/{delivered.job['jobId']}/links",
         json={"maxUses": 1, "fileName": "mine.zip"},
     ).json()
+    options = ("-q", "-x8", "-s8", "-k1M", "-d", str(tmp_path))
     subprocess.run(
-        [require("aria2c"), "-q", "-x8", "-s8", "-k1M", "-d", str(tmp_path), link["url"]],
-        check=True,
-        timeout=240,
+        [*client_network, require("aria2c"), *options, link["url"]], check=True, timeout=240
     )
     assert _digest(tmp_path / "mine.zip") == delivered.sha256
     links = httpx.get(f"{delivered.nginx.url}/v1/download/{delivered.job['jobId']}/links").json()
     (used,) = [each for each in links["links"] if each["linkId"] == link["linkId"]]
     assert used["uses"] == 1
+
+
+def test_a_browser_saves_the_archive(
+    delivered: Delivered, client_network: list[str], tmp_path: Path
+) -> None:
+    link = httpx.post(
+        f"{delivered.nginx.url}/v1/download/{delivered.job['jobId']}/links",
+        json={"fileName": "Größe.zip"},
+    ).json()
+    saved = chromium.download(link["url"], tmp_path, prefix=client_network, seconds=240)
+    assert saved.name == "Größe.zip"
+    assert _digest(saved) == delivered.sha256
 
 
 def test_ranges_are_bytes_of_the_same_archive_while_it_is_the_same(delivered: Delivered) -> None:
