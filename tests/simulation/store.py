@@ -6,12 +6,15 @@ import copy
 import hashlib
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from fakeredis import FakeServer
 from fakeredis._clients._sync import FakeRedisConnection
+from fakeredis._commands import Key, Signature
+from fakeredis._core._database import CommandItem
 from fakeredis._helpers import SimpleError
-from fakeredis._msgs import FLAG_LEAVE_EMPTY_VAL
+from fakeredis._msgs import FLAG_DO_NOT_CREATE, FLAG_LEAVE_EMPTY_VAL, WRONGTYPE_MSG
 from fakeredis._socket import FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.commands_mixins.scripting_mixin import _convert_redis_arg
@@ -162,15 +165,69 @@ class StoreSocket(FakeSocket):
         """Run a command of a script as fakeredis does, without keyspace notifications."""
         function: Any
         function, signature = self._name_to_func(op.decode().lower())
-        applied = signature.apply([_convert_redis_arg(arg) for arg in args], self._db, self.version)
-        if len(applied) == 1:
-            result = applied[0]
+        words = [arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]
+        found = _Arguments.of(signature, len(words)).read(words, self._db, self.version)
+        if type(found) is tuple:
+            result = found[0]
         else:
-            words, items = applied
             result = convert_to_resp2(function(*words))
-            for item in items:
+            for item in found:
                 item.writeback(remove_empty_val=FLAG_LEAVE_EMPTY_VAL not in signature.flags)
+        if type(result) is list and all(type(item) is bytes for item in result):
+            return lua_runtime.table_from(result)
         return self._convert_redis_result(lua_runtime, result)
+
+
+class _Arguments:
+    """Which arguments of a command are keys, and how others are decoded.
+
+    It does what fakeredis's ``Signature.apply`` does, which finds that out for every call.
+    """
+
+    _known: ClassVar[dict[tuple[Signature, int], _Arguments]] = {}
+
+    def __init__(self, signature: Signature, count: int) -> None:
+        repeated = cycle(signature.repeat)
+        types = [*signature.fixed, *(next(repeated) for _ in range(len(signature.fixed), count))]
+        self._signature = signature
+        self._creates = FLAG_DO_NOT_CREATE not in signature.flags
+        #: Positions and types of the arguments that are not plain bytes.
+        self._special: list[tuple[int, Any, bool]] = [
+            (i, type_, isinstance(type_, Key))
+            for i, type_ in enumerate(types)
+            if type_ is not bytes
+        ]
+
+    @classmethod
+    def of(cls, signature: Signature, count: int) -> _Arguments:
+        """Return those of a command with ``count`` arguments."""
+        if (signature, count) not in cls._known:
+            cls._known[signature, count] = cls(signature, count)
+        return cls._known[signature, count]
+
+    def read(self, words: list[Any], database: Any, version: Any) -> list[Any] | tuple[Any]:
+        """Decode ``words`` in place and return the keys; a tuple: the result, without a call."""
+        self._signature.check_arity(words, version)
+        for i, type_, is_key in self._special:
+            if not is_key:
+                words[i] = type_.decode(words[i])
+            elif type_.missing_return is not Key.UNSPECIFIED and words[i] not in database:
+                return (type_.missing_return,)
+        items = []
+        for i, type_, is_key in self._special:
+            if is_key:
+                items.append(self._item(words[i], type_.type_, database))
+                words[i] = items[-1]
+        return items
+
+    def _item(self, name: bytes, type_: Any, database: Any) -> CommandItem:
+        item, default = database.get(name), None
+        if type_ is not None:
+            if item is None:
+                default = type_() if self._creates and type_ is not bytes else None
+            elif type(item.value) is not type_:
+                raise SimpleError(WRONGTYPE_MSG)
+        return CommandItem(name, database, item, default=default)
 
 
 class SimulatedConnection(FakeRedisConnection):
@@ -217,7 +274,7 @@ class SimulatedConnection(FakeRedisConnection):
         return [words for command in commands for words in self.pack_command(*command)]
 
     def _words(self, arg: Any) -> list[bytes]:
-        encoded: bytes = self.encoder.encode(arg)
+        encoded: bytes = arg if type(arg) is bytes else self.encoder.encode(arg)
         # redis-py passes a command of two words as one.
         return encoded.split() if encoded.startswith(_COMMANDS_OF_TWO_WORDS) else [encoded]
 
