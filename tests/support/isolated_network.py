@@ -24,6 +24,7 @@ import pytest
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+_COMMAND = (sys.executable, "-m", "tests.support.isolated_network")
 CHUNK = 256 * 1024
 #: See netdevice(7).
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
@@ -33,7 +34,7 @@ def isolated(port: int) -> list[str]:
     """Return what a command has to begin with to reach only ``port``; skip the test without it."""
     if subprocess.run([*_unshare(), "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not allow a network of one's own (unshare --net)")
-    return [sys.executable, "-m", __name__, str(port)]
+    return [*_COMMAND, str(port)]
 
 
 def _unshare() -> list[str]:
@@ -48,7 +49,7 @@ async def _run_outside(port: int, command: list[str]) -> int:
             _relay(lambda: asyncio.open_connection("127.0.0.1", port)), path
         )
         async with server:
-            inside = [sys.executable, "-m", __name__, "--inside", path, str(port)]
+            inside = [*_COMMAND, "--inside", path, str(port)]
             return await _run([*_unshare(), *inside, *command])
 
 
