@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stack.sample_catalog import SMALL
-from stack.system import System
+from stack.system import WORKER_NICE, System
 
 LOCUST = Path(__file__).parent.parent / ".venv-load" / "bin" / "locust"
 #: All users share one address here, and there are as many jobs as users.
@@ -42,7 +42,14 @@ def main() -> int:
 def _started(running: ExitStack) -> System:
     state = running.enter_context(tempfile.TemporaryDirectory(prefix="longhaul-load-"))
     workers = int(os.environ.get("WORKERS") or 2)
-    system = System(Path(state), workers=workers, files=SMALL, env=UNLIMITED, report=print)
+    system = System(
+        Path(state),
+        workers=workers,
+        worker_nice=WORKER_NICE,
+        files=SMALL,
+        env=UNLIMITED,
+        report=print,
+    )
     return running.enter_context(system)
 
 

@@ -19,7 +19,7 @@ import jwt
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stack.process import accepts_connections
-from stack.system import ComponentDied, StateInUse, System
+from stack.system import WORKER_NICE, ComponentDied, StateInUse, System
 
 #: Seconds between two checks that every component still runs.
 CHECK_INTERVAL = 0.25
@@ -47,6 +47,7 @@ def main() -> int:
         Path(os.environ.get("STATE_DIR") or ".state"),
         port=port,
         workers=int(os.environ.get("WORKERS") or 1),
+        worker_nice=WORKER_NICE,
         env={name: os.environ[name] for name in SECRETS if os.environ.get(name)},
         output=sys.stdout,
         report=say,

@@ -122,6 +122,16 @@ class Process:
     def alive(self) -> bool:
         return self.popen.poll() is None
 
+    def lower_priority(self, nice: int) -> None:
+        """Give the process group less CPU time than others get: see nice(1).
+
+        Linux can group each session's processes (sched(7), "The autogroup feature"). Niceness then
+        counts only within the group, so the group gets it as well.
+        """
+        os.setpriority(os.PRIO_PGRP, self.pid, nice)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.pid}/autogroup").write_text(str(nice))
+
     def signal(self, number: int) -> None:
         """Send a signal to the process group. Do nothing if it has exited."""
         if not self._reaped:

@@ -24,6 +24,9 @@ START_TIMEOUT = 40.0
 #: Seconds that a component may take to exit after SIGTERM.
 STOP_GRACE = 35.0
 
+#: What ``make up`` and ``make load`` set for workers and the object storage.
+WORKER_NICE = 10
+
 _SERVICES = ("valkey", "s3", "postgres")
 
 
@@ -48,6 +51,7 @@ class System:
         *,
         port: int | None = None,
         workers: int = 1,
+        worker_nice: int = 0,
         files: Sequence[Sample] = CATALOG,
         env: Mapping[str, str] | None = None,
         valkey_env: Mapping[str, str] | None = None,
@@ -56,6 +60,8 @@ class System:
     ) -> None:
         """Choose ports and secrets, and define the components. Nothing is started yet.
 
+        ``worker_nice`` lowers the priority of the workers and of the object storage, so that the
+        API responds quickly while archives are built on the same cores.
         ``files`` is the sample catalog to put into object storage.
         ``env`` holds settings for API and workers, in addition to those that connect them;
         ``valkey_env`` environment variables of Valkey.
@@ -64,6 +70,7 @@ class System:
         """
         self.state = state.resolve()
         self.files = files
+        self._worker_nice = worker_nice
         #: Components that run or should run. One that died on its own stays here.
         self.processes: dict[str, Process] = {}
         self._starting: set[str] = set()
@@ -229,6 +236,8 @@ class System:
         for name in names:
             self._starting.add(name)
             self.processes[name] = self._components[name].start()
+            if name == "s3" or name.startswith("worker-"):
+                self.processes[name].lower_priority(self._worker_nice)
 
     def _wait_until_ready(self, name: str) -> None:
         process = self.processes[name]

@@ -1,0 +1,27 @@
+"""Tests for child processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stack.process import Process, wait_until
+
+PARENT = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+
+
+def test_a_lower_priority_also_holds_for_children() -> None:
+    process = Process("parent", [sys.executable, "-c", PARENT])
+    try:
+        process.lower_priority(7)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
+        children = f"/proc/{process.pid}/task/{process.pid}/children"
+
+        def child() -> str:
+            with open(children) as file:
+                return file.read().strip()
+
+        wait_until(lambda: child() != "", "the child")
+        assert os.getpriority(os.PRIO_PROCESS, int(child())) == 7
+    finally:
+        process.kill()
