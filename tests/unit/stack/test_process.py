@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from stack.process import Process, wait_until
 
@@ -15,13 +16,8 @@ def test_a_lower_priority_also_holds_for_children() -> None:
     try:
         process.lower_priority(7)
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
-        children = f"/proc/{process.pid}/task/{process.pid}/children"
-
-        def child() -> str:
-            with open(children) as file:
-                return file.read().strip()
-
-        wait_until(lambda: child() != "", "the child")
-        assert os.getpriority(os.PRIO_PROCESS, int(child())) == 7
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(lambda: children.read_text() != "", "the child")
+        assert os.getpriority(os.PRIO_PROCESS, int(children.read_text())) == 7
     finally:
         process.kill()
