@@ -21,9 +21,9 @@ from common.settings import Settings
 RATES: Final = (1_000, 100_000, 1_000_000)
 
 # Measured costs. Seconds of CPU:
-API_CREATE: Final = 1 / 6_850
-API_OPEN_STREAM: Final = 0.000_3
-API_EVENT: Final = 0.000_07
+API_CREATE: Final = 1 / 3_700
+API_OPEN_STREAM: Final = 0.000_7
+API_EVENT: Final = 0.000_13
 VALKEY_JOB: Final = 0.000_6
 VALKEY_HEARTBEAT: Final = 0.000_08
 #: One scan of one worker over all partitions.
