@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import IO
 from stack.process import Process, accepts_connections, free_port, wait_until
 
 UNPRIVILEGED = "nobody"
+#: How the names of replacements begin, and the file there that names what is replaced.
+_REPLACEMENT, _REPLACED = "longhaul-postgres-", "replaces"
 
 #: $1: directory of the programs, $2: data directory, $3: port. The database is created in another
 #: directory and then renamed, so that an interrupted start leaves no incomplete database. A killed
@@ -91,8 +94,14 @@ def start_postgres(
     """Start PostgreSQL and wait until it accepts connections."""
     port = port or free_port()
     process = launch_postgres(directory, port=port, output=output)
-    wait_until(lambda: accepts_connections(port), "PostgreSQL")
+    wait_until(lambda: accepts_connections(port) and _is_ready(port), "PostgreSQL")
     return Postgres(process=process, port=port)
+
+
+def _is_ready(port: int) -> bool:
+    # While it starts, it accepts connections only to say so.
+    command = [str(programs() / "bin" / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def programs() -> Path:
@@ -104,14 +113,24 @@ def programs() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
+def _delete_unused_replacements() -> None:
+    """Delete the replacements of directories that do not exist any more."""
+    for replaced in Path(tempfile.gettempdir()).glob(f"{_REPLACEMENT}*/{_REPLACED}"):
+        with contextlib.suppress(OSError):
+            if not Path(replaced.read_text()).exists():
+                shutil.rmtree(replaced.parent, ignore_errors=True)
+
+
 def _accessible(directory: Path, *, copy: bool) -> Path:
     """Return ``directory``, or a replacement if other users cannot enter one of its parents."""
     if all(parent.stat().st_mode & 0o001 for parent in directory.parents):
         return directory
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
-    replacement = Path(tempfile.gettempdir()) / f"longhaul-postgres-{name}"
+    replacement = Path(tempfile.gettempdir()) / f"{_REPLACEMENT}{name}"
     if not copy:
+        _delete_unused_replacements()
         replacement.mkdir(mode=0o700, exist_ok=True)
+        (replacement / _REPLACED).write_text(str(directory))
     elif not replacement.exists():
         # Renamed when complete, because another system may be starting at the same time.
         with tempfile.TemporaryDirectory(dir=replacement.parent) as temporary:

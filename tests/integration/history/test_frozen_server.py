@@ -9,12 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from common.errors import BackendUnavailable
 from common.history import HistoryReader, migrate, open_engine
 from stack.postgres import Postgres, start_postgres
-from stack.process import wait_until
 
 TIMEOUT = 1.0
 
@@ -38,20 +37,9 @@ def thaw(server: Postgres) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Postgres]:
     server = start_postgres(tmp_path / "postgres")
-    engine = open_engine(server.url, timeout=TIMEOUT, size=1)
-    wait_until(lambda: _responds(engine), "PostgreSQL")
-    engine.dispose()
     yield server
     thaw(server)
     server.process.stop()
-
-
-def _responds(engine: Engine) -> bool:
-    try:
-        HistoryReader(engine).check()
-    except BackendUnavailable:
-        return False
-    return True
 
 
 def test_a_query_is_given_up_and_the_pool_recovers(server: Postgres) -> None:
