@@ -213,12 +213,19 @@ class JobStore:
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))
 
     def claim(
-        self, job_id: str, worker: str, wake_up: WakeUp | None = None, *, alone: bool = False
+        self,
+        job_id: str,
+        worker: str,
+        wake_up: WakeUp | None = None,
+        *,
+        alone: bool = False,
+        token: str | None = None,
     ) -> Claim | None:
         """Start an attempt at a job, or return None when the job does not wait to be run.
 
         ``wake_up``: the message that led here. It shows the sweeper how far its queue is read.
-        ``alone``: the worker runs no other job, and starts none.
+        ``alone``: the worker runs no other job, and starts none. ``token``: unique to this claim. A
+        caller that got no response repeats the call with it, and gets the same claim.
 
         A job that a newer release accepted, with a request that this one does not understand, is
         returned to the queue for a newer worker.
@@ -229,7 +236,7 @@ class JobStore:
         args = {
             "id": job_id,
             "worker": worker,
-            "claim": secrets.token_hex(8),
+            "claim": token or secrets.token_hex(8),
             "lease": milliseconds(self.limits.lease),
             "allowed": _sources(JobState.PROCESSING),
             "priority": wake_up and wake_up.priority,

@@ -94,6 +94,11 @@ class HeartbeatThread(LoopThread):
             with self._lock:
                 self._attempts.pop(lease.job_id, None)
 
+    @property
+    def draining(self) -> bool:
+        """Whether this process shuts down."""
+        return self._draining
+
     def drain(self) -> None:
         """Stop every attempt so that its job returns to the queue."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from common.jobs.model import Job, WakeUp
     from worker.attempt.heartbeat import HeartbeatThread
 
-#: Seconds for which a finished attempt retries to report its result to the job store.
+#: Seconds for which a worker retries to claim a job, or to report the result of an attempt.
 REPORT_TIMEOUT: Final = 600.0
 #: Seconds between two of these retries.
 REPORT_INTERVAL: Final = 0.5
@@ -104,7 +105,7 @@ class AttemptRunner:
             return
         try:
             with self._isolation.shared(MAX_ISOLATION_WAIT) as may_start:
-                if may_start and (claim := self._jobs.claim(wake_up.job_id, self._name, wake_up)):
+                if may_start and (claim := self._claim(wake_up.job_id, wake_up)):
                     self._run(claim)
         except RunsAlone:
             self._run_alone(wake_up.job_id)
@@ -115,13 +116,32 @@ class AttemptRunner:
             while True:
                 is_alone = wait_until_alone(RESERVATION / 3)
                 try:
-                    claim = self._jobs.claim(job_id, self._name, alone=is_alone)
+                    claim = self._claim(job_id, alone=is_alone)
                 except RunsAlone:
                     continue  # It stays reserved for this worker, whose other jobs still run.
                 if claim:
                     log.warning("job runs alone, because its workers were lost repeatedly")
                     self._run(claim)
                 return
+
+    def _claim(
+        self, job_id: str, wake_up: WakeUp | None = None, *, alone: bool = False
+    ) -> Claim | None:
+        """Claim a job, and ask again while the job store does not respond.
+
+        It may have accepted the claim. Then no other worker gets the job until the lease expires,
+        which costs an attempt.
+        """
+        token, give_up_at = secrets.token_hex(8), self._clock.monotonic() + REPORT_TIMEOUT
+        while True:
+            try:
+                return self._jobs.claim(job_id, self._name, wake_up, alone=alone, token=token)
+            except RedisError as error:
+                is_over = self._heartbeat.draining or self._clock.monotonic() > give_up_at
+                if is_over or not is_outage(error):
+                    raise
+                log_failure(log, "job not claimed yet", error)
+                self._clock.sleep(REPORT_INTERVAL)
 
     def _run(self, claim: Claim) -> None:
         with observe_attempt(claim.job) as attempt_ended:
