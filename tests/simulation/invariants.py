@@ -48,6 +48,8 @@ class ObservedJob:
     number: int
     user: str
     callback: str
+    #: Attempts lost with their workers since the job was created or restarted.
+    losses: int = 0
     lost_attempts: int = 0
     failures: int = 0
     #: A fail-over forgot what happened to the job: its worker may have finished it.
@@ -151,6 +153,7 @@ class CommandChecker:
             self._log(snapshot, verb or "?")
             self._check_transition(before, now, verb)
             self._count_attempt(before, now, snapshot, verb)
+            self._check_isolation(now)
             if self.checks_fairness:
                 self._check_fairness(now, snapshot["lane"])
         self.jobs[job_id] = now
@@ -196,6 +199,25 @@ class CommandChecker:
                 "no attempt is lost without a cause",
                 f"job {now.number} ({now.id}) was taken from {before.worker}, which works",
             )
+
+    def _check_isolation(self, now: ObservedJob) -> None:
+        """A job that was lost repeatedly runs alone: it may be what kills its workers."""
+        if now.status != "processing":
+            return
+        others = [
+            job
+            for job in self.jobs.values()
+            if (job.status, job.worker) == (now.status, now.worker)
+            and job.id != now.id
+            and not job.is_forgotten
+        ]
+        for job in (now, *others):
+            if others and job.losses >= SHARED_LOSSES:
+                numbers = [other.number for other in (now, *others)]
+                self.fail(
+                    "a job that was lost repeatedly runs alone",
+                    f"job {job.number} ({job.id}), of the jobs {numbers} on {now.worker}",
+                )
 
     def _check_fairness(self, now: ObservedJob, priority: str) -> None:
         """A user with many queued jobs gets only a fair share of the workers."""
@@ -325,6 +347,7 @@ def _record(snapshot: dict[str, str]) -> ObservedJob:
         number=orjson.loads(snapshot.get("metadata", "{}")).get("job", 0),
         user=snapshot["user"],
         callback=snapshot.get("callback_url", ""),
+        losses=int(snapshot.get("losses") or 0),
     )
 
 
