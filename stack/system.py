@@ -25,7 +25,7 @@ START_TIMEOUT = 40.0
 STOP_GRACE = 35.0
 
 #: What ``make up`` and ``make load`` set for workers and the object storage.
-WORKER_NICE = 10
+WORKER_NICE = 5
 
 _SERVICES = ("valkey", "s3", "postgres")
 

@@ -63,7 +63,7 @@ FINDINGS = {
                 for number in range(1, 17, 2)
             ],
         ),
-        "a poison job takes no others along",
+        "a job that was lost repeatedly runs alone",
     ),
     "clock": (
         _jobs(
