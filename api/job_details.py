@@ -186,11 +186,13 @@ def _state_entries(
     job: Job, changes: Sequence[Members], attempts: Sequence[Members]
 ) -> Iterator[Members]:
     """Yield an entry for each state that the job was in, as far as that is known."""
-    errors = {attempt["endedAt"]: attempt["error"] for attempt in attempts}
+    # Several attempts may end in the same millisecond, and restarts count attempts from 1 again.
+    errors = {(each["attempt"], each["endedAt"]): each["error"] for each in attempts}
     if changes:
         for change in changes:
             members = {name: change[name] for name in ("version", "attempt", "worker", "errorCode")}
-            error = errors.get(change["at"]) if change["errorCode"] else None
+            ended = change["attempt"], change["at"]
+            error = errors.get(ended) if change["errorCode"] else None
             yield _entry(change["at"], "state", change["status"], error=error, **members)
         if changes[-1]["version"] < job.version and changes[-1]["status"] != job.status:
             yield _current_state(job)

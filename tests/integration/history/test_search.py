@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, func, update
 
 from common.history import HistoryReader, open_engine
-from common.history.tables import JOBS
+from common.history.tables import ATTEMPTS, CHANGES, JOBS
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.jobs.filters import JobFilter
@@ -153,12 +153,18 @@ def test_failed_jobs_that_the_store_no_longer_lists_are_retried_by_filter(
     assert found(client, status="queued") == [failed.id]
 
 
+@pytest.mark.parametrize("within_a_millisecond", [False, True])
 def test_the_timeline_contains_every_recorded_change(
-    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis, engine: Engine
-) -> None:
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis, engine: Engine,
+    *, within_a_millisecond: bool,
+) -> None:  # fmt: skip
     job = run(jobs)
     record_all(recorder, engine, 1)
     recorder.step()
+    if within_a_millisecond:
+        with engine.begin() as connection:
+            connection.execute(update(CHANGES).values(at=func.now()))
+            connection.execute(update(ATTEMPTS).values(ended_at=func.now()))
     forget(redis, job)
     response = client.get(f"/v1/admin/jobs/{job.id}", headers=OPERATOR).json
     assert [entry["text"] for entry in response["timeline"]] == [
