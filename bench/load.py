@@ -14,9 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stack.sample_catalog import SMALL
-from stack.system import WORKER_NICE, System
+from stack.system import System
 
 LOCUST = Path(__file__).parent.parent / ".venv-load" / "bin" / "locust"
+#: Lower than in ``make up``: here, the users need a part of the same cores.
+WORKER_NICE = 10
 #: All users share one address here, and there are as many jobs as users.
 UNLIMITED = {"CREATE_PER_MINUTE_IP": "1000000", "REQUESTS_PER_MINUTE_IP": "1000000"}
 
