@@ -202,7 +202,8 @@ def _state_entries(
         started = {"attempt": attempt["attempt"], "worker": attempt["worker"]}
         if attempt["startedAt"]:
             yield _entry(attempt["startedAt"], "state", JobState.PROCESSING.value, **started)
-        if attempt["endedAt"] and attempt["endedAt"] != iso(job.completed_at):
+        ended_job = attempt is attempts[-1] and attempt["endedAt"] == iso(job.completed_at)
+        if attempt["endedAt"] and not ended_job:
             reason = {"errorCode": attempt["errorCode"], "error": attempt["error"]}
             yield _entry(attempt["endedAt"], "state", JobState.QUEUED.value, **started, **reason)
     if job.terminal:

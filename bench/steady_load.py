@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +24,11 @@ import httpx
 import psutil
 from redis import Redis
 
+from bench.load import UNLIMITED, WORKER_NICE
 from common.job_store.client import open_client
 from common.job_store.state_log_backlog import read_backlogs
 from stack.sample_catalog import BUCKET, s3_client
-from stack.system import WORKER_NICE, System
+from stack.system import System
 
 FIRST_FILE: Final = 20_000
 FILES: Final = 2_000
@@ -36,7 +38,6 @@ USERS: Final = 200
 SAMPLE_INTERVAL: Final = 10.0
 #: Seconds that a job may take.
 JOB_TIMEOUT: Final = 120.0
-UNLIMITED: Final = {"CREATE_PER_MINUTE_IP": "1000000", "REQUESTS_PER_MINUTE_IP": "1000000"}
 MB: Final = 1_000_000
 
 
@@ -139,11 +140,15 @@ async def measure(system: System, *, per_hour: int, seconds: float) -> Measured:
             # One more sample with everything that the last jobs left to do.
             await asyncio.sleep(2 * SAMPLE_INTERVAL)
             sampling.cancel()
+            with suppress(asyncio.CancelledError):
+                await sampling
     return measured
 
 
 def report(measured: Measured) -> None:
-    """Print two tables."""
+    """Print two tables, and what failed."""
+    for failure in measured.failures[:20]:
+        print(failure, file=sys.stderr)
     print("\n| seconds | jobs | median | p99 | slowest |\n|---|---|---|---|---|")
     for name, values in (
         ("created: request to response", measured.accepts),
@@ -156,8 +161,6 @@ def report(measured: Measured) -> None:
     for name, values in measured.samples.items():
         early = values[min(len(values) - 1, round(60 / SAMPLE_INTERVAL))]
         print(f"| {name} | {early:.1f} | {values[-1]:.1f} | {max(values):.1f} |")
-    for failure in measured.failures[:20]:
-        print(failure, file=sys.stderr)
     print(f"\n{len(measured.failures)} failures")
 
 

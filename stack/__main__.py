@@ -19,10 +19,13 @@ import jwt
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stack.process import accepts_connections
-from stack.system import WORKER_NICE, ComponentDied, StateInUse, System
+from stack.system import ComponentDied, StateInUse, System
 
 #: Seconds between two checks that every component still runs.
 CHECK_INTERVAL = 0.25
+
+#: See ``System``: the API responds before archives are built.
+WORKER_NICE = 5
 
 #: Seconds that the token in the sign-in link is valid.
 DEMO_TOKEN_VALIDITY = 12 * 3600

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from common.job_store.client import open_client
 from common.job_store.worker_registry import WorkerRegistry
-from stack.postgres import launch_postgres
-from stack.process import Process, accepts_connections
+from stack.postgres import is_ready, launch_postgres
+from stack.process import Process
 from stack.services import start_s3, start_valkey
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def postgres(state: Path, port: int, output: Output) -> Component:
     return Component(
         name="postgres",
         start=lambda: launch_postgres(state / "postgres", port=port, output=output),
-        ready=lambda _: accepts_connections(port),
+        ready=lambda _: is_ready(port),
     )
 
 

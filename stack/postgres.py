@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from stack.process import Process, accepts_connections, free_port, wait_until
+from stack.process import Process, free_port, wait_until
 
 UNPRIVILEGED = "nobody"
 #: How the names of replacements begin, and the file there that names what is replaced.
@@ -94,12 +94,12 @@ def start_postgres(
     """Start PostgreSQL and wait until it accepts connections."""
     port = port or free_port()
     process = launch_postgres(directory, port=port, output=output)
-    wait_until(lambda: accepts_connections(port) and _is_ready(port), "PostgreSQL")
+    wait_until(lambda: is_ready(port), "PostgreSQL")
     return Postgres(process=process, port=port)
 
 
-def _is_ready(port: int) -> bool:
-    # While it starts, it accepts connections only to say so.
+def is_ready(port: int) -> bool:
+    """Return whether queries can run. While it starts, it accepts connections only to say so."""
     command = [str(programs() / "bin" / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(command, check=False).returncode == 0
 

@@ -128,8 +128,10 @@ class Process:
         Linux can group each session's processes (sched(7), "The autogroup feature"). Niceness then
         counts only within the group, so the group gets it as well.
         """
-        os.setpriority(os.PRIO_PGRP, self.pid, nice)
         with contextlib.suppress(OSError):
+            # Raising the priority again would need privileges.
+            nice = max(nice, os.getpriority(os.PRIO_PGRP, self.pid))
+            os.setpriority(os.PRIO_PGRP, self.pid, nice)
             Path(f"/proc/{self.pid}/autogroup").write_text(str(nice))
 
     def signal(self, number: int) -> None:

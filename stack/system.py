@@ -24,9 +24,6 @@ START_TIMEOUT = 40.0
 #: Seconds that a component may take to exit after SIGTERM.
 STOP_GRACE = 35.0
 
-#: What ``make up`` sets for workers and the object storage.
-WORKER_NICE = 5
-
 _SERVICES = ("valkey", "s3", "postgres")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -14,7 +13,6 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from .client import DEFAULT_URL, Longhaul, completed
 from .display import fetching, file_line, follow, missing_text
@@ -22,13 +20,13 @@ from .errors import (
     ApiProblem,
     InvalidSetting,
     JobUnsuccessful,
-    LonghaulClientError,
     TransferFailed,
     Unreachable,
 )
 from .job import Job
 from .operator_commands import COMMANDS, filter_of, filter_options, print_all_jobs
 from .output import Output
+from .parameters import ArchivePath, FileIds, complete_job, job_argument
 from .session import Session
 from .webhook_commands import webhooks
 
@@ -42,8 +40,6 @@ EXIT_CODES: dict[type[Exception], int] = {
     OSError: 5,
 }
 INCOMPLETE = 6
-#: IDs that one range may stand for; the API accepts fewer.
-MAX_RANGE = 100_000
 
 
 class _Main(click.Group):
@@ -75,64 +71,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _complete_job(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
-    options = ctx.find_root().params
-    try:
-        with Longhaul(
-            options["url"] or DEFAULT_URL, token=options["token"], user=options["user"], timeout=1
-        ) as api:
-            return [
-                CompletionItem(job.job_id, help=job.status)
-                for job in api.jobs(limit=20)
-                if job.job_id.startswith(start)
-            ]
-    except LonghaulClientError:
-        return []
-
-
 def _version() -> str:
     try:
         return metadata.version("longhaul-client")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-class _FileIds(click.ParamType[range]):
-    """A file ID, or a range of them such as 10001-10005."""
-
-    name = "file ids"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> range:
-        found = re.fullmatch(r"(-?[0-9]{1,20})(?:-(-?[0-9]{1,20}))?", value, re.ASCII)
-        if not found:
-            self.fail(f"{value!r} is not a file ID or a range such as 10001-10005", param, ctx)
-        first = int(found[1])
-        ids = range(first, int(found[2] or first) + 1)
-        if not 1 <= ids.stop - ids.start <= MAX_RANGE:
-            self.fail(f"{value} is not a range of 1 to {MAX_RANGE} file IDs", param, ctx)
-        return ids
-
-
-class _Path(click.ParamType[tuple[range, str]]):
-    """The path of one or more files in the archive: ID=folder/name or 10001-10005=folder/."""
-
-    name = "path"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[range, str]:
-        ids, equals, path = value.partition("=")
-        if not equals or not path:
-            self.fail(f"{value!r} is not a path such as 10001=reports/april.pdf", param, ctx)
-        file_ids = _FileIds().convert(ids, param, ctx)
-        if len(file_ids) > 1 and not path.endswith("/"):
-            self.fail(f"{value!r}: several files need a folder, which ends in /", param, ctx)
-        return file_ids, path
-
-
-_job = click.argument("job_id", metavar="JOB", shell_complete=_complete_job)
 
 
 @click.group(cls=_Main)
@@ -169,7 +112,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
 
 
 @main.command()
-@click.argument("file_ids", metavar="FILE_ID...", type=_FileIds(), nargs=-1)
+@click.argument("file_ids", metavar="FILE_ID...", type=FileIds(), nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -178,7 +121,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
 @click.option(
-    "--job", "job_id", shell_complete=_complete_job, help="Download the archive of this job."
+    "--job", "job_id", shell_complete=complete_job, help="Download the archive of this job."
 )
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]))
 @click.option("--expires-in", type=click.IntRange(1), help="Seconds until the archive is deleted.")
@@ -190,7 +133,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
     "--path",
     "paths",
     metavar="ID=PATH",
-    type=_Path(),
+    type=ArchivePath(),
     multiple=True,
     help="Put a file into a folder of the archive, also under another name: 10001=2026/april.pdf, "
     "10001-10005=2026/. Repeat it for more files, or to have a file at several places.",
@@ -301,7 +244,7 @@ def _get_command(
 
 
 @main.command()
-@_job
+@job_argument
 @click.pass_obj
 def status(session: Session, job_id: str) -> None:
     """Show a job. Exit with 1 if it ended without an archive."""
@@ -312,7 +255,7 @@ def status(session: Session, job_id: str) -> None:
 
 
 @main.command()
-@_job
+@job_argument
 @click.pass_obj
 def watch(session: Session, job_id: str) -> None:
     """Follow a job until it is finished. With --json, print every snapshot."""
@@ -328,7 +271,7 @@ def watch(session: Session, job_id: str) -> None:
 
 
 @main.command()
-@_job
+@job_argument
 @click.pass_obj
 def files(session: Session, job_id: str) -> None:
     """List the files of a job with their state, size and error."""
@@ -340,7 +283,7 @@ def files(session: Session, job_id: str) -> None:
 
 
 @main.command()
-@_job
+@job_argument
 @click.option("--expires-in", type=click.IntRange(1), help="Seconds until the link ends.")
 @click.option("--max-uses", type=click.IntRange(1), help="Number of downloads.")
 @click.option("--ip", help="Address or network that may use the link.")
@@ -365,7 +308,7 @@ def link(
 
 
 @main.command()
-@_job
+@job_argument
 @click.pass_obj
 def links(session: Session, job_id: str) -> None:
     """List the links of a job and how often they were used."""
@@ -378,7 +321,7 @@ def links(session: Session, job_id: str) -> None:
 
 
 @main.command()
-@_job
+@job_argument
 @click.argument("link_id", metavar="LINK")
 @click.pass_obj
 def unlink(session: Session, job_id: str, link_id: str) -> None:
@@ -387,7 +330,7 @@ def unlink(session: Session, job_id: str, link_id: str) -> None:
 
 
 @main.command()
-@_job
+@job_argument
 @click.pass_obj
 def cancel(session: Session, job_id: str) -> None:
     """Cancel a job. Cancelling it again is not an error."""
@@ -396,7 +339,7 @@ def cancel(session: Session, job_id: str) -> None:
 
 
 @main.command()
-@_job
+@job_argument
 @click.pass_obj
 def retry(session: Session, job_id: str) -> None:
     """Run a failed job again, or one whose archive lacks files."""
@@ -404,7 +347,7 @@ def retry(session: Session, job_id: str) -> None:
 
 
 @main.command("delete-archive")
-@_job
+@job_argument
 @click.pass_obj
 def delete_archive(session: Session, job_id: str) -> None:
     """Delete the archive of a completed job. Deleting it again is not an error."""

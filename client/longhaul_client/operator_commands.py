@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .display import dead_letter_line
+from .parameters import job_argument
 from .session import Session
 
 STATUSES = ("queued", "processing", "completed", "failed", "cancelled", "expired")
@@ -184,7 +185,7 @@ def dead_letters(session: Session, limit: int) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@job_argument
 @click.pass_obj
 def requeue(session: Session, job_id: str) -> None:
     """Run a dead letter again (operators only)."""

@@ -22,8 +22,8 @@ from stack.process import free_port, wait_until
 from stack.sample_catalog import s3_client
 from stack.system import System
 from tests.support import chromium
-from tests.support.isolated_network import isolated
 from tests.support.large_files import GIB, MIB, Client, fill
+from tests.support.network_namespace import isolated
 from tests.support.zip_tools import require
 
 pytestmark = pytest.mark.timeout(600)
@@ -106,7 +106,7 @@ def _stored(system: System) -> str:
 
 @pytest.fixture(scope="module")
 def client_network(delivered: Delivered) -> list[str]:
-    """Return what a client's command begins with, so that it reaches nginx and nothing else."""
+    """Return the beginning of a command that reaches nginx and nothing else."""
     prefix = isolated(int(delivered.nginx.url.rpartition(":")[2]))
     storage = delivered.system.s3_endpoint
     assert httpx.get(storage).status_code == 403

@@ -211,9 +211,11 @@ class CommandChecker:
             and job.id != now.id
             and not job.is_forgotten
         ]
+        if not others:
+            return
         for job in (now, *others):
-            if others and job.losses >= SHARED_LOSSES:
-                numbers = [other.number for other in (now, *others)]
+            if job.losses >= SHARED_LOSSES:
+                numbers = [each.number for each in (now, *others)]
                 self.fail(
                     "a job that was lost repeatedly runs alone",
                     f"job {job.number} ({job.id}), of the jobs {numbers} on {now.worker}",

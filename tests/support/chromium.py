@@ -30,7 +30,7 @@ def chromium() -> str:
 def download(url: str, directory: Path, *, prefix: Sequence[str] = (), seconds: float) -> Path:
     """Open a URL that is a download, and return the file that the browser saved.
 
-    ``prefix`` is what the browser's command begins with. Raises ``AssertionError`` when the
+    ``prefix``: the beginning of the browser's command. Raises ``AssertionError`` when the
     download is cancelled or takes longer than ``seconds``.
     """
     with _started(directory / "profile", prefix) as browser:

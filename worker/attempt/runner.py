@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -37,14 +37,16 @@ if TYPE_CHECKING:
     from common.jobs.model import Job, WakeUp
     from worker.attempt.heartbeat import HeartbeatThread
 
-#: Seconds for which a worker retries to claim a job, or to report the result of an attempt.
-REPORT_TIMEOUT: Final = 600.0
-#: Seconds between two of these retries.
-REPORT_INTERVAL: Final = 0.5
+#: Seconds for which a worker repeats a claim, or the report of an attempt's result.
+STORE_TIMEOUT: Final = 600.0
+#: Seconds between two of these calls.
+STORE_RETRY_INTERVAL: Final = 0.5
 #: Seconds to wait after a wake-up whose job may not start now.
 REJECTION_PAUSE: Final = 1.0
 #: Seconds for which a wake-up waits while a job runs alone; then the sweeper sends it again.
 MAX_ISOLATION_WAIT: Final = 60.0
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -132,16 +134,12 @@ class AttemptRunner:
         It may have accepted the claim. Then no other worker gets the job until the lease expires,
         which costs an attempt.
         """
-        token, give_up_at = secrets.token_hex(8), self._clock.monotonic() + REPORT_TIMEOUT
-        while True:
-            try:
-                return self._jobs.claim(job_id, self._name, wake_up, alone=alone, token=token)
-            except RedisError as error:
-                is_over = self._heartbeat.draining or self._clock.monotonic() > give_up_at
-                if is_over or not is_outage(error):
-                    raise
-                log_failure(log, "job not claimed yet", error)
-                self._clock.sleep(REPORT_INTERVAL)
+        token = secrets.token_hex(8)
+        return self._until_stored(
+            lambda: self._jobs.claim(job_id, self._name, wake_up, alone=alone, token=token),
+            "job not claimed yet",
+            gives_up=lambda error: self._heartbeat.draining or not is_outage(error),
+        )
 
     def _run(self, claim: Claim) -> None:
         with observe_attempt(claim.job) as attempt_ended:
@@ -194,22 +192,35 @@ class AttemptRunner:
 
     def _retry_report(self, report: Report) -> Job | None:
         """Call ``report`` until the job store accepts it, so that finished work is not repeated."""
-        give_up_at = self._clock.monotonic() + REPORT_TIMEOUT
+        try:
+            job = self._until_stored(report, "result not reported yet")
+        except LeaseLost as error:
+            log.warning("attempt superseded", reason=error.message)
+            return None
+        if job is not None:
+            log.info("attempt ended", status=job.status, version=job.version)
+        return job
+
+    def _until_stored(
+        self,
+        call: Callable[[], T],
+        message: str,
+        *,
+        gives_up: Callable[[RedisError], bool] = lambda _: False,
+    ) -> T:
+        """Repeat ``call`` until the job store responds; log ``message`` while it does not.
+
+        Raises ``RedisError`` after ``STORE_TIMEOUT``, and when ``gives_up`` returns True for it.
+        """
+        give_up_at = self._clock.monotonic() + STORE_TIMEOUT
         while True:
             try:
-                job = report()
-            except LeaseLost as error:
-                log.warning("attempt superseded", reason=error.message)
-                return None
+                return call()
             except RedisError as error:
-                if self._clock.monotonic() > give_up_at:
+                if self._clock.monotonic() > give_up_at or gives_up(error):
                     raise
-                log_failure(log, "result not reported yet", error)
-                self._clock.sleep(REPORT_INTERVAL)
-            else:
-                if job is not None:
-                    log.info("attempt ended", status=job.status, version=job.version)
-                return job
+                log_failure(log, message, error)
+                self._clock.sleep(STORE_RETRY_INTERVAL)
 
 
 def _run_deferred(control: AttemptControl) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from common.errors import BackendUnavailable
 from common.history import HistoryReader, migrate, open_engine
+from common.history.database import _MIGRATION_LOCK
 from stack.postgres import Postgres, start_postgres
 
 TIMEOUT = 1.0
@@ -64,7 +66,7 @@ def test_a_late_response_is_not_taken_for_that_of_the_next_statement(server: Pos
     with engine.connect() as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1
         freeze(server)
-        with pytest.raises(Exception, match="did not respond in time"):
+        with pytest.raises(OperationalError, match="did not respond in time"):
             connection.execute(text("SELECT 2"))
     thaw(server)
     with engine.connect() as connection:
@@ -76,7 +78,7 @@ def test_a_migration_may_take_longer_than_a_query(server: Postgres) -> None:
     engine = open_engine(server.url, timeout=TIMEOUT, size=2)
     with engine.connect() as other:
         # The advisory lock of another process that migrates.
-        other.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": 0x10C6_8A01})
+        other.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         waiting = open_engine(server.url, timeout=TIMEOUT, size=1)
         thread = threading.Thread(target=migrate, args=(waiting,))
         thread.start()

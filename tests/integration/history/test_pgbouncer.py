@@ -14,17 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from redis import Redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import BackendUnavailable
-from common.history import HistoryReader, HistoryWriter, migrate, open_engine
+from common.history import HistoryReader, open_engine
 from common.history.database import is_outage
-from common.job_store.download_log import DownloadLog
 from common.job_store.jobs import JobStore
-from common.job_store.queries import JobQueries
-from common.job_store.state_log import StateLog
 from common.jobs.transitions import JobState
 from stack.postgres import UNPRIVILEGED, Postgres, database_url, start_postgres
 from stack.process import Process, accepts_connections, free_port, wait_until
@@ -81,30 +77,24 @@ def url(server: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def engines(url: str) -> Iterator[list[Engine]]:
-    """Return the engines of two processes."""
-    engines = [open_engine(url, timeout=5, size=3) for _ in range(2)]
-    yield engines
-    for engine in engines:
-        engine.dispose()
+def engine(url: str) -> Iterator[Engine]:
+    """The engine of the process that records."""
+    engine = open_engine(url, timeout=5, size=3)
+    yield engine
+    engine.dispose()
 
 
-def recorder_of(engine: Engine, redis: Redis) -> HistoryRecorder:
-    return HistoryRecorder(
-        StateLog(redis, "history", "one"),
-        DownloadLog(redis),
-        HistoryWriter(engine),
-        JobQueries(redis),
-        migrate=lambda: migrate(engine),
-        retention=None,
-    )
+@pytest.fixture
+def reader(url: str) -> Iterator[HistoryReader]:
+    """The reader of another process."""
+    engine = open_engine(url, timeout=5, size=3)
+    yield HistoryReader(engine)
+    engine.dispose()
 
 
 def test_jobs_are_recorded_and_read_by_many_over_few_connections(
-    engines: list[Engine], jobs: JobStore, redis: Redis
+    recorder: HistoryRecorder, reader: HistoryReader, jobs: JobStore
 ) -> None:
-    writing, reading = engines
-    recorder, reader = recorder_of(writing, redis), HistoryReader(reading)
     with ThreadPoolExecutor(6) as pool:
         for number in range(12):
             job = run(jobs, user=f"user-{number}")
@@ -115,10 +105,12 @@ def test_jobs_are_recorded_and_read_by_many_over_few_connections(
 
 
 def test_an_outage_behind_pgbouncer_loses_nothing(
-    engines: list[Engine], server: Postgres, jobs: JobStore, redis: Redis, tmp_path: Path
+    recorder: HistoryRecorder,
+    reader: HistoryReader,
+    server: Postgres,
+    jobs: JobStore,
+    tmp_path: Path,
 ) -> None:
-    writing, reading = engines
-    recorder, reader = recorder_of(writing, redis), HistoryReader(reading)
     recorder.step()
     server.process.stop()
     job = run(jobs)

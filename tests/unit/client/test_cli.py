@@ -12,7 +12,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from longhaul_client import Longhaul, cli
+from longhaul_client import Longhaul, cli, parameters
 from tests.support.client_fakes import JOB_ID, FakeClock, Stream, job, job_json, problem, stream
 
 Run = Callable[..., Result]
@@ -60,6 +60,7 @@ def longhaul(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, requests: list[htt
             return Longhaul(url, clock=FakeClock(), transport=transport, **options)
 
         monkeypatch.setattr(cli, "Longhaul", connect)
+        monkeypatch.setattr(parameters, "Longhaul", connect)
         return CliRunner(charset=charset).invoke(cli.main, arguments, prog_name="longhaul")
 
     return run
@@ -431,10 +432,13 @@ def test_dead_letters_prints_the_number_of_attempts_and_the_reason(
     assert "tried once" in second
 
 
-def test_the_shell_completes_job_ids(longhaul: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["status", "requeue"])
+def test_the_shell_completes_job_ids(
+    longhaul: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     page = httpx.Response(200, json={"jobs": [job_json("queued")]})
     monkeypatch.setenv("_LONGHAUL_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "longhaul status 3f")
+    monkeypatch.setenv("COMP_WORDS", f"longhaul {command} 3f")
     monkeypatch.setenv("COMP_CWORD", "2")
     result = longhaul(responses={"GET /v1/download/jobs": page})
     assert result.stdout == f"plain,{JOB_ID}\n"

@@ -19,5 +19,8 @@ def test_a_lower_priority_also_holds_for_children() -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         wait_until(lambda: children.read_text() != "", "the child")
         assert os.getpriority(os.PRIO_PROCESS, int(children.read_text())) == 7
+        # A process without privileges may not raise it again.
+        process.lower_priority(3)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
     finally:
         process.kill()

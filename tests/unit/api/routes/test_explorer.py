@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -14,6 +15,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api import operator_actions
+from common.job_store import keys
 from common.job_store import search as search_module
 from common.job_store.audit_log import MAX_NAMED_JOBS, AuditEntry, AuditLog
 from common.job_store.jobs import JobStore
@@ -186,13 +188,18 @@ def test_invalid_conditions_are_rejected(client: FlaskClient, query: dict[str, A
     assert set(response.json["errors"]) == set(query)
 
 
+@pytest.mark.parametrize("within_a_millisecond", [False, True])
 def test_a_job_has_a_timeline(
-    client: FlaskClient, create: Create, worker: Worker, jobs: JobStore
-) -> None:
+    client: FlaskClient, create: Create, worker: Worker, jobs: JobStore, redis: Redis,
+    *, within_a_millisecond: bool,
+) -> None:  # fmt: skip
     job_id = create("ada")
     first = worker.claim(job_id)
     jobs.retry_later(first, BROKEN, 0)
     worker.complete(job_id)
+    if within_a_millisecond:
+        (attempt,) = map(orjson.loads, redis.lrange(keys.attempts(job_id), 0, -1))
+        redis.hset(keys.status(job_id), "completed_at", attempt["endedAt"])
     response = client.get(f"/v1/admin/jobs/{job_id}", headers=OPERATOR).json
     assert (response["user"], response["history"], response["worker"]) == ("ada", "off", "worker-1")
     # Without a history, only the start of the first attempt is known.

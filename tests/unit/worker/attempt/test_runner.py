@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from common.clock import Clock
 from common.errors import DeadlineHandover, Draining
 from common.job_store import keys
 from common.job_store.jobs import JobStore
@@ -17,7 +19,36 @@ from common.jobs.model import Artifact, JobSpec, WakeUp
 from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 from worker.attempt.heartbeat import HeartbeatThread
-from worker.attempt.runner import AttemptRunner, Backoff
+from worker.attempt.runner import AttemptRunner, Backoff, Build
+
+ARTIFACT = Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
+LOST = RedisConnectionError("Connection reset by peer")
+
+
+class FastClock:
+    """A clock that sleeps do not wait for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def runner_of(
+    jobs: Any, build: Build = lambda *_: ARTIFACT, clock: Clock = time
+) -> tuple[AttemptRunner, HeartbeatThread]:
+    heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
+    runner = AttemptRunner(
+        jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff(), clock=clock
+    )
+    return runner, heartbeat
 
 
 @pytest.fixture
@@ -35,8 +66,7 @@ def test_an_attempt_that_ends_without_failure_uses_no_attempt(
     def build(*_: Any) -> Any:
         raise reason
 
-    heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
-    runner = AttemptRunner(jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff())
+    runner, _ = runner_of(jobs, build)
     runner.run_download(wake_up)
     job = queries.get(wake_up.job_id)
     assert (job.status, job.attempt) == (JobState.QUEUED, 0)
@@ -58,10 +88,9 @@ def test_what_an_attempt_defers_runs_once_the_job_is_completed(
         assert seen == []
         if error is not None:
             raise error
-        return Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
+        return ARTIFACT
 
-    heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
-    runner = AttemptRunner(jobs, heartbeat, build, name="worker", deadline=60, backoff=Backoff())
+    runner, _ = runner_of(jobs, build)
     runner.run_download(wake_up)
     assert seen == ([JobState.COMPLETED] if error is None else [])
 
@@ -83,40 +112,11 @@ class LosesResponses:
         return getattr(self._jobs, name)
 
 
-class FastClock:
-    """A clock that sleeps do not wait for."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-ARTIFACT = Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
-LOST = RedisConnectionError("Connection reset by peer")
-
-
-def runner_of(jobs: Any, clock: FastClock) -> tuple[AttemptRunner, HeartbeatThread]:
-    heartbeat = HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None)
-    runner = AttemptRunner(
-        jobs, heartbeat, lambda *_: ARTIFACT, name="worker", deadline=60, backoff=Backoff(),
-        clock=clock,
-    )  # fmt: skip
-    return runner, heartbeat
-
-
 def test_a_claim_whose_response_is_lost_is_repeated_and_the_job_runs(
     jobs: JobStore, queries: JobQueries, wake_up: WakeUp
 ) -> None:
     """Found by simulation: after an outage the sweeper counted a lost attempt for such a job."""
-    runner, _ = runner_of(LosesResponses(jobs, losses=30, error=LOST), FastClock())
+    runner, _ = runner_of(LosesResponses(jobs, losses=30, error=LOST), clock=FastClock())
     runner.run_download(wake_up)
     job = queries.get(wake_up.job_id)
     assert (job.status, job.attempt) == (JobState.COMPLETED, 1)
@@ -126,7 +126,7 @@ def test_a_claim_is_given_up_when_the_process_shuts_down_or_the_outage_takes_too
     jobs: JobStore, wake_up: WakeUp
 ) -> None:
     clock = FastClock()
-    runner, heartbeat = runner_of(LosesResponses(jobs, losses=10_000, error=LOST), clock)
+    runner, heartbeat = runner_of(LosesResponses(jobs, losses=10_000, error=LOST), clock=clock)
     with pytest.raises(RedisConnectionError):
         runner.run_download(wake_up)
     assert clock.now > 600
@@ -141,7 +141,7 @@ def test_a_claim_is_not_repeated_after_an_error_of_the_script(
     jobs: JobStore, wake_up: WakeUp
 ) -> None:
     clock, error = FastClock(), ResponseError("WRONGTYPE Operation against a key")
-    runner, _ = runner_of(LosesResponses(jobs, losses=1, error=error), clock)
+    runner, _ = runner_of(LosesResponses(jobs, losses=1, error=error), clock=clock)
     with pytest.raises(ResponseError):
         runner.run_download(wake_up)
     assert clock.now == 0

@@ -1,9 +1,9 @@
-"""Runs a command in a network of its own, in which one TCP port of this machine is all there is.
+"""Runs a command in a network namespace from which it can reach only one TCP port.
 
-    python -m tests.support.isolated_network PORT COMMAND…
+    python -m tests.support.network_namespace PORT COMMAND…
 
-The command reaches ``127.0.0.1:PORT`` and nothing else, like a client behind a firewall. Needs
-Linux, and root or user namespaces.
+The command reaches ``127.0.0.1:PORT`` of this machine and nothing else, like a client behind a
+firewall. Requires Linux, and root or user namespaces.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import pytest
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-_COMMAND = (sys.executable, "-m", "tests.support.isolated_network")
+_COMMAND = (sys.executable, "-m", "tests.support.network_namespace")
 CHUNK = 256 * 1024
 #: See netdevice(7).
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 
 def isolated(port: int) -> list[str]:
-    """Return what a command has to begin with to reach only ``port``; skip the test without it."""
+    """Return the beginning of a command that reaches only ``port``; skip the test without it."""
     if subprocess.run([*_unshare(), "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine does not allow a network of one's own (unshare --net)")
+        pytest.skip("this machine does not allow network namespaces (unshare --net)")
     return [*_COMMAND, str(port)]
 
 
@@ -42,7 +42,7 @@ def _unshare() -> list[str]:
 
 
 async def _run_outside(port: int, command: list[str]) -> int:
-    """Start the command inside; connect what comes out of there with the port."""
+    """Start the command inside the namespace, and forward its connections to the port."""
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/socket"
         server = await asyncio.start_unix_server(
@@ -54,7 +54,7 @@ async def _run_outside(port: int, command: list[str]) -> int:
 
 
 async def _run_inside(path: str, port: int, command: list[str]) -> int:
-    """Listen on the port, and connect every client with the outside."""
+    """Listen on the port inside the namespace, and forward connections to the outside."""
     with socket.socket() as any_socket:
         request = struct.pack("16sh", b"lo", IFF_UP)
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
