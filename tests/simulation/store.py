@@ -164,6 +164,8 @@ class StoreSocket(FakeSocket):
     def _lua_redis_call(self, lua_runtime: Any, _globals: Any, op: bytes, *args: Any) -> Any:
         """Run a command of a script as fakeredis does, without keyspace notifications."""
         function: Any
+        if op.upper() + b" " in _COMMANDS_OF_TWO_WORDS:
+            op, args = op + b" " + args[0], args[1:]
         function, signature = self._name_to_func(op.decode().lower())
         words = [arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]
         found = _Arguments.of(signature, len(words)).read(words, self._db, self.version)

@@ -28,6 +28,8 @@ local LOSS_BACKOFF = 1000
 local CLOCK_TOLERANCE = 1000
 -- Milliseconds between two notes of the clock's time.
 local CLOCK_NOTE_INTERVAL = 5000
+-- Entries of the state log that one group has read and not acknowledged; normally a few hundred.
+local MAX_PENDING = 1000
 
 local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
 
@@ -94,11 +96,27 @@ local function clock_set_back()
   return noted - now
 end
 
+-- Entries that a consumer of the state log read count as idle from now on. Otherwise nobody could take
+-- over those of a dead consumer, or those whose response was lost, for as long as the clock was wrong.
+local function correct_pending_entries(back)
+  -- They have been idle for a negative time.
+  local min_idle = to_text(-back - CLOCK_NOTE_INTERVAL)
+  local state_log = key.state_log()
+  if redis.call('EXISTS', state_log) == 0 then return end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', state_log)) do
+    local name = group[2]
+    for _, entry in ipairs(redis.call('XPENDING', state_log, name, '-', '+', MAX_PENDING)) do
+      redis.call('XCLAIM', state_log, name, entry[2], min_idle, entry[1], 'JUSTID')
+    end
+  end
+end
+
 -- After the server's clock was set back, some times lie in the future. They would stay there for as
 -- long as the clock was wrong.
 local function correct_future_times()
   local back = clock_set_back()
   if back > CLOCK_TOLERANCE then
+    correct_pending_entries(back)
     local webhooks, emails = key.deliveries_due('webhook'), key.deliveries_due('email')
     for _, name in ipairs({key.retries(), webhooks, emails, key.expiring(), key.removals()}) do
       local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')

@@ -12,6 +12,7 @@ from common.job_store import keys
 from common.job_store import sweeper as sweeper_module
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.queries import JobQueries
+from common.job_store.state_log import StateLog
 from common.job_store.sweeper import Sweeper
 from common.jobs.model import PRIORITIES, Artifact, Failure, JobSpec, Priority, Progress, WakeUp
 from common.jobs.transitions import JobState
@@ -326,3 +327,20 @@ def test_retries_are_not_late_after_the_clock_was_set_back(
     due = redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
     assert isinstance(due, float)
     assert 20_000 < due - time.time() * 1000 <= 35_000
+
+
+def test_state_log_entries_are_taken_over_after_the_clock_was_set_back(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = StateLog(redis, "webhooks", "dead")
+    dead.create_group()
+    queued(jobs)
+    assert len(dead.read(count=10)) == 1
+    sweeper.sweep(busy)
+    right_time = time.time
+    monkeypatch.setattr(time, "time", lambda: right_time() - 3_600)
+    sweeper.sweep(busy)
+    alive = StateLog(redis, "webhooks", "alive")
+    assert alive.claim_idle(idle_ms=30_000, count=10) == []
+    monkeypatch.setattr(time, "time", lambda: right_time() - 3_600 + 31)
+    assert len(alive.claim_idle(idle_ms=30_000, count=10)) == 1
