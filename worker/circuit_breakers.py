@@ -36,6 +36,7 @@ from common.errors import (
 from common.job_store import keys
 from common.job_store.circuit_states import State, state_of
 from common.job_store.errors import log_failure
+from common.job_store.expiry import limit_expiry
 from common.object_storage import BadChecksum
 from common.sources.files import name_file
 
@@ -150,10 +151,11 @@ class CircuitBreaker:
         if self._has_no_failures():
             return "closed"
         with self._client.pipeline(transaction=False) as pipe:
+            limit_expiry(pipe, self._wait, max(self._open_seconds, TRIAL_INTERVAL))
             pipe.sismember(self._failures, "open")
             pipe.scard(self._failures)
             pipe.get(self._wait)
-            is_open, failed_jobs, wait = pipe.execute()
+            _, is_open, failed_jobs, wait = pipe.execute()
         if not is_open and not failed_jobs:
             self._no_failures_until = time.monotonic() + _CACHE_SECONDS
         return state_of(is_open=bool(is_open), wait=wait)

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from common.job_store import keys
 from common.job_store.errors import log_failure
+from common.job_store.expiry import limit_expiry
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,6 +41,7 @@ class RedisBuildLock:
             holder = self._client.set(
                 self._key, self._job_id, nx=True, get=True, px=int(TTL * 1000)
             )
+            limit_expiry(self._client, self._key, TTL)
         except RedisError as error:
             log_failure(log, "building without the build lock", error)
             return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import RedisError
 
 from common.job_store import keys
+from common.job_store.expiry import limit_expiry
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -47,6 +48,8 @@ class CleanupLock:
         expired, which ends the run, because another worker may have started one. A run that raises
         is due again immediately.
         """
+        limit_expiry(self._client, self._lock_key, self._expiry)
+        limit_expiry(self._client, self._done_key, self._interval)
         lock = self._client.lock(self._lock_key, timeout=self._expiry, thread_local=False)
         if self._is_done() or not lock.acquire(blocking=False):
             return False

@@ -15,6 +15,7 @@ import orjson
 
 from common.job_store import keys
 from common.job_store.cluster import node_of
+from common.job_store.expiry import limit_expiry
 from common.job_store.stats import QueueState, QueueStatistics
 from common.jobs.model import known_members
 
@@ -81,6 +82,7 @@ class StatisticsLog:
             return False
         self._next_try = self._clock() + INTERVAL / 6
         if not self._client.set(keys.STATISTICS_LOCK, "1", nx=True, px=INTERVAL * 1000 - 500):
+            limit_expiry(self._client, keys.STATISTICS_LOCK, INTERVAL)
             return False
         seconds, micros = node_of(self._client, keys.STATISTICS_LOG).time()
         sample = sample_of(QueueStatistics(self._client).read(), seconds * 1000 + micros // 1000)
