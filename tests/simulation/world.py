@@ -119,6 +119,8 @@ class World:
         self.store.on_command = self.checker.on_command
         self.workers: list[SimulatedWorker] = []
         self._generation = 0
+        #: Pauses of the queue that the operators have not ended.
+        self._pauses = 0
         self._ids: dict[int, str] = {}
 
     def run(self) -> None:
@@ -270,6 +272,11 @@ class World:
         self.checker.go_back_to(jobs)
         self.store.restart(data, new_process=False)
         self.store.down_until = self.scheduler.now + seconds
+        if not self._pauses:
+            # The fail-over may have forgotten that an operator resumed the queue. The operators'
+            # page then shows that it is paused, and they resume it again.
+            resume = partial(self._until_it_works, Pause(self.api.client).resume)
+            self.scheduler.spawn(self.api.process, resume)
 
     def _do_flush(self) -> None:
         self.checker.jobs = {}
@@ -288,8 +295,10 @@ class World:
 
     def _do_pause(self, seconds: float) -> None:
         def pause() -> None:
+            self._pauses += 1
             self._until_it_works(Pause(self.api.client).pause)
             self.scheduler.sleep(seconds)
+            self._pauses -= 1
             self._until_it_works(Pause(self.api.client).resume)
 
         self.scheduler.spawn(self.api.process, pause)
