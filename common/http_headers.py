@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 #: No server can ask for a longer pause, seconds.
 MAX_RETRY_AFTER: Final = 86_400.0
 
 
+# Cached: files that were uploaded together have the same date.
+@lru_cache(maxsize=1024)
 def parse_http_date(value: str | None) -> datetime | None:
     """Return the time of an HTTP date (RFC 9110, 5.6.7); None for anything else."""
     try:

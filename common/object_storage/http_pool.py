@@ -9,19 +9,19 @@ HTTP/2. Messages are framed by RFC 9112.
 from __future__ import annotations
 
 import base64
+import select
 import socket
 import ssl
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from io import BufferedReader
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from common.errors import NetworkError, StorageError
 from common.object_storage.cancellation import Cancellation
-from common.object_storage.http_response import ConnectionClosed, Response
+from common.object_storage.http_response import ConnectionClosed, Response, SocketReader
 from common.object_storage.sigv4 import host_header
 
 CONNECT_TIMEOUT = 3.0
@@ -60,18 +60,37 @@ class S3Connection:
         except OSError as error:
             sock.close()
             raise NetworkError(f"The storage could not be reached: {error}") from error
-        self.reader = BufferedReader(socket.SocketIO(self.socket, "rb"), 65_536)
+        self.reader = SocketReader(self.socket)
         self.used = False
+        self._timeout = self.socket.gettimeout()
+        self._input = select.poll()
+        self._input.register(self.socket, select.POLLIN)
 
-    def has_excess(self) -> bool:
-        """Return whether the server sent anything behind its last response."""
-        try:
-            self.socket.settimeout(0)
-            return bool(self.reader.peek(1))
-        except (BlockingIOError, ssl.SSLWantReadError):
+    def set_timeout(self, seconds: float) -> None:
+        """Limit the wait for each read or write."""
+        # Every call takes a system call, for which the interpreter is released.
+        if seconds != self._timeout:
+            self._timeout = seconds
+            self.socket.settimeout(seconds)
+
+    def is_reusable(self) -> bool:
+        """Return whether the server neither closed nor sent anything behind its last response."""
+        if not self.reader.is_empty:
             return False
-        except OSError:
+        if not isinstance(self.socket, ssl.SSLSocket):
+            return not self._input.poll(0)
+        return not self.socket.pending() and (not self._input.poll(0) or self._has_no_content())
+
+    def _has_no_content(self) -> bool:
+        """Return whether only messages of TLS itself have arrived, such as session tickets."""
+        self.set_timeout(0)
+        try:
+            self.reader.receive()
+        except (BlockingIOError, ssl.SSLWantReadError):
             return True
+        except OSError:
+            return False
+        return False
 
     def interrupt(self) -> None:
         """Make a read or write in another thread fail immediately."""
@@ -81,7 +100,6 @@ class S3Connection:
             return
 
     def close(self) -> None:
-        self.reader.close()
         self.socket.close()
 
 
@@ -144,7 +162,7 @@ class HttpPool:
             completed = False
             try:
                 with cancellation.interrupting(connection):
-                    connection.socket.settimeout(timeout or self._read_timeout)
+                    connection.set_timeout(timeout or self._read_timeout)
                     try:
                         _send(connection.socket, head, body)
                         release = partial(self._release, connection)
@@ -171,7 +189,7 @@ class HttpPool:
             except IndexError:
                 return S3Connection(self._host, self._port, self._tls, self._proxy)
             # Such bytes, a 408 for example, would be taken for the response to the next request.
-            if not connection.has_excess():
+            if connection.is_reusable():
                 return connection
             connection.close()
 

@@ -2,28 +2,90 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
-from io import BufferedReader
+from contextlib import suppress
 
 from common.errors import NetworkError
 
+#: Bytes of a head, or of a line between chunks.
+MAX_HEAD = 131_072
 MAX_LINE = 65_536
+#: Bytes that are received at once where lines are read; a head is shorter.
+BLOCK_SIZE = 16_384
 #: Interim (1xx) responses before the final one.
 MAX_INTERIM_RESPONSES = 20
 MAX_HEADERS = 200
 MAX_BODY = 64 * 1024 * 1024
 
+#: Lines end with CRLF, or with LF alone (RFC 9112, 2.2).
+_LINE_END = re.compile(rb"\n")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_STATUS = re.compile(r"[0-9]{3}(?![0-9])")
+
+
+class ConnectionClosed(NetworkError):
+    """The server closed the connection before it sent a response."""
+
+
+class SocketReader:
+    """Reads lines from a socket, and content without another copy."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        #: Bytes that were received, and how many of them were read.
+        self._received, self._position = b"", 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was received was read."""
+        return self._position == len(self._received)
+
+    def read_head(self) -> bytes:
+        """Return the lines up to an empty one, which is left out.
+
+        Raises ``ConnectionClosed`` if the stream ends before them, and ``NetworkError`` if it ends
+        in the middle or if they are too long.
+        """
+        return self._read_up_to(_EMPTY_LINE, MAX_HEAD)
+
+    def readline(self) -> bytes:
+        """Return the next line without its end. Raises as ``read_head``."""
+        return self._read_up_to(_LINE_END, MAX_LINE)
+
+    def _read_up_to(self, end: re.Pattern[bytes], limit: int) -> bytes:
+        while (found := end.search(self._received, self._position)) is None:
+            unread = len(self._received) - self._position
+            if unread > limit:
+                raise NetworkError("The storage sent an invalid response")
+            if not self.receive():
+                kind = NetworkError if unread else ConnectionClosed
+                raise kind("The storage closed the connection")
+        content = self._received[self._position : found.start()].removesuffix(b"\r")
+        self._position = found.end()
+        return content
+
+    def readinto(self, view: memoryview) -> int:
+        """Read some bytes into ``view`` and return their number; 0 at the end of the stream."""
+        if self.is_empty:
+            return self._socket.recv_into(view)
+        block = self._received[self._position : self._position + len(view)]
+        view[: len(block)] = block
+        self._position += len(block)
+        return len(block)
+
+    def receive(self) -> bool:
+        """Wait for more bytes; return False at the end of the stream."""
+        block = self._socket.recv(BLOCK_SIZE)
+        self._received, self._position = self._received[self._position :] + block, 0
+        return bool(block)
+
 
 class Response:
     """The status, the headers and the body of a response; the body is a stream."""
 
-    def __init__(
-        self,
-        reader: BufferedReader[socket.SocketIO],
-        method: str,
-        release: Callable[[bool], None],
-    ) -> None:
+    def __init__(self, reader: SocketReader, method: str, release: Callable[[bool], None]) -> None:
         """Read the head. ``close`` calls ``release`` with whether the connection can be reused."""
         self._reader = reader
         self._release = release
@@ -50,7 +112,7 @@ class Response:
             return 0
         if self._remaining is not None:
             view = view[: self._remaining]
-        count = self._reader.readinto1(view)
+        count = self._reader.readinto(view)
         if self._remaining is None:
             self._done = count == 0
             return count
@@ -59,7 +121,7 @@ class Response:
         self._remaining -= count
         if self._remaining == 0:
             if self._chunked:
-                self._reader.readline(MAX_LINE)
+                self._reader.readline()
             else:
                 self._done = True
         return count
@@ -78,22 +140,19 @@ class Response:
         self._release(self._done and self._keep_alive)
 
     def _next_chunk(self) -> bool:
-        self._remaining = _parse_int(
-            self._reader.readline(MAX_LINE).split(b";")[0].decode("latin-1"), 16
-        )
+        size = self._reader.readline().partition(b";")[0]
+        self._remaining = _parse_int(size.decode("latin-1"), 16)
         if self._remaining:
             return True
-        while self._reader.readline(MAX_LINE) not in (b"\r\n", b"\n", b""):
-            pass
+        # The content is complete, even without the last line.
+        with suppress(ConnectionClosed):
+            while self._reader.readline():
+                pass
         self._done = True
         return False
 
 
-class ConnectionClosed(NetworkError):
-    """The server closed the connection before it sent a response."""
-
-
-def _read_final_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, str]]:
+def _read_final_head(reader: SocketReader) -> tuple[int, dict[str, str]]:
     """Read past the interim responses (RFC 9110, 15.2); return the final status and headers."""
     for _ in range(MAX_INTERIM_RESPONSES + 1):
         status, headers = _read_head(reader)
@@ -104,26 +163,20 @@ def _read_final_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict
     raise NetworkError("The storage sent interim responses instead of a final one")
 
 
-def _read_head(reader: BufferedReader[socket.SocketIO]) -> tuple[int, dict[str, str]]:
-    line = reader.readline(MAX_LINE)
-    if not line:
-        raise ConnectionClosed("The storage closed the connection")
-    version, _, rest = line.partition(b" ")
-    if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
+def _read_head(reader: SocketReader) -> tuple[int, dict[str, str]]:
+    # Text in UTF-8 contains bytes like 0x85, which str.splitlines() takes for line ends.
+    status_line, *lines = reader.read_head().decode("latin-1").split("\n")
+    version, _, rest = status_line.partition(" ")
+    if not version.startswith("HTTP/1.") or not _STATUS.match(rest):
         raise NetworkError("The storage does not speak HTTP/1.1")
-    lines = []
-    while (line := reader.readline(MAX_LINE)) not in (b"\r\n", b"\n"):
-        lines.append(line)
-        if not line or len(lines) > MAX_HEADERS:
-            raise NetworkError("The storage sent an invalid response")
+    if len(lines) > MAX_HEADERS:
+        raise NetworkError("The storage sent an invalid response")
     headers: dict[str, str] = {}
-    # Lines end with CRLF and nothing else (RFC 9112, 2.2). Text in UTF-8 contains bytes like 0x85,
-    # which str.splitlines() takes for line ends.
     for line in lines:
-        name, colon, value = line.rstrip(b"\r\n").decode("latin-1").partition(":")
+        name, colon, value = line.partition(":")
         if not colon:
             raise NetworkError("The storage sent an invalid response")
-        headers[name.lower()] = value.strip(" \t")
+        headers[name.lower()] = value.strip(" \t\r")
     return int(rest[:3]), headers
 
 

@@ -41,11 +41,12 @@ def host_header(url: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _signing_key(secret_key: str, day: str, region: str) -> bytes:
+def _signing_hmac(secret_key: str, day: str, region: str) -> hmac.HMAC:
+    """Return the HMAC with the signing key, to be copied: that takes half as long as a new one."""
     key = f"AWS4{secret_key}".encode()
     for part in (day, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
 
 
 class Signer:
@@ -160,9 +161,9 @@ class Signer:
 
     def _signature(self, credentials: Credentials, stamp: str, canonical: str) -> str:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        key = _signing_key(credentials.secret_key, stamp[:8], self.region)
-        text = f"{ALGORITHM}\n{stamp}\n{self._scope(stamp)}\n{digest}"
-        return hmac.digest(key, text.encode(), "sha256").hex()
+        signature = _signing_hmac(credentials.secret_key, stamp[:8], self.region).copy()
+        signature.update(f"{ALGORITHM}\n{stamp}\n{self._scope(stamp)}\n{digest}".encode())
+        return signature.hexdigest()
 
     def _stamp(self, now: float | None) -> str:
         seconds = time.time() + self._clock_offset if now is None else now

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, NoReturn, Self, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from common.errors import SourceForbidden, StorageError
@@ -30,6 +31,9 @@ from common.object_storage.retries import retry
 from common.object_storage.sigv4 import Signer
 from common.observability import tracing
 from common.observability.metrics import STORAGE_SECONDS
+
+if TYPE_CHECKING:
+    from prometheus_client import Histogram
 
 #: Seconds that the storage may take for a write, a copy or a completion before it responds.
 LONG_TIMEOUT = 120.0
@@ -69,7 +73,7 @@ def _measured(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
     def report_status(value: int) -> None:
         nonlocal status
         status = value
-        STORAGE_SECONDS.labels(operation, value).observe(time.perf_counter() - started)
+        _duration_metric(operation, value).observe(time.perf_counter() - started)
         span.set("http.response.status_code", value)
 
     with tracing.span(f"S3 {operation}", kind="client", attributes={"bucket": bucket}) as span:
@@ -77,7 +81,12 @@ def _measured(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
             yield report_status
         finally:
             if status is None:
-                STORAGE_SECONDS.labels(operation, "none").observe(time.perf_counter() - started)
+                _duration_metric(operation, "none").observe(time.perf_counter() - started)
+
+
+@cache
+def _duration_metric(operation: str, status: int | str) -> Histogram:
+    return STORAGE_SECONDS.labels(operation, status)
 
 
 class WrongRegion(StorageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 
@@ -12,9 +13,12 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class ScriptedServer:
     """A server that sends the given responses, one for each request, and closes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """``tls``: for a server named ``localhost``."""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        port = self._listener.getsockname()[1]
+        self.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
+        self._tls = tls
         self.responses: list[bytes | None] = []
         self.requests: list[bytes] = []
         self.connections = 0
@@ -30,6 +34,8 @@ class ScriptedServer:
             except OSError:
                 return
             self.connections += 1
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             with connection:
                 self._respond(connection)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from common.object_storage.http_pool import HttpPool
 from common.object_storage.retry_budget import RetryBudget
 from common.object_storage.s3_xml import UploadedPart, complete_request, decode_crc32, parse
 from common.object_storage.transport import Transport
+from tests.support.certificates import make_certificate
 from tests.support.scripted_server import OK, ScriptedServer, error
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -112,6 +115,38 @@ def test_a_connection_that_was_closed_while_idle_is_replaced(
     server.responses = [OK]
     assert get(pool) == b"ok"
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_surplus_bytes_are_never_the_next_response_over_tls(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    certificate = make_certificate("localhost", tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    tls.minimum_version = tls.maximum_version = version
+    server = ScriptedServer(tls)
+    pool = HttpPool(server.url, read_timeout=2, ca_bundle=str(certificate))
+    surplus = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign"
+    # The server of TLS 1.3 sends session tickets, too, which must not end the connection.
+    server.responses = [OK, OK, OK + surplus, OK, OK]
+    assert [get(pool) for _ in range(5)] == [b"ok"] * 5
+    assert server.connections == 2
+    pool.close()
+    server.close()
+
+
+@pytest.mark.parametrize("head", [
+    b"HTTP/1.1 200 OK\nContent-Length: 2\n\n",
+    b"HTTP/1.1 200\r\nContent-Length:2\r\n\r\n",
+    b"HTTP/1.0 200 \r\nCONTENT-LENGTH: \t2 \r\nX: a:b\r\n\r\n",
+])  # fmt: skip
+def test_lines_of_a_head_may_end_in_lf_alone(
+    server: ScriptedServer, pool: HttpPool, head: bytes
+) -> None:
+    """RFC 9112, 2.2, 4 and 5.1."""
+    server.responses = [head + b"ok", OK]
+    assert [get(pool) for _ in range(2)] == [b"ok"] * 2
 
 
 def test_a_cancellation_ends_a_read_that_hangs(server: ScriptedServer, pool: HttpPool) -> None:
