@@ -36,27 +36,20 @@ class TaskGroup:
         """Call ``step`` for every item, on at most ``concurrency`` threads, in the items' order.
 
         Items are taken one at a time, so a generator may do work, or wait for a resource that the
-        steps release. The first error of a step, of the items or of the control cancels the other
-        steps, and is raised within a second even if a step does not notice the cancellation.
+        steps release. Threads are started as they are needed: short steps run on few. The first
+        error of a step, of the items or of the control cancels the other steps, and is raised
+        within a second even if a step does not notice the cancellation.
         """
-        run = _Run(iter(items), step, self.cancellation)
-        # Copies of the context pass on the log and trace ids.
-        threads = [
-            threading.Thread(target=contextvars.copy_context().run, args=(run.work,), daemon=True)
-            for _ in range(max(1, concurrency))
-        ]
+        run = _Run(iter(items), step, self.cancellation, max_threads=max(1, concurrency))
         try:
-            for thread in threads:
-                thread.start()
-                if run.exhausted:
-                    break
+            run.start_thread()
             while not run.ended.wait(CHECK_INTERVAL):
                 self._control.check()
         except BaseException:
             self.cancellation.set()
-            run.join(threads)
+            run.join()
             raise
-        run.join(threads)
+        run.join()
         if run.error is not None:
             raise run.error
 
@@ -71,65 +64,90 @@ class _Run(Generic[T]):
     """The state of one call of ``each``, shared by its threads."""
 
     def __init__(
-        self, items: Iterator[T], step: Callable[[T], None], cancellation: Cancellation
+        self,
+        items: Iterator[T],
+        step: Callable[[T], None],
+        cancellation: Cancellation,
+        *,
+        max_threads: int,
     ) -> None:
         self._items = items
         self._step = step
         self._cancellation = cancellation
+        self._max_threads = max_threads
+        #: With the log and trace ids; each thread gets a copy.
+        self._context = contextvars.copy_context()
+        self._threads: list[threading.Thread] = []
         #: Held while an item is taken. It is not the lock of the state: an item may have to wait
         #: for what running steps release, and a step that fails has to be able to report that.
         self._items_lock = threading.Lock()
         self._lock = threading.Lock()
-        #: Threads that take an item or run a step.
-        self._running = 0
+        #: Threads that have not ended, and those of them that wait for an item or take it.
+        self._running = self._waiting = 0
         #: No further step starts.
-        self.exhausted = False
+        self._exhausted = False
         self.error: BaseException | None = None
         #: Set when no step runs and none will start, or when one has failed.
         self.ended = threading.Event()
 
-    def work(self) -> None:
-        """Run steps until there are no more; the target of each thread."""
-        while True:
-            with self._lock:
-                self._running += 1
-            taken: tuple[T] | tuple[()] = ()
-            try:
-                with self._items_lock:
-                    taken = self._take()
-                if taken:
-                    self._step(taken[0])
-            except BaseException as error:  # noqa: BLE001  ``each`` raises it
-                self._fail(error)
-            more = bool(taken)
-            # A thread that waits for the next item must not keep this one in memory.
-            taken = ()
-            with self._lock:
-                self._running -= 1
-                if self.exhausted and self._running == 0:
-                    self.ended.set()
-            if not more:
+    def start_thread(self) -> None:
+        """Start another thread, unless one waits for an item already or there are enough."""
+        with self._lock:
+            if self._waiting or self._exhausted or len(self._threads) >= self._max_threads:
                 return
+            self._running += 1
+            self._waiting += 1
+            context = self._context.copy()
+            thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
+            self._threads.append(thread)
+        thread.start()
 
-    def join(self, threads: list[threading.Thread]) -> None:
+    def join(self) -> None:
+        """Wait until all threads have ended, but not for long."""
         deadline = time.monotonic() + CANCEL_TIMEOUT
-        for thread in threads:
+        for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _work(self) -> None:
+        """Run steps until there are no more; the target of each thread."""
+        try:
+            while self._run_next():
+                with self._lock:
+                    self._waiting += 1
+        except BaseException as error:  # noqa: BLE001  ``each`` raises it
+            self._fail(error)
+        with self._lock:
+            self._running -= 1
+            if self._exhausted and self._running == 0:
+                self.ended.set()
+
+    def _run_next(self) -> bool:
+        """Take an item and run its step; return False if there is none."""
+        taken = self._take()
+        if taken:
+            self.start_thread()
+            self._step(taken[0])
+        return bool(taken)
+
     def _take(self) -> tuple[T] | tuple[()]:
         """Return the next item, or nothing when there is none or the steps were cancelled."""
-        if not self.exhausted and not self._cancellation.requested:
-            for item in self._items:
-                return (item,)
-        self.exhausted = True
-        return ()
+        try:
+            with self._items_lock:
+                if not self._exhausted and not self._cancellation.requested:
+                    for item in self._items:
+                        return (item,)
+                self._exhausted = True
+                return ()
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def _fail(self, error: BaseException) -> None:
         # The cancellation ends waits of other threads, so it must not wait for any lock itself.
         self._cancellation.set()
         with self._lock:
-            self.exhausted = True
+            self._exhausted = True
             if self.error is None or isinstance(self.error, Cancelled):
                 self.error = error
             self.ended.set()

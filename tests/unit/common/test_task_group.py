@@ -55,6 +55,19 @@ def test_a_thread_that_waits_for_the_next_item_does_not_keep_the_last_one_in_mem
     TaskGroup(RecordingControl()).each(lambda _: time.sleep(0.01), items(), concurrency=4)
 
 
+def test_steps_that_wait_for_each_other_all_run_at_once() -> None:
+    together = threading.Barrier(16, timeout=5)
+    TaskGroup(RecordingControl()).each(lambda _: together.wait(), range(64), concurrency=16)
+
+
+def test_short_steps_run_on_few_threads() -> None:
+    threads = set()
+    TaskGroup(RecordingControl()).each(
+        lambda _: threads.add(threading.get_ident()), range(1_000), concurrency=64
+    )
+    assert len(threads) < 16
+
+
 def test_no_items_are_no_error() -> None:
     TaskGroup(RecordingControl()).each(lambda _: None, [], concurrency=0)
 
