@@ -4,6 +4,7 @@ Authorization header, so its URL contains a ticket instead."""
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 from typing import Final
 
 from itsdangerous import BadData, Signer, TimestampSigner
@@ -40,7 +41,14 @@ class JobTickets:
 
 
 class _Hmac(SigningAlgorithm):
-    """The library's default algorithm, by one call to OpenSSL, which takes half of the time."""
+    """The library's default algorithm. Copying an HMAC takes a third of the time of a new one."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, "sha1")
+        signature = _hmac(key).copy()
+        signature.update(value)
+        return signature.digest()
+
+
+@lru_cache(maxsize=4)
+def _hmac(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha1")
