@@ -61,7 +61,7 @@ def test_steps_that_wait_for_each_other_all_run_at_once() -> None:
 
 
 def test_short_steps_run_on_few_threads() -> None:
-    threads = set()
+    threads: set[int] = set()
     TaskGroup(RecordingControl()).each(
         lambda _: threads.add(threading.get_ident()), range(1_000), concurrency=64
     )
