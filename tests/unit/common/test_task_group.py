@@ -57,7 +57,11 @@ def test_a_thread_that_waits_for_the_next_item_does_not_keep_the_last_one_in_mem
 
 def test_steps_that_wait_for_each_other_all_run_at_once() -> None:
     together = threading.Barrier(16, timeout=5)
-    TaskGroup(RecordingControl()).each(lambda _: together.wait(), range(64), concurrency=16)
+
+    def step(_: int) -> None:
+        together.wait()
+
+    TaskGroup(RecordingControl()).each(step, range(64), concurrency=16)
 
 
 def test_short_steps_run_on_few_threads() -> None:
