@@ -110,7 +110,8 @@ def main() -> None:
             time.sleep(POLL_PAUSE)
     print(
         f"{len(clients.started)} jobs accepted: {dict(clients.counts)}; "
-        f"{clients.requests} requests, the slowest took {clients.slowest:.1f} s; {len(clients.refused)} refused"
+        f"{clients.requests} requests, the slowest took {clients.slowest:.1f} s; "
+        f"{len(clients.refused)} refused"
     )
     for line in clients.refused[:10]:
         print(line)
