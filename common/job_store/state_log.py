@@ -7,7 +7,8 @@ acknowledged it; the length is limited, so that a reader that never returns cann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,8 @@ GROUP_IDLE_AFTER: Final = 7 * 86_400
 IDLE_AFTER: Final = 3_600_000
 #: Entries kept per partition while there is no group.
 MAX_ENTRIES_WITHOUT_GROUPS: Final = 1_000
+#: What the server responds about a group of a stream, or a stream, that does not exist.
+_REMOVED: Final = ("NOGROUP", "no such key", "requires the key to exist")
 
 log = structlog.get_logger(__name__)
 
@@ -142,16 +145,30 @@ def trim(client: Redis) -> None:
     """Delete entries that every group has acknowledged."""
     for tag in keys.all_tags():
         stream = keys.of_partition("state_log", tag)
-        if not client.exists(stream):
-            continue
-        _limit_bytes(client, stream)
-        groups = _groups_in_use(client, stream)
-        if not groups:
-            client.xtrim(stream, maxlen=MAX_ENTRIES_WITHOUT_GROUPS, approximate=True)
-            continue
-        oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
-        client.xtrim(stream, minid=oldest, approximate=True)
-        client.xtrim(stream, maxlen=MAX_ENTRIES, approximate=True)
+        if client.exists(stream):
+            with _tolerating_removal():
+                _trim(client, stream)
+
+
+def _trim(client: Redis, stream: str) -> None:
+    _limit_bytes(client, stream)
+    groups = _groups_in_use(client, stream)
+    if not groups:
+        client.xtrim(stream, maxlen=MAX_ENTRIES_WITHOUT_GROUPS, approximate=True)
+        return
+    oldest = min((_oldest_needed(client, stream, group) for group in groups), key=_order)
+    client.xtrim(stream, minid=oldest, approximate=True)
+    client.xtrim(stream, maxlen=MAX_ENTRIES, approximate=True)
+
+
+@contextmanager
+def _tolerating_removal() -> Iterator[None]:
+    """End the block if the stream or a group is removed meanwhile, as by FLUSHALL."""
+    try:
+        yield
+    except ResponseError as error:
+        if not any(text in str(error) for text in _REMOVED):
+            raise
 
 
 def _limit_bytes(client: Redis, stream: str) -> None:
@@ -198,13 +215,19 @@ def delete_idle_consumers(client: Redis) -> int:
     deleted = 0
     for tag in keys.all_tags():
         stream = keys.of_partition("state_log", tag)
-        if not client.exists(stream):
-            continue
-        for group in client.xinfo_groups(stream):
-            for consumer in client.xinfo_consumers(stream, group["name"]):
-                if not consumer["pending"] and consumer["idle"] > IDLE_AFTER:
-                    client.xgroup_delconsumer(stream, group["name"], consumer["name"])
-                    deleted += 1
+        if client.exists(stream):
+            with _tolerating_removal():
+                deleted += _delete_idle_consumers(client, stream)
+    return deleted
+
+
+def _delete_idle_consumers(client: Redis, stream: str) -> int:
+    deleted = 0
+    for group in client.xinfo_groups(stream):
+        for consumer in client.xinfo_consumers(stream, group["name"]):
+            if not consumer["pending"] and consumer["idle"] > IDLE_AFTER:
+                client.xgroup_delconsumer(stream, group["name"], consumer["name"])
+                deleted += 1
     return deleted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from common.celery_app import celery_app
 from common.job_store import keys
 from common.job_store import state_log as state_log_module
 from common.job_store.jobs import JobStore
-from common.job_store.state_log import StateLog, trim
+from common.job_store.state_log import StateLog, delete_idle_consumers, trim
 from common.jobs.model import JobSpec
 from common.jobs.transitions import JobState
 from common.wake_ups import Dispatcher
@@ -79,6 +80,32 @@ def test_a_group_that_is_missing_in_one_partition_loses_nothing_of_the_others(
     found = reader.claim_idle(idle_ms=0, count=100) + reader.read(count=100)
     assert lost > 0
     assert {entry.job.user for entry in found} == users
+
+
+@pytest.mark.parametrize("clean", [trim, delete_idle_consumers])
+@pytest.mark.parametrize("command", [
+    "MEMORY USAGE", "XINFO GROUPS", "XPENDING", "XTRIM", "XINFO CONSUMERS", "XGROUP DELCONSUMER",
+])  # fmt: skip
+def test_a_store_that_is_emptied_meanwhile_is_no_error(
+    jobs: JobStore,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    clean: Callable[[Redis], object],
+    command: str,
+) -> None:
+    monkeypatch.setattr(state_log_module, "IDLE_AFTER", -1)
+    reader, execute = StateLog(redis, "hooks", "a"), redis.execute_command
+    reader.create_group()
+    jobs.create("alice", JobSpec(file_ids=(1,)))
+    reader.ack(reader.read(count=10))
+
+    def empty_before(*words: Any, **options: Any) -> Any:
+        if words[0] == command:
+            execute("FLUSHALL")
+        return execute(*words, **options)
+
+    monkeypatch.setattr(redis, "execute_command", empty_before)
+    clean(redis)
 
 
 def test_trim_keeps_entries_that_the_slowest_group_has_not_acknowledged(
