@@ -7,6 +7,7 @@ build (bytes), and the bytes that passed through the process.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import time
 import uuid
@@ -249,6 +250,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=8, help="copies at the same time")
     options = parser.parse_args()
     run = CONTENDERS[options.contender](options)
+    # As a worker does before its first job.
+    gc.collect()
+    gc.freeze()
     idle, started, cpu = status("VmRSS"), time.perf_counter(), time.process_time()
     through = run()
     print(

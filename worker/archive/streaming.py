@@ -24,6 +24,7 @@ from common.sources import Missing, Source
 from common.task_group import SupportsCheck, TaskGroup
 from worker.archive.composing.state import BuildDependencies, StoredArchive
 from worker.archive.min_rate import MinRate
+from worker.archive.part_memory import part_memory
 from worker.archive.planning.manifest import render_manifest
 from worker.archive.planning.members import MANIFEST_NAME, Member
 from worker.archive.read_ahead import ReadAhead
@@ -310,9 +311,7 @@ class ZipStreamer:
             yield full
 
     def _new_part(self, number: int) -> StreamedPart:
-        return StreamedPart(
-            number, memoryview(bytearray(part_size(number, equal_parts=self.equal_parts)))
-        )
+        return StreamedPart(number, part_memory(part_size(number, equal_parts=self.equal_parts)))
 
     def _check_limit(self) -> None:
         if self.max_bytes is None:

@@ -6,7 +6,6 @@ file behind it, which may reach into later parts; in this order those have been 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from common.errors import FileNotFound
 from common.object_storage import NoSuchKey, UploadedPart
 from worker.archive.composing.previous_archive import reading_previous
 from worker.archive.composing.state import BuildState
+from worker.archive.part_memory import part_memory
 from worker.archive.planning.layout import PartPlan, Span, SpanKind
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32
@@ -56,8 +56,7 @@ class PartBuffer:
         self.needs_all_checksums = any(
             span.kind is SpanKind.DIRECTORY or span.item >= file_count for span in part_plan.spans
         )
-        # Anonymous pages are returned to the system at once; the heap would keep and fragment them.
-        self.memory = memoryview(mmap.mmap(-1, part_plan.size))
+        self.memory = part_memory(part_plan.size)
         #: The items of headers whose checksums were not known yet.
         self.headers = [s.item for s in part_plan.spans if s.kind is SpanKind.HEADER]
         #: The number of reads that have not ended.
