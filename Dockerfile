@@ -8,6 +8,8 @@ ARG NODE_IMAGE=${REGISTRY}/library/node:22-bookworm-slim
 ARG NGINX_IMAGE=${REGISTRY}/library/nginx:1.28-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
+# gunicorn-h1c has no wheel for Linux.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/longhaul
 COPY requirements-runtime.lock /
 RUN /opt/longhaul/bin/pip install --no-cache-dir --require-hashes -r /requirements-runtime.lock \
