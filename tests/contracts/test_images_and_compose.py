@@ -134,6 +134,33 @@ def test_every_setting_passes_through(name: str) -> None:
         assert environment[setting].startswith((f"${{{setting}:-", f"${{{setting}:?")), setting
 
 
+@pytest.mark.parametrize(("name", "command"), [
+    ("api", ["gunicorn", "--check-config", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]),
+    ("worker", ["python", "-c", "import worker.app"]),
+])  # fmt: skip
+def test_containers_accept_the_environment_if_only_the_secrets_are_set(
+    name: str, command: list[str]
+) -> None:
+    """Libraries read variables, too: gunicorn does not accept an empty WEB_CONCURRENCY."""
+    variables = {
+        key: _substituted(str(value))
+        for key, value in COMPOSE["services"][name]["environment"].items()
+    }
+    variables["WEBHOOK_SECRET"] = "whsec_" + "A" * 32
+    run(BIN / command[0], *command[1:], env={"PATH": os.environ["PATH"], **variables})
+
+
+def _substituted(text: str) -> str:
+    """Return a value of compose.yaml with ``secret`` for every variable that is required."""
+    while (plain := re.sub(r"\$\{[A-Z0-9_]+:(?:-([^${}]*)|\?[^${}]*)\}", _default, text)) != text:
+        text = plain
+    return text
+
+
+def _default(variable: re.Match[str]) -> str:
+    return "secret" if variable[1] is None else variable[1]
+
+
 def test_s3_port_alone_moves_the_storage_and_its_links() -> None:
     services = COMPOSE["services"]
     assert services["s3"]["ports"] == ["${S3_PORT:-8333}:8333"]
