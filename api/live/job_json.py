@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from common.jobs.presenter import iso, second
+from common.jobs.presenter import completion_time, sane_estimate, second
 
 
 def can_render(fields: Mapping[str, str]) -> bool:
@@ -50,10 +50,10 @@ def render_members(fields: Mapping[str, str]) -> str:
 
 def _estimate(seconds_remaining: str | None, updated: str) -> tuple[str, str]:
     """Return the remaining seconds and the time of completion, as JSON."""
-    if not seconds_remaining:
+    remaining = sane_estimate(float(seconds_remaining)) if seconds_remaining else None
+    if remaining is None:
         return "null", "null"
-    remaining = float(seconds_remaining)
-    return str(round(remaining)), f'"{iso(int(updated) + round(remaining * 1000))}"'
+    return str(round(remaining)), f'"{completion_time(remaining, int(updated))}"'
 
 
 def _time(ms: str | None) -> str:

@@ -20,6 +20,8 @@ class Forecast(NamedTuple):
 
 
 UNKNOWN: Final = Forecast(None, None)
+#: Seconds. An estimate beyond is as good as none, and its time may not even be a date.
+MAX_ESTIMATE: Final = 30 * 86_400
 
 
 class LinkSigner(Protocol):
@@ -81,9 +83,7 @@ class JobPresenter:
             "missingFiles": artifact.missing_files if artifact else 0,
             "queuePosition": position,
             "estimatedSecondsRemaining": None if remaining is None else round(remaining),
-            "estimatedCompletion": None
-            if remaining is None
-            else iso(as_of + round(remaining * 1000)),
+            "estimatedCompletion": completion_time(remaining, as_of),
             "downloadUrl": url,
             "expiresAt": expires_at,
             "availableUntil": iso(job.expires_at) if artifact else None,
@@ -110,9 +110,9 @@ class JobPresenter:
     def _outlook(self, job: Job) -> tuple[int | None, float | None, int]:
         """Return the position in the queue, the seconds remaining, and as of when in ms."""
         if not job.in_line:
-            return None, job.seconds_remaining, job.updated_at
+            return None, sane_estimate(job.seconds_remaining), job.updated_at
         forecast = self._forecast(job)
-        return forecast.position, forecast.seconds_remaining, self._clock()
+        return forecast.position, sane_estimate(forecast.seconds_remaining), self._clock()
 
     def etag(self, job: Job) -> str:
         """Return the entity tag of a response that contains the job: its version, quoted.
@@ -175,6 +175,16 @@ class JobPresenter:
             content_type=artifact.content_type,
             expires_in=seconds,
         )
+
+
+def sane_estimate(seconds: float | None) -> float | None:
+    """Return an estimate, or None if it says nothing: it is too large, negative, or no number."""
+    return seconds if seconds is not None and 0 <= seconds <= MAX_ESTIMATE else None
+
+
+def completion_time(seconds_remaining: float | None, as_of: int) -> str | None:
+    """Return when a job will end, as ISO 8601; ``as_of``: when that was estimated, in ms."""
+    return None if seconds_remaining is None else iso(as_of + round(seconds_remaining * 1000))
 
 
 def iso(ms: int | None) -> str | None:

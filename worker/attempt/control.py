@@ -160,6 +160,9 @@ class AttemptControl:
         self._last_sample = (sampled_at + elapsed, self._done_bytes)
 
     def _seconds_remaining(self) -> float | None:
-        if not self._rate or self._total is None or self._clock() - self._started < _MIN_SAMPLE:
+        now = self._clock()
+        if not self._rate or self._total is None or now - self._started < _MIN_SAMPLE:
             return None
-        return max(0.0, (self._total - self._done_bytes) / self._rate)
+        remaining = max(0.0, (self._total - self._done_bytes) / self._rate)
+        # While no bytes arrive, the rate approaches zero, and the estimate exceeds every limit.
+        return remaining if now + remaining <= self._deadline else None

@@ -59,7 +59,9 @@ complete_fields = st.fixed_dictionaries(
     optional={
         "total_bytes": numbers | empty,
         "processed_bytes": numbers | empty,
-        "seconds_remaining": st.floats(0, 10**6).map(lambda value: f"{value:.1f}") | empty,
+        "seconds_remaining": st.floats(0, 10**12).map(lambda value: f"{value:.1f}")
+        | st.sampled_from(["inf", "-1.0", "1e300"])
+        | empty,
         "retry_at": times | empty,
         "started_at": times | empty,
         "error_code": empty,

@@ -76,6 +76,14 @@ def test_a_running_job_shows_its_progress_and_the_estimated_end(
     assert shown["createdAt"] == "2023-11-14T22:13:15.123Z"
 
 
+@pytest.mark.parametrize("seconds", [1e12, float("inf"), float("nan"), -1.0])
+def test_an_estimate_that_says_nothing_is_unknown(
+    presenter: JobPresenter, job: Job, seconds: float
+) -> None:
+    shown = presenter.present(dataclasses.replace(job, seconds_remaining=seconds))
+    assert (shown["estimatedSecondsRemaining"], shown["estimatedCompletion"]) == (None, None)
+
+
 def test_unknown_members_are_null(presenter: JobPresenter, job: Job) -> None:
     shown = presenter.present(job)
     for member in ("queuePosition", "downloadUrl", "expiresAt", "fileName", "error", "retryAt"):
