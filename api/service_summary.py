@@ -41,6 +41,8 @@ class Reason:
     code: str
     level: Level
     message: str
+    #: Whether no job starts because of it.
+    stops_jobs: bool = False
 
 
 def summary_of(
@@ -68,7 +70,8 @@ def summary_of(
     worst = reasons[0] if reasons else None
     is_well = worst is None or worst.level is Level.INFO
     waits = sum(state.waiting.values()) + state.retrying > 0
-    idle_since = None if is_well or not waits else _idle_since(state, samples(MAX_SAMPLES))
+    is_stopped = worst is not None and worst.stops_jobs and waits
+    idle_since = _idle_since(state, samples(MAX_SAMPLES)) if is_stopped else None
     return {
         "level": Level.INFO.name.lower() if worst is None else worst.level.name.lower(),
         "message": "All well" if worst is None or is_well else worst.message,
@@ -83,9 +86,11 @@ def summary_of(
 def _waits(state: QueueState) -> Iterator[Reason]:
     waiting = sum(state.waiting.values())
     if state.paused:
-        yield Reason(code="PAUSED", level=Level.WARNING, message="The queue is paused")
+        paused = "The queue is paused"
+        yield Reason(code="PAUSED", level=Level.WARNING, message=paused, stops_jobs=True)
     if not state.workers:
-        yield Reason(code="NO_WORKERS", level=Level.CRITICAL, message="No workers are running")
+        missing = "No workers are running"
+        yield Reason(code="NO_WORKERS", level=Level.CRITICAL, message=missing, stops_jobs=True)
     if waiting and state.workers and state.busy >= state.slots:
         busy = "All workers are busy"
         yield Reason(code="WORKERS_BUSY", level=Level.INFO, message=busy)
@@ -109,17 +114,23 @@ def _outages(
     for service, circuit in circuits.items():
         name = "Storage" if service == STORAGE else f"The file source {service}"
         if circuit == "open" or (circuit == "half-open" and not _responds(service, checks)):
-            yield Reason(code="CIRCUIT_OPEN", level=Level.CRITICAL, message=f"{name} is down")
+            down = f"{name} is down"
+            yield Reason(code="CIRCUIT_OPEN", level=Level.CRITICAL, message=down, stops_jobs=True)
         elif circuit == "half-open":
             message = f"{name} was down, and the next job tries it again"
-            yield Reason(code="CIRCUIT_HALF_OPEN", level=Level.WARNING, message=message)
+            yield Reason(
+                code="CIRCUIT_HALF_OPEN", level=Level.WARNING, message=message, stops_jobs=True
+            )
         elif service == STORAGE and checks.get(STORAGE) in _FAILED_CHECKS:
             # The workers may reach what this process does not.
             level = Level.WARNING if state.processing else Level.CRITICAL
             message = (
                 f"{name} does not respond to the API" if state.processing else "Storage is down"
             )
-            yield Reason(code="STORAGE_UNAVAILABLE", level=level, message=message)
+            stopped = level is Level.CRITICAL
+            yield Reason(
+                code="STORAGE_UNAVAILABLE", level=level, message=message, stops_jobs=stopped
+            )
     if checks.get("history") in _FAILED_CHECKS:
         message = "The history is unavailable"
         yield Reason(code="HISTORY_UNAVAILABLE", level=Level.WARNING, message=message)
@@ -141,12 +152,15 @@ def _recently_failed(state: QueueState, samples: Sequence[Sample]) -> tuple[int,
 
 
 def _idle_since(state: QueueState, samples: Sequence[Sample]) -> int | None:
-    """Return since when no job was started or running, in ms; None if one runs, or if unknown."""
+    """Return since when no job was started or running, in ms.
+
+    None if one runs, if one did since the newest sample, or if there are no samples.
+    """
     if state.processing:
         return None
     since = None
     for sample in reversed(samples):
         if sample.processing or sample.started != state.started:
-            return since or sample.at
+            return since
         since = sample.at
     return since

@@ -42,7 +42,7 @@ end
 redis.call('PERSIST', key.user_jobs(job.user))
 local snapshot = update_job(id, {
   status = 'queued', attempt = '0', progress = '0', processed_files = '0', processed_bytes = '0',
-  started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
+  worker = '', started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',
 })
 enqueue(id, line_of(job), job.lane)

@@ -158,11 +158,18 @@ def test_the_summary_says_since_when_nothing_has_run() -> None:
     assert found["idleSince"] == "2027-01-15T08:01:00.000Z"
     # A job was started after the newest sample.
     found = summary(queue(started=8, waiting=waiting()), circuits=down, samples=samples)
-    assert found["idleSince"] == "2027-01-15T08:03:00.000Z"
+    assert found["idleSince"] is None
     assert summary(queue(started=7), circuits=down, samples=samples)["idleSince"] is None
     busy = queue(started=7, processing=1, waiting=waiting())
     assert summary(busy, circuits=down, samples=samples)["idleSince"] is None
     assert summary(queue(waiting=waiting()), circuits=down)["idleSince"] is None
+
+
+def test_failing_jobs_stop_no_others() -> None:
+    samples = tuple(Sample(at=NOON + minute * MINUTE, started=20) for minute in range(5))
+    state = queue(started=20, completed=10, failed=10, retrying=2, waiting=waiting())
+    found = summary(state, samples=samples)
+    assert (found["message"], found["idleSince"]) == ("10 of the last 20 jobs failed", None)
 
 
 def test_a_long_outage_is_found_in_the_samples_of_a_day() -> None:

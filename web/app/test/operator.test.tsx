@@ -177,7 +177,7 @@ test("an action counts first, and changes in batches only what was counted", asy
 test("an action that would change nothing cannot be confirmed", async () => {
   const none = { ...RESULT, dryRun: true, matched: 0, changed: 0, remaining: 0, rejected: [] };
   openDialog({ filter: {} }, none);
-  await screen.findByText("This applies to no job.");
+  await screen.findByText("No jobs match.");
   expect(screen.queryByRole("button", { name: /^Cancel/ })).toBeNull();
 });
 

@@ -95,5 +95,5 @@ def select_files(
         raise _ERRORS.get(missing[0].code, PermanentDownloadError)(missing[0].message)
     total = sum(file.size or 0 for file in files)
     if max_bytes is not None and total > max_bytes:
-        raise FileTooLarge(f"The files have {total} bytes in total; the limit is {max_bytes}")
+        raise FileTooLarge(f"The files have {total:,} bytes in total; the limit is {max_bytes:,}")
     return files, missing

@@ -170,7 +170,7 @@ function textOf(step: Step, action: JobAction): string {
     case "confirm":
       return step.preview.matched
         ? `This applies to ${count(step.preview)}.`
-        : "This applies to no job.";
+        : "No jobs match.";
     case "running":
       return step.changed ? `${jobs(step.changed)} ${ACTIONS[action].done}…` : "Working…";
     case "done":

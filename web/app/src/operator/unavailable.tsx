@@ -13,7 +13,10 @@ export function Unavailable({ error, showTokenForm = true }: UnavailableProps) {
   const forbidden = error instanceof ApiProblem && [401, 403].includes(error.status);
   if (forbidden && showTokenForm) return <TokenForm />;
   if (forbidden) return <p className="muted">For operators only.</p>;
+  const known = error instanceof ApiProblem && error.code === "JOB_NOT_FOUND";
   return (
-    <p className="muted">{isFinal(error) ? "Not available on this server." : error.message}</p>
+    <p className="muted">
+      {isFinal(error) && !known ? "Not available on this server." : error.message}
+    </p>
   );
 }
