@@ -12,6 +12,13 @@ define compile
     --no-emit-index-url --no-annotate --no-header $(2); } > $(1).new && mv $(1).new $(1)
 endef
 
+# gunicorn-h1c has no wheel for Linux. Without a C compiler, one comes from a wheel.
+COMPILER = command -v cc >/dev/null || { \
+  echo "No C compiler found. Installing one for gunicorn-h1c …"; \
+  $(BIN)/pip install --quiet --require-hashes -r requirements-compiler.lock; \
+  export CC="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__, sep="")')/zig cc"; \
+  export LDSHARED="$$CC -shared"; }
+
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
@@ -23,7 +30,7 @@ help:  ## List the targets
 $(INSTALLED): requirements.lock client/pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages that requirements.lock lists …"
-	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(COMPILER); $(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable client
 	@touch $@
 
@@ -124,6 +131,9 @@ lock: $(INSTALLED)  ## Update all pinned versions in the lock files
 	@echo locust > bench/load.in
 	@$(call compile,bench/load.lock,bench/load.in)
 	@rm bench/load.in
+	@echo ziglang > compiler.in
+	@$(call compile,requirements-compiler.lock,compiler.in)
+	@rm compiler.in
 
 release: $(INSTALLED)  ## Tag the version, and write wheel, npm packages, SBOM, images' digests and checksums to dist/ (REGISTRY=)
 	@$(BIN)/python -m deploy.release
