@@ -168,9 +168,7 @@ function textOf(step: Step, action: JobAction): string {
     case "counting":
       return "Counting…";
     case "confirm":
-      return step.preview.matched
-        ? `This applies to ${count(step.preview)}.`
-        : "No jobs match.";
+      return step.preview.matched ? `This applies to ${count(step.preview)}.` : "No jobs match.";
     case "running":
       return step.changed ? `${jobs(step.changed)} ${ACTIONS[action].done}…` : "Working…";
     case "done":
