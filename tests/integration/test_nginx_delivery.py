@@ -505,8 +505,10 @@ class TlsStorage:
             except OSError:
                 return
             # A client that rejects the certificate closes the connection.
-            with connection, suppress(OSError):
-                client = self._context.wrap_socket(connection, server_side=True)
+            with (
+                suppress(OSError),
+                self._context.wrap_socket(connection, server_side=True) as client,
+            ):
                 if request := client.recv(65_536):
                     self.requests.append(request)
                     client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nPK")
