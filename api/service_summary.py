@@ -154,7 +154,7 @@ def _recently_failed(state: QueueState, samples: Sequence[Sample]) -> tuple[int,
 def _idle_since(state: QueueState, samples: Sequence[Sample]) -> int | None:
     """Return since when no job was started or running, in ms.
 
-    None if one runs, if one did since the newest sample, or if there are no samples.
+    None if a job is running, if one was started after the newest sample, or without samples.
     """
     if state.processing:
         return None

@@ -110,7 +110,7 @@ class _Run(Generic[T]):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
-        """Run steps until there are no more; the target of each thread."""
+        """Run steps until no items are left. Each thread runs this."""
         try:
             while self._run_next():
                 with self._lock:

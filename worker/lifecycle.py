@@ -116,8 +116,8 @@ class WorkerProcess:
         if self._recorder is not None:
             self._recorder.start()
         self._webhooks.start()
-        # What is loaded by now stays for good. Scanning it in every full garbage collection takes a
-        # twentieth of the time of an archive.
+        # What is loaded by now stays for good. Scanning it in every full garbage collection takes
+        # time and frees nothing.
         gc.collect()
         gc.freeze()
         log.info("worker ready", worker=self.name)

@@ -41,11 +41,13 @@ class RedisBuildLock:
             holder = self._client.set(
                 self._key, self._job_id, nx=True, get=True, px=int(TTL * 1000)
             )
+            if holder in (None, self._job_id):
+                return True
             limit_expiry(self._client, self._key, TTL)
         except RedisError as error:
             log_failure(log, "building without the build lock", error)
             return True
-        return holder in (None, self._job_id)
+        return False
 
     def renew(self) -> None:
         """Extend the lock. May be called often: it acts once in ``RENEW_INTERVAL`` seconds."""

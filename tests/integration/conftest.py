@@ -1,4 +1,4 @@
-"""The job store on a real Valkey, emptied for each test."""
+"""The job store on a real Valkey, emptied for each test, and a fake API for nginx."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from redis import Redis
 
 from common.job_store.client import open_client
 from stack.services import Valkey
+from tests.support.nginx_backend import Backend
 
 
 @pytest.fixture
@@ -17,3 +18,11 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    server = Backend()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -39,14 +39,6 @@ OPERATOR_PATHS = [
 
 
 @pytest.fixture
-def backend() -> Iterator[Backend]:
-    server = Backend()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def web(tmp_path: Path) -> Path:
     root = tmp_path / "web"
     (root / "assets").mkdir(parents=True)

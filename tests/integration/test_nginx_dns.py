@@ -16,7 +16,7 @@ import pytest
 from stack.nginx import Nginx, start_nginx
 from tests.support.nginx_backend import Backend
 
-#: An address at which nobody accepts connections, as that of a container that is gone.
+#: An address where nothing accepts connections, like that of a removed container.
 GONE = "127.0.0.2"
 ALIVE = "127.0.0.1"
 #: Seconds after which nginx asks for the addresses again, see nginx/http/upstream.conf.
@@ -43,14 +43,6 @@ class DnsServer:
                 b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address) for address in addresses
             )
             self._socket.sendto(header + question + records, client)
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    server = Backend()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture

@@ -96,8 +96,8 @@ local function clock_set_back()
   return noted - now
 end
 
--- Entries that a consumer of the state log read count as idle from now on. Otherwise nobody could take
--- over those of a dead consumer, or those whose response was lost, for as long as the clock was wrong.
+-- Restarts the idle time of entries that were read from the state log and not acknowledged. Otherwise no
+-- consumer could claim those of a dead one, or those whose response was lost, until the clock catches up.
 local function correct_pending_entries(back)
   -- They have been idle for a negative time.
   local min_idle = to_text(-back - CLOCK_NOTE_INTERVAL)
