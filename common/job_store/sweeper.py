@@ -71,6 +71,7 @@ class Sweeper:
         *,
         dead: Sequence[str] = (),
         reclaim_until: float | None = None,
+        max_gap: float | None = None,
     ) -> SweepResult:
         """Scan all partitions once.
 
@@ -79,6 +80,9 @@ class Sweeper:
         ``reclaim_until``: seconds of the store's clock. In a script that runs later, every lease
         counts as live: the store did not respond meanwhile, or its clock jumped, so its workers
         need time to extend them. None: no limit.
+        ``max_gap``: seconds since this sweeper's last sweep at most. A lease that lapsed before and
+        is still there was stored while the clock was set back, so it counts as live for half a
+        lease more. None: unknown.
 
         Raises ``RedisError`` when the store is unavailable.
         """
@@ -89,6 +93,7 @@ class Sweeper:
             "lost_after": LOST_AFTER_WORKER_DEATH if dead else LOST_AFTER,
             "dead": ",".join(dead) or None,
             "reclaim_until": None if reclaim_until is None else milliseconds(reclaim_until),
+            "max_gap": None if max_gap is None else milliseconds(max_gap),
         }
         with self._client.pipeline(transaction=False) as pipe:
             for tag in keys.all_tags():

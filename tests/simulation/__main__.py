@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.scenario import Scenario, scenario_of
@@ -89,21 +90,22 @@ def main() -> None:
         report(arguments.seed, arguments.mutation, arguments.shrink)
         return
     first = arguments.first if arguments.first is not None else int(time.time())
+    print(f"Simulating from seed {first} for {arguments.minutes:g} minutes …", flush=True)
     started = time.perf_counter()
+    one = partial(
+        simulate,
+        step=arguments.processes,
+        seconds=arguments.minutes * 60,
+        max_runs=sys.maxsize // 2**20,
+        mutation=arguments.mutation,
+    )
+    summaries: list[Summary] = []
     with multiprocessing.Pool(arguments.processes) as pool:
-        tasks = [
-            pool.apply_async(
-                simulate,
-                (first + number, arguments.processes),
-                {
-                    "seconds": arguments.minutes * 60,
-                    "max_runs": sys.maxsize // 2**20,
-                    "mutation": arguments.mutation,
-                },
-            )
-            for number in range(arguments.processes)
-        ]
-        summaries = [task.get() for task in tasks]
+        for summary in pool.imap_unordered(one, range(first, first + arguments.processes)):
+            summaries.append(summary)
+            if summary.failed is not None:
+                # The others are terminated: their runs are not part of the figures.
+                break
     failed = [each.failed for each in summaries if each.failed is not None]
     if failed:
         report(failed[0], arguments.mutation, arguments.shrink)

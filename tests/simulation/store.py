@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.simulation.trace import Trace
 
 _COMMANDS_OF_TWO_WORDS = (b"SCRIPT ", b"CLIENT ", b"XINFO ", b"XGROUP ")
+#: Types of results that RESP2 does not change.
+_SIMPLE_RESULTS = frozenset({bytes, int, type(None)})
 #: Seconds that a packet takes: shortest and longest.
 LATENCY = (0.000_2, 0.002)
 
@@ -108,6 +110,7 @@ class StoreSocket(FakeSocket):
 
     def __init__(self, store: StoreServer, **options: Any) -> None:
         self.store = store
+        self._by_name: dict[bytes, tuple[Any, Signature]] = {}
         super().__init__(store.fake, client_class=Redis, **options)
 
     def _process_command(self, fields: list[bytes]) -> None:
@@ -163,21 +166,27 @@ class StoreSocket(FakeSocket):
 
     def _lua_redis_call(self, lua_runtime: Any, _globals: Any, op: bytes, *args: Any) -> Any:
         """Run a command of a script as fakeredis does, without keyspace notifications."""
-        function: Any
         if op.upper() + b" " in _COMMANDS_OF_TWO_WORDS:
             op, args = op + b" " + args[0], args[1:]
-        function, signature = self._name_to_func(op.decode().lower())
+        function, signature = self._function(op)
         words = [arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]
         found = _Arguments.of(signature, len(words)).read(words, self._db, self.version)
         if type(found) is tuple:
             result = found[0]
         else:
-            result = convert_to_resp2(function(*words))
+            result = function(*words)
+            if type(result) not in _SIMPLE_RESULTS:
+                result = convert_to_resp2(result)
             for item in found:
                 item.writeback(remove_empty_val=FLAG_LEAVE_EMPTY_VAL not in signature.flags)
         if type(result) is list and all(type(item) is bytes for item in result):
             return lua_runtime.table_from(result)
         return self._convert_redis_result(lua_runtime, result)
+
+    def _function(self, op: bytes) -> tuple[Any, Signature]:
+        if op not in self._by_name:
+            self._by_name[op] = self._name_to_func(op.decode().lower())
+        return self._by_name[op]
 
 
 class _Arguments:
@@ -270,15 +279,19 @@ class SimulatedConnection(FakeRedisConnection):
 
     def pack_command(self, *args: Any) -> Any:
         """Return the words of the command: the simulated network does not need their bytes."""
-        return [[each for arg in args for each in self._words(arg)]]
+        # redis-py passes a command of two words as one.
+        words = self._word(args[0]).split()
+        words += [self._word(arg) for arg in args[1:]]
+        return [words]
 
     def pack_commands(self, commands: Any) -> Any:
         return [words for command in commands for words in self.pack_command(*command)]
 
-    def _words(self, arg: Any) -> list[bytes]:
+    def _word(self, arg: Any) -> bytes:
+        if type(arg) is str:
+            return arg.encode()
         encoded: bytes = arg if type(arg) is bytes else self.encoder.encode(arg)
-        # redis-py passes a command of two words as one.
-        return encoded.split() if encoded.startswith(_COMMANDS_OF_TWO_WORDS) else [encoded]
+        return encoded
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         self.connect()

@@ -74,6 +74,16 @@ FINDINGS = {
         ),
         "every job ends",
     ),
+    "excursion": (
+        _jobs(
+            0,
+            *[_job(number, 15.35 + number / 50, seconds=3.0) for number in range(15)],
+            *[_job(number, 24.95 + number / 50, seconds=3.0) for number in range(20, 35)],
+            *[ScenarioEvent(at, "clock_jump", {"seconds": -3_600}) for at in (15.3, 24.9)],
+            *[ScenarioEvent(at, "clock_jump", {"seconds": 3_600}) for at in (15.75, 25.35)],
+        ),
+        "no attempt is lost without a cause",
+    ),
     "fencing": (
         _jobs(
             0,

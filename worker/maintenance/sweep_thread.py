@@ -65,9 +65,8 @@ class SweepThread(LoopThread):
         #: Seconds for which leases are reliable after a response of the store: far less than a
         #: live lease has left.
         self._reliable_for = lease / 2
-        self._contact = StoreContact(
-            max_gap=1.2 * interval + MAX_RESPONSE_TIME, grace=lease, clock=clock.monotonic
-        )
+        self._max_gap = 1.2 * interval + MAX_RESPONSE_TIME
+        self._contact = StoreContact(max_gap=self._max_gap, grace=lease, clock=clock.monotonic)
         self.first_pause = self._pause()
         self._on_round = on_round
         self._trim_at = 0.0
@@ -96,7 +95,10 @@ class SweepThread(LoopThread):
             self._workers.forget_missing()
         dead = self._workers.dead() if reliable_until else []
         result = self._sweeper.sweep(
-            self._dispatcher.waiting, dead=dead, reclaim_until=reliable_until
+            self._dispatcher.waiting,
+            dead=dead,
+            reclaim_until=reliable_until,
+            max_gap=self._max_gap,
         )
         metrics.sweep_finished(result)
         if result.recovered or result.failed or result.resent:

@@ -7,11 +7,13 @@
   Input:
     KEYS[1]  the partition's leases
     args     allowed (states from which a job is requeued), limit (jobs of each kind), lifetimes (as
-             Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim_until (ms: every
-             lease counts as live in a script that runs later, because the store was unavailable or
-             its clock jumped), dead (comma-separated names of workers that died), max_wait (ms in one priority's queue), lost_after (ms by which later wake-ups must have
-             overtaken one for it to count as lost), read_up_to_high, read_up_to_normal,
-             read_up_to_low (ms: every wake-up sent before has been read from the broker's queue)
+             Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim_until (ms:
+             every lease counts as live in a script that runs later, because the store was
+             unavailable or its clock jumped), max_gap (ms since the caller's last sweep at most, if
+             known), dead (comma-separated names of workers that died), max_wait (ms in one
+             priority's queue), lost_after (ms by which later wake-ups must have overtaken one for it
+             to count as lost), read_up_to_high, read_up_to_normal, read_up_to_low (ms: every wake-up
+             sent before has been read from the broker's queue)
   Output:
     {'SWEPT', recovered, failed, promoted, expired, resent,
      this partition's read_up_to_high, read_up_to_normal, read_up_to_low, wake-ups…}
@@ -111,6 +113,20 @@ local function correct_pending_entries(back)
   end
 end
 
+-- Makes leases end soon that were stored by a wrong clock. A living worker extends them before.
+local function correct_leases()
+  local lease = tonumber(args.lease)
+  local function replace(first, last, ends_in)
+    for _, id in ipairs(redis.call('ZRANGE', key.leases(), first, last, 'BYSCORE')) do
+      redis.call('ZADD', key.leases(), to_text(now + ends_in), id)
+    end
+  end
+  -- The clock was set back since.
+  replace('(' .. to_text(now + 2 * lease), '+inf', lease)
+  -- The clock was set back meanwhile, and has caught up: the last sweep would have seen these lapse.
+  if args.max_gap then replace('-inf', '(' .. to_text(now - tonumber(args.max_gap)), lease / 2) end
+end
+
 -- After the server's clock was set back, some times lie in the future. They would stay there for as
 -- long as the clock was wrong.
 local function correct_future_times()
@@ -125,11 +141,7 @@ local function correct_future_times()
       end
     end
   end
-  local latest_lease = now + tonumber(args.lease)
-  local future = '(' .. to_text(latest_lease + tonumber(args.lease))
-  for _, id in ipairs(redis.call('ZRANGE', key.leases(), future, '+inf', 'BYSCORE')) do
-    redis.call('ZADD', key.leases(), to_text(latest_lease), id)
-  end
+  local future = '(' .. to_text(now + CLOCK_TOLERANCE)
   future = '(' .. to_text(now + CLOCK_TOLERANCE)
   for _, priority in ipairs({'high', 'normal', 'low'}) do
     local sent = key.wake_ups_sent(priority)
@@ -175,6 +187,7 @@ local function reclaim_from_dead_workers()
   end
 end
 
+correct_leases()
 correct_future_times()
 if not args.reclaim_until or now <= tonumber(args.reclaim_until) then
   if args.dead then reclaim_from_dead_workers() end

@@ -145,6 +145,19 @@ def test_leases_count_as_live_if_the_store_stalls_or_its_clock_jumps_before_the_
     assert sweeper.sweep(busy, reclaim_until=seconds + 5.0).recovered == 1
 
 
+def test_a_lease_that_the_last_sweep_must_have_seen_lapse_is_of_a_wrong_clock(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    long_ago(redis, "leases", job_id)
+    assert sweeper.sweep(busy, max_gap=2.0).recovered == 0
+    leases = keys.of_partition("leases", keys.tag_of_job(job_id))
+    assert redis.zscore(leases, job_id) > time.time() * 1000
+    redis.zadd(leases, {job_id: time.time() * 1000 - 500})
+    assert sweeper.sweep(busy, max_gap=2.0).recovered == 1
+
+
 def test_a_job_that_kills_every_worker_becomes_a_dead_letter(
     jobs: JobStore, sweeper: Sweeper, queries: JobQueries, redis: Redis
 ) -> None:
