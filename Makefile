@@ -22,7 +22,7 @@ COMPILER = command -v cc >/dev/null || { \
 WITHOUT_PAGE := test -f web/dist/index.html || echo "Running without the web page. To build it: make web"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo release up web test test-web test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
+.PHONY: help demo release up web test test-web test-web-unit test-s3 test-large test-layouts faults simulate drills check bench bench-api bench-archive bench-jobs soak-api attack load lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,10 +49,12 @@ web/node_modules/.package-lock.json: web/package-lock.json | $(INSTALLED)
 	@PYTHON=$(abspath $(BIN)/python) web/node.sh npm ci --loglevel error
 	@touch $@
 
-test-web: web  ## Test the web page: types and style, unit tests, the whole system in Chromium
-	@.ci/install-tools chromium
+test-web-unit: web  ## Check types and style of the web packages and run their unit tests
 	@web/node.sh npm run --silent check
 	@web/node.sh npm test --silent
+
+test-web: test-web-unit  ## Test the web packages, and the whole system in Chromium
+	@.ci/install-tools chromium
 	@web/node.sh npm run --silent e2e
 
 test: $(INSTALLED)  ## Run all Python tests, with real Valkey, S3, PostgreSQL and nginx
