@@ -147,6 +147,8 @@ class CommandChecker:
             self.fail("only created jobs change", f"{job_id} at version {now.version}")
             return job_id
         now.lost_attempts, now.failures = before.lost_attempts, before.failures
+        # A report that was on its way says nothing about what the fail-over forgot.
+        now.is_forgotten = before.is_forgotten and now.fencing_token == before.fencing_token
         if now.version != before.version + 1:
             self.fail("versions have no gap", f"{job_id}: {before.version} -> {now.version}")
         if now.status != before.status:
