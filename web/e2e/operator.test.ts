@@ -280,7 +280,7 @@ test("one sentence says how the service is, also in the title of the tab", async
   await page.goto(stack.operatorPage);
   const summary = page.locator(".summary-text");
   // Earlier tests may have left failed jobs.
-  const usual = /^(All well|\d+ of the last \d+ jobs failed)$/;
+  const usual = /^(All well|\d+ of the last \d+ runs of jobs failed)$/;
   await expect.poll(() => summary.textContent(), WITHIN).toMatch(usual);
   await expect
     .poll(title, WITHIN)
