@@ -147,7 +147,8 @@ def act(
 ) -> None:
     """Cancel, retry, requeue or prioritize jobs (operators only).
 
-    Name the JOBs, or choose them by the options of 'longhaul jobs --all'.
+    Name the JOBs, or choose them by the options of 'longhaul jobs --all'. Of the failed jobs,
+    'retry' runs all again, and 'requeue' only dead letters: those that may succeed this time.
     """
     job_filter = filter_of(options)
     if [bool(job_ids), bool(job_filter), everything].count(True) != 1:

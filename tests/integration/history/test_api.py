@@ -165,7 +165,7 @@ def test_operators_see_the_full_record_of_a_deleted_job(
     assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_operators_see_why_a_job_was_handed_back_and_who_canceled_it(
+def test_operators_see_why_a_job_was_handed_back_and_who_cancelled_it(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job

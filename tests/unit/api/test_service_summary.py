@@ -136,7 +136,10 @@ def test_many_failures_are_a_problem() -> None:
     )
     # Of the last ten minutes: 11 failures of 20 jobs.
     found = summary(queue(completed=109, failed=21), samples=samples)
-    assert (found["level"], found["message"]) == ("warning", "11 of the last 20 runs of jobs failed")
+    assert (found["level"], found["message"]) == (
+        "warning",
+        "11 of the last 20 runs of jobs failed",
+    )
     few = summary(queue(completed=100, failed=19), samples=samples)
     assert few["message"] == "All well"
 

@@ -243,7 +243,7 @@ def test_a_timeline_says_why_a_job_waits_again(
     assert (newest["text"], newest["detail"]) == ("queued", "The worker is shutting down.")
 
 
-def test_a_timeline_says_who_canceled_a_job(
+def test_a_timeline_says_who_cancelled_a_job(
     client: FlaskClient, create: Create, act: Callable[..., Any]
 ) -> None:
     def cancelled(job_id: str) -> str:
@@ -261,7 +261,10 @@ def test_a_timeline_says_who_canceled_a_job(
     assert [cancelled(each) for each in (by_operator, by_token, by_owner, by_other)] == [
         *("by an operator", "by an operator", "by its owner", "by another user")
     ]
-    assert [entry["jobIds"] for entry in audit_log(client)["entries"]] == [[by_token], [by_operator]]
+    assert [entry["jobIds"] for entry in audit_log(client)["entries"]] == [
+        [by_token],
+        [by_operator],
+    ]
 
 
 def test_a_file_shows_why_it_failed(
