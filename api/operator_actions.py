@@ -109,7 +109,7 @@ class OperatorActions:
 
         For a single job, REQUEUE is another name of RETRY, so it is left out.
         """
-        allowed = [
+        allowed: list[Action] = [
             action
             for action, states in STATES.items()
             if job.status in states and action is not Action.REQUEUE
