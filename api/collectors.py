@@ -258,7 +258,7 @@ def _ended(state: QueueState) -> Metric:
     return _by_label(
         CounterMetricFamily,
         "longhaul_jobs_ended",
-        "Jobs that ended, by final state",
+        "Jobs that ended, by final state; a job that is retried counts each time it ends",
         "status",
         {
             "completed": state.completed,

@@ -80,7 +80,7 @@ def restart_job(dependencies: Dependencies, caller: Caller, job_id: str) -> Job:
     terms = plans.named(caller.plan).restart_terms() if plans else None
     dependencies.file_access.require_download(caller, dependencies.queries.get(job_id))
     try:
-        return dependencies.jobs.restart(job_id, terms=terms)
+        return dependencies.jobs.restart(job_id, by=dependencies.operators.requester(), terms=terms)
     except TooManyActiveJobs:
         raise _too_many_active_jobs(dependencies, terms) from None
     except QuotaExceeded:

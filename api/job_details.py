@@ -28,13 +28,13 @@ MAX_AUDIT_ENTRIES: Final = 500
 
 #: Member of the response -> column of the history.
 _CHANGE: Final = {"errorCode": "error_code"} | {
-    name: name for name in ("version", "status", "attempt", "worker", "at")
+    name: name for name in ("version", "status", "attempt", "worker", "reason", "at")
 }
 _ATTEMPT: Final = {"startedAt": "started_at", "endedAt": "ended_at", "errorCode": "error_code"} | {
     name: name for name in ("attempt", "worker", "outcome", "error")
 }
 _FILE: Final = {"fileName": "name", "errorCode": "error_code"} | {
-    name: name for name in ("file_id", "state", "size")
+    name: name for name in ("file_id", "state", "size", "error")
 }
 _DELIVERY: Final = {"durationMs": "duration_ms", "status": "http_status"} | {
     name: name for name in ("version", "attempt", "at", "error", "state")
@@ -161,6 +161,7 @@ def _file(report: FileReport) -> Members:
         "size": report.size,
         "fileName": report.name,
         "errorCode": report.error_code,
+        "error": report.error,
     }
 
 
@@ -193,7 +194,8 @@ def _state_entries(
             members = {name: change[name] for name in ("version", "attempt", "worker", "errorCode")}
             ended = change["attempt"], change["at"]
             error = errors.get(ended) if change["errorCode"] else None
-            yield _entry(change["at"], "state", change["status"], error=error, **members)
+            reason = {"error": error, "detail": change["reason"]}
+            yield _entry(change["at"], "state", change["status"], **reason, **members)
         if changes[-1]["version"] < job.version and changes[-1]["status"] != job.status:
             yield _current_state(job)
         return
@@ -206,7 +208,7 @@ def _state_entries(
         if attempt["endedAt"] and not ended_job:
             reason = {"errorCode": attempt["errorCode"], "error": attempt["error"]}
             yield _entry(attempt["endedAt"], "state", JobState.QUEUED.value, **started, **reason)
-    if job.terminal:
+    if job.terminal or job.reason:
         yield _current_state(job)
 
 
@@ -221,6 +223,7 @@ def _current_state(job: Job) -> Members:
         worker=job.worker,
         errorCode=job.failure.code if job.failure else None,
         error=job.failure.message if job.failure else None,
+        detail=job.reason,
     )
 
 

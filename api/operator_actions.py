@@ -15,6 +15,7 @@ from api.job_explorer import Candidates
 from common.errors import LonghaulError
 from common.job_store.audit_log import AuditEntry
 from common.job_store.errors import log_failure
+from common.job_store.jobs import OPERATOR
 from common.jobs.transitions import JobState, sources_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Action(StrEnum):
 STATES: Final[Mapping[Action, frozenset[JobState]]] = {
     Action.CANCEL: sources_of(JobState.CANCELLED),
     Action.RETRY: frozenset({JobState.FAILED}),
+    #: As RETRY, but only dead letters.
     Action.REQUEUE: frozenset({JobState.FAILED}),
     Action.PRIORITIZE: frozenset({JobState.QUEUED}),
 }
@@ -103,10 +105,15 @@ class OperatorActions:
         self._clock = clock
 
     def allowed(self, job: Job) -> list[Action]:
-        """Return the actions that can change a job of the job store now."""
-        allowed = [action for action, states in STATES.items() if job.status in states]
-        if Action.REQUEUE in allowed and job.id not in self._dead_letters.among([job.id]):
-            allowed.remove(Action.REQUEUE)
+        """Return the actions that can change a job of the job store now.
+
+        For a single job, REQUEUE is another name of RETRY, so it is left out.
+        """
+        allowed: list[Action] = [
+            action
+            for action, states in STATES.items()
+            if job.status in states and action is not Action.REQUEUE
+        ]
         if job.status is JobState.COMPLETED and job.artifact and job.artifact.missing_files:
             allowed.append(Action.RETRY)
         return allowed
@@ -201,8 +208,8 @@ class OperatorActions:
             target = priority
             return lambda job_id: self._jobs.set_priority(job_id, target)
         changes: dict[Action, Callable[[str], Job]] = {
-            Action.CANCEL: self._jobs.cancel,
-            Action.RETRY: lambda job_id: self._jobs.restart(job_id, limited=False),
+            Action.CANCEL: lambda job_id: self._jobs.cancel(job_id, by=OPERATOR),
+            Action.RETRY: lambda job_id: self._jobs.restart(job_id, by=OPERATOR, limited=False),
             Action.REQUEUE: self._dead_letters.requeue,
         }
         return changes[action]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Samples, about a minute apart, over which failures are counted.
 RECENT_SAMPLES: Final = 10
-#: Jobs that must have ended within them.
+#: Runs of jobs that must have ended within them. A job that is retried runs again.
 MIN_ENDED: Final = 10
 _FAILED_CHECKS: Final = ("unavailable", "timeout")
 
@@ -104,7 +104,7 @@ def _failures(
 ) -> Iterator[Reason]:
     failed, ended = _recently_failed(state, samples)
     if ended >= MIN_ENDED and 1 - failed / ended < min_success_rate:
-        message = f"{failed:,} of the last {ended:,} jobs failed"
+        message = f"{failed:,} of the last {ended:,} runs of jobs failed"
         yield Reason(code="JOBS_FAIL", level=Level.WARNING, message=message)
 
 
@@ -142,7 +142,7 @@ def _responds(service: str, checks: Mapping[str, str]) -> bool:
 
 
 def _recently_failed(state: QueueState, samples: Sequence[Sample]) -> tuple[int, int]:
-    """Return how many jobs failed and how many ended since the oldest recent sample."""
+    """Return how many runs of jobs failed and how many ended since the oldest recent sample."""
     if not samples:
         return 0, 0
     since = samples[0]

@@ -26,6 +26,9 @@ class LonghaulError(Exception):
         self.retry_after = retry_after
         #: Whether a source of files failed, and not the storage for archives.
         self.from_source = False
+        #: The file that could not be read, and the HTTP status of its source, where they are known.
+        self.file_id: int | None = None
+        self.http_status: int | None = None
 
     @property
     def message(self) -> str:

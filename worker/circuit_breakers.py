@@ -34,7 +34,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.job_store import keys
-from common.job_store.circuit_states import State, state_of
+from common.job_store.circuit_states import STORAGE, State, state_of
 from common.job_store.errors import log_failure
 from common.job_store.expiry import limit_expiry
 from common.object_storage import BadChecksum
@@ -92,6 +92,11 @@ class CircuitBreaker:
         self._failures = keys.circuit_failures(service)
         self._wait = keys.circuit_wait(service)
         self._no_failures_until = 0.0
+
+    @property
+    def name(self) -> str:
+        """The service in words, for operators."""
+        return "the object storage" if self._service == STORAGE else f"the host {self._service}"
 
     def allows_attempt(self) -> bool:
         """Return whether a job may start. A half-open breaker allows one job per interval."""
@@ -212,8 +217,8 @@ class CircuitBreakers:
                     raise
                 if postponed_too_long(claim):
                     raise
-                delay = breaker.retry_delay()
-                raise DependencyUnavailable(error.message, retry_after=delay) from error
+                reason = f"The circuit breaker of {breaker.name} is open: {error.message}"
+                raise DependencyUnavailable(reason, retry_after=breaker.retry_delay()) from error
             for breaker in self._all:
                 breaker.record_success()
             return artifact

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import g, request
 
 from api import metrics, parsing
 from api.auth.callers import Caller
+from api.auth.operators import current_operator
 from api.dependencies import deps
 from api.errors import FilesForbidden, Forbidden, Unauthorized
 from common.errors import JobNotFound
+
+if TYPE_CHECKING:
+    from common.jobs.model import Job
 
 #: Beginnings of the paths that only operators may call.
 ADMIN_PATHS: Final = ("/v1/admin/", metrics.PATH)
@@ -45,6 +49,15 @@ def confirm_caller(user_id: str | None) -> None:
     """Let ``g.caller`` be the user whom the body names, if any. Raise ``Forbidden`` for others."""
     if user_id is not None:
         g.caller = deps().authenticator.confirm(g.caller, user_id, request.headers)
+
+
+def record_if_operator(action: str, job: Job) -> None:
+    """Add what an operator did to another user's job to the audit log."""
+    requester = deps().operators.requester()
+    if requester.is_operator and requester.user != job.user:
+        deps().operator_actions.record(
+            action, current_operator(), matched=1, changed=1, job_ids=[job.id]
+        )
 
 
 def _ticket_holder() -> Caller | None:

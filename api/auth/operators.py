@@ -13,6 +13,7 @@ from flask import g, request
 
 from api.errors import Forbidden
 from api.operator_actions import Operator
+from common.job_store.jobs import OPERATOR, Requester
 
 
 def current_operator() -> Operator:
@@ -34,6 +35,12 @@ class Operators:
         """Raise ``Forbidden`` unless the request is from an operator."""
         if not (g.caller.admin or self._has_token()):
             raise Forbidden("Only operators have access to this.")
+
+    def requester(self) -> Requester:
+        """Return who asks for a change of a job, by a call that is open to users too."""
+        if self._has_token():
+            return OPERATOR
+        return Requester(user=g.caller.user, is_operator=g.caller.admin)
 
     def _has_token(self) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")

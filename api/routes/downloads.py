@@ -111,6 +111,7 @@ def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed job whose archive lacks files."""
     count_creation()
     job = job_creation.restart_job(deps(), g.caller, parsing.job_id(job_id))
+    authorization.record_if_operator("retry", job)
     return _accepted(job, "The download has been queued again.", {})
 
 

@@ -111,9 +111,9 @@ def act() -> Response:
     """Cancel, retry, requeue, or prioritize jobs: those with these IDs, or all that a filter finds.
 
     `cancel` applies to unfinished jobs, `retry` to failed jobs (by ID also to completed ones whose
-    archive lacks files), `requeue` to dead letters, and `prioritize` to queued jobs. A request
-    changes a limited number of jobs: repeat it while `remaining` is not 0. With `dryRun`, jobs are
-    only counted.
+    archive lacks files), `requeue` to dead letters, the failed jobs that may succeed this time, and
+    `prioritize` to queued jobs. A request changes a limited number of jobs: repeat it while
+    `remaining` is not 0. With `dryRun`, jobs are only counted.
     """
     body = parsing.body(JOB_ACTIONS)
     action: Action = body["action"]

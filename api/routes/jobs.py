@@ -10,6 +10,7 @@ from flask import Response, g, request
 from flask_smorest import Blueprint
 
 from api import pagination, parsing
+from api.auth import authorization
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES
 from api.job_results import no_archive
@@ -148,7 +149,7 @@ def _file(report: FileReport, requested_path: str | None) -> dict[str, Any]:
         "size": report.size,
         "fileName": report.name and report.name.rpartition("/")[2],
         "path": report.name or requested_path,
-        "error": FAILURE_MESSAGES.get(report.error_code or ""),
+        "error": report.error or FAILURE_MESSAGES.get(report.error_code or ""),
         "errorCode": report.error_code,
     }
 
@@ -217,7 +218,8 @@ def cancel(job_id: str) -> Response:
 
     Cancelling a job again has no effect and succeeds.
     """
-    job = deps().jobs.cancel(parsing.job_id(job_id))
+    job = deps().jobs.cancel(parsing.job_id(job_id), by=deps().operators.requester())
+    authorization.record_if_operator("cancel", job)
     return json_response(
         {"jobId": job.id, "status": job.status.value, "message": "The download was cancelled."}
     )
@@ -236,7 +238,8 @@ def delete_archive(job_id: str) -> Response:
     The job expires, and its links stop working. Other jobs that have the same archive keep it.
     Deleting an archive again has no effect and succeeds.
     """
-    deps().jobs.delete_archive(parsing.job_id(job_id))
+    job = deps().jobs.delete_archive(parsing.job_id(job_id), by=deps().operators.requester())
+    authorization.record_if_operator("delete-archive", job)
     return no_content()
 
 

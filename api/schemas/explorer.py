@@ -12,6 +12,7 @@ from api.operator_actions import MAX_BATCH, Action
 from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.history import JobRecordSchema
 from api.schemas.requests import PageQuery
+from api.schemas.responses import ENDED
 from common.job_store.statistics_log import MAX_SAMPLES
 from common.jobs.model import Priority
 from common.jobs.transitions import JobState
@@ -174,7 +175,11 @@ class TimelineEntrySchema(ResponseSchema):
     worker = string(null=True)
     errorCode = string(null=True)
     error = string(null=True)
-    detail = string("The webhook's HTTP status, the link's ID, or the operator", null=True)
+    detail = string(
+        "Why a worker returned the job to the queue, or who changed its state; the webhook's HTTP "
+        "status, the link's ID, or the operator",
+        null=True,
+    )
 
 
 class ExploredJobSchema(JobRecordSchema):
@@ -235,7 +240,7 @@ class AuditLogSchema(ResponseSchema):
 
 
 class SampleSchema(ResponseSchema):
-    """The queue at one moment. Counters count since the job store was created."""
+    """The queue at one moment."""
 
     at = time(null=False)
     waiting = count()
@@ -243,10 +248,10 @@ class SampleSchema(ResponseSchema):
     retrying = count()
     workers = count()
     paused = member(fields.Boolean)
-    started = count("Attempts that were started")
-    completed = count()
-    failed = count()
-    cancelled = count()
+    started = count("Attempts that were started since the job store was created")
+    completed = count(ENDED)
+    failed = count(ENDED)
+    cancelled = count(ENDED)
     p50 = count("Milliseconds from creation to completion of the latest completed jobs", null=True)
     p95 = count(null=True)
     p99 = count(null=True)

@@ -33,6 +33,9 @@ class ChangeSchema(ResponseSchema):
     attempt = count()
     worker = string(null=True)
     errorCode = string(null=True)
+    reason = string(
+        "Why a worker returned the job to the queue, or who changed its state", null=True
+    )
     at = time(null=False)
 
 
@@ -56,6 +59,7 @@ class RecordedFileSchema(ResponseSchema):
     size = count("Bytes", null=True)
     fileName = string(null=True)
     errorCode = string(null=True)
+    error = string("Why the file is missing or failed", null=True)
 
 
 class RecordedDeliverySchema(ResponseSchema):
@@ -95,7 +99,7 @@ class HourDurationsSchema(DurationsSchema):
 
 
 class HourSchema(ResponseSchema):
-    """What happened within an hour."""
+    """What happened within an hour. A job that is retried counts each time it ends."""
 
     start = time(null=False)
     created = count()

@@ -21,6 +21,8 @@ from common.job_store.deliveries import POST_ERRORS, DeliveryState
 from common.jobs.transitions import JobState
 
 DELIVERY_STATES: Final = get_args(DeliveryState)
+#: The counters of ended jobs.
+ENDED: Final = "Since the job store was created; a job that is retried counts each time it ends"
 FILE_STATES: Final = ("pending", "done", "missing", "failed")
 
 
@@ -160,9 +162,9 @@ class StatisticsSchema(ResponseSchema):
     )
     processing = count()
     retrying = count("Jobs that wait for their next attempt")
-    completed = count("Since the job store was created")
-    failed = count("Since the job store was created")
-    cancelled = count("Since the job store was created")
+    completed = count(ENDED)
+    failed = count(ENDED)
+    cancelled = count(ENDED)
     deadLetters = count()
     paused = member(fields.Boolean, "True if an operator paused the queue")
     workers = count("Worker processes that are alive")

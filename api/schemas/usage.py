@@ -67,7 +67,7 @@ class UsageTodaySchema(ResponseSchema):
 
 
 class UsageOfDaySchema(ResponseSchema):
-    """What your jobs did on a day, UTC."""
+    """What your jobs did on a day, UTC. A job that is retried counts each time it ends."""
 
     day = string(format="date")
     jobs = count("Created")

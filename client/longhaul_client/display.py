@@ -69,8 +69,10 @@ class _Speed:
 def details(job: Job) -> str:
     """Return details about a job, without its state and its percentage."""
     match job.status:
-        case "queued" if job.retry_at:
+        case "queued" if job.retry_at and job.error:
             return f"attempt {job.attempt} of {job.max_attempts} failed, retrying: {job.error}"
+        case "queued" if job.retry_at:
+            return "a service is unavailable, trying again"
         case "queued":
             return ", ".join(_waiting(job))
         case "failed":

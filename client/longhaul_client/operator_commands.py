@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from .display import dead_letter_line
+from .errors import ApiProblem
 from .parameters import job_argument
 from .session import Session
 
@@ -29,10 +31,30 @@ _FILTER_OPTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a filter to a command, which gets them as keyword arguments."""
+    """Add the options of a filter to a command, which gets them as keyword arguments.
+
+    If the API rejects the filter, the error names the options.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ApiProblem as problem:
+            raise _naming_options(problem) from None
+
     for name, (member, settings) in reversed(list(_FILTER_OPTIONS.items())):
-        command = click.option(name, f"filter_{member}", **settings)(command)
-    return command
+        run = click.option(name, f"filter_{member}", **settings)(run)
+    return run
+
+
+def _naming_options(problem: ApiProblem) -> ApiProblem:
+    errors = problem.body.get("errors")
+    if not isinstance(errors, dict):
+        return problem
+    options = {member: option for option, (member, _) in _FILTER_OPTIONS.items()}
+    named = {options.get(name.removeprefix("filter."), name): errors[name] for name in errors}
+    return ApiProblem(problem.status, {**problem.body, "errors": named}, problem.retry_after)
 
 
 def filter_of(options: Mapping[str, Any]) -> dict[str, str]:
@@ -125,7 +147,8 @@ def act(
 ) -> None:
     """Cancel, retry, requeue or prioritize jobs (operators only).
 
-    Name the JOBs, or choose them by the options of 'longhaul jobs --all'.
+    Name the JOBs, or choose them by the options of 'longhaul jobs --all'. Of the failed jobs,
+    'retry' runs all again, and 'requeue' only dead letters: those that may succeed this time.
     """
     job_filter = filter_of(options)
     if [bool(job_ids), bool(job_filter), everything].count(True) != 1:

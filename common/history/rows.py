@@ -82,6 +82,7 @@ def change_row(job: Job) -> Row:
         "attempt": job.attempt,
         "worker": job.worker,
         "error_code": job.failure.code if job.failure else None,
+        "reason": storable(job.reason) if job.reason else None,
         "elapsed_ms": job.updated_at - job.created_at,
         "bytes": job.artifact.size if job.artifact else None,
         "at": to_datetime(job.updated_at),
@@ -123,6 +124,7 @@ def file_row(job: Job, report: FileReport) -> Row:
         "job_id": job.id,
         "version": job.version,
         "name": storable(report.name) if report.name else None,
+        "error": storable(report.error) if report.error else None,
     }
 
 

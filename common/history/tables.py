@@ -83,6 +83,8 @@ CHANGES: Final = Table(
     Column("attempt", Integer, nullable=False),
     Column("worker", Text),
     Column("error_code", Text),
+    # Why the job was returned to the queue, or who changed its state, without a name.
+    Column("reason", Text),
     # Since the job was created, milliseconds.
     Column("elapsed_ms", BigInteger, nullable=False),
     # Of the archive, where this change completed one.
@@ -120,6 +122,7 @@ FILES: Final = Table(
     Column("size", BigInteger),
     Column("name", Text),
     Column("error_code", Text),
+    Column("error", Text),
 )
 
 #: One row per attempt to deliver a webhook; ``version`` is that of the state it reports.

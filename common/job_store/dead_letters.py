@@ -11,6 +11,7 @@ import orjson
 
 from common.errors import JobNotFound
 from common.job_store import keys
+from common.job_store.jobs import OPERATOR
 from common.job_store.queries import JobQueries
 from common.jobs.model import Job
 
@@ -89,7 +90,7 @@ class DeadLetters:
         """
         if self._client.zscore(_key(keys.tag_of_job(job_id)), job_id) is None:
             raise JobNotFound("Dead letter not found.")
-        return self._jobs.restart(job_id, limited=False)
+        return self._jobs.restart(job_id, by=OPERATOR, limited=False)
 
     def delete_old(self, age: float) -> int:
         """Delete dead letters older than ``age`` seconds and return their number."""

@@ -49,6 +49,7 @@ UNLIMITED: Final = 2**31
 IDEMPOTENCY_TTL: Final = 86_400.0
 #: Seconds until a worker claims a job again whose request it did not understand.
 UNKNOWN_REQUEST_DELAY: Final = 5.0
+UNKNOWN_REQUEST: Final = "The worker's release does not understand the request."
 #: Seconds for which a job that runs alone waits for one worker to finish its other jobs.
 RESERVATION: Final = 30.0
 
@@ -118,6 +119,23 @@ class CreationTerms:
     expires_in: int | None = None
     #: How many of the user's jobs may be next at the same time.
     weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requester:
+    """Who asks for a change. The job records only whether that is its owner or an operator."""
+
+    #: None: an operator who does not act as a user, or unknown.
+    user: str | None = None
+    is_operator: bool = False
+
+    def arguments(self) -> dict[str, object]:
+        """Return the arguments for ``requested_by`` in the scripts."""
+        return {"requester": self.user, "is_operator": self.is_operator or None}
+
+
+OPERATOR: Final = Requester(is_operator=True)
+UNKNOWN_REQUESTER: Final = Requester()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +276,7 @@ class JobStore:
             return Claim(lease=lease, job=job, spec=decode_spec(spec), grant=decode_grant(spec))
         except (KeyError, TypeError, ValueError):
             log.exception("job returned: its request is not one of this release")
-            self.hand_back(lease, UNKNOWN_REQUEST_DELAY)
+            self.hand_back(lease, UNKNOWN_REQUEST_DELAY, reason=UNKNOWN_REQUEST)
             return None
 
     def heartbeat(
@@ -293,18 +311,19 @@ class JobStore:
         """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
         return self._release(lease, failure_fields(failure), delay=delay, counts=True)
 
-    def hand_back(self, lease: Lease, delay: float = 0.0) -> Job:
+    def hand_back(self, lease: Lease, delay: float = 0.0, *, reason: str = "") -> Job:
         """processing → queued without costing an attempt, to run again after ``delay`` seconds.
 
-        Raises ``LeaseLost``.
+        ``reason``: why, for operators. Raises ``LeaseLost``.
         """
-        return self._release(lease, {}, delay=delay, counts=False)
+        return self._release(lease, {"reason": reason}, delay=delay, counts=False)
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, *, by: Requester = UNKNOWN_REQUESTER) -> Job:
         """Cancel a job. Idempotent. Raises ``JobNotFound`` and ``JobConflict``."""
         args = {
             "id": job_id,
             "allowed": _sources(JobState.CANCELLED),
+            **by.arguments(),
             **self.limits.lifetimes(),
         }
         _, snapshot, *wake_ups = self._scripts.call("cancel", keys.status(job_id), args)
@@ -312,7 +331,12 @@ class JobStore:
         return events.decode(snapshot)
 
     def restart(
-        self, job_id: str, *, terms: CreationTerms | None = None, limited: bool = True
+        self,
+        job_id: str,
+        *,
+        by: Requester = UNKNOWN_REQUESTER,
+        terms: CreationTerms | None = None,
+        limited: bool = True,
     ) -> Job:
         """Run a failed job, or one whose archive lacks files, again with all its attempts.
 
@@ -327,6 +351,7 @@ class JobStore:
             "allowed": ",".join(RESTARTABLE),
             "max_active": max_active if limited else UNLIMITED,
             "max_bytes": terms and terms.max_bytes,
+            **by.arguments(),
         }
         _, snapshot, *wake_ups = self._scripts.call("restart", keys.status(job_id), args)
         self._send(wake_ups)
@@ -342,7 +367,7 @@ class JobStore:
         self._send(wake_ups)
         return events.decode(snapshot)
 
-    def delete_archive(self, job_id: str) -> Job:
+    def delete_archive(self, job_id: str, *, by: Requester = UNKNOWN_REQUESTER) -> Job:
         """Delete the archive of a completed job, which expires. Idempotent.
 
         The archive is gone for the job at once. The object itself is deleted by a worker, as soon
@@ -350,7 +375,7 @@ class JobStore:
 
         Raises ``JobNotFound``, and ``JobConflict`` if the job has not been completed.
         """
-        args = {"id": job_id, "allowed": _sources(JobState.EXPIRED)}
+        args = {"id": job_id, "allowed": _sources(JobState.EXPIRED), **by.arguments()}
         _, snapshot = self._scripts.call("archive_delete", keys.status(job_id), args)
         return events.decode(snapshot)
 

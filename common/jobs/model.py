@@ -165,6 +165,8 @@ class FileReport:
     error_code: str | None = None
     #: Which occurrence of the file in the request this is: 0 for the first.
     copy: int = 0
+    #: Why the file is missing or failed; None in reports of earlier releases.
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +227,9 @@ class Job:
     archive_deleted_at: int | None = None
     #: The address of the user, as their token says; None if there is none.
     email: str | None = None
+    #: For operators: why a worker returned the job to the queue, or who changed its state, without
+    #: a name, which an erasure would have to find. None for other changes.
+    reason: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -285,6 +290,7 @@ class Job:
             turn=_integer(get("turn")),
             archive_deleted_at=_integer(get("archive_deleted_at")),
             email=get("email") or None,
+            reason=get("reason") or None,
         )
         return job
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
-from common.errors import DownloadError, FileForbidden, FileNotFound, SourceForbidden
+from common.errors import DownloadError, FileForbidden, FileNotFound
+
+Error = TypeVar("Error", bound=DownloadError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +49,10 @@ class Missing:
         """Describe a file that a source permanently fails to deliver."""
         match error:
             case FileNotFound():
-                message = f"File {file_id} does not exist"
+                status = f" (HTTP {error.http_status})" if error.http_status else ""
+                message = f"File {file_id} does not exist{status}"
             case FileForbidden():
                 message = f"You don't have permission to download file {file_id}"
-            case SourceForbidden():
-                message = f"File {file_id} is not readable"
             case _:
                 message = f"File {file_id}: {error.message}"
         return cls(file_id=file_id, code=error.code, message=message)
@@ -59,7 +61,9 @@ class Missing:
 FileDescription = SourceFile | Missing
 
 
-def name_file(error: DownloadError, file_id: int) -> None:
-    """Put the file into the error's message, so that users see which one cannot be read."""
+def name_file(error: Error, file_id: int) -> Error:
+    """Put the file into the error and its message, so that users see which one cannot be read."""
+    error.file_id = file_id
     if not error.message.startswith("File "):
         error.args = (f"File {file_id}: {error.message}",)
+    return error

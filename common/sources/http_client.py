@@ -150,10 +150,16 @@ class HttpClient:
 
 
 def error_for(response: SourceResponse) -> DownloadError:
-    """Return the error that a status other than success stands for."""
+    """Return the error that a status other than success stands for; its message has the status."""
     wait = parse_retry_after(response.headers.get("retry-after"), time.time())
-    retry_after = None if wait is None else min(wait, MAX_RETRY_AFTER)
-    match response.status:
+    error = _error_for(response.status, None if wait is None else min(wait, MAX_RETRY_AFTER))
+    error.http_status = response.status
+    error.args = (f"{error.message.removesuffix('.')} (HTTP {response.status})",)
+    return error
+
+
+def _error_for(status: int, retry_after: float | None) -> DownloadError:
+    match status:
         case 400 | 422:
             return InvalidFileId("The source rejected the file ID")
         case 404 | 410:
@@ -168,7 +174,7 @@ def error_for(response: SourceResponse) -> DownloadError:
         case 202 | 408 | 425 | 500 | 502 | 503 | 504:
             return TemporaryUnavailable(retry_after=retry_after)
         case _:
-            return NetworkError(f"The source responded with the status {response.status}")
+            return NetworkError("The source responded with an unexpected status")
 
 
 def _redirect_targets(origin: UrlOrigin, hosts: frozenset[str]) -> Iterator[UrlOrigin]:

@@ -226,6 +226,9 @@ test("a user without access sees the statistics, and can enter a token", async (
   const buttons = page.getByRole("button", { name: /Pause queue|Requeue|Sign out/ });
   expect(await buttons.count()).toBe(0);
   const token = page.getByLabel("Operator token:");
+  await token.fill("wrong");
+  await token.press("Enter");
+  await page.getByRole("alert").getByText("This token was not accepted.").waitFor();
   await token.fill(stack.operator.Authorization?.slice("Bearer ".length) ?? "");
   await token.press("Enter");
   await section("Dead letters").getByText("No dead letters.").waitFor();
@@ -280,7 +283,7 @@ test("one sentence says how the service is, also in the title of the tab", async
   await page.goto(stack.operatorPage);
   const summary = page.locator(".summary-text");
   // Earlier tests may have left failed jobs.
-  const usual = /^(All well|\d+ of the last \d+ jobs failed)$/;
+  const usual = /^(All well|\d+ of the last \d+ runs of jobs failed)$/;
   await expect.poll(() => summary.textContent(), WITHIN).toMatch(usual);
   await expect
     .poll(title, WITHIN)
@@ -358,6 +361,31 @@ test("why a job failed is found from the page, and the job is retried there", as
   expect(await waitForEnd(jobId)).toBe("failed");
   await page.goBack();
   await jobRow(jobId).waitFor();
+});
+
+test("an invalid filter is explained at its field", async () => {
+  await page.goto(stack.operatorPage);
+  await page.goto("/operator?view=jobs&errorCode=a");
+  await page.locator("label", { hasText: "Error code" }).getByText("Must be an error").waitFor();
+});
+
+test("a failing source is shown with its status, and who cancelled the job", async () => {
+  stack.origin.failing = true;
+  const failed = await start([FILE.flaky]);
+  expect(await waitForEnd(failed)).toBe("failed");
+  stack.origin.failing = false;
+  await page.goto(stack.operatorPage);
+  await page.goto(`/operator?job=${failed}`);
+  const file = page.locator(".job-page .rows li", { hasText: String(FILE.flaky) });
+  await expect.poll(() => file.textContent(), WITHIN).toMatch(/\(HTTP 50\d\).*failed/);
+  const cancelled = await start(stack.origin.slowFiles(8));
+  await fetch(`${stack.url}/v1/download/${cancelled}`, {
+    method: "DELETE",
+    headers: stack.operator,
+  });
+  await page.goto(`/operator?job=${cancelled}`);
+  await page.locator(".timeline").getByText("by an operator").waitFor();
+  await page.locator(".timeline").getByText("Operator: cancel").waitFor();
 });
 
 test("many jobs are prioritized and cancelled by a filter, after a preview", async () => {

@@ -221,6 +221,7 @@ def _of_entries(
                 size=None,
                 name=None,
                 error_code=file.code,
+                error=file.message,
             )
     return [by_id[entry.file_id] for entry in entries]
 

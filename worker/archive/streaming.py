@@ -21,6 +21,7 @@ import structlog
 from common.errors import DeadlineExceeded, DownloadError, FileTooLarge
 from common.object_storage import BadChecksum, Cancellation, UploadedPart
 from common.sources import Missing, Source
+from common.sources.files import name_file
 from common.task_group import SupportsCheck, TaskGroup
 from worker.archive.composing.state import BuildDependencies, StoredArchive
 from worker.archive.min_rate import MinRate
@@ -255,7 +256,8 @@ class ZipStreamer:
                 if count < len(view):
                     break
         if file.crc32 is not None and file.crc32 != written.crc32:
-            raise BadChecksum(f"File {file.file_id} does not match its stored checksum")
+            error = BadChecksum(f"File {file.file_id} does not match its stored checksum")
+            raise name_file(error, file.file_id)
         _write_header(_header(written, zip64), header)
         self.written.append(written)
         self._part.pending = False

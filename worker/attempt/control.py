@@ -39,9 +39,10 @@ class Control(Protocol):
         size: int | None,
         name: str | None,
         error_code: str | None = None,
+        error: str | None = None,
         copy: int = 0,
     ) -> None:
-        """Report that a file is ``done``, ``missing`` or ``failed``.
+        """Report that a file is ``done``, ``missing`` or ``failed``, and why.
 
         ``copy``: which occurrence of the file in the request this is.
         """
@@ -103,10 +104,17 @@ class AttemptControl:
         size: int | None,
         name: str | None,
         error_code: str | None = None,
+        error: str | None = None,
         copy: int = 0,
     ) -> None:
         report = FileReport(
-            file_id=file_id, copy=copy, state=state, size=size, name=name, error_code=error_code
+            file_id=file_id,
+            copy=copy,
+            state=state,
+            size=size,
+            name=name,
+            error_code=error_code,
+            error=error,
         )
         with self._lock:
             self._reports[file_id, copy] = report

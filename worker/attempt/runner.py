@@ -25,7 +25,7 @@ from common.errors import (
 )
 from common.job_store.errors import is_outage, log_failure
 from common.job_store.jobs import RESERVATION
-from common.jobs.model import Artifact, Failure
+from common.jobs.model import Artifact, Failure, number_copies
 from common.jobs.transitions import JobState
 from worker.attempt.control import AttemptControl, Control
 from worker.attempt.isolation import Isolation
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from common.jobs.model import Job, WakeUp
     from worker.attempt.heartbeat import HeartbeatThread
 
+#: Why a job is returned to the queue after an outage of the job store.
+STORE_UNAVAILABLE: Final = "The job store did not respond to the worker."
 #: Seconds for which a worker repeats a claim, or the report of an attempt's result.
 STORE_TIMEOUT: Final = 600.0
 #: Seconds between two of these calls.
@@ -162,18 +164,19 @@ class AttemptRunner:
             return lambda: None
         except (Draining, DeadlineHandover) as reason:
             log.info("attempt handed over", code=type(reason).__name__)
-            return lambda: self._jobs.hand_back(lease)
+            message = reason.message
+            return lambda: self._jobs.hand_back(lease, reason=message)
         except DependencyUnavailable as error:
-            log.warning("attempt postponed", reason=error.message)
-            delay = error.retry_after or 0.0
-            return lambda: self._jobs.hand_back(lease, delay)
+            message, delay = error.message, error.retry_after or 0.0
+            log.warning("attempt postponed", reason=message)
+            return lambda: self._jobs.hand_back(lease, delay, reason=message)
         except DownloadError as error:
             return self._failure_report(claim, control, error)
         except RedisError as error:
             log_failure(log, "attempt stopped", error)
             if not is_outage(error):  # Without a limit the job would run into it forever.
                 return self._failure_report(claim, control, ProcessingError())
-            return lambda: self._jobs.hand_back(lease)
+            return lambda: self._jobs.hand_back(lease, reason=STORE_UNAVAILABLE)
         except Exception:
             log.exception("attempt raised an unexpected error")
             return self._failure_report(claim, control, ProcessingError())
@@ -188,6 +191,17 @@ class AttemptRunner:
         if error.retryable and claim.job.retries_remaining > 0:
             delay = max(self._backoff.delay(claim.job.attempt), error.retry_after or 0.0)
             return lambda: self._jobs.retry_later(claim.lease, failure, delay)
+        for file_id, copy in number_copies(claim.spec.file_ids):
+            if file_id == error.file_id:
+                control.file_done(
+                    file_id,
+                    copy=copy,
+                    state="failed",
+                    size=None,
+                    name=None,
+                    error_code=error.code,
+                    error=error.message,
+                )
         return lambda: self._jobs.fail(claim.lease, failure, control.all_reports())
 
     def _retry_report(self, report: Report) -> Job | None:

@@ -1,12 +1,13 @@
 -- @include full_memory
 -- @include archive
+-- @include requester
 -- @include update
 --[[
   Deletes the archive of a job before it expires: completed → expired.
 
   Input:
     KEYS[1]  the job's status
-    args     id, allowed (states)
+    args     id, allowed (states), and those of requested_by
   Output:
     {'DELETED', snapshot}, also if the archive has expired or was deleted already
     {'NOT_FOUND'}
@@ -24,5 +25,5 @@ if (job.artifact or '') == '' then return {'DELETED', cjson.encode(job)} end
 let_archive_go(job)
 redis.call('ZREM', key.expiring(), args.id)
 local changes = {artifact = '', expires_at = '', archive_deleted_at = now_text}
-if is_completed then changes.status = 'expired' end
+if is_completed then changes.status, changes.reason = 'expired', requested_by(job) end
 return {'DELETED', update_job(args.id, changes)}

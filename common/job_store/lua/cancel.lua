@@ -1,4 +1,5 @@
 -- @include full_memory
+-- @include requester
 -- @include terminal
 -- @include wake_up
 --[[
@@ -7,7 +8,7 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, allowed (states), lifetimes (as Limits.lifetimes)
+    args     id, allowed (states), lifetimes (as Limits.lifetimes), and those of requested_by
   Output:
     {'CANCELLED', snapshot, wake-ups…}, also if the job is cancelled already
     {'NOT_FOUND'}
@@ -20,6 +21,6 @@ local job = load_job(args.id)
 if not job then return {'NOT_FOUND'} end
 if job.status == 'cancelled' then return {'CANCELLED', cjson.encode(job)} end
 if not contains(args.allowed, job.status) then return {'CONFLICT'} end
-local snapshot = enter_terminal_state(job, {status = 'cancelled'})
+local snapshot = enter_terminal_state(job, {status = 'cancelled', reason = requested_by(job)})
 dequeue(args.id, line_of(job), job.lane)
 return {'CANCELLED', snapshot, unpack(wake_ups)}

@@ -61,6 +61,7 @@ local changes = {
   worker = args.worker,
   claim = args.claim,
   retry_at = '', error = '', error_code = '', retryable = '', seconds_remaining = '', resumes = '',
+  reason = '',
 }
 -- An attempt that was handed back goes on: its progress never goes back.
 if job.resumes ~= '1' then

@@ -7,7 +7,7 @@
   Input:
     KEYS[1]  the job's status
     args     id, fencing_token, allowed (states), delay (ms), counts ('1': the attempt counts)
-    fields   error, error_code, retryable
+    fields   error, error_code, retryable; or reason, if the attempt does not count
   Output:
     {'QUEUED', snapshot, wake-ups…}
     {'LOST'}  the lease is no longer the caller's

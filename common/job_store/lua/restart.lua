@@ -1,4 +1,5 @@
 -- @include bytes
+-- @include requester
 -- @include update
 -- @include wake_up
 --[[
@@ -6,7 +7,8 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, allowed (states), max_active; max_bytes, if the user's plan has it
+    args     id, allowed (states), max_active; max_bytes, if the user's plan has it; those of
+             requested_by
   Output:
     {'RESTARTED', snapshot, wake-ups…}
     {'NOT_FOUND'}
@@ -36,7 +38,8 @@ redis.call('ZREM', key.expiring(), id)
 if redis.call('HSETNX', key.user_active(job.user), job.digest, id) == 0 then
   redis.call('HSET', key.user_active(job.user), id, id)
 end
-for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do
+redis.call('DEL', key.files(id))
+for _, name in ipairs({key.status(id), key.spec(id), key.attempts(id)}) do
   redis.call('PERSIST', name)
 end
 redis.call('PERSIST', key.user_jobs(job.user))
@@ -44,6 +47,7 @@ local snapshot = update_job(id, {
   status = 'queued', attempt = '0', progress = '0', processed_files = '0', processed_bytes = '0',
   worker = '', started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',
+  reason = requested_by(job),
 })
 enqueue(id, line_of(job), job.lane)
 return {'RESTARTED', snapshot, unpack(wake_ups)}

@@ -16,8 +16,8 @@ from common.bootstrap import assemble
 from common.errors import BackendUnavailable
 from common.history import HistoryReader, open_engine
 from common.job_store import keys
-from common.job_store.jobs import JobStore
-from common.jobs.model import Job
+from common.job_store.jobs import JobStore, Requester
+from common.jobs.model import FileReport, Job, JobSpec
 from common.settings import Settings
 from stack.postgres import Postgres
 from stack.process import free_port
@@ -163,6 +163,32 @@ def test_operators_see_the_full_record_of_a_deleted_job(
     assert story["changes"][0]["at"] == story["job"]["createdAt"]
     unknown = client.get("/v1/admin/jobs/00000000-0000-4000-8000-000000000000", headers=OPERATOR)
     assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
+
+
+def test_operators_see_why_a_job_was_handed_back_and_who_cancelled_it(
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    claim = jobs.claim(job.id, "w1")
+    assert claim is not None
+    jobs.hand_back(claim.lease, reason="The worker is shutting down.")
+    claim = jobs.claim(job.id, "w2")
+    assert claim is not None
+    report = FileReport(file_id=1, state="failed", error_code="NETWORK_ERROR", error="HTTP 500")
+    jobs.heartbeat(claim.lease, {}, [report])
+    finished = jobs.cancel(job.id, by=Requester(is_operator=True))
+    recorder.step()
+    forget(redis, finished)
+    story = client.get(f"/v1/admin/jobs/{job.id}", headers=OPERATOR).json
+    assert [(entry["text"], entry["detail"]) for entry in story["timeline"]] == [
+        ("queued", None),
+        ("processing", None),
+        ("queued", "The worker is shutting down."),
+        ("processing", None),
+        ("cancelled", "by an operator"),
+    ]
+    assert [change["reason"] for change in story["changes"]][2] == "The worker is shutting down."
+    assert [(file["state"], file["error"]) for file in story["files"]] == [("failed", "HTTP 500")]
 
 
 def test_operators_see_hourly_statistics(

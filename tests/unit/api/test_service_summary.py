@@ -136,7 +136,10 @@ def test_many_failures_are_a_problem() -> None:
     )
     # Of the last ten minutes: 11 failures of 20 jobs.
     found = summary(queue(completed=109, failed=21), samples=samples)
-    assert (found["level"], found["message"]) == ("warning", "11 of the last 20 jobs failed")
+    assert (found["level"], found["message"]) == (
+        "warning",
+        "11 of the last 20 runs of jobs failed",
+    )
     few = summary(queue(completed=100, failed=19), samples=samples)
     assert few["message"] == "All well"
 
@@ -169,7 +172,7 @@ def test_failing_jobs_stop_no_others() -> None:
     samples = tuple(Sample(at=NOON + minute * MINUTE, started=20) for minute in range(5))
     state = queue(started=20, completed=10, failed=10, retrying=2, waiting=waiting())
     found = summary(state, samples=samples)
-    assert (found["message"], found["idleSince"]) == ("10 of the last 20 jobs failed", None)
+    assert (found["message"], found["idleSince"]) == ("10 of the last 20 runs of jobs failed", None)
 
 
 def test_a_long_outage_is_found_in_the_samples_of_a_day() -> None:

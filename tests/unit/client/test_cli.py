@@ -377,6 +377,18 @@ def test_watch_with_json_prints_one_snapshot_per_line(longhaul: Run) -> None:
     assert [json.loads(line)["version"] for line in result.stdout.splitlines()] == [2, 3]
 
 
+def test_status_says_that_a_job_waits_for_a_service_or_retries(longhaul: Run) -> None:
+    path = f"GET /v1/download/status/{JOB_ID}"
+    waiting = job_json("queued", 4, retryAt="2026-01-01T00:00:05.000Z", attempt=1, maxAttempts=4)
+    for members, text in (
+        ({}, "a service is unavailable, trying again"),
+        ({"error": "It broke"}, "attempt 1 of 4 failed, retrying: It broke"),
+    ):
+        response = httpx.Response(200, json={**waiting, **members})
+        result = longhaul("status", JOB_ID, responses={path: response})
+        assert result.stdout.rstrip().endswith(text)
+
+
 def test_status_of_a_running_job_exits_with_0(longhaul: Run) -> None:
     responses = {f"GET /v1/download/status/{JOB_ID}": job("processing", progress=40)}
     result = longhaul("status", JOB_ID, responses=responses)

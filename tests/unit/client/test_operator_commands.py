@@ -90,6 +90,26 @@ def test_options_that_choose_among_all_jobs_require_all(longhaul: Run) -> None:
     assert (found.exit_code, "require --all" in found.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "call", "prefix"),
+    [
+        (("jobs", "--all"), "GET /v1/admin/jobs", ""),
+        (("act", "cancel"), ACTIONS, "filter."),
+    ],
+)
+def test_a_rejected_filter_names_the_options(
+    longhaul: Run, arguments: tuple[str, ...], call: str, prefix: str
+) -> None:
+    errors = {f"{prefix}q": ["Must be a job ID or its beginning."], f"{prefix}other": ["No."]}
+    problem = {"code": "VALIDATION_ERROR", "detail": "Some fields are invalid.", "errors": errors}
+    rejected = longhaul(
+        *arguments, "--id", "xyz", responses={call: [httpx.Response(400, json=problem)]}
+    )
+    assert rejected.exit_code == 3
+    assert "--id: Must be a job ID or its beginning." in rejected.stderr
+    assert f"{prefix}other: No." in rejected.stderr
+
+
 def test_inspect_prints_the_timeline(longhaul: Run) -> None:
     entry = dict.fromkeys(("version", "attempt", "worker", "errorCode", "error", "detail"))
     at = "2026-01-01T00:00:00.000Z"

@@ -93,6 +93,7 @@ def test_one_failure_opens_the_breaker_when_the_check_fails_and_uses_no_attempt(
         run(breakers, NetworkError())
     assert postponed.value.retry_after is not None
     assert 0 < postponed.value.retry_after < 2
+    assert postponed.value.message.startswith("The circuit breaker of the object storage is open: ")
     assert not breakers.allows_attempt()
 
 

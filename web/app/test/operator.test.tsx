@@ -1,11 +1,19 @@
 // @vitest-environment happy-dom
-import type { ListedJob, Longhaul, ServiceSummary } from "@longhaul/client";
+import {
+  ApiProblem,
+  type ExploredJob,
+  type ListedJob,
+  type Longhaul,
+  type ServiceSummary,
+} from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ActionDialog, type Target } from "../src/operator/action-dialog.js";
+import { JobPage } from "../src/operator/job.js";
 import { Jobs } from "../src/operator/jobs.js";
 import { urlOf, type View, viewOf } from "../src/operator/location.js";
+import OperatorPage from "../src/operator/page.js";
 import { bucketsOf, hoursOf, mergeSamples } from "../src/operator/samples.js";
 import { headlineOf, isStale, Summary } from "../src/operator/summary.js";
 import { authorization, followOtherTabs, takeTokenFromUrl } from "../src/operator/token.js";
@@ -145,6 +153,75 @@ test("a list that may be incomplete says so", async () => {
   render(<Jobs filter={{}} />, provide({ jobs: async () => page }));
   await screen.findByText(/The history is unavailable.*too many jobs/);
   await screen.findByText("No jobs found.");
+});
+
+test("an invalid filter is explained at its field", async () => {
+  const errors = { errorCode: ["Must be an error code."] };
+  const body = { code: "VALIDATION_ERROR", detail: "Some fields are invalid.", errors };
+  const jobs = async () => {
+    throw new ApiProblem(new Response(null, { status: 400 }), body);
+  };
+  render(<Jobs filter={{ errorCode: "a" }} />, provide({ jobs }));
+  await screen.findByText("Some fields are invalid. errorCode: Must be an error code.");
+  const field = screen.getByLabelText(/^Error code/);
+  expect(field.getAttribute("aria-invalid")).toBe("true");
+  expect(screen.getByLabelText("User").getAttribute("aria-invalid")).toBe("false");
+});
+
+test("the buttons for all found jobs say which jobs they are for", async () => {
+  const page = { jobs: [listed(JOB)], nextCursor: null, history: "ok", partial: false };
+  render(<Jobs filter={{}} />, provide({ jobs: async () => page }));
+  const retry = await screen.findByRole("button", { name: "Retry failed…" });
+  const requeue = screen.getByRole("button", { name: "Requeue dead letters…" });
+  expect(retry.title).toMatch(/^Failed jobs run again with all attempts/);
+  expect(requeue.title).toMatch(/only dead letters run again/);
+});
+
+test("a job shows why it was handed back, who cancelled it, and why a file failed", async () => {
+  const entry = {
+    ...{ kind: "state", version: null, attempt: null, worker: null, at: "2026-01-01T00:00:00Z" },
+    ...{ errorCode: null, error: null, detail: null },
+  };
+  const found = {
+    job: { jobId: JOB, status: "cancelled", error: null, attempt: 1, maxAttempts: 4 },
+    ...{ user: "ada", worker: null, traceId: null, history: "ok", actions: [] },
+    timeline: [
+      { ...entry, text: "queued", detail: "The worker is shutting down." },
+      { ...entry, text: "cancelled", detail: "by its owner" },
+      { ...entry, kind: "operator", text: "retry" },
+    ],
+    files: [
+      {
+        ...{ file_id: 7, state: "failed", size: null, fileName: null },
+        ...{ errorCode: "NETWORK_ERROR", error: "File 7: unavailable (HTTP 500)" },
+      },
+    ],
+  } as unknown as ExploredJob;
+  render(<JobPage jobId={JOB} />, provide({ job: async () => found }));
+  await screen.findByText("The worker is shutting down.");
+  screen.getByText("by its owner");
+  screen.getByText("with the operator token");
+  screen.getByText("File 7: unavailable (HTTP 500)");
+});
+
+test("the page asks for the token on top, and says what to do if it was not accepted", async () => {
+  const forbidden = async () => {
+    throw new ApiProblem(new Response(null, { status: 403 }), { detail: "No." });
+  };
+  const pending = () => new Promise(() => undefined);
+  const operator = {
+    ...{ watch: forbidden, health: pending, statistics: pending, samples: pending },
+    ...{ analytics: pending, deadLetters: forbidden, overview: forbidden },
+  };
+  const view = render(<OperatorPage />, provide(operator));
+  const field = await screen.findByLabelText("Operator token:");
+  const position = field.compareDocumentPosition(screen.getByRole("navigation"));
+  expect(position & Node.DOCUMENT_POSITION_FOLLOWING).toBeTruthy();
+  expect(screen.queryByRole("alert")).toBeNull();
+  view.unmount();
+  window.localStorage.setItem("longhaul:operator-token", "wrong");
+  render(<OperatorPage />, provide(operator));
+  expect((await screen.findByRole("alert")).textContent).toMatch(/not accepted.*Check that/);
 });
 
 const RESULT = { action: "cancel", dryRun: false, asOf: "2026-01-01T00:00:00.000Z", more: false };

@@ -20,7 +20,11 @@ export class ApiProblem extends Error {
 
   constructor(response: Response, body: unknown) {
     const problem = (typeof body === "object" && body ? body : {}) as Partial<Problem>;
-    super(problem.detail || problem.title || `The server responded with status ${response.status}`);
+    const detail = problem.detail || problem.title;
+    const fields = Object.entries(problem.errors ?? {}).map(
+      ([name, messages]) => `${name}: ${messages.join(" ")}`,
+    );
+    super([detail || `The server responded with status ${response.status}`, ...fields].join(" "));
     this.status = response.status;
     this.code = problem.code ?? `HTTP_${response.status}`;
     this.retryable = problem.retryable ?? (response.status === 429 || response.status >= 500);

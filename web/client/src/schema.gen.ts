@@ -630,11 +630,11 @@ export interface components {
             processing: number;
             /** @description Jobs that wait for their next attempt */
             retrying: number;
-            /** @description Since the job store was created */
+            /** @description Since the job store was created; a job that is retried counts each time it ends */
             completed: number;
-            /** @description Since the job store was created */
+            /** @description Since the job store was created; a job that is retried counts each time it ends */
             failed: number;
-            /** @description Since the job store was created */
+            /** @description Since the job store was created; a job that is retried counts each time it ends */
             cancelled: number;
             deadLetters: number;
             /** @description True if an operator paused the queue */
@@ -821,6 +821,8 @@ export interface components {
             attempt: number;
             worker: string | null;
             errorCode: string | null;
+            /** @description Why a worker returned the job to the queue, or who changed its state */
+            reason: string | null;
             /** Format: date-time */
             at: string;
         };
@@ -848,6 +850,8 @@ export interface components {
             size: number | null;
             fileName: string | null;
             errorCode: string | null;
+            /** @description Why the file is missing or failed */
+            error: string | null;
         };
         RecordedDelivery: {
             /** @description The version of the job that was reported */
@@ -887,7 +891,7 @@ export interface components {
             worker: string | null;
             errorCode: string | null;
             error: string | null;
-            /** @description The webhook's HTTP status, the link's ID, or the operator */
+            /** @description Why a worker returned the job to the queue, or who changed its state; the webhook's HTTP status, the link's ID, or the operator */
             detail: string | null;
         };
         ExploredJob: {
@@ -1028,10 +1032,13 @@ export interface components {
             retrying: number;
             workers: number;
             paused: boolean;
-            /** @description Attempts that were started */
+            /** @description Attempts that were started since the job store was created */
             started: number;
+            /** @description Since the job store was created; a job that is retried counts each time it ends */
             completed: number;
+            /** @description Since the job store was created; a job that is retried counts each time it ends */
             failed: number;
+            /** @description Since the job store was created; a job that is retried counts each time it ends */
             cancelled: number;
             /** @description Milliseconds from creation to completion of the latest completed jobs */
             p50: number | null;

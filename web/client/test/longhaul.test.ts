@@ -136,6 +136,16 @@ test("an error response is not retried and keeps its code", async () => {
   expect(server.requests).toHaveLength(1);
 });
 
+test("the error of an invalid request names the fields", async () => {
+  const errors = { fileName: ["Too long."], files: ["Too many.", "Not unique."] };
+  const problem = { code: "VALIDATION_ERROR", detail: "Some fields are invalid.", errors };
+  server.on("POST /v1/download/initiate", () => json(problem, 400));
+  await expect(page().start([1])).rejects.toMatchObject({
+    message: "Some fields are invalid. fileName: Too long. files: Too many. Not unique.",
+    errors,
+  });
+});
+
 test("after a reload the page continues its downloads", async () => {
   await page().start([1, 2]);
   const reloaded = page();

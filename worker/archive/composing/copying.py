@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from common.errors import FileNotFound
-from common.object_storage import BadChecksum, NoSuchKey, NoSuchUpload, UploadedPart
+from common.object_storage import BadChecksum, UploadedPart
 from worker.archive.composing.previous_archive import PreviousArchive, reading_previous
+from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
 from worker.archive.planning.layout import PartKind, PartPlan, Span, SpanKind
 from worker.archive.zip_format.crc32 import combine, crc32
@@ -38,16 +38,12 @@ class Copier:
         (span,), number = part_plan.spans, part_plan.number
         file = self._archive_plan.members[span.item].file
         assert file.location is not None  # noqa: S101  only such files are planned to be copied
-        try:
+        with reading_file(file.file_id):
             part = self._state.deps.storage.upload_part_copy(
                 self._archive_plan.bucket, self._archive_plan.key, self._state.upload_id, number,
                 source=file.location, start=span.start, length=span.length,
                 if_match=file.etag, cancellation=self._state.cancellation,
             )  # fmt: skip
-        except NoSuchUpload:
-            raise
-        except NoSuchKey as error:
-            raise FileNotFound(f"File {file.file_id} no longer exists") from error
         if part.crc32 is None:
             part = UploadedPart(number=number, etag=part.etag, crc32=self._read_crc32(span))
         self._state.checksums.add(span, part.crc32 or 0)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from common.errors import FileNotFound, NetworkError
-from common.object_storage import BLOCK_SIZE, NoSuchKey, NoSuchUpload
+from common.errors import NetworkError
+from common.object_storage import BLOCK_SIZE
 from common.object_storage.http_response import Response
+from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
 from worker.archive.planning.layout import PartPlan, Span, SpanKind
 from worker.archive.zip_format.crc32 import crc32, join
@@ -104,16 +105,14 @@ class PassedPart:
         file = state.archive_plan.members[span.item].file
         assert file.location is not None  # noqa: S101  only such parts are passed
         bucket, key = file.location
-        try:
-            with state.deps.storage.get_object(
+        with (
+            reading_file(file.file_id),
+            state.deps.storage.get_object(
                 bucket, key, start=span.start, end=span.start + span.length,
                 if_match=file.etag, cancellation=state.cancellation,
-            ) as response:  # fmt: skip
-                yield partial(self._fill, response)
-        except NoSuchUpload:
-            raise
-        except NoSuchKey as error:
-            raise FileNotFound(f"File {file.file_id} no longer exists") from error
+            ) as response,
+        ):  # fmt: skip
+            yield partial(self._fill, response)
 
     def _fill(self, response: Response, view: memoryview) -> None:
         # Measured without the time for which the storage does not accept more bytes.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from common.errors import FileNotFound
-from common.object_storage import NoSuchKey, UploadedPart
+from common.object_storage import UploadedPart
 from worker.archive.composing.previous_archive import reading_previous
+from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
 from worker.archive.part_memory import part_memory
 from worker.archive.planning.layout import PartPlan, Span, SpanKind
@@ -186,13 +186,11 @@ class Writer:
                 count(size)
                 deps.control.advance(size)
 
-            try:
+            with reading_file(file.file_id):
                 deps.source.read_into(
                     file, read.view,
                     start=read.start, cancellation=self._state.cancellation, progress=progress,
                 )  # fmt: skip
-            except NoSuchKey as error:
-                raise FileNotFound(f"File {file.file_id} no longer exists") from error
 
     def _read_from_previous(self, read: Read) -> None:
         deps, previous = self._state.deps, self._state.previous

@@ -108,6 +108,18 @@ def test_an_operator_may_see_and_cancel_any_job(
     path = f"/v1/download/{job['jobId']}"
     assert client.get(f"/v1/download/status/{job['jobId']}", headers=headers).status_code == 200
     assert client.delete(path, headers=headers).status_code == 200
+    (entry,) = client.get("/v1/admin/audit", headers=headers).json["entries"]
+    shown = (entry["action"], entry["operator"], entry["jobIds"])
+    assert shown == ("cancel", "root", [job["jobId"]])
+
+
+def test_what_owners_do_to_their_jobs_is_not_in_the_audit_log(
+    client: FlaskClient, job: dict[str, Any]
+) -> None:
+    for headers in (bearer("alice"), bearer("alice", scope="downloads:admin")):
+        assert client.delete(f"/v1/download/{job['jobId']}", headers=headers).status_code == 200
+    entries = client.get("/v1/admin/audit", headers=bearer("root", scope="downloads:admin")).json
+    assert entries["entries"] == []
 
 
 def test_an_unknown_job_is_not_found_rather_than_forbidden(client: FlaskClient) -> None:

@@ -19,7 +19,7 @@ from common.job_store import keys
 from common.job_store import search as search_module
 from common.job_store.audit_log import MAX_NAMED_JOBS, AuditEntry, AuditLog
 from common.job_store.jobs import JobStore
-from common.jobs.model import Failure
+from common.jobs.model import Failure, FileReport
 from tests.unit.api.conftest import OPERATOR, Worker
 from tests.unit.conftest import RecordedWakeUps
 
@@ -234,6 +234,52 @@ def test_a_timeline_shows_links_and_what_operators_did(
     assert ("operator", "prioritize", None) in shown
 
 
+def test_a_timeline_says_why_a_job_waits_again(
+    client: FlaskClient, create: Create, worker: Worker, jobs: JobStore
+) -> None:
+    job_id = create("ada")
+    jobs.hand_back(worker.claim(job_id), reason="The worker is shutting down.")
+    newest = client.get(f"/v1/admin/jobs/{job_id}", headers=OPERATOR).json["timeline"][-1]
+    assert (newest["text"], newest["detail"]) == ("queued", "The worker is shutting down.")
+
+
+def test_a_timeline_says_who_cancelled_a_job(
+    client: FlaskClient, create: Create, act: Callable[..., Any]
+) -> None:
+    def cancelled(job_id: str) -> str:
+        timeline = client.get(f"/v1/admin/jobs/{job_id}", headers=OPERATOR).json["timeline"]
+        return next(entry["detail"] for entry in timeline if entry["text"] == "cancelled")
+
+    by_operator, by_token, by_owner, by_other = (create("ada") for _ in range(4))
+    act("cancel", jobIds=[by_operator])
+    for job_id, headers in (
+        (by_token, OPERATOR),
+        (by_owner, {"X-User-Id": "ada"}),
+        (by_other, {"X-User-Id": "bob"}),
+    ):
+        client.delete(f"/v1/download/{job_id}", headers=headers)
+    assert [cancelled(each) for each in (by_operator, by_token, by_owner, by_other)] == [
+        *("by an operator", "by an operator", "by its owner", "by another user")
+    ]
+    assert [entry["jobIds"] for entry in audit_log(client)["entries"]] == [
+        [by_token],
+        [by_operator],
+    ]
+
+
+def test_a_file_shows_why_it_failed(
+    client: FlaskClient, create: Create, worker: Worker, jobs: JobStore
+) -> None:
+    job_id = create("ada", file_ids=[7])
+    why = {"error_code": "NETWORK_ERROR", "error": "File 7: unavailable (HTTP 500)"}
+    jobs.fail(worker.claim(job_id), BROKEN, [FileReport(file_id=7, state="failed", **why)])
+    (file,) = client.get(f"/v1/admin/jobs/{job_id}", headers=OPERATOR).json["files"]
+    (own,) = client.get(f"/v1/download/status/{job_id}/files").json["files"]
+    for shown in (file, own):
+        assert (shown["state"], shown["errorCode"]) == ("failed", "NETWORK_ERROR")
+        assert shown["error"] == "File 7: unavailable (HTTP 500)"
+
+
 def test_the_trace_of_the_request_is_shown(client: FlaskClient, post: Callable[..., Any]) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
@@ -262,7 +308,7 @@ def test_a_job_shows_the_actions_that_its_state_allows(
         queued: ["cancel", "prioritize"],
         running: ["cancel"],
         failed: ["retry"],
-        dead: ["retry", "requeue"],
+        dead: ["retry"],
     }
 
 

@@ -18,7 +18,7 @@ from common.errors import (
     TooManyActiveJobs,
 )
 from common.job_store import keys
-from common.job_store.jobs import Claim, JobStore, Limits
+from common.job_store.jobs import OPERATOR, Claim, JobStore, Limits, Requester
 from common.job_store.queries import JobQueries
 from common.job_store.records import progress_fields
 from common.job_store.sweeper import Sweeper
@@ -218,6 +218,36 @@ def test_cancel_is_immediate_and_idempotent(jobs: JobStore, running: bool) -> No
         jobs.complete(lease, ARCHIVE, Progress())
 
 
+@pytest.mark.parametrize(
+    ("requester", "reason"),
+    [
+        (Requester(user="alice"), "by its owner"),
+        (Requester(user="alice", is_operator=True), "by its owner"),
+        (Requester(user="root", is_operator=True), "by an operator"),
+        (OPERATOR, "by an operator"),
+        (Requester(user="mallory"), "by another user"),
+        (Requester(), None),
+    ],
+)
+def test_a_job_records_on_whose_request_it_changed_without_a_name(
+    jobs: JobStore, requester: Requester, reason: str | None
+) -> None:
+    cancelled, failed, completed = (jobs.create("alice", spec(n)).job.id for n in (1, 2, 3))
+    assert jobs.cancel(cancelled, by=requester).reason == reason
+    jobs.fail(claimed(jobs, failed).lease, BROKEN)
+    assert jobs.restart(failed, by=requester).reason == reason
+    assert claimed(jobs, failed).job.reason is None
+    jobs.complete(claimed(jobs, completed).lease, ARCHIVE, Progress())
+    assert jobs.delete_archive(completed, by=requester).reason == reason
+
+
+def test_a_job_that_is_handed_back_says_why_until_it_runs_again(jobs: JobStore) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    waiting = jobs.hand_back(claimed(jobs, job_id).lease, reason="The worker is shutting down.")
+    assert (waiting.reason, waiting.failure) == ("The worker is shutting down.", None)
+    assert claimed(jobs, job_id).job.reason is None
+
+
 def test_cancel_rejects_finished_and_unknown_jobs(
     jobs: JobStore,
 ) -> None:
@@ -229,10 +259,15 @@ def test_cancel_rejects_finished_and_unknown_jobs(
         jobs.cancel(keys.new_job_id("alice"))
 
 
-def test_restart_gives_a_failed_job_all_its_attempts_again(jobs: JobStore, redis: Redis) -> None:
+def test_restart_gives_a_failed_job_all_its_attempts_again(
+    jobs: JobStore, queries: JobQueries, redis: Redis
+) -> None:
     job = jobs.create("alice", spec()).job
-    jobs.fail(claimed(jobs, job.id).lease, BROKEN)
+    report = FileReport(file_id=1, state="failed", error_code="NETWORK_ERROR", error="It broke")
+    jobs.fail(claimed(jobs, job.id).lease, BROKEN, [report])
+    assert queries.files(job.id, [1]) == [report]
     again = jobs.restart(job.id)
+    assert queries.files(job.id, [1]) == [FileReport(file_id=1, state="pending")]
     assert (again.status, again.attempt, again.failure) == (JobState.QUEUED, 0, None)
     assert redis.ttl(keys.status(job.id)) == -1
     assert redis.zcard(keys.of_partition("dead_letters", keys.tag_of_user("alice"))) == 0

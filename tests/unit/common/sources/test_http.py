@@ -12,6 +12,7 @@ import pytest
 
 from common.errors import (
     CancelRequested,
+    DownloadError,
     DownloadTimeout,
     FileChanged,
     NetworkError,
@@ -112,7 +113,28 @@ def test_missing_and_forbidden_files_have_different_codes(
     gone, forbidden = describe(source, 1, 2)
     assert isinstance(gone, Missing)
     assert isinstance(forbidden, Missing)
-    assert (gone.code, forbidden.code) == ("FILE_NOT_FOUND", "PERMISSION_DENIED")
+    assert (gone.code, gone.message) == ("FILE_NOT_FOUND", "File 1 does not exist (HTTP 404)")
+    assert forbidden.code == "PERMISSION_DENIED"
+    assert forbidden.message == "File 2: A file source denied access to a file (HTTP 403)"
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (500, "A file source is temporarily unavailable (HTTP 500)"),
+        (429, "A file source is rate limiting requests (HTTP 429)"),
+        (418, "The source responded with an unexpected status (HTTP 418)"),
+    ],
+)
+def test_an_error_names_the_file_and_the_status_but_not_the_signed_url(
+    origin: Origin, status: int, message: str
+) -> None:
+    origin.pages["/files/1?key=secret"] = Page(DATA, error_statuses=[status] * 100)
+    source = HttpSource(f"{origin.url}/files/{{file_id}}?key=secret")
+    with pytest.raises(DownloadError) as failed:
+        describe(source, 1)
+    source.close()
+    assert (failed.value.message, failed.value.file_id) == (f"File 1: {message}", 1)
 
 
 def test_broken_connection_is_resumed_where_it_broke(origin: Origin, source: HttpSource) -> None:

@@ -11,15 +11,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from common.clock import Clock
-from common.errors import DeadlineHandover, Draining
+from common.errors import DeadlineHandover, Draining, FileChanged
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
-from common.jobs.model import Artifact, JobSpec, WakeUp
+from common.jobs.model import Artifact, FileReport, JobSpec, WakeUp
 from common.jobs.transitions import JobState
+from common.sources.files import name_file
 from tests.unit.conftest import RecordedWakeUps
 from worker.attempt.heartbeat import HeartbeatThread
-from worker.attempt.runner import AttemptRunner, Backoff, Build
+from worker.attempt.runner import STORE_UNAVAILABLE, AttemptRunner, Backoff, Build
 
 ARTIFACT = Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
 LOST = RedisConnectionError("Connection reset by peer")
@@ -70,7 +71,27 @@ def test_an_attempt_that_ends_without_failure_uses_no_attempt(
     runner.run_download(wake_up)
     job = queries.get(wake_up.job_id)
     assert (job.status, job.attempt) == (JobState.QUEUED, 0)
+    assert job.reason in {STORE_UNAVAILABLE, str(reason)}
     assert redis.llen(keys.attempts(job.id)) == 0
+
+
+def test_the_file_that_let_the_job_fail_shows_why(
+    jobs: JobStore, queries: JobQueries, wake_ups: RecordedWakeUps
+) -> None:
+    def build(*_: Any) -> Any:
+        raise name_file(FileChanged("It changed (HTTP 412)"), 2)
+
+    spec = JobSpec(file_ids=(1, 2, 2), paths=("a", "b", "c"))
+    job = jobs.create("alice", spec).job
+    runner, _ = runner_of(jobs, build)
+    runner.run_download(wake_ups.wake_ups[0])
+    assert queries.get(job.id).status is JobState.FAILED
+    why = {"error_code": "FILE_CHANGED", "error": "File 2: It changed (HTTP 412)"}
+    assert queries.files(job.id, spec.file_ids) == [
+        FileReport(file_id=1, state="pending"),
+        FileReport(file_id=2, state="failed", **why),
+        FileReport(file_id=2, state="failed", copy=1, **why),
+    ]
 
 
 @pytest.mark.parametrize("error", [None, RedisConnectionError("reset"), OSError("no"), Draining()])

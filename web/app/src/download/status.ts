@@ -27,7 +27,9 @@ function retryStatus(job: Job, seconds: number): string {
   const file = failingFile(job);
   const what = file ? `File ${file} can't be fetched right now` : "Something went wrong";
   const when = seconds > 0 ? `next try in ${formatSeconds(seconds)}` : "trying again now";
-  return `${what}, attempt ${job.attempt} of ${job.maxAttempts}, ${when}`;
+  // Without an error, the job waits for a service, which uses no attempt.
+  const attempt = job.error ? `attempt ${job.attempt} of ${job.maxAttempts}` : null;
+  return [what, attempt, when].filter(Boolean).join(", ");
 }
 
 /** Return the id of the file whose source is failing, or null. */

@@ -18,24 +18,40 @@ export interface ActionDialogProps {
   onClose(changed: boolean): void;
 }
 
-export const ACTIONS: Record<JobAction, { label: string; done: string; effect: string }> = {
+export interface ActionTexts {
+  label: string;
+  /** On the button that is for all found jobs. */
+  labelForAll: string;
+  done: string;
+  effect: string;
+}
+
+export const ACTIONS: Record<JobAction, ActionTexts> = {
   cancel: {
     label: "Cancel",
+    labelForAll: "Cancel",
     done: "cancelled",
     effect: "Queued jobs never start, and running jobs stop within a second.",
   },
   retry: {
     label: "Retry",
+    labelForAll: "Retry failed",
     done: "retried",
-    effect: "Failed jobs run again with all attempts, regardless of the limits of their users.",
+    effect:
+      "Failed jobs run again with all attempts, whatever made them fail, regardless of the limits " +
+      "of their users.",
   },
   requeue: {
     label: "Requeue",
+    labelForAll: "Requeue dead letters",
     done: "requeued",
-    effect: "Dead letters run again with all attempts, regardless of the limits of their users.",
+    effect:
+      "Of the failed jobs, only dead letters run again: those that may succeed this time. They get " +
+      "all attempts, regardless of the limits of their users.",
   },
   prioritize: {
     label: "Set priority",
+    labelForAll: "Set priority",
     done: "moved",
     effect: "Queued jobs move to the end of the queue of that priority.",
   },

@@ -40,9 +40,14 @@ export function DeadLetters({ count, onChange }: DeadLettersProps) {
       <h2 id="dead-title" ref={target} tabIndex={-1}>
         Dead letters {count > 0 && <span className="count">{count.toLocaleString("en")}</span>}
       </h2>
-      {!data && error && <Unavailable error={error} showTokenForm={false} />}
+      {!data && error && <Unavailable error={error} />}
       {!data && !error && <p className="muted">Loading…</p>}
       {data && !letters.length && <p className="muted">No dead letters.</p>}
+      {letters.length > 0 && (
+        <p className="small muted">
+          Failed jobs that may succeed if they run again. Requeue runs one again with all attempts.
+        </p>
+      )}
       {letters.length > 0 && (
         <ul className="rows">
           {letters.map((letter) => (

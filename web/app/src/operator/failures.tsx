@@ -16,7 +16,7 @@ export function Failures({ failures, accessError }: FailuresProps) {
   return (
     <section className="card table-card" aria-labelledby="failures-title">
       <h2 id="failures-title">Recent failures</h2>
-      {accessError && <Unavailable error={accessError} showTokenForm={false} />}
+      {accessError && <Unavailable error={accessError} />}
       {!failures && !accessError && <p className="muted">Loading…</p>}
       {failures && !failures.length && <p className="muted">No jobs have failed.</p>}
       {failures && failures.length > 0 && (

@@ -64,6 +64,7 @@ function Details({ found, onChange }: { found: ExploredJob; onChange(): void }) 
               key={each}
               className="button small"
               type="button"
+              title={ACTIONS[each].effect}
               onClick={() => setAction(each)}
             >
               {ACTIONS[each].label}…
@@ -142,7 +143,8 @@ const TEXTS: Record<TimelineEntry["kind"], string> = {
 };
 
 function Entry({ entry }: { entry: TimelineEntry }) {
-  const { kind, text, attempt, worker, error, errorCode, detail } = entry;
+  const { kind, text, attempt, worker, errorCode, detail } = entry;
+  const reason = entry.error ?? (kind === "state" ? detail : null);
   const notes = [
     kind === "webhook" && detail && `HTTP ${detail}`,
     kind === "webhook" ? `attempt ${attempt}` : attempt ? `attempt ${attempt}` : null,
@@ -161,10 +163,10 @@ function Entry({ entry }: { entry: TimelineEntry }) {
           {text}
         </strong>{" "}
         <span className="small muted">{notes.join(", ")}</span>
-        {(error || errorCode) && (
+        {(reason || errorCode) && (
           <span className="row-note small">
             <span className="code">{errorCode}</span>
-            {error}
+            {reason}
           </span>
         )}
       </span>
@@ -182,10 +184,10 @@ function Files({ files }: { files: ExploredJob["files"] }) {
       <ul className="rows">
         {sorted
           .slice(0, SHOWN_FILES)
-          .map(({ file_id, state, fileName, size, errorCode }, index) => (
+          .map(({ file_id, state, fileName, size, errorCode, error }, index) => (
             <li key={`${file_id} ${index}`}>
               <code>{file_id}</code>
-              <span className="row-text">{fileName ?? ""}</span>
+              <span className="row-text">{error ?? fileName ?? ""}</span>
               <span className="code">{errorCode}</span>
               <span className="small muted">
                 {state}

@@ -1,4 +1,10 @@
-import type { JobAction, JobFilter, ListedJob, ListedJobsPage } from "@longhaul/client";
+import {
+  ApiProblem,
+  type JobAction,
+  type JobFilter,
+  type ListedJob,
+  type ListedJobsPage,
+} from "@longhaul/client";
 import { useLonghaul } from "@longhaul/react";
 import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import { ACTIONS, ActionDialog } from "./action-dialog.js";
@@ -28,7 +34,7 @@ export function Jobs({ filter }: { filter: JobFilter }) {
   return (
     <section className="card table-card" aria-labelledby="jobs-title">
       <h2 id="jobs-title">Jobs</h2>
-      <Filters filter={filter} />
+      <Filters filter={filter} errors={error instanceof ApiProblem ? error.errors : {}} />
       {newest && <Notice page={newest} />}
       {!newest && error && <Unavailable error={error} />}
       {!newest && !error && <p className="muted">Loading…</p>}
@@ -106,7 +112,13 @@ function Notice({ page }: { page: ListedJobsPage }) {
   return texts.length ? <p className="small muted">{texts.join(" ")}</p> : null;
 }
 
-function Filters({ filter }: { filter: JobFilter }) {
+interface FiltersProps {
+  filter: JobFilter;
+  /** What is wrong with it, by field. */
+  errors: ApiProblem["errors"];
+}
+
+function Filters({ filter, errors }: FiltersProps) {
   const form = useFormOf(filter);
   const submit = (form: HTMLFormElement) => {
     const given = [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]);
@@ -121,16 +133,17 @@ function Filters({ filter }: { filter: JobFilter }) {
     event.preventDefault();
     submit(event.currentTarget);
   };
+  const given = { filter, errors };
   return (
     <search>
       <form className="filters" ref={form} onSubmit={onSubmit}>
-        <Field name="q" label="Job ID" filter={filter} placeholder="or its beginning" />
-        <Choice name="status" label="Status" filter={filter} values={STATUSES} />
-        <Field name="errorCode" label="Error code" filter={filter} placeholder="FILE_NOT_FOUND" />
-        <Field name="user" label="User" filter={filter} />
-        <Choice name="priority" label="Priority" filter={filter} values={PRIORITIES} />
-        <Time name="from" label="Created from" filter={filter} />
-        <Time name="to" label="Created before" filter={filter} />
+        <Field name="q" label="Job ID" {...given} placeholder="or its beginning" />
+        <Choice name="status" label="Status" {...given} values={STATUSES} />
+        <Field name="errorCode" label="Error code" {...given} placeholder="FILE_NOT_FOUND" />
+        <Field name="user" label="User" {...given} />
+        <Choice name="priority" label="Priority" {...given} values={PRIORITIES} />
+        <Time name="from" label="Created from" {...given} />
+        <Time name="to" label="Created before" {...given} />
         <div className="filters-buttons">
           <button className="button primary" type="submit">
             Search
@@ -162,14 +175,13 @@ function useFormOf(filter: JobFilter) {
   return form;
 }
 
-interface FieldProps {
+interface FieldProps extends FiltersProps {
   name: keyof JobFilter;
   label: string;
-  filter: JobFilter;
   placeholder?: string;
 }
 
-function Field({ name, label, filter, placeholder }: FieldProps) {
+function Field({ name, label, filter, errors, placeholder }: FieldProps) {
   return (
     <label>
       {label}
@@ -179,14 +191,22 @@ function Field({ name, label, filter, placeholder }: FieldProps) {
         name={name}
         defaultValue={filter[name] ?? ""}
         placeholder={placeholder}
+        aria-invalid={name in errors}
         autoComplete="off"
         spellCheck={false}
       />
+      <Mistake messages={errors[name]} />
     </label>
   );
 }
 
-function Choice({ name, label, filter, values }: FieldProps & { values: readonly string[] }) {
+function Choice({
+  name,
+  label,
+  filter,
+  errors,
+  values,
+}: FieldProps & { values: readonly string[] }) {
   return (
     <label>
       {label}
@@ -194,6 +214,7 @@ function Choice({ name, label, filter, values }: FieldProps & { values: readonly
         className="input"
         name={name}
         defaultValue={filter[name] ?? ""}
+        aria-invalid={name in errors}
         onChange={(event) => event.target.form?.requestSubmit()}
       >
         <option value="">Any</option>
@@ -201,11 +222,12 @@ function Choice({ name, label, filter, values }: FieldProps & { values: readonly
           <option key={value}>{value}</option>
         ))}
       </select>
+      <Mistake messages={errors[name]} />
     </label>
   );
 }
 
-function Time({ name, label, filter }: FieldProps) {
+function Time({ name, label, filter, errors }: FieldProps) {
   return (
     <label>
       {label}
@@ -215,8 +237,19 @@ function Time({ name, label, filter }: FieldProps) {
         name={name}
         step="1"
         defaultValue={localTime(filter[name])}
+        aria-invalid={name in errors}
       />
+      <Mistake messages={errors[name]} />
     </label>
+  );
+}
+
+function Mistake({ messages }: { messages: readonly string[] | undefined }) {
+  if (!messages) return null;
+  return (
+    <span className="small" data-mistake>
+      {messages.join(" ")}
+    </span>
   );
 }
 
@@ -236,9 +269,10 @@ function BulkButtons({ onAction }: { onAction(action: JobAction): void }) {
           key={action}
           className="button small"
           type="button"
+          title={ACTIONS[action].effect}
           onClick={() => onAction(action)}
         >
-          {ACTIONS[action].label}…
+          {ACTIONS[action].labelForAll}…
         </button>
       ))}
     </fieldset>

@@ -17,7 +17,8 @@ import { PauseSwitch } from "./pause-switch.js";
 import { Queue } from "./queue.js";
 import { isStale, Summary } from "./summary.js";
 import { Tiles } from "./tiles.js";
-import { SignOut } from "./token.js";
+import { SignOut, TokenForm } from "./token.js";
+import { isForbidden } from "./unavailable.js";
 import { type OverviewView, useOverview } from "./use-overview.js";
 import { usePolled } from "./use-polled.js";
 import { Views } from "./views.js";
@@ -32,7 +33,7 @@ export default function OperatorPage() {
   const view = useView();
   const requestHealth = useCallback((stop: AbortSignal) => operator.health(stop), [operator]);
   const health = usePolled(requestHealth, HEALTH_INTERVAL);
-  const { statistics, summary, at, connection, error, isOperator, refresh } = overview;
+  const { statistics, summary, at, connection, error, isOperator, accessError, refresh } = overview;
   return (
     <div className="operator">
       <div className="operator-head">
@@ -41,6 +42,7 @@ export default function OperatorPage() {
         {isOperator && <PauseSwitch statistics={statistics} onChange={refresh} />}
         <SignOut />
       </div>
+      {isForbidden(accessError) && <TokenForm />}
       <Summary summary={summary} at={at} connection={connection} error={error} />
       <Views shown={view} />
       {view.name === "overview" && <OverviewFigures overview={overview} />}

@@ -5,14 +5,18 @@ interface Tile {
   value: string;
   note?: string | undefined;
   tone?: "warn" | "danger" | undefined;
+  /** What is counted. */
+  title?: string;
 }
+
+const ENDED = "Since the job store was created. A job that is retried counts each time it ends.";
 
 /** The most important statistics. */
 export function Tiles({ statistics }: { statistics: QueueStatistics }) {
   return (
     <dl className="tiles">
-      {tilesOf(statistics).map(({ name, value, note, tone }) => (
-        <div className="card tile" key={name} data-tone={tone}>
+      {tilesOf(statistics).map(({ name, value, note, tone, title }) => (
+        <div className="card tile" key={name} data-tone={tone} title={title}>
           <dt>{name}</dt>
           <dd>
             <strong>{value}</strong>
@@ -33,11 +37,13 @@ function tilesOf(now: QueueStatistics): Tile[] {
     { name: "Retrying", value: number(now.retrying), tone: now.retrying ? "warn" : undefined },
     {
       name: "Completed",
+      title: ENDED,
       value: number(now.completed),
       note: rate === null ? undefined : `${(Math.floor(rate * 1_000) / 10).toFixed(1)}% successful`,
     },
     {
       name: "Failed",
+      title: ENDED,
       value: number(now.failed),
       note: `${number(now.cancelled)} cancelled`,
     },

@@ -36,14 +36,25 @@ export function TokenForm() {
     window.location.reload();
   };
   return (
-    <form className="token" onSubmit={submit}>
-      <label htmlFor={inputId}>
-        {stored() ? "This token was not accepted. Enter another one:" : "Operator token:"}
-      </label>
-      <input id={inputId} className="input" type="password" name="token" required />
-      <button className="button" type="submit">
-        Use token
-      </button>
+    <form className="card table-card" onSubmit={submit}>
+      {stored() && (
+        <p className="notice" data-tone="danger" role="alert">
+          This token was not accepted. Check that you copied all of it. A token that the API
+          generated is valid until the API stops, and a JWT until it expires: get a new one.
+        </p>
+      )}
+      <div className="token">
+        <label htmlFor={inputId}>Operator token:</label>
+        <input id={inputId} className="input" type="password" name="token" required />
+        <button className="button primary" type="submit">
+          Sign in
+        </button>
+      </div>
+      <p className="small muted">
+        It is the value of <code>ADMIN_TOKEN</code>. If that is not set, the API prints a link with
+        a token when it starts. With <code>AUTH_MODE=jwt</code>, it is a JWT with the scope{" "}
+        <code>downloads:admin</code>.
+      </p>
     </form>
   );
 }

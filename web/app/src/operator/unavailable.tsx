@@ -1,18 +1,14 @@
 import { ApiProblem } from "@longhaul/client";
-import { TokenForm } from "./token.js";
 import { isFinal } from "./use-polled.js";
 
-export interface UnavailableProps {
-  error: Error;
-  /** Show the token form if the token is missing; once per page is enough. */
-  showTokenForm?: boolean;
+/** Return whether the user is not signed in as an operator. */
+export function isForbidden(error: Error | null): boolean {
+  return error instanceof ApiProblem && [401, 403].includes(error.status);
 }
 
 /** Shown in place of data that could not be loaded. */
-export function Unavailable({ error, showTokenForm = true }: UnavailableProps) {
-  const forbidden = error instanceof ApiProblem && [401, 403].includes(error.status);
-  if (forbidden && showTokenForm) return <TokenForm />;
-  if (forbidden) return <p className="muted">For operators only.</p>;
+export function Unavailable({ error }: { error: Error }) {
+  if (isForbidden(error)) return <p className="muted">For operators only.</p>;
   const known = error instanceof ApiProblem && error.code === "JOB_NOT_FOUND";
   return (
     <p className="muted">
