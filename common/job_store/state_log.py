@@ -7,6 +7,7 @@ acknowledged it; the length is limited, so that a reader that never returns cann
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,9 +136,12 @@ class StateLog:
 
     def ack(self, entries: Sequence[StateLogEntry]) -> None:
         """Acknowledge entries: the group does not get them again."""
+        ids: dict[str, list[str]] = defaultdict(list)
+        for entry in entries:
+            ids[entry.stream].append(entry.id)
         with self._client.pipeline(transaction=False) as pipe:
-            for entry in entries:
-                pipe.xack(entry.stream, self._group, entry.id)
+            for stream, read in ids.items():
+                pipe.xack(stream, self._group, *read)
             pipe.execute()
 
 
