@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -31,12 +31,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "clone"
     root.mkdir()
     files = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    with tarfile.open(tmp_path / "files.tar", "w") as archive:
-        for name in filter(None, files):
-            if (ROOT / name).exists():
-                archive.add(ROOT / name, name)
-    with tarfile.open(tmp_path / "files.tar") as archive:
-        archive.extractall(root, filter="data")
+    for name in filter(None, files):
+        if (ROOT / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name, follow_symlinks=False)
     changelog = root / "CHANGELOG.md"
     text = changelog.read_text().replace("## [Unreleased]", f"## [{VERSION}]", 1)
     changelog.write_text(text)
