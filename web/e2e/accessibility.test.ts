@@ -84,7 +84,7 @@ describe.each(Object.entries(devices))("%s", (_name, device) => {
     expect(await violationsOf(page)).toEqual([]);
     await token.fill("wrong");
     await token.press("Enter");
-    await page.getByLabel("This token was not accepted.").waitFor();
+    await page.getByRole("alert").getByText("This token was not accepted.").waitFor();
     expect(await violationsOf(page)).toEqual([]);
     expect(await overflow(page)).toBeLessThanOrEqual(0);
     await context.close();
