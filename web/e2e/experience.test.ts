@@ -108,7 +108,8 @@ test("an incomplete archive says what is missing, and the file can be tried agai
   await page.page.locator('[data-phase="ready"]').waitFor();
   const card = page.cards.first();
   await card.getByText(/^Ready, 1 of 2 files missing/).waitFor();
-  await card.getByRole("list", { name: "Missing files" }).getByText("does not exist").waitFor();
+  const missing = card.getByRole("list", { name: "Missing files" });
+  await missing.getByText("File 30405 does not exist").waitFor();
   await picture(page.page, "incomplete");
   stack.origin.late = false;
   await card.getByRole("button", { name: "Try the missing file again" }).click();

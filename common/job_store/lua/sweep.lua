@@ -142,7 +142,6 @@ local function correct_future_times()
     end
   end
   local future = '(' .. to_text(now + CLOCK_TOLERANCE)
-  future = '(' .. to_text(now + CLOCK_TOLERANCE)
   for _, priority in ipairs({'high', 'normal', 'low'}) do
     local sent = key.wake_ups_sent(priority)
     for _, id in ipairs(redis.call(
