@@ -1,7 +1,7 @@
 -- @include full_memory
 -- @include requester
 -- @include terminal
--- @include wake_up
+-- @include dequeue
 --[[
   Cancels a job: queued | processing → cancelled. A running worker learns of it from its next
   heartbeat.

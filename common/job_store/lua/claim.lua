@@ -1,6 +1,6 @@
 -- @include full_memory
 -- @include update
--- @include wake_up
+-- @include dequeue
 --[[
   Starts an attempt: queued → processing, with a new fencing token and a lease.
 

@@ -1,5 +1,5 @@
 -- @include update
--- @include wake_up
+-- @include dequeue
 --[[
   Moves a queued job to another priority queue, at its end.
 

@@ -1,6 +1,7 @@
 -- @include full_memory
 -- @include archive
 -- @include attempt
+-- @include dequeue
 --[[
   Does everything that is due in one partition. Idempotent: any number of workers may run it.
 

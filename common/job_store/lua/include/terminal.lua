@@ -17,6 +17,16 @@ local MAX_FAILURES = 50
 local MAX_DURATIONS = 200
 local MAX_RUNS = 32
 
+-- Counts the archive in changes.artifact. A job that completes again, after a restart, counts only
+-- what it has more than before.
+local function count_bytes(job, changes)
+  local size, counted = cjson.decode(changes.artifact).size, tonumber(job.counted_bytes or '0')
+  if size <= counted then return end
+  changes.counted_bytes = to_text(size)
+  redis.call('INCRBY', bytes_key(job.user), to_text(size - counted))
+  redis.call('PEXPIRE', bytes_key(job.user), 2 * DAY)
+end
+
 local function enter_terminal_state(job, changes)
   local id, user, state = job.id, job.user, changes.status
   changes.completed_at = now_text

@@ -11,9 +11,6 @@
 
   line_of(job): the name of the job's list
   enqueue(id, line, priority): the job is ready to run: send its wake-up, or put it in line
-  dequeue(id, line, priority): the job no longer waits; the next one in line gets its wake-up
-  retract_wake_up(id, priority): removes the job's message from the broker's queue, if it is still
-    there and the broker is this server
 
   Event:
     A Celery message on the queue's list, where the broker is this server: then the script begins
@@ -32,14 +29,6 @@ local function send_wake_up(id, priority)
   end
 end
 
-local function retract_wake_up(id, priority)
-  local sent = redis.call('ZSCORE', key.wake_ups_sent(priority), id)
-  if sent and message then
-    -- From the tail, where the oldest messages are.
-    redis.call('LREM', queue .. priority, -1, message(id, priority, to_text(sent)))
-  end
-end
-
 local function line_of(job)
   return job.line or job.user
 end
@@ -49,14 +38,4 @@ local function enqueue(id, line, priority)
   if redis.call('RPUSH', key.user_queue(line, priority), id) == 1 then
     send_wake_up(id, priority)
   end
-end
-
-local function dequeue(id, line, priority)
-  redis.call('ZREM', key.waiting(priority), id)
-  redis.call('ZREM', key.wake_ups_sent(priority), id)
-  local user_queue = key.user_queue(line, priority)
-  local was_first = redis.call('LINDEX', user_queue, 0) == id
-  redis.call('LREM', user_queue, 1, id)
-  local first = was_first and redis.call('LINDEX', user_queue, 0)
-  if first then send_wake_up(first, priority) end
 end
