@@ -321,6 +321,26 @@ def _deliver(socket: StoreSocket, commands: list[list[bytes]]) -> None:
             socket._process_command(words)
 
 
+class SimulatedPool(ConnectionPool):
+    """redis-py's pool without its metrics and locks."""
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        free = self._available_connections
+        connection = free.pop() if free else self.make_connection()
+        self._in_use_connections.add(connection)
+        try:
+            connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        if connection in self._in_use_connections:
+            self._in_use_connections.remove(connection)
+            self._available_connections.append(connection)
+
+
 class StoreClient(Redis):
     """redis-py's client, with the commands that fakeredis lacks."""
 
@@ -345,7 +365,7 @@ def open_client(
     if retries is None:
         retries = max(0, round(timeout / 3) - 1)
     options: Any = {"max_connections": 1} if own_connection else {}
-    pool = ConnectionPool(
+    pool = SimulatedPool(
         connection_class=SimulatedConnection,
         store=store,
         decode_responses=True,
