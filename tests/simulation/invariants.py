@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -209,7 +210,8 @@ class CommandChecker:
         others = [
             job
             for job in self.jobs.values()
-            if (job.status, job.worker) == (now.status, now.worker)
+            if job.worker == now.worker
+            and job.status == now.status
             and job.id != now.id
             and not job.is_forgotten
         ]
@@ -311,12 +313,12 @@ class CommandChecker:
 
     def _members(self, name: str, priority: str = "") -> Iterable[str]:
         for tag in keys.all_tags():
-            item = self._store.keys.get(keys.of_partition(name, tag, priority).encode())
+            item = self._store.keys.get(_partition_key(name, tag, priority))
             if item is not None:
                 yield from (member.decode() for member in item.value)
 
     def _has(self, name: str, tag: str, member: bytes, priority: str = "") -> bool:
-        item = self._store.keys.get(keys.of_partition(name, tag, priority).encode())
+        item = self._store.keys.get(_partition_key(name, tag, priority))
         return item is not None and member in item.value
 
     def copy_jobs(self) -> dict[str, ObservedJob]:
@@ -338,6 +340,11 @@ class CommandChecker:
             if snapshot.get(name):
                 details.append(f"{name}={snapshot[name]}")
         self._trace.add("store", " ".join(details))
+
+
+@cache
+def _partition_key(name: str, tag: str, priority: str) -> bytes:
+    return keys.of_partition(name, tag, priority).encode()
 
 
 def _record(snapshot: dict[str, str]) -> ObservedJob:

@@ -54,6 +54,7 @@ class Scheduler:
         self._sequence = count()
         self._events: list[tuple[float, int, Callable[[], object], SimulatedProcess | None]] = []
         self._main: Any = getcurrent()
+        self._until = 0.0
         #: Set by a violation: nothing more happens.
         self.stopped = False
 
@@ -89,10 +90,24 @@ class Scheduler:
     def sleep(self, seconds: float) -> None:
         """Let the others run for ``seconds``. Called by a thread of a process."""
         thread = getcurrent()
-        if not thread.process.alive:
+        process = thread.process
+        if not process.alive:
             raise Killed
-        self.at(self.now + max(0.0, seconds), thread.switch, thread.process)
+        time = self.now + max(0.0, seconds)
+        if self._is_next(time, process):
+            self.now = time
+            return
+        self.at(time, thread.switch, process)
         self._main.switch()
+
+    def _is_next(self, time: float, process: SimulatedProcess) -> bool:
+        """Return whether nothing happens before ``process`` continues at ``time``."""
+        return (
+            (not self._events or time < self._events[0][0])
+            and time <= self._until
+            and process.stopped_until <= time
+            and not self.stopped
+        )
 
     def kill(self, process: SimulatedProcess) -> None:
         """End another process without letting it do anything else."""
@@ -104,6 +119,7 @@ class Scheduler:
 
     def run(self, until: float) -> None:
         """Run everything that happens up to ``until``."""
+        self._until = until
         while self._events and self._events[0][0] <= until and not self.stopped:
             time, _, run, process = heapq.heappop(self._events)
             if process is not None:

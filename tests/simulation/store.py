@@ -5,18 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import random
+from collections import deque
 from collections.abc import Callable
-from itertools import cycle
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from fakeredis import FakeServer
 from fakeredis._clients._sync import FakeRedisConnection
-from fakeredis._commands import Key, Signature
-from fakeredis._core._database import CommandItem
 from fakeredis._helpers import SimpleError
-from fakeredis._msgs import FLAG_DO_NOT_CREATE, FLAG_LEAVE_EMPTY_VAL, WRONGTYPE_MSG
 from fakeredis._socket import FakeSocket
-from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.commands_mixins.scripting_mixin import _convert_redis_arg
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -25,14 +21,13 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from tests.simulation.commands import ONLY_BYTES, Command, StoreDatabase, encode_json
 from tests.simulation.scheduler import EPOCH, Scheduler, SimulatedProcess
 
 if TYPE_CHECKING:
     from tests.simulation.trace import Trace
 
-_COMMANDS_OF_TWO_WORDS = (b"SCRIPT ", b"CLIENT ", b"XINFO ", b"XGROUP ")
-#: Types of results that RESP2 does not change.
-_SIMPLE_RESULTS = frozenset({bytes, int, type(None)})
+_COMMANDS_OF_TWO_WORDS = frozenset({b"SCRIPT", b"CLIENT", b"XINFO", b"XGROUP"})
 #: Seconds that a packet takes: shortest and longest.
 LATENCY = (0.000_2, 0.002)
 
@@ -45,6 +40,7 @@ class StoreServer:
         self.trace = trace
         self.rng = rng
         self.fake = FakeServer(server_type="valkey")
+        self.fake.dbs[0] = StoreDatabase(self.fake.lock)
         self.clock_offset = 0.0
         self.stalled_until = 0.0
         self.down_until = 0.0
@@ -73,7 +69,7 @@ class StoreServer:
         if self._local is None or self._local._server is None:
             self._local = StoreSocket(self, db=0)
         self._local._process_command(list(words))
-        return self._local.responses.get_nowait()
+        return self._local.responses.popleft()
 
     def compiled(self, script: bytes, runtime: Any) -> Any:
         """Return a script as a Lua function: fakeredis compiles it for each call."""
@@ -91,8 +87,7 @@ class StoreServer:
             socket.kill()
         if data is not None:
             database = self.fake.dbs[0]
-            with self.fake.lock:
-                database.clear()
+            database.clear()
             for key, item in data.items():
                 database[key] = item
         self.fake.script_cache.clear()
@@ -107,31 +102,43 @@ class StoreSocket(FakeSocket):
 
     #: The process at the other end; None for the server's own.
     owner: SimulatedProcess | None = None
+    #: Commands by their names and numbers of arguments.
+    _commands: ClassVar[dict[tuple[bytes, int], Command]] = {}
 
     def __init__(self, store: StoreServer, **options: Any) -> None:
         self.store = store
-        self._by_name: dict[bytes, tuple[Any, Signature]] = {}
         super().__init__(store.fake, client_class=Redis, **options)
+        self.responses: Any = deque()
+
+    def put_response(self, msg: Any) -> None:
+        self.responses.append(msg)
 
     def _process_command(self, fields: list[bytes]) -> None:
-        if fields[0] == b"EVALSHA":
-            self._process_script(fields)
-        else:
-            super()._process_command(fields)
-        # Peeks at the response, which the client's end takes later.
-        responses: Any = self.responses
-        self.store.on_command(fields, responses.queue[-1] if responses is not None else None)
-        self.store.published.clear()
-
-    def _process_script(self, fields: list[bytes]) -> None:
-        """Run a script as fakeredis does, without checking each of its many arguments."""
         self._db.time = self.store.time()
         try:
-            with self._server.lock:
+            if fields[0] == b"EVALSHA":
                 result = self.evalsha(fields[1], int(fields[2]), *fields[3:])
+            else:
+                result = self._run(*fields)
         except SimpleError as error:
             result = error
-        self.put_response(self._decode_result(result))
+        result = self._decode_result(result)
+        self.put_response(result)
+        self.store.on_command(fields, result)
+        self.store.published.clear()
+
+    def _run(self, name: bytes, *args: Any) -> Any:
+        """Run a command other than a script and return its result for RESP2."""
+        if name in _COMMANDS_OF_TWO_WORDS:
+            name, args = name + b" " + args[0], args[1:]
+        words = [arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]
+        command = self._commands.get((name, len(words)))
+        if command is None:
+            function, signature = self._name_to_func(name.decode().lower())
+            unbound = function.__func__  # type: ignore[union-attr]
+            command = Command(unbound, signature, len(words), self.version)
+            self._commands[name, len(words)] = command
+        return command.run(self, words)
 
     def _decode_error(self, error: SimpleError) -> Any:
         """Return the error as the real server words it."""
@@ -166,79 +173,19 @@ class StoreSocket(FakeSocket):
 
     def _lua_redis_call(self, lua_runtime: Any, _globals: Any, op: bytes, *args: Any) -> Any:
         """Run a command of a script as fakeredis does, without keyspace notifications."""
-        if op.upper() + b" " in _COMMANDS_OF_TWO_WORDS:
-            op, args = op + b" " + args[0], args[1:]
-        function, signature = self._function(op)
-        words = [arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]
-        found = _Arguments.of(signature, len(words)).read(words, self._db, self.version)
-        if type(found) is tuple:
-            result = found[0]
-        else:
-            result = function(*words)
-            if type(result) not in _SIMPLE_RESULTS:
-                result = convert_to_resp2(result)
-            for item in found:
-                item.writeback(remove_empty_val=FLAG_LEAVE_EMPTY_VAL not in signature.flags)
-        if type(result) is list and all(type(item) is bytes for item in result):
+        result = self._run(op, *args)
+        if type(result) is bytes or type(result) is int:
+            return result
+        if type(result) is list and ONLY_BYTES.issuperset(map(type, result)):
             return lua_runtime.table_from(result)
         return self._convert_redis_result(lua_runtime, result)
 
-    def _function(self, op: bytes) -> tuple[Any, Signature]:
-        if op not in self._by_name:
-            self._by_name[op] = self._name_to_func(op.decode().lower())
-        return self._by_name[op]
-
-
-class _Arguments:
-    """Which arguments of a command are keys, and how others are decoded.
-
-    It does what fakeredis's ``Signature.apply`` does, which finds that out for every call.
-    """
-
-    _known: ClassVar[dict[tuple[Signature, int], _Arguments]] = {}
-
-    def __init__(self, signature: Signature, count: int) -> None:
-        repeated = cycle(signature.repeat)
-        types = [*signature.fixed, *(next(repeated) for _ in range(len(signature.fixed), count))]
-        self._signature = signature
-        self._creates = FLAG_DO_NOT_CREATE not in signature.flags
-        #: Positions and types of the arguments that are not plain bytes.
-        self._special: list[tuple[int, Any, bool]] = [
-            (i, type_, isinstance(type_, Key))
-            for i, type_ in enumerate(types)
-            if type_ is not bytes
-        ]
-
-    @classmethod
-    def of(cls, signature: Signature, count: int) -> _Arguments:
-        """Return those of a command with ``count`` arguments."""
-        if (signature, count) not in cls._known:
-            cls._known[signature, count] = cls(signature, count)
-        return cls._known[signature, count]
-
-    def read(self, words: list[Any], database: Any, version: Any) -> list[Any] | tuple[Any]:
-        """Decode ``words`` in place and return the keys; a tuple: the result, without a call."""
-        self._signature.check_arity(words, version)
-        for i, type_, is_key in self._special:
-            if not is_key:
-                words[i] = type_.decode(words[i])
-            elif type_.missing_return is not Key.UNSPECIFIED and words[i] not in database:
-                return (type_.missing_return,)
-        items = []
-        for i, type_, is_key in self._special:
-            if is_key:
-                items.append(self._item(words[i], type_.type_, database))
-                words[i] = items[-1]
-        return items
-
-    def _item(self, name: bytes, type_: Any, database: Any) -> CommandItem:
-        item, default = database.get(name), None
-        if type_ is not None:
-            if item is None:
-                default = type_() if self._creates and type_ is not bytes else None
-            elif type(item.value) is not type_:
-                raise SimpleError(WRONGTYPE_MSG)
-        return CommandItem(name, database, item, default=default)
+    def _get_server_runtime(self, server: Any) -> Any:
+        is_new = not hasattr(server, "_lua_runtime")
+        runtime = super()._get_server_runtime(server)
+        if is_new:
+            runtime.globals()[b"cjson"][b"encode"] = encode_json
+        return runtime
 
 
 class SimulatedConnection(FakeRedisConnection):
@@ -281,7 +228,7 @@ class SimulatedConnection(FakeRedisConnection):
         """Return the words of the command: the simulated network does not need their bytes."""
         # redis-py passes a command of two words as one.
         words = self._word(args[0]).split()
-        words += [self._word(arg) for arg in args[1:]]
+        words += [arg.encode() if type(arg) is str else self._word(arg) for arg in args[1:]]
         return [words]
 
     def pack_commands(self, commands: Any) -> Any:
@@ -305,10 +252,19 @@ class SimulatedConnection(FakeRedisConnection):
             except (RedisConnectionError, RedisTimeoutError):
                 self.disconnect()
                 raise
-        response = self._sock.responses.get_nowait()
+        response = self._sock.responses.popleft()
         if isinstance(response, Exception):
             raise response
         return response if options.get("disable_decoding") else self._decode(response)
+
+    def _decode(self, response: Any) -> Any:
+        if type(response) is bytes:
+            return response.decode()
+        if type(response) is list:
+            return [
+                each.decode() if type(each) is bytes else self._decode(each) for each in response
+            ]
+        return response
 
     def _exchange(self, commands: list[list[bytes]]) -> None:
         """Bring the request to the server and wait for the response."""
@@ -365,6 +321,26 @@ def _deliver(socket: StoreSocket, commands: list[list[bytes]]) -> None:
             socket._process_command(words)
 
 
+class SimulatedPool(ConnectionPool):
+    """redis-py's pool without its metrics and locks."""
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        free = self._available_connections
+        connection = free.pop() if free else self.make_connection()
+        self._in_use_connections.add(connection)
+        try:
+            connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        if connection in self._in_use_connections:
+            self._in_use_connections.remove(connection)
+            self._available_connections.append(connection)
+
+
 class StoreClient(Redis):
     """redis-py's client, with the commands that fakeredis lacks."""
 
@@ -389,7 +365,7 @@ def open_client(
     if retries is None:
         retries = max(0, round(timeout / 3) - 1)
     options: Any = {"max_connections": 1} if own_connection else {}
-    pool = ConnectionPool(
+    pool = SimulatedPool(
         connection_class=SimulatedConnection,
         store=store,
         decode_responses=True,
