@@ -128,6 +128,8 @@ class Response:
 
     def read_all(self) -> bytes:
         """Return the whole body, at most 64 MiB: for documents, not for files."""
+        if self._done:
+            return b""
         body, block = bytearray(), memoryview(bytearray(65_536))
         while count := self.readinto(block):
             body += block[:count]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ class Span:
             self._span.set_status(Status(StatusCode.ERROR, reason))
 
 
-@contextmanager
+_NO_SPAN: Final = nullcontext(Span())
+
+
 def span(
     name: str,
     *,
@@ -98,18 +100,29 @@ def span(
     parent: str | None = None,
     start: int | None = None,
     attributes: Mapping[str, Any] | None = None,
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """Record the block as a span, as a child of ``parent`` (a traceparent) or the current span.
 
     Only a ``server`` span starts a trace: background work, such as heartbeats, is not traced.
     ``start``: milliseconds since 1970, if the span started before now.
     """
     if _tracer is None or not (parent or kind == "server" or current()):
-        yield Span()
-        return
+        return _NO_SPAN
+    return _recorded_span(_tracer, name, kind, parent, start, attributes)
+
+
+@contextmanager
+def _recorded_span(
+    tracer: Tracer,
+    name: str,
+    kind: Kind,
+    parent: str | None,
+    start: int | None,
+    attributes: Mapping[str, Any] | None,
+) -> Iterator[Span]:
     from opentelemetry.trace import SpanKind
 
-    with _tracer.start_as_current_span(
+    with tracer.start_as_current_span(
         name,
         context=_context(parent) if parent else None,
         kind=SpanKind[kind.upper()],
