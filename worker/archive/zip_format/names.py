@@ -48,7 +48,10 @@ def safe_path(path: str, *, own_name: str) -> str:
 
 def _safe_segment(text: str) -> str:
     """Return one segment of a path as a safe name; empty if nothing remains."""
-    text = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE
+        )
     text = _shortened(_IGNORED_END.sub("", _FORBIDDEN.sub("_", text).lstrip()))
     if _RESERVED.match(text):
         text = _shortened(f"_{text}")
@@ -93,13 +96,15 @@ def unique_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> list[
     last: dict[str, int] = {}
     result = []
     for path in paths:
-        candidate, key = path, _folded(path)
+        candidate = path
+        key = folded = _folded(path)
         number = last.get(key, 1)
-        while _folded(candidate) in seen:
+        while folded in seen:
             number += 1
             candidate = _numbered(path, number)
+            folded = _folded(candidate)
         last[key] = number
-        seen.add(_folded(candidate))
+        seen.add(folded)
         result.append(candidate)
     return result
 
