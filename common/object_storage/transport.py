@@ -161,11 +161,11 @@ class Transport:
         path = f"{prefix}/{key}" if key else prefix
         if not _PLAIN_PATH.fullmatch(path):
             path = quote(path, "/-_.~")
-        query_string = "&".join(
-            [f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted(query.items())]
-            if query
-            else ()
-        )
+        query_string = ""
+        if query:
+            query_string = "&".join(
+                f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted(query.items())
+            )
         signed = server.signer.sign(
             method,
             path,
