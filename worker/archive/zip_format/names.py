@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
+from itertools import dropwhile
 
 #: The limit of common file systems for a name, in bytes of UTF-8.
 MAX_BYTES = 255
@@ -39,10 +40,11 @@ def safe_path(path: str, *, own_name: str) -> str:
     Segments that name nothing are left out, as unpackers do: ``..``, drive letters, empty ones.
     Of a path that is too long, the outer folders and the name remain.
     """
-    segments = unicodedata.normalize("NFC", path).replace("\\", "/").removeprefix("~/").split("/")
+    segments = unicodedata.normalize("NFC", path).replace("\\", "/").split("/")
     *folders, name = ("" if _DRIVE.fullmatch(s) else _safe_segment(s) for s in segments)
     # One byte is left for the underscore of ``unique_names``.
-    kept = _fitting(filter(None, folders), MAX_PATH_BYTES - MAX_BYTES - 1)
+    below_home = dropwhile("~".__eq__, filter(None, folders))
+    kept = _fitting(below_home, MAX_PATH_BYTES - MAX_BYTES - 1)
     return "/".join([*kept, name or own_name])
 
 
