@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Protocol
 
 from common.errors import NetworkError
@@ -54,19 +54,41 @@ class Cancellation:
         if self._event.is_set() or (seconds > 0 and self._event.wait(seconds)):
             raise Cancelled
 
-    @contextmanager
-    def interrupting(self, connection: Interruptible) -> Iterator[None]:
+    def interrupting(self, connection: Interruptible) -> AbstractContextManager[None]:
         """Interrupt ``connection`` when the cancellation is set inside the block."""
+        return _Interrupting(self, connection)
+
+    def add(self, connection: Interruptible) -> None:
+        """Interrupt ``connection`` when the cancellation is set; raise Cancelled if it is set."""
         with self._lock:
             if self._event.is_set():
                 raise Cancelled
             self._connections.add(connection)
-        try:
-            yield
-        except (OSError, NetworkError):
-            if self._event.is_set():
-                raise Cancelled from None
-            raise
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
+
+    def remove(self, connection: Interruptible) -> None:
+        """Leave ``connection`` alone from now on."""
+        with self._lock:
+            self._connections.discard(connection)
+
+
+class _Interrupting:
+    """The block in which a connection may be interrupted. Each request enters one."""
+
+    __slots__ = ("_cancellation", "_connection")
+
+    def __init__(self, cancellation: Cancellation, connection: Interruptible) -> None:
+        self._cancellation = cancellation
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._cancellation.add(self._connection)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cancellation.remove(self._connection)
+        if isinstance(error, OSError | NetworkError) and self._cancellation.requested:
+            raise Cancelled from None

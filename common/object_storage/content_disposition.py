@@ -82,6 +82,8 @@ def decode_value(value: str) -> str:
 
 def _decode_utf8(value: str) -> str:
     """Undo that headers are read as Latin-1, if the bytes are UTF-8."""
+    if value.isascii():
+        return value
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:

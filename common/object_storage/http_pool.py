@@ -152,7 +152,7 @@ class HttpPool:
             # The absolute form and the credentials are for the proxy (RFC 9112, 3.2.2).
             target = f"http://{self.host}{target}"
             headers = {**headers, **_proxy_authorization(self._proxy)}
-        lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
+        lines = [f"{method} {target} HTTP/1.1", *[f"{n}: {v}" for n, v in headers.items()]]
         if body or method in ("PUT", "POST"):
             lines.append(f"content-length: {len(body)}")
         head = "\r\n".join((*lines, "\r\n")).encode("latin-1")

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 
 from common.errors import NetworkError
 
@@ -128,6 +129,8 @@ class Response:
 
     def read_all(self) -> bytes:
         """Return the whole body, at most 64 MiB: for documents, not for files."""
+        if self._done:
+            return b""
         body, block = bytearray(), memoryview(bytearray(65_536))
         while count := self.readinto(block):
             body += block[:count]
@@ -171,13 +174,16 @@ def _read_head(reader: SocketReader) -> tuple[int, dict[str, str]]:
         raise NetworkError("The storage does not speak HTTP/1.1")
     if len(lines) > MAX_HEADERS:
         raise NetworkError("The storage sent an invalid response")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise NetworkError("The storage sent an invalid response")
-        headers[name.lower()] = value.strip(" \t\r")
-    return int(rest[:3]), headers
+    return int(rest[:3]), dict(map(_parse_header, lines))
+
+
+# Cached: most lines are the same in all responses of a server.
+@lru_cache(maxsize=1024)
+def _parse_header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise NetworkError("The storage sent an invalid response")
+    return name.lower(), value.strip(" \t\r")
 
 
 def _parse_int(text: str, base: int) -> int:

@@ -129,7 +129,7 @@ def error_code(body: bytes) -> str:
 
 def _expiry(header: str) -> datetime | None:
     """Return the date in ``expiry-date="Fri, 21 Dec 2012 00:00:00 GMT", rule-id="1"``."""
-    match = _EXPIRY_DATE.search(header)
+    match = _EXPIRY_DATE.search(header) if header else None
     return parse_http_date(match[1]) if match else None
 
 

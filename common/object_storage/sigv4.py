@@ -49,6 +49,11 @@ def _signing_hmac(secret_key: str, day: str, region: str) -> hmac.HMAC:
     return hmac.new(key, digestmod="sha256")
 
 
+@lru_cache(maxsize=4)
+def _timestamp(seconds: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+
+
 class Signer:
     """Signs requests and links. Gets the credentials at every call, because they may expire."""
 
@@ -99,21 +104,16 @@ class Signer:
         if credentials.token:
             signed["x-amz-security-token"] = credentials.token
         names = sorted(signed)
+        lines = "\n".join([f"{name}:{signed[name].strip()}" for name in names])
         signed_names = ";".join(names)
-        canonical = "\n".join(
-            (
-                method,
-                path,
-                query,
-                *(f"{n}:{signed[n].strip()}" for n in names),
-                "",
-                signed_names,
-                signed["x-amz-content-sha256"],
-            )
+        canonical = (
+            f"{method}\n{path}\n{query}\n{lines}\n\n{signed_names}\n"
+            f"{signed['x-amz-content-sha256']}"
         )
-        signature = self._signature(credentials, stamp, canonical)
+        scope = self._scope(stamp)
+        signature = self._signature(credentials, scope, stamp, canonical)
         signed["authorization"] = (
-            f"{ALGORITHM} Credential={credentials.access_key}/{self._scope(stamp)}, "
+            f"{ALGORITHM} Credential={credentials.access_key}/{scope}, "
             f"SignedHeaders={signed_names}, Signature={signature}"
         )
         return signed
@@ -138,10 +138,11 @@ class Signer:
             remaining = credentials.expires_at - (time.time() if now is None else now)
             expires_in = max(1, min(expires_in, int(remaining)))
         stamp = self._stamp(now)
+        scope = self._scope(stamp)
         parameters = {
             **query,
             "X-Amz-Algorithm": ALGORITHM,
-            "X-Amz-Credential": f"{credentials.access_key}/{self._scope(stamp)}",
+            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
             "X-Amz-Date": stamp,
             "X-Amz-Expires": str(expires_in),
             "X-Amz-SignedHeaders": "host",
@@ -153,18 +154,17 @@ class Signer:
         )
         host = base.partition("://")[2]
         canonical = f"{method}\n{path}\n{query_string}\nhost:{host}\n\nhost\n{UNSIGNED}"
-        signature = self._signature(credentials, stamp, canonical)
+        signature = self._signature(credentials, scope, stamp, canonical)
         return f"{base}{path}?{query_string}&X-Amz-Signature={signature}"
 
     def _scope(self, stamp: str) -> str:
         return f"{stamp[:8]}/{self.region}/s3/aws4_request"
 
-    def _signature(self, credentials: Credentials, stamp: str, canonical: str) -> str:
+    def _signature(self, credentials: Credentials, scope: str, stamp: str, canonical: str) -> str:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = _signing_hmac(credentials.secret_key, stamp[:8], self.region).copy()
-        signature.update(f"{ALGORITHM}\n{stamp}\n{self._scope(stamp)}\n{digest}".encode())
+        signature.update(f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}".encode())
         return signature.hexdigest()
 
     def _stamp(self, now: float | None) -> str:
-        seconds = time.time() + self._clock_offset if now is None else now
-        return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+        return _timestamp(int(time.time() + self._clock_offset if now is None else now))

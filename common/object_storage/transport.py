@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,9 @@ RETRYABLE_CODES = {
 }
 
 
+#: A path that needs no percent-encoding.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.~-]*")
+
 T = TypeVar("T")
 
 
@@ -64,24 +68,21 @@ def operation_name(
     return f"{method} object" if key else f"{method} bucket"
 
 
-@contextmanager
-def _measured(operation: str, bucket: str) -> Iterator[Callable[[int], None]]:
-    """Measure the time until the response's status is reported, and record it in the trace."""
-    started = time.perf_counter()
-    status: int | None = None
+class _Stopwatch:
+    """Measures the time until the status of a response is known, or until there is none."""
 
-    def report_status(value: int) -> None:
-        nonlocal status
-        status = value
-        _duration_metric(operation, value).observe(time.perf_counter() - started)
-        span.set("http.response.status_code", value)
+    __slots__ = ("_operation", "_started", "_stopped")
 
-    with tracing.span(f"S3 {operation}", kind="client", attributes={"bucket": bucket}) as span:
-        try:
-            yield report_status
-        finally:
-            if status is None:
-                _duration_metric(operation, "none").observe(time.perf_counter() - started)
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._started = time.perf_counter()
+        self._stopped = False
+
+    def stop(self, status: int | str = "none") -> None:
+        """Record the time; only the first call does."""
+        if not self._stopped:
+            self._stopped = True
+            _duration_metric(self._operation, status).observe(time.perf_counter() - self._started)
 
 
 @cache
@@ -157,10 +158,14 @@ class Transport:
     ) -> Iterator[Response]:
         """Send a request once and yield its response; raise the error of an error status."""
         server, prefix = self._find(bucket)
-        path = quote(f"{prefix}/{key}" if key else prefix, "/-_.~")
-        query_string = "&".join(
-            f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted((query or {}).items())
-        )
+        path = f"{prefix}/{key}" if key else prefix
+        if not _PLAIN_PATH.fullmatch(path):
+            path = quote(path, "/-_.~")
+        query_string = ""
+        if query:
+            query_string = "&".join(
+                f"{quote(n, '-_.~')}={quote(v, '-_.~')}" for n, v in sorted(query.items())
+            )
         signed = server.signer.sign(
             method,
             path,
@@ -168,19 +173,21 @@ class Transport:
             {"host": server.pool.host, **self._headers, **(headers or {})},
         )
         target = f"{path}?{query_string}" if query_string else path
-        with (
-            _measured(
-                operation_name(method, key, query or {}, headers or {}), bucket
-            ) as report_status,
-            server.pool.request(
-                method, target, signed, body, cancellation=cancellation or Cancellation(),
-                timeout=timeout,
-            ) as response,
-        ):  # fmt: skip
-            report_status(response.status)
-            if response.status >= 300:
-                self._raise(response, server, bucket, method, key)
-            yield response
+        operation = operation_name(method, key, query or {}, headers or {})
+        stopwatch = _Stopwatch(operation)
+        with tracing.span(f"S3 {operation}", kind="client", attributes={"bucket": bucket}) as span:
+            try:
+                with server.pool.request(
+                    method, target, signed, body, cancellation=cancellation or Cancellation(),
+                    timeout=timeout,
+                ) as response:  # fmt: skip
+                    stopwatch.stop(response.status)
+                    span.set("http.response.status_code", response.status)
+                    if response.status >= 300:
+                        self._raise(response, server, bucket, method, key)
+                    yield response
+            finally:
+                stopwatch.stop()
 
     def _raise(
         self, response: Response, server: _Server, bucket: str, method: str, key: str

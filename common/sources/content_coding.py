@@ -32,7 +32,9 @@ def parse_coding(header: str | None) -> str | None:
 
     Raise UnsupportedContentCoding for unknown ones and for more than one.
     """
-    names = [name.strip().lower() for name in (header or "").split(",")]
+    if not header:
+        return None
+    names = [name.strip().lower() for name in header.split(",")]
     # Some S3 servers store the transfer format of an upload as if it were a coding.
     codings = [name for name in names if name not in ("", "identity", "aws-chunked")]
     if not codings:

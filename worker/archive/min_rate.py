@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from common.errors import DownloadTimeout
 from common.task_group import SupportsCheck
@@ -14,9 +14,24 @@ from common.task_group import SupportsCheck
 class _Reading:
     """The bytes that one read has received in the current window."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_readings", "count", "since")
+
+    def __init__(self, readings: set[_Reading]) -> None:
+        self._readings = readings
         self.since = time.monotonic()
         self.count = 0
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._readings.add(self)
+        return self.advance
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._readings.discard(self)
 
     def advance(self, count: int) -> None:
         if count == 0:
@@ -33,31 +48,22 @@ class MinRate:
         self._control = control
         self._min_bytes = min_rate * window
         self._window = window
-        self._lock = threading.Lock()
         self._readings: set[_Reading] = set()
 
     def check(self) -> None:
         """Raise what the control raises, and DownloadTimeout for a read below the rate."""
         self._control.check()
         now = time.monotonic()
-        with self._lock:
-            due = [r for r in self._readings if now - r.since >= self._window]
+        # A copy, because other threads add readings without a lock.
+        due = [r for r in self._readings.copy() if now - r.since >= self._window]
         for reading in due:
             if reading.count < self._min_bytes:
                 raise DownloadTimeout("A source sends too slowly")
             reading.since, reading.count = now, 0
 
-    @contextmanager
-    def reading(self) -> Iterator[Callable[[int], None]]:
+    def reading(self) -> AbstractContextManager[Callable[[int], None]]:
         """Measure one read; yield the function to call with the number of bytes received.
 
         It starts the measurement again if it is called with 0.
         """
-        reading = _Reading()
-        with self._lock:
-            self._readings.add(reading)
-        try:
-            yield reading.advance
-        finally:
-            with self._lock:
-                self._readings.discard(reading)
+        return _Reading(self._readings)

@@ -51,11 +51,12 @@ class FileChecksums:
             if self._missing[span.item]:
                 return
             spans = self._spans[span.item]
-            whole = join((self._span_crc32s[s.item, s.start], s.length) for s in spans)
+            if len(spans) > 1:
+                crc32 = join((self._span_crc32s[s.item, s.start], s.length) for s in spans)
             expected = self._expected[span.item]
-            if expected is not None and expected != whole:
+            if expected is not None and expected != crc32:
                 raise BadChecksum("A file does not match its stored checksum")
-            self._crc32s[span.item] = whole
+            self._crc32s[span.item] = crc32
             self.unknown -= 1
 
     def spans(self, item: int) -> list[Span]:

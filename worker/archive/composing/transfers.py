@@ -161,6 +161,8 @@ class _Scheduler:
         self._writer.upload(buffer)
         with self._changed:
             self._add_memory(buffer, -1)
+            if self._unread:
+                self._writer.reuse(buffer)
 
     def _add_memory(self, buffer: PartBuffer, sign: int) -> None:
         self._memory += sign * len(buffer.memory)

@@ -21,6 +21,8 @@ from worker.archive.zip_format.crc32 import crc32
 #: A longer range of a file is read by several requests side by side. Buffers are the scarce
 #: resource where a request takes long, and this fills them in less time.
 MAX_READ_SIZE = 6 * 1024 * 1024
+#: Memory is reused for parts of another size if both become equal when rounded up to this.
+MEMORY_UNIT = 256 * 1024
 
 #: Returns the offset of a header or file in the previous archive, or None.
 Position = Callable[[Span], int | None]
@@ -49,14 +51,16 @@ class Read:
 class PartBuffer:
     """The memory for one part that the worker writes."""
 
-    def __init__(self, part_plan: PartPlan, *, file_count: int) -> None:
+    def __init__(self, part_plan: PartPlan, memory: memoryview, *, file_count: int) -> None:
         """``file_count`` is the number of items that are files; the manifest follows them."""
         self.part_plan = part_plan
         #: The part has the directory or the manifest, which list the checksums of all files.
         self.needs_all_checksums = any(
             span.kind is SpanKind.DIRECTORY or span.item >= file_count for span in part_plan.spans
         )
-        self.memory = part_memory(part_plan.size)
+        #: May be longer than the part.
+        self.whole_memory = memory
+        self.memory = memory[: part_plan.size]
         #: The items of headers whose checksums were not known yet.
         self.headers = [s.item for s in part_plan.spans if s.kind is SpanKind.HEADER]
         #: The number of reads that have not ended.
@@ -120,11 +124,25 @@ class Writer:
     def __init__(self, state: BuildState) -> None:
         self._state = state
         self._file_count = len(state.archive_plan.members)
+        #: Of uploaded parts. New memory costs more, because the system fills it with zeros.
+        self._free_memory: list[memoryview] = []
 
     def begin(self, part_plan: PartPlan) -> tuple[PartBuffer, list[Read]]:
         """Return an empty buffer for a part, and the reads that fill it."""
-        buffer = PartBuffer(part_plan, file_count=self._file_count)
+        memory = self._memory(part_plan.size)
+        buffer = PartBuffer(part_plan, memory, file_count=self._file_count)
         return buffer, buffer.begin(self._state.position_in_previous)
+
+    def _memory(self, size: int) -> memoryview:
+        while self._free_memory:
+            memory = self._free_memory.pop()
+            if len(memory) >= size:
+                return memory
+        return part_memory(-(-size // MEMORY_UNIT) * MEMORY_UNIT)
+
+    def reuse(self, buffer: PartBuffer) -> None:
+        """Keep the memory of an uploaded buffer for the next one."""
+        self._free_memory.append(buffer.whole_memory)
 
     def read(self, read: Read) -> None:
         """Run one read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
+from itertools import dropwhile
 
 #: The limit of common file systems for a name, in bytes of UTF-8.
 MAX_BYTES = 255
@@ -39,16 +40,20 @@ def safe_path(path: str, *, own_name: str) -> str:
     Segments that name nothing are left out, as unpackers do: ``..``, drive letters, empty ones.
     Of a path that is too long, the outer folders and the name remain.
     """
-    segments = unicodedata.normalize("NFC", path).replace("\\", "/").removeprefix("~/").split("/")
+    segments = unicodedata.normalize("NFC", path).replace("\\", "/").split("/")
     *folders, name = ("" if _DRIVE.fullmatch(s) else _safe_segment(s) for s in segments)
     # One byte is left for the underscore of ``unique_names``.
-    kept = _fitting(filter(None, folders), MAX_PATH_BYTES - MAX_BYTES - 1)
+    below_home = dropwhile("~".__eq__, filter(None, folders))
+    kept = _fitting(below_home, MAX_PATH_BYTES - MAX_BYTES - 1)
     return "/".join([*kept, name or own_name])
 
 
 def _safe_segment(text: str) -> str:
     """Return one segment of a path as a safe name; empty if nothing remains."""
-    text = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE
+        )
     text = _shortened(_IGNORED_END.sub("", _FORBIDDEN.sub("_", text).lstrip()))
     if _RESERVED.match(text):
         text = _shortened(f"_{text}")
@@ -93,13 +98,15 @@ def unique_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> list[
     last: dict[str, int] = {}
     result = []
     for path in paths:
-        candidate, key = path, _folded(path)
+        candidate = path
+        key = folded = _folded(path)
         number = last.get(key, 1)
-        while _folded(candidate) in seen:
+        while folded in seen:
             number += 1
             candidate = _numbered(path, number)
+            folded = _folded(candidate)
         last[key] = number
-        seen.add(_folded(candidate))
+        seen.add(folded)
         result.append(candidate)
     return result
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from datetime import UTC, datetime
+from functools import lru_cache
 
 #: The media type of a ZIP file.
 CONTENT_TYPE = "application/zip"
@@ -125,6 +126,8 @@ def _time_extra(time: int) -> bytes:
     return _TIME_EXTRA.pack(b"UT", 5, 1, min(time, LATEST_UNIX))
 
 
+# Cached: files that were uploaded together have the same time, and each one is written twice.
+@lru_cache(maxsize=1024)
 def _dos(time: int) -> tuple[int, int]:
     t = datetime.fromtimestamp(time, UTC)
     return (

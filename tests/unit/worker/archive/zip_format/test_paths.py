@@ -127,6 +127,7 @@ def test_any_path_becomes_a_harmless_one(path: str) -> None:
 
 @given(hostile_paths)
 @example("0\xa0.")
+@example("~./")
 def test_a_safe_path_stays_as_it_is(path: str) -> None:
     safe = safe_path(path, own_name="own.txt")
     assert safe_path(safe, own_name="other.txt") == safe
