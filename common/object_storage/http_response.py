@@ -178,7 +178,7 @@ def _read_head(reader: SocketReader) -> tuple[int, dict[str, str]]:
 
 
 # Cached: most lines are the same in all responses of a server.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _parse_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon:
