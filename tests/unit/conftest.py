@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 
 import fakeredis
 import pytest
+import structlog
 from redis import Redis
 
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.queries import JobQueries
 from common.job_store.sweeper import Sweeper
 from common.jobs.model import WakeUp
+
+
+@pytest.fixture
+def default_logging() -> Iterator[None]:
+    """Undo what the test configures."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.handlers.clear()
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 class RecordedWakeUps:

@@ -22,6 +22,7 @@ from common.job_store.state_log import StateLog
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
 from stack.process import wait_until
+from tests.support.recorder import running
 from worker.maintenance.history_recorder import HistoryRecorder
 
 ARTIFACT = Artifact(
@@ -254,6 +255,5 @@ def test_an_unexpected_error_does_not_end_the_recorder(
 
     monkeypatch.setattr(HistoryWriter, "record", fail_twice)
     run(jobs)
-    recorder.start()
-    wait_until(lambda: len(rows(engine, JOBS)) == 1, "the record", 15)
-    recorder.stop()
+    with running(recorder):
+        wait_until(lambda: len(rows(engine, JOBS)) == 1, "the record", 15)

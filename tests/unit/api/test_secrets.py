@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
-import structlog
 from flask import Flask
 from redis import Redis
 
@@ -25,13 +23,6 @@ SECRETS = {
     "webhook_secret": "whsec_c2VjcmV0IGZvciB3ZWJob29rcw==",
     "database_url": "postgresql://user:the-database-password@127.0.0.1:1/x",
 }
-
-
-@pytest.fixture
-def default_logging() -> Iterator[None]:
-    yield
-    logging.getLogger().handlers.clear()
-    structlog.reset_defaults()
 
 
 def test_no_secret_is_exposed(

@@ -93,17 +93,13 @@ def test_a_value_that_is_nested_too_deeply_is_masked() -> None:
 
 
 def test_logs_of_longhaul_and_of_libraries_are_json_without_secrets(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], default_logging: None
 ) -> None:
     configure_logging("INFO", ["hunter22"])
-    try:
-        with structlog.contextvars.bound_contextvars(job_id="j1", trace_id="t1"):
-            structlog.get_logger("ours").warning("mine", password="x", note="hunter22")
-            error = ConnectionError("redis://:pa55word@h is unavailable")
-            logging.getLogger("celery").error("theirs %s", "hunter22", exc_info=error)
-    finally:
-        logging.getLogger().handlers.clear()
-        structlog.reset_defaults()
+    with structlog.contextvars.bound_contextvars(job_id="j1", trace_id="t1"):
+        structlog.get_logger("ours").warning("mine", password="x", note="hunter22")
+        error = ConnectionError("redis://:pa55word@h is unavailable")
+        logging.getLogger("celery").error("theirs %s", "hunter22", exc_info=error)
     mine, theirs = map(json.loads, capfd.readouterr().err.splitlines())
     assert (mine["password"], mine["note"]) == (MASK, MASK)
     assert (theirs["event"], theirs["logger"]) == (f"theirs {MASK}", "celery")
@@ -113,18 +109,14 @@ def test_logs_of_longhaul_and_of_libraries_are_json_without_secrets(
 
 
 def test_a_record_that_cannot_be_written_is_not_printed_otherwise(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, default_logging: None
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("hunter22")
 
     configure_logging("INFO", ["hunter22"])
-    try:
-        monkeypatch.setattr(Redactor, "clean", broken)
-        structlog.get_logger("ours").warning("hunter22")
-    finally:
-        logging.getLogger().handlers.clear()
-        structlog.reset_defaults()
+    monkeypatch.setattr(Redactor, "clean", broken)
+    structlog.get_logger("ours").warning("hunter22")
     said = capfd.readouterr().err
     assert "a log record of ours was not written" in said
     assert "hunter22" not in said
