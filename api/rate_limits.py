@@ -174,7 +174,7 @@ class RateLimiter:
             return
         self._next_sync = now + SYNC_INTERVAL
         shared = [
-            (f"limit:{kind}:{address}:{self._minute}", count, count.unshared)
+            (keys.address_rate(kind, address, self._minute), count, count.unshared)
             for kind, counts in self._counts.items()
             for address, count in counts.unshared()
         ]
