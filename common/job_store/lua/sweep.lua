@@ -26,7 +26,7 @@
 local MAX_BOOSTS = 10
 -- Milliseconds until a job runs again that was lost with its worker for the second time, doubled
 -- with each further loss. It may be what kills the workers.
-local LOSS_BACKOFF = 1000
+local LOSS_BACKOFF = 2000
 -- Milliseconds by which the clocks of a primary and its replicas may differ.
 local CLOCK_TOLERANCE = 1000
 -- Milliseconds between two notes of the clock's time.
@@ -58,7 +58,7 @@ local function reclaim(id)
   }
   record_attempt(job, changes)
   if tonumber(job.attempt) < tonumber(job.max_attempts) then
-    requeue(job, changes, losses > 1 and LOSS_BACKOFF * 2 ^ math.min(losses - 1, 6) or 0)
+    requeue(job, changes, losses > 1 and LOSS_BACKOFF * 2 ^ math.min(losses - 2, 5) or 0)
     recovered = recovered + 1
   else
     fail(job, changes)
