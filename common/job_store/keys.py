@@ -40,7 +40,7 @@ PATTERNS: Final = {
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
     "waiting": "jobs:waiting:{tag}:{priority}",  # queued; since when
     "retries": "jobs:retries:{tag}",  # queued, but not before this time
-    "leases": "jobs:leases:{tag}",  # processing; when the lease lapses
+    "leases": "jobs:leases:{tag}",  # processing; when the lease expires
     "expiring": "jobs:expiring:{tag}",  # completed; when the archive expires
     "dead_letters": "jobs:dead:{tag}",  # since when
     "failures": "jobs:failures:{tag}",  # the newest failed jobs; when they failed

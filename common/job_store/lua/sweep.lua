@@ -124,7 +124,8 @@ local function correct_leases()
   end
   -- The clock was set back since.
   replace('(' .. to_text(now + 2 * lease), '+inf', lease)
-  -- The clock was set back meanwhile, and has caught up: the last sweep would have seen these lapse.
+  -- The clock was set back meanwhile, and has caught up: the last sweep would have seen these
+  -- expire.
   if args.max_gap then replace('-inf', '(' .. to_text(now - tonumber(args.max_gap)), lease / 2) end
 end
 
@@ -179,7 +180,7 @@ local function boost(priority, higher)
   end
 end
 
--- Takes jobs from workers that are known to be dead without waiting for their leases to lapse.
+-- Takes jobs from workers that are known to be dead without waiting for their leases to expire.
 local function reclaim_from_dead_workers()
   for _, id in ipairs(redis.call('ZRANGE', key.leases(), 0, -1)) do
     local worker = redis.call('HGET', key.status(id), 'worker') or ''
