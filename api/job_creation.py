@@ -53,7 +53,7 @@ def create_job(
             idempotency_key=key,
             traceparent=traceparent,
             email=caller.email,
-            quota=creation.quota,
+            rate=creation.by_user,
             place=place,
             terms=terms,
         )
@@ -89,9 +89,9 @@ def restart_job(dependencies: Dependencies, caller: Caller, job_id: str) -> Job:
 
 def count_creation(dependencies: Dependencies, caller: Caller, address: str) -> CreationCount:
     """Count a request for a new job for its address, without I/O."""
-    creation = dependencies.rate_limiter.count_creation(address)
+    creation = dependencies.rate_limiter.count_creation_by_address(address)
     if dependencies.plans is not None:
-        creation.quota.limit = dependencies.plans.named(caller.plan).creates_per_minute
+        creation.by_user.limit = dependencies.plans.named(caller.plan).creates_per_minute
     return creation
 
 

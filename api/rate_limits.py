@@ -4,9 +4,9 @@ There are three limits. Creating jobs is limited per user and per IP address; al
 limited per IP address.
 
 - Per user: counted exactly, by the Lua script that creates the job (``JobStore.create``).
-- Per address: counted in the process, which shares its counts with the other processes once a
-  second. So no request waits for a round trip because of it, and while the job store is
-  unavailable no client is rejected by mistake.
+- Per address: counted in the process. Once a second, a request exchanges the counts with the other
+  processes (``sync_counts``); if that fails, it gets 503. All other requests wait for no round
+  trip, and are limited by the counts that the process has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from common.errors import RateLimited
 from common.job_store import keys
-from common.job_store.jobs import CreationQuota
+from common.job_store.jobs import CreationRate
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -104,20 +104,20 @@ class _Counts:
 
 
 class CreationCount:
-    """A counted request for a new job. The user's limit is known once ``quota`` was counted."""
+    """A counted request for a new job; ``by_user`` lacks its count until the job store has it."""
 
-    def __init__(self, quota: CreationQuota, by_address: RateLimit) -> None:
+    def __init__(self, by_user: CreationRate, by_address: RateLimit) -> None:
         #: For ``JobStore.create``, which counts the request for its user.
-        self.quota = quota
+        self.by_user = by_user
         self._by_address = by_address
 
     @property
     def rate(self) -> RateLimit:
         """The limit of the user or of the address, whichever has fewer requests remaining."""
-        by_address, remaining = self._by_address, self.quota.limit - self.quota.hits
+        by_address, remaining = self._by_address, self.by_user.limit - self.by_user.requests
         if by_address.remaining < remaining:
             return by_address
-        return RateLimit(self.quota.limit, remaining, by_address.reset)
+        return RateLimit(self.by_user.limit, remaining, by_address.reset)
 
 
 class RateLimiter:
@@ -153,18 +153,18 @@ class RateLimiter:
         """Count a request of any kind for its address, without I/O."""
         return self._count("rest", address, self._rest_ip)
 
-    def count_creation(self, address: str) -> CreationCount:
+    def count_creation_by_address(self, address: str) -> CreationCount:
         """Count a request for a new job for its address, without I/O."""
         by_address = self._count("address", address, self._create_ip)
-        return CreationCount(CreationQuota(minute=self._minute, limit=self.create_user), by_address)
+        return CreationCount(CreationRate(minute=self._minute, limit=self.create_user), by_address)
 
     def count_for_user(self, user: str, creation: CreationCount) -> None:
         """Count a request for its user, for requests that do not go through ``JobStore.create``."""
-        key = keys.user_rate(user, creation.quota.minute)
+        key = keys.user_rate(user, creation.by_user.minute)
         with self._client.pipeline(transaction=False) as pipe:
             pipe.incr(key)
             pipe.expire(key, WINDOW * 2)
-            creation.quota.hits = int(pipe.execute()[0])
+            creation.by_user.requests = int(pipe.execute()[0])
 
     def sync_counts(self) -> None:
         """Share this process's counts with the others and read theirs, once a second."""
@@ -174,7 +174,7 @@ class RateLimiter:
             return
         self._next_sync = now + SYNC_INTERVAL
         shared = [
-            (f"limit:{kind}:{address}:{self._minute}", count, count.unshared)
+            (keys.address_rate(kind, address, self._minute), count, count.unshared)
             for kind, counts in self._counts.items()
             for address, count in counts.unshared()
         ]

@@ -80,7 +80,7 @@ def _check_request() -> None:
         authorization.authorize_request()
 
 
-def count_creation() -> None:
+def require_creation_rate() -> None:
     """Count this request against the limits for new jobs. Raise ``RateLimited`` if exceeded."""
     limiter = deps().rate_limiter
     creation = job_creation.count_creation(deps(), g.caller, client_address())

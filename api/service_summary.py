@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Samples, about a minute apart, over which failures are counted.
 RECENT_SAMPLES: Final = 10
-#: Runs of jobs that must have ended within them. A job that is retried runs again.
+#: Minimum number of runs of jobs that ended in these samples. A job that is retried runs again.
 MIN_ENDED: Final = 10
 _FAILED_CHECKS: Final = ("unavailable", "timeout")
 

@@ -1,4 +1,4 @@
-"""Erases everything that is stored of a user: job store first, then history."""
+"""Erases everything stored about a user: a note in the history, the job store, the history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.job_store.erasure import BATCH, ErasedCounts, JobErasure
 if TYPE_CHECKING:
     from common.history import HistoryErasure
 
-#: Seconds that one request may take; then it is repeated.
+#: Seconds after which a request ends incomplete. The client repeats it to continue.
 MAX_SECONDS: Final = 1.5
 
 
@@ -49,7 +49,7 @@ class UserErasure:
         deadline = self._clock() + MAX_SECONDS
         counts = ErasedCounts()
         if self._history is not None:
-            # First, so that nothing is recorded that is erased here.
+            # First, so that the recorder does not record again what is erased below.
             self._history.note(user, self._jobs.now(user))
         is_complete = self._jobs.erase_listed(user, counts, deadline)
         history = 0

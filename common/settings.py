@@ -160,9 +160,13 @@ class Settings:
     )
 
     # Limits
-    create_per_minute_user: int = _setting(60, "New jobs a minute, per user")
-    create_per_minute_ip: int = _setting(600, "New jobs a minute, per address")
-    requests_per_minute_ip: int = _setting(6_000, "All other requests a minute, per address")
+    create_per_minute_user: int = _setting(
+        60, "New jobs, retries, webhook replays and secret rotations a minute, per user"
+    )
+    create_per_minute_ip: int = _setting(600, "The same, per IP address")
+    requests_per_minute_ip: int = _setting(
+        6_000, "All requests a minute, new jobs included, per IP address"
+    )
     max_active_jobs: int = _setting(5, "Unfinished jobs per user")
     queue_max: int = _setting(10_000, "Waiting jobs; further ones are rejected with 503")
     max_streams: int = _setting(12_000, "Live streams per API process")
@@ -171,7 +175,7 @@ class Settings:
         1_000, "Requests per API process that wait for a job; further ones get 503"
     )
     max_waiting_requests_per_address: int = _setting(
-        500, "Waiting requests per address and API process"
+        500, "Waiting requests per IP address and API process"
     )
     max_waiting_requests_per_user: int = _setting(100, "Waiting requests per user and API process")
 

@@ -101,7 +101,7 @@ class InitiateFastPath:
         try:
             limiter.sync_counts()
             raise_if_exceeded(rate)
-            creation = limiter.count_creation(address)
+            creation = limiter.count_creation_by_address(address)
             accepted = job_creation.create_job(
                 dependencies,
                 creation,

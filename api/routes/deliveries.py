@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from api import parsing
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import count_creation
+from api.request_hooks import require_creation_rate
 from api.responses import json_response
 from api.schemas.responses import DeliveriesSchema
 from common.errors import DeliveryNotFound
@@ -43,7 +43,7 @@ def replay(job_id: str, webhook_id: str) -> Response:
     """Send a webhook again, with the same ID and with all its attempts."""
     dependencies = deps()
     job = dependencies.queries.get(parsing.job_id(job_id))
-    count_creation()
+    require_creation_rate()
     records = dependencies.deliveries.of_job(job.id)
     version = next((each.job.version for each in records if each.id == webhook_id), None)
     if version is None:

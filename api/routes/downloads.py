@@ -13,7 +13,7 @@ from api import job_creation, parsing
 from api.auth import authorization
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import client_address, count_creation, waiting_client
+from api.request_hooks import client_address, require_creation_rate, waiting_client
 from api.responses import base_url, json_response, retry_after
 from api.schemas import requested_files
 from api.schemas.job import AcceptedSchema
@@ -109,7 +109,7 @@ def start() -> Response:
 @blueprint.doc(**operation(_ACCEPTED, errors=(404, 409)))
 def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed job whose archive lacks files."""
-    count_creation()
+    require_creation_rate()
     job = job_creation.restart_job(deps(), g.caller, parsing.job_id(job_id))
     authorization.record_if_operator("retry", job)
     return _accepted(job, "The download has been queued again.", {})

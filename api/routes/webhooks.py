@@ -11,7 +11,7 @@ from api import parsing
 from api.dependencies import deps
 from api.errors import WebhooksUnsigned
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import count_creation
+from api.request_hooks import require_creation_rate
 from api.responses import json_response
 from api.schemas.webhooks import REPLAY, ROTATION, ReplayedSchema, SecretSchema
 from common.job_store.webhook_secrets import SecretGenerations
@@ -44,7 +44,7 @@ def rotate() -> Response:
     overlap = parsing.body(ROTATION)["overlap"]
     if deps().webhook_keys.secret(g.caller.user, 1) is None:
         raise WebhooksUnsigned
-    count_creation()
+    require_creation_rate()
     return _secret(deps().webhook_secrets.rotate(g.caller.user, overlap=overlap))
 
 
@@ -58,7 +58,7 @@ def rotate() -> Response:
 def replay() -> Response:
     """Send your webhooks since a time again, with the same IDs and with all their attempts."""
     body = parsing.body(REPLAY)
-    count_creation()
+    require_creation_rate()
     replayed, following = deps().deliveries.replay_since(
         g.caller.user, round(body["since"].timestamp() * 1000), state=body["state"]
     )

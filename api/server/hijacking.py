@@ -30,7 +30,7 @@ class Hijack:
     """
 
     def __init__(self, on_hijack: OnHijack, abandon: Callable[[], None] | None = None) -> None:
-        """``abandon`` is called instead of ``on_hijack`` when the client is gone before."""
+        """``abandon`` is called instead of ``on_hijack`` if the client disconnects first."""
         self._on_hijack: OnHijack | None = on_hijack
         self._abandon = abandon
         self._relay: socket.socket | None = None

@@ -15,7 +15,7 @@ from common.job_store.expiry import limit_expiry
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Seconds after its last renewal until the lock lapses.
+#: Seconds after its last renewal until the lock expires.
 TTL: Final = 15.0
 RENEW_INTERVAL: Final = 4.0
 
@@ -66,4 +66,4 @@ class RedisBuildLock:
             if self._client.get(self._key) == self._job_id:
                 self._client.delete(self._key)
         except RedisError as error:
-            log_failure(log, "build lock not released; it will lapse", error)
+            log_failure(log, "build lock not released; it will expire", error)

@@ -182,7 +182,7 @@ class Deliveries:
     ) -> bool:
         """Record the outcome of an attempt; ``pending``: try again after ``delay`` seconds.
 
-        Returns False if the lease had lapsed and another worker claimed the delivery.
+        Returns False if the lease had expired and another worker claimed the delivery.
         """
         args = {
             "kind": self._kind,

@@ -97,14 +97,14 @@ class Accepted:
 
 
 @dataclass(kw_only=True)
-class CreationQuota:
+class CreationRate:
     """How many jobs a user may request in a minute, and how many were requested."""
 
     #: Minutes since 1970.
     minute: int
     limit: int
     #: Set by ``JobStore.create``.
-    hits: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ class JobStore:
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         email: str | None = None,
-        quota: CreationQuota | None = None,
+        rate: CreationRate | None = None,
         place: QueuePlace | None = None,
         terms: CreationTerms | None = None,
     ) -> Accepted:
@@ -189,7 +189,7 @@ class JobStore:
 
         ``grant``: why the user may have the files; see ``common.authorization``.
         ``traceparent`` is the request's, so that the worker can continue the trace. ``email``: the
-        address of the user, who gets an email when a long job ends. ``quota`` counts this request,
+        address of the user, who gets an email when a long job ends. ``rate`` counts this request,
         even if it is rejected. ``place``: where it enters the queue, if known.
         ``terms``: those of the user's plan, if there are plans.
 
@@ -218,14 +218,14 @@ class JobStore:
             "weight": terms.weight if terms and terms.weight > 1 else None,
             "idempotency": idempotency_key,
             "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
-            "minute": quota and quota.minute,
-            "quota": quota and quota.limit,
+            "minute": rate and rate.minute,
+            "quota": rate and rate.limit,
             "turn": place and place.turn,
             "round": place and place.round,
         }
         result = self._scripts.run("create", keys.status(job_id), args, fields)
-        if quota:
-            quota.hits = int(result[1])
+        if rate:
+            rate.requests = int(result[1])
         code, _, snapshot, *wake_ups = raise_for_code(result)
         self._send(wake_ups)
         return Accepted(outcome=code.lower(), job=events.decode(snapshot))

@@ -1,9 +1,10 @@
 """Every key and channel of the job store.
 
-The keyspace is divided into 16 partitions. A job's partition is the second hex digit of its id, and
-a new id is chosen so that the job falls into the partition of its user. So all keys of a job *and*
-of its user carry the same hash tag (``{p07}``) and lie in one slot of a cluster, and one script
-changes all of them or none.
+The keys of jobs and users are divided into 16 partitions. A job's partition is the second hex digit
+of its id, and a new id is chosen so that the job falls into the partition of its user. So all keys
+of a job *and* of its user carry the same hash tag (``{p07}``) and lie in one slot of a cluster, and
+one script changes all of them or none. Workers, locks, circuit breakers, statistics, shared
+archives and the requests of IP addresses are not partitioned.
 
 The patterns below are the only definition: Lua scripts use them as ``key.name(value, …)``.
 
@@ -39,7 +40,7 @@ PATTERNS: Final = {
     # Sorted sets of job ids, scored in milliseconds of the server's clock:
     "waiting": "jobs:waiting:{tag}:{priority}",  # queued; since when
     "retries": "jobs:retries:{tag}",  # queued, but not before this time
-    "leases": "jobs:leases:{tag}",  # processing; when the lease lapses
+    "leases": "jobs:leases:{tag}",  # processing; when the lease expires
     "expiring": "jobs:expiring:{tag}",  # completed; when the archive expires
     "dead_letters": "jobs:dead:{tag}",  # since when
     "failures": "jobs:failures:{tag}",  # the newest failed jobs; when they failed
@@ -127,6 +128,11 @@ def circuit_wait(service: str) -> str:
 
 def worker(name: str) -> str:
     return f"worker:{{{WORKERS}}}:{name}"
+
+
+def address_rate(kind: str, address: str, minute: int) -> str:
+    """Return the key of the number of an address's requests in a minute; not partitioned."""
+    return f"limit:{kind}:{address}:{minute}"
 
 
 def build_lock(plan_id: str) -> str:

@@ -76,13 +76,13 @@ class Sweeper:
         """Scan all partitions once.
 
         ``waiting`` returns the number of messages in each of the broker's queues, or None when it
-        is unknown. ``dead`` names workers whose jobs are taken before their leases lapse.
+        is unknown. ``dead`` names workers whose jobs are taken before their leases expire.
         ``reclaim_until``: seconds of the store's clock. In a script that runs later, every lease
         counts as live: the store did not respond meanwhile, or its clock jumped, so its workers
         need time to extend them. None: no limit.
-        ``max_gap``: seconds since this sweeper's last sweep at most. A lease that lapsed before and
-        is still there was stored while the clock was set back, so it counts as live for half a
-        lease more. None: unknown.
+        ``max_gap``: seconds since this sweeper's last sweep at most. A lease that expired
+        before, but that the last sweep did not see, was written while the clock was set back. It
+        stays valid for another half lease. None: unknown.
 
         Raises ``RedisError`` when the store is unavailable.
         """

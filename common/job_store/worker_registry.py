@@ -2,7 +2,7 @@
 
 Each worker holds a connection to the store that nothing else uses. When the process is killed, the
 kernel closes the connection immediately, so others detect the death within seconds instead of
-waiting for the lease to lapse. Missing heartbeats alone do not mean death: a stopped or starved
+waiting for the lease to expire. Missing heartbeats alone do not mean death: a stopped or starved
 process still has its connection.
 """
 
@@ -27,7 +27,8 @@ TTL: Final = 15_000
 #: Milliseconds without a heartbeat until a worker without a connection counts as dead; before, it
 #: may just be reconnecting.
 DEAD_AFTER: Final = 1_500
-#: The same until its connection is looked for; a worker is dead if two looks in a row miss it.
+#: Milliseconds without a heartbeat before its connection is checked. A worker counts as dead after
+#: two failed checks in a row.
 MISSING_AFTER: Final = 750
 
 
@@ -157,7 +158,7 @@ class WorkerRegistry:
         return [state for state in silent if state.connection not in alive]
 
     def _read(self) -> list[tuple[WorkerState, int]]:
-        """Return workers with the milliseconds since their last heartbeat; remove lapsed ones."""
+        """Return workers with the milliseconds since their last heartbeat; remove expired ones."""
         names = sorted(cast("set[str]", self._client.smembers(keys.WORKERS)))
         with self._client.pipeline(transaction=False) as pipe:
             for name in names:
@@ -165,9 +166,9 @@ class WorkerRegistry:
                 pipe.pttl(keys.worker(name))
             values = pipe.execute()
         pairs = list(zip(names, values[::2], values[1::2], strict=True))
-        lapsed = [name for name, text, _ in pairs if text is None]
-        if lapsed:
-            self._client.srem(keys.WORKERS, *lapsed)
+        expired = [name for name, text, _ in pairs if text is None]
+        if expired:
+            self._client.srem(keys.WORKERS, *expired)
         return [(_state(text), TTL - left) for _, text, left in pairs if text is not None]
 
 

@@ -111,7 +111,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to run a job until the lease lapses; every write checks ``fencing_token``."""
+    """The right to run a job until the lease expires; every write checks ``fencing_token``."""
 
     job_id: str
     #: Grows with each claim, so that writes of an earlier holder are rejected.

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-#: The key prefixes of everything that workers write: finished archives with their temporary
-#: objects, indexes of archives, streamed archives, and the objects of the storage probe.
+#: The key prefixes of everything that workers write: composed archives (and temporary objects of
+#: version 0.1), indexes of archives, streamed archives, and the objects of the storage probe.
 OWN_PREFIXES = ("archives/", "indexes/", "jobs/", "probe/")
 _ID_PREFIX = "longhaul-"
 #: The rule of earlier versions, which applied to all objects of the bucket. It is removed.

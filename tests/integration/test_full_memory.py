@@ -56,8 +56,8 @@ def test_jobs_end_and_are_recovered_although_no_memory_is_left(
     own = open_client(valkey.url, timeout=2, own_connection=True)
     registration = WorkerRegistration(own, "worker", slots=1, running=lambda: ())
     registration.heartbeat()
-    lapsed = leases[4].job_id
-    redis.zadd(keys.of_partition("leases", keys.tag_of_job(lapsed)), {lapsed: 1}, xx=True)
+    expired = leases[4].job_id
+    redis.zadd(keys.of_partition("leases", keys.tag_of_job(expired)), {expired: 1}, xx=True)
     redis.config_set("maxmemory", 1)
     with pytest.raises(OutOfMemoryError):
         jobs.create("alice", JobSpec(file_ids=(2,)))

@@ -7,7 +7,7 @@ import re
 from redis import Redis
 
 from common.celery_app import celery_app
-from common.job_store.jobs import CreationQuota, JobStore
+from common.job_store.jobs import CreationRate, JobStore
 from common.job_store.queries import JobQueries
 from common.jobs.model import Artifact, Failure, JobSpec, Progress
 from common.wake_ups import Dispatcher
@@ -33,7 +33,7 @@ def test_every_key_of_finished_jobs_and_their_users_expires(valkey: Valkey, redi
             f"user-{number % 100}",
             JobSpec(file_ids=(number,)),
             idempotency_key=str(number),
-            quota=CreationQuota(minute=1, limit=1000),
+            rate=CreationRate(minute=1, limit=1000),
         ).job
         if number % 3 == 0:
             jobs.cancel(job.id)

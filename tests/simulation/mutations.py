@@ -72,7 +72,7 @@ def future_times_stay() -> AbstractContextManager[object]:
     return _lua("sweep", "\ncorrect_leases()\ncorrect_future_times()\n", "\n")
 
 
-def leases_of_a_wrong_clock_lapse() -> AbstractContextManager[object]:
+def leases_of_a_wrong_clock_expire() -> AbstractContextManager[object]:
     """Believe leases that were stored while the store's clock was set back for a moment."""
     return _lua("sweep", "if args.max_gap then", "if false then")
 
@@ -107,7 +107,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "release": unknown_members_are_errors,
     "poison": poison_jobs_are_not_isolated,
     "clock": future_times_stay,
-    "excursion": leases_of_a_wrong_clock_lapse,
+    "excursion": leases_of_a_wrong_clock_expire,
     "fencing": fencing_tokens_count_claims,
     "fairness": all_wake_ups_are_sent_at_once,
 }

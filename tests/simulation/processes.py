@@ -206,7 +206,7 @@ class SimulatedWorker:
         self._scheduler.sleep(DRAIN_GRACE * 0.2)
         while self._running:
             self._scheduler.sleep(0.1)
-        with suppress(RedisError):  # Then it lapses.
+        with suppress(RedisError):  # Then it expires.
             self._registration.deregister()
         self._scheduler.at(self._scheduler.now, lambda: self._world.kill(self))
 

@@ -1,6 +1,6 @@
 """Decides whether a worker may be believed to be dead.
 
-A lease that lapsed, or a connection that is gone, proves nothing if the job store itself did not
+A lease that expired, or a connection that is gone, proves nothing if the job store itself did not
 respond for a while: then no worker could extend a lease, and some connections ran into their
 timeouts. The same holds when the store's clock has jumped. So leases are believed only while this
 sweeper itself was in contact with the store all the time.

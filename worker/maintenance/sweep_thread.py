@@ -119,7 +119,7 @@ class SweepThread(LoopThread):
             trim(self._client)
 
     def _leases_are_reliable_until(self) -> float:
-        """Return the time of the store's clock until which a lapsed lease proves a lost worker.
+        """Return the time of the store's clock until which an expired lease proves a lost worker.
 
         0 if some living worker may not have been able to extend its leases lately.
         """

@@ -8,8 +8,8 @@
   Input:
     KEYS[1]  the job's status
     args     spec (JSON), snapshot (the fields as a JSON object), max_active, idempotency_ttl (ms);
-             idempotency (the key), if the request has one; quota (requests that the user may make
-             in this minute) and minute, if requests are counted; turn and round (see
+             idempotency (the key), if the request has one; minute and quota (the minute and the
+             limit of a CreationRate), if requests are counted; turn and round (see
              QueuePlace in common/jobs/model.py), if the API knows the queue; of a plan: max_bytes
              (of archives completed today) and weight (number of the user's queues), if it has them
     fields   the job's hash except its version and times; fields.digest: of the request

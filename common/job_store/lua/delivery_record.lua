@@ -11,7 +11,7 @@
              history records this kind
   Output:
     {'RECORDED'}
-    {'LOST'}  the lease lapsed and another worker claimed the delivery
+    {'LOST'}  the lease expired and another worker claimed the delivery
   Event:
     state log, so that history learns of every attempt
 ]]

@@ -26,7 +26,7 @@
 local MAX_BOOSTS = 10
 -- Milliseconds until a job runs again that was lost with its worker for the second time, doubled
 -- with each further loss. It may be what kills the workers.
-local LOSS_BACKOFF = 1000
+local LOSS_BACKOFF = 2000
 -- Milliseconds by which the clocks of a primary and its replicas may differ.
 local CLOCK_TOLERANCE = 1000
 -- Milliseconds between two notes of the clock's time.
@@ -58,7 +58,7 @@ local function reclaim(id)
   }
   record_attempt(job, changes)
   if tonumber(job.attempt) < tonumber(job.max_attempts) then
-    requeue(job, changes, losses > 1 and LOSS_BACKOFF * 2 ^ math.min(losses - 1, 6) or 0)
+    requeue(job, changes, losses > 1 and LOSS_BACKOFF * 2 ^ math.min(losses - 2, 5) or 0)
     recovered = recovered + 1
   else
     fail(job, changes)
@@ -124,7 +124,8 @@ local function correct_leases()
   end
   -- The clock was set back since.
   replace('(' .. to_text(now + 2 * lease), '+inf', lease)
-  -- The clock was set back meanwhile, and has caught up: the last sweep would have seen these lapse.
+  -- The clock was set back meanwhile, and has caught up: the last sweep would have seen these
+  -- expire.
   if args.max_gap then replace('-inf', '(' .. to_text(now - tonumber(args.max_gap)), lease / 2) end
 end
 
@@ -179,7 +180,7 @@ local function boost(priority, higher)
   end
 end
 
--- Takes jobs from workers that are known to be dead without waiting for their leases to lapse.
+-- Takes jobs from workers that are known to be dead without waiting for their leases to expire.
 local function reclaim_from_dead_workers()
   for _, id in ipairs(redis.call('ZRANGE', key.leases(), 0, -1)) do
     local worker = redis.call('HGET', key.status(id), 'worker') or ''

@@ -31,7 +31,7 @@ def make_limiter(redis: Redis, clock: Clock) -> Callable[[], RateLimiter]:
 
 
 def create(limiter: RateLimiter, user: str, address: str) -> Any:
-    creation = limiter.count_creation(address)
+    creation = limiter.count_creation_by_address(address)
     limiter.count_for_user(user, creation)
     return creation.rate
 
@@ -79,12 +79,12 @@ def test_processes_share_their_creation_counts_within_a_second(
 ) -> None:
     one, other = make_limiter(), make_limiter()
     for _ in range(2):
-        one.count_creation("1.1.1.1")
+        one.count_creation_by_address("1.1.1.1")
     other.count_request("1.1.1.1")
     one.sync_counts()
-    other.count_creation("1.1.1.1")
+    other.count_creation_by_address("1.1.1.1")
     other.sync_counts()
-    rate = other.count_creation("1.1.1.1").rate
+    rate = other.count_creation_by_address("1.1.1.1").rate
     assert (rate.limit, rate.remaining) == (5, 5 - 2 - 1 - 1)
 
 

@@ -91,7 +91,7 @@ def delete_upload(
             abort(upload_log.key, upload_log.upload_id)
         for upload in storage.list_multipart_uploads(bucket, prefix, cancellation=cancellation):
             abort(upload.key, upload.upload_id)
-        # Builds that version 0.1 began have temporary objects as well.
+        # Version 0.1 also wrote temporary objects. Its unfinished builds may still have some.
         temporaries = storage.list_objects_v2(
             bucket, prefix=f"{prefix}parts/", cancellation=cancellation
         )

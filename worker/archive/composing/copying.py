@@ -9,7 +9,7 @@ from common.object_storage import BadChecksum, UploadedPart
 from worker.archive.composing.previous_archive import PreviousArchive, reading_previous
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
-from worker.archive.planning.layout import PartKind, PartPlan, Span, SpanKind
+from worker.archive.planning.layout import PartKind, PlannedPart, Span, SpanKind
 from worker.archive.zip_format.crc32 import combine, crc32
 
 #: The size of reads for the checksum of a copy, if the storage does not return one.
@@ -23,19 +23,19 @@ class Copier:
         self._state = state
         self._archive_plan = state.archive_plan
 
-    def copies(self) -> Iterator[tuple[PartPlan, Callable[[], None]]]:
+    def copies(self) -> Iterator[tuple[PlannedPart, Callable[[], None]]]:
         """Yield each part that can be copied and is not in the storage yet, and its copy."""
-        for part_plan in reversed(self._state.plan.parts):
-            if part_plan.number in self._state.uploaded_parts:
+        for planned_part in reversed(self._state.plan.parts):
+            if planned_part.number in self._state.uploaded_parts:
                 continue
-            if part_plan.kind is PartKind.COPY:
-                yield part_plan, partial(self._copy_from_file, part_plan)
-            elif (start := self._state.range_in_previous(part_plan)) is not None:
-                yield part_plan, partial(self._copy_from_previous, part_plan, start)
+            if planned_part.kind is PartKind.COPY:
+                yield planned_part, partial(self._copy_from_file, planned_part)
+            elif (start := self._state.range_in_previous(planned_part)) is not None:
+                yield planned_part, partial(self._copy_from_previous, planned_part, start)
 
-    def _copy_from_file(self, part_plan: PartPlan) -> None:
+    def _copy_from_file(self, planned_part: PlannedPart) -> None:
         """Copy a range of a file as a part of the archive."""
-        (span,), number = part_plan.spans, part_plan.number
+        (span,), number = planned_part.spans, planned_part.number
         file = self._archive_plan.members[span.item].file
         assert file.location is not None  # noqa: S101  only such files are planned to be copied
         with reading_file(file.file_id):
@@ -47,23 +47,23 @@ class Copier:
         if part.crc32 is None:
             part = UploadedPart(number=number, etag=part.etag, crc32=self._read_crc32(span))
         self._state.checksums.add(span, part.crc32 or 0)
-        self._state.add_part(part_plan, part)
+        self._state.add_part(planned_part, part)
         self._state.count(copied=span.length)
         self._state.deps.control.advance(span.length)
 
-    def _copy_from_previous(self, part_plan: PartPlan, start: int) -> None:
+    def _copy_from_previous(self, planned_part: PlannedPart, start: int) -> None:
         """Copy a part that consists of headers and files from the previous archive."""
         state, previous = self._state, self._state.previous
         assert previous is not None  # noqa: S101  only then a part has a range in it
         with reading_previous():
             part = state.deps.storage.upload_part_copy(
                 self._archive_plan.bucket, self._archive_plan.key, state.upload_id,
-                part_plan.number,
-                source=(previous.bucket, previous.key), start=start, length=part_plan.size,
+                planned_part.number,
+                source=(previous.bucket, previous.key), start=start, length=planned_part.size,
                 if_match=previous.etag, cancellation=state.cancellation,
             )  # fmt: skip
         expected = 0
-        for span in part_plan.spans:
+        for span in planned_part.spans:
             crc = previous.crc32(self._archive_plan.members[span.item]) or 0
             if span.kind is SpanKind.HEADER:
                 expected = crc32(state.plan.header(span.item, crc), expected)
@@ -72,14 +72,14 @@ class Copier:
                 expected = combine(expected, crc, span.length)
         copied = part.crc32
         if copied is None:
-            copied = self._read_crc32_of_previous(previous, start, part_plan.size)
+            copied = self._read_crc32_of_previous(previous, start, planned_part.size)
         if copied != expected:
             raise BadChecksum("The previous archive does not match its index")
         state.add_part(
-            part_plan, UploadedPart(number=part_plan.number, etag=part.etag, crc32=expected)
+            planned_part, UploadedPart(number=planned_part.number, etag=part.etag, crc32=expected)
         )
-        data = sum(span.length for span in part_plan.spans if span.kind is SpanKind.DATA)
-        state.count(copied=part_plan.size, reused=data)
+        data = sum(span.length for span in planned_part.spans if span.kind is SpanKind.DATA)
+        state.count(copied=planned_part.size, reused=data)
         state.deps.control.advance(data)
 
     def _read_crc32(self, span: Span) -> int:

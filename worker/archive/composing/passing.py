@@ -11,7 +11,7 @@ from common.object_storage import BLOCK_SIZE
 from common.object_storage.http_response import Response
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
-from worker.archive.planning.layout import PartPlan, Span, SpanKind
+from worker.archive.planning.layout import PlannedPart, Span, SpanKind
 from worker.archive.zip_format.crc32 import crc32, join
 
 #: The files of such a part are read one after the other. Shorter ones are read side by side into a
@@ -19,7 +19,7 @@ from worker.archive.zip_format.crc32 import crc32, join
 MIN_SPAN_SIZE = 512 * 1024
 
 
-def can_pass(state: BuildState, part_plan: PartPlan) -> bool:
+def can_pass(state: BuildState, planned_part: PlannedPart) -> bool:
     """Return whether a part can be uploaded while it is read.
 
     That needs the checksums in its headers before the files are read, so the source lists them.
@@ -27,7 +27,7 @@ def can_pass(state: BuildState, part_plan: PartPlan) -> bool:
     return (
         state.deps.storage.profile.can_stream_parts
         and not state.is_single_put
-        and all(_can_pass(state, span) for span in part_plan.spans)
+        and all(_can_pass(state, span) for span in planned_part.spans)
     )
 
 
@@ -47,39 +47,40 @@ def _can_pass(state: BuildState, span: Span) -> bool:
 class PassedPart:
     """The bytes of one part on their way through the worker."""
 
-    def __init__(self, state: BuildState, part_plan: PartPlan) -> None:
+    def __init__(self, state: BuildState, planned_part: PlannedPart) -> None:
         self._state = state
-        self._part_plan = part_plan
+        self._planned_part = planned_part
         #: The checksums of the spans that were read in this attempt.
         self._crc32s: list[int] = []
         self._read = self._reported = 0
 
     def upload(self) -> None:
         """Read and upload the part, and verify the checksums of its files."""
-        state, archive_plan, part_plan = self._state, self._state.archive_plan, self._part_plan
+        state, planned_part = self._state, self._planned_part
+        archive_plan = state.archive_plan
         part = state.deps.storage.upload_part_stream(
-            archive_plan.bucket, archive_plan.key, state.upload_id, part_plan.number, self,
+            archive_plan.bucket, archive_plan.key, state.upload_id, planned_part.number, self,
             cancellation=state.cancellation,
         )  # fmt: skip
-        for span, value in zip(part_plan.spans, self._crc32s, strict=True):
+        for span, value in zip(planned_part.spans, self._crc32s, strict=True):
             if span.kind is SpanKind.DATA:
                 state.checksums.add(span, value)
-        state.add_part(part_plan, part)
-        state.count(through_worker=part_plan.size)
+        state.add_part(planned_part, part)
+        state.count(through_worker=planned_part.size)
 
     def __len__(self) -> int:
-        return self._part_plan.size
+        return self._planned_part.size
 
     @property
     def crc32(self) -> int:
         """Return the checksum of the whole part."""
-        return join(zip(self._crc32s, (s.length for s in self._part_plan.spans), strict=True))
+        return join(zip(self._crc32s, (s.length for s in self._planned_part.spans), strict=True))
 
     def __iter__(self) -> Generator[memoryview]:
         """Yield the bytes of the part, and compute the checksums of its spans."""
         self._crc32s, self._read = [], 0
         block, filled = memoryview(bytearray(BLOCK_SIZE)), 0
-        for span in self._part_plan.spans:
+        for span in self._planned_part.spans:
             left, value = span.length, 0
             with self._open(span) as fill:
                 while left:

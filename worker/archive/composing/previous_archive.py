@@ -22,7 +22,7 @@ from common.errors import DownloadError, FileChanged, SourceForbidden, StorageEr
 from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
 from common.sources import SourceFile
 from worker.archive.planning.archive_plan import ArchivePlan
-from worker.archive.planning.layout import PartPlan, Span, SpanKind
+from worker.archive.planning.layout import PlannedPart, Span, SpanKind
 from worker.archive.planning.members import Entry, Member
 from worker.archive.planning.plan import Plan
 from worker.archive.zip_format.crc32 import crc32
@@ -79,7 +79,7 @@ class PreviousArchive:
             return archived.offset + span.start
         return archived.offset + item.header_size if span.length == item.size else None
 
-    def range_of(self, plan: Plan, members: Sequence[Member], part: PartPlan) -> int | None:
+    def range_of(self, plan: Plan, members: Sequence[Member], part: PlannedPart) -> int | None:
         """Return the offset of a whole part in this archive if it is there without gaps."""
         first = end = self.position(plan, members, part.spans[0])
         for span in part.spans:

@@ -16,7 +16,7 @@ from worker.archive.composing.previous_archive import PreviousArchive
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.min_rate import MinRate
 from worker.archive.planning.archive_plan import ArchivePlan
-from worker.archive.planning.layout import PartKind, PartPlan, Span, SpanKind
+from worker.archive.planning.layout import PartKind, PlannedPart, Span, SpanKind
 from worker.archive.zip_format.crc32 import crc32
 from worker.attempt.control import Control
 
@@ -133,7 +133,7 @@ class BuildState:
             return None
         return self.previous.position(self.plan, self.archive_plan.members, span)
 
-    def range_in_previous(self, part: PartPlan) -> int | None:
+    def range_in_previous(self, part: PlannedPart) -> int | None:
         """Return from where the storage can copy a whole written part, or None."""
         if self.previous is None or not self.archive_plan.can_copy:
             return None
@@ -147,26 +147,26 @@ class BuildState:
             for name, count in counts.items():
                 setattr(self.stats, name, getattr(self.stats, name) + count)
 
-    def add_part(self, part_plan: PartPlan, part: UploadedPart) -> None:
+    def add_part(self, planned_part: PlannedPart, part: UploadedPart) -> None:
         """Log a part that the storage has, and report the files that it completes."""
-        part = UploadedPart(number=part_plan.number, etag=part.etag, crc32=part.crc32)
-        self.upload_log.add_part(part, self.checksums.unlisted(part_plan.spans))
-        self._add(part_plan, part)
+        part = UploadedPart(number=planned_part.number, etag=part.etag, crc32=part.crc32)
+        self.upload_log.add_part(part, self.checksums.unlisted(planned_part.spans))
+        self._add(planned_part, part)
 
     def resume(self) -> None:
         """Restore the parts that the upload log lists."""
-        for part_plan in self.plan.parts:
-            if logged := self.upload_log.parts.get(part_plan.number):
-                self.checksums.restore(part_plan.spans, logged.crc32s)
-                self._add(part_plan, logged.part)
-                self.count(resumed=part_plan.size, parts_resumed=1)
-                self.deps.control.advance(sum(span.length for span in _data_spans(part_plan)))
+        for planned_part in self.plan.parts:
+            if logged := self.upload_log.parts.get(planned_part.number):
+                self.checksums.restore(planned_part.spans, logged.crc32s)
+                self._add(planned_part, logged.part)
+                self.count(resumed=planned_part.size, parts_resumed=1)
+                self.deps.control.advance(sum(span.length for span in _data_spans(planned_part)))
 
-    def _add(self, part_plan: PartPlan, part: UploadedPart) -> None:
+    def _add(self, planned_part: PlannedPart, part: UploadedPart) -> None:
         finished = []
         with self._lock:
-            self.uploaded_parts[part_plan.number] = part
-            for span in _data_spans(part_plan):
+            self.uploaded_parts[planned_part.number] = part
+            for span in _data_spans(planned_part):
                 self._parts_left[span.item] -= 1
                 if self._parts_left[span.item] == 0:
                     finished.append(span.item)
@@ -185,5 +185,5 @@ class BuildState:
             )
 
 
-def _data_spans(part_plan: PartPlan) -> list[Span]:
-    return [span for span in part_plan.spans if span.kind is SpanKind.DATA]
+def _data_spans(planned_part: PlannedPart) -> list[Span]:
+    return [span for span in planned_part.spans if span.kind is SpanKind.DATA]

@@ -23,7 +23,7 @@ from worker.archive.composing.copying import Copier
 from worker.archive.composing.passing import PassedPart, can_pass
 from worker.archive.composing.state import BuildState
 from worker.archive.composing.writing import PartBuffer, Read, Writer
-from worker.archive.planning.layout import PartKind, PartPlan
+from worker.archive.planning.layout import PartKind, PlannedPart
 
 #: Concurrent transfers of each kind: at the start of a process's first build, and at most.
 START = 16
@@ -62,13 +62,14 @@ class _Scheduler:
         self._state = state
         self._writer = Writer(state)
         self._copies = deque(Copier(state).copies())
-        copied = {part_plan.number for part_plan, _ in self._copies}
-        self._passed: deque[PartPlan] = deque()
-        self._unread: deque[PartPlan] = deque()
-        for part_plan in reversed(state.plan.parts):
-            done = part_plan.number in copied or part_plan.number in state.uploaded_parts
-            if part_plan.kind is PartKind.WRITE and not done:
-                (self._passed if can_pass(state, part_plan) else self._unread).append(part_plan)
+        copied = {planned_part.number for planned_part, _ in self._copies}
+        self._passed: deque[PlannedPart] = deque()
+        self._unread: deque[PlannedPart] = deque()
+        for planned_part in reversed(state.plan.parts):
+            done = planned_part.number in copied or planned_part.number in state.uploaded_parts
+            if planned_part.kind is PartKind.WRITE and not done:
+                parts = self._passed if can_pass(state, planned_part) else self._unread
+                parts.append(planned_part)
         #: Reads of the buffer that was begun last.
         self._reads: deque[Read] = deque()
         #: Filled buffers that wait for checksums, and all whose upload has not started.
@@ -86,7 +87,7 @@ class _Scheduler:
     @property
     def max_concurrency(self) -> int:
         """Return how many transfers may run at once, so that no more threads are started."""
-        spans = sum(len(part_plan.spans) for part_plan in self._unread)
+        spans = sum(len(planned_part.spans) for planned_part in self._unread)
         streams = len(self._passed) + spans
         return min(MAX_COPIES, len(self._copies)) + min(MAX_STREAMS, streams)
 
@@ -116,16 +117,16 @@ class _Scheduler:
 
     def _next(self) -> Transfer | None:
         if self._copies and self._copy_limit.acquire():
-            part_plan, copy = self._copies.popleft()
-            return Transfer(copy, part_plan.size, self._copy_limit)
+            planned_part, copy = self._copies.popleft()
+            return Transfer(copy, planned_part.size, self._copy_limit)
         if (buffer := self._complete_buffer()) and self._stream_limit.acquire():
             self._filled.remove(buffer)
             self._not_uploaded -= 1
             return Transfer(partial(self._upload, buffer), 0, self._stream_limit)
         if self._passed and self._stream_limit.acquire():
-            part_plan = self._passed.popleft()
-            upload = PassedPart(self._state, part_plan).upload
-            return Transfer(upload, part_plan.size, self._stream_limit)
+            planned_part = self._passed.popleft()
+            upload = PassedPart(self._state, planned_part).upload
+            return Transfer(upload, planned_part.size, self._stream_limit)
         if self._has_reads() and self._stream_limit.acquire():
             read = self._reads.popleft()
             return Transfer(partial(self._read, read), read.length, self._stream_limit)

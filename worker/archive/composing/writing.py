@@ -14,7 +14,7 @@ from worker.archive.composing.previous_archive import reading_previous
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
 from worker.archive.part_memory import part_memory
-from worker.archive.planning.layout import PartPlan, Span, SpanKind
+from worker.archive.planning.layout import PlannedPart, Span, SpanKind
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32
 
@@ -51,18 +51,19 @@ class Read:
 class PartBuffer:
     """The memory for one part that the worker writes."""
 
-    def __init__(self, part_plan: PartPlan, memory: memoryview, *, file_count: int) -> None:
+    def __init__(self, planned_part: PlannedPart, memory: memoryview, *, file_count: int) -> None:
         """``file_count`` is the number of items that are files; the manifest follows them."""
-        self.part_plan = part_plan
+        self.planned_part = planned_part
         #: The part has the directory or the manifest, which list the checksums of all files.
         self.needs_all_checksums = any(
-            span.kind is SpanKind.DIRECTORY or span.item >= file_count for span in part_plan.spans
+            span.kind is SpanKind.DIRECTORY or span.item >= file_count
+            for span in planned_part.spans
         )
         #: May be longer than the part.
         self.whole_memory = memory
-        self.memory = memory[: part_plan.size]
+        self.memory = memory[: planned_part.size]
         #: The items of headers whose checksums were not known yet.
-        self.headers = [s.item for s in part_plan.spans if s.kind is SpanKind.HEADER]
+        self.headers = [s.item for s in planned_part.spans if s.kind is SpanKind.HEADER]
         #: The number of reads that have not ended.
         self.reads_left = 0
         self._file_count = file_count
@@ -70,7 +71,7 @@ class PartBuffer:
     def spans(self) -> Iterator[tuple[Span, memoryview]]:
         """Yield each span of the part and its memory."""
         offset = 0
-        for span in self.part_plan.spans:
+        for span in self.planned_part.spans:
             yield span, self.memory[offset : offset + span.length]
             offset += span.length
 
@@ -81,7 +82,7 @@ class PartBuffer:
         """
         reads: list[Read] = []
         offset = 0
-        for span in self.part_plan.spans:
+        for span in self.planned_part.spans:
             is_file = span.kind is SpanKind.DATA and span.item < self._file_count
             file_bytes = span.length if is_file else 0
             if (start := position(span)) is not None:
@@ -127,10 +128,10 @@ class Writer:
         #: Of uploaded parts. New memory costs more, because the system fills it with zeros.
         self._free_memory: list[memoryview] = []
 
-    def begin(self, part_plan: PartPlan) -> tuple[PartBuffer, list[Read]]:
+    def begin(self, planned_part: PlannedPart) -> tuple[PartBuffer, list[Read]]:
         """Return an empty buffer for a part, and the reads that fill it."""
-        memory = self._memory(part_plan.size)
-        buffer = PartBuffer(part_plan, memory, file_count=self._file_count)
+        memory = self._memory(planned_part.size)
+        buffer = PartBuffer(planned_part, memory, file_count=self._file_count)
         return buffer, buffer.begin(self._state.position_in_previous)
 
     def _memory(self, size: int) -> memoryview:
@@ -168,7 +169,7 @@ class Writer:
 
     def upload(self, buffer: PartBuffer) -> None:
         """Write headers, manifest and directory into a complete buffer and upload the part."""
-        state, part_plan = self._state, buffer.part_plan
+        state, planned_part = self._state, buffer.planned_part
         manifest = state.manifest if buffer.needs_all_checksums else b""
         for span, view in buffer.spans():
             if span.kind is SpanKind.HEADER:
@@ -178,10 +179,10 @@ class Writer:
                 view[:] = state.directory[span.start : span.start + span.length]
             elif span.item >= self._file_count:
                 view[:] = manifest[span.start : span.start + span.length]
-        state.add_part(part_plan, self._upload(part_plan, buffer.memory))
+        state.add_part(planned_part, self._upload(planned_part, buffer.memory))
         state.count(through_worker=len(buffer.memory))
 
-    def _upload(self, part_plan: PartPlan, content: memoryview) -> UploadedPart:
+    def _upload(self, planned_part: PlannedPart, content: memoryview) -> UploadedPart:
         state, archive_plan = self._state, self._state.archive_plan
         storage, value = state.deps.storage, crc32(content)
         if state.is_single_put:
@@ -192,7 +193,7 @@ class Writer:
             )  # fmt: skip
             return UploadedPart(number=1, etag=etag, crc32=value)
         return storage.upload_part(
-            archive_plan.bucket, archive_plan.key, state.upload_id, part_plan.number, content,
+            archive_plan.bucket, archive_plan.key, state.upload_id, planned_part.number, content,
             crc32=value, cancellation=state.cancellation,
         )  # fmt: skip
 

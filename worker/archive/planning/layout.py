@@ -76,7 +76,7 @@ UnnumberedPart = tuple[PartKind, list[Span]]
 
 
 @dataclass(frozen=True, slots=True)
-class PartPlan:
+class PlannedPart:
     """One part of the upload. A COPY has one span, a range of a file."""
 
     number: int

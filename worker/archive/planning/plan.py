@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from worker.archive.planning.layout import Geometry, Item, PartPlan, UnnumberedPart
+from worker.archive.planning.layout import Geometry, Item, PlannedPart, UnnumberedPart
 from worker.archive.planning.part_plan import PartPlanner
 from worker.archive.zip_format import records
 
@@ -20,7 +20,7 @@ class Plan:
     """The items, parts and offsets of an archive, in bytes from its beginning."""
 
     items: tuple[Item, ...]
-    parts: tuple[PartPlan, ...]
+    parts: tuple[PlannedPart, ...]
     #: The offset of each item's header.
     offsets: tuple[int, ...]
     directory_offset: int
@@ -79,9 +79,9 @@ def make_plan(items: Sequence[Item], geometry: Geometry) -> Plan:
     )
 
 
-def _numbered(parts: Iterator[UnnumberedPart]) -> Iterator[PartPlan]:
+def _numbered(parts: Iterator[UnnumberedPart]) -> Iterator[PlannedPart]:
     offset = 0
     for number, (kind, spans) in enumerate(parts, start=1):
-        part = PartPlan(number, kind, offset, tuple(spans))
+        part = PlannedPart(number, kind, offset, tuple(spans))
         offset += part.size
         yield part

@@ -187,7 +187,7 @@ def test_no_job_can_hold_an_archive_while_it_is_being_deleted(shared: Shared) ->
     assert shared.deleted == [KEY]
 
 
-def test_the_block_lapses_when_the_deleting_worker_dies(
+def test_the_block_expires_when_the_deleting_worker_dies(
     shared: Shared, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_references, "REMOVAL_TIME", 0.05)

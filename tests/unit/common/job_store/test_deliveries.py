@@ -65,7 +65,7 @@ def test_a_state_that_is_scheduled_twice_is_delivered_once(
     assert deliveries.claim(limit=10, lease=60) == []
 
 
-def test_a_claimed_delivery_is_not_claimed_again_until_its_lease_lapses(
+def test_a_claimed_delivery_is_not_claimed_again_until_its_lease_expires(
     jobs: JobStore, redis: Redis, deliveries: Deliveries
 ) -> None:
     scheduled = terminal(jobs, redis)

@@ -41,7 +41,7 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.redis = fakeredis.FakeRedis(decode_responses=True, server=fakeredis.FakeServer())
         wake_ups = RecordedWakeUps()
-        # No lease may lapse by itself, however slow the machine is.
+        # No lease may expire by itself, however slow the machine is.
         limits = Limits(max_active=4, max_attempts=4, lease=3600)
         self.jobs = JobStore(self.redis, wake_ups, limits)
         self.expired_leases = Sweeper(self.redis, wake_ups, limits, max_wait=300)

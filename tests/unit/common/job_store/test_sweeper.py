@@ -42,7 +42,7 @@ def long_ago(redis: Redis, name: str, job_id: str, priority: str = "") -> None:
     assert redis.zadd(key, {job_id: 1}, xx=True, ch=True) == 1
 
 
-def with_lapsed_lease(jobs: JobStore, redis: Redis) -> str:
+def with_expired_lease(jobs: JobStore, redis: Redis) -> str:
     """Return a job that a worker has claimed and seems to have lost."""
     job_id = queued(jobs)
     jobs.claim(job_id, "worker")
@@ -50,7 +50,7 @@ def with_lapsed_lease(jobs: JobStore, redis: Redis) -> str:
     return job_id
 
 
-def test_a_job_whose_lease_lapsed_is_requeued(
+def test_a_job_whose_lease_expired_is_requeued(
     jobs: JobStore,
     sweeper: Sweeper,
     queries: JobQueries,
@@ -124,7 +124,7 @@ def test_a_job_whose_release_was_aborted_half_way_is_queued_again(
     assert jobs.claim(job_id, "worker")
 
 
-def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_lapse(
+def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_expire(
     jobs: JobStore, sweeper: Sweeper
 ) -> None:
     jobs.claim(queued(jobs, user="alice"), "dead")
@@ -135,24 +135,24 @@ def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_lapse(
 def test_leases_count_as_live_after_the_store_was_unavailable(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
-    with_lapsed_lease(jobs, redis)
+    with_expired_lease(jobs, redis)
     assert sweeper.sweep(busy, dead=["worker"], reclaim_until=0.0).recovered == 0
 
 
 def test_leases_count_as_live_if_the_store_stalls_or_its_clock_jumps_before_the_sweep(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
-    with_lapsed_lease(jobs, redis)
+    with_expired_lease(jobs, redis)
     seconds, _ = redis.time()
     late = seconds - 1.0
     assert sweeper.sweep(busy, dead=["worker"], reclaim_until=late).recovered == 0
     assert sweeper.sweep(busy, reclaim_until=seconds + 5.0).recovered == 1
 
 
-def test_a_lease_that_the_last_sweep_must_have_seen_lapse_is_of_a_wrong_clock(
+def test_a_lease_that_the_last_sweep_must_have_seen_expire_is_of_a_wrong_clock(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
-    job_id = with_lapsed_lease(jobs, redis)
+    job_id = with_expired_lease(jobs, redis)
     assert sweeper.sweep(busy, max_gap=2.0).recovered == 0
     leases = keys.of_partition("leases", keys.tag_of_job(job_id))
     assert (redis.zscore(leases, job_id) or 0) > time.time() * 1000

@@ -68,7 +68,7 @@ def test_a_repeated_command_rotates_once(
     assert secrets.rotate("alice", overlap=DAY) == secrets.rotate("alice", overlap=DAY)
 
 
-def test_lapsed_generations_are_deleted(secrets: WebhookSecrets, redis: Redis) -> None:
+def test_expired_generations_are_deleted(secrets: WebhookSecrets, redis: Redis) -> None:
     secrets.rotate("alice", overlap=DAY)
     redis.hset(keys.webhook_secret("alice"), "until:1", str(now() - 1))
     secrets.rotate("alice", overlap=DAY)
