@@ -153,11 +153,11 @@ def test_a_lease_that_the_last_sweep_must_have_seen_expire_is_of_a_wrong_clock(
     jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     job_id = with_expired_lease(jobs, redis)
-    assert sweeper.sweep(busy, max_gap=2.0).recovered == 0
+    assert sweeper.sweep(busy, max_gap=60.0).recovered == 0
     leases = keys.of_partition("leases", keys.tag_of_job(job_id))
     assert (redis.zscore(leases, job_id) or 0) > time.time() * 1000
     redis.zadd(leases, {job_id: time.time() * 1000 - 500})
-    assert sweeper.sweep(busy, max_gap=2.0).recovered == 1
+    assert sweeper.sweep(busy, max_gap=60.0).recovered == 1
 
 
 def test_a_job_that_kills_every_worker_becomes_a_dead_letter(
