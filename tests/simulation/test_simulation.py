@@ -113,6 +113,12 @@ def test_a_mistake_that_is_put_back_is_found(mutation: str) -> None:
     assert result.violation.invariant == invariant
 
 
+def test_a_clock_that_is_set_back_before_the_first_sweep_postpones_no_retry() -> None:
+    retry = _job(0, 0.02, seconds=0.3, outcomes=("retryable",))
+    scenario = _jobs(0, retry, ScenarioEvent(0.64, "clock_jump", {"seconds": -86_400}))
+    assert run(scenario).violation is None
+
+
 def test_a_failing_scenario_shrinks_to_the_events_that_matter() -> None:
     flush = ScenarioEvent(2.0, "flush")
     scenario = _jobs(20, flush)

@@ -1,4 +1,5 @@
 -- @include full_memory
+-- @include clock
 -- @include update
 -- @include dequeue
 --[[
@@ -45,6 +46,7 @@ local is_reserved = runs_alone and not args.sent
 if not is_reserved and redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
 if runs_alone and not args.alone then
   redis.call('ZADD', key.retries(), to_text(now + tonumber(args.reservation)), args.id)
+  note_clock()
   dequeue(args.id, line_of(job), job.lane)
   return {'ALONE', unpack(wake_ups)}
 end

@@ -1,5 +1,5 @@
 -- @include full_memory
--- @include base
+-- @include clock
 --[[
   Leases deliveries that are due in one partition. Those of users who have enough in progress are
   postponed, so that a receiver that hangs delays only its own webhooks.
@@ -32,6 +32,7 @@ end
 
 local due = redis.call(
   'ZRANGE', key.deliveries_due(kind), '-inf', now_text, 'BYSCORE', 'LIMIT', 0, MAX_SCANNED)
+if #due > 0 then note_clock() end
 for _, member in ipairs(due) do
   if claimed == tonumber(args.limit) then break end
   local id, version = string.match(member, '^(.+):(%d+)$')

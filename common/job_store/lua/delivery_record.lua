@@ -1,5 +1,5 @@
 -- @include full_memory
--- @include base
+-- @include clock
 --[[
   Records how an attempt at a delivery went.
 
@@ -26,6 +26,7 @@ local next_at = ''
 if args.state == 'pending' then
   next_at = to_text(now + tonumber(args.delay))
   redis.call('ZADD', key.deliveries_due(kind), next_at, member)
+  note_clock()
 else
   redis.call('ZREM', key.deliveries_due(kind), member)
 end

@@ -1,6 +1,7 @@
 -- @include full_memory
 -- @include archive
 -- @include attempt
+-- @include clock
 -- @include dequeue
 --[[
   Does everything that is due in one partition. Idempotent: any number of workers may run it.
@@ -29,8 +30,6 @@ local MAX_BOOSTS = 10
 local LOSS_BACKOFF = 2000
 -- Milliseconds by which the clocks of a primary and its replicas may differ.
 local CLOCK_TOLERANCE = 1000
--- Milliseconds between two notes of the clock's time.
-local CLOCK_NOTE_INTERVAL = 5000
 -- Entries of the state log that one group has read and not acknowledged; normally a few hundred.
 local MAX_PENDING = 1000
 
@@ -88,14 +87,11 @@ local function expire(id)
   end
 end
 
--- Returns the milliseconds by which the server's clock was set back since the last sweep. It is less
+-- Returns the milliseconds by which the server's clock was set back since the last note. It is less
 -- than the truth by at most CLOCK_NOTE_INTERVAL.
 local function clock_set_back()
-  local noted = tonumber(redis.call('HGET', key.read_up_to(), 'noted') or '0')
-  if math.abs(now - noted) > CLOCK_NOTE_INTERVAL then
-    redis.call('HSET', key.read_up_to(), 'noted', now_text)
-    redis.call('PEXPIRE', key.read_up_to(), 86400000)
-  end
+  local noted = noted_time()
+  if math.abs(now - noted) > CLOCK_NOTE_INTERVAL then note_time() end
   return noted - now
 end
 

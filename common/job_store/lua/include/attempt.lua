@@ -1,3 +1,4 @@
+-- @include clock
 -- @include terminal
 -- @include wake_up
 --[[
@@ -27,6 +28,7 @@ local function requeue(job, changes, delay)
   if delay > 0 then
     changes.retry_at = to_text(now + delay)
     redis.call('ZADD', key.retries(), changes.retry_at, job.id)
+    note_clock()
   end
   local snapshot = update_job(job.id, changes)
   if delay <= 0 then enqueue(job.id, line_of(job), job.lane) end

@@ -1,4 +1,5 @@
 -- @include bytes
+-- @include clock
 -- @include update
 --[[
   enter_terminal_state(job, changes): ends a job and returns the new snapshot. Removes everything
@@ -52,6 +53,7 @@ local function enter_terminal_state(job, changes)
     changes.expires_at = to_text(now + available_for)
     ttl = ttl + available_for
     redis.call('ZADD', key.expiring(), changes.expires_at, id)
+    note_clock()
     if job.plan then count_bytes(job, changes) end
     local began = job.restarted_at or job.created_at
     redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
