@@ -113,10 +113,16 @@ def test_a_mistake_that_is_put_back_is_found(mutation: str) -> None:
     assert result.violation.invariant == invariant
 
 
-def test_a_clock_that_is_set_back_before_the_first_sweep_postpones_no_retry() -> None:
+@pytest.mark.parametrize("jumps", [
+    {0.64: -86_400},  # Before the first sweep.
+    {0.3: 86_400, 0.55: -86_400},  # Between two sweeps, while the retry is stored.
+])  # fmt: skip
+def test_a_clock_that_is_wrong_unseen_by_any_sweep_postpones_no_retry(
+    jumps: dict[float, int],
+) -> None:
     retry = _job(0, 0.02, seconds=0.3, outcomes=("retryable",))
-    scenario = _jobs(0, retry, ScenarioEvent(0.64, "clock_jump", {"seconds": -86_400}))
-    assert run(scenario).violation is None
+    wrong = [ScenarioEvent(at, "clock_jump", {"seconds": by}) for at, by in jumps.items()]
+    assert run(_jobs(0, retry, *wrong)).violation is None
 
 
 def test_a_failing_scenario_shrinks_to_the_events_that_matter() -> None:
