@@ -117,11 +117,10 @@ def test_the_next_worker_reuses_the_parts_of_a_killed_one(composing: System) -> 
             )
             time.sleep(0.1)
         composing.kill_component(composing.workers[0])
-        port = free_port()
-        second = composing.add_worker(METRICS_PORT=str(port))
+        second = composing.add_worker()
         finished = client.wait_until_completed(job_id)
     composed = _log_of_composed(composing.log(second))
-    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    metrics = httpx.get(f"{composing.base_url}/metrics", headers=composing.operator).text
     resumed_bytes = _metric(metrics, 'longhaul_archive_bytes_total{method="resumed"}')
     print(f"killed at {job['processedBytes']} bytes; {composed}; resumed: {resumed_bytes:.0f}")
     assert finished["attempt"] == 2
