@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from common.object_storage import ObjectStorage
-from stack.process import free_port
 from stack.system import System
 from tests.support.large_files import (
     GIB,
