@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Protocol
 
 from common.errors import NetworkError
@@ -83,12 +82,7 @@ class _Interrupting:
     def __enter__(self) -> None:
         self._cancellation.add(self._connection)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._cancellation.remove(self._connection)
         if isinstance(error, OSError | NetworkError) and self._cancellation.requested:
             raise Cancelled from None

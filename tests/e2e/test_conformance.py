@@ -20,7 +20,7 @@ from common.bootstrap import connect
 from common.settings import Settings
 from stack.process import Process, accepts_connections, free_port, wait_until
 from stack.services import S3, Valkey
-from tests.support.recorder import running as running_recorder
+from tests.support.recorder import recording
 from worker.maintenance.history_recorder import history_recorder_for
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def _prepare(settings: Settings, running: ExitStack) -> None:
     if services.database is not None:
         recorder = history_recorder_for(services, services.database, "test", lambda: None)
         running.callback(services.database.dispose)
-        running.enter_context(running_recorder(recorder))
+        running.enter_context(recording(recorder))
 
 
 @pytest.fixture(scope="module")

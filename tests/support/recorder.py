@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(recorder: HistoryRecorder) -> Iterator[None]:
+def recording(recorder: HistoryRecorder) -> Iterator[None]:
     """Record until the block ends, and then until the thread has given its connection back.
 
     An engine that is disposed of before leaves that connection open.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import TracebackType
 
 from common.errors import DownloadTimeout
 from common.task_group import SupportsCheck
@@ -25,12 +24,7 @@ class _Reading:
         self._readings.add(self)
         return self.advance
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._readings.discard(self)
 
     def advance(self, count: int) -> None:

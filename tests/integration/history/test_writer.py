@@ -22,7 +22,7 @@ from common.job_store.state_log import StateLog
 from common.jobs.model import Artifact, Failure, FileReport, Job, JobSpec, Progress
 from common.jobs.transitions import JobState
 from stack.process import wait_until
-from tests.support.recorder import running
+from tests.support.recorder import recording
 from worker.maintenance.history_recorder import HistoryRecorder
 
 ARTIFACT = Artifact(
@@ -255,5 +255,5 @@ def test_an_unexpected_error_does_not_end_the_recorder(
 
     monkeypatch.setattr(HistoryWriter, "record", fail_twice)
     run(jobs)
-    with running(recorder):
+    with recording(recorder):
         wait_until(lambda: len(rows(engine, JOBS)) == 1, "the record", 15)

@@ -21,7 +21,7 @@ from worker.archive.zip_format.crc32 import crc32
 #: A longer range of a file is read by several requests side by side. Buffers are the scarce
 #: resource where a request takes long, and this fills them in less time.
 MAX_READ_SIZE = 6 * 1024 * 1024
-#: Memory is reused for parts of another size if both become equal when rounded up to this.
+#: Bytes. The size of memory is rounded up to this, so that a slightly larger part can reuse it.
 MEMORY_UNIT = 256 * 1024
 
 #: Returns the offset of a header or file in the previous archive, or None.

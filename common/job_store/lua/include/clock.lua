@@ -1,12 +1,13 @@
 -- @include base
 --[[
-  Notes of the server's clock, so that a sweep notices when it was set back. Times in the future would
-  else stay there for as long as the clock was wrong.
+  Notes the server's time, so that a sweep notices when its clock was set back, and corrects the times
+  that then lie in the future.
 
-  noted_time(): the newest time that was noted, ms; 0 if there is none
-  note_time(): notes the time
-  note_clock(): the same if the last note is older. Every script calls it that stores when something
-    becomes due: no sweep may have run before the clock is set back
+  noted_time(): the time that was noted last, ms; 0 if there is none
+  note_time(): notes the current time
+  note_clock(): the same, unless the last note is from the last CLOCK_NOTE_INTERVAL, or later than now.
+    Every script that stores when something becomes due calls it, because the clock may be set back
+    before the next sweep
 ]]
 
 -- Milliseconds between two notes.
