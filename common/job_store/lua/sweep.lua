@@ -79,7 +79,7 @@ local function expire(id)
   local job = load_job(id)
   if job and job.status == 'completed' then
     -- Otherwise, the storage deletes the archive by its age.
-    if job.expires_in then let_archive_go(job) end
+    if job.expires_in then schedule_removal(job) end
     update_job(id, {status = 'expired'})
     redis.call('PEXPIRE', key.status(id), args.job_ttl, 'GT')
     redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')
@@ -90,9 +90,10 @@ end
 -- Returns the milliseconds by which the server's clock was set back since the last note. It is less
 -- than the truth by at most CLOCK_NOTE_INTERVAL.
 local function clock_set_back()
-  local noted = noted_time()
-  if math.abs(now - noted) > CLOCK_NOTE_INTERVAL then note_time() end
-  return noted - now
+  local back = noted_time() - now
+  -- Otherwise, the next sweep would correct the same times again.
+  if back > CLOCK_TOLERANCE or -back > CLOCK_NOTE_INTERVAL then note_time() end
+  return back
 end
 
 -- Restarts the idle time of entries that were read from the state log and not acknowledged. Otherwise no

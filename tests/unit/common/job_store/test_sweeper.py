@@ -344,6 +344,25 @@ def test_retries_are_not_late_after_the_clock_was_set_back(
     assert 20_000 < due - time.time() * 1000 <= 35_000
 
 
+def test_times_are_corrected_only_once_after_the_clock_was_set_back_a_little(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(jobs)
+    claim = jobs.claim(job_id, "worker")
+    assert claim is not None
+    failure = Failure(code="NETWORK_ERROR", message="Connection lost.", retryable=True)
+    jobs.retry_later(claim.lease, failure, delay=30.0)
+    sweeper.sweep(busy)
+    right_time = time.time
+    # Less than the interval between two notes of the time.
+    monkeypatch.setattr(time, "time", lambda: right_time() - 4)
+    for _ in range(4):
+        sweeper.sweep(busy)
+    due = redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
+    assert isinstance(due, float)
+    assert 25_000 < due - time.time() * 1000 <= 31_000
+
+
 def test_state_log_entries_are_taken_over_after_the_clock_was_set_back(
     jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
