@@ -26,7 +26,12 @@ def main() -> int:
         print(f"Job store unavailable: {describe(error)}", file=sys.stderr)
         return 1
     host = socket.gethostname()
-    workers = [worker for worker in registered if worker.name.startswith(f"{host}-")]
+    workers = [worker for worker in registered if worker.host == host]
+    if not workers:
+        print(
+            f"No worker of host {host} is registered in the job store. Check the worker's log.",
+            file=sys.stderr,
+        )
     for worker in workers:
         if worker.stuck:
             print(f"{worker.name} is stuck: {', '.join(worker.stuck)}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 import pytest
@@ -11,6 +12,9 @@ from redis import Redis
 from common.job_store.worker_registry import WorkerRegistration
 from worker import healthcheck
 from worker.liveness import Liveness
+
+HOST = socket.gethostname()
+Register = Callable[..., None]
 
 
 def test_a_loop_is_stuck_when_its_next_round_is_overdue() -> None:
@@ -31,18 +35,38 @@ def test_a_loop_is_stuck_when_its_next_round_is_overdue() -> None:
     assert liveness.stuck() == ("sweeper",)
 
 
-@pytest.mark.parametrize(("stuck", "code"), [((), 0), (("sweeper",), 1)])
-def test_the_health_check_fails_while_a_loop_is_stuck(
-    redis: Redis, stuck: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def register(redis: Redis) -> Iterator[Register]:
+    """Register a worker; its health check uses the same job store."""
+
+    def register(host: str, stuck: tuple[str, ...] = ()) -> None:
+        WorkerRegistration(
+            redis, f"{host}-1", slots=1, running=lambda: (), host=host, stuck=lambda: stuck
+        ).heartbeat()
+
     with (
         patch.object(healthcheck, "open_client", lambda *_, **__: redis),
         patch("common.job_store.worker_registry._run_id", lambda _: "server"),
         patch.object(redis, "client_id", lambda: 1),
     ):
-        name = f"{socket.gethostname()}-1"
-        WorkerRegistration(
-            redis, name, slots=1, running=lambda: (), stuck=lambda: stuck
-        ).heartbeat()
-        assert healthcheck.main() == code
+        yield register
+
+
+@pytest.mark.parametrize(("stuck", "code"), [((), 0), (("sweeper",), 1)])
+def test_the_health_check_fails_while_a_loop_is_stuck(
+    register: Register, stuck: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(HOST, stuck)
+    assert healthcheck.main() == code
     assert ("sweeper" in capsys.readouterr().err) == bool(stuck)
+
+
+def test_the_health_check_ignores_workers_of_hosts_with_similar_names(
+    register: Register, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(f"{HOST}-2")
+    assert healthcheck.main() == 1
+    assert f"No worker of host {HOST} is registered" in capsys.readouterr().err
+    register(HOST)
+    register(f"{HOST}-3", ("sweeper",))
+    assert healthcheck.main() == 0
