@@ -48,6 +48,8 @@ class SmtpServer:
     offers_starttls: bool = True
     #: Seconds between two bytes of the greeting.
     greeting_delay: float = 0.0
+    #: Seconds between two bytes of the reply to QUIT.
+    farewell_delay: float = 0.0
 
     def wait_for(self, count: int) -> list[Mail]:
         wait_until(lambda: len(self.mails) >= count, f"{count} emails", timeout=15)
@@ -92,9 +94,7 @@ class _Handler(StreamRequestHandler):
         self.sender, self.recipients = "", list[str]()
         if self.encrypted_at_once:
             self.encrypt()
-        for byte in b"220 test ready\r\n":
-            self.wfile.write(bytes([byte]))
-            time.sleep(self.state.greeting_delay)
+        self.send("220 test ready\r\n", self.state.greeting_delay)
         while line := self.rfile.readline():
             verb, _, rest = line.decode().rstrip("\r\n").partition(" ")
             if not self.run(verb.upper(), rest):
@@ -117,8 +117,17 @@ class _Handler(StreamRequestHandler):
         text = scripted.pop(0) if scripted else default
         if not text:
             raise ConnectionAbortedError
-        self.wfile.write(f"{text}\r\n".encode())
+        self.send(f"{text}\r\n", self.state.farewell_delay if verb == "QUIT" else 0.0)
         return text[0] in "23"
+
+    def send(self, text: str, delay: float) -> None:
+        """Send a text; if there is a delay, byte by byte, with so many seconds between two."""
+        if not delay:
+            self.wfile.write(text.encode())
+            return
+        for byte in text.encode():
+            self.wfile.write(bytes([byte]))
+            time.sleep(delay)
 
     def run(self, verb: str, rest: str) -> bool:
         match verb:

@@ -89,9 +89,10 @@ class SmtpServer:
         except (smtplib.SMTPException, OSError, ValueError) as error:
             return SmtpReply(error="timeout") if deadline.expired else _reply_for(error)
         finally:
-            timer.cancel()
             if client is not None:
                 _quit(client)
+            # Only now, because the server may not respond to QUIT either.
+            timer.cancel()
             deadline.close()
 
 

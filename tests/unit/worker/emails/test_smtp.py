@@ -136,6 +136,16 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
     assert time.monotonic() - started < 2.5
 
 
+def test_a_slow_farewell_ends_with_the_deadline_of_the_message(
+    plain: smtp_server.SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.emails.smtp.TOTAL_TIMEOUT", 0.5)
+    plain.farewell_delay = 0.4
+    started = time.monotonic()
+    assert send(unencrypted(plain)).accepted
+    assert time.monotonic() - started < 2.0
+
+
 def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.emails.smtp.STEP_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
