@@ -301,15 +301,15 @@ class SimulatedReceiver:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        #: Ids of the webhooks that arrived at least once.
-        self.answered: set[str] = set()
+        #: Ids of the webhooks that were accepted.
+        self.accepted: set[str] = set()
         self._rejected: set[str] = set()
 
     def post(self, url: str, _body: bytes, headers: dict[str, str]) -> WebhookResponse:
         message = headers["webhook-id"]
         self._world.scheduler.sleep(self._world.rng.uniform(0.001, 0.2))
-        self.answered.add(message)
         if url.endswith("fails_once") and message not in self._rejected:
             self._rejected.add(message)
             return WebhookResponse(status=500)
+        self.accepted.add(message)
         return WebhookResponse(status=204)

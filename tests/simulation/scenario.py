@@ -131,7 +131,9 @@ def _fault(rng: random.Random, kind: str) -> ScenarioEvent:
         "restart_store": lambda: {"seconds": rng.uniform(0.2, 15)},
         "fail_over": lambda: {"seconds": rng.uniform(0.5, 15), "forgets": rng.uniform(0.05, 2)},
         "flush": dict,
-        "clock_jump": lambda: {"seconds": rng.choice([-86_400, -3_600, -20, 20, 3_600, 86_400])},
+        "clock_jump": lambda: {
+            "seconds": rng.choice([-86_400, -3_600, -20, -4, 20, 3_600, 86_400])
+        },
         "loss": lambda: {"seconds": rng.uniform(1, 8), "share": rng.choice([0.01, 0.05, 0.2])},
         "lost_messages": lambda: {"seconds": rng.uniform(1, 8), "share": rng.choice([0.1, 0.5])},
         "pause": lambda: {"seconds": rng.uniform(1, 10)},

@@ -59,7 +59,7 @@ class RunResult:
 
     violation: Violation | None
     trace: Trace
-    #: Jobs that reached a terminal state.
+    #: How often jobs reached a terminal state; one that was restarted counts again.
     lives: int
 
 
@@ -337,7 +337,7 @@ class World:
             record
             for record in self.checker.jobs.values()
             if record.callback
-            and message_id(record.id, record.version) not in self.receiver.answered
+            and message_id(record.id, record.version) not in self.receiver.accepted
         ]
 
     def _check_growth(self) -> None:
