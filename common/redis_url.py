@@ -66,14 +66,29 @@ def _service_and_db(kind: Kind, path: str) -> tuple[str, int]:
             raise ValueError(
                 "A redis+sentinel URL must end with the name of the service: /mymaster"
             )
-        return unquote(first), int(second or 0)
+        return unquote(first), _database(second)
     if kind == "cluster" and first not in ("", "0"):
         raise ValueError("A cluster has only database 0")
-    return "", int(first or 0)
+    return "", _database(first)
+
+
+def _database(text: str) -> int:
+    if text and not (text.isascii() and text.isdecimal()):
+        raise ValueError(
+            "A Redis URL must end with the number of a database, such as /0. "
+            "Percent-encode special characters in the password"
+        )
+    return int(text or 0)
 
 
 def _host(member: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{member}")
     if not parts.hostname:
         raise ValueError("A Redis URL must name at least one host")
-    return parts.hostname, parts.port or port
+    try:
+        return parts.hostname, parts.port or port
+    except ValueError:
+        raise ValueError(
+            "The port in a Redis URL must be a number up to 65535. "
+            "Percent-encode special characters in the password"
+        ) from None

@@ -47,6 +47,17 @@ def test_parse_rejects_an_invalid_url_without_showing_it(url: str) -> None:
     assert url not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:hunter/2@host:6379/0", "redis+sentinel://:hunter/2@s1/jobs/0", "redis://h:hunter2"],
+)
+def test_parse_never_shows_part_of_a_password(url: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse(url)
+    assert "hunter" not in str(refused.value)
+    assert "2@" not in str(refused.value)
+
+
 def test_celery_gets_sentinels_in_its_own_syntax() -> None:
     conf = celery_app(SENTINELS).conf
     assert conf.broker_url == (
