@@ -46,7 +46,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
     http_errors.DeliveryUnavailable: 501,
-    http_errors.WebhooksUnsigned: 404,
+    http_errors.WebhookSecretsDisabled: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.WebSocketVersionUnsupported: 426,
     http_errors.JobNotReady: 404,
@@ -61,8 +61,11 @@ _FRAMEWORK_ERRORS: Final = (
     (400, "MALFORMED_REQUEST", "The request is not valid HTTP, or not supported by this server."),
     (404, "NOT_FOUND", "No resource exists at this URL."),
     (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
+    (408, "REQUEST_TIMEOUT", "The request did not arrive in time."),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
+    (414, "URI_TOO_LONG", "The URL is too long."),
     (416, "RANGE_NOT_SATISFIABLE", "The archive does not have the requested bytes."),
+    (431, "REQUEST_HEADER_FIELDS_TOO_LARGE", "A request header is too large."),
 )
 _FRAMEWORK_CODES: Final = {status: code for status, code, _ in _FRAMEWORK_ERRORS if status > 400}
 _FRAMEWORK_DETAILS: Final = {

@@ -33,10 +33,18 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: Statuses whose responses have no body (RFC 9110, 6.4.1).
 BODILESS: Final = ("1", "204", "304")
 
-#: The details of the problems.
-MALFORMED_REQUEST: Final = "The request is not valid HTTP, or not supported by this server."
-TOO_SLOW: Final = "The request did not arrive in time."
-UNEXPECTED: Final = "An unexpected error occurred on the server."
+#: Code and detail of the problem for a status, and for the other statuses.
+_PROBLEMS: Final = {
+    REQUEST_TIMEOUT: ("REQUEST_TIMEOUT", "The request did not arrive in time."),
+    CONTENT_TOO_LARGE: ("BODY_TOO_LARGE", "The request body is too large."),
+    URI_TOO_LONG: ("URI_TOO_LONG", "The URL is too long."),
+    HEAD_TOO_LARGE: ("REQUEST_HEADER_FIELDS_TOO_LARGE", "A request header is too large."),
+    INTERNAL_SERVER_ERROR: (LonghaulError.code, "An unexpected error occurred on the server."),
+}
+_MALFORMED_REQUEST: Final = (
+    "MALFORMED_REQUEST",
+    "The request is not valid HTTP, or not supported by this server.",
+)
 
 
 class ResponseWriter:
@@ -137,11 +145,7 @@ def error_response(status: str) -> bytes:
     """Return the whole response to a request that never reached the application (RFC 9457)."""
     request_id = str(uuid.uuid4())
     number, _, title = status.partition(" ")
-    code, detail = "MALFORMED_REQUEST", MALFORMED_REQUEST
-    if status == INTERNAL_SERVER_ERROR:
-        code, detail = LonghaulError.code, UNEXPECTED
-    elif status == REQUEST_TIMEOUT:
-        code, detail = "REQUEST_TIMEOUT", TOO_SLOW
+    code, detail = _PROBLEMS.get(status, _MALFORMED_REQUEST)
     body = orjson.dumps(
         {
             "type": f"/docs/problems#{code}",

@@ -113,5 +113,9 @@ def test_every_problem_code_is_explained(client: FlaskClient) -> None:
         "MALFORMED_JSON",
         "MALFORMED_REQUEST",
         "INTERNAL_ERROR",
+        "REQUEST_TIMEOUT",
+        "BODY_TOO_LARGE",
+        "URI_TOO_LONG",
+        "REQUEST_HEADER_FIELDS_TOO_LARGE",
     } <= explained
     assert "on purpose" not in page

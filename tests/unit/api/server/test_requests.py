@@ -192,9 +192,23 @@ def test_one_request_is_parsed_at_a_time() -> None:
         parser.start_next()
 
 
-def test_response_to_a_failed_application_is_no_client_error() -> None:
-    _, _, body = responses.error_response(responses.INTERNAL_SERVER_ERROR).partition(b"\r\n\r\n")
-    assert orjson.loads(body)["code"] == "INTERNAL_ERROR"
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (responses.BAD_REQUEST, "MALFORMED_REQUEST"),
+        (responses.REQUEST_TIMEOUT, "REQUEST_TIMEOUT"),
+        (responses.CONTENT_TOO_LARGE, "BODY_TOO_LARGE"),
+        (responses.URI_TOO_LONG, "URI_TOO_LONG"),
+        (responses.HEAD_TOO_LARGE, "REQUEST_HEADER_FIELDS_TOO_LARGE"),
+        (responses.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        (responses.NOT_IMPLEMENTED, "MALFORMED_REQUEST"),
+    ],
+)
+def test_code_of_a_response_to_a_request_that_never_reached_the_application(
+    status: str, code: str
+) -> None:
+    _, _, body = responses.error_response(status).partition(b"\r\n\r\n")
+    assert orjson.loads(body)["code"] == code
 
 
 def test_tiny_chunks_take_linear_time() -> None:
