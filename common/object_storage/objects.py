@@ -177,7 +177,7 @@ class ObjectCalls(Calls):
         headers = {
             "content-type": content_type,
             **metadata_headers(metadata),
-            **self._options.new_object(),
+            **self._options.new_object,
         }
         if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)

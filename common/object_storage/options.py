@@ -15,7 +15,7 @@ class StorageOptions:
     kms_key_id: str = ""
     #: A canned ACL, such as ``bucket-owner-full-control``.
     acl: str = ""
-    #: The class of finished archives, such as ``STANDARD_IA``; temporary objects are STANDARD.
+    #: The class of new objects, such as ``STANDARD_IA``.
     storage_class: str = ""
     #: The account that must own the archive bucket.
     bucket_owner: str = ""
@@ -32,7 +32,8 @@ class StorageOptions:
         """Return the headers of every request that changes the archive bucket."""
         return _given({"x-amz-expected-bucket-owner": self.bucket_owner})
 
-    def new_object(self, *, temporary: bool = False) -> dict[str, str]:
+    @property
+    def new_object(self) -> dict[str, str]:
         """Return the headers of requests that create an object."""
         return {
             **self.every_write,
@@ -41,7 +42,7 @@ class StorageOptions:
                     "x-amz-server-side-encryption": self.encryption,
                     "x-amz-server-side-encryption-aws-kms-key-id": self.kms_key_id,
                     "x-amz-acl": self.acl,
-                    "x-amz-storage-class": "" if temporary else self.storage_class,
+                    "x-amz-storage-class": self.storage_class,
                 }
             ),
         }

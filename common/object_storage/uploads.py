@@ -28,14 +28,13 @@ class UploadCalls(Calls):
         *,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
-        temporary: bool = False,
         cancellation: Cancellation | None = None,
     ) -> str:
         """Create an upload and return its id. Its parts have CRC32s if the storage has them."""
         headers = {
             "content-type": content_type,
             **metadata_headers(metadata),
-            **self._options.new_object(temporary=temporary),
+            **self._options.new_object,
         }
         if self.profile.upload_crc32:
             headers["x-amz-checksum-algorithm"] = "CRC32"

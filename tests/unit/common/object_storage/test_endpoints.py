@@ -218,12 +218,12 @@ def test_a_name_that_needs_another_signature_is_rejected_at_the_start(
     name: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        source_from_template(f"s3://{name}/{{file_id}}", store=cast("Any", None))
+        source_from_template(f"s3://{name}/{{file_id}}", storage=cast("Any", None))
 
 
 @pytest.mark.parametrize("name", [AP, "bucket", "a.bucket", "alias-s3alias", "arnold"])
 def test_names_of_buckets_and_access_points_are_accepted(name: str) -> None:
-    source_from_template(f"s3://{name}/{{file_id}}", store=cast("Any", None))
+    source_from_template(f"s3://{name}/{{file_id}}", storage=cast("Any", None))
 
 
 def test_links_to_objects_of_access_points_are_those_of_boto3() -> None:
@@ -271,23 +271,21 @@ def test_encryption_owner_acl_class_and_payer_are_sent_where_they_belong(
     storage = ObjectStorage(endpoint=server.url, region="r", options=options, **KEYS)
     upload = response(b"<R><UploadId>u</UploadId></R>")
     etag = response(b"<R><ETag>e</ETag></R>", ETag='"e"')
-    server.responses = [etag, upload, upload, etag, etag, OK]
+    server.responses = [etag, upload, etag, etag, OK]
     storage.put_object("b", "k", b"x")
     storage.create_multipart_upload("b", "k")
-    storage.create_multipart_upload("b", "k", temporary=True)
     storage.upload_part("b", "k", "u", 1, b"x", crc32=0)
     storage.complete_multipart_upload(
         "b", "k", "u", [UploadedPart(number=1, etag='"e"', crc32=0)]
     )  # fmt: skip
     storage.read_into("b", "k", memoryview(bytearray(2)))
-    put, create, temporary, part, complete, read = (r.decode() for r in server.requests)
-    for request in (put, create, temporary):
+    put, create, part, complete, read = (r.decode() for r in server.requests)
+    for request in (put, create):
         assert "x-amz-server-side-encryption: aws:kms\r\n" in request
         assert "x-amz-server-side-encryption-aws-kms-key-id: key-1\r\n" in request
         assert "x-amz-acl: bucket-owner-full-control\r\n" in request
     assert "x-amz-storage-class: STANDARD_IA\r\n" in create
-    assert "x-amz-storage-class" not in temporary
-    for request in (put, create, temporary, part, complete):
+    for request in (put, create, part, complete):
         assert "x-amz-expected-bucket-owner: 111122223333\r\n" in request
     assert "expected-bucket-owner" not in read
     assert all("x-amz-request-payer: requester\r\n" in r.decode() for r in server.requests)
