@@ -57,7 +57,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         secret_key=options.secret,
     )
     store.profile = StorageProfile.from_dict(json.loads(options.profile)) or store.profile
-    source: Any = source_from_template(f"s3://{BUCKET}/{{file_id}}", store=store)
+    source: Any = source_from_template(f"s3://{BUCKET}/{{file_id}}", storage=store)
     if options.contender == "unsized":
         source = Unsized(source, options.size)
     request = BuildRequest(

@@ -17,6 +17,7 @@ from typing import Final
 
 from common.bootstrap import DATABASE_CONNECTIONS
 from common.settings import Settings
+from worker.attempt.heartbeat import PROGRESS_INTERVAL
 
 RATES: Final = (1_000, 100_000, 1_000_000)
 
@@ -88,8 +89,9 @@ class Needs:
 
     @property
     def api_cpu(self) -> float:
-        """Cores. Every heartbeat of a running job is an event for each of its watchers."""
-        events = self.workload.seconds_per_job / self.settings.worker_heartbeat
+        """Cores. Each progress report of a running job is an event for each of its watchers."""
+        interval = max(PROGRESS_INTERVAL, self.settings.worker_heartbeat)
+        events = self.workload.seconds_per_job / interval
         watcher = API_OPEN_STREAM + events * API_EVENT
         return self.rate * (API_CREATE + self.workload.watchers * watcher)
 

@@ -95,7 +95,7 @@ class Load:
         while job["status"] in ("queued", "processing"):
             found = await self._http.get(
                 f"/v1/download/status/{job['jobId']}",
-                params={"wait": 30, "version": job["version"]},
+                params={"wait": 30, "since": job["version"]},
             )
             job = found.raise_for_status().json()
         if job["status"] != "completed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not values:
         raise ValueError("no values to take a percentile of")
     ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))], 4)
+    return round(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)], 4)
 
 
 def report(figures: dict[str, Any]) -> None:
