@@ -31,7 +31,7 @@ from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
 from api.operator_actions import OperatorActions
 from api.overview import Overview
-from api.plans import DEFAULT, InvalidPlans, Plan, Plans, load_plans
+from api.plans import DEFAULT, InvalidPlans, Plans, UserPlan, load_plans
 from api.queue_limit import QueueLimit
 from api.rate_limits import RateLimiter
 from api.responses import ApiRequest, OrjsonProvider
@@ -53,7 +53,7 @@ from api.user_erasure import UserErasure
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.audit_log import AuditLog
 from common.job_store.bucket_size import MeasuredBucketSize
-from common.job_store.circuit_states import CircuitStates
+from common.job_store.circuit_breaker_states import CircuitBreakerStates
 from common.job_store.download_links import DownloadLinks
 from common.job_store.erasure import JobErasure
 from common.job_store.queries import FailedJobs
@@ -188,7 +188,9 @@ def build_operator_streams(services: Services) -> OperatorStreams:
 
 
 def _overview(services: Services) -> Overview:
-    circuits = CircuitStates(services.redis, source_host(services.settings.source_url_template))
+    circuits = CircuitBreakerStates(
+        services.redis, source_host(services.settings.source_url_template)
+    )
     health = _health(services, max_age=OVERVIEW_CHECK_INTERVAL)
     return Overview(
         queue_statistics=QueueStatistics(services.redis),
@@ -265,7 +267,7 @@ def _dependencies(
             services.redis,
             create_user=settings.create_per_minute_user,
             create_ip=settings.create_per_minute_ip,
-            rest_ip=settings.requests_per_minute_ip,
+            requests_ip=settings.requests_per_minute_ip,
         ),
         plans=_plans(settings),
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
@@ -309,7 +311,7 @@ def _start_deprecation(settings: Settings) -> Deprecation:
 def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
     settings, redis = services.settings, services.redis
     groups = ("webhooks", "history") if services.database is not None else ("webhooks",)
-    circuits = CircuitStates(redis, source_host(settings.source_url_template))
+    circuits = CircuitBreakerStates(redis, source_host(settings.source_url_template))
     totals, measured = ArchiveTotals(redis), MeasuredBucketSize(redis)
     thresholds = {
         "ALERT_WAITING_JOBS": settings.alert_waiting_jobs,
@@ -375,7 +377,7 @@ def _plans(settings: Settings) -> Plans | None:
         raise SettingError("PLAN_CLAIM requires AUTH_MODE=jwt")
     if not settings.plans:
         return None
-    defaults = Plan(
+    defaults = UserPlan(
         name=DEFAULT,
         priorities=tuple(Priority),
         active_jobs=settings.max_active_jobs,

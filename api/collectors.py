@@ -19,7 +19,7 @@ from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:
     from common.job_store.bucket_size import BucketSize
-    from common.job_store.circuit_states import State
+    from common.job_store.circuit_breaker_states import CircuitBreakerState
     from common.job_store.server_state import ServerState
     from common.job_store.state_log_backlog import Backlog
     from common.job_store.stats import QueueState
@@ -63,7 +63,9 @@ class QueueMetrics(Collector):
     """The metrics of the queue and of what lets jobs start, and whether they could be read."""
 
     def __init__(
-        self, read: Callable[[], QueueState], read_circuits: Callable[[], Mapping[str, State]]
+        self,
+        read: Callable[[], QueueState],
+        read_circuits: Callable[[], Mapping[str, CircuitBreakerState]],
     ) -> None:
         self._read = read
         self._read_circuits = read_circuits
@@ -201,7 +203,7 @@ def bucket(size: BucketSize | None) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"longhaul_archive_bucket_{name}", description, value=value)
 
 
-def _circuit_breakers(states: Mapping[str, State]) -> Metric:
+def _circuit_breakers(states: Mapping[str, CircuitBreakerState]) -> Metric:
     return _by_label(
         GaugeMetricFamily,
         "longhaul_circuit_breaker_state",
@@ -211,7 +213,7 @@ def _circuit_breakers(states: Mapping[str, State]) -> Metric:
     )
 
 
-def _demand(state: QueueState, circuits: Mapping[str, State]) -> int:
+def _demand(state: QueueState, circuits: Mapping[str, CircuitBreakerState]) -> int:
     may_start = not state.paused and all(circuit == "closed" for circuit in circuits.values())
     return state.processing + (sum(state.waiting.values()) if may_start else 0)
 

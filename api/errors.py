@@ -99,8 +99,8 @@ class DeliveryUnavailable(RequestError):
     code = "DELIVERY_UNAVAILABLE"
 
 
-class WebhooksUnsigned(RequestError):
-    """Webhooks have no secret that receivers can verify. Set WEBHOOK_SECRET to enable it."""
+class WebhookSecretsDisabled(RequestError):
+    """Webhook secrets are disabled. Set WEBHOOK_SECRET to enable them."""
 
     code = "WEBHOOK_SECRET_OFF"
 

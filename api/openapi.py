@@ -37,13 +37,16 @@ PROBLEMS: Final = {
     401: "UNAUTHORIZED: there is no valid token",
     403: "FORBIDDEN: the job belongs to another user, or the call is for operators only; "
     "FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan",
-    404: "JOB_NOT_FOUND, JOB_NOT_READY, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF",
-    409: "The state of the job does not allow this",
-    410: "JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive",
+    404: "JOB_NOT_FOUND, JOB_NOT_READY, LINK_NOT_FOUND, DELIVERY_NOT_FOUND, HISTORY_OFF, or "
+    "WEBHOOK_SECRET_OFF",
+    409: "JOB_CONFLICT or JOB_FAILED: the state of the job does not allow this; or TOO_MANY_LINKS",
+    410: "JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive; "
+    "or LINK_GONE: the link has ended",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE: the body must be application/json",
     422: "IDEMPOTENCY_KEY_REUSED: the key was already used for a different request",
-    429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, or TOO_MANY_STREAMS",
+    429: "RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, TOO_MANY_STREAMS, or "
+    "TOO_MANY_WAITING_REQUESTS",
     500: "INTERNAL_ERROR",
     501: "DELIVERY_UNAVAILABLE: archives cannot be downloaded from this server",
     503: "BACKEND_UNAVAILABLE or QUEUE_FULL",
@@ -260,7 +263,8 @@ def _complete_operation(
     path: str, method: str, operation_object: dict[str, Any], every_call: _EveryCall
 ) -> None:
     operation_object["operationId"] = _operation_id(method, path)
-    # Only these calls are authenticated and rate limited.
+    # These calls are authenticated. Those below /d/ are only rate limited, and declare their errors
+    # themselves.
     if authorization.applies_to(path):
         for name in every_call.parameters:
             operation_object["parameters"].append({"$ref": f"#/components/parameters/{name}"})

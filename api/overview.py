@@ -12,7 +12,7 @@ from api.service_summary import summary_of
 from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
-    from common.job_store.circuit_states import State
+    from common.job_store.circuit_breaker_states import CircuitBreakerState
     from common.job_store.queries import FailedJobs, JobQueries
     from common.job_store.statistics_log import Sample
     from common.job_store.stats import QueueState, QueueStatistics
@@ -60,7 +60,7 @@ class Overview:
     presenter: JobPresenter
     #: The API's checks of its dependencies.
     checks: Callable[[], Mapping[str, str]]
-    circuits: Callable[[], Mapping[str, State]]
+    circuits: Callable[[], Mapping[str, CircuitBreakerState]]
     #: Reads so many of the newest statistics, oldest first.
     samples: Callable[[int], Sequence[Sample]]
     #: Success rate of jobs below which the summary says that jobs fail.

@@ -36,7 +36,7 @@ class InvalidPlans(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class UserPlan:
     """What the users of a plan may do."""
 
     name: str
@@ -85,11 +85,11 @@ class Plan:
 class Plans:
     """The plans of the service, by name."""
 
-    def __init__(self, plans: Mapping[str, Plan]) -> None:
+    def __init__(self, plans: Mapping[str, UserPlan]) -> None:
         """``plans`` contains the plan ``default``."""
         self._plans = plans
 
-    def named(self, name: str | None) -> Plan:
+    def named(self, name: str | None) -> UserPlan:
         """Return the plan that a token names; the default one if there is none."""
         if name is None:
             return self._plans[DEFAULT]
@@ -118,7 +118,7 @@ def day_end(now: float) -> int:
     return (int(now // _DAY) + 1) * _DAY
 
 
-def load_plans(text: str, defaults: Plan, *, archive_ttl: int) -> Plans:
+def load_plans(text: str, defaults: UserPlan, *, archive_ttl: int) -> Plans:
     """Return the plans in JSON, or in the file that ``text`` names. Raise ``InvalidPlans``.
 
     ``defaults``: the values of members that a plan does not have. ``archive_ttl``: seconds for
@@ -162,7 +162,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _plan(name: str, members: Any, defaults: Plan, archive_ttl: int) -> Plan:
+def _plan(name: str, members: Any, defaults: UserPlan, archive_ttl: int) -> UserPlan:
     if not name or len(name) > 100:
         raise InvalidPlans("PLANS: the name of a plan must have 1 to 100 characters")
     if not isinstance(members, dict):
@@ -207,7 +207,7 @@ def _whole_number(
     return check
 
 
-#: Member of the JSON object -> field of ``Plan``, and what checks a value.
+#: Member of the JSON object -> field of ``UserPlan``, and what checks a value.
 _MEMBERS: Final[Mapping[str, tuple[str, Callable[[Any, int], Any]]]] = {
     "priorities": ("priorities", _priorities),
     "activeJobs": ("active_jobs", _whole_number(1)),

@@ -132,17 +132,17 @@ class RateLimiter:
         *,
         create_user: int,
         create_ip: int,
-        rest_ip: int,
+        requests_ip: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """All limits are per minute.
 
-        ``create_user`` and ``create_ip`` limit new jobs, ``rest_ip`` all requests.
+        ``create_user`` and ``create_ip`` limit new jobs, ``requests_ip`` all requests.
         """
         self._client = client
         self.create_user = create_user
         self._create_ip = create_ip
-        self._rest_ip = rest_ip
+        self._requests_ip = requests_ip
         self._clock = clock
         self._minute = 0
         #: By kind of request and by address.
@@ -151,11 +151,11 @@ class RateLimiter:
 
     def count_request(self, address: str) -> RateLimit:
         """Count a request of any kind for its address, without I/O."""
-        return self._count("rest", address, self._rest_ip)
+        return self._count("requests", address, self._requests_ip)
 
     def count_creation_by_address(self, address: str) -> CreationCount:
         """Count a request for a new job for its address, without I/O."""
-        by_address = self._count("address", address, self._create_ip)
+        by_address = self._count("creations", address, self._create_ip)
         return CreationCount(CreationRate(minute=self._minute, limit=self.create_user), by_address)
 
     def count_for_user(self, user: str, creation: CreationCount) -> None:
@@ -199,7 +199,7 @@ class RateLimiter:
         minute = int(now // WINDOW)
         if minute != self._minute:
             self._minute = minute
-            self._counts = {"rest": _Counts(), "address": _Counts()}
+            self._counts = {"requests": _Counts(), "creations": _Counts()}
 
 
 def raise_if_exceeded(rate: RateLimit) -> None:

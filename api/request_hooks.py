@@ -71,7 +71,7 @@ def _check_request() -> None:
     g.rate = rate_limiter.count_request(client_address())
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
-    # Not for metrics, which do not need the job store.
+    # Not for metrics and health checks, which have to respond while the job store is unavailable.
     if request.path.startswith(("/v1/", "/d/")):
         rate_limiter.sync_counts()
         raise_if_exceeded(g.rate)

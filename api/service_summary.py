@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from common.job_store.circuit_states import STORAGE
+from common.job_store.circuit_breaker_states import STORAGE
 from common.job_store.statistics_log import MAX_SAMPLES
 from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
-    from common.job_store.circuit_states import State
+    from common.job_store.circuit_breaker_states import CircuitBreakerState
     from common.job_store.statistics_log import Sample
     from common.job_store.stats import QueueState
 
@@ -49,7 +49,7 @@ def summary_of(
     state: QueueState,
     *,
     checks: Mapping[str, str],
-    circuits: Mapping[str, State],
+    circuits: Mapping[str, CircuitBreakerState],
     samples: Callable[[int], Sequence[Sample]],
     min_success_rate: float,
 ) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _failures(
 
 
 def _outages(
-    state: QueueState, checks: Mapping[str, str], circuits: Mapping[str, State]
+    state: QueueState, checks: Mapping[str, str], circuits: Mapping[str, CircuitBreakerState]
 ) -> Iterator[Reason]:
     for service, circuit in circuits.items():
         name = "Storage" if service == STORAGE else f"The file source {service}"

@@ -36,7 +36,7 @@ class RequestTelemetry:
     def __init__(self, environ: WSGIEnvironment, method: str, route: str) -> None:
         self.request_id = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         #: What a job created by this request continues; None without a trace.
-        self.traceparent = tracing.sane(environ.get("HTTP_TRACEPARENT"))
+        self.traceparent = tracing.valid_traceparent(environ.get("HTTP_TRACEPARENT"))
         self._bound = False
         self._scope: AbstractContextManager[tracing.Span] | None = None
         if tracing.enabled() and environ["PATH_INFO"].startswith("/v1/"):

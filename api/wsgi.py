@@ -50,7 +50,7 @@ report_errors(
     environment=settings.sentry_environment,
     secrets=settings.secrets(),
 )
-tracing.trace(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
+tracing.start_tracing(settings.otlp_endpoint, service="longhaul-api", ratio=settings.trace_ratio)
 warn_about_open_access(settings)
 services = connect(settings, timeout=JOB_STORE_TIMEOUT)
 services.forecaster.run_reading = gevent.spawn

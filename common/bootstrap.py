@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 CONNECTIONS_PER_JOB: Final = 64
 #: Connections to PostgreSQL per process.
 DATABASE_CONNECTIONS: Final = 3
+#: What WEBHOOK_SECRET and AUTHORIZE_SECRET look like.
+SIGNING_KEY_FORMAT: Final = (
+    "whsec_ followed by base64, for example the output of: echo whsec_$(openssl rand -base64 32)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +240,8 @@ def _cloudfront_key(settings: Settings) -> bytes:
     text, path = settings.cloudfront_private_key, settings.cloudfront_private_key_file
     if bool(text) == bool(path):
         raise SettingError(
-            "LINK_SIGNER=cloudfront requires CLOUDFRONT_PRIVATE_KEY or CLOUDFRONT_PRIVATE_KEY_FILE"
+            "LINK_SIGNER=cloudfront requires exactly one of CLOUDFRONT_PRIVATE_KEY and "
+            "CLOUDFRONT_PRIVATE_KEY_FILE"
         )
     try:
         # In files of variables, line breaks are often written as \\n.
@@ -263,7 +268,7 @@ def _webhook_keys(settings: Settings) -> WebhookKeys:
     try:
         return WebhookKeys(settings.webhook_secret)
     except ValueError:
-        raise SettingError("WEBHOOK_SECRET must be whsec_ and base64") from None
+        raise SettingError(f"WEBHOOK_SECRET must be {SIGNING_KEY_FORMAT}") from None
 
 
 def _check_email(settings: Settings) -> None:
@@ -302,7 +307,7 @@ def _authorizer(settings: Settings) -> FileAuthorizer:
             cache_seconds=settings.authorize_cache_seconds,
         )
     except ValueError:
-        raise SettingError("AUTHORIZE_SECRET must be whsec_ and base64") from None
+        raise SettingError(f"AUTHORIZE_SECRET must be {SIGNING_KEY_FORMAT}") from None
 
 
 def now_ms() -> int:
@@ -314,7 +319,7 @@ def _source(settings: Settings, storage: ObjectStorage) -> Source:
     hosts = settings.source_redirect_hosts.split(",")
     return source_from_template(
         settings.source_url_template,
-        store=storage,
+        storage=storage,
         redirect_hosts=frozenset(host.strip() for host in hosts if host.strip()),
         authorization=settings.source_authorization or None,
         limits=_host_limits(settings),

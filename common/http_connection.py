@@ -12,6 +12,7 @@ import http.client
 import io
 import socket
 import time
+from contextlib import suppress
 from email import errors as email_errors
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -116,17 +117,16 @@ class FinalResponse(http.client.HTTPResponse):
         super()._close_conn()  # type: ignore[misc]
 
     def _find_excess(self) -> bool:
-        timeout = self.socket.gettimeout()
-        try:
+        timeout, found = self.socket.gettimeout(), False
+        with suppress(OSError, ValueError):
             self.socket.settimeout(0)
-            return bool(self.fp.peek(1))
-        except (OSError, ValueError):
-            return False
-        finally:
-            try:
-                self.socket.settimeout(timeout)
-            except OSError:
-                self.has_excess = True
+            found = bool(self.fp.peek(1))
+        try:
+            self.socket.settimeout(timeout)
+        except OSError:
+            # The socket is closed, and the connection must not be used again.
+            return True
+        return found
 
 
 class _TimedReader(io.RawIOBase):

@@ -236,7 +236,9 @@ class Settings:
         1.0, "Interval of scans for lost jobs and due retries, seconds"
     )
     drain_grace: float = _setting(
-        25.0, "Time from SIGTERM until running jobs are requeued, seconds"
+        25.0,
+        "Time that a worker has after SIGTERM, seconds; jobs that still run after 80 % of it "
+        "return to the queue",
     )
 
     # History
@@ -346,4 +348,5 @@ def _parse(name: str, text: str, kind: type) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError):
-        raise SettingError(f"{name}={text!r} is not a valid {kind.__name__}") from None
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise SettingError(f"{name}={text!r} is not valid: it must be {expected}") from None

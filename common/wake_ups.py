@@ -91,7 +91,7 @@ class Dispatcher:
                 )
                 self._retry_at = self._clock.monotonic() + BACKOFF
 
-    def waiting(self) -> dict[str, int] | None:
+    def queue_lengths(self) -> dict[str, int] | None:
         """Return the number of messages by priority, or None when the broker is unavailable."""
         if self._clock.monotonic() < self._retry_at:
             return None

@@ -31,7 +31,7 @@ EDITION = "3"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SampleFile:
     """One file of the catalog and the recipe for its content."""
 
     file_id: int
@@ -48,13 +48,13 @@ class Sample:
         return self.recipe(random.Random(self.file_id))
 
 
-def _sample(file_id: int, name: str, content_type: str, recipe: Recipe) -> Sample:
-    return Sample(file_id=file_id, name=name, content_type=content_type, recipe=recipe)
+def _sample(file_id: int, name: str, content_type: str, recipe: Recipe) -> SampleFile:
+    return SampleFile(file_id=file_id, name=name, content_type=content_type, recipe=recipe)
 
 
 _MP4 = sample_files.MP4_HEADER
 
-CATALOG: tuple[Sample, ...] = (
+CATALOG: tuple[SampleFile, ...] = (
     _sample(10001, "welcome.txt", "text/plain", sample_files.prose(1 * KIB)),
     _sample(10002, "settings.json", "application/json", sample_files.json_document(4 * KIB)),
     _sample(10003, "Überfahrt nach Kyōto.txt", "text/plain", sample_files.prose(64 * KIB)),
@@ -94,7 +94,7 @@ CATALOG: tuple[Sample, ...] = (
 )
 
 #: Files of up to 1 MiB, for tests that are not about size.
-SMALL: tuple[Sample, ...] = CATALOG[:6]
+SMALL: tuple[SampleFile, ...] = CATALOG[:6]
 
 
 def s3_client(endpoint: str) -> S3Client:
@@ -117,7 +117,7 @@ def s3_client(endpoint: str) -> S3Client:
     return client
 
 
-def fill(client: S3Client, wanted: Sequence[Sample] = CATALOG, *, bucket: str = BUCKET) -> int:
+def fill(client: S3Client, wanted: Sequence[SampleFile] = CATALOG, *, bucket: str = BUCKET) -> int:
     """Upload the files that the bucket lacks. Return how many there were."""
     ensure_bucket(client, bucket)
     with ThreadPoolExecutor(4, thread_name_prefix="sample-catalog") as pool:
@@ -137,7 +137,7 @@ def ensure_bucket(client: S3Client, bucket: str) -> None:
         client.create_bucket(Bucket=bucket)
 
 
-def _upload_unless_current(client: S3Client, bucket: str, sample: Sample) -> bool:
+def _upload_unless_current(client: S3Client, bucket: str, sample: SampleFile) -> bool:
     if _edition(client, bucket, sample) == EDITION:
         return False
     client.put_object(
@@ -152,7 +152,7 @@ def _upload_unless_current(client: S3Client, bucket: str, sample: Sample) -> boo
     return True
 
 
-def _edition(client: S3Client, bucket: str, sample: Sample) -> str | None:
+def _edition(client: S3Client, bucket: str, sample: SampleFile) -> str | None:
     try:
         return client.head_object(Bucket=bucket, Key=sample.key)["Metadata"].get("edition")
     except ClientError:

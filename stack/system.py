@@ -16,7 +16,7 @@ from stack import components
 from stack.components import Component, Output
 from stack.postgres import database_url
 from stack.process import Process, free_port, wait_until
-from stack.sample_catalog import CATALOG, Sample, fill, s3_client
+from stack.sample_catalog import CATALOG, SampleFile, fill, s3_client
 from stack.services import ACCESS_KEY, SECRET_KEY
 
 #: Seconds that a component may take to become ready.
@@ -49,7 +49,7 @@ class System:
         port: int | None = None,
         workers: int = 1,
         worker_nice: int = 0,
-        files: Sequence[Sample] = CATALOG,
+        files: Sequence[SampleFile] = CATALOG,
         env: Mapping[str, str] | None = None,
         valkey_env: Mapping[str, str] | None = None,
         output: IO[str] | None = None,

@@ -22,7 +22,7 @@ report_errors(
     environment=settings.sentry_environment,
     secrets=settings.secrets(),
 )
-tracing.trace(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
+tracing.start_tracing(settings.otlp_endpoint, service="longhaul-worker", ratio=settings.trace_ratio)
 services = connect(settings, timeout=20.0)
 if missing := missing_permissions(services.short_timeout_client()):
     sys.exit(

@@ -29,7 +29,7 @@ from common.job_store.archive_references import ArchiveReferences
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
-from common.job_store.circuit_states import STORAGE
+from common.job_store.circuit_breaker_states import STORAGE
 from common.job_store.errors import log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.model import Lease
@@ -73,7 +73,7 @@ MAX_CONTINUATION_AGE = 86_400.0
 AUTHORIZATION_DELAY = 5.0
 #: Seconds for which a job holds its archive longer than it can need it.
 HOLD_MARGIN = 3_600.0
-#: What the result of a probe depends on, besides the endpoint that these and the environment name.
+#: Settings that the result of a probe depends on, in addition to the endpoint.
 PROBED_SETTINGS = (
     "s3_region", "archive_bucket", "compose_archives", "s3_sse", "s3_sse_kms_key_id", "s3_acl",
     "s3_storage_class", "s3_bucket_owner", "s3_request_payer",

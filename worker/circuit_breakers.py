@@ -34,7 +34,7 @@ from common.errors import (
     TemporaryUnavailable,
 )
 from common.job_store import keys
-from common.job_store.circuit_states import STORAGE, State, state_of
+from common.job_store.circuit_breaker_states import STORAGE, CircuitBreakerState, state_of
 from common.job_store.errors import log_failure
 from common.job_store.expiry import limit_expiry
 from common.object_storage import BadChecksum
@@ -89,8 +89,8 @@ class CircuitBreaker:
         self._client = client
         self._check = check
         self._open_seconds = open_seconds
-        self._failures = keys.circuit_failures(service)
-        self._wait = keys.circuit_wait(service)
+        self._failures = keys.breaker_failures(service)
+        self._wait = keys.breaker_wait(service)
         self._no_failures_until = 0.0
 
     @property
@@ -152,7 +152,7 @@ class CircuitBreaker:
             wait = 0.0
         return wait + self._open_seconds * random.uniform(0.05, 0.3)  # noqa: S311
 
-    def _state(self) -> State:
+    def _state(self) -> CircuitBreakerState:
         if self._has_no_failures():
             return "closed"
         with self._client.pipeline(transaction=False) as pipe:

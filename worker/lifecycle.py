@@ -18,7 +18,7 @@ from common.callback_urls import is_public
 from common.job_store import keys
 from common.job_store.archive_references import ArchiveRemovals
 from common.job_store.bucket_size import MeasuredBucketSize
-from common.job_store.cleanup_lock import CleanupLock
+from common.job_store.periodic_task_lock import PeriodicTaskLock
 from common.job_store.state_log import StateLog
 from common.job_store.worker_registry import WorkerRegistration
 from worker import metrics, tasks
@@ -163,11 +163,11 @@ def _cleanup_thread(services: Services, archives: ArchiveBuilder) -> CleanupThre
         bucket=services.settings.archive_bucket,
         job_ttl=services.settings.job_ttl,
     )
-    return CleanupThread(archives, cleanup, CleanupLock(services.redis))
+    return CleanupThread(archives, cleanup, PeriodicTaskLock(services.redis))
 
 
 def _bucket_size_thread(services: Services) -> BucketSizeThread:
-    lock = CleanupLock(
+    lock = PeriodicTaskLock(
         services.redis,
         interval=MEASUREMENT_INTERVAL,
         lock_key=keys.BUCKET_SIZE_LOCK,

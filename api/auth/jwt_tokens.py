@@ -122,7 +122,9 @@ class JwtAuthenticator:
     def confirm(self, caller: Caller, user: str, headers: Headers) -> Caller:  # noqa: ARG002
         """Return the caller. Raise ``Forbidden`` if their token is not this user's."""
         if user_key(user) != caller.user:
-            raise Forbidden("user_id is not the user of your token.")
+            raise Forbidden(
+                "user_id is not the subject of your token. Leave it out, or send the subject."
+            )
         return caller
 
     def _verify(self, token: str) -> _VerifiedToken:

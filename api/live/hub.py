@@ -43,7 +43,7 @@ class Subscriber(Protocol):
         """Take the same state again, or None while the job store is unavailable."""
 
     def job_deleted(self) -> None:
-        """The job store has no such job any more."""
+        """Handle that the job store no longer has the job."""
 
 
 class Topic:

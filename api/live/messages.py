@@ -16,7 +16,7 @@ from common.jobs.presenter import iso
 from common.jobs.transitions import JobState
 
 #: A member of the first event of a stream.
-CONNECTED_MEMBER: Final = ',"message":"Connected. Every change of this download follows."'
+CONNECTED_MEMBER: Final = ',"message":"Connected. You will receive every change of this download."'
 
 #: Returns a job's members as clients see them.
 Present = Callable[[Job], dict[str, Any]]

@@ -129,14 +129,14 @@ class Stream:
             self._slot = websocket.ping()
             self._request_flush(self)
 
-    def end(self, close_code: int = websocket.SERVICE_RESTART) -> None:
-        """End after the current write and the newest state; ``close_code`` is for a WebSocket."""
+    def end(self) -> None:
+        """End after the current write and the newest state."""
         if self.ended or not self.started:
             return
         if isinstance(self._slot, JobMessage):
             self._append(self._slot)
         if self.format is StreamFormat.WEBSOCKET and not self.ended:
-            self._unsent += websocket.close(close_code)
+            self._unsent += websocket.close(websocket.SERVICE_RESTART)
         self.ended = True
         self._request_flush(self)
 

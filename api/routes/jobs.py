@@ -26,7 +26,7 @@ from common.jobs.model import FileReport, Job
 
 blueprint = Blueprint("jobs", __name__, description="Watch, download, and cancel jobs")
 
-#: States in which the status of a job is 410 Gone.
+#: The headers of every response that contains the status of a job.
 _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
 
 

@@ -108,7 +108,9 @@ def redeem(token: str) -> Response:
         # Not by a token that the request may have: the link stands for its job's user.
         dependencies.file_access.require_download(Caller(link.user), job)
     except FilesForbidden:
-        raise Forbidden("The creator of this link may not share these files any more.") from None
+        raise Forbidden(
+            "The person who created this link no longer has access to these files."
+        ) from None
     links.redeem(
         link,
         client_address(),

@@ -45,7 +45,7 @@ admin = Blueprint("admin", __name__, description="For operators")
     **operation(ResponseSpec(status=200, description="The current queue", schema=StatisticsSchema))
 )
 def queue_statistics() -> Response:
-    """How many jobs are waiting, running, and finished, and how long they take."""
+    """Return how many jobs are waiting, running, and finished, and how long they take."""
     return json_response(deps().overview.statistics())
 
 
@@ -61,7 +61,7 @@ def queue_statistics() -> Response:
     )
 )
 def prometheus() -> Response:
-    """Metrics for Prometheus."""
+    """Return metrics for Prometheus."""
     text = metrics.exposition(*deps().collectors)
     return Response(text, content_type=metrics.CONTENT_TYPE)
 
@@ -73,7 +73,7 @@ def prometheus() -> Response:
     )
 )
 def workers() -> Response:
-    """List the workers: host, start time, capacity, and the jobs each one is running."""
+    """List the workers: host, start time, slots, and the jobs that each one is running."""
     return json_response({"workers": deps().overview.workers()})
 
 
@@ -85,7 +85,7 @@ def workers() -> Response:
     )
 )
 def overview() -> Response:
-    """Queue statistics, workers with their jobs, and the latest failures of all users."""
+    """Return queue statistics, workers with their jobs, and the latest failures of all users."""
     return json_response(with_timestamp(deps().overview.read()))
 
 

@@ -55,7 +55,7 @@ def own_usage() -> Response:
             "plan": plan.name if plan else None,
             "limits": _limits(dependencies),
             "today": {
-                "bytes": dependencies.queries.bytes_of_day(g.caller.user) if plan else None,
+                "bytes": dependencies.queries.bytes_today(g.caller.user) if plan else None,
                 "resetAt": iso(day_end(time.time()) * 1000),
             },
             "days": None

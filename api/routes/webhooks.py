@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 
 from api import parsing
 from api.dependencies import deps
-from api.errors import WebhooksUnsigned
+from api.errors import WebhookSecretsDisabled
 from api.openapi import ResponseSpec, operation
 from api.request_hooks import require_creation_rate
 from api.responses import json_response
@@ -43,7 +43,7 @@ def rotate() -> Response:
     """Replace your secret. For a while, webhooks have a signature by the earlier one, too."""
     overlap = parsing.body(ROTATION)["overlap"]
     if deps().webhook_keys.secret(g.caller.user, 1) is None:
-        raise WebhooksUnsigned
+        raise WebhookSecretsDisabled
     require_creation_rate()
     return _secret(deps().webhook_secrets.rotate(g.caller.user, overlap=overlap))
 
@@ -68,7 +68,7 @@ def replay() -> Response:
 def _secret(generations: SecretGenerations) -> Response:
     value = deps().webhook_keys.secret(g.caller.user, generations.current)
     if value is None:
-        raise WebhooksUnsigned
+        raise WebhookSecretsDisabled
     return json_response(
         {
             "secret": value,

@@ -87,7 +87,8 @@ class InitiateSchema(_Request):
         allow_none=True,
         validate=validate.Length(1, MAX_URL_LENGTH),
         metadata={
-            "description": "Receives one signed POST when the job is finished",
+            "description": "Receives a signed POST when the job is finished, and another one when "
+            "its archive expires",
             "format": "uri",
         },
     )

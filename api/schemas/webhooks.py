@@ -26,8 +26,8 @@ class RotationSchema(Schema):
         strict=True,
         validate=validate.Range(0, MAX_OVERLAP),
         metadata={
-            "description": "Seconds for which webhooks have a signature by the earlier secret, "
-            "too; 0: that secret is known to others"
+            "description": "Seconds for which webhooks also have a signature by the earlier "
+            "secret. Send 0 if others know that secret"
         },
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import gevent
 from gevent.pool import Pool
@@ -26,21 +26,18 @@ from api.server.raw_responses import RawResponse
 from api.server.requests import ProtocolError, Request, RequestParser
 from api.server.responses import ResponseWriter
 
-if TYPE_CHECKING:
-    pass
-
 #: Seconds for a whole request from its first byte: a client that sends a byte now and then must
 #: not hold a connection for longer.
-REQUEST_TIMEOUT: Final = 20.0
+RECEIVE_TIMEOUT: Final = 20.0
 #: Seconds that a client may take to read a response.
 RESPONSE_TIMEOUT: Final = 60.0
 #: Seconds over which live streams are closed on shutdown.
 DRAIN_TIME: Final = 1.5
 #: Seconds on shutdown for the first request of a connection: its client has just connected.
 FIRST_REQUEST_GRACE: Final = 1.0
-#: Connections beyond which those are closed that have waited for their client for the longest time.
-#: Otherwise one client with idle or slow connections could occupy all of them.
-CROWDED: Final = 0.9
+#: Share of ``worker_connections`` beyond which connections are closed: those first that have waited
+#: for their client for the longest time. Otherwise one client could occupy all of them.
+MAX_CONNECTION_SHARE: Final = 0.9
 #: Bytes of a body, if nothing else is configured.
 DEFAULT_MAX_BODY: Final = 65_536
 
@@ -121,7 +118,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self, server: tuple[str, int], client: socket.socket, address: tuple[str, int]
     ) -> None:
         """Serve one connection, request by request."""
-        if len(self._connections) >= CROWDED * self.worker_connections:
+        if len(self._connections) >= MAX_CONNECTION_SHARE * self.worker_connections:
             self._close_oldest()
         connection = ClientConnection(client, gevent.get_hub().loop)
         self._connections.add(connection)
@@ -158,7 +155,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
         Raises ``ProtocolError``.
         """
-        timeout = REQUEST_TIMEOUT if parser.in_request else self.cfg.keepalive
+        timeout = RECEIVE_TIMEOUT if parser.in_request else self.cfg.keepalive
         connection.waiting_since = time.monotonic()
         deadline = connection.waiting_since + timeout
         while not parser.complete:
@@ -179,7 +176,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 return False
             if not parser.in_request:
                 connection.waiting_since = time.monotonic()
-                deadline = connection.waiting_since + REQUEST_TIMEOUT
+                deadline = connection.waiting_since + RECEIVE_TIMEOUT
             parser.feed(data)
         connection.waiting_since = None
         return True

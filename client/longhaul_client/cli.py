@@ -81,7 +81,9 @@ def _version() -> str:
 @click.group(cls=_Main)
 @click.option("--url", envvar="LONGHAUL_URL", default=DEFAULT_URL, show_default=True)
 @click.option(
-    "--token", envvar="LONGHAUL_TOKEN", help="Bearer token; for operators' commands, theirs."
+    "--token",
+    envvar="LONGHAUL_TOKEN",
+    help="Bearer token. Commands for operators need ADMIN_TOKEN, or a JWT with their scope.",
 )
 @click.option("--user", envvar="LONGHAUL_USER", help="User name, if the API has no authentication.")
 @click.option(

@@ -362,7 +362,8 @@ def _job_in(response: httpx.Response) -> Job:
         return Job.from_json(json_body(response))
     except KeyError as error:
         raise Unreachable(
-            f"{response.url.host} responded, but not as this API does: no {error}"
+            f"{response.url.host} responded, but not from the Longhaul API ({error} is missing). "
+            "Check the URL"
         ) from error
 
 

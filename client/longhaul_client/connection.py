@@ -128,7 +128,8 @@ def raise_for_problem(response: httpx.Response) -> None:
         return
     if "code" not in body and "title" not in body:
         raise Unreachable(
-            f"{response.url.host} responded with {response.status_code}, but not as this API does"
+            f"{response.url.host} responded with HTTP {response.status_code}, and not from the "
+            "Longhaul API. Check the URL and the proxies"
         )
     raise ApiProblem(response.status_code, body, retry_after(response))
 

@@ -20,10 +20,10 @@ from redis.sentinel import Sentinel
 from common import redis_url
 from common.job_store.cluster import Cluster
 from common.job_store.connections import (
-    StoreConnection,
-    StoreSentinelConnection,
-    StoreSentinelSSLConnection,
-    StoreSSLConnection,
+    WritableConnection,
+    WritableSentinelConnection,
+    WritableSentinelSSLConnection,
+    WritableSSLConnection,
 )
 from common.redis_url import RedisTarget
 
@@ -73,7 +73,7 @@ def open_client(
     options["driver_info"] = _DRIVER
     if target.kind == "sentinel":
         return _open_by_sentinels(target, timeouts, options)
-    options["connection_class"] = StoreSSLConnection if target.tls else StoreConnection
+    options["connection_class"] = WritableSSLConnection if target.tls else WritableConnection
     if own_connection:
         return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=timeout, **options))
     return Redis.from_pool(ConnectionPool.from_url(url, **options))
@@ -87,7 +87,9 @@ def _open_by_sentinels(target: RedisTarget, timeouts: Options, options: Options)
     client: Redis = sentinel.master_for(
         target.service,
         db=target.db,
-        connection_class=StoreSentinelSSLConnection if target.tls else StoreSentinelConnection,
+        connection_class=WritableSentinelSSLConnection
+        if target.tls
+        else WritableSentinelConnection,
         **_credentials(target),
         **options,
     )
@@ -104,7 +106,7 @@ def _sentinel_client(target: RedisTarget, host: str, port: int, timeouts: Option
     """Return a client of one Sentinel that asks once: another Sentinel may respond instead."""
     return Redis.from_pool(
         ConnectionPool(
-            connection_class=StoreSSLConnection if target.tls else StoreConnection,
+            connection_class=WritableSSLConnection if target.tls else WritableConnection,
             host=host,
             port=port,
             password=target.sentinel_password,

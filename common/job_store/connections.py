@@ -28,7 +28,7 @@ class ServerNotWritable(RedisConnectionError):
     """The server does not accept writes now. The command was not executed."""
 
 
-class _StoreConnection(_Base):
+class _WritableConnection(_Base):
     def _connect(self) -> Any:
         configured = self._socket_connect_timeout
         try:
@@ -50,17 +50,17 @@ class _StoreConnection(_Base):
             raise ServerNotWritable(describe(error)) from error
 
 
-class StoreConnection(_StoreConnection, Connection):
+class WritableConnection(_WritableConnection, Connection):
     """A plain TCP connection."""
 
 
-class StoreSSLConnection(_StoreConnection, SSLConnection):
+class WritableSSLConnection(_WritableConnection, SSLConnection):
     """A TLS connection."""
 
 
-class StoreSentinelConnection(_StoreConnection, SentinelManagedConnection):
+class WritableSentinelConnection(_WritableConnection, SentinelManagedConnection):
     """A TCP connection to the primary that the Sentinels name."""
 
 
-class StoreSentinelSSLConnection(_StoreConnection, SentinelManagedSSLConnection):
+class WritableSentinelSSLConnection(_WritableConnection, SentinelManagedSSLConnection):
     """A TLS connection to the primary that the Sentinels name."""

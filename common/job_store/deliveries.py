@@ -36,9 +36,11 @@ MAX_LISTED: Final = 10_000
 MAX_REPLAYED: Final = 500
 
 DeliveryKind = Literal["webhook", "email"]
-#: ``gone``: the receiver responded with 410; ``failed``: no attempts are left.
+#: ``gone``: the receiver responded with 410 or, for an email, the archive no longer exists;
+#: ``failed``: no attempts are left, or the mail server rejected the email for good.
 DeliveryState = Literal["pending", "delivered", "gone", "failed"]
-#: Why an attempt got no response.
+#: Why an attempt got no response. ``refused``: Longhaul does not connect to such an address. If the
+#: receiver refuses the connection, it is ``unreachable``.
 POST_ERRORS: Final = ("refused", "unreachable", "timeout", "tls", "protocol")
 
 

@@ -1,4 +1,4 @@
-"""Tells errors of the job store apart: those of an outage, and those that show a mistake of ours.
+"""Tells errors of the job store apart: outages, and mistakes in this program.
 
 redis-py has one base class for both. An outage passes, so callers wait and try again; a mistake,
 such as a command on a key of another type (WRONGTYPE), comes back until somebody fixes it.

@@ -102,7 +102,7 @@ class _Arrivals:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Line:
+class _PriorityQueue:
     """The queue of a priority as it was read, and what this process added since."""
 
     started: int
@@ -126,7 +126,7 @@ class Forecaster:
         #: runs in the background, and forecasts use the reading before.
         self.run_reading: Callable[[Callable[[], None]], object] = lambda read: read()
         #: By priority; empty: unknown.
-        self._lines: dict[str, _Line] = {}
+        self._queues: dict[str, _PriorityQueue] = {}
         self._runs = RecentRuns()
         self._arrivals = _Arrivals()
         self._counts_read_at = -math.inf
@@ -147,36 +147,36 @@ class Forecaster:
 
     def place(self, priority: str) -> QueuePlace | None:
         """Return where a new job enters the queue; None if unknown."""
-        line = self._lines.get(priority)
-        if line is None:
+        queue = self._queues.get(priority)
+        if queue is None:
             return None
         return QueuePlace(
-            turn=line.started + line.with_wake_up + 1, round=max(1, line.with_wake_up)
+            turn=queue.started + queue.with_wake_up + 1, round=max(1, queue.with_wake_up)
         )
 
     def count_accepted(self, job: Job, place: QueuePlace | None) -> None:
         """Count one more job that waits at ``place``."""
-        if place is None or not self._lines:
+        if place is None or not self._queues:
             return
-        self._lines[job.priority].waiting += 1
-        self._lines[job.priority].with_wake_up += job.turn == place.turn
+        self._queues[job.priority].waiting += 1
+        self._queues[job.priority].with_wake_up += job.turn == place.turn
         for lower in PRIORITIES[PRIORITIES.index(job.priority) + 1 :]:
-            self._lines[lower].ahead += 1
+            self._queues[lower].ahead += 1
 
     def forecast(self, job: Job) -> Forecast:
         """Return when the job, which waits in the queue, will be started and finished."""
         self._refresh()
-        line = self._lines.get(job.priority)
-        if line is None or job.turn is None:
+        queue = self._queues.get(job.priority)
+        if queue is None or job.turn is None:
             return UNKNOWN
-        starts = line.ahead + max(1, job.turn - line.started)
+        starts = queue.ahead + max(1, job.turn - queue.started)
         # Not more than there are: jobs ahead may have been cancelled.
-        position = min(starts, line.ahead + max(1, line.waiting))
-        if line.interval is None:
+        position = min(starts, queue.ahead + max(1, queue.waiting))
+        if queue.interval is None:
             return Forecast(position, None)
         # Jobs of other users that are created meanwhile may all take their turn first, or none may
         # come. Between the two, the errors in both directions are the same.
-        wait = max(0, math.sqrt(starts * position) - line.free) * line.interval
+        wait = max(0, math.sqrt(starts * position) - queue.free) * queue.interval
         return Forecast(position, wait + self._runs.typical(job.total_files))
 
     def _refresh(self) -> None:
@@ -188,7 +188,7 @@ class Forecaster:
         self._counts_due = now + COUNTS_INTERVAL
         self.run_reading(self._read_due)
         if now - self._counts_read_at > MAX_AGE:
-            self._lines = {}
+            self._queues = {}
 
     def _read_due(self) -> None:
         now = self._clock()
@@ -208,7 +208,7 @@ class Forecaster:
         for number, name in enumerate(PRIORITIES):
             # Jobs of a higher priority that are created meanwhile go first.
             load = self._arrivals.per_second(PRIORITIES[:number]) * (interval or 0)
-            self._lines[name] = _Line(
+            self._queues[name] = _PriorityQueue(
                 started=counts.started[name],
                 waiting=counts.waiting[name],
                 with_wake_up=counts.with_wake_up[name],

@@ -11,8 +11,9 @@ The patterns below are the only definition: Lua scripts use them as ``key.name(v
 Keys and hash fields at rest keep their names when the code's words change, because a rename would
 lose jobs that are stored during an upgrade. So some of them use other words than the code:
 ``lane`` (the priority that a job is queued with), ``fence`` (fencing token), ``jobs:hinted``
-(wake-ups sent), ``jobs:journal`` (state log), ``job:parts`` (upload log), ``user:line`` (a user's
-queue).
+(wake-ups sent), ``jobs:reached`` (up to when they were read), ``jobs:journal`` (state log),
+``job:parts`` (upload log), ``jobs:unfinished`` (jobs that have one), ``jobs:dead`` (dead letters),
+``user:line`` (a user's queue).
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ PATTERNS: Final = {
     "failures": "jobs:failures:{tag}",  # the newest failed jobs; when they failed
     "wake_ups_sent": "jobs:hinted:{tag}:{priority}",  # queued, with a wake-up; when it was sent
     "upload_logs": "jobs:unfinished:{tag}",  # jobs that have an upload log; since when
-    # Hash: priority -> when the newest wake-up that was read from the queue had been sent, ms.
+    # Hash: priority -> when the newest wake-up that was read from the queue had been sent, ms;
+    # ``noted`` -> the server's time as it was noted last (clock.lua), ms.
     "read_up_to": "jobs:reached:{tag}",
     # Exists while no job of the partition may start.
     "paused": "jobs:paused:{tag}",
@@ -116,12 +118,12 @@ BUCKET_SIZE_LOCK: Final = "storage:bucket_size:lock"
 BUCKET_SIZE_DONE: Final = "storage:bucket_size:done"
 
 
-def circuit_failures(service: str) -> str:
+def breaker_failures(service: str) -> str:
     """Return the key of the jobs that failed because of a service; not partitioned."""
     return f"breaker:{service}:failures"
 
 
-def circuit_wait(service: str) -> str:
+def breaker_wait(service: str) -> str:
     """Return the key that says how long an open circuit breaker stays open; not partitioned."""
     return f"breaker:{service}:wait"
 
@@ -224,10 +226,6 @@ def deliveries(job_id: str, kind: str = "webhook") -> str:
 def delivery(job_id: str, version: int, *, name: str = "delivery", kind: str = "webhook") -> str:
     """Return the key of a delivery, or of what belongs to it: ``delivery_log`` and so on."""
     return PATTERNS[name].format(kind=kind, tag=tag_of_job(job_id), id=job_id, version=version)
-
-
-def delivery_log(job_id: str, version: int) -> str:
-    return delivery(job_id, version, name="delivery_log")
 
 
 def user_deliveries(user: str, kind: str = "webhook") -> str:

@@ -92,7 +92,7 @@ class JobQueries:
         # A job may have changed since it was listed.
         return [job for job in found if status in (None, job.status)], end
 
-    def bytes_of_day(self, user: str) -> int:
+    def bytes_today(self, user: str) -> int:
         """Return the bytes of today's archives of a user with a plan."""
         day = int(time.time() // 86_400)
         return int(cast("str | None", self._client.get(keys.user_bytes(user, day))) or 0)

@@ -72,14 +72,6 @@ class QueueStatistics:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
-    def waiting(self) -> int:
-        """Return the number of queued jobs that could run now."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for tag in keys.all_tags():
-                for priority in PRIORITIES:
-                    pipe.zcard(keys.of_partition("waiting", tag, priority))
-            return sum(pipe.execute())
-
     def read(self) -> QueueState:
         """Return all statistics, from one pipeline besides the one for the workers."""
         with self._client.pipeline(transaction=False) as pipe:

@@ -67,7 +67,7 @@ class Sweeper:
 
     def sweep(
         self,
-        waiting: Callable[[], Mapping[str, int] | None],
+        queue_lengths: Callable[[], Mapping[str, int] | None],
         *,
         dead: Sequence[str] = (),
         reclaim_until: float | None = None,
@@ -75,8 +75,8 @@ class Sweeper:
     ) -> SweepResult:
         """Scan all partitions once.
 
-        ``waiting`` returns the number of messages in each of the broker's queues, or None when it
-        is unknown. ``dead`` names workers whose jobs are taken before their leases expire.
+        ``queue_lengths`` returns the number of messages in each of the broker's queues, or None
+        when it is unknown. ``dead`` names workers whose jobs are taken before their leases expire.
         ``reclaim_until``: seconds of the store's clock. In a script that runs later, every lease
         counts as live: the store did not respond meanwhile, or its clock jumped, so its workers
         need time to extend them. None: no limit.
@@ -86,7 +86,7 @@ class Sweeper:
 
         Raises ``RedisError`` when the store is unavailable.
         """
-        self._note_empty_queues(waiting)
+        self._note_empty_queues(queue_lengths)
         args = {
             **self._args,
             **{f"read_up_to_{priority}": time for priority, time in self._read_up_to.items()},
@@ -109,7 +109,7 @@ class Sweeper:
             self._wake_ups.send(decode_wake_ups(wake_ups))
         return SweepResult(*totals)
 
-    def _note_empty_queues(self, waiting: Callable[[], Mapping[str, int] | None]) -> None:
+    def _note_empty_queues(self, queue_lengths: Callable[[], Mapping[str, int] | None]) -> None:
         """Remember that an empty queue has been read up to now."""
         # The clock is read before the messages are counted: the count may lack what is sent in
         # between, and this process may be delayed for any time before it acts on the count.
@@ -118,6 +118,6 @@ class Sweeper:
         for priority, time in self._read_up_to.items():
             if time > now:  # The clock was set back.
                 self._read_up_to[priority] = 0
-        for priority, messages in (waiting() or {}).items():
+        for priority, messages in (queue_lengths() or {}).items():
             if not messages:
                 self._read_up_to[priority] = max(self._read_up_to[priority], now)

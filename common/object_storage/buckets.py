@@ -149,11 +149,11 @@ class BucketCalls:
             raise BackendUnavailable("The object storage is not available") from error
 
     def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> bool:
-        """Create the bucket if it is missing. With ``ttl`` (seconds) our objects in it expire.
+        """Create the bucket if it is missing. With ``ttl`` (seconds), Longhaul's objects expire.
 
-        Return whether lifecycle rules delete them; some storages have none, or the credentials do
-        not allow to set them. The rules of others, and objects outside of our prefixes,
-        are not touched.
+        Return whether lifecycle rules delete them: some storages have none, or the credentials do
+        not permit setting them. Rules of others, and objects outside Longhaul's prefixes, are not
+        changed.
         """
         self._provider()  # Raises CredentialsError if there are none.
         try:

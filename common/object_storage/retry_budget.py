@@ -16,7 +16,7 @@ FIRST_PAUSE = 0.2
 MAX_PAUSE = 5.0
 
 
-class Request:
+class RetriedRequest:
     """A request that is being sent, until it succeeds or is given up."""
 
     __slots__ = ("failures",)
@@ -50,13 +50,13 @@ class RetryBudget:
         #: When to give up if all requests fail then; infinite until one fails after a success.
         self._give_up_at = math.inf
 
-    def begin(self) -> Request:
+    def begin(self) -> RetriedRequest:
         """Count a request with all its attempts; ``end`` must follow."""
         with self._lock:
             self._requests += 1
-        return Request()
+        return RetriedRequest()
 
-    def end(self, request: Request, *, succeeded: bool) -> None:
+    def end(self, request: RetriedRequest, *, succeeded: bool) -> None:
         """End a request. One that succeeded restores a part of a retry."""
         with self._lock:
             self._requests -= 1
@@ -66,7 +66,7 @@ class RetryBudget:
                 self._credit = min(self._max_credit, self._credit + 1)
                 self._pause /= 2
 
-    def take_retry(self, request: Request) -> bool:
+    def take_retry(self, request: RetriedRequest) -> bool:
         """Use up one retry for a request that failed; return False if it should not be retried."""
         with self._lock:
             request.failures += 1
@@ -81,7 +81,7 @@ class RetryBudget:
             self._credit -= SUCCESSES_PER_RETRY
             return True
 
-    def add_progress(self, request: Request) -> None:
+    def add_progress(self, request: RetriedRequest) -> None:
         """Count bytes that were received before an attempt failed."""
         with self._lock:
             self._reset(request)
@@ -111,7 +111,7 @@ class RetryBudget:
                 return delay
             return max(0.0, min(delay, self._give_up_at - time.monotonic()))
 
-    def _reset(self, request: Request) -> None:
+    def _reset(self, request: RetriedRequest) -> None:
         self._failed -= request.failures >= 1
         self._failed_twice -= request.failures >= 2
         request.failures = 0

@@ -27,7 +27,7 @@ _TIMEOUT: Final = 5
 _tracer: Tracer | None = None
 
 
-def trace(endpoint: str, *, service: str, ratio: float) -> None:
+def start_tracing(endpoint: str, *, service: str, ratio: float) -> None:
     """Send the spans of this process to a collector (OTLP over HTTP); does nothing without one.
 
     ``ratio``: share of the traces started here that are recorded. For others the caller decides.
@@ -60,7 +60,7 @@ def enabled() -> bool:
     return _tracer is not None
 
 
-def sane(traceparent: str | None) -> str | None:
+def valid_traceparent(traceparent: str | None) -> str | None:
     """Return the header if it is valid (version 00), else None."""
     return traceparent if traceparent and _TRACEPARENT.match(traceparent) else None
 

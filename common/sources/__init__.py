@@ -27,7 +27,7 @@ __all__ = [
 def source_from_template(
     template: str,
     *,
-    store: ObjectStorage,
+    storage: ObjectStorage,
     redirect_hosts: frozenset[str] = frozenset(),
     authorization: str | None = None,
     limits: HostLimits = NO_LIMITS,
@@ -43,7 +43,7 @@ def source_from_template(
         check_bucket_name(parts.netloc)
         # Everything behind the bucket is the key, also `?` and `#`.
         key_template = template.removeprefix(f"s3://{parts.netloc}").lstrip("/")
-        return S3Source(store, bucket=parts.netloc, key_template=key_template)
+        return S3Source(storage, bucket=parts.netloc, key_template=key_template)
     if parts.scheme in ("http", "https") and parts.netloc:
         return HttpSource(
             template, redirect_hosts=redirect_hosts, authorization=authorization, limits=limits

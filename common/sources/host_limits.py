@@ -1,6 +1,6 @@
 """Limits for each host that files come from, so that jobs do not overload it.
 
-They hold for one process. Several workers together may do as often as much.
+They apply to each process: three workers together may use three times as much.
 """
 
 from __future__ import annotations

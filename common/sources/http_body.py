@@ -79,7 +79,7 @@ class Body:
     def read(self, limit: int) -> bytes:
         """Return at most ``limit`` bytes as they arrive; nothing at the end.
 
-        Raise NetworkError if the body ends before its end.
+        Raise NetworkError if the body ends too early.
         """
         while self._skip:
             skipped = self._response.read(min(BLOCK, self._skip))

@@ -99,7 +99,7 @@ class HttpClient:
                     yield response
                     return
                 location = self._redirected(location, response)
-        raise NetworkError("The source redirects in a loop")
+        raise NetworkError(f"The source redirected more than {MAX_REDIRECTS} times")
 
     @contextmanager
     def _exchange(

@@ -37,8 +37,8 @@ MIN_HITS_PER_PAGE: Final = 50
 class S3Source:
     """Objects of one bucket; ``{file_id}`` in ``key_template`` stands for the id."""
 
-    def __init__(self, store: ObjectStorage, *, bucket: str, key_template: str) -> None:
-        self._store = store
+    def __init__(self, storage: ObjectStorage, *, bucket: str, key_template: str) -> None:
+        self._storage = storage
         self._bucket = bucket
         self._key_template = key_template
 
@@ -81,7 +81,7 @@ class S3Source:
         progress: Callable[[int], None],
     ) -> None:
         """Fill ``view`` with the object's bytes from ``start`` on."""
-        self._store.read_into(
+        self._storage.read_into(
             self._bucket, self.key(file.file_id), view,
             start=start, if_match=file.etag, cancellation=cancellation, progress=progress,
         )  # fmt: skip
@@ -125,11 +125,11 @@ class S3Source:
         }
 
     def _list(self, keys: Iterable[str], cancellation: Cancellation) -> Iterator[ListedObject]:
-        """Yield those of the objects that few listings find; the others may exist as well."""
+        """Yield the objects that few listings find. Others may exist, too."""
         wanted = sorted(keys, key=str.encode)
         while len(wanted) >= MIN_HITS_PER_PAGE:
             try:
-                page = self._store.list_objects_v2(
+                page = self._storage.list_objects_v2(
                     self._bucket,
                     start_after=_key_before(wanted[0]),
                     limit=PAGE_SIZE,
@@ -167,7 +167,7 @@ class S3Source:
 
     def _head(self, file_id: int, cancellation: Cancellation) -> ObjectInfo:
         try:
-            return self._store.head_object(
+            return self._storage.head_object(
                 self._bucket, self.key(file_id), cancellation=cancellation
             )
         except NoSuchKey:

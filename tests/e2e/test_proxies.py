@@ -25,7 +25,7 @@ import pytest
 from longhaul_client import Longhaul
 from longhaul_client.watch import Transport, Watch
 from stack.nginx import Nginx, start_nginx, start_proxy
-from stack.sample_catalog import BUCKET, Sample, s3_client
+from stack.sample_catalog import BUCKET, SampleFile, s3_client
 from stack.sample_files import KIB
 from stack.system import System
 from tests.support.tcp_proxy import TcpProxy
@@ -48,7 +48,7 @@ def _noise(rng: random.Random) -> bytes:
 
 
 CATALOG = [
-    Sample(
+    SampleFile(
         file_id=number, name=f"{number}.bin", content_type="application/octet-stream", recipe=_noise
     )
     for number in (*FIRST, *FOLLOWED, *BUFFERED, *DIRECT)

@@ -13,7 +13,7 @@ import httpx
 from common.job_store.queries import JobQueries
 from common.jobs.model import Job
 from common.jobs.transitions import JobState
-from stack.sample_catalog import Sample
+from stack.sample_catalog import SampleFile
 from tests.faults.environment import FILES, Environment, wait_for
 
 
@@ -25,7 +25,7 @@ class JobDriver:
         self._queries = JobQueries(environment.redis)
         self._orders = itertools.permutations(FILES[:8])
         #: The files of each job, in the order of the request.
-        self.requested: dict[str, list[Sample]] = {}
+        self.requested: dict[str, list[SampleFile]] = {}
         self._http = httpx.Client(base_url=environment.system.base_url, timeout=15)
 
     def __enter__(self) -> Self:

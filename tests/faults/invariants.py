@@ -257,7 +257,7 @@ class InvariantChecker:
             for tag in keys.all_tags()
             for priority in PRIORITIES
         ]
-        for pattern in ("user:active:*", "user:inflight:*", "user:turn:*", "user:line:*"):
+        for pattern in ("user:active:*", "user:line:*"):
             names += redis.scan_iter(pattern, count=1000)
         report.remaining += [name for name in names if redis.exists(name)]
         report.remaining += [f"upload {name}" for name in self._uploads()]

@@ -12,13 +12,13 @@ from redis.exceptions import RedisError
 
 from common.errors import StorageError
 from common.job_store import keys
-from common.job_store.cleanup_lock import CleanupLock
 from common.job_store.client import open_client
 from common.job_store.cluster import Cluster, uptime
 from common.job_store.dead_letters import DeadLetters
 from common.job_store.deliveries import Deliveries
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
+from common.job_store.periodic_task_lock import PeriodicTaskLock
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog, delete_idle_consumers, trim
 from common.job_store.state_log_backlog import Backlog, read_backlogs
@@ -70,7 +70,7 @@ def create_all(jobs: JobStore) -> list[str]:
 
 
 def test_the_cleanup_lock_works_on_a_cluster(redis: Redis) -> None:
-    first, second = CleanupLock(redis), CleanupLock(redis)
+    first, second = PeriodicTaskLock(redis), PeriodicTaskLock(redis)
     assert first.run_if_due(lambda renew: renew())
     assert not second.run_if_due(lambda _: None)
 

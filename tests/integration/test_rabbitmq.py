@@ -47,7 +47,7 @@ def test_wake_ups_are_sent_through_replicated_queues(
         high = jobs.create("alice", JobSpec(file_ids=(1,), priority=Priority.HIGH)).job
         low = jobs.create("bob", JobSpec(file_ids=(2,), priority=Priority.LOW)).job
         waiting = {"high": 1, "normal": 0, "low": 1}
-        wait_until(lambda: dispatcher.waiting() == waiting, "the messages", timeout=10)
+        wait_until(lambda: dispatcher.queue_lengths() == waiting, "the messages", timeout=10)
         channel = connection.channel()
         for priority, job in (("high", high), ("low", low)):
             message = channel.basic_get(QUEUE_PREFIX + priority, no_ack=True)
@@ -61,19 +61,21 @@ def test_a_broken_connection_to_the_broker_is_reopened(broker: str, redis: Redis
         app = celery_app(broker.replace(str(port), str(proxy.port)))
         dispatcher = Dispatcher(app, same_server=False)
         jobs = JobStore(redis, dispatcher)
-        assert dispatcher.waiting() is not None
+        assert dispatcher.queue_lengths() is not None
         proxy.refuse()
         jobs.create("carol", JobSpec(file_ids=(3,)))
-        assert dispatcher.waiting() is None
+        assert dispatcher.queue_lengths() is None
         proxy.restore()
-        wait_until(lambda: dispatcher.waiting() is not None, "the broker", timeout=10)
-        before = (dispatcher.waiting() or {})["normal"]
+        wait_until(lambda: dispatcher.queue_lengths() is not None, "the broker", timeout=10)
+        before = (dispatcher.queue_lengths() or {})["normal"]
         jobs.create("dave", JobSpec(file_ids=(4,)))
-        wait_until(lambda: (dispatcher.waiting() or {}).get("normal") == before + 1, "the message")
+        wait_until(
+            lambda: (dispatcher.queue_lengths() or {}).get("normal") == before + 1, "the message"
+        )
 
 
 def test_no_job_is_lost_while_the_broker_is_unavailable(valkey: Valkey, redis: Redis) -> None:
     dispatcher = Dispatcher(celery_app("amqp://guest:guest@127.0.0.1:1//"), same_server=False)
     job = JobStore(redis, dispatcher).create("alice", JobSpec(file_ids=(1,))).job
     assert job.version == 1
-    assert dispatcher.waiting() is None
+    assert dispatcher.queue_lengths() is None

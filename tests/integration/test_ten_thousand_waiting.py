@@ -55,7 +55,7 @@ class Queue:
     def sweep(self, times: int = 1) -> None:
         for _ in range(times):
             for sweeper in self.sweepers:
-                self.resent += sweeper.sweep(self.dispatcher.waiting).resent
+                self.resent += sweeper.sweep(self.dispatcher.queue_lengths).resent
 
     def read(self) -> WakeUp | None:
         """Return the next message, as the consumer of a worker gets it."""

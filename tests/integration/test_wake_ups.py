@@ -63,15 +63,15 @@ def test_a_message_of_celery_goes_only_to_the_queue_of_its_priority(
 ) -> None:
     dispatcher = Dispatcher(celery_app(valkey.url), same_server=False)
     dispatcher.send([WakeUp(job_id="some-job", priority="high", sent=0)])
-    assert dispatcher.waiting() == {"high": 1, "normal": 0, "low": 0}
+    assert dispatcher.queue_lengths() == {"high": 1, "normal": 0, "low": 0}
 
 
 def test_the_dispatcher_counts_the_messages_of_each_priority(valkey: Valkey, redis: Redis) -> None:
     app = celery_app(valkey.url)
     dispatcher = Dispatcher(app, same_server=True)
-    assert dispatcher.waiting() == dict.fromkeys(PRIORITIES, 0)
+    assert dispatcher.queue_lengths() == dict.fromkeys(PRIORITIES, 0)
     JobStore(redis, dispatcher).create("alice", JobSpec(file_ids=(1,)))
-    assert dispatcher.waiting() == {"high": 0, "normal": 1, "low": 0}
+    assert dispatcher.queue_lengths() == {"high": 0, "normal": 1, "low": 0}
 
 
 def test_an_unexpected_error_of_kombu_does_not_fail_the_request(

@@ -42,7 +42,7 @@ class ServerUnderTest:
         return bucket
 
     def source(self, bucket: str, template: str = "{file_id}") -> Source:
-        return source_from_template(f"s3://{bucket}/{template}", store=self.storage)
+        return source_from_template(f"s3://{bucket}/{template}", storage=self.storage)
 
     def options(self, **changes: object) -> BuildOptions:
         return BuildOptions(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -31,8 +31,8 @@ MIN_PART_SIZE = 5 * 1024 * 1024
 class Rules:
     """What a server supports; the defaults are those of AWS."""
 
-    #: Accepts and verifies FULL_OBJECT; False: refuses it with this error code.
-    full_object: bool | str = True
+    #: True: accepts and verifies FULL_OBJECT; else the error code with which it rejects that.
+    full_object: Literal[True] | str = True
     #: Verifies the CRC32s of parts in CompleteMultipartUpload; False: refuses them.
     composite: bool = True
     #: Returns the CRC32 of copied parts.

@@ -44,7 +44,8 @@ from worker.archive.streaming import stream_archive
 from worker.archive.zip_format import names, records
 from worker.attempt.control import Control
 
-#: A finished archive is reused only if it exists for so much longer than the new job's link.
+#: A finished archive is reused only if it exists for so much longer than the new job needs it
+#: (``archive_ttl``).
 REUSE_MARGIN = timedelta(hours=1)
 
 
@@ -95,7 +96,7 @@ class BuildOptions:
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
-    #: Records that the job needs the archive with this key. Returns False while it is deleted.
+    #: Records that the job needs the archive with this key. False while it is being deleted.
     hold: Callable[[str], bool] = lambda _: True
     #: Returns those of the files that the job's user may not have.
     #: None: may have every file.
@@ -385,7 +386,7 @@ def _stream(
 
 
 def _is_reusable(stored: StoredArchive, archive_ttl: float) -> bool:
-    """Return whether the archive exists longer than the link that the job is about to get."""
+    """Return whether the archive exists for ``archive_ttl`` seconds and ``REUSE_MARGIN``."""
     expires_at = stored.expires_at
     if expires_at is None:
         modified = stored.modified or datetime.min.replace(tzinfo=UTC)

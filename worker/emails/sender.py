@@ -98,7 +98,7 @@ class EmailSender:
 def outcome_of(
     reply: SmtpReply, attempt: DeliveryAttempt, *, replayed_after: int = 0
 ) -> DeliveryOutcome:
-    """Return what the reply means: delivered, failed or pending (a retry waits)."""
+    """Return what the reply means: delivered, failed or pending (it will be retried)."""
     if reply.accepted:
         return DeliveryOutcome(state="delivered", attempt=attempt)
     if reply.permanent:

@@ -16,7 +16,7 @@ from worker.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from common.job_store.bucket_size import MeasuredBucketSize
-    from common.job_store.cleanup_lock import CleanupLock
+    from common.job_store.periodic_task_lock import PeriodicTaskLock
     from common.object_storage import ObjectStorage
 
 #: Seconds between two measurements, by all workers together.
@@ -53,7 +53,11 @@ class BucketSizeThread(LoopThread):
     first_pause = 5.0
 
     def __init__(
-        self, storage: ObjectStorage, bucket: str, measured: MeasuredBucketSize, lock: CleanupLock
+        self,
+        storage: ObjectStorage,
+        bucket: str,
+        measured: MeasuredBucketSize,
+        lock: PeriodicTaskLock,
     ) -> None:
         super().__init__("bucket size")
         self._storage = storage

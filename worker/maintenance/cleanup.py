@@ -35,8 +35,8 @@ from worker.loop_thread import LoopThread
 if TYPE_CHECKING:
     from redis import Redis
 
-    from common.job_store.cleanup_lock import CleanupLock
     from common.job_store.dead_letters import DeadLetters
+    from common.job_store.periodic_task_lock import PeriodicTaskLock
     from common.job_store.queries import JobQueries
     from common.jobs.model import Job
     from common.object_storage import ObjectStorage
@@ -189,7 +189,7 @@ class CleanupThread(LoopThread):
     cleanup lock.
     """
 
-    def __init__(self, archives: ArchiveBuilder, cleanup: Cleanup, lock: CleanupLock) -> None:
+    def __init__(self, archives: ArchiveBuilder, cleanup: Cleanup, lock: PeriodicTaskLock) -> None:
         super().__init__("cleanup")
         self._archives = archives
         self._cleanup = cleanup

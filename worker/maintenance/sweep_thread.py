@@ -95,7 +95,7 @@ class SweepThread(LoopThread):
             self._workers.forget_missing()
         dead = self._workers.dead() if reliable_until else []
         result = self._sweeper.sweep(
-            self._dispatcher.waiting,
+            self._dispatcher.queue_lengths,
             dead=dead,
             reclaim_until=reliable_until,
             max_gap=self._max_gap,

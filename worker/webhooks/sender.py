@@ -109,7 +109,7 @@ def _random_secret() -> str:
 def outcome_of(
     response: WebhookResponse, attempt: DeliveryAttempt, *, replayed_after: int = 0
 ) -> DeliveryOutcome:
-    """Return what the response means: delivered, gone (410), pending (a retry waits) or failed."""
+    """Return what it means: delivered, gone (410), pending (it will be retried) or failed."""
     if response.status is not None and 200 <= response.status < 300:
         return DeliveryOutcome(state="delivered", attempt=attempt)
     if response.status == 410:

@@ -22,7 +22,7 @@ local is_completed = contains(args.allowed, job.status)
 if not is_completed and job.status ~= 'expired' then return {'CONFLICT'} end
 -- The object of an expired job may still exist, until the storage deletes it by its age.
 if (job.artifact or '') == '' then return {'DELETED', cjson.encode(job)} end
-let_archive_go(job)
+schedule_removal(job)
 redis.call('ZREM', key.expiring(), args.id)
 local changes = {artifact = '', expires_at = '', archive_deleted_at = now_text}
 if is_completed then changes.status, changes.reason = 'expired', requested_by(job) end

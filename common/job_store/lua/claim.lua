@@ -46,7 +46,7 @@ local is_reserved = runs_alone and not args.sent
 if not is_reserved and redis.call('ZSCORE', key.retries(), args.id) then return {'REJECTED'} end
 if runs_alone and not args.alone then
   redis.call('ZADD', key.retries(), to_text(now + tonumber(args.reservation)), args.id)
-  note_clock()
+  note_time_if_due()
   dequeue(args.id, line_of(job), job.lane)
   return {'ALONE', unpack(wake_ups)}
 end

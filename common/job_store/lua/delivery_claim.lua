@@ -32,7 +32,7 @@ end
 
 local due = redis.call(
   'ZRANGE', key.deliveries_due(kind), '-inf', now_text, 'BYSCORE', 'LIMIT', 0, MAX_SCANNED)
-if #due > 0 then note_clock() end
+if #due > 0 then note_time_if_due() end
 for _, member in ipairs(due) do
   if claimed == tonumber(args.limit) then break end
   local id, version = string.match(member, '^(.+):(%d+)$')

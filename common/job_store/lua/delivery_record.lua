@@ -26,7 +26,7 @@ local next_at = ''
 if args.state == 'pending' then
   next_at = to_text(now + tonumber(args.delay))
   redis.call('ZADD', key.deliveries_due(kind), next_at, member)
-  note_clock()
+  note_time_if_due()
 else
   redis.call('ZREM', key.deliveries_due(kind), member)
 end

@@ -28,7 +28,7 @@ local function replay(member)
   -- An attempt in progress is the first one of the replay.
   if not in_progress(member, name) then
     redis.call('ZADD', key.deliveries_due(kind), now_text, member)
-    note_clock()
+    note_time_if_due()
     redis.call('HSET', name, 'next_at', now_text)
   end
   redis.call('HSET', name, 'state', 'pending', 'replayed_after', stored[1])

@@ -20,7 +20,7 @@ if redis.call('EXISTS', name) == 1 then return {'DUPLICATE'} end
 redis.call('HSET', name, 'state', 'pending', 'attempts', '0', 'fence', '0', 'job', args.job)
 redis.call('ZADD', key.deliveries(kind, args.id), args.version, args.version)
 redis.call('ZADD', key.deliveries_due(kind), now_text, member)
-note_clock()
+note_time_if_due()
 redis.call('PEXPIRE', name, args.keep)
 redis.call('PEXPIRE', key.deliveries(kind, args.id), args.keep)
 if args.user then

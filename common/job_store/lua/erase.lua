@@ -20,7 +20,7 @@ if job and job.user ~= args.user then return {'ERASED', '0', '0', '0'} end
 if job and not contains(args.terminal, job.status) then return {'UNFINISHED'} end
 
 local archives = job and (job.artifact or '') ~= '' and 1 or 0
-if archives == 1 then let_archive_go(job) end
+if archives == 1 then schedule_removal(job) end
 local links = redis.call('SMEMBERS', key.links(id))
 for _, digest in ipairs(links) do redis.call('DEL', key.link(digest)) end
 for _, kind in ipairs({'webhook', 'email'}) do

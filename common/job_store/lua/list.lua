@@ -9,8 +9,8 @@
     args     user, status ('': any), before (createdAt in ms of the last job on the previous page;
              '': first page), before_id (its id), limit, max_read (jobs that are read)
   Output:
-    {'LISTED', createdAt in ms and id of the last job that was read if more follow ('': none),
-    job id…}, at most limit; jobs that were deleted are left out
+    {'LISTED', createdAt in ms and id of the last job that was read if max_read ended the page, else '',
+    job id…}, at most limit (more may follow then); jobs that were deleted are left out
   Event:
     none
 ]]

@@ -52,7 +52,7 @@ class Buckets:
         )  # fmt: skip
 
     def source(self) -> Source:
-        return source_from_template(f"s3://{self.sources}/{{file_id}}", store=self.storage)
+        return source_from_template(f"s3://{self.sources}/{{file_id}}", storage=self.storage)
 
     def read(self, key: str, bucket: str | None = None) -> bytes:
         bucket = bucket or self.archives

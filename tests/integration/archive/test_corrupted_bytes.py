@@ -13,7 +13,7 @@ from common.errors import DownloadError
 from common.jobs.model import OnMissing
 from common.object_storage import ObjectStorage
 from common.sources import source_from_template
-from stack.sample_catalog import CATALOG, Sample, fill, s3_client
+from stack.sample_catalog import CATALOG, SampleFile, fill, s3_client
 from stack.services import ACCESS_KEY, S3, SECRET_KEY
 from tests.support.s3_proxy import S3Proxy
 from worker.archive import BuildRequest, build
@@ -53,7 +53,7 @@ def storage_at(endpoint: str) -> ObjectStorage:
     )
 
 
-def build_archive(files: Sequence[Sample], storage: ObjectStorage, bucket: str) -> str:
+def build_archive(files: Sequence[SampleFile], storage: ObjectStorage, bucket: str) -> str:
     """Build an archive and return its key."""
     request = BuildRequest(
         job_id=str(uuid.uuid4()),
@@ -65,5 +65,5 @@ def build_archive(files: Sequence[Sample], storage: ObjectStorage, bucket: str) 
         direct_single_file=False,
         max_bytes=None,
     )
-    source = source_from_template("s3://files/{file_id}", store=storage)
+    source = source_from_template("s3://files/{file_id}", storage=storage)
     return build(request, source=source, storage=storage, control=AttemptControl(deadline=60)).key

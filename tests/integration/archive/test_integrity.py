@@ -54,7 +54,7 @@ class DisturbedStorage:
 def build_contents(buckets: Any, storage: Any, count: int, **request: Any) -> dict[str, bytes]:
     artifact = build(
         make_request(list(range(count)), bucket=buckets.archives, **request),
-        source=source_from_template(f"s3://{buckets.sources}/{{file_id}}", store=storage),
+        source=source_from_template(f"s3://{buckets.sources}/{{file_id}}", storage=storage),
         storage=storage,
         control=RecordingControl(),
     )

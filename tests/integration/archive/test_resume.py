@@ -42,7 +42,7 @@ storage = ObjectStorage(endpoint=endpoint, region="us-east-1", access_key=key, s
 client = Redis(port=int(port), decode_responses=True)
 build(
     make_request(list(range(int(count))), bucket=archives, job_id=JOB),
-    source=source_from_template(f"s3://{files}/{{file_id}}", store=storage),
+    source=source_from_template(f"s3://{files}/{{file_id}}", storage=storage),
     storage=storage,
     control=RecordingControl(),
     options=BuildOptions(checkpoint=Checkpoints(client).for_job(JOB), geometry=FINE),

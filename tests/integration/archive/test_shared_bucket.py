@@ -150,7 +150,7 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
         storage=storage,
         redis=redis,
         queries=JobQueries(redis),
-        source=source_from_template(settings.source_url_template, store=storage),
+        source=source_from_template(settings.source_url_template, storage=storage),
     )
     archives = ArchiveBuilder(cast("Any", services))
     archives.prepare()

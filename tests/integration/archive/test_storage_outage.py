@@ -28,7 +28,7 @@ from common.job_store.client import open_client
 from common.jobs.model import FileGrant, JobSpec
 from common.object_storage import ObjectStorage
 from common.object_storage.errors import BucketForbidden, StorageBusy, StorageFull
-from common.object_storage.retry_budget import Request, RetryBudget
+from common.object_storage.retry_budget import RetriedRequest, RetryBudget
 from common.settings import Settings
 from stack.process import wait_until
 from stack.services import S3, Valkey, start_s3
@@ -117,7 +117,7 @@ def all_failed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     times: dict[str, float] = {}
     take_retry = RetryBudget.take_retry
 
-    def record(budget: RetryBudget, request: Request) -> bool:
+    def record(budget: RetryBudget, request: RetriedRequest) -> bool:
         may_retry = take_retry(budget, request)
         if budget._failed == budget._requests:
             times.setdefault("once", time.monotonic())

@@ -18,7 +18,7 @@ from api.collectors import (
     servers,
 )
 from common.job_store.bucket_size import BucketSize
-from common.job_store.circuit_states import State
+from common.job_store.circuit_breaker_states import CircuitBreakerState
 from common.job_store.server_state import ServerState
 from common.job_store.stats import QueueState
 
@@ -61,7 +61,7 @@ def queue_state(**changes: Any) -> QueueState:
     ],
 )
 def test_waiting_jobs_need_workers_only_if_they_may_start(
-    paused: bool, circuit: State, demand: int
+    paused: bool, circuit: CircuitBreakerState, demand: int
 ) -> None:
     collector = QueueMetrics(
         lambda: queue_state(paused=paused), lambda: {"storage": circuit, "files.example": "closed"}

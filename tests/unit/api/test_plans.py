@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
-from api.plans import InvalidPlans, Plan, day_end, load_plans
+from api.plans import InvalidPlans, UserPlan, day_end, load_plans
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.jobs.model import Priority
@@ -21,7 +21,7 @@ from common.settings import SettingError
 from tests.unit.api.auth.test_authorization import SECRET, bearer
 from tests.unit.api.conftest import Worker
 
-DEFAULTS = Plan(
+DEFAULTS = UserPlan(
     name="default",
     priorities=tuple(Priority),
     active_jobs=5,

@@ -27,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make_limiter(redis: Redis, clock: Clock) -> Callable[[], RateLimiter]:
-    return lambda: RateLimiter(redis, create_user=3, create_ip=5, rest_ip=10, clock=clock)
+    return lambda: RateLimiter(redis, create_user=3, create_ip=5, requests_ip=10, clock=clock)
 
 
 def create(limiter: RateLimiter, user: str, address: str) -> Any:
@@ -116,7 +116,7 @@ def test_memory_is_bounded_when_many_addresses_send_requests(
     limiter = make_limiter()
     for number in range(50):
         limiter.count_request(f"1.1.1.{number}")
-        assert len(limiter._counts["rest"]) <= 4
+        assert len(limiter._counts["requests"]) <= 4
 
 
 def test_new_addresses_have_a_limit_of_their_own_during_a_flood(

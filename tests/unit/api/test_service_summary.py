@@ -11,7 +11,7 @@ from redis import Redis
 
 from api.service_summary import summary_of
 from common.job_store import keys
-from common.job_store.circuit_states import State
+from common.job_store.circuit_breaker_states import CircuitBreakerState
 from common.job_store.statistics_log import MAX_SAMPLES, Sample
 from common.job_store.stats import QueueState
 from tests.unit.api.conftest import OPERATOR, FakeStorage
@@ -36,7 +36,7 @@ def summary(
     state: QueueState | None = None,
     *,
     checks: dict[str, str] | None = None,
-    circuits: dict[str, State] | None = None,
+    circuits: dict[str, CircuitBreakerState] | None = None,
     samples: tuple[Sample, ...] = (),
 ) -> dict[str, Any]:
     return summary_of(
@@ -156,7 +156,7 @@ def test_the_summary_says_since_when_nothing_has_run() -> None:
         Sample(at=NOON + 2 * MINUTE, started=7),
         Sample(at=NOON + 3 * MINUTE, started=7),
     )
-    down: dict[str, State] = {"storage": "open"}
+    down: dict[str, CircuitBreakerState] = {"storage": "open"}
     found = summary(queue(started=7, waiting=waiting()), circuits=down, samples=samples)
     assert found["idleSince"] == "2027-01-15T08:01:00.000Z"
     # A job was started after the newest sample.
@@ -194,8 +194,8 @@ def test_the_overview_contains_the_summary(
     monkeypatch.setattr("common.job_store.worker_registry._run_id", lambda _: "server")
     register(redis, "worker-1")
     assert read()["message"] == "All well"
-    redis.sadd(keys.circuit_failures("storage"), "open")
-    redis.set(keys.circuit_wait("storage"), "open")
+    redis.sadd(keys.breaker_failures("storage"), "open")
+    redis.set(keys.breaker_wait("storage"), "open")
     assert read()["message"] == "Storage is down"
 
 

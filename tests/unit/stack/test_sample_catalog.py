@@ -12,7 +12,7 @@ from email.header import decode_header, make_header
 import pytest
 from PIL import Image
 
-from stack.sample_catalog import CATALOG, MISSING_ID, Sample, metadata_text
+from stack.sample_catalog import CATALOG, MISSING_ID, SampleFile, metadata_text
 from stack.sample_files import KIB, MIB
 
 
@@ -22,7 +22,7 @@ def contents() -> dict[int, bytes]:
 
 
 @pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.key)
-def test_content_is_reproducible(sample: Sample, contents: dict[int, bytes]) -> None:
+def test_content_is_reproducible(sample: SampleFile, contents: dict[int, bytes]) -> None:
     assert sample.make() == contents[sample.file_id]
 
 
@@ -53,7 +53,7 @@ def test_two_files_have_the_same_name() -> None:
 
 
 @pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.key)
-def test_names_survive_the_ascii_only_metadata_of_s3(sample: Sample) -> None:
+def test_names_survive_the_ascii_only_metadata_of_s3(sample: SampleFile) -> None:
     stored = metadata_text(sample.name)
     assert stored.isascii()
     assert str(make_header(decode_header(stored))) == sample.name

@@ -176,7 +176,7 @@ export interface components {
             fileName: string | null;
             /**
              * Format: uri
-             * @description Receives one signed POST when the job is finished
+             * @description Receives a signed POST when the job is finished, and another one when its archive expires
              * @default null
              */
             callbackUrl: string | null;
@@ -584,7 +584,7 @@ export interface components {
         };
         Rotation: {
             /**
-             * @description Seconds for which webhooks have a signature by the earlier secret, too; 0: that secret is known to others
+             * @description Seconds for which webhooks also have a signature by the earlier secret. Send 0 if others know that secret
              * @default 86400
              */
             overlap: number;
@@ -1244,7 +1244,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description JOB_NOT_FOUND, JOB_NOT_READY, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF */
+        /** @description JOB_NOT_FOUND, JOB_NOT_READY, LINK_NOT_FOUND, DELIVERY_NOT_FOUND, HISTORY_OFF, or WEBHOOK_SECRET_OFF */
         Problem404: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1257,7 +1257,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The state of the job does not allow this */
+        /** @description JOB_CONFLICT or JOB_FAILED: the state of the job does not allow this; or TOO_MANY_LINKS */
         Problem409: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1270,7 +1270,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive */
+        /** @description JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive; or LINK_GONE: the link has ended */
         Problem410: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1296,7 +1296,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, or TOO_MANY_STREAMS */
+        /** @description RATE_LIMIT_EXCEEDED, TOO_MANY_ACTIVE_JOBS, QUOTA_EXCEEDED, TOO_MANY_STREAMS, or TOO_MANY_WAITING_REQUESTS */
         Problem429: {
             headers: {
                 "Retry-After": components["headers"]["Retry-After"];

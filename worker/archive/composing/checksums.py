@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from common.object_storage import BadChecksum
-from worker.archive.planning.layout import Span, SpanKind
+from worker.archive.planning.layout import ByteSpan, SpanKind
 from worker.archive.planning.plan import Plan
 from worker.archive.zip_format.crc32 import join
 
@@ -27,7 +27,7 @@ class FileChecksums:
         """
         self._listed = listed
         self._expected = expected
-        self._spans: dict[int, list[Span]] = {}
+        self._spans: dict[int, list[ByteSpan]] = {}
         for part in plan.parts:
             for span in part.spans:
                 if span.kind is SpanKind.DATA:
@@ -41,7 +41,7 @@ class FileChecksums:
         #: The number of items without a checksum.
         self.unknown = len(self._spans)
 
-    def add(self, span: Span, crc32: int) -> None:
+    def add(self, span: ByteSpan, crc32: int) -> None:
         """Add the checksum of a DATA span; raise BadChecksum if the file's is not as expected."""
         with self._lock:
             if (span.item, span.start) in self._span_crc32s:
@@ -59,7 +59,7 @@ class FileChecksums:
             self._crc32s[span.item] = crc32
             self.unknown -= 1
 
-    def spans(self, item: int) -> list[Span]:
+    def spans(self, item: int) -> list[ByteSpan]:
         """Return the spans that an item's bytes are divided into."""
         return self._spans.get(item, [])
 
@@ -79,7 +79,7 @@ class FileChecksums:
         """Return the checksums of all items; call it when all are known."""
         return [crc for crc in self._crc32s if crc is not None]
 
-    def unlisted(self, spans: Sequence[Span]) -> list[int]:
+    def unlisted(self, spans: Sequence[ByteSpan]) -> list[int]:
         """Return the checksums of the DATA spans that the source does not give."""
         return [
             self._span_crc32s[span.item, span.start]
@@ -87,7 +87,7 @@ class FileChecksums:
             if span.kind is SpanKind.DATA and self._listed_crc32(span) is None
         ]
 
-    def restore(self, spans: Sequence[Span], crc32s: Sequence[int]) -> None:
+    def restore(self, spans: Sequence[ByteSpan], crc32s: Sequence[int]) -> None:
         """Add what ``unlisted`` returned for the same spans in an earlier attempt."""
         rest = iter(crc32s)
         for span in spans:
@@ -95,5 +95,5 @@ class FileChecksums:
                 listed = self._listed_crc32(span)
                 self.add(span, next(rest) if listed is None else listed)
 
-    def _listed_crc32(self, span: Span) -> int | None:
+    def _listed_crc32(self, span: ByteSpan) -> int | None:
         return self._listed[span.item] if len(self._spans[span.item]) == 1 else None

@@ -9,7 +9,7 @@ from common.object_storage import BadChecksum, UploadedPart
 from worker.archive.composing.previous_archive import PreviousArchive, reading_previous
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
-from worker.archive.planning.layout import PartKind, PlannedPart, Span, SpanKind
+from worker.archive.planning.layout import ByteSpan, PartKind, PlannedPart, SpanKind
 from worker.archive.zip_format.crc32 import combine, crc32
 
 #: The size of reads for the checksum of a copy, if the storage does not return one.
@@ -82,7 +82,7 @@ class Copier:
         state.count(copied=planned_part.size, reused=data)
         state.deps.control.advance(data)
 
-    def _read_crc32(self, span: Span) -> int:
+    def _read_crc32(self, span: ByteSpan) -> int:
         file, source = self._archive_plan.members[span.item].file, self._state.deps.source
         return self._crc32_by_reading(partial(source.read_into, file), span.start, span.length)
 

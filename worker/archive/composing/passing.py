@@ -11,7 +11,7 @@ from common.object_storage import BLOCK_SIZE
 from common.object_storage.http_response import Response
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
-from worker.archive.planning.layout import PlannedPart, Span, SpanKind
+from worker.archive.planning.layout import ByteSpan, PlannedPart, SpanKind
 from worker.archive.zip_format.crc32 import crc32, join
 
 #: The files of such a part are read one after the other. Shorter ones are read side by side into a
@@ -31,7 +31,7 @@ def can_pass(state: BuildState, planned_part: PlannedPart) -> bool:
     )
 
 
-def _can_pass(state: BuildState, span: Span) -> bool:
+def _can_pass(state: BuildState, span: ByteSpan) -> bool:
     members = state.archive_plan.members
     if span.kind is SpanKind.HEADER:
         return state.checksums.for_header(span.item) is not None
@@ -96,7 +96,7 @@ class PassedPart:
             yield block[:filled]
 
     @contextmanager
-    def _open(self, span: Span) -> Iterator[Callable[[memoryview], None]]:
+    def _open(self, span: ByteSpan) -> Iterator[Callable[[memoryview], None]]:
         """Yield a function that fills a view with the next bytes of a span."""
         state = self._state
         if span.kind is SpanKind.HEADER:

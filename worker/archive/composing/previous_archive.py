@@ -22,7 +22,7 @@ from common.errors import DownloadError, FileChanged, SourceForbidden, StorageEr
 from common.object_storage import Cancellation, NoSuchKey, NoSuchUpload, ObjectStorage
 from common.sources import SourceFile
 from worker.archive.planning.archive_plan import ArchivePlan
-from worker.archive.planning.layout import PlannedPart, Span, SpanKind
+from worker.archive.planning.layout import ByteSpan, PlannedPart, SpanKind
 from worker.archive.planning.members import Entry, Member
 from worker.archive.planning.plan import Plan
 from worker.archive.zip_format.crc32 import crc32
@@ -68,7 +68,7 @@ class PreviousArchive:
         archived = self._find(member)
         return None if archived is None else archived.crc32
 
-    def position(self, plan: Plan, members: Sequence[Member], span: Span) -> int | None:
+    def position(self, plan: Plan, members: Sequence[Member], span: ByteSpan) -> int | None:
         """Return the offset of a header or of a whole file in this archive, or None."""
         if span.kind is SpanKind.DIRECTORY or span.item >= len(members):
             return None

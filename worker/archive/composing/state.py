@@ -16,7 +16,7 @@ from worker.archive.composing.previous_archive import PreviousArchive
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.min_rate import MinRate
 from worker.archive.planning.archive_plan import ArchivePlan
-from worker.archive.planning.layout import PartKind, PlannedPart, Span, SpanKind
+from worker.archive.planning.layout import ByteSpan, PartKind, PlannedPart, SpanKind
 from worker.archive.zip_format.crc32 import crc32
 from worker.attempt.control import Control
 
@@ -127,7 +127,7 @@ class BuildState:
         """The central directory; all checksums must be known."""
         return self.plan.directory(self.checksums.crc32s())
 
-    def position_in_previous(self, span: Span) -> int | None:
+    def position_in_previous(self, span: ByteSpan) -> int | None:
         """Return the offset of a header or of a whole file in the previous archive, or None."""
         if self.previous is None:
             return None
@@ -185,5 +185,5 @@ class BuildState:
             )
 
 
-def _data_spans(planned_part: PlannedPart) -> list[Span]:
+def _data_spans(planned_part: PlannedPart) -> list[ByteSpan]:
     return [span for span in planned_part.spans if span.kind is SpanKind.DATA]

@@ -14,7 +14,7 @@ from worker.archive.composing.previous_archive import reading_previous
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
 from worker.archive.part_memory import part_memory
-from worker.archive.planning.layout import PlannedPart, Span, SpanKind
+from worker.archive.planning.layout import ByteSpan, PlannedPart, SpanKind
 from worker.archive.zip_format import records
 from worker.archive.zip_format.crc32 import crc32
 
@@ -25,7 +25,7 @@ MAX_READ_SIZE = 6 * 1024 * 1024
 MEMORY_UNIT = 256 * 1024
 
 #: Returns the offset of a header or file in the previous archive, or None.
-Position = Callable[[Span], int | None]
+Position = Callable[[ByteSpan], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class PartBuffer:
         self.reads_left = 0
         self._file_count = file_count
 
-    def spans(self) -> Iterator[tuple[Span, memoryview]]:
+    def spans(self) -> Iterator[tuple[ByteSpan, memoryview]]:
         """Yield each span of the part and its memory."""
         offset = 0
         for span in self.planned_part.spans:
@@ -102,7 +102,7 @@ class PartBuffer:
         self.reads_left = len(reads)
         return reads
 
-    def _reads_of_file(self, span: Span, offset: int) -> Iterator[Read]:
+    def _reads_of_file(self, span: ByteSpan, offset: int) -> Iterator[Read]:
         count = -(-span.length // MAX_READ_SIZE)
         for i in range(count):
             start, end = span.length * i // count, span.length * (i + 1) // count

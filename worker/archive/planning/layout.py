@@ -55,7 +55,7 @@ class SpanKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteSpan:
     """``length`` bytes, from ``start`` on, of one header, one file, or the directory."""
 
     kind: SpanKind
@@ -72,7 +72,7 @@ class PartKind(Enum):
 
 
 #: A part before it has a number and an offset.
-UnnumberedPart = tuple[PartKind, list[Span]]
+UnnumberedPart = tuple[PartKind, list[ByteSpan]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class PlannedPart:
     number: int
     kind: PartKind
     offset: int
-    spans: tuple[Span, ...]
+    spans: tuple[ByteSpan, ...]
 
     @property
     def size(self) -> int:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from worker.archive.planning.layout import Geometry, Item, PartKind, Span, SpanKind, UnnumberedPart
+from worker.archive.planning.layout import (
+    ByteSpan,
+    Geometry,
+    Item,
+    PartKind,
+    SpanKind,
+    UnnumberedPart,
+)
 
 
 class PartPlanner:
@@ -15,19 +22,19 @@ class PartPlanner:
         self._items = items
         self._geometry = geometry
         #: Spans to be written that are not in a part yet, and their number of bytes.
-        self._run: list[Span] = []
+        self._run: list[ByteSpan] = []
         self._length = 0
 
     def parts(self, directory_size: int) -> Iterator[UnnumberedPart]:
         """Yield the parts in the order of the archive."""
         for index, item in enumerate(self._items):
-            self._add(Span(SpanKind.HEADER, index, 0, item.header_size))
-            data = Span(SpanKind.DATA, index, 0, item.size)
+            self._add(ByteSpan(SpanKind.HEADER, index, 0, item.header_size))
+            data = ByteSpan(SpanKind.DATA, index, 0, item.size)
             if not self._copyable(item):
                 self._add(data)
                 continue
             yield from self._large(data)
-        self._add(Span(SpanKind.DIRECTORY, -1, 0, directory_size))
+        self._add(ByteSpan(SpanKind.DIRECTORY, -1, 0, directory_size))
         if self._geometry.equal_parts:
             yield from self._equal_parts()
         else:
@@ -38,12 +45,12 @@ class PartPlanner:
         geometry = self._geometry
         return item.copyable and item.size > geometry.min_part_size and not geometry.equal_parts
 
-    def _add(self, span: Span) -> None:
+    def _add(self, span: ByteSpan) -> None:
         if span.length:
             self._run.append(span)
             self._length += span.length
 
-    def _large(self, data: Span) -> Iterator[UnnumberedPart]:
+    def _large(self, data: ByteSpan) -> Iterator[UnnumberedPart]:
         """Yield the written part before a large file, with its first bytes, and the copied rest.
 
         If the rest would be too short to be copied, the whole file remains to be written.
@@ -58,7 +65,7 @@ class PartPlanner:
         yield from self._written(last=False)
         yield from self._copied(_slice(data, fill_size, data.length - fill_size))
 
-    def _copied(self, data: Span) -> Iterator[UnnumberedPart]:
+    def _copied(self, data: ByteSpan) -> Iterator[UnnumberedPart]:
         count = -(-data.length // self._geometry.copy_size)
         for i in range(count):
             start, end = data.length * i // count, data.length * (i + 1) // count
@@ -68,7 +75,7 @@ class PartPlanner:
         """Yield the written parts. Before the end, what is too short for a part remains."""
         write_size, min_part_size = self._geometry.write_size, self._geometry.min_part_size
         run, rest = deque(self._run), self._length
-        part: list[Span] = []
+        part: list[ByteSpan] = []
         length = 0
         while run:
             span = run.popleft()
@@ -89,7 +96,7 @@ class PartPlanner:
 
     def _equal_parts(self) -> Iterator[UnnumberedPart]:
         """Yield parts of exactly ``write_size`` bytes and a last one with the rest."""
-        part: list[Span] = []
+        part: list[ByteSpan] = []
         space = self._geometry.write_size
         for span in self._run:
             while span.length:
@@ -104,5 +111,5 @@ class PartPlanner:
             yield PartKind.WRITE, part
 
 
-def _slice(span: Span, start: int, length: int) -> Span:
-    return Span(span.kind, span.item, span.start + start, length)
+def _slice(span: ByteSpan, start: int, length: int) -> ByteSpan:
+    return ByteSpan(span.kind, span.item, span.start + start, length)

@@ -28,7 +28,7 @@ local function requeue(job, changes, delay)
   if delay > 0 then
     changes.retry_at = to_text(now + delay)
     redis.call('ZADD', key.retries(), changes.retry_at, job.id)
-    note_clock()
+    note_time_if_due()
   end
   local snapshot = update_job(job.id, changes)
   if delay <= 0 then enqueue(job.id, line_of(job), job.lane) end

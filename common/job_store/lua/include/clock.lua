@@ -5,7 +5,7 @@
 
   noted_time(): the time that was noted last, ms; 0 if there is none
   note_time(): notes the current time
-  note_clock(): the same, unless the last note is from the last CLOCK_NOTE_INTERVAL, or later than now.
+  note_time_if_due(): the same, unless the last note is from the last CLOCK_NOTE_INTERVAL, or later than now.
     Every script that stores when something becomes due calls it, because the clock may be set back
     before the next sweep
 ]]
@@ -22,6 +22,6 @@ local function note_time()
   redis.call('PEXPIRE', key.read_up_to(), 86400000)
 end
 
-local function note_clock()
+local function note_time_if_due()
   if now > noted_time() + CLOCK_NOTE_INTERVAL then note_time() end
 end

@@ -53,7 +53,7 @@ local function enter_terminal_state(job, changes)
     changes.expires_at = to_text(now + available_for)
     ttl = ttl + available_for
     redis.call('ZADD', key.expiring(), changes.expires_at, id)
-    note_clock()
+    note_time_if_due()
     if job.plan then count_bytes(job, changes) end
     local began = job.restarted_at or job.created_at
     redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))

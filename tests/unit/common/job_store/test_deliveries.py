@@ -159,7 +159,7 @@ def test_a_long_retry_after_does_not_outlive_the_delivery(
     version = delivery.job.version
     for key in (
         keys.delivery(delivery.job.id, version),
-        keys.delivery_log(delivery.job.id, version),
+        keys.delivery(delivery.job.id, version, name="delivery_log"),
         keys.deliveries(delivery.job.id),
     ):
         assert redis.ttl(key) > week + 86_400

@@ -11,7 +11,7 @@ from redis import Redis
 from common.errors import StorageError
 from common.job_store import keys
 from common.job_store.build_lock import TTL, RedisBuildLock
-from common.job_store.cleanup_lock import LOCK_EXPIRY, CleanupLock
+from common.job_store.periodic_task_lock import LOCK_EXPIRY, PeriodicTaskLock
 from common.job_store.statistics_log import INTERVAL, StatisticsLog
 from worker.circuit_breakers import OPEN_SECONDS, CircuitBreaker
 
@@ -23,7 +23,7 @@ def builds(redis: Redis) -> bool:
 
 
 def cleans_up(redis: Redis) -> bool:
-    return CleanupLock(redis, interval=60).run_if_due(lambda _: None)
+    return PeriodicTaskLock(redis, interval=60).run_if_due(lambda _: None)
 
 
 def takes_sample(redis: Redis) -> bool:

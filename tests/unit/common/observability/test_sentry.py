@@ -61,7 +61,7 @@ def test_sentry_is_not_imported_without_a_dsn() -> None:
     program = (
         "import sys; from common.observability import sentry, tracing;"
         "sentry.report_errors('', service='x', environment='y');"
-        "tracing.trace('', service='x', ratio=1);"
+        "tracing.start_tracing('', service='x', ratio=1);"
         "sys.exit(any(name.startswith(('sentry_sdk', 'opentelemetry')) for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -296,4 +296,4 @@ def test_secrets_in_a_query_are_not_stored(origin: Origin) -> None:
 ])  # fmt: skip
 def test_template_that_does_not_fix_the_host_is_rejected(template: str) -> None:
     with pytest.raises(ValueError, match="SOURCE_URL_TEMPLATE"):
-        source_from_template(template, store=FakeS3())
+        source_from_template(template, storage=FakeS3())

@@ -167,7 +167,7 @@ def test_object_with_an_unknown_content_coding_is_reported() -> None:
 )
 def test_template_with_other_fields_is_rejected(template: str) -> None:
     with pytest.raises(ValueError, match="SOURCE_URL_TEMPLATE"):
-        source_from_template(template, store=FakeS3())
+        source_from_template(template, storage=FakeS3())
 
 
 @pytest.mark.parametrize(("template", "key"), [
@@ -175,7 +175,7 @@ def test_template_with_other_fields_is_rejected(template: str) -> None:
     ("s3://b/a b+%2F/{file_id:05d}.txt", "a b+%2F/00007.txt"),
 ])  # fmt: skip
 def test_key_template_is_everything_behind_the_bucket(template: str, key: str) -> None:
-    source = source_from_template(template, store=FakeS3())
+    source = source_from_template(template, storage=FakeS3())
     assert isinstance(source, S3Source)
     assert source.key(7) == key
 

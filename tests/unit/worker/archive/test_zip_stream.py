@@ -45,7 +45,7 @@ class Unsized(S3Source):
 
     @contextmanager
     def open(self, entry: Any, *, cancellation: Any, progress: Any) -> Iterator[Any]:
-        objects = cast("Any", self._store).objects
+        objects = cast("Any", self._storage).objects
         size = objects["files", str(entry.file_id)]
         with super().open(
             replace(entry, size=len(size.data)), cancellation=cancellation, progress=progress

@@ -11,7 +11,7 @@ from redis import Redis
 from common.errors import NetworkError
 from common.job_store import keys
 from common.job_store.bucket_size import BucketSize, MeasuredBucketSize
-from common.job_store.cleanup_lock import CleanupLock
+from common.job_store.periodic_task_lock import PeriodicTaskLock
 from worker.maintenance import bucket_size
 from worker.maintenance.bucket_size import BucketSizeThread, measure
 
@@ -51,7 +51,7 @@ def test_one_worker_measures_for_all_and_an_outage_is_tried_again(redis: Redis) 
     storage, measured = Storage(3), MeasuredBucketSize(redis)
 
     def thread() -> BucketSizeThread:
-        lock = CleanupLock(
+        lock = PeriodicTaskLock(
             redis, lock_key=keys.BUCKET_SIZE_LOCK, done_key=keys.BUCKET_SIZE_DONE, interval=60
         )
         return BucketSizeThread(storage, "archives", measured, lock)

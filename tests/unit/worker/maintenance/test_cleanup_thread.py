@@ -12,7 +12,7 @@ from redis import Redis
 
 from common.errors import NetworkError
 from common.job_store import keys
-from common.job_store.cleanup_lock import CleanupLock
+from common.job_store.periodic_task_lock import PeriodicTaskLock
 from stack.process import wait_until
 from worker.maintenance import cleanup
 from worker.maintenance.cleanup import CleanupThread
@@ -65,7 +65,7 @@ def start(redis: Redis) -> Iterator[Start]:
     threads: list[CleanupThread] = []
 
     def started(archives: Any, work: Any, *, interval: float = 300.0) -> None:
-        threads.append(CleanupThread(archives, work, CleanupLock(redis, interval=interval)))
+        threads.append(CleanupThread(archives, work, PeriodicTaskLock(redis, interval=interval)))
         threads[-1].start()
 
     yield started

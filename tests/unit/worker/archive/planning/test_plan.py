@@ -13,10 +13,10 @@ from worker.archive.planning.layout import (
     GIB,
     MAX_WRITTEN_PART_SIZE,
     MIB,
+    ByteSpan,
     Geometry,
     Item,
     PartKind,
-    Span,
     SpanKind,
 )
 from worker.archive.planning.plan import Plan, PlanError, make_plan
@@ -32,7 +32,7 @@ def items(sizes: list[int], *, copyable: list[bool] | bool = True) -> list[Item]
     ]
 
 
-def spans(plan: Plan) -> list[Span]:
+def spans(plan: Plan) -> list[ByteSpan]:
     return [span for part in plan.parts for span in part.spans]
 
 
@@ -62,7 +62,7 @@ def assert_valid(plan: Plan, geometry: Geometry) -> None:
     assert joined(spans(plan)) == expected
 
 
-def joined(row: list[Span]) -> list[tuple[SpanKind, int, int]]:
+def joined(row: list[ByteSpan]) -> list[tuple[SpanKind, int, int]]:
     result: list[tuple[SpanKind, int, int]] = []
     for span in row:
         if result and result[-1][:2] == (span.kind, span.item):

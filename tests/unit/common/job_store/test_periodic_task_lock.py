@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.job_store import keys
-from common.job_store.cleanup_lock import CleanupLock
+from common.job_store.periodic_task_lock import PeriodicTaskLock
 
 
 class Runs:
@@ -39,7 +39,7 @@ def test_two_workers_never_clean_up_at_the_same_time(redis: Redis) -> None:
     runs = Runs(seconds=0.02)
 
     def work(_: int) -> int:
-        lock = CleanupLock(redis, interval=0.001)
+        lock = PeriodicTaskLock(redis, interval=0.001)
         return sum(lock.run_if_due(runs) for _ in range(10))
 
     with ThreadPoolExecutor(4) as workers:
@@ -49,17 +49,21 @@ def test_two_workers_never_clean_up_at_the_same_time(redis: Redis) -> None:
 
 
 def test_a_second_worker_skips_the_cleanup_while_the_first_one_runs_it(redis: Redis) -> None:
-    second, skipped = CleanupLock(redis), Runs()
+    second, skipped = PeriodicTaskLock(redis), Runs()
 
     def cleanup(_renew: Callable[[], object]) -> None:
         assert not second.run_if_due(skipped)
 
-    assert CleanupLock(redis).run_if_due(cleanup)
+    assert PeriodicTaskLock(redis).run_if_due(cleanup)
     assert skipped.count == 0
 
 
 def test_the_cleanup_runs_once_per_interval_for_all_workers_together(redis: Redis) -> None:
-    first, second, runs = CleanupLock(redis, interval=0.2), CleanupLock(redis, interval=0.2), Runs()
+    first, second, runs = (
+        PeriodicTaskLock(redis, interval=0.2),
+        PeriodicTaskLock(redis, interval=0.2),
+        Runs(),
+    )
     assert first.run_if_due(runs)
     assert not first.run_if_due(runs)
     assert not second.run_if_due(runs)
@@ -70,7 +74,7 @@ def test_the_cleanup_runs_once_per_interval_for_all_workers_together(redis: Redi
 
 def test_the_lock_of_a_dead_worker_expires(redis: Redis) -> None:
     assert redis.lock(keys.CLEANUP_LOCK, timeout=0.2).acquire(blocking=False)
-    lock, runs = CleanupLock(redis), Runs()
+    lock, runs = PeriodicTaskLock(redis), Runs()
     assert not lock.run_if_due(runs)
     time.sleep(0.25)
     assert lock.run_if_due(runs)
@@ -80,14 +84,14 @@ def test_a_failed_cleanup_releases_the_lock_and_is_due_again(redis: Redis) -> No
     def fail(_renew: Callable[[], object]) -> None:
         raise ConnectionError
 
-    lock = CleanupLock(redis)
+    lock = PeriodicTaskLock(redis)
     with pytest.raises(ConnectionError):
         lock.run_if_due(fail)
     assert lock.run_if_due(Runs())
 
 
 def test_a_long_cleanup_keeps_the_lock_by_renewing_it(redis: Redis) -> None:
-    second = CleanupLock(redis)
+    second = PeriodicTaskLock(redis)
 
     def cleanup(renew: Callable[[], object]) -> None:
         for _ in range(6):
@@ -95,7 +99,7 @@ def test_a_long_cleanup_keeps_the_lock_by_renewing_it(redis: Redis) -> None:
             renew()
             assert not second.run_if_due(Runs())
 
-    assert CleanupLock(redis, expiry=0.3).run_if_due(cleanup)
+    assert PeriodicTaskLock(redis, expiry=0.3).run_if_due(cleanup)
 
 
 def test_a_cleanup_that_lost_the_lock_ends_and_leaves_the_lock_to_its_new_holder(
@@ -106,7 +110,7 @@ def test_a_cleanup_that_lost_the_lock_ends_and_leaves_the_lock_to_its_new_holder
         assert redis.lock(keys.CLEANUP_LOCK, timeout=60).acquire(blocking=False)
         renew()
 
-    lock = CleanupLock(redis, expiry=0.1)
+    lock = PeriodicTaskLock(redis, expiry=0.1)
     with pytest.raises(RedisError):
         lock.run_if_due(cleanup)
     assert not lock.run_if_due(Runs())

@@ -10,20 +10,20 @@ from common.job_store import keys
 if TYPE_CHECKING:
     from redis import Redis
 
-State = Literal["closed", "half-open", "open"]
+CircuitBreakerState = Literal["closed", "half-open", "open"]
 
 #: The breaker of the object storage. That of an HTTP source is named by its host.
 STORAGE: Final = "storage"
 
 
-def state_of(*, is_open: bool, wait: str | None) -> State:
+def state_of(*, is_open: bool, wait: str | None) -> CircuitBreakerState:
     """Return a breaker's state from its keys."""
     if not is_open:
         return "closed"
     return "open" if wait == "open" else "half-open"
 
 
-class CircuitStates:
+class CircuitBreakerStates:
     """Reads the states of all breakers. Raises ``RedisError``."""
 
     def __init__(self, client: Redis, source_host: str | None = None) -> None:
@@ -31,12 +31,12 @@ class CircuitStates:
         self._client = client
         self._services: Sequence[str] = (STORAGE, source_host) if source_host else (STORAGE,)
 
-    def read(self) -> dict[str, State]:
+    def read(self) -> dict[str, CircuitBreakerState]:
         """Return the state of each service's breaker."""
         with self._client.pipeline(transaction=False) as pipe:
             for service in self._services:
-                pipe.sismember(keys.circuit_failures(service), "open")
-                pipe.get(keys.circuit_wait(service))
+                pipe.sismember(keys.breaker_failures(service), "open")
+                pipe.get(keys.breaker_wait(service))
             results = pipe.execute()
         return {
             service: state_of(is_open=bool(is_open), wait=wait)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 #: Seconds between two runs, by all workers together.
 CLEANUP_INTERVAL: Final = 300.0
-#: Seconds after which the lock of a worker that died expires. A running cleanup renews it.
+#: Seconds after which the lock of a worker that died expires. A running task renews it.
 LOCK_EXPIRY: Final = 60.0
 
 
-class CleanupLock:
-    """The lock and the time of the last run, both in the job store.
+class PeriodicTaskLock:
+    """The lock of one task and the time of its last run, both in the job store.
 
-    By default those of the cleanup.
+    The defaults are those of the cleanup.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class CleanupLock:
         self._interval = interval
         self._expiry = expiry
 
-    def run_if_due(self, cleanup: Callable[[Callable[[], object]], object]) -> bool:
-        """Call ``cleanup`` and return True, unless it is not due or another worker runs it now.
+    def run_if_due(self, task: Callable[[Callable[[], object]], object]) -> bool:
+        """Call ``task`` and return True, unless it is not due or another worker runs it now.
 
-        ``cleanup`` gets a function that renews the lock. It raises ``RedisError`` once the lock has
+        ``task`` gets a function that renews the lock. It raises ``RedisError`` once the lock has
         expired, which ends the run, because another worker may have started one. A run that raises
         is due again immediately.
         """
@@ -57,7 +57,7 @@ class CleanupLock:
             # Another worker may have finished between the two commands above.
             if self._is_done():
                 return False
-            cleanup(lock.reacquire)
+            task(lock.reacquire)
             self._client.set(self._done_key, 1, px=round(self._interval * 1000))
         finally:
             with suppress(RedisError):  # It expires anyway.

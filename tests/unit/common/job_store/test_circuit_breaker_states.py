@@ -5,13 +5,13 @@ from __future__ import annotations
 from redis import Redis
 
 from common.errors import NetworkError
-from common.job_store.circuit_states import STORAGE, CircuitStates
+from common.job_store.circuit_breaker_states import STORAGE, CircuitBreakerStates
 from stack.process import wait_until
 from worker.circuit_breakers import FAILURE_THRESHOLD, CircuitBreaker
 
 
 def test_states_follow_the_breakers_of_the_workers(redis: Redis) -> None:
-    states = CircuitStates(redis, "files.example:8443")
+    states = CircuitBreakerStates(redis, "files.example:8443")
     assert states.read() == {STORAGE: "closed", "files.example:8443": "closed"}
 
     breaker = CircuitBreaker("files.example:8443", redis, open_seconds=0.2)
@@ -25,4 +25,4 @@ def test_states_follow_the_breakers_of_the_workers(redis: Redis) -> None:
 
 
 def test_without_an_http_source_there_is_only_the_breaker_of_the_storage(redis: Redis) -> None:
-    assert CircuitStates(redis).read() == {STORAGE: "closed"}
+    assert CircuitBreakerStates(redis).read() == {STORAGE: "closed"}
