@@ -26,6 +26,8 @@ def test_the_number_of_slots_cannot_be_changed_and_the_reply_says_so(
     system: System, command: str
 ) -> None:
     app = celery_app(system.redis_url)
+    # A worker that has just started may not listen yet, and what is sent before is lost.
+    wait_until(lambda: app.control.ping(timeout=1, limit=1), "the worker's reply", timeout=30)
     replies = app.control.broadcast(command, arguments={"n": 1}, reply=True, timeout=10, limit=1)
     ((reply,),) = [each.values() for each in replies]
     assert "WORKER_CONCURRENCY" in reply["error"]
