@@ -155,11 +155,11 @@ def test_one_exchange_shares_a_bounded_number_of_counts(
         for _ in range(number):
             limiter.count_request(f"192.0.2.{number}")
     limiter.sync_counts()
-    shared = {key.split(":")[2] for key in redis.scan_iter("limit:rest:*")}
+    shared = {key.split(":")[2] for key in redis.scan_iter("limit:requests:*")}
     assert shared == {"192.0.2.5", "192.0.2.6", "192.0.2.7"}
     clock.now += rate_limits.SYNC_INTERVAL
     limiter.sync_counts()
-    assert redis.get(f"limit:rest:192.0.2.4:{limiter._minute}") == "4"
+    assert redis.get(f"limit:requests:192.0.2.4:{limiter._minute}") == "4"
 
 
 def test_an_ipv6_network_counts_as_one_address() -> None:

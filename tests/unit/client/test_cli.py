@@ -318,7 +318,7 @@ def test_a_response_of_another_server_exits_with_4(longhaul: Run) -> None:
     page = httpx.Response(200, html="<h1>Hotel WiFi</h1>")
     result = longhaul("status", JOB_ID, responses={f"GET /v1/download/status/{JOB_ID}": page})
     assert result.exit_code == 4
-    assert "not as this API does" in result.stderr
+    assert "not from the Longhaul API" in result.stderr
 
 
 def test_a_job_id_cannot_select_another_path(longhaul: Run, requests: list[httpx.Request]) -> None:

@@ -141,8 +141,8 @@ def test_links_outlive_the_session_only_where_none_is_signed_with_it() -> None:
         ({"cloudfront_domain": ""}, "requires CLOUDFRONT_DOMAIN"),
         ({"cloudfront_domain": "https://x/"}, "CLOUDFRONT_DOMAIN or .* is invalid"),
         ({"cloudfront_key_pair_id": ""}, "requires CLOUDFRONT_KEY_PAIR_ID"),
-        ({"cloudfront_private_key": ""}, "requires CLOUDFRONT_PRIVATE_KEY"),
-        ({"cloudfront_private_key_file": "/k"}, "requires CLOUDFRONT_PRIVATE_KEY or"),
+        ({"cloudfront_private_key": ""}, "requires exactly one of CLOUDFRONT_PRIVATE_KEY"),
+        ({"cloudfront_private_key_file": "/k"}, "requires exactly one of CLOUDFRONT_PRIVATE_KEY"),
         ({"cloudfront_private_key": "no key"}, "is invalid"),
         ({"cloudfront_private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "not an RSA"),
         (

@@ -21,7 +21,7 @@ from worker.maintenance.sweep_thread import SweepThread
 def thread(redis: Redis, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch) -> SweepThread:
     # fakeredis has no INFO.
     monkeypatch.setattr(sweep_thread, "uptime", lambda _: 1_000)
-    dispatcher: Any = SimpleNamespace(waiting=lambda: dict.fromkeys(PRIORITIES, 0))
+    dispatcher: Any = SimpleNamespace(queue_lengths=lambda: dict.fromkeys(PRIORITIES, 0))
     return SweepThread(
         sweeper,
         client=redis,
