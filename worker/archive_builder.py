@@ -30,7 +30,7 @@ from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
 from common.job_store.circuit_breaker_states import STORAGE
-from common.job_store.errors import log_failure
+from common.job_store.errors import is_outage, log_failure
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.jobs.model import Lease
 from common.jobs.transitions import TERMINAL
@@ -250,11 +250,18 @@ class ArchiveBuilder:
         return RedisBuildLock(self._services.redis, plan_id, job_id)
 
     def _hold(self, claim: Claim, object_key: str) -> bool:
+        """Record that the job needs an archive; return False if it has to try again."""
         settings = self._settings
         # Each attempt holds its archive again.
         keep = settings.job_deadline + settings.archive_ttl + HOLD_MARGIN
         lease = Lease(job_id=claim.job.id, fencing_token=claim.lease.fencing_token)
-        return self._references.hold(object_key, lease, keep=keep)
+        try:
+            return self._references.hold(object_key, lease, keep=keep)
+        except RedisError as error:
+            if not is_outage(error):
+                raise
+            log_failure(log, "archive not held yet", error)
+            return False
 
     def _has_ended(self, job_id: str) -> bool:
         try:

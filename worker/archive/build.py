@@ -96,7 +96,8 @@ class BuildOptions:
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
     build_lock: Callable[[str], BuildLock] = lambda _: NoBuildLock()
-    #: Records that the job needs the archive with this key. False while it is being deleted.
+    #: Records that the job needs the archive with this key. False: not yet, because it is being
+    #: deleted, or the job store is unavailable.
     hold: Callable[[str], bool] = lambda _: True
     #: Returns those of the files that the job's user may not have.
     #: None: may have every file.
@@ -358,7 +359,7 @@ def _find_or_compose(
 
 
 def _hold(key: str, deps: BuildDependencies, options: BuildOptions) -> None:
-    """Record that the job needs the archive, once no other worker is deleting it."""
+    """Record that the job needs the archive, as soon as that is possible."""
     while not options.hold(key):
         deps.control.check()
         time.sleep(ACQUIRE_INTERVAL)

@@ -1,0 +1,51 @@
+"""An attempt waits while the job store cannot record that the job needs the archive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tests.unit.worker.archive.test_deadline import Attempt
+
+pytestmark = pytest.mark.usefixtures("narrow")
+
+
+@pytest.fixture
+def attempt(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Attempt:
+    monkeypatch.setattr("worker.archive.build.ACQUIRE_INTERVAL", 0.001)
+    return Attempt(redis, monkeypatch)
+
+
+def fail_to_hold(
+    attempt: Attempt, errors: list[RedisError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raise the errors, one after the other, before the archive can be held."""
+    references = attempt.archives._references
+    hold = references.hold
+
+    def hold_later(*args: Any, **options: Any) -> bool:
+        if errors:
+            raise errors.pop(0)
+        return hold(*args, **options)
+
+    monkeypatch.setattr(references, "hold", hold_later)
+
+
+def test_an_attempt_waits_for_the_job_store(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [RedisConnectionError("gone"), RedisTimeoutError("slow"), ReadOnlyError("demoted")]
+    fail_to_hold(attempt, errors, monkeypatch)
+    assert attempt.run(parts=None).size
+    assert errors == []
+
+
+def test_a_mistake_is_not_an_outage(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_to_hold(attempt, [ResponseError("WRONGTYPE Operation against a key")], monkeypatch)
+    with pytest.raises(ResponseError):
+        attempt.run(parts=None)
