@@ -162,6 +162,7 @@ def _cleanup_thread(services: Services, archives: ArchiveBuilder) -> CleanupThre
         services.storage,
         bucket=services.settings.archive_bucket,
         job_ttl=services.settings.job_ttl,
+        job_deadline=services.settings.job_deadline,
     )
     return CleanupThread(archives, cleanup, PeriodicTaskLock(services.redis))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -78,8 +79,12 @@ class Cleanup:
         *,
         bucket: str,
         job_ttl: float,
+        job_deadline: float,
     ) -> None:
-        """``job_ttl``: seconds for which finished jobs are kept, dead letters included."""
+        """``job_ttl``: seconds for which finished jobs are kept, dead letters included.
+
+        ``job_deadline``: the longest run of an attempt, seconds.
+        """
         self._client = client
         self._checkpoints = Checkpoints(client)
         self._queries = queries
@@ -87,6 +92,7 @@ class Cleanup:
         self._storage = storage
         self._bucket = bucket
         self._job_ttl = job_ttl
+        self._job_deadline = timedelta(seconds=job_deadline)
 
     def run(self, renew_lock: Callable[[], object] = lambda: None) -> CleanupResult:
         """Remove everything that is not needed.
@@ -120,7 +126,13 @@ class Cleanup:
 
     def _abort_unlogged(self, renew_lock: Callable[[], object]) -> int:
         """Abort uploads of composed archives that no upload log knows; return how many."""
-        found = self._storage.list_multipart_uploads(self._bucket, COMPOSED_PREFIX)
+        # While the job store is unavailable, an attempt builds without a log.
+        begun_before = datetime.now(UTC) - self._job_deadline
+        found = [
+            upload
+            for upload in self._storage.list_multipart_uploads(self._bucket, COMPOSED_PREFIX)
+            if upload.initiated is None or upload.initiated < begun_before
+        ]
         # Read only now: the upload log of a build exists before its uploads do.
         logged = {
             UploadLog.load(self._checkpoints.for_job(job_id)).plan_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 
 import pytest
@@ -37,8 +38,9 @@ def jobs(redis: Redis) -> JobStore:
     return JobStore(redis, RecordedWakeUps())
 
 
-@pytest.fixture
-def cleanup(redis: Redis, jobs: JobStore, buckets: Buckets) -> Cleanup:
+def make_cleanup(
+    redis: Redis, jobs: JobStore, buckets: Buckets, *, job_deadline: float = 0
+) -> Cleanup:
     return Cleanup(
         redis,
         JobQueries(redis),
@@ -46,7 +48,13 @@ def cleanup(redis: Redis, jobs: JobStore, buckets: Buckets) -> Cleanup:
         buckets.storage,
         bucket=buckets.archives,
         job_ttl=60,
+        job_deadline=job_deadline,
     )
+
+
+@pytest.fixture
+def cleanup(redis: Redis, jobs: JobStore, buckets: Buckets) -> Cleanup:
+    return make_cleanup(redis, jobs, buckets)
 
 
 def start_job(jobs: JobStore, number: int) -> Job:
@@ -111,6 +119,18 @@ def test_cleanup_aborts_an_upload_without_a_log_unless_its_archive_is_being_buil
     assert remaining == {building, to_be_resumed}
     # The lock is free for other jobs.
     assert RedisBuildLock(redis, "one", "another job").acquire()
+
+
+def test_cleanup_keeps_an_upload_that_began_during_an_outage_of_the_job_store(
+    redis: Redis, jobs: JobStore, buckets: Buckets
+) -> None:
+    key = "archives/unlogged/archive.zip"
+    buckets.storage.create_multipart_upload(buckets.archives, key)
+    assert make_cleanup(redis, jobs, buckets, job_deadline=60).run().uploads == 0
+    (upload,) = buckets.storage.list_multipart_uploads(buckets.archives, key)
+    assert upload.initiated is not None
+    time.sleep(1.1)  # The storage gives the time in whole seconds.
+    assert make_cleanup(redis, jobs, buckets, job_deadline=0.05).run().uploads == 1
 
 
 def test_cleanup_keeps_only_archives_that_jobs_need(

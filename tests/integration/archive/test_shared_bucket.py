@@ -163,7 +163,13 @@ def test_a_thousand_foreign_objects_survive_a_start_two_hundred_jobs_and_the_cle
         list(pool.map(run_job, range(200)))
     jobs = JobStore(redis, RecordedWakeUps())
     cleanup = Cleanup(
-        redis, services.queries, DeadLetters(redis, jobs), storage, bucket=bucket, job_ttl=60
+        redis,
+        services.queries,
+        DeadLetters(redis, jobs),
+        storage,
+        bucket=bucket,
+        job_ttl=60,
+        job_deadline=0,
     )
     cleanup.run()
     archives._has_lifecycle = False

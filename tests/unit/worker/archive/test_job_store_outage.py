@@ -17,7 +17,6 @@ pytestmark = pytest.mark.usefixtures("narrow")
 
 @pytest.fixture
 def attempt(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Attempt:
-    monkeypatch.setattr("worker.archive.build.ACQUIRE_INTERVAL", 0.001)
     return Attempt(redis, monkeypatch)
 
 
