@@ -326,14 +326,20 @@ def test_times_from_before_the_clock_was_set_back_are_corrected(
         assert abs(score - time.time() * 1000) < 15_000
 
 
-def test_retries_are_not_late_after_the_clock_was_set_back(
-    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def waiting_for_retry(jobs: JobStore) -> str:
+    """Return a job that runs again in 30 s."""
     job_id = queued(jobs)
     claim = jobs.claim(job_id, "worker")
     assert claim is not None
     failure = Failure(code="NETWORK_ERROR", message="Connection lost.", retryable=True)
     jobs.retry_later(claim.lease, failure, delay=30.0)
+    return job_id
+
+
+def test_retries_are_not_late_after_the_clock_was_set_back(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = waiting_for_retry(jobs)
     sweeper.sweep(busy)
     right_time = time.time
     monkeypatch.setattr(time, "time", lambda: right_time() - 86_400)
@@ -347,11 +353,7 @@ def test_retries_are_not_late_after_the_clock_was_set_back(
 def test_times_are_corrected_only_once_after_the_clock_was_set_back_a_little(
     jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = queued(jobs)
-    claim = jobs.claim(job_id, "worker")
-    assert claim is not None
-    failure = Failure(code="NETWORK_ERROR", message="Connection lost.", retryable=True)
-    jobs.retry_later(claim.lease, failure, delay=30.0)
+    job_id = waiting_for_retry(jobs)
     sweeper.sweep(busy)
     right_time = time.time
     # Less than the interval between two notes of the time.
