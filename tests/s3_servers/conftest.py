@@ -41,8 +41,10 @@ class ServerUnderTest:
         self.storage.ensure_bucket(bucket)
         return bucket
 
-    def source(self, bucket: str, template: str = "{file_id}") -> Source:
-        return source_from_template(f"s3://{bucket}/{template}", storage=self.storage)
+    def source(
+        self, bucket: str, template: str = "{file_id}", storage: ObjectStorage | None = None
+    ) -> Source:
+        return source_from_template(f"s3://{bucket}/{template}", storage=storage or self.storage)
 
     def options(self, **changes: object) -> BuildOptions:
         return BuildOptions(

@@ -166,7 +166,7 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
     with suppress(DownloadError):
         artifact = build(
             make_request([0, 1, 2], bucket=tested.archives),
-            source=replace_storage(tested, bucket, interfering),
+            source=tested.source(bucket, storage=interfering),
             storage=interfering,
             control=RecordingControl(),
             options=tested.options(),
@@ -178,12 +178,6 @@ def test_a_file_that_changes_during_the_build_never_gets_into_an_archive_with_ol
         str(file_id): data for file_id, data in files.items()
     }
     assert tested.remains() == []
-
-
-def replace_storage(tested: ServerUnderTest, bucket: str, storage: Any) -> Any:
-    source: Any = tested.source(bucket)
-    source._store = storage
-    return source
 
 
 def test_a_build_is_resumed_after_a_crash_at_any_call(tested: ServerUnderTest) -> None:
