@@ -20,7 +20,7 @@ from stack.components import ROOT
 from stack.process import free_port, wait_until
 from stack.sample_catalog import CATALOG
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 Start = Callable[..., "Supervisor"]
 
@@ -46,7 +46,7 @@ class Supervisor:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def expect(self, text: str, timeout: float = 60.0) -> str:
+    def expect(self, text: str, timeout: float = 150.0) -> str:
         """Return the next line with ``text``. Raise ``queue.Empty`` after ``timeout`` seconds."""
         while (line := self._queue.get(timeout=timeout)) is not None:
             if text in line:
