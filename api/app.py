@@ -16,16 +16,18 @@ from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.collectors import DependencyMetrics, QueueMetrics, SettingMetrics, StoreCollector
+from api.concurrency_limit import ConcurrencyLimit, Maximum
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.deprecation import Deprecation
+from api.errors import ServerFull
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
-from api.health import MAX_AGE, Health
+from api.health import Health
 from api.job_details import JobDetailsReader
 from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
-from api.live.long_poll import Live, Polling, WaitingRequests, WaitLimits
+from api.live.long_poll import Live, Polling, WaitingRequests
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
@@ -49,7 +51,9 @@ from api.routes import (
     usage,
     webhooks,
 )
+from api.shared_result import MAX_AGE, SharedResult
 from api.user_erasure import UserErasure
+from common.errors import RateLimited
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.audit_log import AuditLog
 from common.job_store.bucket_size import MeasuredBucketSize
@@ -80,6 +84,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+#: Checks of files in one process: each may use up to 64 connections to the object storage.
+MAX_CHECKS: Final = Maximum(total=16, per_address=4, per_user=4)
+#: Seconds until a check that was rejected may try again.
+RETRY_AFTER: Final = 2.0
 #: Seconds between two checks of the dependencies for the overview, which is read every second.
 OVERVIEW_CHECK_INTERVAL: Final = 10.0
 #: The blueprints that the OpenAPI document describes, in the order of its tags.
@@ -174,8 +182,11 @@ def build_live_updates(services: Services) -> LiveUpdates:
         services.presenter.present,
         StreamLimits(
             heartbeat_interval=settings.heartbeat_interval,
-            max_streams=min(settings.max_streams, available_streams()),
-            max_streams_per_user=settings.max_streams_per_user,
+            maximum=Maximum(
+                total=min(settings.max_streams, available_streams()),
+                per_address=settings.max_streams_per_address,
+                per_user=settings.max_streams_per_user,
+            ),
         ),
     )
 
@@ -230,6 +241,7 @@ def _dependencies(
         jobs = jobs.with_script_runner(live.run_script)
     live = live or Polling(services.queries)
     links, audit_log = _download_links(services), AuditLog(services.redis)
+    overview = _overview(services)
     explorer = JobExplorer(services.queries, JobSearch(services.redis), history)
     return Dependencies(
         jobs=jobs,
@@ -241,11 +253,12 @@ def _dependencies(
         dead_letters=services.dead_letters,
         pause=services.pause,
         operators=Operators(token=settings.admin_token if settings.auth_mode == "none" else ""),
-        overview=_overview(services),
+        overview=overview,
+        queue_statistics=SharedResult(overview.statistics),
         live=live,
         waiting_requests=WaitingRequests(
             live,
-            WaitLimits(
+            Maximum(
                 total=settings.max_waiting_requests,
                 per_address=settings.max_waiting_requests_per_address,
                 per_user=settings.max_waiting_requests_per_user,
@@ -273,6 +286,17 @@ def _dependencies(
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
+        checks=ConcurrencyLimit(
+            MAX_CHECKS,
+            full=lambda: ServerFull(
+                "This server has no capacity for more checks. Try again in a few seconds.",
+                retry_after=RETRY_AFTER,
+            ),
+            exceeded=lambda: RateLimited(
+                "You have too many checks in progress. Wait for one, then try again.",
+                retry_after=RETRY_AFTER,
+            ),
+        ),
         health=health,
         collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),

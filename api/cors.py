@@ -5,6 +5,7 @@ flask-cors renders the headers, both for Flask and for the fast path.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,8 @@ from flask import Flask, Response
 from flask_cors import CORS
 from flask_cors.core import DEFAULT_OPTIONS, get_cors_headers, serialize_options
 from werkzeug.datastructures import Headers
+
+from common.settings import SettingError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -40,12 +43,22 @@ class CorsHeaders:
     """The CORS headers of every response; none when no origin is allowed."""
 
     def __init__(self, allowed_origins: str) -> None:
-        """``allowed_origins``: comma-separated; ``*`` allows all."""
+        """``allowed_origins``: comma-separated; ``*`` allows all.
+
+        Raises ``SettingError`` for an origin with a wildcard.
+        """
         origins = [origin.strip() for origin in allowed_origins.split(",") if origin.strip()]
+        for origin in origins:
+            if "*" in origin and origin != "*":
+                raise SettingError(
+                    f"CORS_ORIGINS contains {origin!r}: list each origin, or use * alone"
+                )
         self._enabled = bool(origins)
         self._allows_all = "*" in origins
         self._settings: dict[str, Any] = {
-            "origins": "*" if self._allows_all else origins,
+            # As patterns: flask-cors would take some origins for regular expressions, such as those
+            # with an IPv6 address, and compare only their beginnings.
+            "origins": "*" if self._allows_all else [_exactly(origin) for origin in origins],
             "send_wildcard": self._allows_all,
             "expose_headers": list(EXPOSED_HEADERS),
             "max_age": PREFLIGHT_MAX_AGE,
@@ -79,6 +92,11 @@ class CorsHeaders:
         for name, value in get_cors_headers(options, request_headers, "GET").items(multi=True):
             lines += f"{name}: {value}\r\n"
         return lines
+
+
+def _exactly(origin: str) -> re.Pattern[str]:
+    """Return a pattern for this origin alone. Scheme and host have no case (RFC 6454, 4)."""
+    return re.compile(rf"{re.escape(origin)}\Z", re.IGNORECASE)
 
 
 def _vary_by_origin(response: Response) -> Response:

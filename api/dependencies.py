@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
+    from api.concurrency_limit import ConcurrencyLimit
     from api.cors import CorsHeaders
     from api.deprecation import Deprecation
     from api.health import Health
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from api.plans import Plans
     from api.queue_limit import QueueLimit
     from api.rate_limits import RateLimiter
+    from api.shared_result import SharedResult
     from api.user_erasure import UserErasure
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
@@ -70,6 +72,8 @@ class Dependencies:
     pause: Pause
     operators: Operators
     overview: Overview
+    #: The public statistics of the queue, which cost the job store 200 commands.
+    queue_statistics: SharedResult[dict[str, Any]]
     live: Live
     waiting_requests: WaitingRequests
     #: None if the process has no event loop for live updates.
@@ -88,6 +92,8 @@ class Dependencies:
     forecaster: Forecaster
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
+    #: Checks of files in progress.
+    checks: ConcurrencyLimit
     health: Health
     #: Metrics that are read for each scrape.
     collectors: tuple[Collector, ...]

@@ -6,7 +6,6 @@ or PostgreSQL is unavailable, jobs wait; rejecting them would turn that outage i
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,12 +14,11 @@ from typing import Any, Final
 
 import structlog
 
+from api.shared_result import MAX_AGE, SharedResult
 from common.job_store.errors import describe
 
 #: Seconds that all checks together may take.
 TIMEOUT: Final = 1.0
-#: The default of the seconds for which a report is used again.
-MAX_AGE: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -60,22 +58,11 @@ class Health:
         self._checks = {**required, **{name: check for name, check in optional.items() if check}}
         # Enough threads for two rounds, so that checks that hang do not block the next round.
         self._threads = ThreadPoolExecutor(2 * len(self._checks) + 2, thread_name_prefix="health")
-        self._max_age = max_age
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._report: HealthReport | None = None
-        self._report_until = 0.0
+        self._reports = SharedResult(self._run_checks, max_age=max_age, clock=clock)
 
     def report(self) -> HealthReport:
-        """Return a report that is at most ``max_age`` old, by default a second.
-
-        The first caller runs the checks; callers that arrive meanwhile wait for the same report.
-        """
-        with self._lock:
-            if self._report is None or self._clock() >= self._report_until:
-                self._report = self._run_checks()
-                self._report_until = self._clock() + self._max_age
-            return self._report
+        """Return a report that is at most ``max_age`` old, by default a second."""
+        return self._reports.get()
 
     def _run_checks(self) -> HealthReport:
         futures: dict[str, Future[object]] = {

@@ -149,9 +149,12 @@ class RateLimiter:
         self._counts: dict[str, _Counts] = {}
         self._next_sync = 0.0
 
-    def count_request(self, address: str) -> RateLimit:
-        """Count a request of any kind for its address, without I/O."""
-        return self._count("requests", address, self._requests_ip)
+    def count_request(self, address: str, requests: int = 1) -> RateLimit:
+        """Count a request of any kind for its address, without I/O.
+
+        ``requests``: as how many it counts, if it costs more than others.
+        """
+        return self._count("requests", address, self._requests_ip, requests)
 
     def count_creation_by_address(self, address: str) -> CreationCount:
         """Count a request for a new job for its address, without I/O."""
@@ -187,12 +190,12 @@ class RateLimiter:
             count.unshared -= requests
             count.total = int(total) + count.unshared
 
-    def _count(self, kind: str, address: str, limit: int) -> RateLimit:
+    def _count(self, kind: str, address: str, limit: int, requests: int = 1) -> RateLimit:
         now = self._clock()
         self._start_minute(now)
         count = self._counts[kind].get(network(address))
-        count.total += 1
-        count.unshared += 1
+        count.total += requests
+        count.unshared += requests
         return RateLimit(limit, limit - count.total, max(1, math.ceil(WINDOW - now % WINDOW)))
 
     def _start_minute(self, now: float) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, request
 
-from api import job_creation
+from api import job_creation, metrics
 from api.auth import authorization
 from api.auth.callers import ANONYMOUS, Caller
+from api.concurrency_limit import Client
 from api.dependencies import deps
 from api.errors import HostNotAllowed
 from api.live.long_poll import WaitingClient
-from api.rate_limits import RateLimit, raise_if_exceeded
+from api.rate_limits import RateLimit, network, raise_if_exceeded
 from api.server.connections import connection_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _SECURITY_LINES: Final = "".join(
 )
 _TRANSPORT_SECURITY_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 
+#: Paths that probes ask for, and must not be refused because of others at the same address.
+UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", metrics.PATH})
 #: The key of a ``FastPathRejection`` in the WSGI environment.
 FAST_PATH_REJECTION: Final = "longhaul.fast_path_rejection"
 
@@ -71,9 +74,11 @@ def _check_request() -> None:
     g.rate = rate_limiter.count_request(client_address())
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
-    # Not for metrics and health checks, which have to respond while the job store is unavailable.
+    # Not for pages, metrics and health checks, which have to respond while the job store is
+    # unavailable.
     if request.path.startswith(("/v1/", "/d/")):
         rate_limiter.sync_counts()
+    if request.path not in UNLIMITED_PATHS:
         raise_if_exceeded(g.rate)
     # A preflight has no credentials, and its response is the same for every caller.
     if authorization.applies_to(request.path) and request.method != "OPTIONS":
@@ -89,18 +94,31 @@ def require_creation_rate() -> None:
     raise_if_exceeded(g.rate)
 
 
+def require_request_rate(requests: int) -> None:
+    """Count this request as so many more. Raise ``RateLimited`` if that exceeds the limit."""
+    if requests:
+        g.rate = deps().rate_limiter.count_request(client_address(), requests)
+        raise_if_exceeded(g.rate)
+
+
 def client_address() -> str:
     """Return the IP address of the client; behind trusted proxies, as forwarded by them."""
     return request.remote_addr or "unknown"
 
 
+def client() -> Client:
+    """Return who sends this request, for limits of what is in progress.
+
+    Callers without a user are one user each by their addresses: they share nothing else.
+    """
+    address = network(client_address())
+    user = g.caller.user
+    return Client(f"{ANONYMOUS} at {address}" if user == ANONYMOUS else user, address)
+
+
 def waiting_client() -> WaitingClient:
     """Return who sends this request, for a response that has to wait."""
-    return WaitingClient(
-        user=g.caller.user,
-        address=client_address(),
-        connection=connection_of(request.environ),
-    )
+    return WaitingClient(client=client(), connection=connection_of(request.environ))
 
 
 def common_headers(request_id: str, rate: RateLimit) -> list[tuple[str, str]]:

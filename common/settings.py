@@ -170,6 +170,7 @@ class Settings:
     max_active_jobs: int = _setting(5, "Unfinished jobs per user")
     queue_max: int = _setting(10_000, "Waiting jobs; further ones are rejected with 503")
     max_streams: int = _setting(12_000, "Live streams per API process")
+    max_streams_per_address: int = _setting(6_000, "Live streams per IP address and API process")
     max_streams_per_user: int = _setting(50, "Live streams per user and API process")
     max_waiting_requests: int = _setting(
         1_000, "Requests per API process that wait for a job; further ones get 503"

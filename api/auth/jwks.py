@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from common.errors import BackendUnavailable
 from common.http_connection import pool_manager
+from common.time_limit import call_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +43,8 @@ class RemoteKeys:
             timeout=urllib3.Timeout(total=TIMEOUT), retries=False, num_pools=1, maxsize=1
         )
         self._lock = threading.Lock()
+        #: Fetches that may hang at the same time.
+        self._slots = threading.BoundedSemaphore(2)
         self._keys: Mapping[str | None, PyJWK] | None = None
         self._fetched_at = 0.0
         self._tried_at: float | None = None
@@ -67,7 +70,7 @@ class RemoteKeys:
     def _refresh(self) -> bool:
         """Fetch the keys, unless another thread does. Return whether there are new keys."""
         # Requests wait only if there are no keys yet; old keys are good enough.
-        if not self._lock.acquire(blocking=self._keys is None):
+        if not self._lock.acquire(timeout=TIMEOUT if self._keys is None else 0):
             return False
         try:
             return self._try_to_fetch()
@@ -79,16 +82,15 @@ class RemoteKeys:
             return False
         self._tried_at = self._clock()
         try:
-            self._keys = dict(_usable(self._fetch()))
+            self._keys = dict(_usable(call_within(TIMEOUT, self._fetch, self._slots)))
         except (HTTPError, ValueError, OSError) as error:
             log.warning("cannot fetch the keys of the token issuer", error=repr(error))
             return False
         self._fetched_at = self._clock()
         return True
 
-    def _fetch(self) -> list[Any]:
+    def _fetch(self, deadline: float) -> list[Any]:
         """Return the fetched keys. Raise ``ValueError`` if the response is not a key set."""
-        deadline = time.monotonic() + TIMEOUT
         response = self._http.request("GET", self._url, preload_content=False, redirect=False)
         try:
             body = bytearray()

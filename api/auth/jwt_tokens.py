@@ -24,6 +24,8 @@ ADMIN_SCOPE: Final = "downloads:admin"
 MAX_TOKEN_LENGTH: Final = 8_192
 #: Bytes. RFC 7518, 3.2: the key must be at least as long as the hash.
 MIN_SECRET_LENGTH: Final = 32
+#: Seconds since 1970. Larger numbers are not exact in JSON (RFC 8259, 6).
+MAX_NUMERIC_DATE: Final = 2**53
 #: Seconds for which a verified token is not verified again, though never beyond its expiry. Within
 #: that time a key that the issuer withdrew may still be accepted.
 CACHE_TTL: Final = 30.0
@@ -129,6 +131,9 @@ class JwtAuthenticator:
 
     def _verify(self, token: str) -> _VerifiedToken:
         claims = self._claims(token)
+        for name in ("exp", "nbf", "iat"):
+            if name in claims and not _is_numeric_date(claims[name]):
+                raise Unauthorized(f"The claim {name} of the token is not a time.", invalid=True)
         if not claims["sub"]:
             raise Unauthorized("The subject of the token is empty.", invalid=True)
         caller = Caller(
@@ -161,8 +166,14 @@ class JwtAuthenticator:
             )
         except jwt.ExpiredSignatureError:
             raise Unauthorized("The token has expired. Get a new one.", invalid=True) from None
-        except (jwt.PyJWTError, RecursionError):  # The latter: deeply nested JSON.
+        # RecursionError: deeply nested JSON. OverflowError: infinity, which 1e999 is, as a time.
+        except (jwt.PyJWTError, RecursionError, OverflowError):
             raise Unauthorized("The token is not valid.", invalid=True) from None
+
+
+def _is_numeric_date(value: Any) -> bool:
+    """Return whether a claim is a number (RFC 7519, 2): PyJWT accepts strings too."""
+    return type(value) in (int, float) and 0 <= value <= MAX_NUMERIC_DATE
 
 
 def _text(value: Any) -> str | None:

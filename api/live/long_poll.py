@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gevent.event import Event
 
+from api.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from api.errors import ServerFull, TooManyWaitingRequests
 from common.errors import JobNotFound
 
@@ -95,39 +95,32 @@ class Polling:
 class WaitingClient:
     """Who waits."""
 
-    user: str
-    #: IP address.
-    address: str
+    client: Client
     #: None under a web server that does not report disconnected clients.
     connection: Connection | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WaitLimits:
-    """How many requests of one process may wait at the same time.
-
-    Each occupies a connection of the web server, so the total has to be well below the number of
-    its connections.
-    """
-
-    total: int = 1_000
-    per_address: int = 500
-    per_user: int = 100
 
 
 class WaitingRequests:
     """Lets requests wait for jobs, within limits."""
 
-    def __init__(self, live: Live, limits: WaitLimits | None = None) -> None:
+    def __init__(self, live: Live, limits: Maximum) -> None:
+        """``limits``: each waiting request occupies a connection of the web server.
+
+        So the total has to be well below the number of its connections.
+        """
         self._live = live
-        self._limits = limits or WaitLimits()
-        self._total = 0
-        self._per_address: Counter[str] = Counter()
-        self._per_user: Counter[str] = Counter()
+        self._limit = ConcurrencyLimit(
+            limits,
+            full=lambda: ServerFull(
+                "This server has no capacity for more waiting requests. Poll without waiting.",
+                retry_after=RETRY_AFTER,
+            ),
+            exceeded=lambda: TooManyWaitingRequests(retry_after=RETRY_AFTER),
+        )
 
     def __len__(self) -> int:
         """Return the number of requests that wait."""
-        return self._total
+        return len(self._limit)
 
     def wait_for_job(
         self, client: WaitingClient, job_id: str, until: WaitUntil, timeout: float
@@ -136,8 +129,7 @@ class WaitingRequests:
 
         Raises ``TooManyWaitingRequests`` and ``ServerFull`` too.
         """
-        self._check_limits(client)
-        with self._counted(client):
+        with self._limit.held(client.client):
             return self._live.wait_for_job(job_id, until, timeout, client.connection)
 
     def wait_until_finished(self, client: WaitingClient, job: Job, timeout: float) -> Job:
@@ -152,34 +144,6 @@ class WaitingRequests:
             return self.wait_for_job(client, job.id, FINISHED, timeout)
         except (ServerFull, TooManyWaitingRequests):
             return job
-
-    def _check_limits(self, client: WaitingClient) -> None:
-        limits = self._limits
-        if self._total >= limits.total:
-            raise ServerFull(
-                "This server has no capacity for more waiting requests. Poll without waiting.",
-                retry_after=RETRY_AFTER,
-            )
-        if (
-            self._per_address[client.address] >= limits.per_address
-            or self._per_user[client.user] >= limits.per_user
-        ):
-            raise TooManyWaitingRequests(retry_after=RETRY_AFTER)
-
-    @contextmanager
-    def _counted(self, client: WaitingClient) -> Iterator[None]:
-        counts = ((self._per_address, client.address), (self._per_user, client.user))
-        self._total += 1
-        for counter, key in counts:
-            counter[key] += 1
-        try:
-            yield
-        finally:
-            self._total -= 1
-            for counter, key in counts:
-                counter[key] -= 1
-                if not counter[key]:
-                    del counter[key]
 
 
 class LongPoll:

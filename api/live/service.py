@@ -8,7 +8,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from hiredis import ReplyError
 
+from api.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from api.errors import ServerFull, TooManyStreams
 from api.live import sse
 from api.live.event_loop import StreamLoop
@@ -46,11 +46,10 @@ RESERVED_DESCRIPTORS: Final = 2_500
 
 @dataclass(frozen=True, kw_only=True)
 class StreamLimits:
-    """The number of streams, and the seconds between two heartbeats."""
+    """How many streams there may be, and the seconds between two heartbeats."""
 
-    heartbeat_interval: float = 15.0
-    max_streams: int = 12_000
-    max_streams_per_user: int = 50
+    heartbeat_interval: float
+    maximum: Maximum
 
 
 def available_streams() -> int:
@@ -68,18 +67,21 @@ class LiveUpdates:
         self,
         subscriptions: Sequence[EventSubscription],
         present: Present,
-        limits: StreamLimits | None = None,
+        limits: StreamLimits,
     ) -> None:
         """``subscriptions``: one for all partitions, or one for each, in order."""
-        self.limits = limits or StreamLimits()
+        self.limits = limits
         self._subscriptions = subscriptions
         self._present = present
         self._connections: list[StoreConnection] = []
         self._loop: StreamLoop
         self._ticker: Any = None
         self._long_polls: set[LongPoll] = set()
-        self._stream_count = 0
-        self._streams_per_user: Counter[str] = Counter()
+        self._limit = ConcurrencyLimit(
+            self.limits.maximum,
+            full=lambda: ServerFull(retry_after=RETRY_AFTER),
+            exceeded=lambda: TooManyStreams(retry_after=RETRY_AFTER),
+        )
         self._draining = False
 
     def wait_for_job(
@@ -126,20 +128,17 @@ class LiveUpdates:
         return reply
 
     def open_stream(
-        self, job_id: str, format_: StreamFormat, *, user: str, last_version: int | None
+        self, job_id: str, format_: StreamFormat, *, client: Client, last_version: int | None
     ) -> PendingStream:
         """Subscribe a new stream to the job; ``last_version``: what its client has already.
 
         Raises ``JobNotFound``, ``BackendUnavailable``, ``ServerFull`` and ``TooManyStreams``.
         """
         connection = self._connection(partition_of_job(job_id))
-        if self._draining or self._stream_count >= self.limits.max_streams:
+        if self._draining:
             raise ServerFull(retry_after=RETRY_AFTER)
-        if self._streams_per_user[user] >= self.limits.max_streams_per_user:
-            raise TooManyStreams(retry_after=RETRY_AFTER)
-        stream = Stream(job_id, format_, user, self._loop.request_flush)
-        self._stream_count += 1
-        self._streams_per_user[user] += 1
+        self._limit.acquire(client)
+        stream = Stream(job_id, format_, client, self._loop.request_flush)
         OPEN_STREAMS.labels(format_.value).inc()
         try:
             job = connection.subscribe(job_id, stream)
@@ -172,11 +171,8 @@ class LiveUpdates:
     def release(self, stream: Stream) -> None:
         """Unsubscribe a stream that has ended or was never started."""
         self._connection(partition_of_job(stream.job_id)).unsubscribe(stream.job_id, stream)
-        self._stream_count -= 1
-        self._streams_per_user[stream.user] -= 1
+        self._limit.release(stream.client)
         OPEN_STREAMS.labels(stream.format.value).dec()
-        if not self._streams_per_user[stream.user]:
-            del self._streams_per_user[stream.user]
 
     def drain(self, duration: float) -> None:
         """End everything, spread over ``duration`` seconds: clients then reconnect one by one."""

@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+from api.concurrency_limit import Client
 from api.live import sse, websocket
 from api.live.messages import JobMessage, StreamFormat
 
@@ -44,26 +45,26 @@ class Stream:
         "_slot",
         "_unsent",
         "_version",
+        "client",
         "ended",
         "format",
         "job_id",
         "position",
         "read_watcher",
         "socket",
-        "user",
     )
 
     def __init__(
         self,
         job_id: str,
         format_: StreamFormat,
-        user: str,
+        client: Client,
         request_flush: Callable[[Stream], None],
     ) -> None:
         """``request_flush`` is called whenever there is something to flush."""
         self.job_id = job_id
         self.format = format_
-        self.user = user
+        self.client = client
         self.position = 0
         #: Nothing follows once ``_unsent`` is sent.
         self.ended = False

@@ -13,7 +13,13 @@ from api import job_creation, parsing
 from api.auth import authorization
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import client_address, require_creation_rate, waiting_client
+from api.request_hooks import (
+    client,
+    client_address,
+    require_creation_rate,
+    require_request_rate,
+    waiting_client,
+)
 from api.responses import base_url, json_response, retry_after
 from api.schemas import requested_files
 from api.schemas.job import AcceptedSchema
@@ -28,6 +34,8 @@ from common.task_group import TaskGroup
 CHECK_SECONDS: Final = 1.0
 #: Seconds more for each further file.
 CHECK_SECONDS_PER_FILE: Final = 0.005
+#: Files of a check that count as one request: each costs a request to its source.
+FILES_PER_REQUEST: Final = 10
 
 blueprint = Blueprint("downloads", __name__, description="Start downloads")
 
@@ -127,14 +135,17 @@ def retry(job_id: str) -> Response:
 def check() -> Response:
     """Check whether files are available, without creating a job.
 
-    With `file_ids`, the response is a list in their order.
+    With `file_ids`, the response is a list in their order. A check counts as one request per ten
+    files.
     """
     body = parsing.body(CHECK)
     authorization.confirm_caller(body["user_id"])
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
+    require_request_rate((len(file_ids) - 1) // FILES_PER_REQUEST)
     deps().file_access.require(g.caller, file_ids)
     task_group = TaskGroup(_CheckDeadline(len(file_ids)))
-    described = deps().source.describe(file_ids, task_group, cached={})
+    with deps().checks.held(client()):
+        described = deps().source.describe(file_ids, task_group, cached={})
     checked = [_check_result(*pair) for pair in zip(file_ids, described, strict=True)]
     return json_response(checked if "file_ids" in body else checked[0])
 

@@ -28,7 +28,7 @@ from api.schemas.operators import (
 )
 from api.schemas.requests import PAGE_QUERY
 from api.schemas.responses import StatisticsSchema
-from api.server.hijacking import Hijack, HijackResponse
+from api.server.hijacking import Hijack, HijackResponse, StreamHead
 from common.errors import BackendUnavailable
 from common.job_store.dead_letters import DeadLetter
 from common.jobs.presenter import iso
@@ -45,8 +45,11 @@ admin = Blueprint("admin", __name__, description="For operators")
     **operation(ResponseSpec(status=200, description="The current queue", schema=StatisticsSchema))
 )
 def queue_statistics() -> Response:
-    """Return how many jobs are waiting, running, and finished, and how long they take."""
-    return json_response(deps().overview.statistics())
+    """Return how many jobs are waiting, running, and finished, and how long they take.
+
+    The figures are at most a second old.
+    """
+    return json_response(deps().queue_statistics.get())
 
 
 @service.route(metrics.PATH)
@@ -113,7 +116,7 @@ def stream() -> Response:
             "Live updates are not available on this server. Poll the overview instead."
         )
     if request.method == "HEAD":
-        return Response(headers=sse.HEADERS)
+        return StreamHead(headers=sse.HEADERS)
     return HijackResponse(Hijack(streams.open_stream()), 200, sse.HEADERS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -95,7 +96,8 @@ def _compressed(name: str) -> Response | None:
         if not request.accept_encodings.quality(encoding):
             continue
         copy = safe_join(str(WEB / "assets"), name + suffix)
-        if copy is None or not Path(copy).is_file():
+        # Not pathlib, which raises an error for a name that is too long.
+        if copy is None or not os.path.isfile(copy):  # noqa: PTH113
             continue
         kind, _ = mimetypes.guess_type(name)
         response = send_from_directory(WEB / "assets", name + suffix, mimetype=kind)

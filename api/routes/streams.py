@@ -22,9 +22,10 @@ from api.live import sse, websocket
 from api.live.messages import StreamFormat
 from api.live.service import LiveUpdates
 from api.openapi import ResponseSpec, operation
+from api.request_hooks import client
 from api.schemas.job import EventSchema
 from api.schemas.requests import LIVE_QUERY
-from api.server.hijacking import Hijack, HijackResponse
+from api.server.hijacking import Hijack, HijackResponse, StreamHead
 from common.errors import BackendUnavailable, JobNotFound, LonghaulError
 
 if TYPE_CHECKING:
@@ -96,10 +97,8 @@ def _events(job_id: str, format_: StreamFormat) -> Response:
     live = live_updates()
     if request.method == "HEAD":
         deps().queries.get(job_id)
-        return Response(headers=sse.HEADERS)
-    pending = live.open_stream(
-        job_id, format_, user=g.caller.user, last_version=last_seen_version()
-    )
+        return StreamHead(headers=sse.HEADERS)
+    pending = live.open_stream(job_id, format_, client=client(), last_version=last_seen_version())
     if pending.nothing_to_send:
         # An EventSource reconnects whenever a stream ends; only a 204 stops it.
         pending.abandon()
@@ -114,7 +113,7 @@ def _conversation(job_id: str) -> Hijack:
         pending = live_updates().open_stream(
             parsing.job_id(job_id),
             StreamFormat.WEBSOCKET,
-            user=g.caller.user,
+            client=client(),
             last_version=last_seen_version(),
         )
     except LonghaulError as error:

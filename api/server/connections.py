@@ -1,4 +1,4 @@
-"""The reading side of a client's connection, with deadlines.
+"""A client's connection, with deadlines.
 
 gevent's own sockets try to read, fail, and then wait, with a watcher and a timer that are started
 and stopped each time: two system calls too many per request. Here one watcher lives as long as the
@@ -11,6 +11,7 @@ import fcntl
 import socket
 import struct
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 READ: Final = 1
 CHUNK: Final = 16_384
+#: Seconds: zero would be no timeout but a socket that does not block.
+MIN_TIMEOUT: Final = 0.001
 #: The state in the kernel's tcp_info while both sides may send, see net/tcp_states.h.
 _TCP_ESTABLISHED: Final = 1
 #: Bytes of a rejected request that are read, so that its client gets the response.
@@ -45,10 +48,12 @@ class ClientConnection:
         self.hijacked = False
         #: Whether its client has disconnected while a request waited.
         self.disconnected = False
-        #: When a greenlet began to wait for a request or the rest of one; None if none waits.
+        #: When a greenlet began to wait for a request or the rest of one, or for its client to
+        #: read; None if none waits.
         self.waiting_since: float | None = None
         self._watcher = loop.io(client.fileno(), READ)
         self._watching = False
+        self._sending = False
         self._waiter: Any = None
         self._deadline = 0.0
         self._on_disconnect: Callable[[], None] | None = None
@@ -87,12 +92,34 @@ class ClientConnection:
         # A client that has pipelined another request is not watched.
         self._check_disconnect()
 
-    def end_reading(self) -> None:
-        """Let ``receive`` return what has arrived by now, and then the end of the stream."""
+    def send(self, data: bytes, timeout: float) -> float:
+        """Send all of the data and return for how many seconds its client did not read.
+
+        Raises ``TimeoutError`` if that takes longer than ``timeout``, and ``OSError``.
+        """
+        try:
+            # One call usually sends everything; gevent's sendall makes several.
+            sent = self.socket._sock.send(data)  # type: ignore[attr-defined]
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return 0.0
+        began = self.waiting_since = time.monotonic()
+        self._sending = True
+        self.socket.settimeout(max(timeout, MIN_TIMEOUT))
+        try:
+            self.socket.sendall(memoryview(data)[sent:])
+        finally:
+            self._sending = False
+            self.waiting_since = None
+        return time.monotonic() - began
+
+    def end_waiting(self) -> None:
+        """Let ``receive`` return what has arrived by now and then the end; let ``send`` fail."""
         self.waiting_since = None
         # A connection that was reset can't be shut down, and ends by itself.
         with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RD)
+            self.socket.shutdown(socket.SHUT_RDWR if self._sending else socket.SHUT_RD)
 
     def close(self) -> None:
         """Close the connection so that the client can read the last response.

@@ -29,8 +29,6 @@ from api.server.responses import ResponseWriter
 #: Seconds for a whole request from its first byte: a client that sends a byte now and then must
 #: not hold a connection for longer.
 RECEIVE_TIMEOUT: Final = 20.0
-#: Seconds that a client may take to read a response.
-RESPONSE_TIMEOUT: Final = 60.0
 #: Seconds over which live streams are closed on shutdown.
 DRAIN_TIME: Final = 1.5
 #: Seconds on shutdown for the first request of a connection: its client has just connected.
@@ -101,13 +99,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Let connections between two requests end; ``also_new``: also those before their first."""
         for connection in self._connections:
             if connection.idle and (connection.served or also_new):
-                connection.end_reading()
+                connection.end_waiting()
 
     def _close_oldest(self) -> None:
         """Let the connection end that has waited for its client for the longest time."""
         waiting = [each for each in self._connections if each.waiting_since is not None]
         if waiting:
-            min(waiting, key=attrgetter("waiting_since")).end_reading()
+            min(waiting, key=attrgetter("waiting_since")).end_waiting()
 
     def _check_connections(self) -> None:
         now = time.monotonic()
@@ -127,7 +125,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         parser = RequestParser(base, max_body=self.max_body)
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client.settimeout(RESPONSE_TIMEOUT)
+            client.settimeout(responses.TIMEOUT)
             while self._receive_request(connection, parser):
                 keep_alive = self._respond(connection, parser.request)
                 connection.served = True
@@ -140,7 +138,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                     gevent.sleep(0)
         except ProtocolError as error:
             with suppress(OSError):
-                client.sendall(responses.error_response(error.status))
+                client.sendall(responses.error_response(error.status, is_head=parser.is_head))
                 connection.close()
         except OSError:
             self.log.debug("connection lost")
@@ -185,7 +183,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Run the application; return whether the connection can serve another request."""
         client = connection.socket
         keep_alive = self.alive and request.keep_alive
-        writer = ResponseWriter(client, request.environ, keep_alive=keep_alive)
+        writer = ResponseWriter(connection, request.environ, keep_alive=keep_alive)
         try:
             body = self.wsgi(request.environ, writer.start_response)
         except Exception:

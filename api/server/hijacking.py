@@ -65,6 +65,12 @@ class Hijack:
             on_hijack(connection, head)
 
 
+class StreamHead(Response):
+    """Flask's response to HEAD for a stream, which has no length (RFC 9110, 8.6)."""
+
+    automatically_set_content_length = False
+
+
 class HijackResponse(Response):
     """Flask's response around a ``Hijack``, which reaches the WSGI server unchanged."""
 

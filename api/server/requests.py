@@ -48,7 +48,7 @@ _FIRST_BYTES: Final = frozenset(
 )
 _TARGET: Final = re.compile(rb"[!\"$-~]+\Z")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)\Z")
-_HOST: Final = re.compile(r"(?:([A-Za-z0-9._~-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]*))?\Z")
+_HOST: Final = re.compile(r"(?:([A-Za-z0-9._-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]*))?\Z")
 #: Characters of a host with its port.
 _MAX_HOST: Final = 270
 #: Bytes of a header name whose WSGI variable is cached.
@@ -105,6 +105,11 @@ class RequestParser:
         #: Whether part of a request has arrived.
         self.in_request = False
         self.complete = False
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the method is HEAD, if it is known already."""
+        return bool(self._request is not None and self._protocol.method == b"HEAD")
 
     @property
     def request(self) -> Request:
@@ -203,7 +208,7 @@ class RequestParser:
         is_http10 = protocol.http_version == (1, 0)
         environ["SERVER_PROTOCOL"] = "HTTP/1.0" if is_http10 else "HTTP/1.1"
         _set_target(environ, protocol.method, protocol.path)
-        request.keep_alive = protocol.should_keep_alive
+        request.keep_alive = protocol.should_keep_alive and not _asks_to_close(environ)
         request.chunked = _is_chunked(environ, is_http10=is_http10)
         if "HTTP_UPGRADE" in environ:
             _select_upgrade(environ, is_http10=is_http10)
@@ -295,6 +300,15 @@ def _parse_host(host: str) -> str | None:
         return str(name)
     number = int(port)
     return f"{name}:{number}" if 0 < number < 65_536 else None
+
+
+def _asks_to_close(environ: WSGIEnvironment) -> bool:
+    """Return whether one of several options is "close", which then wins (RFC 9112, 9.3 and 9.6).
+
+    The binding looks at the last field alone.
+    """
+    options = environ.get("HTTP_CONNECTION", "")
+    return "," in options and "close" in (each.strip() for each in options.lower().split(","))
 
 
 def _is_chunked(environ: WSGIEnvironment, *, is_http10: bool) -> bool:

@@ -6,18 +6,19 @@ import time
 import uuid
 from collections.abc import Iterable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
 from common.errors import LonghaulError
 
 if TYPE_CHECKING:
-    import socket
-
     from _typeshed.wsgi import WSGIEnvironment
 
     from api.server.raw_responses import RawResponse
+
+#: Seconds that a client may take to read a response.
+TIMEOUT: Final = 60.0
 
 BAD_REQUEST: Final = "400 Bad Request"
 REQUEST_TIMEOUT: Final = "408 Request Timeout"
@@ -47,13 +48,22 @@ _MALFORMED_REQUEST: Final = (
 )
 
 
+class Connection(Protocol):
+    """The client's connection: a ``ClientConnection``."""
+
+    def send(self, data: bytes, timeout: float) -> float:
+        """Send all of the data and return for how many seconds the client did not read."""
+
+
 class ResponseWriter:
     """Writes the application's response to the client."""
 
     def __init__(
-        self, client: socket.socket, environ: WSGIEnvironment, *, keep_alive: bool
+        self, connection: Connection, environ: WSGIEnvironment, *, keep_alive: bool
     ) -> None:
-        self._client = client
+        self._connection = connection
+        #: Seconds that the client may still take to read the response.
+        self._time_left = TIMEOUT
         self._environ = environ
         self.keep_alive = keep_alive
         self._status = ""
@@ -92,23 +102,24 @@ class ResponseWriter:
         if not has_body:
             self._send(self._head())
         elif any(name.lower() == "content-length" for name, _ in self._headers):
-            self._send(self._head() + b"".join(body))
+            # Part by part: clients that do not read would otherwise fill the memory with files.
+            parts = iter(body)
+            self._send(self._head() + next(parts, b""))
+            for part in parts:
+                self._send(part)
         elif self._is_http10:
             self.keep_alive = False
-            self._client.sendall(self._head())
+            self._send(self._head())
             for part in body:
-                self._client.sendall(part)
+                self._send(part)
         else:
-            self._client.sendall(self._head("Transfer-Encoding: chunked\r\n"))
+            self._send(self._head("Transfer-Encoding: chunked\r\n"))
             for part in filter(None, body):
-                self._client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
-            self._client.sendall(b"0\r\n\r\n")
+                self._send(b"%x\r\n%b\r\n" % (len(part), part))
+            self._send(b"0\r\n\r\n")
 
     def _send(self, data: bytes) -> None:
-        # One call usually sends everything; gevent's sendall makes several.
-        sent = self._client.send(data)
-        if sent < len(data):
-            self._client.sendall(data[sent:])
+        self._time_left -= self._connection.send(data, self._time_left)
 
     def _head(self, more_lines: str = "") -> bytes:
         return head(self._status, self._headers, more_lines + self._connection_line())
@@ -141,8 +152,11 @@ def head(status: str, headers: Iterable[tuple[str, str]], more_lines: str) -> by
     return f"{text}\r\n{more_lines}\r\n".encode("latin-1")
 
 
-def error_response(status: str) -> bytes:
-    """Return the whole response to a request that never reached the application (RFC 9457)."""
+def error_response(status: str, *, is_head: bool = False) -> bytes:
+    """Return the whole response to a request that never reached the application (RFC 9457).
+
+    ``is_head``: to HEAD, whose response has no body (RFC 9110, 9.3.2).
+    """
     request_id = str(uuid.uuid4())
     number, _, title = status.partition(" ")
     code, detail = _PROBLEMS.get(status, _MALFORMED_REQUEST)
@@ -167,7 +181,7 @@ def error_response(status: str) -> bytes:
         "Cache-Control": "no-store",
         "Connection": "close",
     }
-    return head(status, headers.items(), "") + body
+    return head(status, headers.items(), "") + (b"" if is_head else body)
 
 
 _clock = [0.0, ""]

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import structlog
@@ -22,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from common.errors import BackendUnavailable
 from common.http_connection import pool_manager
+from common.time_limit import call_within
 from common.webhook_signing import signers
 
 #: Seconds that a callout may take in total, including the wait for a free slot.
@@ -92,7 +92,7 @@ class AuthorizationService:
         """Return the files that the service allows. Raise ``BackendUnavailable``."""
         body = json.dumps({"user": user, "claims": json.loads(claims), "file_ids": file_ids})
         try:
-            return _within(TIMEOUT, lambda deadline: self._post(body, deadline), self._slots)
+            return call_within(TIMEOUT, lambda deadline: self._post(body, deadline), self._slots)
         except (HTTPError, OSError, ValueError) as error:
             log.warning("no decision of the authorization service", error=repr(error))
             raise BackendUnavailable(
@@ -160,39 +160,6 @@ def _ids(value: Any) -> frozenset[int]:
     if not isinstance(value, list) or any(type(each) is not int for each in value):
         raise InvalidDecision("a list of files contains something else than IDs")
     return frozenset(value)
-
-
-def _within(
-    seconds: float,
-    call: Callable[[float], frozenset[int]],
-    slots: threading.BoundedSemaphore,
-) -> frozenset[int]:
-    """Return the result of ``call``, which gets its deadline. Raise ``TimeoutError`` after it.
-
-    The call runs in a thread: neither the resolver of names nor a server that sends its response
-    byte by byte respects the timeouts of sockets. Until it ends, it occupies one of ``slots``.
-    """
-    deadline = time.monotonic() + seconds
-    results: SimpleQueue[frozenset[int] | Exception] = SimpleQueue()
-    if not slots.acquire(timeout=seconds):
-        raise TimeoutError("too many requests are waiting for the service")
-
-    def run() -> None:
-        try:
-            results.put(call(deadline))
-        except Exception as error:  # noqa: BLE001  Raised again by the caller.
-            results.put(error)
-        finally:
-            slots.release()
-
-    threading.Thread(target=run, name="authorize", daemon=True).start()
-    try:
-        result = results.get(timeout=max(0.0, deadline - time.monotonic()))
-    except Empty:
-        raise TimeoutError("the service does not respond") from None
-    if isinstance(result, Exception):
-        raise result
-    return result
 
 
 class _Cache:

@@ -46,6 +46,7 @@ class Api:
             "TICKET_SECRET": "the same for all processes",
             "ADMIN_TOKEN": ADMIN_TOKEN,
             "MAX_ACTIVE_JOBS": "1000000",
+            "MAX_STREAMS_PER_ADDRESS": "20000",
             "MAX_STREAMS_PER_USER": "20000",
             **{name: str(value) for name, value in env.items()},
         }

@@ -375,6 +375,15 @@ def _connections() -> list[Case]:
         _accepted("close", "9.6", get(b"Connection: close\r\n"), closes=True),
         _accepted("close in capitals", "9110:7.6.1", get(b"Connection: CLOSE\r\n"), closes=True),
         _accepted("close in a list", "9110:7.6.1", get(b"Connection: a, close\r\n"), closes=True),
+        _accepted(
+            "close before keep-alive",
+            "9.3",
+            get(b"Connection: close\r\nConnection: keep-alive\r\n"),
+            closes=True,
+        ),
+        _accepted(
+            "keep-alive before close", "9.3", get(b"Connection: keep-alive, close\r\n"), closes=True
+        ),
         _accepted("keep-alive", "9.3", get(b"Connection: keep-alive\r\n")),
         _accepted("HTTP/1.0 closes", "9.3", get(version=b"1.0"), closes=True),
         _accepted("HTTP/1.0 keep-alive", "9.3", get(b"Connection: keep-alive\r\n", version=b"1.0")),

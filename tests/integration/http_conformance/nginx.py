@@ -75,6 +75,9 @@ NGINX: Final[dict[str, Difference]] = {
         responses=(ACCEPTED,),
         more=JSON + b"\r\n0\r\n\r\n",
     ),
+    "close before keep-alive": Difference(
+        reason="nginx looks at the last of several fields alone, and keeps the connection"
+    ),
     "200 trailers": _TRAILERS,
     "length as a trailer": _TRAILERS,
     "the body is already here": Difference(

@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,36 @@ def test_streams_are_limited_per_user_and_per_process(
             assert stream.status == 200
         for stream in open_streams:
             stream.close()
+
+
+def test_streams_are_limited_per_address(valkey: Valkey, jobs: JobStore, tmp_path: Path) -> None:
+    env = {"MAX_STREAMS_PER_ADDRESS": 2, "TRUSTED_PROXIES": 1}
+    with running(Api(valkey.url, tmp_path / "log", **env)) as api, ExitStack() as streams:
+        job = make_job(jobs)
+        path = f"/v1/download/subscribe/{job.id}"
+        # An IPv6 client has a whole /64 network, and may name any user.
+        for number in (1, 2):
+            headers = {"X-Forwarded-For": f"2001:db8::{number}", "X-User-Id": f"user{number}"}
+            assert streams.enter_context(api.open_stream(job.id, headers=headers)).status == 200
+        for address, status in (("2001:db8::3", 429), ("2001:db8:0:1::1", 200)):
+            headers = {"X-Forwarded-For": address, "X-User-Id": "user3"}
+            if status == 429:
+                assert api.get(path, headers)[0] == 429
+            else:
+                assert streams.enter_context(api.open_stream(job.id, headers=headers)).status == 200
+
+
+def test_callers_without_a_user_are_limited_by_their_addresses(
+    valkey: Valkey, jobs: JobStore, tmp_path: Path
+) -> None:
+    env = {"MAX_STREAMS_PER_USER": 1, "TRUSTED_PROXIES": 1}
+    with running(Api(valkey.url, tmp_path / "log", **env)) as api, ExitStack() as streams:
+        job = make_job(jobs)
+        for address in ("192.0.2.1", "192.0.2.2"):
+            headers = {"X-Forwarded-For": address}
+            assert streams.enter_context(api.open_stream(job.id, headers=headers)).status == 200
+        path = f"/v1/download/subscribe/{job.id}"
+        assert api.get(path, {"X-Forwarded-For": "192.0.2.1"})[0] == 429
 
 
 def test_invalid_messages_on_the_channel_are_ignored(

@@ -28,6 +28,7 @@ LIMITS = {
     "REQUESTS_PER_MINUTE_IP": 1_000_000,
 }
 CHUNKED = b"POST /v1/download/check HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+LARGE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -39,6 +40,15 @@ def api_with(valkey: Valkey, tmp_path: Path, **env: object) -> Iterator[Api]:
 
 def connect(api: Api, timeout: float = 10) -> socket.socket:
     return socket.create_connection(("127.0.0.1", api.port), timeout)
+
+
+def connect_with_small_buffers(api: Api) -> socket.socket:
+    """Connect as a client far away does: the kernels keep little of a response for it."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    client.connect(("127.0.0.1", api.port))
+    return client
 
 
 def long_poll(api: Api, job: Job, user: str = "alice") -> socket.socket:
@@ -299,6 +309,43 @@ def test_300_hostile_connections_use_little_memory(valkey: Valkey, tmp_path: Pat
         assert memory_of(api) - before < 50_000_000
 
 
+def test_responses_that_nobody_reads_use_little_memory(valkey: Valkey, tmp_path: Path) -> None:
+    with api_with(valkey, tmp_path) as api:
+        assert api.responds("/docs/swagger-ui-bundle.js")
+        before = memory_of(api)
+        with ExitStack() as stack:
+            for _ in range(300):
+                client = stack.enter_context(connect_with_small_buffers(api))
+                client.sendall(LARGE)
+            time.sleep(3)
+            assert memory_of(api) - before < 50_000_000
+            assert api.responds("/health/live")
+
+
+def test_head_has_no_body_where_the_request_is_rejected(api: Api) -> None:
+    """RFC 9110, 9.3.2: a server must not send content in the response to HEAD."""
+    for request in (
+        b"HEAD /health/live HTTP/1.1\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a~b\r\n\r\n",
+    ):
+        with connect(api) as client:
+            client.sendall(request)
+            response = response_of(client)
+        assert response.startswith(b"HTTP/1.1 400 ")
+        assert response.endswith(b"\r\n\r\n")
+
+
+def test_head_of_a_stream_has_no_length(api: Api, new_job: Callable[[], Job]) -> None:
+    """RFC 9110, 8.6: only the length that the response to GET would have."""
+    with connect(api) as client:
+        path = f"/v1/download/subscribe/{new_job().id}".encode()
+        client.sendall(b"HEAD %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+        response = response_of(client)
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert b"content-length" not in response.lower()
+    assert response.endswith(b"\r\n\r\n")
+
+
 def test_streams_leave_file_descriptors_to_other_requests(
     valkey: Valkey, tmp_path: Path, new_job: Callable[[], Job]
 ) -> None:
@@ -314,7 +361,7 @@ def test_streams_leave_file_descriptors_to_other_requests(
         assert len(polls) == 50
 
 
-@pytest.mark.parametrize("sent", [b"", GET[:20], GET])
+@pytest.mark.parametrize("sent", [b"", GET[:20], GET, LARGE])
 def test_idle_and_slow_connections_do_not_keep_others_out(
     valkey: Valkey, tmp_path: Path, sent: bytes
 ) -> None:
@@ -323,8 +370,10 @@ def test_idle_and_slow_connections_do_not_keep_others_out(
     api.launcher = ["prlimit", "--nofile=900:900"]
     with running(api), ExitStack() as opened:
         for _ in range(500):
-            client = opened.enter_context(connect(api))
+            client = opened.enter_context(connect_with_small_buffers(api))
             client.sendall(sent)
+        # The processor is busy for a moment.
+        assert api.get("/health/live", timeout=15)[0] == 200
         for _ in range(5):
             started = time.monotonic()
             assert api.get("/health/live", timeout=5)[0] == 200

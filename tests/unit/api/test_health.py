@@ -15,7 +15,8 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from api.dependencies import EXTENSION
-from api.health import MAX_AGE, TIMEOUT, Health
+from api.health import TIMEOUT, Health
+from api.shared_result import MAX_AGE
 from common.job_store import write_check
 from common.job_store.storage_capabilities import StorageCapabilities
 from tests.unit.api.conftest import FakeStorage
@@ -86,7 +87,7 @@ def test_the_written_key_expires(client: FlaskClient, redis: Redis) -> None:
 def test_a_report_is_shared_for_a_second(make_app: Callable[..., Flask]) -> None:
     app = make_app()
     clock, counter = Clock(), Counter()
-    app.extensions[EXTENSION].health._clock = clock
+    app.extensions[EXTENSION].health._reports._clock = clock
     app.extensions[EXTENSION].health._checks["redis"] = counter
     client = app.test_client()
     for _ in range(20):

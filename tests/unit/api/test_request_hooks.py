@@ -10,6 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from common.settings import SettingError
+from tests.unit.api.conftest import OPERATOR
+
 JOBS = "/v1/download/jobs"
 
 
@@ -51,6 +54,43 @@ def test_a_valid_user_id_is_accepted(client: FlaskClient, user: str) -> None:
 def test_cross_origin_requests_are_not_allowed_by_default(client: FlaskClient) -> None:
     response = client.get(JOBS, headers={"Origin": "https://app.example"})
     assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("allowed", "other"),
+    [
+        ("http://[::1]:5173", "http://1:5173"),
+        ("https://app.example", "https://app.example.evil.test"),
+        ("https://app.example", "https://appxexample"),
+        ("https://a.example?", "https://a.exampl"),
+    ],
+)
+def test_an_origin_is_compared_whole_and_never_as_a_pattern(
+    make_app: Callable[..., Flask], allowed: str, other: str
+) -> None:
+    client = make_app(cors_origins=allowed).test_client()
+    name = "Access-Control-Allow-Origin"
+    assert client.get("/nowhere", headers={"Origin": allowed}).headers[name] == allowed
+    assert name not in client.get("/nowhere", headers={"Origin": other}).headers
+
+
+def test_an_origin_with_a_wildcard_stops_the_start(make_app: Callable[..., Flask]) -> None:
+    with pytest.raises(SettingError, match="list each origin"):
+        make_app(cors_origins="https://*.app.example")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs/problems", "/openapi.json", "/nowhere", JOBS])
+def test_everything_but_probes_is_rejected_beyond_the_limit(
+    make_app: Callable[..., Flask], path: str
+) -> None:
+    client = make_app(requests_per_minute_ip=2).test_client()
+    for _ in range(2):
+        client.get(path)
+    response = client.get(path)
+    assert (response.status_code, response.json["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert int(response.headers["Retry-After"]) >= 1
+    for probe in ("/health/live", "/health", "/health/ready", "/metrics"):
+        assert client.get(probe, headers=OPERATOR).status_code == 200
 
 
 def test_a_configured_origin_may_send_requests_and_read_the_headers(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -155,6 +157,23 @@ def test_a_slow_issuer_times_out(keys: RemoteKeys, issuer: Issuer) -> None:
     started = time.monotonic()
     with pytest.raises(BackendUnavailable):
         keys.find("r1")
+    assert time.monotonic() - started < jwks.TIMEOUT + 1
+
+
+def test_a_name_that_cannot_be_resolved_in_time_makes_nobody_wait_longer(
+    keys: RemoteKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve_slowly(*_: object, **__: object) -> Any:
+        time.sleep(jwks.TIMEOUT + 2)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_slowly)
+    started = time.monotonic()
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(keys.find, "r1") for _ in range(5)]
+        for caller in waiting:
+            with pytest.raises(BackendUnavailable):
+                caller.result()
     assert time.monotonic() - started < jwks.TIMEOUT + 1
 
 

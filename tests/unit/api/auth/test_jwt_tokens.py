@@ -90,6 +90,17 @@ def test_a_valid_token_identifies_its_user() -> None:
         {"sub": None},
         {"sub": ""},
         {"sub": 7},
+        # A NumericDate is a JSON number (RFC 7519, 2).
+        {"exp": "9999999999"},
+        {"exp": True},
+        {"exp": 10**400},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"exp": [9_999_999_999]},
+        {"nbf": "1"},
+        {"nbf": float("-inf")},
+        {"iat": "1"},
+        {"iat": -1},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api import concurrency_limit
 from api.live import sse, websocket
 from api.live.messages import JobMessage, StreamFormat
 from api.live.streams import Stream
@@ -18,6 +19,8 @@ from common.jobs.model import Job
 from common.jobs.transitions import JobState
 from tests.unit.api.live.conftest import present
 from tests.unit.api.live.test_websocket import Client
+
+ALICE = concurrency_limit.Client("alice", "192.0.2.1")
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_the_first_event_has_a_message_for_people(job: Job) -> None:
 def started(
     job: Job, connection: _socket.socket, format_: StreamFormat = StreamFormat.NAMED
 ) -> Stream:
-    stream = Stream(job.id, format_, "alice", lambda _: None)
+    stream = Stream(job.id, format_, ALICE, lambda _: None)
     stream.start(connection, b"<head>", job.version, last=False)
     assert stream.flush()
     return stream
@@ -121,7 +124,7 @@ def test_message_before_the_start_follows_the_snapshot_unless_that_is_newer(
     job: Job, pair: tuple[_socket.socket, socket.socket]
 ) -> None:
     for before, expected in ((job.version, []), (job.version + 1, [job.version + 1])):
-        stream = Stream(job.id, StreamFormat.NAMED, "alice", lambda _: None)
+        stream = Stream(job.id, StreamFormat.NAMED, ALICE, lambda _: None)
         stream.deliver(message(job, before))
         stream.start(pair[0], b"<head>", job.version, last=False)
         assert stream.flush()

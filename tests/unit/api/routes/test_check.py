@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -118,6 +119,30 @@ def test_check_of_several_files_returns_a_list_in_their_order(client_for, origin
     assert rows == [(9, True, 9), (8, False, None), (7, True, 7)]
     single = client.post("/v1/download/check", json={"file_ids": [9]})
     assert [row["file_id"] for row in single.json] == [9]
+
+
+def test_check_counts_as_one_request_per_ten_files(client_for, origin):
+    origin.pages["/7"] = Page(b"1")
+    client = client_for()
+    remaining = [
+        int(
+            client.post("/v1/download/check", json={"file_ids": list(range(1, count + 1))}).headers[
+                "RateLimit-Remaining"
+            ]
+        )
+        for count in (1, 10, 11, 100)
+    ]
+    assert remaining == [5999, 5998, 5996, 5986]
+
+
+def test_checks_at_the_same_time_are_limited_per_address(client_for):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        template = f"http://127.0.0.1:{silent.getsockname()[1]}/{{file_id}}"
+        client = client_for(template=template)
+        with ThreadPoolExecutor(6) as pool:
+            responses = list(pool.map(lambda _: check(client), range(6)))
+        codes = sorted(response.json["code"] for response in responses)
+    assert codes == ["BACKEND_UNAVAILABLE"] * 4 + ["RATE_LIMIT_EXCEEDED"] * 2
 
 
 def test_check_of_1000_files(client_for, origin):

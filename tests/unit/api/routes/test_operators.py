@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.auth import operator_page
+from api.shared_result import MAX_AGE
 from common.job_store.jobs import JobStore
 from common.jobs.model import Failure
 from tests.unit.api.conftest import OPERATOR
@@ -87,6 +89,7 @@ def test_a_paused_queue_accepts_jobs_but_does_not_start_them(
     assert jobs.claim(job_id, "worker") is None
     assert client.get("/v1/download/queue/stats").json["paused"] is True
     assert client.post("/v1/admin/queue/resume", headers=OPERATOR).json == {"paused": False}
+    time.sleep(MAX_AGE)
     assert client.get("/v1/download/queue/stats").json["paused"] is False
     assert jobs.claim(job_id, "worker")
 
