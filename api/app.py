@@ -216,6 +216,13 @@ def _overview(services: Services) -> Overview:
     )
 
 
+def _cors(settings: Settings) -> CorsHeaders:
+    try:
+        return CorsHeaders(settings.cors_origins)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+
+
 def _health(services: Services, *, max_age: float = MAX_AGE) -> Health:
     history = _history(services)
     bucket = services.settings.archive_bucket
@@ -275,7 +282,7 @@ def _dependencies(
             public_url=settings.public_url,
             requires_tokens=settings.auth_mode != "none",
         ),
-        cors=CorsHeaders(settings.cors_origins),
+        cors=_cors(settings),
         rate_limiter=RateLimiter(
             services.redis,
             create_user=settings.create_per_minute_user,

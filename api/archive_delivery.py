@@ -24,7 +24,7 @@ INTERNAL_LOCATION: Final = "/.storage?"
 SIGNED_FOR: Final = 600
 
 #: A range that does not begin with the first byte (RFC 9110, 14.1.1 and 14.1.2).
-_LATER_RANGE: Final = re.compile(r"\s*bytes\s*=(?!\s*0+\s*-)", re.IGNORECASE)
+_LATER_RANGE: Final = re.compile(r"bytes=\s*(?:0*[1-9][0-9]*-|-[0-9])", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
 

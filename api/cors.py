@@ -14,8 +14,6 @@ from flask_cors import CORS
 from flask_cors.core import DEFAULT_OPTIONS, get_cors_headers, serialize_options
 from werkzeug.datastructures import Headers
 
-from common.settings import SettingError
-
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -45,12 +43,12 @@ class CorsHeaders:
     def __init__(self, allowed_origins: str) -> None:
         """``allowed_origins``: comma-separated; ``*`` allows all.
 
-        Raises ``SettingError`` for an origin with a wildcard.
+        Raises ``ValueError`` for an origin with a wildcard.
         """
         origins = [origin.strip() for origin in allowed_origins.split(",") if origin.strip()]
         for origin in origins:
             if "*" in origin and origin != "*":
-                raise SettingError(
+                raise ValueError(
                     f"CORS_ORIGINS contains {origin!r}: list each origin, or use * alone"
                 )
         self._enabled = bool(origins)

@@ -14,6 +14,8 @@ from marshmallow import Schema, ValidationError
 from api.errors import MalformedJson, UnsupportedMediaType, ValidationFailed
 from common.errors import JobNotFound
 
+#: Digits of an integer that are read. A longer one is too large for every field, cut or not.
+MAX_DIGITS: Final = 200
 #: Maximum of ``Prefer: wait`` and of the query parameter ``wait``, in seconds.
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
@@ -116,8 +118,7 @@ def _parse_json(text: bytes) -> Any:
     if not may_exceed_64_bits(text):
         return data
     try:
-        # No more digits than it takes to see that the number is too large.
-        return json.loads(text, parse_int=lambda digits: int(digits[:40]))
+        return json.loads(text, parse_int=lambda digits: int(digits[:MAX_DIGITS]))
     except RecursionError:  # Nested more deeply than any schema allows.
         return data
 

@@ -53,6 +53,16 @@ def test_an_invalid_one_is_rejected(client: FlaskClient, user: Any) -> None:
     assert (response.status_code, list(response.json["errors"])) == (400, ["user_id"])
 
 
+def test_a_long_number_is_not_cut(client: FlaskClient) -> None:
+    number = 10**100 + 7
+    for user, status in ((number, 202), (10**150, 400), (10**1_000, 400)):
+        body = f'{{"file_ids":[1],"user_id":{user}}}'
+        response = client.post(PATHS[0], data=body, content_type="application/json")
+        assert response.status_code == status
+    jobs = client.get("/v1/download/jobs", headers={"X-User-Id": str(number)}).json["jobs"]
+    assert len(jobs) == 1
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_with_a_token_it_must_be_the_subject(jwt_client: FlaskClient, path: str) -> None:
     body = {"file_id": 1, "user_id": "alice"}
