@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -186,6 +187,47 @@ async def stay_idle(target: Target) -> None:
     await _in_parallel(CONNECTIONS, idle, pause=1)
 
 
+async def read_nothing(target: Target) -> None:
+    """Ask for a large response and read none of it, as a client whose buffers are small."""
+
+    async def hold(_number: int) -> None:
+        client = socket.socket()
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        client.bind((ATTACKER, 0))
+        loop = asyncio.get_running_loop()
+        with client:
+            await loop.sock_connect(client, ("127.0.0.1", target.port))
+            await loop.sock_sendall(client, get("/docs/swagger-ui-bundle.js"))
+            await asyncio.sleep(60)
+
+    await _in_parallel(CONNECTIONS, hold, pause=1)
+
+
+async def check_many_files(target: Target) -> None:
+    """Let the API look for a thousand files at once."""
+    body = b'{"file_ids":[%b]}' % b",".join(b"%d" % number for number in range(1, 1_001))
+    head = (
+        "POST /v1/download/check HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+
+    async def once(_number: int) -> None:
+        await send(target, head.encode() + body)
+
+    await _at_rate(RATE, once)
+
+
+async def read_statistics(target: Target) -> None:
+    """Ask for the statistics of the queue, which the job store has to collect."""
+
+    async def once(_number: int) -> None:
+        await send(target, get("/v1/download/queue/stats"))
+
+    await _at_rate(RATE, once)
+
+
 ATTACKS: Final[dict[str, Attack]] = {
     "hang up long polls": hang_up_long_polls,
     "hold long polls": hold_long_polls,
@@ -196,6 +238,9 @@ ATTACKS: Final[dict[str, Attack]] = {
     "take descriptors": take_descriptors,
     "flood web sockets": flood_web_sockets,
     "stay idle": stay_idle,
+    "read nothing": read_nothing,
+    "check many files": check_many_files,
+    "read statistics": read_statistics,
 }
 
 
