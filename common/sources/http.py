@@ -196,7 +196,8 @@ class HttpSource:
             if file.ranged and start - first > MAX_SKIP:
                 raise NetworkError("The source ignores ranges that it announced")
             coding = parse_coding(response.headers.get("content-encoding"))
-            if file.ranged and needs_decoding(coding, file.name):
+            is_renamed = coded_name(coding, file.name) != file.name
+            if is_renamed or (file.ranged and needs_decoding(coding, file.name)):
                 raise NetworkError("The source compressed a file without being asked to")
             ends = [each for each in (end, None if last is None else last + 1) if each is not None]
             yield Body(
