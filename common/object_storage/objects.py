@@ -13,7 +13,7 @@ from common.object_storage.errors import NoSuchKey, StorageBusy
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
 from common.object_storage.retries import RETRYABLE_ERRORS, retry
-from common.object_storage.s3_xml import ListedObject, ObjectInfo
+from common.object_storage.s3_xml import ObjectInfo, ObjectPage
 from common.object_storage.transport import LONG_TIMEOUT, Calls, WrongRegion, metadata_headers
 
 
@@ -67,7 +67,7 @@ class ObjectCalls(Calls):
         start_after: str = "",
         limit: int = 1000,
         cancellation: Cancellation | None = None,
-    ) -> list[ListedObject]:
+    ) -> ObjectPage:
         """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key.
 
         Objects up to ``start_after`` are left out, so that a loop over pages ends even with a
@@ -83,8 +83,10 @@ class ObjectCalls(Calls):
             query["start-after"] = start_after
         _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
         after = start_after.encode()
-        objects = s3_xml.listed_objects(s3_xml.parse(body))
-        return [listed for listed in objects if listed.key.encode() > after]
+        root = s3_xml.parse(body)
+        found = [each for each in s3_xml.listed_objects(root) if each.key.encode() > after]
+        # A page without anything new would be followed by the same page again.
+        return ObjectPage(found, is_truncated=bool(found) and s3_xml.is_truncated(root))
 
     def read_into(
         self,

@@ -44,7 +44,7 @@ def delete_expired_objects(
                 storage.delete_objects(bucket, expired)
                 deleted += len(expired)
             renew_lock()
-            if len(page) < PAGE_SIZE or page[-1].key <= after:
+            if not page.is_truncated:
                 break
             after = page[-1].key
     return deleted

@@ -167,7 +167,7 @@ class Cleanup:
                 self._bucket, prefix=STREAMED_PREFIX, start_after=after, limit=PAGE_SIZE
             )
             yield [entry.key for entry in page]
-            if len(page) < PAGE_SIZE:
+            if not page.is_truncated:
                 return
             after = page[-1].key
 

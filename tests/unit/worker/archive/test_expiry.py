@@ -43,6 +43,15 @@ def test_all_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (deleted, len(storage.objects)) == (47, 48)
 
 
+def test_a_short_page_is_not_the_last_one() -> None:
+    storage = FakeS3()
+    storage.max_page_size = 7
+    for number in range(30):
+        storage.add_object("archives", f"archives/{number:02}", b"x", modified=NOW - 3 * DAY)
+    deleted = delete_expired_objects(cast("Any", storage), "archives", max_age=2 * DAY, now=NOW)
+    assert (deleted, storage.objects) == (30, {})
+
+
 def builder(redis: Redis, storage: Any, **env: str) -> ArchiveBuilder:
     settings = Settings.from_env({"COMPOSE_ARCHIVES": "false", **env})
     services = SimpleNamespace(
