@@ -7,10 +7,7 @@ from datetime import datetime, timedelta
 
 from common.object_storage import ObjectStorage
 from common.object_storage.lifecycle import OWN_PREFIXES
-
-PAGE_SIZE = 1_000
-#: Limit for the listings of one run; the next run continues with what is left.
-MAX_PAGES = 100
+from worker.archive.listing import pages_below
 
 
 def delete_expired_objects(
@@ -27,11 +24,7 @@ def delete_expired_objects(
     """
     deleted = 0
     for prefix in OWN_PREFIXES:
-        after = ""
-        for _ in range(MAX_PAGES):
-            page = storage.list_objects_v2(
-                bucket, prefix=prefix, start_after=after, limit=PAGE_SIZE
-            )
+        for page in pages_below(storage, bucket, prefix):
             # The prefix is checked again: a server that ignores it would list foreign objects.
             expired = [
                 entry.key
@@ -44,7 +37,4 @@ def delete_expired_objects(
                 storage.delete_objects(bucket, expired)
                 deleted += len(expired)
             renew_lock()
-            if not page.is_truncated:
-                break
-            after = page[-1].key
     return deleted

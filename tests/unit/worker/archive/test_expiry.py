@@ -34,7 +34,7 @@ def test_only_expired_objects_with_our_prefixes_are_deleted() -> None:
 
 
 def test_all_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.archive.expiry.PAGE_SIZE", 10)
+    monkeypatch.setattr("worker.archive.listing.PAGE_SIZE", 10)
     storage = FakeS3()
     for number in range(95):
         modified = NOW - (3 * DAY if number % 2 else DAY)
