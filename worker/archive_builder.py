@@ -25,7 +25,7 @@ from common.errors import (
     SourceForbidden,
     StorageError,
 )
-from common.job_store.archive_references import ArchiveReferences
+from common.job_store.archive_references import ArchiveReferences, ArchiveRemovals
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
@@ -228,6 +228,7 @@ class ArchiveBuilder:
         return delete_expired_objects(
             self._storage,
             self._settings.archive_bucket,
+            ArchiveRemovals(self._services.redis),
             # The same age as in the lifecycle rules.
             max_age=timedelta(days=expiry_days(self._settings.archive_ttl)),
             now=datetime.now(UTC),

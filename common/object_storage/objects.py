@@ -197,12 +197,20 @@ class ObjectCalls(Calls):
         return s3_xml.quoted_etag(response_headers.get("etag"))
 
     def delete_objects(
-        self, bucket: str, keys: Sequence[str], *, cancellation: Cancellation | None = None
+        self,
+        bucket: str,
+        keys: Sequence[str],
+        *,
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
     ) -> None:
-        """Delete at most 1,000 objects. Missing objects are ignored."""
+        """Delete at most 1,000 objects. Missing objects are ignored.
+
+        A storage without DeleteObjects gets one request for each, with this ``timeout``.
+        """
         if not self.profile.multi_delete:
             for key in keys:
-                self.delete_object(bucket, key, cancellation=cancellation)
+                self.delete_object(bucket, key, timeout=timeout, cancellation=cancellation)
             return
         body = s3_xml.delete_request(keys)
         headers = {
@@ -217,6 +225,7 @@ class ObjectCalls(Calls):
             headers=headers,
             body=body,
             cancellation=cancellation,
+            timeout=timeout,
         )
         if codes := s3_xml.delete_errors(result):
             raise StorageError(f"The storage did not delete {len(codes)} objects: {codes[0]}")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from common.object_storage import ObjectStorage
+from common.job_store.archive_references import REMOVAL_TIMEOUT, ArchiveRemovals
+from common.object_storage import Cancellation, ObjectStorage
 from common.object_storage.lifecycle import OWN_PREFIXES
+from common.object_storage.retry_budget import RetryBudget
 from worker.archive.listing import pages_below
+from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
+
+#: Archives that no job can hold at the same time, because they are being deleted.
+BATCH_SIZE = 100
 
 
 def delete_expired_objects(
     storage: ObjectStorage,
     bucket: str,
+    removals: ArchiveRemovals,
     *,
     max_age: timedelta,
     now: datetime,
@@ -21,6 +29,7 @@ def delete_expired_objects(
     """Delete our objects that are older than ``max_age`` and return their number.
 
     This does what the lifecycle rules of ``BucketCalls.ensure_bucket`` do, with the same prefixes.
+    A composed archive is kept while a job holds it: the job may have replaced it since the listing.
     """
     deleted = 0
     for prefix in OWN_PREFIXES:
@@ -33,8 +42,31 @@ def delete_expired_objects(
                 and entry.modified is not None
                 and now - entry.modified > max_age
             ]
-            if expired:
+            if prefix == COMPOSED_PREFIX:
+                deleted += _delete_unheld(storage, bucket, removals, expired, renew_lock)
+            elif expired:
                 storage.delete_objects(bucket, expired)
                 deleted += len(expired)
             renew_lock()
+    return deleted
+
+
+def _delete_unheld(
+    storage: ObjectStorage,
+    bucket: str,
+    removals: ArchiveRemovals,
+    keys: Sequence[str],
+    renew_lock: Callable[[], object],
+) -> int:
+    # Not retried, and one request for each batch: the time for the deletion is limited.
+    delete = partial(
+        storage.delete_objects,
+        bucket,
+        timeout=REMOVAL_TIMEOUT,
+        cancellation=Cancellation(RetryBudget(max_retries=0)),
+    )
+    deleted, size = 0, BATCH_SIZE if storage.profile.multi_delete else 1
+    for start in range(0, len(keys), size):
+        deleted += removals.remove_unheld(keys[start : start + size], delete)
+        renew_lock()
     return deleted
