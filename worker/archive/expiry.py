@@ -1,4 +1,4 @@
-"""Deletes expired archives on storages without lifecycle rules."""
+"""Does what lifecycle rules would do, on storages without them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def delete_expired_objects(
 ) -> int:
     """Delete our objects that are older than ``max_age`` and return their number.
 
-    This does what the lifecycle rules of ``BucketCalls.ensure_bucket`` do, with the same prefixes.
+    This and ``abort_expired_uploads`` do what the lifecycle rules of ``BucketCalls.ensure_bucket``
+    do, with the same prefixes.
+
     A composed archive is kept while a job holds it: the job may have replaced it since the listing.
     """
     deleted = 0
@@ -49,6 +51,33 @@ def delete_expired_objects(
                 deleted += len(expired)
             renew_lock()
     return deleted
+
+
+def abort_expired_uploads(
+    storage: ObjectStorage,
+    bucket: str,
+    *,
+    max_age: timedelta,
+    now: datetime,
+    renew_lock: Callable[[], object] = lambda: None,
+) -> int:
+    """Abort our uploads that began more than ``max_age`` ago and return their number.
+
+    Those of dead attempts are aborted earlier, by the cleanup. Others have nobody who knows them,
+    such as those of a probe whose worker was killed.
+    """
+    expired = [
+        upload
+        for prefix in OWN_PREFIXES
+        for upload in storage.list_multipart_uploads(bucket, prefix)
+        if upload.key.startswith(prefix)
+        and upload.initiated is not None
+        and now - upload.initiated > max_age
+    ]
+    for upload in expired:
+        renew_lock()
+        storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+    return len(expired)
 
 
 def _delete_unheld(

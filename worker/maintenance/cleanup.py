@@ -223,7 +223,7 @@ class CleanupThread(LoopThread):
     def _clean_up(self, renew_lock: Callable[[], object]) -> None:
         self._cleanup.run(renew_lock)
         if deleted := self._archives.delete_expired(renew_lock):
-            log.info("expired archives deleted", objects=deleted)
+            log.info("expired objects and uploads deleted", count=deleted)
 
     def _run_cleanup(self) -> None:
         try:

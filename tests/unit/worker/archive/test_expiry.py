@@ -15,8 +15,9 @@ from common.jobs.model import Lease
 from common.object_storage import StorageProfile
 from common.object_storage.lifecycle import OWN_PREFIXES
 from common.settings import Settings
+from tests.support.fake_object_storage import CREATED_AT
 from tests.support.fake_s3 import FakeS3
-from worker.archive.expiry import delete_expired_objects
+from worker.archive.expiry import abort_expired_uploads, delete_expired_objects
 from worker.archive_builder import ArchiveBuilder
 
 KEY = "archives/0123abcd/archive.zip"
@@ -100,6 +101,19 @@ def test_no_job_can_hold_an_archive_while_it_is_deleted(
     assert redis.keys("*") == []
 
 
+def test_only_expired_uploads_with_our_prefixes_are_aborted() -> None:
+    storage = FakeS3()
+    for prefix in (*OWN_PREFIXES, "documents/"):
+        storage.create_multipart_upload("archives", f"{prefix}x")
+
+    def abort(now: datetime) -> int:
+        return abort_expired_uploads(cast("Any", storage), "archives", max_age=2 * DAY, now=now)
+
+    assert abort(CREATED_AT + DAY) == 0
+    assert abort(CREATED_AT + 3 * DAY) == len(OWN_PREFIXES)
+    assert [upload.key for upload in storage.open_uploads.values()] == ["documents/x"]
+
+
 def builder(redis: Redis, storage: Any, **env: str) -> ArchiveBuilder:
     settings = Settings.from_env({"COMPOSE_ARCHIVES": "false", **env})
     services = SimpleNamespace(
@@ -108,13 +122,14 @@ def builder(redis: Redis, storage: Any, **env: str) -> ArchiveBuilder:
     return ArchiveBuilder(cast("Any", services))
 
 
-@pytest.mark.parametrize(("has_lifecycle", "deleted"), [(True, 0), (False, 1)])
-def test_the_cleanup_deletes_expired_archives_if_the_storage_does_not(
+@pytest.mark.parametrize(("has_lifecycle", "deleted"), [(True, 0), (False, 2)])
+def test_the_cleanup_deletes_what_is_expired_if_the_storage_does_not(
     redis: Redis, has_lifecycle: bool, deleted: int
 ) -> None:
     storage: Any = FakeS3()
     storage.ensure_bucket = lambda *_, **__: has_lifecycle
     storage.add_object("archives", "archives/x/archive.zip", b"x", modified=NOW - 900 * DAY)
+    storage.create_multipart_upload("archives", "probe/of-a-killed-worker/target")
     archives = builder(redis, storage)
     archives.prepare()
     assert archives.delete_expired() == deleted
