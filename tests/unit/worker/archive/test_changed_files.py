@@ -162,15 +162,33 @@ def test_build_detects_files_that_are_swapped_meanwhile() -> None:
     catalog.assert_nothing_left_behind()
 
 
-def test_build_does_not_reuse_a_previous_archive_with_a_flipped_bit() -> None:
+@pytest.mark.parametrize("can_copy", [True, False])
+@pytest.mark.parametrize("position", [5, 60, 200])
+def test_build_does_not_reuse_a_previous_archive_with_a_flipped_bit(
+    can_copy: bool, position: int
+) -> None:
     catalog = SmallCatalog([40] * 30)
-    first = catalog.run()
+    first = catalog.run(can_copy=can_copy)
     stored = catalog.storage.objects["archives", first.key]
-    stored.data = stored.data[:200] + bytes([stored.data[200] ^ 1]) + stored.data[201:]
-    catalog.files[29] = b"new"
+    flipped = bytes([stored.data[position] ^ 1])
+    stored.data = stored.data[:position] + flipped + stored.data[position + 1 :]
+    for data in (b"new", b"newer"):
+        catalog.files[29] = data
+        catalog.storage.add_object("files", "29", data, metadata={"filename": "29.bin"})
+        catalog.storage.restart()
+        catalog.assert_correct(catalog.run(can_copy=can_copy))
+    # The index describes the new archive.
+    assert catalog.storage.calls.count("read_into") < 20
+
+
+def test_a_file_that_is_damaged_itself_is_an_error_although_there_is_a_previous_archive() -> None:
+    catalog = SmallCatalog([40] * 30)
+    catalog.run()
     catalog.storage.add_object("files", "29", b"new", metadata={"filename": "29.bin"})
-    with pytest.raises(DownloadError):
+    catalog.storage.objects["files", "29"].data = b"old"
+    with pytest.raises(DownloadError, match="checksum"):
         catalog.run()
+    catalog.assert_nothing_left_behind()
 
 
 def test_a_retry_reads_only_the_files_that_were_missing() -> None:
