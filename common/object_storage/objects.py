@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
+from common.object_storage.aws_chunked import BLOCK_SIZE
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import NoSuchKey, StorageBusy
 from common.object_storage.http_pool import Buffer
@@ -104,6 +105,45 @@ class ObjectCalls(Calls):
         This is GetObject for one range, resumed after a broken connection where it stopped; that
         is why it is not called ``get_object``. ``progress`` gets the number of bytes of every read.
         """
+        self._read(
+            bucket, key, lambda done: view[done:], progress,
+            start=start, length=len(view), if_match=if_match, cancellation=cancellation,
+        )  # fmt: skip
+
+    def read_blocks(
+        self,
+        bucket: str,
+        key: str,
+        consume: Callable[[memoryview], None],
+        *,
+        start: int,
+        length: int,
+        if_match: str | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        """Call ``consume`` with ``length`` bytes from ``start`` on, a block of memory at a time.
+
+        Like ``read_into``, where the bytes are not kept: the blocks share their memory.
+        """
+        block = memoryview(bytearray(min(BLOCK_SIZE, length)))
+        self._read(
+            bucket, key, lambda done: block[: length - done], lambda count: consume(block[:count]),
+            start=start, length=length, if_match=if_match, cancellation=cancellation,
+        )  # fmt: skip
+
+    def _read(
+        self,
+        bucket: str,
+        key: str,
+        memory: Callable[[int], memoryview],
+        on_read: Callable[[int], None],
+        *,
+        start: int,
+        length: int,
+        if_match: str | None,
+        cancellation: Cancellation | None,
+    ) -> None:
+        """Read a range; ``memory`` returns where to, once so many bytes of it were read."""
         cancellation = cancellation or Cancellation()
         done = 0
 
@@ -113,18 +153,18 @@ class ObjectCalls(Calls):
                 bucket,
                 key,
                 start=start + done,
-                end=start + len(view),
+                end=start + length,
                 if_match=if_match,
                 cancellation=cancellation,
             ) as response:
-                while done < len(view):
-                    count = response.readinto(view[done:])
+                while done < length:
+                    count = response.readinto(memory(done))
                     if count == 0:
                         raise NetworkError("The storage sent fewer bytes than the object has")
                     done += count
-                    progress(count)
+                    on_read(count)
 
-        if view:
+        if length:
             retry(attempt, cancellation, progress=lambda: done, on=(*RETRYABLE_ERRORS, WrongRegion))
 
     @contextmanager

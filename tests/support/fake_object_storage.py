@@ -47,6 +47,7 @@ class FakeObjects(CrashPoints):
         super().__init__()
         self.endpoint = "http://s3"
         self.returns_checksums = returns_checksums
+        self.block_size = 64
         #: Objects on a page of a listing, also if the caller asks for more.
         self.max_page_size = 1_000
         self.objects: dict[tuple[str, str], StoredObject] = {}
@@ -109,6 +110,14 @@ class FakeObjects(CrashPoints):
             assert len(data) == len(view), "read beyond the object"
             view[:] = data
             progress(len(view))
+
+    def read_blocks(
+        self, bucket: str, key: str, consume: Any, *, start: int, length: int, **options: Any
+    ) -> None:
+        view = memoryview(bytearray(length))
+        self.read_into(bucket, key, view, start=start, if_match=options["if_match"])
+        for first in range(0, length, self.block_size):
+            consume(view[first : first + self.block_size])
 
     @contextmanager
     def get_object(
