@@ -209,17 +209,19 @@ class ObjectCalls(Calls):
         metadata: Mapping[str, str] | None = None,
         crc32: int | None = None,
         content_md5: str | None = None,
+        is_archive: bool = True,
         cancellation: Cancellation | None = None,
     ) -> str:
         """Write an object and return its ETag.
 
         The storage verifies ``crc32`` if it is given, or Content-MD5 if it ignores CRC32s.
-        ``content_md5`` replaces the computed one.
+        ``content_md5`` replaces the computed one. Others than archives get the default storage
+        class: those for rare access charge for each read, and for a minimum size.
         """
         headers = {
             "content-type": content_type,
             **metadata_headers(metadata),
-            **self._options.new_object,
+            **(self._options.new_archive if is_archive else self._options.new_object),
         }
         if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_the_index_and_the_log_wait_for_the_completion_of_the_job() -> None:
         step()
     assert any(key.startswith("indexes/") for _, key in catalog.storage.objects)
     catalog.assert_correct(artifact)
+
+
+def test_an_index_does_not_get_the_storage_class_of_archives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    catalog = SmallCatalog([10])
+    put, written = catalog.storage.put_object, {}
+
+    def record(bucket: str, key: str, *args: Any, is_archive: bool = True, **options: Any) -> str:
+        written[key.partition("/")[0]] = is_archive
+        return put(bucket, key, *args, **options)
+
+    monkeypatch.setattr(catalog.storage, "put_object", record)
+    catalog.run()
+    assert written == {"archives": True, "indexes": False}
 
 
 def test_build_rejects_a_file_that_is_overwritten_meanwhile() -> None:
