@@ -25,7 +25,7 @@ from common.errors import (
     SourceForbidden,
     StorageError,
 )
-from common.job_store.archive_references import ArchiveReferences
+from common.job_store.archive_references import ArchiveReferences, ArchiveRemovals
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
@@ -44,7 +44,7 @@ from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
 from worker.archive.composing.upload_log import Checkpoint, UploadLog
-from worker.archive.expiry import delete_expired_objects
+from worker.archive.expiry import abort_expired_uploads, delete_expired_objects
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import probe_storage
 from worker.circuit_breakers import (
@@ -222,16 +222,19 @@ class ArchiveBuilder:
         return removed
 
     def delete_expired(self, renew_lock: Callable[[], object] = lambda: None) -> int:
-        """Delete expired archives if no lifecycle rule does; return the number of objects."""
+        """Delete what is expired if no lifecycle rule does; return how many objects and uploads."""
         if self._has_lifecycle:
             return 0
-        return delete_expired_objects(
-            self._storage,
-            self._settings.archive_bucket,
-            # The same age as in the lifecycle rules.
-            max_age=timedelta(days=expiry_days(self._settings.archive_ttl)),
-            now=datetime.now(UTC),
-            renew_lock=renew_lock,
+        storage, bucket = self._storage, self._settings.archive_bucket
+        # The same age as in the lifecycle rules.
+        max_age = timedelta(days=expiry_days(self._settings.archive_ttl))
+        now = datetime.now(UTC)
+        uploads = abort_expired_uploads(
+            storage, bucket, max_age=max_age, now=now, renew_lock=renew_lock
+        )
+        removals = ArchiveRemovals(self._services.redis)
+        return uploads + delete_expired_objects(
+            storage, bucket, removals, max_age=max_age, now=now, renew_lock=renew_lock
         )
 
     def _remove_uploads(self, job_id: str) -> bool:

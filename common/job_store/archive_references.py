@@ -144,6 +144,23 @@ class ArchiveRemovals:
         self._references.removed(object_key)
         return 0.0
 
+    def remove_unheld(
+        self, object_keys: Sequence[str], delete: Callable[[Sequence[str]], None]
+    ) -> int:
+        """Call ``delete`` with those of the archives that no job holds; return their number.
+
+        For many archives that nobody should need: a job that holds one is not looked at, because
+        its reference expires.
+        """
+        began = self._monotonic()
+        unheld = [key for key in object_keys if self._references.try_to_remove(key) == []]
+        if not unheld or self._monotonic() - began > REMOVAL_TIMEOUT:
+            return 0
+        delete(unheld)
+        for key in unheld:
+            self._references.removed(key)
+        return len(unheld)
+
     def _next_look(self, jobs: Sequence[Job]) -> float:
         """Return the seconds until the archive may be free: one of the jobs keeps it until then."""
         latest = max((job.expires_at or 0) / 1000 - self._clock() for job in jobs)

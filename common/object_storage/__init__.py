@@ -5,7 +5,13 @@ from common.object_storage.cancellation import Cancellation, Cancelled
 from common.object_storage.client import ObjectStorage
 from common.object_storage.errors import BadChecksum, CredentialsError, NoSuchKey, NoSuchUpload
 from common.object_storage.profile import StorageProfile
-from common.object_storage.s3_xml import ListedObject, MultipartUpload, ObjectInfo, UploadedPart
+from common.object_storage.s3_xml import (
+    ListedObject,
+    MultipartUpload,
+    ObjectInfo,
+    ObjectPage,
+    UploadedPart,
+)
 
 __all__ = [
     "BLOCK_SIZE",
@@ -18,6 +24,7 @@ __all__ = [
     "NoSuchKey",
     "NoSuchUpload",
     "ObjectInfo",
+    "ObjectPage",
     "ObjectStorage",
     "PartStream",
     "StorageProfile",

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from common.errors import FileChanged, NetworkError, SourceForbidden, StorageError
 from common.object_storage import s3_xml
+from common.object_storage.aws_chunked import BLOCK_SIZE
 from common.object_storage.cancellation import Cancellation
 from common.object_storage.errors import NoSuchKey, StorageBusy
 from common.object_storage.http_pool import Buffer
 from common.object_storage.http_response import Response
 from common.object_storage.retries import RETRYABLE_ERRORS, retry
-from common.object_storage.s3_xml import ListedObject, ObjectInfo
+from common.object_storage.s3_xml import ObjectInfo, ObjectPage
 from common.object_storage.transport import LONG_TIMEOUT, Calls, WrongRegion, metadata_headers
 
 
@@ -67,7 +68,7 @@ class ObjectCalls(Calls):
         start_after: str = "",
         limit: int = 1000,
         cancellation: Cancellation | None = None,
-    ) -> list[ListedObject]:
+    ) -> ObjectPage:
         """Return at most ``limit`` (≤ 1,000) objects after ``start_after``, ordered by key.
 
         Objects up to ``start_after`` are left out, so that a loop over pages ends even with a
@@ -83,8 +84,10 @@ class ObjectCalls(Calls):
             query["start-after"] = start_after
         _, body = self._transport.call("GET", bucket, query=query, cancellation=cancellation)
         after = start_after.encode()
-        objects = s3_xml.listed_objects(s3_xml.parse(body))
-        return [listed for listed in objects if listed.key.encode() > after]
+        root = s3_xml.parse(body)
+        found = [each for each in s3_xml.listed_objects(root) if each.key.encode() > after]
+        # A page without anything new would be followed by the same page again.
+        return ObjectPage(found, is_truncated=bool(found) and s3_xml.is_truncated(root))
 
     def read_into(
         self,
@@ -102,6 +105,45 @@ class ObjectCalls(Calls):
         This is GetObject for one range, resumed after a broken connection where it stopped; that
         is why it is not called ``get_object``. ``progress`` gets the number of bytes of every read.
         """
+        self._read(
+            bucket, key, lambda done: view[done:], progress,
+            start=start, length=len(view), if_match=if_match, cancellation=cancellation,
+        )  # fmt: skip
+
+    def read_blocks(
+        self,
+        bucket: str,
+        key: str,
+        consume: Callable[[memoryview], None],
+        *,
+        start: int,
+        length: int,
+        if_match: str | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        """Call ``consume`` with ``length`` bytes from ``start`` on, a block of memory at a time.
+
+        Like ``read_into``, where the bytes are not kept: the blocks share their memory.
+        """
+        block = memoryview(bytearray(min(BLOCK_SIZE, length)))
+        self._read(
+            bucket, key, lambda done: block[: length - done], lambda count: consume(block[:count]),
+            start=start, length=length, if_match=if_match, cancellation=cancellation,
+        )  # fmt: skip
+
+    def _read(
+        self,
+        bucket: str,
+        key: str,
+        memory: Callable[[int], memoryview],
+        on_read: Callable[[int], None],
+        *,
+        start: int,
+        length: int,
+        if_match: str | None,
+        cancellation: Cancellation | None,
+    ) -> None:
+        """Read a range; ``memory`` returns where to, once so many bytes of it were read."""
         cancellation = cancellation or Cancellation()
         done = 0
 
@@ -111,18 +153,18 @@ class ObjectCalls(Calls):
                 bucket,
                 key,
                 start=start + done,
-                end=start + len(view),
+                end=start + length,
                 if_match=if_match,
                 cancellation=cancellation,
             ) as response:
-                while done < len(view):
-                    count = response.readinto(view[done:])
+                while done < length:
+                    count = response.readinto(memory(done))
                     if count == 0:
                         raise NetworkError("The storage sent fewer bytes than the object has")
                     done += count
-                    progress(count)
+                    on_read(count)
 
-        if view:
+        if length:
             retry(attempt, cancellation, progress=lambda: done, on=(*RETRYABLE_ERRORS, WrongRegion))
 
     @contextmanager
@@ -167,17 +209,19 @@ class ObjectCalls(Calls):
         metadata: Mapping[str, str] | None = None,
         crc32: int | None = None,
         content_md5: str | None = None,
+        is_archive: bool = True,
         cancellation: Cancellation | None = None,
     ) -> str:
         """Write an object and return its ETag.
 
         The storage verifies ``crc32`` if it is given, or Content-MD5 if it ignores CRC32s.
-        ``content_md5`` replaces the computed one.
+        ``content_md5`` replaces the computed one. Others than archives get the default storage
+        class: those for rare access charge for each read, and for a minimum size.
         """
         headers = {
             "content-type": content_type,
             **metadata_headers(metadata),
-            **self._options.new_object,
+            **(self._options.new_archive if is_archive else self._options.new_object),
         }
         if crc32 is not None and self.profile.put_crc32:
             headers["x-amz-checksum-crc32"] = s3_xml.encode_crc32(crc32)
@@ -195,12 +239,20 @@ class ObjectCalls(Calls):
         return s3_xml.quoted_etag(response_headers.get("etag"))
 
     def delete_objects(
-        self, bucket: str, keys: Sequence[str], *, cancellation: Cancellation | None = None
+        self,
+        bucket: str,
+        keys: Sequence[str],
+        *,
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
     ) -> None:
-        """Delete at most 1,000 objects. Missing objects are ignored."""
+        """Delete at most 1,000 objects. Missing objects are ignored.
+
+        A storage without DeleteObjects gets one request for each, with this ``timeout``.
+        """
         if not self.profile.multi_delete:
             for key in keys:
-                self.delete_object(bucket, key, cancellation=cancellation)
+                self.delete_object(bucket, key, timeout=timeout, cancellation=cancellation)
             return
         body = s3_xml.delete_request(keys)
         headers = {
@@ -215,6 +267,7 @@ class ObjectCalls(Calls):
             headers=headers,
             body=body,
             cancellation=cancellation,
+            timeout=timeout,
         )
         if codes := s3_xml.delete_errors(result):
             raise StorageError(f"The storage did not delete {len(codes)} objects: {codes[0]}")

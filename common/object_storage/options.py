@@ -15,7 +15,7 @@ class StorageOptions:
     kms_key_id: str = ""
     #: A canned ACL, such as ``bucket-owner-full-control``.
     acl: str = ""
-    #: The class of new objects, such as ``STANDARD_IA``.
+    #: The class of archives, such as ``STANDARD_IA``.
     storage_class: str = ""
     #: The account that must own the archive bucket.
     bucket_owner: str = ""
@@ -42,10 +42,14 @@ class StorageOptions:
                     "x-amz-server-side-encryption": self.encryption,
                     "x-amz-server-side-encryption-aws-kms-key-id": self.kms_key_id,
                     "x-amz-acl": self.acl,
-                    "x-amz-storage-class": self.storage_class,
                 }
             ),
         }
+
+    @property
+    def new_archive(self) -> dict[str, str]:
+        """Return the headers of requests that create an archive."""
+        return {**self.new_object, **_given({"x-amz-storage-class": self.storage_class})}
 
 
 def _given(headers: dict[str, str]) -> dict[str, str]:

@@ -52,6 +52,15 @@ class ListedObject:
     modified: datetime | None
 
 
+class ObjectPage(list[ListedObject]):
+    """The objects of one ListObjectsV2 response, which may be fewer than were asked for."""
+
+    def __init__(self, objects: Iterable[ListedObject], *, is_truncated: bool) -> None:
+        super().__init__(objects)
+        #: Other objects follow.
+        self.is_truncated = is_truncated
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadedPart:
     """An uploaded part; ``crc32`` is the one that the storage computed, or None."""
@@ -175,6 +184,11 @@ def listed_objects(root: ElementTree.Element) -> Iterator[ListedObject]:
         )
 
 
+def is_truncated(root: ElementTree.Element) -> bool:
+    """Return whether a listing has further pages."""
+    return (root.findtext("IsTruncated") or "").lower() == "true"
+
+
 def multipart_uploads(root: ElementTree.Element) -> Iterator[MultipartUpload]:
     """Yield the uploads of a ListMultipartUploads response."""
     decode = _key_decoder(root)
@@ -188,7 +202,7 @@ def multipart_uploads(root: ElementTree.Element) -> Iterator[MultipartUpload]:
 
 def next_upload_markers(root: ElementTree.Element) -> tuple[str, str] | None:
     """Return the key marker and the upload id marker of the next page; None on the last page."""
-    if (root.findtext("IsTruncated") or "").lower() != "true":
+    if not is_truncated(root):
         return None
     key = _key_decoder(root)(root.findtext("NextKeyMarker") or "")
     return key, root.findtext("NextUploadIdMarker") or ""

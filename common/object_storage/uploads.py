@@ -34,7 +34,7 @@ class UploadCalls(Calls):
         headers = {
             "content-type": content_type,
             **metadata_headers(metadata),
-            **self._options.new_object,
+            **self._options.new_archive,
         }
         if self.profile.upload_crc32:
             headers["x-amz-checksum-algorithm"] = "CRC32"

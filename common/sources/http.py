@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -40,7 +40,7 @@ from common.sources.http_body import (
     sent_range,
     total_size,
 )
-from common.sources.http_client import HttpClient
+from common.sources.http_client import ConnectionFailed, HttpClient
 from common.sources.http_connections import SourceResponse
 from common.task_group import TaskGroup
 
@@ -196,7 +196,8 @@ class HttpSource:
             if file.ranged and start - first > MAX_SKIP:
                 raise NetworkError("The source ignores ranges that it announced")
             coding = parse_coding(response.headers.get("content-encoding"))
-            if file.ranged and needs_decoding(coding, file.name):
+            is_renamed = coded_name(coding, file.name) != file.name
+            if is_renamed or (file.ranged and needs_decoding(coding, file.name)):
                 raise NetworkError("The source compressed a file without being asked to")
             ends = [each for each in (end, None if last is None else last + 1) if each is not None]
             yield Body(
@@ -214,10 +215,13 @@ class HttpSource:
         Unlike the response to a HEAD request, which some sources reject and others get wrong, this
         one shows whether ranges work, and what the file will be read as.
         """
-        file = None
-        # 416 for an empty file, or 400 or 501 because of the range.
-        with suppress(FileChanged, InvalidFileId, NetworkError):
+        try:
             file = self._describe_by({"range": "bytes=0-0"}, file_id, cancellation)
+        except ConnectionFailed:
+            raise
+        except (FileChanged, InvalidFileId, NetworkError):
+            # 416 for an empty file, or 400 or 501 because of the range.
+            file = None
         file = file or self._describe_by({}, file_id, cancellation)
         if file is None:
             raise NetworkError("The source sent a part of a file that was requested as a whole")
@@ -242,7 +246,8 @@ class HttpSource:
             decoded = needs_decoding(coding, name)
             etag = response.headers.get("etag", "")
             strong_etag = etag if _STRONG_ETAG.fullmatch(etag) else None
-            ranged = bool(headers) and is_partial(response) and not decoded
+            # Nothing is read of an empty file, so it does not matter whether ranges work.
+            ranges = size == 0 or (bool(headers) and is_partial(response))
             return SourceFile(
                 file_id=file_id,
                 origin=_without_secrets(url),
@@ -251,7 +256,7 @@ class HttpSource:
                 etag=strong_etag,
                 modified=parse_http_date(response.headers.get("last-modified")),
                 content_type=response.headers.get("content-type"),
-                ranged=ranged and strong_etag is not None and size is not None,
+                ranged=ranges and not decoded and strong_etag is not None and size is not None,
             )
 
     def _without_false_ranges(self, file: SourceFile, cancellation: Cancellation) -> SourceFile:
@@ -263,6 +268,8 @@ class HttpSource:
         try:
             with self._open_range(file, last, last + 1, cancellation):
                 return file
+        except ConnectionFailed:
+            raise
         except NetworkError:
             return replace(file, ranged=False)
         except FileChanged:

@@ -155,7 +155,7 @@ class WholeFile:
             self._close_body()
             raise
         self._position += len(block)
-        total = self._file.size if body.total is None else body.total
+        total = self._file_size(body.coding) if body.total is None else body.total
         if block or total in (None, self._position):
             return block
         self._close_body()
@@ -163,6 +163,11 @@ class WholeFile:
             # Sources may send less than the requested range: the rest is the next request's.
             return self._receive()
         raise NetworkError("The source sent less than it announced")
+
+    def _file_size(self, coding: str | None) -> int | None:
+        """Return the size that the body must have, if the description says it."""
+        # The size was that of the file without the coding (RFC 9110, 8.4).
+        return None if needs_decoding(coding, self._file.name) else self._file.size
 
     def _open_body(self) -> Body:
         if self._position and self._file.etag is None:

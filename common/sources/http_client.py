@@ -40,6 +40,10 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SUCCESS: Final = frozenset({200, 203, 206})
 
 
+class ConnectionFailed(NetworkError):
+    """The connection to a source failed before its response: nothing is known about the file."""
+
+
 class HttpClient:
     """Sends requests to one origin and to the hosts that it may redirect to. Thread safe."""
 
@@ -75,8 +79,8 @@ class HttpClient:
 
         ``on_wait`` is called repeatedly while a limit for the host delays the request or the body.
 
-        Raise the error that stands for a status other than 200, 203 and 206, and NetworkError for
-        any failure of the connection, also while the body is read inside the context.
+        Raise the error that stands for a status other than 200, 203 and 206, ConnectionFailed if
+        there is no response, and NetworkError for an invalid one or a body that breaks off.
         """
         location = Url.parse(url)
         for _ in range(MAX_REDIRECTS + 1):
@@ -124,7 +128,9 @@ class HttpClient:
                         raise
                     yield response
                 return
-            except (OSError, http.client.HTTPException, UnicodeError) as error:
+            except OSError as error:
+                raise ConnectionFailed("The connection to the source failed") from error
+            except (http.client.HTTPException, UnicodeError) as error:
                 raise NetworkError("The connection to the source failed") from error
             finally:
                 if response is not None and response.end():

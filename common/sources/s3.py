@@ -141,7 +141,7 @@ class S3Source:
             names = set(wanted)
             hits = [listed for listed in page if listed.key in names]
             yield from hits
-            if len(page) < PAGE_SIZE or len(hits) < MIN_HITS_PER_PAGE:
+            if not page.is_truncated or len(hits) < MIN_HITS_PER_PAGE:
                 return
             end = page[-1].key.encode()
             wanted = [key for key in wanted if key.encode() > end]

@@ -14,7 +14,13 @@ from typing import Any, Self
 from zlib_ng.zlib_ng import crc32
 
 from common.errors import FileChanged
-from common.object_storage import BadChecksum, ListedObject, NoSuchKey, StorageProfile
+from common.object_storage import (
+    BadChecksum,
+    ListedObject,
+    NoSuchKey,
+    ObjectPage,
+    StorageProfile,
+)
 from common.object_storage.s3_xml import ObjectInfo
 from tests.support.crashes import CrashPoints
 
@@ -41,6 +47,9 @@ class FakeObjects(CrashPoints):
         super().__init__()
         self.endpoint = "http://s3"
         self.returns_checksums = returns_checksums
+        self.block_size = 64
+        #: Objects on a page of a listing, also if the caller asks for more.
+        self.max_page_size = 1_000
         self.objects: dict[tuple[str, str], StoredObject] = {}
         self.profile = StorageProfile()
 
@@ -70,18 +79,20 @@ class FakeObjects(CrashPoints):
 
     def list_objects_v2(
         self, bucket: str, *, prefix: str = "", start_after: str = "", limit: int = 1000, **_: Any
-    ) -> list[ListedObject]:
+    ) -> ObjectPage:
         with self.step("list_objects_v2"):
+            limit = min(limit, self.max_page_size)
             keys = sorted(
                 k
                 for b, k in self.objects
                 if b == bucket and k.startswith(prefix) and k > start_after
             )
             found = [(key, self.objects[bucket, key]) for key in keys[:limit]]
-            return [
+            page = [
                 ListedObject(key=key, size=len(o.data), etag=o.etag, modified=o.modified)
                 for key, o in found
             ]
+            return ObjectPage(page, is_truncated=len(keys) > limit)
 
     def read_into(
         self,
@@ -99,6 +110,14 @@ class FakeObjects(CrashPoints):
             assert len(data) == len(view), "read beyond the object"
             view[:] = data
             progress(len(view))
+
+    def read_blocks(
+        self, bucket: str, key: str, consume: Any, *, start: int, length: int, **options: Any
+    ) -> None:
+        view = memoryview(bytearray(length))
+        self.read_into(bucket, key, view, start=start, if_match=options["if_match"])
+        for first in range(0, length, self.block_size):
+            consume(view[first : first + self.block_size])
 
     @contextmanager
     def get_object(

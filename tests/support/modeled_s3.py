@@ -252,13 +252,15 @@ class _Handler(BaseHTTPRequestHandler):
         prefix, after = self.query.get("prefix", ""), self.query.get("start-after", "")
         objects = self.s3.buckets[self.bucket]
         keys = [key for key in sorted(objects) if key.startswith(prefix) and key > after]
-        found = [(key, objects[key]) for key in keys[: int(self.query.get("max-keys", "1000"))]]
+        limit = int(self.query.get("max-keys", "1000"))
+        found = [(key, objects[key]) for key in keys[:limit]]
+        truncated = f"<IsTruncated>{str(len(keys) > limit).lower()}</IsTruncated>"
         rows = "".join(
             f"<Contents><Key>{quote(key)}</Key><Size>{stored.size}</Size>"
             f"<ETag>{escape(stored.etag)}</ETag></Contents>"
             for key, stored in found
         )
-        self._xml("R", f"<EncodingType>url</EncodingType>{rows}")
+        self._xml("R", f"<EncodingType>url</EncodingType>{truncated}{rows}")
 
     def _check_body(self) -> int | None:
         """Verify Content-MD5 and the CRC32 header; return the CRC32 if there is one."""

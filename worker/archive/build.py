@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import structlog
+
 from common.errors import FileForbidden, FileNotFound, ProcessingError, SourceForbidden
 from common.jobs.model import Artifact, OnMissing
-from common.object_storage import ObjectStorage
+from common.object_storage import BadChecksum, ObjectStorage
 from common.object_storage.lifecycle import expiry_days
 from common.sources import FileDescription, Missing, Source, SourceFile
 from common.task_group import TaskGroup
@@ -47,6 +49,8 @@ from worker.attempt.control import Control
 #: A finished archive is reused only if it exists for so much longer than the new job needs it
 #: (``archive_ttl``).
 REUSE_MARGIN = timedelta(hours=1)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +133,16 @@ def build(
         return _build(request, source, storage, control, options)
     except _OutdatedCacheError:
         return _build(request, source, storage, control, options, use_cache=False)
+    except _DamagedArchiveError:
+        return _build(request, source, storage, control, options, use_previous=False)
 
 
 class _OutdatedCacheError(Exception):
     """A file that was only listed is not readable any more, is another version or is forbidden."""
+
+
+class _DamagedArchiveError(Exception):
+    """The previous archive may be damaged; the next attempt would use the same one."""
 
 
 def _build(
@@ -143,6 +153,7 @@ def _build(
     options: BuildOptions,
     *,
     use_cache: bool = True,
+    use_previous: bool = True,
 ) -> Artifact:
     min_rate = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
     deps = BuildDependencies(
@@ -153,11 +164,13 @@ def _build(
         task_group=TaskGroup(min_rate),
     )
     entries = requested_entries(request.file_ids, request.paths)
-    previous = deps.task_group.call(
-        lambda: load_previous_archive(
-            storage, request.bucket, entries, deps.task_group.cancellation
+    previous = None
+    if use_previous:
+        previous = deps.task_group.call(
+            lambda: load_previous_archive(
+                storage, request.bucket, entries, deps.task_group.cancellation
+            )
         )
-    )
     cached = previous.source_files() if previous and use_cache else {}
     described = _describe(tuple(dict.fromkeys(request.file_ids)), deps, options, cached)
     files, missing = select_files(
@@ -340,7 +353,13 @@ def _find_or_compose(
             partial(previous.exists, deps.storage, deps.task_group.cancellation)
         ):
             previous = None
-        stored, state = compose(archive_plan, deps, options.checkpoint, previous)
+        try:
+            stored, state = compose(archive_plan, deps, options.checkpoint, previous)
+        except BadChecksum as error:
+            if previous is None:
+                raise
+            log.warning("previous archive not reused", key=previous.key, error=str(error))
+            raise _DamagedArchiveError from error
 
         def finish() -> None:
             if not state.resumed:

@@ -1,21 +1,26 @@
-"""Deletes expired archives on storages without lifecycle rules."""
+"""Does what lifecycle rules would do, on storages without them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from common.object_storage import ObjectStorage
+from common.job_store.archive_references import REMOVAL_TIMEOUT, ArchiveRemovals
+from common.object_storage import Cancellation, ObjectStorage
 from common.object_storage.lifecycle import OWN_PREFIXES
+from common.object_storage.retry_budget import RetryBudget
+from worker.archive.listing import pages_below
+from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
 
-PAGE_SIZE = 1_000
-#: Limit for the listings of one run; the next run continues with what is left.
-MAX_PAGES = 100
+#: Archives that no job can hold at the same time, because they are being deleted.
+BATCH_SIZE = 100
 
 
 def delete_expired_objects(
     storage: ObjectStorage,
     bucket: str,
+    removals: ArchiveRemovals,
     *,
     max_age: timedelta,
     now: datetime,
@@ -23,15 +28,14 @@ def delete_expired_objects(
 ) -> int:
     """Delete our objects that are older than ``max_age`` and return their number.
 
-    This does what the lifecycle rules of ``BucketCalls.ensure_bucket`` do, with the same prefixes.
+    This and ``abort_expired_uploads`` do what the lifecycle rules of ``BucketCalls.ensure_bucket``
+    do, with the same prefixes.
+
+    A composed archive is kept while a job holds it: the job may have replaced it since the listing.
     """
     deleted = 0
     for prefix in OWN_PREFIXES:
-        after = ""
-        for _ in range(MAX_PAGES):
-            page = storage.list_objects_v2(
-                bucket, prefix=prefix, start_after=after, limit=PAGE_SIZE
-            )
+        for page in pages_below(storage, bucket, prefix):
             # The prefix is checked again: a server that ignores it would list foreign objects.
             expired = [
                 entry.key
@@ -40,11 +44,58 @@ def delete_expired_objects(
                 and entry.modified is not None
                 and now - entry.modified > max_age
             ]
-            if expired:
+            if prefix == COMPOSED_PREFIX:
+                deleted += _delete_unheld(storage, bucket, removals, expired, renew_lock)
+            elif expired:
                 storage.delete_objects(bucket, expired)
                 deleted += len(expired)
             renew_lock()
-            if len(page) < PAGE_SIZE or page[-1].key <= after:
-                break
-            after = page[-1].key
+    return deleted
+
+
+def abort_expired_uploads(
+    storage: ObjectStorage,
+    bucket: str,
+    *,
+    max_age: timedelta,
+    now: datetime,
+    renew_lock: Callable[[], object] = lambda: None,
+) -> int:
+    """Abort our uploads that began more than ``max_age`` ago and return their number.
+
+    Those of dead attempts are aborted earlier, by the cleanup. Others have nobody who knows them,
+    such as those of a probe whose worker was killed.
+    """
+    expired = [
+        upload
+        for prefix in OWN_PREFIXES
+        for upload in storage.list_multipart_uploads(bucket, prefix)
+        if upload.key.startswith(prefix)
+        and upload.initiated is not None
+        and now - upload.initiated > max_age
+    ]
+    for upload in expired:
+        renew_lock()
+        storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+    return len(expired)
+
+
+def _delete_unheld(
+    storage: ObjectStorage,
+    bucket: str,
+    removals: ArchiveRemovals,
+    keys: Sequence[str],
+    renew_lock: Callable[[], object],
+) -> int:
+    # Not retried, and one request for each batch: the time for the deletion is limited.
+    delete = partial(
+        storage.delete_objects,
+        bucket,
+        timeout=REMOVAL_TIMEOUT,
+        cancellation=Cancellation(RetryBudget(max_retries=0)),
+    )
+    deleted, size = 0, BATCH_SIZE if storage.profile.multi_delete else 1
+    for start in range(0, len(keys), size):
+        deleted += removals.remove_unheld(keys[start : start + size], delete)
+        renew_lock()
     return deleted

@@ -40,7 +40,7 @@ def measure(
         page = storage.list_objects_v2(bucket, start_after=after, limit=PAGE_SIZE)
         objects += len(page)
         size += sum(entry.size for entry in page)
-        if len(page) < PAGE_SIZE:
+        if not page.is_truncated:
             return BucketSize(objects=objects, bytes=size, complete=True)
         after = page[-1].key
         renew_lock()

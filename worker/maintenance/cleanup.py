@@ -30,6 +30,7 @@ from common.job_store.checkpoints import Checkpoints
 from common.job_store.errors import describe
 from common.jobs.transitions import JobState
 from worker.archive.composing.upload_log import UploadLog
+from worker.archive.listing import pages_below
 from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
 from worker.loop_thread import LoopThread
 
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from worker.archive_builder import ArchiveBuilder
 
 STREAMED_PREFIX: Final = "jobs/"
-#: Objects in one ListObjectsV2 response, and responses read in one run.
-PAGE_SIZE: Final = 1_000
-MAX_PAGES: Final = 100
 
 #: Seconds between two attempts to prepare the storage, and between two rounds of the thread.
 _RETRY_INTERVAL: Final = 1.0
@@ -151,25 +149,14 @@ class Cleanup:
 
     def _delete_archives(self, renew_lock: Callable[[], object]) -> int:
         deleted = 0
-        for keys in self._pages():
-            orphans = list(self._orphans(keys))
+        for page in pages_below(self._storage, self._bucket, STREAMED_PREFIX):
+            orphans = list(self._orphans(entry.key for entry in page))
             for key in orphans:
                 renew_lock()
                 self._storage.delete_object(self._bucket, key)
             deleted += len(orphans)
             renew_lock()
         return deleted
-
-    def _pages(self) -> Iterator[list[str]]:
-        after = ""
-        for _ in range(MAX_PAGES):
-            page = self._storage.list_objects_v2(
-                self._bucket, prefix=STREAMED_PREFIX, start_after=after, limit=PAGE_SIZE
-            )
-            yield [entry.key for entry in page]
-            if len(page) < PAGE_SIZE:
-                return
-            after = page[-1].key
 
     def _orphans(self, keys: Iterable[str]) -> Iterator[str]:
         attempts = {key: attempt for key in keys if (attempt := _attempt_of(key)) is not None}
@@ -236,7 +223,7 @@ class CleanupThread(LoopThread):
     def _clean_up(self, renew_lock: Callable[[], object]) -> None:
         self._cleanup.run(renew_lock)
         if deleted := self._archives.delete_expired(renew_lock):
-            log.info("expired archives deleted", objects=deleted)
+            log.info("expired objects and uploads deleted", count=deleted)
 
     def _run_cleanup(self) -> None:
         try:

@@ -136,6 +136,43 @@ def test_coding_that_only_get_has_is_undone(download: Downloads) -> None:
     assert files.archive() == {"table.csv": CSV}
 
 
+def test_coding_that_only_get_has_does_not_change_the_size_that_was_described(
+    download: Downloads,
+) -> None:
+    """RFC 9110, 8.4: Content-Length and ranges are those of the coded content."""
+    coded = gzip.compress(CSV)
+    chunked = {"content_length": None, "transfer_encoding": "chunked"}
+    files = download(
+        lambda request: (
+            response(CSV, **NAMED)
+            if request.is_description
+            else response(
+                b"%x\r\n%s\r\n0\r\n\r\n" % (len(coded), coded),
+                content_encoding="gzip",
+                **chunked,
+                **NAMED,
+            )
+        )
+    )
+    assert files.archive() == {"table.csv": CSV}
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_coded_bytes_are_not_kept_under_a_name_that_was_described_without_a_coding(
+    download: Downloads, ranges: bool
+) -> None:
+    """RFC 9110, 8.4: the name of the file does not say that it is compressed."""
+    coded = random.Random(6).randbytes(len(CSV))
+    files = download(
+        lambda request: (
+            (partial(request, CSV, **NAMED) if ranges else response(CSV, **NAMED))
+            if request.is_description
+            else response(coded, content_encoding="br", **NAMED)
+        )
+    )
+    assert files.error() == "NETWORK_ERROR"
+
+
 def test_ranges_of_content_that_is_suddenly_coded_are_not_used(download: Downloads) -> None:
     """RFC 9110, 8.8.3.3: a coded representation needs an ETag of its own."""
     files = download(

@@ -216,6 +216,20 @@ def test_empty_file_is_empty(download: Downloads) -> None:
     assert download(lambda request: partial(request, b"")).archive() == {"1": b""}
 
 
+def test_empty_file_does_not_affect_how_the_others_are_read(download: Downloads) -> None:
+    """RFC 9110, 15.5.17: the 416 for an empty file does not mean that there are no ranges."""
+    files = download(lambda r: partial(r, DATA if r.target == "/files/1" else b""))
+    assert files.archive(1, 2) == {"1": DATA, "2": b""}
+    assert all(r.range for r in files.origin.requests if r.target == "/files/1")
+
+
+def test_empty_file_without_a_strong_etag_is_read(download: Downloads) -> None:
+    """RFC 9110, 8.8.1: nothing shows whether it is still empty."""
+    files = download(lambda request: partial(request, b"", etag=None))
+    assert files.archive() == {"1": b""}
+    assert [r.range for r in files.origin.requests] == [(0, 0), None, None]
+
+
 def test_file_that_shrinks_is_noticed(download: Downloads) -> None:
     """RFC 9110, 15.5.17: 416 is the response for ranges behind the end."""
     files = download(unless_described(lambda request: partial(request, b"short")))
@@ -258,6 +272,23 @@ def test_large_file_is_described_by_its_last_byte_too(
     )
     assert files.archive() == {"1": DATA}
     assert [r.range for r in files.origin.requests] == [(0, 0), (39_999, 39_999), None]
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_connection_that_fails_says_nothing_about_ranges(
+    download: Downloads, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    """RFC 9110, 9.2.2: the request is idempotent, so it is sent again."""
+    monkeypatch.setattr(http, "MAX_SKIP", 10_000)
+    count = itertools.count()
+
+    def serve(request: Request) -> Iterator[Step]:
+        # A request on a connection that was used before would be sent again in any case.
+        yield None if next(count) == broken else partial(request, DATA, connection="close")
+
+    files = download(serve)
+    assert files.archive() == {"1": DATA}
+    assert all(r.range for r in files.origin.requests)
 
 
 def test_servers_with_etags_of_their_own_are_read_in_one_piece(

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from common.object_storage import BadChecksum, UploadedPart
-from worker.archive.composing.previous_archive import PreviousArchive, reading_previous
+from worker.archive.composing.previous_archive import reading_previous
 from worker.archive.composing.reading import reading_file
 from worker.archive.composing.state import BuildState
-from worker.archive.planning.layout import ByteSpan, PartKind, PlannedPart, SpanKind
+from worker.archive.planning.layout import PartKind, PlannedPart, SpanKind
 from worker.archive.zip_format.crc32 import combine, crc32
-
-#: The size of reads for the checksum of a copy, if the storage does not return one.
-BLOCK_SIZE = 4 * 1024 * 1024
 
 
 class Copier:
@@ -44,9 +41,11 @@ class Copier:
                 source=file.location, start=span.start, length=span.length,
                 if_match=file.etag, cancellation=self._state.cancellation,
             )  # fmt: skip
-        if part.crc32 is None:
-            part = UploadedPart(number=number, etag=part.etag, crc32=self._read_crc32(span))
-        self._state.checksums.add(span, part.crc32 or 0)
+            value = part.crc32
+            if value is None:
+                value = self._read_crc32(file.location, file.etag, span.start, span.length)
+        part = UploadedPart(number=number, etag=part.etag, crc32=value)
+        self._state.checksums.add(span, value)
         self._state.add_part(planned_part, part)
         self._state.count(copied=span.length)
         self._state.deps.control.advance(span.length)
@@ -62,6 +61,10 @@ class Copier:
                 source=(previous.bucket, previous.key), start=start, length=planned_part.size,
                 if_match=previous.etag, cancellation=state.cancellation,
             )  # fmt: skip
+            copied = part.crc32
+            if copied is None:
+                location = previous.bucket, previous.key
+                copied = self._read_crc32(location, previous.etag, start, planned_part.size)
         expected = 0
         for span in planned_part.spans:
             crc = previous.crc32(self._archive_plan.members[span.item]) or 0
@@ -70,9 +73,6 @@ class Copier:
             else:
                 state.checksums.add(span, crc)
                 expected = combine(expected, crc, span.length)
-        copied = part.crc32
-        if copied is None:
-            copied = self._read_crc32_of_previous(previous, start, planned_part.size)
         if copied != expected:
             raise BadChecksum("The previous archive does not match its index")
         state.add_part(
@@ -82,24 +82,21 @@ class Copier:
         state.count(copied=planned_part.size, reused=data)
         state.deps.control.advance(data)
 
-    def _read_crc32(self, span: ByteSpan) -> int:
-        file, source = self._archive_plan.members[span.item].file, self._state.deps.source
-        return self._crc32_by_reading(partial(source.read_into, file), span.start, span.length)
-
-    def _read_crc32_of_previous(self, previous: PreviousArchive, start: int, length: int) -> int:
-        read = partial(
-            self._state.deps.storage.read_into,
-            previous.bucket, previous.key, if_match=previous.etag,
-        )  # fmt: skip
-        return self._crc32_by_reading(read, start, length)
-
-    def _crc32_by_reading(self, read: Callable[..., None], start: int, length: int) -> int:
+    def _read_crc32(
+        self, location: tuple[str, str], etag: str | None, start: int, length: int
+    ) -> int:
         """Return the checksum of a range, for storages that do not return it with a copy."""
-        block, value = memoryview(bytearray(min(BLOCK_SIZE, length))), 0
-        for offset in range(start, start + length, BLOCK_SIZE):
-            view = block[: min(BLOCK_SIZE, start + length - offset)]
-            with self._state.deps.min_rate.reading() as progress:
-                read(view, start=offset, cancellation=self._state.cancellation, progress=progress)
-            value = crc32(view, value)
-        self._state.count(through_worker=length)
+        state, value = self._state, 0
+        with state.deps.min_rate.reading() as count_bytes:
+
+            def consume(block: memoryview) -> None:
+                nonlocal value
+                value = crc32(block, value)
+                count_bytes(len(block))
+
+            state.deps.storage.read_blocks(
+                *location, consume,
+                start=start, length=length, if_match=etag, cancellation=state.cancellation,
+            )  # fmt: skip
+        state.count(through_worker=length)
         return value

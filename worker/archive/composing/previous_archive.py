@@ -166,7 +166,7 @@ def store_index(
     try:
         storage.put_object(
             archive_plan.bucket, index_key(entries), body,
-            content_type="application/json", crc32=crc32(body),
+            content_type="application/json", crc32=crc32(body), is_archive=False,
         )  # fmt: skip
     except DownloadError as error:
         log.warning("archive index not stored", plan=archive_plan.plan_id, error=str(error))

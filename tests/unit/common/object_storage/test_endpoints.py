@@ -271,21 +271,24 @@ def test_encryption_owner_acl_class_and_payer_are_sent_where_they_belong(
     storage = ObjectStorage(endpoint=server.url, region="r", options=options, **KEYS)
     upload = response(b"<R><UploadId>u</UploadId></R>")
     etag = response(b"<R><ETag>e</ETag></R>", ETag='"e"')
-    server.responses = [etag, upload, etag, etag, OK]
+    server.responses = [etag, etag, upload, etag, etag, OK]
     storage.put_object("b", "k", b"x")
+    storage.put_object("b", "indexes/k", b"x", is_archive=False)
     storage.create_multipart_upload("b", "k")
     storage.upload_part("b", "k", "u", 1, b"x", crc32=0)
     storage.complete_multipart_upload(
         "b", "k", "u", [UploadedPart(number=1, etag='"e"', crc32=0)]
     )  # fmt: skip
     storage.read_into("b", "k", memoryview(bytearray(2)))
-    put, create, part, complete, read = (r.decode() for r in server.requests)
-    for request in (put, create):
+    put, index, create, part, complete, read = (r.decode() for r in server.requests)
+    for request in (put, index, create):
         assert "x-amz-server-side-encryption: aws:kms\r\n" in request
         assert "x-amz-server-side-encryption-aws-kms-key-id: key-1\r\n" in request
         assert "x-amz-acl: bucket-owner-full-control\r\n" in request
-    assert "x-amz-storage-class: STANDARD_IA\r\n" in create
-    for request in (put, create, part, complete):
+    for request in (put, create):
+        assert "x-amz-storage-class: STANDARD_IA\r\n" in request
+    assert "x-amz-storage-class" not in index
+    for request in (put, index, create, part, complete):
         assert "x-amz-expected-bucket-owner: 111122223333\r\n" in request
     assert "expected-bucket-owner" not in read
     assert all("x-amz-request-payer: requester\r\n" in r.decode() for r in server.requests)

@@ -57,13 +57,13 @@ def test_keys_are_encoded_in_paths_copies_and_links(
     assert urlsplit(link).path == f"/b/{quote(key, '/~')}"
 
 
-def page(keys: list[str], *, encoding: str | None, space: str = "+") -> bytes:
+def page(keys: list[str], *, encoding: str | None, space: str = "+", more: str = "") -> bytes:
     def encoded(key: str) -> str:
         return quote(key, safe="").replace("%20", space) if encoding else key
 
     kind = f"<EncodingType>{encoding}</EncodingType>" if encoding else ""
     rows = "".join(f"<Contents><Key>{encoded(k)}</Key><Size>1</Size></Contents>" for k in keys)
-    return response(f"<ListBucketResult>{kind}{rows}</ListBucketResult>".encode())
+    return response(f"<ListBucketResult>{kind}{more}{rows}</ListBucketResult>".encode())
 
 
 @pytest.mark.parametrize("space", ["+", "%20"])
@@ -89,6 +89,21 @@ def test_a_repeated_page_of_objects_is_left_out(
     server.responses = [page(["a", "b", "c"], encoding=None)]
     listed = storage.list_objects_v2("b", start_after="b")
     assert [entry.key for entry in listed] == ["c"]
+
+
+def test_a_page_of_objects_says_whether_others_follow(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    """A page may have fewer objects than max-keys ("ListObjectsV2" in the S3 API reference)."""
+    truncated = "<IsTruncated>true</IsTruncated>"
+    server.responses = [
+        page(["a", "b"], encoding=None, more=truncated), page(["a", "b"], encoding=None),
+        page(["a", "b"], encoding=None, more=truncated),
+    ]  # fmt: skip
+    assert storage.list_objects_v2("b").is_truncated
+    assert not storage.list_objects_v2("b").is_truncated
+    # The server ignores where the page should start, and would send this one forever.
+    assert not storage.list_objects_v2("b", start_after="b").is_truncated
 
 
 def uploads_page(keys: list[str], *, following: str | None) -> bytes:

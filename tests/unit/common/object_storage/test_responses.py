@@ -6,13 +6,14 @@ start with 200 and blanks and contain an error); RFC 9110, 8.8.3 (ETag) and 13.1
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from common.errors import FileChanged, StorageError
-from common.object_storage import ObjectStorage, UploadedPart
+from common.object_storage import BLOCK_SIZE, ObjectStorage, UploadedPart
 from common.object_storage.s3_xml import is_error, quoted_etag
 from tests.support.scripted_server import ScriptedServer, response
 
@@ -135,6 +136,27 @@ def test_a_range_is_read_from_any_valid_response(
     view = memoryview(bytearray(3))
     storage.read_into("b", "k", view, start=3)
     assert bytes(view) == b"345"
+
+
+def test_a_range_is_read_in_blocks_and_continued_where_the_connection_broke(
+    server: ScriptedServer, storage: ObjectStorage
+) -> None:
+    data = random.Random(8).randbytes(3 * BLOCK_SIZE + 5)
+    total, broken_at = len(data) + 10, 2 * BLOCK_SIZE + 7
+    whole = response(
+        data, status=206, Content_Range=f"bytes 10-{total - 1}/{total}", Connection="close"
+    )
+    rest = f"bytes {10 + broken_at}-{total - 1}/{total}"
+    server.responses = [
+        whole[: broken_at - len(data)], response(data[broken_at:], status=206, Content_Range=rest),
+    ]  # fmt: skip
+    blocks: list[bytes] = []
+    storage.read_blocks(
+        "b", "k", lambda block: blocks.append(bytes(block)), start=10, length=len(data)
+    )
+    assert b"".join(blocks) == data
+    assert max(map(len, blocks)) <= BLOCK_SIZE
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("content_range", ["bytes 0-2/9", "bytes 30-32/99", "3-5/9", ""])

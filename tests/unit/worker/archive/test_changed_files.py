@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_the_index_and_the_log_wait_for_the_completion_of_the_job() -> None:
         step()
     assert any(key.startswith("indexes/") for _, key in catalog.storage.objects)
     catalog.assert_correct(artifact)
+
+
+def test_an_index_does_not_get_the_storage_class_of_archives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    catalog = SmallCatalog([10])
+    put, written = catalog.storage.put_object, {}
+
+    def record(bucket: str, key: str, *args: Any, is_archive: bool = True, **options: Any) -> str:
+        written[key.partition("/")[0]] = is_archive
+        return put(bucket, key, *args, **options)
+
+    monkeypatch.setattr(catalog.storage, "put_object", record)
+    catalog.run()
+    assert written == {"archives": True, "indexes": False}
 
 
 def test_build_rejects_a_file_that_is_overwritten_meanwhile() -> None:
@@ -162,15 +178,33 @@ def test_build_detects_files_that_are_swapped_meanwhile() -> None:
     catalog.assert_nothing_left_behind()
 
 
-def test_build_does_not_reuse_a_previous_archive_with_a_flipped_bit() -> None:
+@pytest.mark.parametrize("can_copy", [True, False])
+@pytest.mark.parametrize("position", [5, 60, 200])
+def test_build_does_not_reuse_a_previous_archive_with_a_flipped_bit(
+    can_copy: bool, position: int
+) -> None:
     catalog = SmallCatalog([40] * 30)
-    first = catalog.run()
+    first = catalog.run(can_copy=can_copy)
     stored = catalog.storage.objects["archives", first.key]
-    stored.data = stored.data[:200] + bytes([stored.data[200] ^ 1]) + stored.data[201:]
-    catalog.files[29] = b"new"
+    flipped = bytes([stored.data[position] ^ 1])
+    stored.data = stored.data[:position] + flipped + stored.data[position + 1 :]
+    for data in (b"new", b"newer"):
+        catalog.files[29] = data
+        catalog.storage.add_object("files", "29", data, metadata={"filename": "29.bin"})
+        catalog.storage.restart()
+        catalog.assert_correct(catalog.run(can_copy=can_copy))
+    # The index describes the new archive.
+    assert catalog.storage.calls.count("read_into") < 20
+
+
+def test_a_file_that_is_damaged_itself_is_an_error_although_there_is_a_previous_archive() -> None:
+    catalog = SmallCatalog([40] * 30)
+    catalog.run()
     catalog.storage.add_object("files", "29", b"new", metadata={"filename": "29.bin"})
-    with pytest.raises(DownloadError):
+    catalog.storage.objects["files", "29"].data = b"old"
+    with pytest.raises(DownloadError, match="checksum"):
         catalog.run()
+    catalog.assert_nothing_left_behind()
 
 
 def test_a_retry_reads_only_the_files_that_were_missing() -> None:
