@@ -13,6 +13,7 @@ from common.object_storage import (
     Cancellation,
     NoSuchKey,
     NoSuchUpload,
+    ObjectInfo,
     ObjectStorage,
 )
 from common.object_storage.errors import BucketForbidden
@@ -60,13 +61,10 @@ def find_archive(
     archive_plan: ArchivePlan, storage: ObjectStorage, cancellation: Cancellation
 ) -> StoredArchive | None:
     """Return the archive if any job has built it before; this takes one HEAD request."""
-    try:
-        info = storage.head_object(archive_plan.bucket, archive_plan.key, cancellation=cancellation)
-    except NoSuchKey:
-        return None
-    except SourceForbidden as error:
-        raise BucketForbidden from error
-    if info.size != archive_plan.plan.size or info.metadata.get("plan") != archive_plan.plan_id:
+    info = find_object(
+        storage, archive_plan.bucket, archive_plan.key, archive_plan.plan.size, cancellation
+    )
+    if info is None or info.metadata.get("plan") != archive_plan.plan_id:
         return None
     return StoredArchive(
         key=archive_plan.key,
@@ -76,6 +74,19 @@ def find_archive(
         modified=info.modified,
         expires_at=info.expires_at,
     )
+
+
+def find_object(
+    storage: ObjectStorage, bucket: str, key: str, size: int, cancellation: Cancellation
+) -> ObjectInfo | None:
+    """Return what the storage says about an object of this size, or None if there is none."""
+    try:
+        info = storage.head_object(bucket, key, cancellation=cancellation)
+    except NoSuchKey:
+        return None
+    except SourceForbidden as error:
+        raise BucketForbidden from error
+    return info if info.size == size else None
 
 
 def delete_upload(
