@@ -61,6 +61,31 @@ def test_damaged_records_and_those_of_another_plan_are_ignored(redis: Redis) -> 
     assert (loaded.upload_id, loaded.parts) == ("u", {})
 
 
+@pytest.mark.parametrize("logged", ["upload-1", None])
+def test_parts_of_an_upload_whose_record_was_lost_are_ignored(
+    redis: Redis, logged: str | None
+) -> None:
+    checkpoint = Checkpoints(redis).for_job(JOB)
+    upload_log = UploadLog.load(checkpoint)
+    upload_log.begin(PLAN, "archives", "k")
+    if logged:
+        upload_log.add_upload(logged)
+    upload_log.upload_id = "upload-2"
+    upload_log.add_part(make_part(1), [])
+    loaded = UploadLog.load(checkpoint)
+    assert (loaded.upload_id, loaded.parts) == (logged, {})
+
+
+def test_another_upload_starts_without_parts(redis: Redis) -> None:
+    checkpoint = Checkpoints(redis).for_job(JOB)
+    upload_log = UploadLog.load(checkpoint)
+    upload_log.begin(PLAN, "archives", "k")
+    upload_log.add_upload("upload-1")
+    upload_log.add_part(make_part(1), [])
+    upload_log.add_upload("upload-2")
+    assert upload_log.parts == UploadLog.load(checkpoint).parts == {}
+
+
 def test_an_attempt_continues_without_its_records_while_the_job_store_is_unavailable(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,27 @@ def _part_number(record: bytes) -> int | None:
     return number if kind == "part" else None
 
 
+@pytest.mark.parametrize("lost", [["upload"], ["plan", "upload"]])
+def test_an_archive_survives_an_attempt_that_began_while_the_job_store_was_unavailable(
+    lost: list[str],
+) -> None:
+    file_sizes = [3000, 50, 3000, 70]
+    catalog, reference = SmallCatalog(file_sizes), SmallCatalog(file_sizes)
+    catalog.storage.restart(crash_at=14)
+    with pytest.raises(Crash):
+        catalog.run()
+    records = catalog.checkpoint.records
+    catalog.checkpoint.records = []
+    catalog.storage.restart(crash_at=24)
+    with pytest.raises(Crash):
+        catalog.run()
+    new = [each for each in catalog.checkpoint.records if orjson.loads(each)[0] not in lost]
+    assert new
+    catalog.checkpoint.records = [*records, *new]
+    catalog.storage.restart()
+    assert catalog.archive(catalog.run()) == reference.archive(reference.run())
+
+
 def _transfers(calls: list[str]) -> int:
     return sum(name in ("upload_part", "upload_part_copy") for name in calls)
 
