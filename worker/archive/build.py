@@ -328,7 +328,7 @@ def _find_or_compose(
 
     _hold(archive_plan.key, deps, options)
     lock = options.build_lock(archive_plan.plan_id)
-    with acquire_or_find(lock, deps.min_rate, find) as found:
+    with acquire_or_find(lock, deps.min_rate, find, may_continue=options.may_continue) as found:
         if found is not None:
             verify_sources()
             options.defer(lambda: discard_upload(deps.storage, UploadLog.load(options.checkpoint)))

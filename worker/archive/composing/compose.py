@@ -45,12 +45,19 @@ def compose(
     try:
         stored = _build(state)
     except BaseException as error:
-        if not _is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
+        if not is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
             retries = Cancellation(state.cancellation.storage_retries)
             discard_upload(deps.storage, upload_log, retries)
         raise
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     return stored, state
+
+
+def is_resumable(error: BaseException) -> bool:
+    """Return whether a later attempt may continue with the parts that the storage has now."""
+    if isinstance(error, CancelRequested | BadChecksum | NoSuchUpload):
+        return False
+    return not isinstance(error, DownloadError) or error.retryable
 
 
 def find_archive(
@@ -158,10 +165,3 @@ def _complete(state: BuildState, crc32: int) -> str:
         if stored is None:
             raise
         return stored.etag
-
-
-def _is_resumable(error: BaseException) -> bool:
-    """Return whether a later attempt may continue with the parts that the storage has now."""
-    if isinstance(error, CancelRequested | BadChecksum | NoSuchUpload):
-        return False
-    return not isinstance(error, DownloadError) or error.retryable
