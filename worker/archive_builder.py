@@ -218,7 +218,8 @@ class ArchiveBuilder:
         removed = 0
         for job_id in self._checkpoints.job_ids():
             if self._has_ended(job_id):
-                removed += self._remove_uploads(job_id)
+                delete_upload(self._storage, UploadLog.load(self._checkpoints.for_job(job_id)))
+                removed += 1
         return removed
 
     def delete_expired(self, renew_lock: Callable[[], object] = lambda: None) -> int:
@@ -236,18 +237,6 @@ class ArchiveBuilder:
         return uploads + delete_expired_objects(
             storage, bucket, removals, max_age=max_age, now=now, renew_lock=renew_lock
         )
-
-    def _remove_uploads(self, job_id: str) -> bool:
-        upload_log = UploadLog.load(self._checkpoints.for_job(job_id))
-        build_lock = self._build_lock(job_id, upload_log.plan_id or "")
-        if not build_lock.acquire():
-            # Another job builds the same archive under the same keys: its uploads look the same.
-            return False
-        try:
-            delete_upload(self._storage, upload_log)
-        finally:
-            build_lock.release()
-        return True
 
     def _build_lock(self, job_id: str, plan_id: str) -> RedisBuildLock:
         return RedisBuildLock(self._services.redis, plan_id, job_id)

@@ -38,27 +38,32 @@ class RedisBuildLock:
     def acquire(self) -> bool:
         """Return whether this job holds the lock now. A job can acquire its own lock again."""
         try:
-            holder = self._client.set(
-                self._key, self._job_id, nx=True, get=True, px=int(TTL * 1000)
-            )
-            if holder in (None, self._job_id):
-                return True
-            limit_expiry(self._client, self._key, TTL)
+            return self._acquire()
         except RedisError as error:
             log_failure(log, "building without the build lock", error)
             return True
-        return False
 
     def renew(self) -> None:
-        """Extend the lock. May be called often: it acts once in ``RENEW_INTERVAL`` seconds."""
-        now = time.monotonic()
-        if now < self._renew_at:
+        """Extend the lock, or acquire it again if it expired during an outage of the job store.
+
+        May be called often: it acts once in ``RENEW_INTERVAL`` seconds.
+        """
+        if time.monotonic() < self._renew_at:
             return
-        self._renew_at = now + RENEW_INTERVAL
         try:
-            self._client.pexpire(self._key, int(TTL * 1000))
+            self._acquire()
         except RedisError as error:
             log_failure(log, "build lock not renewed", error)
+
+    def _acquire(self) -> bool:
+        self._renew_at = time.monotonic() + RENEW_INTERVAL
+        expiry = round(TTL * 1000)
+        holder = self._client.set(self._key, self._job_id, nx=True, get=True, px=expiry)
+        if holder == self._job_id:
+            self._client.pexpire(self._key, expiry)
+        elif holder is not None:
+            limit_expiry(self._client, self._key, TTL)
+        return holder in (None, self._job_id)
 
     def release(self) -> None:
         """Let the next job build."""

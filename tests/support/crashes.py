@@ -57,6 +57,8 @@ class MemoryCheckpoint:
 
     steps: CrashPoints
     records: list[bytes] = field(default_factory=list)
+    #: Every record, also those that were cleared.
+    history: list[bytes] = field(default_factory=list)
 
     def load(self) -> list[bytes]:
         return list(self.records)
@@ -64,6 +66,7 @@ class MemoryCheckpoint:
     def append(self, record: bytes) -> None:
         with self.steps.step("append_record"):
             self.records.append(record)
+            self.history.append(record)
 
     def clear(self) -> None:
         with self.steps.step("clear_records"):

@@ -23,7 +23,7 @@ from worker.archive.build_lock import (
     RenewingControl,
     acquire_or_find,
 )
-from worker.archive.composing.compose import compose, delete_upload, find_archive
+from worker.archive.composing.compose import compose, discard_upload, find_archive
 from worker.archive.composing.previous_archive import (
     PreviousArchive,
     load_previous_archive,
@@ -341,10 +341,10 @@ def _find_or_compose(
 
     _hold(archive_plan.key, deps, options)
     lock = options.build_lock(archive_plan.plan_id)
-    with acquire_or_find(lock, deps.min_rate, find) as found:
+    with acquire_or_find(lock, deps.min_rate, find, may_continue=options.may_continue) as found:
         if found is not None:
             verify_sources()
-            delete_upload(deps.storage, UploadLog.load(options.checkpoint))
+            options.defer(lambda: discard_upload(deps.storage, UploadLog.load(options.checkpoint)))
             _report_all_done(archive_plan.members, deps.control)
             options.report({"found": 1})
             return found
@@ -362,7 +362,9 @@ def _find_or_compose(
             raise _DamagedArchiveError from error
 
         def finish() -> None:
-            if not state.resumed:
+            if state.resumed:
+                discard_upload(deps.storage, state.upload_log)
+            else:
                 state.upload_log.clear()
             store_index(
                 deps.storage,

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from common.errors import DeadlineExceeded, DeadlineHandover
 from common.task_group import SupportsCheck
+from worker.archive.composing.compose import is_resumable
 
 #: Seconds between two attempts to acquire the lock.
 ACQUIRE_INTERVAL = 0.25
@@ -58,27 +60,44 @@ class RenewingControl:
 
 @contextmanager
 def acquire_or_find(
-    lock: BuildLock, control: SupportsCheck, find: Callable[[], T | None]
+    lock: BuildLock,
+    control: SupportsCheck,
+    find: Callable[[], T | None],
+    *,
+    may_continue: Callable[[], bool],
 ) -> Iterator[T | None]:
     """Yield what ``find`` returns, or None when this job has the lock and has to build.
 
     ``find`` is called first, about every second while another job has the lock, and once more
-    after a wait for the lock.
+    after a wait for the lock. A job that still waits at its deadline has not failed: raise
+    DeadlineHandover if ``may_continue`` returns True.
+
+    A build that another attempt may resume keeps the lock until it expires, so that no other job
+    begins the archive again meanwhile.
     """
     found, attempts = find(), 0
     acquired = False
-    while found is None and not acquired:
-        acquired = lock.acquire()
-        if acquired:
-            found = find() if attempts else None
-            break
-        control.check()
-        time.sleep(ACQUIRE_INTERVAL)
-        attempts += 1
-        if attempts % ATTEMPTS_PER_CHECK == 0:
-            found = find()
+    try:
+        while found is None and not (acquired := lock.acquire()):
+            control.check()
+            time.sleep(ACQUIRE_INTERVAL)
+            attempts += 1
+            if attempts % ATTEMPTS_PER_CHECK == 0:
+                found = find()
+    except DeadlineExceeded as error:
+        if may_continue():
+            raise DeadlineHandover(
+                "The attempt waited until its deadline while another job built the same archive."
+            ) from error
+        raise
+    if acquired and attempts:
+        found = find()
+    keeps_lock = False
     try:
         yield found
+    except BaseException as error:
+        keeps_lock = found is None and is_resumable(error)
+        raise
     finally:
-        if acquired:
+        if acquired and not keeps_lock:
             lock.release()

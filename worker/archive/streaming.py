@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from common.errors import DeadlineExceeded, DownloadError, FileTooLarge
-from common.object_storage import BadChecksum, Cancellation, UploadedPart
+from common.object_storage import BadChecksum, Cancellation, NoSuchUpload, UploadedPart
 from common.sources import Missing, Source
 from common.sources.files import name_file
 from common.task_group import SupportsCheck, TaskGroup
+from worker.archive.composing.compose import find_object
 from worker.archive.composing.state import BuildDependencies, StoredArchive
 from worker.archive.min_rate import MinRate
 from worker.archive.part_memory import part_memory
@@ -131,17 +132,26 @@ def stream_archive(
         )  # fmt: skip
         uploaded[part.number] = (result, len(content))
 
+    def complete(parts: list[UploadedPart], checksum: int, size: int) -> str:
+        try:
+            return storage.complete_multipart_upload(
+                bucket, key, upload_id, parts,
+                crc32=checksum, size=size, cancellation=task_group.cancellation,
+            )  # fmt: skip
+        except NoSuchUpload:
+            # If the response to an earlier request was lost, the archive exists. Its key contains
+            # the fencing token, so that no other attempt can have written it.
+            info = find_object(storage, bucket, key, size, task_group.cancellation)
+            if info is None:
+                raise
+            return info.etag
+
     try:
         task_group.each(upload, streamer.parts(), concurrency=CONCURRENCY)
         rows = [uploaded[number] for number in sorted(uploaded)]
         checksum = join((part.crc32 or 0, length) for part, length in rows)
         size = sum(length for _, length in rows)
-        etag = task_group.call(
-            lambda: storage.complete_multipart_upload(
-                bucket, key, upload_id, [part for part, _ in rows],
-                crc32=checksum, size=size, cancellation=task_group.cancellation,
-            )
-        )  # fmt: skip
+        etag = task_group.call(lambda: complete([part for part, _ in rows], checksum, size))
     except BaseException:
         retries = Cancellation(task_group.cancellation.storage_retries)
         try:

@@ -19,11 +19,17 @@ class FileChecksums:
     """
 
     def __init__(
-        self, plan: Plan, listed: Sequence[int | None], expected: Sequence[int | None]
+        self,
+        plan: Plan,
+        listed: Sequence[int | None],
+        expected: Sequence[int | None],
+        *,
+        file_count: int,
     ) -> None:
         """Take for each item the checksum that the source gives, and the expected one, or None.
 
         ``listed`` is part of the plan: another attempt with the same plan has the same values.
+        ``file_count`` is the number of items that are files; the manifest follows them.
         """
         self._listed = listed
         self._expected = expected
@@ -38,8 +44,9 @@ class FileChecksums:
         self._crc32s: list[int | None] = [
             None if index in self._spans else 0 for index in range(len(plan.items))
         ]
-        #: The number of items without a checksum.
-        self.unknown = len(self._spans)
+        self._file_count = file_count
+        #: The number of files without a checksum.
+        self.unknown_files = sum(item < file_count for item in self._spans)
 
     def add(self, span: ByteSpan, crc32: int) -> None:
         """Add the checksum of a DATA span; raise BadChecksum if the file's is not as expected."""
@@ -57,7 +64,8 @@ class FileChecksums:
             if expected is not None and expected != crc32:
                 raise BadChecksum("A file does not match its stored checksum")
             self._crc32s[span.item] = crc32
-            self.unknown -= 1
+            if span.item < self._file_count:
+                self.unknown_files -= 1
 
     def spans(self, item: int) -> list[ByteSpan]:
         """Return the spans that an item's bytes are divided into."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import structlog
 
 from common.errors import CancelRequested, DownloadError, SourceForbidden
@@ -13,6 +10,7 @@ from common.object_storage import (
     Cancellation,
     NoSuchKey,
     NoSuchUpload,
+    ObjectInfo,
     ObjectStorage,
 )
 from common.object_storage.errors import BucketForbidden
@@ -35,38 +33,41 @@ def compose(
 ) -> tuple[StoredArchive, BuildState]:
     """Build the planned archive, or resume its build.
 
-    If it fails in a way that another attempt may resume, the uploads stay in the storage;
-    otherwise they are deleted. The log of the upload stays until the job is completed.
+    If it fails in a way that another attempt may resume, the upload stays in the storage;
+    otherwise it is deleted. The log of the upload stays until the job is completed.
     """
     upload_log = UploadLog.load(checkpoint)
     if upload_log.plan_id not in (None, archive_plan.plan_id):
-        delete_upload(deps.storage, upload_log)
+        cancellation = deps.task_group.cancellation
+        deps.task_group.call(lambda: discard_upload(deps.storage, upload_log, cancellation))
+        upload_log.clear()
     state = BuildState(archive_plan, deps, upload_log, previous)
     try:
         stored = _build(state)
     except BaseException as error:
-        if not _is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
+        if not is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
             retries = Cancellation(state.cancellation.storage_retries)
-            _clean_up(lambda: delete_upload(deps.storage, upload_log, retries))
+            discard_upload(deps.storage, upload_log, retries)
         raise
-    if state.resumed:
-        # There may be more than one upload: the log of one may have been lost.
-        _clean_up(lambda: delete_upload(deps.storage, upload_log))
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     return stored, state
+
+
+def is_resumable(error: BaseException) -> bool:
+    """Return whether a later attempt may continue with the parts that the storage has now."""
+    if isinstance(error, CancelRequested | BadChecksum | NoSuchUpload):
+        return False
+    return not isinstance(error, DownloadError) or error.retryable
 
 
 def find_archive(
     archive_plan: ArchivePlan, storage: ObjectStorage, cancellation: Cancellation
 ) -> StoredArchive | None:
     """Return the archive if any job has built it before; this takes one HEAD request."""
-    try:
-        info = storage.head_object(archive_plan.bucket, archive_plan.key, cancellation=cancellation)
-    except NoSuchKey:
-        return None
-    except SourceForbidden as error:
-        raise BucketForbidden from error
-    if info.size != archive_plan.plan.size or info.metadata.get("plan") != archive_plan.plan_id:
+    info = find_object(
+        storage, archive_plan.bucket, archive_plan.key, archive_plan.plan.size, cancellation
+    )
+    if info is None or info.metadata.get("plan") != archive_plan.plan_id:
         return None
     return StoredArchive(
         key=archive_plan.key,
@@ -78,19 +79,34 @@ def find_archive(
     )
 
 
+def find_object(
+    storage: ObjectStorage, bucket: str, key: str, size: int, cancellation: Cancellation
+) -> ObjectInfo | None:
+    """Return what the storage says about an object of this size, or None if there is none."""
+    try:
+        info = storage.head_object(bucket, key, cancellation=cancellation)
+    except NoSuchKey:
+        return None
+    except SourceForbidden as error:
+        raise BucketForbidden from error
+    return info if info.size == size else None
+
+
 def delete_upload(
     storage: ObjectStorage, upload_log: UploadLog, cancellation: Cancellation | None = None
 ) -> None:
-    """Delete the uploads of a build and its log, but no finished archive."""
+    """Delete the upload of a build and its log, but no finished archive.
+
+    Other uploads of the same archive may be those of other jobs.
+    """
     if upload_log.plan_id is not None:
         bucket = upload_log.bucket
         prefix = upload_log.key.rpartition("/")[0] + "/"
         cancellation = cancellation or Cancellation()
-        abort = partial(storage.abort_multipart_upload, bucket, cancellation=cancellation)
         if upload_log.upload_id:
-            abort(upload_log.key, upload_log.upload_id)
-        for upload in storage.list_multipart_uploads(bucket, prefix, cancellation=cancellation):
-            abort(upload.key, upload.upload_id)
+            storage.abort_multipart_upload(
+                bucket, upload_log.key, upload_log.upload_id, cancellation=cancellation
+            )
         # Version 0.1 also wrote temporary objects. Its unfinished builds may still have some.
         temporaries = storage.list_objects_v2(
             bucket, prefix=f"{prefix}parts/", cancellation=cancellation
@@ -99,6 +115,16 @@ def delete_upload(
             keys = [item.key for item in temporaries]
             storage.delete_objects(bucket, keys, cancellation=cancellation)
     upload_log.clear()
+
+
+def discard_upload(
+    storage: ObjectStorage, upload_log: UploadLog, cancellation: Cancellation | None = None
+) -> None:
+    """Delete the upload of a build and its log; if that fails, a cleanup does it later."""
+    try:
+        delete_upload(storage, upload_log, cancellation)
+    except DownloadError as error:
+        log.warning("upload not cleaned up", error=str(error))
 
 
 def _build(state: BuildState) -> StoredArchive:
@@ -139,18 +165,3 @@ def _complete(state: BuildState, crc32: int) -> str:
         if stored is None:
             raise
         return stored.etag
-
-
-def _is_resumable(error: BaseException) -> bool:
-    """Return whether a later attempt may continue with the parts that the storage has now."""
-    if isinstance(error, CancelRequested | BadChecksum | NoSuchUpload):
-        return False
-    return not isinstance(error, DownloadError) or error.retryable
-
-
-def _clean_up(step: Callable[[], None]) -> None:
-    """Run a cleanup; if it fails, the bucket's lifecycle rule deletes the rest later."""
-    try:
-        step()
-    except DownloadError as error:
-        log.warning("upload not cleaned up", error=str(error))

@@ -78,7 +78,10 @@ class BuildState:
         archived = [previous.crc32(m) if previous else None for m in archive_plan.members]
         expected = [a if b is None else b for a, b in zip(archived, listed, strict=True)]
         self.checksums = FileChecksums(
-            self.plan, listed + manifest_crc32, expected + manifest_crc32
+            self.plan,
+            listed + manifest_crc32,
+            expected + manifest_crc32,
+            file_count=len(archive_plan.members),
         )
         self.uploaded_parts: dict[int, UploadedPart] = {}
         self.stats = BuildStats()
@@ -107,7 +110,7 @@ class BuildState:
     @property
     def has_all_file_checksums(self) -> bool:
         """Return whether the checksums of all files except the manifest are known."""
-        return self.checksums.unknown <= (self.archive_plan.missing is not None)
+        return self.checksums.unknown_files == 0
 
     @cached_property
     def manifest(self) -> bytes:

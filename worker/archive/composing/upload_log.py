@@ -2,7 +2,7 @@
 
 It says which upload belongs to the job and which parts the storage has. A record takes about 90
 bytes per part, and five more for each small file whose checksum the source does not give. Records
-are only appended; a damaged record, or one of another plan, is ignored.
+are only appended; a damaged record, or one of another plan or upload, is ignored.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import orjson
 
 from common.object_storage import UploadedPart
+from worker.archive.zip_format.crc32 import crc32
 
 #: The number of characters of the plan's id in each record.
 PLAN_ID_PREFIX = 8
@@ -84,8 +85,9 @@ class UploadLog:
         self.checkpoint.append(orjson.dumps(("plan", plan_id, bucket, key)))
 
     def add_upload(self, upload_id: str) -> None:
-        """Record the archive's own upload."""
+        """Record the archive's own upload, which has no parts yet."""
         self.upload_id = upload_id
+        self.parts.clear()
         self._append("upload", upload_id)
 
     def add_part(self, part: UploadedPart, crc32s: Sequence[int]) -> None:
@@ -100,23 +102,32 @@ class UploadLog:
         self.parts.clear()
 
     def _append(self, kind: str, *values: Any) -> None:
-        # Every record names its plan, because a worker that lost its lease may still append.
-        plan = (self.plan_id or "")[:PLAN_ID_PREFIX]
-        self.checkpoint.append(orjson.dumps((kind, plan, *values)))
+        self.checkpoint.append(orjson.dumps((kind, self._owner(kind), *values)))
 
-    def _read(self, kind: str, plan: str, values: list[Any]) -> None:
+    def _owner(self, kind: str) -> str:
+        """Return what a record belongs to: that of a part to the upload, others to the plan.
+
+        Every record names it, because a worker that lost its lease may still append, and because
+        the records before it may have been lost.
+        """
+        if kind == "part" and self.upload_id is not None:
+            return f"{crc32(self.upload_id.encode()):08x}"
+        return (self.plan_id or "")[:PLAN_ID_PREFIX]
+
+    def _read(self, kind: str, owner: str, values: list[Any]) -> None:
         if kind == "plan":
             # A second plan means that the attempt that wrote it could not read the first one.
-            self.plan_id, self.upload_id = plan, None
+            self.plan_id, self.upload_id = owner, None
             self.bucket, self.key = values
             self.parts.clear()
-        elif self.plan_id is not None and self.plan_id[:PLAN_ID_PREFIX] == plan:
+        elif self.plan_id is not None and owner == self._owner(kind):
             self._read_step(kind, values)
 
     def _read_step(self, kind: str, values: list[Any]) -> None:
         match kind:
             case "upload":
                 (self.upload_id,) = values
+                self.parts.clear()
             case "part":
                 number, etag, crc32, packed = values
                 part = UploadedPart(number=number, etag=f'"{etag}"', crc32=crc32)

@@ -8,6 +8,14 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from common.errors import (
+    CancelRequested,
+    DeadlineExceeded,
+    DeadlineHandover,
+    Draining,
+    FileChanged,
+    NetworkError,
+)
 from common.job_store import keys
 from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
@@ -61,6 +69,31 @@ def test_damaged_records_and_those_of_another_plan_are_ignored(redis: Redis) -> 
     assert (loaded.upload_id, loaded.parts) == ("u", {})
 
 
+@pytest.mark.parametrize("logged", ["upload-1", None])
+def test_parts_of_an_upload_whose_record_was_lost_are_ignored(
+    redis: Redis, logged: str | None
+) -> None:
+    checkpoint = Checkpoints(redis).for_job(JOB)
+    upload_log = UploadLog.load(checkpoint)
+    upload_log.begin(PLAN, "archives", "k")
+    if logged:
+        upload_log.add_upload(logged)
+    upload_log.upload_id = "upload-2"
+    upload_log.add_part(make_part(1), [])
+    loaded = UploadLog.load(checkpoint)
+    assert (loaded.upload_id, loaded.parts) == (logged, {})
+
+
+def test_another_upload_starts_without_parts(redis: Redis) -> None:
+    checkpoint = Checkpoints(redis).for_job(JOB)
+    upload_log = UploadLog.load(checkpoint)
+    upload_log.begin(PLAN, "archives", "k")
+    upload_log.add_upload("upload-1")
+    upload_log.add_part(make_part(1), [])
+    upload_log.add_upload("upload-2")
+    assert upload_log.parts == UploadLog.load(checkpoint).parts == {}
+
+
 def test_an_attempt_continues_without_its_records_while_the_job_store_is_unavailable(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,12 +137,83 @@ def test_a_build_lock_belongs_to_a_job_and_not_to_its_worker(redis: Redis) -> No
     assert second.acquire()
 
 
-def test_renew_extends_the_expiry_of_a_build_lock(redis: Redis) -> None:
+@pytest.fixture
+def lock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> RedisBuildLock:
+    """The lock of a job, which it can renew at any time."""
+    monkeypatch.setattr("common.job_store.build_lock.RENEW_INTERVAL", 0)
     lock = RedisBuildLock(redis, PLAN, "job-1")
-    lock.acquire()
+    assert lock.acquire()
+    return lock
+
+
+def test_renew_extends_the_expiry_of_a_build_lock(redis: Redis, lock: RedisBuildLock) -> None:
     redis.pexpire(keys.build_lock(PLAN), 100)
     lock.renew()
     assert redis.pttl(keys.build_lock(PLAN)) > 10_000
+
+
+def test_the_next_attempt_extends_the_build_lock_of_its_job(
+    redis: Redis, lock: RedisBuildLock
+) -> None:
+    redis.pexpire(keys.build_lock(PLAN), 100)
+    assert RedisBuildLock(redis, PLAN, "job-1").acquire()
+    assert redis.pttl(keys.build_lock(PLAN)) > 10_000
+
+
+def test_renew_does_not_extend_the_build_lock_of_another_job(
+    redis: Redis, lock: RedisBuildLock
+) -> None:
+    redis.set(keys.build_lock(PLAN), "job-2", px=100)
+    lock.renew()
+    assert redis.get(keys.build_lock(PLAN)) == "job-2"
+    assert redis.pttl(keys.build_lock(PLAN)) <= 100
+
+
+def test_renew_acquires_a_build_lock_that_expired(redis: Redis, lock: RedisBuildLock) -> None:
+    redis.delete(keys.build_lock(PLAN))
+    lock.renew()
+    assert redis.get(keys.build_lock(PLAN)) == "job-1"
+
+
+def test_a_build_lock_is_not_renewed_more_often_than_necessary(redis: Redis) -> None:
+    lock = RedisBuildLock(redis, PLAN, "job-1")
+    lock.acquire()
+    redis.delete(keys.build_lock(PLAN))
+    lock.renew()
+    assert not redis.exists(keys.build_lock(PLAN))
+
+
+@pytest.mark.parametrize(("error", "holder"), [
+    (DeadlineExceeded(), "job-1"), (NetworkError(), "job-1"), (Draining(), "job-1"),
+    (CancelRequested(), None), (FileChanged(), None),
+], ids=repr)  # fmt: skip
+def test_a_build_that_can_be_resumed_keeps_the_build_lock(
+    redis: Redis, lock: RedisBuildLock, error: Exception, holder: str | None
+) -> None:
+    def build() -> None:
+        with acquire_or_find(lock, RecordingControl(), lambda: None, may_continue=lambda: True):
+            raise error
+
+    with pytest.raises(type(error)):
+        build()
+    assert redis.get(keys.build_lock(PLAN)) == holder
+
+
+@pytest.mark.parametrize(("may_continue", "error"), [
+    (True, DeadlineHandover), (False, DeadlineExceeded),
+])  # fmt: skip
+def test_a_job_that_waits_for_another_one_is_handed_over_at_the_deadline(
+    redis: Redis, lock: RedisBuildLock, may_continue: bool, error: type[Exception]
+) -> None:
+    waiting = acquire_or_find(
+        RedisBuildLock(redis, PLAN, "job-2"),
+        RecordingControl(stop_with=DeadlineExceeded()),
+        lambda: None,
+        may_continue=lambda: may_continue,
+    )
+    with pytest.raises(error), waiting:
+        pass
+    assert redis.get(keys.build_lock(PLAN)) == "job-1"
 
 
 def test_a_waiting_job_gets_the_archive_that_the_other_job_built(redis: Redis) -> None:
@@ -117,7 +221,10 @@ def test_a_waiting_job_gets_the_archive_that_the_other_job_built(redis: Redis) -
     other.acquire()
     results = iter([None, "the archive"])
     with acquire_or_find(
-        RedisBuildLock(redis, PLAN, "job-2"), RecordingControl(), lambda: next(results)
+        RedisBuildLock(redis, PLAN, "job-2"),
+        RecordingControl(),
+        lambda: next(results),
+        may_continue=lambda: True,
     ) as found:
         assert found == "the archive"
     assert redis.get(keys.build_lock(PLAN)) == "job-1"
@@ -131,7 +238,9 @@ def test_a_waiting_job_builds_after_the_other_job_failed(redis: Redis) -> None:
         def check(self) -> None:
             other.release()
 
-    with acquire_or_find(RedisBuildLock(redis, PLAN, "job-2"), Control(), lambda: None) as found:
+    with acquire_or_find(
+        RedisBuildLock(redis, PLAN, "job-2"), Control(), lambda: None, may_continue=lambda: True
+    ) as found:
         assert found is None
         assert redis.get(keys.build_lock(PLAN)) == "job-2"
     assert redis.get(keys.build_lock(PLAN)) is None

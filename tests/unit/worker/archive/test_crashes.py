@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import CancelRequested, FileChanged
+from common.errors import CancelRequested, FileChanged, NetworkError
 from tests.support.crashes import Crash
 from tests.support.small_catalog import CONCURRENCY, SmallCatalog
 
@@ -58,30 +60,32 @@ def test_any_layout_becomes_a_correct_archive_without_remains(
     st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=3),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
 )
 def test_an_archive_survives_crashes_at_any_call(
     file_sizes: list[int],
     crashes: list[tuple[int, bool]],
     forgets_completed: bool,
     returns_checksums: bool,
+    manifest: bool,
 ) -> None:
     catalog = SmallCatalog(file_sizes, returns_checksums=returns_checksums)
     catalog.storage.forgets_completed = forgets_completed
     reference = SmallCatalog(file_sizes, returns_checksums=returns_checksums)
-    expected = reference.run()
+    expected = reference.run(manifest=manifest)
     transfers = _transfers(reference.storage.calls)
     done = 0
     for at, before in crashes:
         catalog.storage.restart(crash_at=at, before=before)
         try:
-            artifact = catalog.run()
+            artifact = catalog.run(manifest=manifest)
         except Crash:
             done += _transfers(catalog.storage.calls)
             continue
         catalog.assert_correct(artifact)
         return
     catalog.storage.restart()
-    artifact = catalog.run()
+    artifact = catalog.run(manifest=manifest)
     catalog.assert_correct(artifact)
     assert catalog.archive(artifact) == reference.archive(expected)
     assert artifact.etag == expected.etag
@@ -89,6 +93,56 @@ def test_an_archive_survives_crashes_at_any_call(
     repeated = done + _transfers(catalog.storage.calls) - transfers
     # As many copies and as many uploads can be in flight.
     assert repeated <= len(crashes) * CONCURRENCY * 2
+
+
+def test_an_archive_with_a_manifest_is_resumed_whichever_parts_are_missing() -> None:
+    def interrupt(name: str) -> None:
+        if name == "complete_multipart_upload":
+            raise NetworkError
+
+    file_sizes = [300, 50]
+    reference = SmallCatalog(file_sizes)
+    expected = reference.archive(reference.run(manifest=True))
+    parts = range(1, 1 + _transfers(reference.storage.calls))
+    for missing in itertools.combinations(parts, 2):
+        catalog = SmallCatalog(file_sizes)
+        catalog.storage.hook = interrupt
+        with pytest.raises(NetworkError):
+            catalog.run(manifest=True)
+        catalog.checkpoint.records = [
+            record for record in catalog.checkpoint.records if _part_number(record) not in missing
+        ]
+        catalog.storage.restart()
+        catalog.storage.hook = lambda _: None
+        artifact = catalog.run(manifest=True)
+        assert catalog.archive(artifact) == expected, f"without the parts {missing}"
+        catalog.assert_nothing_left_behind()
+
+
+def _part_number(record: bytes) -> int | None:
+    kind, _, number, *_ = orjson.loads(record)
+    return number if kind == "part" else None
+
+
+@pytest.mark.parametrize("lost", [["upload"], ["plan", "upload"]])
+def test_an_archive_survives_an_attempt_that_began_while_the_job_store_was_unavailable(
+    lost: list[str],
+) -> None:
+    file_sizes = [3000, 50, 3000, 70]
+    catalog, reference = SmallCatalog(file_sizes), SmallCatalog(file_sizes)
+    catalog.storage.restart(crash_at=14)
+    with pytest.raises(Crash):
+        catalog.run()
+    records = catalog.checkpoint.records
+    catalog.checkpoint.records = []
+    catalog.storage.restart(crash_at=24)
+    with pytest.raises(Crash):
+        catalog.run()
+    new = [each for each in catalog.checkpoint.records if orjson.loads(each)[0] not in lost]
+    assert new
+    catalog.checkpoint.records = [*records, *new]
+    catalog.storage.restart()
+    assert catalog.archive(catalog.run()) == reference.archive(reference.run())
 
 
 def _transfers(calls: list[str]) -> int:

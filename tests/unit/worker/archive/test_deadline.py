@@ -87,6 +87,21 @@ def test_an_attempt_with_progress_is_continued_at_the_deadline(
     assert attempt.catalog.storage.open_uploads == {}
 
 
+def test_another_job_does_not_begin_the_archive_between_two_attempts(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = Attempt(redis, monkeypatch)
+    with pytest.raises(DeadlineHandover):
+        attempt.run(parts=4)
+    (upload,) = attempt.catalog.storage.open_uploads
+    attempt.claim.job.id = keys.new_job_id("bob")
+    with pytest.raises(DeadlineHandover):
+        attempt.archives.build(cast("Any", attempt.claim), AttemptControl(deadline=0.5))
+    assert list(attempt.catalog.storage.open_uploads) == [upload]
+    attempt.claim.job.id = JOB
+    assert attempt.run(parts=None).size
+
+
 def test_an_attempt_without_progress_fails_at_the_deadline(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

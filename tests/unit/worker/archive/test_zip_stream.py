@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from common.errors import CancelRequested, FileTooLarge, NetworkError
 from common.jobs.model import OnMissing
+from common.object_storage import NoSuchUpload
 from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
@@ -53,8 +54,8 @@ class Unsized(S3Source):
             yield fill
 
 
-def storage_with(files: dict[int, bytes], **rules: Any) -> FakeS3:
-    storage = FakeS3(min_part_size=PART, **rules)
+def storage_with(files: dict[int, bytes], *, server: type[FakeS3] = FakeS3, **rules: Any) -> FakeS3:
+    storage = server(min_part_size=PART, **rules)
     for file_id, data in files.items():
         storage.add_object("files", str(file_id), data, metadata={"filename": f"{file_id}.bin"})
     return storage
@@ -164,6 +165,31 @@ def test_a_cleanup_that_fails_does_not_hide_why_the_job_ended() -> None:
     storage.hook = fail
     with pytest.raises(CancelRequested):
         run(storage, [1], control)
+
+
+class LosesResponses(FakeS3):
+    """A storage whose first response to a completion is lost, so that the request is repeated."""
+
+    def complete_multipart_upload(self, *args: Any, **options: Any) -> str:
+        super().complete_multipart_upload(*args, **options)
+        return super().complete_multipart_upload(*args, **options)
+
+
+def test_a_lost_response_to_the_completion_does_not_cost_the_archive() -> None:
+    storage = storage_with({1: b"x" * 5000}, server=LosesResponses)
+    assert run(storage, [1]) == {"1.bin": b"x" * 5000}
+
+
+def test_an_upload_that_disappears_before_its_completion_fails_the_attempt() -> None:
+    storage = storage_with({1: b"x" * 5000})
+
+    def abort(name: str) -> None:
+        if name == "complete_multipart_upload":
+            storage.open_uploads.clear()
+
+    storage.hook = abort
+    with pytest.raises(NoSuchUpload):
+        run(storage, [1])
 
 
 def test_files_of_known_size_are_composed() -> None:
