@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -230,6 +231,32 @@ def test_json_responses_are_compressed(http: httpx.Client) -> None:
     response = http.get("/v1/download/jobs", headers={"Accept-Encoding": "gzip"})
     assert response.headers["Content-Encoding"] == "gzip"
     assert response.json()["path"] == "/v1/download/jobs"
+
+
+def test_a_client_that_reads_slowly_does_not_fill_the_disk(
+    start: Callable[..., Nginx], tmp_path: Path
+) -> None:
+    nginx, size = start(), 20_000_000  # More than the buffers of all sockets.
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", nginx.port))
+        client.sendall(
+            b"GET /docs/a.js HTTP/1.1\r\nHost: longhaul.test\r\nConnection: close\r\n"
+            b"X-Test-Padding: %d\r\n\r\n" % size
+        )
+        with client.makefile("rb") as response:
+            assert response.readline() == b"HTTP/1.1 200 OK\r\n"
+            # Far longer than nginx takes to read the response, if it does.
+            time.sleep(0.5)
+            assert len(response.read()) > size
+    # nginx warns about each file; it has no name.
+    assert "temporary file" not in (tmp_path / "nginx.log").read_text()
+
+
+def test_the_largest_body_is_kept_in_memory(http: httpx.Client, tmp_path: Path) -> None:
+    assert http.post("/v1/download/initiate", content=b"x" * 65_536).status_code == 200
+    assert "temporary file" not in (tmp_path / "nginx.log").read_text()
 
 
 def test_an_unreachable_api_returns_a_retryable_503_problem(start: Callable[..., Nginx]) -> None:
