@@ -424,5 +424,12 @@ def test_paths_without_a_file_are_forwarded_to_the_api(http: httpx.Client, path:
     assert http.get(path).json()["path"] == path
 
 
+def test_nginx_writes_into_its_own_folder_only(start: Callable[..., Nginx], tmp_path: Path) -> None:
+    """It creates the folders of all its modules, also on the read-only disk of the image."""
+    start()
+    run = tmp_path / "nginx0" / "run"
+    assert [path.name for path in run.iterdir() if path.name.endswith("_temp")] == []
+
+
 def test_the_server_header_hides_the_version(http: httpx.Client) -> None:
     assert http.get("/v1/download/jobs").headers["Server"] == "nginx"
