@@ -18,6 +18,7 @@ from api.request_hooks import PAGE_POLICY
 from stack.nginx import ENTRYPOINT, Nginx, start_nginx
 from stack.process import free_port, wait_until
 from tests.support.nginx_backend import Backend
+from tests.support.problem_documents import ERRORS_OF_NGINX, check_problem, exchange
 
 STREAMS = ["/v1/download/subscribe/abc", "/v1/download/abc/stream"]
 OPERATOR_PATHS = [
@@ -133,11 +134,8 @@ def test_operator_paths_return_404_to_outside_clients(
     start: Callable[..., Nginx], backend: Backend, path: str
 ) -> None:
     # Over a raw socket, because an HTTP client would normalize the path.
-    with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
-        client.sendall(f"GET {path} HTTP/1.0\r\nHost: longhaul.test\r\n\r\n".encode())
-        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body)["code"] == "NOT_FOUND"
+    request = f"GET {path} HTTP/1.0\r\nHost: longhaul.test\r\n\r\n"
+    check_problem(*exchange(start().port, request.encode()), 404, "NOT_FOUND")
     assert backend.paths == []
 
 
@@ -276,37 +274,32 @@ def test_an_oversized_body_is_rejected_before_the_api(http: httpx.Client, backen
     assert backend.paths == []
 
 
-MALFORMED_REQUESTS = [
-    (b"GET /a%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (b"NONSENSE\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (b"GET / HTTP/1.1\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 17_000 + b"\r\n\r\n",
-        431,
-        "REQUEST_HEADER_FIELDS_TOO_LARGE",
-    ),
-    (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "URI_TOO_LONG"),
-    (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
-    (b"POST /assets/page.js HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
-]
-
-
-@pytest.mark.parametrize(("request_", "status", "code"), MALFORMED_REQUESTS)
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        *ERRORS_OF_NGINX,
+        (b"POST /assets/page.js HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+        (
+            b'GET /assets/page.js HTTP/1.1\r\nHost: x\r\nIf-Match: "x"\r\n\r\n',
+            412,
+            "PRECONDITION_FAILED",
+        ),
+    ],
+)
 def test_errors_of_nginx_itself_are_problem_documents(
     start: Callable[..., Nginx], backend: Backend, request_: bytes, status: int, code: str
 ) -> None:
     """RFC 9457; RFC 6585, 5 for status 431."""
-    with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
-        client.sendall(request_)
-        client.shutdown(socket.SHUT_WR)
-        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"\r\nContent-Type: application/problem+json\r\n" in head
-    problem = json.loads(body)
-    assert (problem["status"], problem["code"]) == (status, code)
-    assert f"\r\nX-Request-ID: {problem['requestId']}\r\n".encode() in head
+    head, body = exchange(start().port, request_)
+    check_problem(head, body, status, code)
     assert backend.paths == []
+
+
+def test_a_range_of_a_static_file_is_ignored(http: httpx.Client) -> None:
+    """RFC 9110, 14.2. A range beyond the end of the file would be an error."""
+    response = http.get("/assets/page.js", headers={"Range": "bytes=99-"})
+    assert (response.status_code, response.text) == (200, "export {};")
+    assert "Accept-Ranges" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -416,6 +409,7 @@ def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> Non
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert script.headers["X-Content-Type-Options"] == "nosniff"
     assert script.headers["X-Frame-Options"] == "DENY"
+    assert script.headers["X-Request-ID"]
     assert script.headers["Content-Security-Policy"] == PAGE_POLICY
 
 
