@@ -46,6 +46,8 @@ def web(tmp_path: Path) -> Path:
     (root / "assets").mkdir(parents=True)
     (root / "index.html").write_text("<!doctype html><title>Longhaul</title>")
     (root / "assets" / "page.js").write_text("export {};")
+    (root / "docs").mkdir()
+    (root / "docs" / "swagger-ui.css").write_text("a {}" * 1_000)
     return root
 
 
@@ -413,7 +415,19 @@ def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> Non
     assert script.headers["Content-Security-Policy"] == PAGE_POLICY
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health/live"])
+def test_the_files_of_swagger_ui_are_served_by_nginx(http: httpx.Client, backend: Backend) -> None:
+    style = http.get("/docs/swagger-ui.css", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in style.headers
+    assert style.headers["Content-Type"].startswith("text/css")
+    assert style.headers["Cache-Control"] == "public, max-age=86400"
+    assert style.headers["X-Content-Type-Options"] == "nosniff"
+    assert backend.paths == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/openapi.json", "/docs", "/docs/", "/docs/problems", "/docs/start.js", "/health/live"],
+)
 def test_paths_without_a_file_are_forwarded_to_the_api(http: httpx.Client, path: str) -> None:
     assert http.get(path).json()["path"] == path
 
