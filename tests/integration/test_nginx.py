@@ -368,10 +368,21 @@ def test_calls_that_create_jobs_have_a_limit_of_their_own(start: Callable[..., N
         assert responses[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
         for path in ("async", "start", "abc/retry", "%69nitiate", "x/../initiate"):
             assert http.post(f"/v1/download/{path}", json={}).status_code == 429, path
-        # Watching and cancelling jobs still works.
-        assert http.post("/v1/download/cancel/abc").status_code == 200
+        for path in ("replay", "secret/rotate", "../download/abc/deliveries/1/replay"):
+            assert http.post(f"/v1/webhooks/{path}", json={}).status_code == 429, path
+        # Checking files, and watching and cancelling jobs, still works.
+        for path in ("check", "cancel/abc"):
+            assert http.post(f"/v1/download/{path}", json={}).status_code == 200, path
         for path in ("jobs", "status/abc", "initiate"):
             assert http.get(f"/v1/download/{path}").status_code == 200, path
+
+
+def test_checks_have_a_limit_of_their_own(start: Callable[..., Nginx]) -> None:
+    with httpx.Client(base_url=start(CHECK_RATE="1r/m", CHECK_BURST="1").url) as http:
+        responses = [http.post("/v1/download/check", json={}) for _ in range(3)]
+        assert [response.status_code for response in responses] == [200, 200, 429]
+        assert responses[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
+        assert http.post("/v1/download/initiate", json={}).status_code == 200
 
 
 def test_the_stream_limit_of_an_address_does_not_block_requests(
