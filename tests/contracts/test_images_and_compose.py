@@ -148,6 +148,21 @@ def test_every_setting_passes_through(name: str) -> None:
         assert environment[setting].startswith((f"${{{setting}:-", f"${{{setting}:?")), setting
 
 
+#: Ports and paths inside the container, and what deploy/delivery.yaml sets.
+FIXED_OF_NGINX = {
+    *("HTTP_PORT", "HTTPS_PORT", "TLS_CERTIFICATE", "TLS_CERTIFICATE_KEY", "WEB_ROOT", "RESOLVER"),
+    *("ACCESS_LOG", "RUN_DIR", "NGINX_BINARY", "API_UPSTREAM", "STORAGE_URL", "STORAGE_CA_BUNDLE"),
+}
+
+
+def test_every_variable_of_nginx_passes_through() -> None:
+    """Otherwise a larger MAX_BODY_BYTES, for example, applies to the API only."""
+    environment = COMPOSE["services"]["nginx"]["environment"]
+    variables = re.findall(r"\$\{([A-Z_]+):=", (ROOT / "nginx" / "entrypoint.sh").read_text())
+    for name in set(variables) - FIXED_OF_NGINX:
+        assert environment[name] == f"${{{name}:-}}"
+
+
 @pytest.mark.parametrize(("name", "command"), [
     ("api", ["gunicorn", "--check-config", "-c", "api/gunicorn_conf.py", "api.wsgi:app"]),
     ("worker", ["python", "-c", "import worker.app"]),
