@@ -39,6 +39,8 @@ RUN npm ci --no-audit --no-fund && npm run build
 FROM ${NGINX_IMAGE} AS nginx
 COPY nginx /etc/longhaul
 COPY --from=page /web/dist /srv/web
+# Swagger UI, so that its files cost the API nothing.
+COPY --from=packages /opt/longhaul/lib/python3.11/site-packages/flask_swagger_ui/dist /srv/web/docs
 USER 10001:10001
 EXPOSE 8080 8443
 # Finish open requests; close streams after worker_shutdown_timeout.

@@ -12,6 +12,8 @@
 #                                          same as the API's setting
 #   REQUEST_RATE, REQUEST_BURST            request limit per client address               150r/s, 300
 #   CREATE_RATE, CREATE_BURST              the same for calls that create jobs            20r/s, 100
+#   CHECK_RATE, CHECK_BURST                the same for checks whether files are          10r/s, 100
+#                                          available
 #   CONNECTIONS_PER_ADDRESS                connection limit per client address            512
 #   STREAMS_PER_ADDRESS                    live stream limit per client address           256
 #   MAX_BODY_BYTES                         largest request body; same as the API's limit  65536
@@ -36,6 +38,7 @@ nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null
 : "${CORS_ORIGINS:=}"
 : "${REQUEST_RATE:=150r/s}" "${REQUEST_BURST:=300}"
 : "${CREATE_RATE:=20r/s}" "${CREATE_BURST:=100}"
+: "${CHECK_RATE:=10r/s}" "${CHECK_BURST:=100}"
 : "${CONNECTIONS_PER_ADDRESS:=512}" "${STREAMS_PER_ADDRESS:=256}" "${MAX_BODY_BYTES:=65536}"
 : "${KEEPALIVE_TIMEOUT:=100s}"
 : "${STORAGE_URL:=}" "${STORAGE_CA_BUNDLE:=/etc/ssl/certs/ca-certificates.crt}"
@@ -85,9 +88,9 @@ esac >"$RUN_DIR/cors/origins.conf"
 
 script='' value=''
 for name in API_UPSTREAM HTTP_PORT HTTPS_PORT TLS_CERTIFICATE TLS_CERTIFICATE_KEY TRUSTED_PROXY \
-    OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CREATE_RATE CREATE_BURST CONNECTIONS_PER_ADDRESS \
-    STREAMS_PER_ADDRESS MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER ACCESS_LOG CORS_VARY RUN_DIR \
-    STORAGE_SCHEME STORAGE_HOST STORAGE_NAME STORAGE_SERVER STORAGE_CA_BUNDLE; do
+    OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CREATE_RATE CREATE_BURST CHECK_RATE CHECK_BURST \
+    CONNECTIONS_PER_ADDRESS STREAMS_PER_ADDRESS MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER \
+    ACCESS_LOG CORS_VARY RUN_DIR STORAGE_SCHEME STORAGE_HOST STORAGE_NAME STORAGE_SERVER STORAGE_CA_BUNDLE; do
     eval "value=\$$name"
     script="$script;s|@$name@|$value|g"
 done

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_images_do_not_run_as_root() -> None:
     for name in ("app", "nginx"):
         (stage,) = [text for text in stages if text.splitlines()[0].endswith(f" AS {name}")]
         assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", stage, re.MULTILINE)
+
+
+def test_the_nginx_image_contains_the_files_of_swagger_ui() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (source,) = re.findall(r"^COPY --from=packages (\S+) /srv/web/docs$", dockerfile, re.MULTILINE)
+    (python,) = re.findall(r"^ARG PYTHON_IMAGE=\S+/python:(\d+\.\d+)-", dockerfile, re.MULTILINE)
+    package = Path(str(files("flask_swagger_ui")))
+    assert source == f"/opt/longhaul/lib/python{python}/site-packages/flask_swagger_ui/dist"
+    # The API's own script: a file of the same name in nginx would hide it.
+    assert not (package / "dist" / "start.js").exists()
+    page = (ROOT / "api" / "pages" / "docs.html").read_text()
+    for name in set(re.findall(r'"/docs/([^"]+)"', page)) - {"start.js"}:
+        assert (package / "dist" / name).is_file(), name
 
 
 def test_compose_file_matches_the_compose_specification() -> None:
@@ -132,6 +146,21 @@ def test_every_setting_passes_through(name: str) -> None:
     assert settings <= environment.keys()
     for setting in settings:
         assert environment[setting].startswith((f"${{{setting}:-", f"${{{setting}:?")), setting
+
+
+#: Ports and paths inside the container, and what deploy/delivery.yaml sets.
+FIXED_OF_NGINX = {
+    *("HTTP_PORT", "HTTPS_PORT", "TLS_CERTIFICATE", "TLS_CERTIFICATE_KEY", "WEB_ROOT", "RESOLVER"),
+    *("ACCESS_LOG", "RUN_DIR", "NGINX_BINARY", "API_UPSTREAM", "STORAGE_URL", "STORAGE_CA_BUNDLE"),
+}
+
+
+def test_every_variable_of_nginx_passes_through() -> None:
+    """Otherwise a larger MAX_BODY_BYTES, for example, applies to the API only."""
+    environment = COMPOSE["services"]["nginx"]["environment"]
+    variables = re.findall(r"\$\{([A-Z_]+):=", (ROOT / "nginx" / "entrypoint.sh").read_text())
+    for name in set(variables) - FIXED_OF_NGINX:
+        assert environment[name] == f"${{{name}:-}}"
 
 
 @pytest.mark.parametrize(("name", "command"), [

@@ -40,6 +40,20 @@ def test_each_proxy_waits_longer_than_the_one_behind_it() -> None:
     assert int(streams) > 3 * Settings().heartbeat_interval
 
 
+def test_every_request_of_nginx_to_the_api_has_a_read_timeout_of_its_own() -> None:
+    for path in (ROOT / "nginx").rglob("*.conf"):
+        for _, block in re.findall(r"^( *)location (.*?)^\1\}$", path.read_text(), re.M | re.S):
+            if "include snippets/proxy.conf;" in block:
+                assert "proxy_read_timeout" in block, block
+
+
+def test_every_server_of_nginx_has_its_limits_and_error_pages() -> None:
+    shared = ("include snippets/server.conf;", "include snippets/locations.conf;")
+    for path in (ROOT / "nginx/servers").iterdir():
+        for server in re.findall(r"^server \{\n(.*?)^\}$", path.read_text(), re.M | re.S):
+            assert any(line in server for line in shared), path.name
+
+
 def test_terraform_files_parse_and_use_exactly_the_declared_variables() -> None:
     texts = [path.read_text() for path in (ROOT / "deploy/terraform").glob("*.tf")]
     parsed = [hcl2.loads(text) for text in texts]

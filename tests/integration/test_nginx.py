@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from api.request_hooks import PAGE_POLICY
 from stack.nginx import ENTRYPOINT, Nginx, start_nginx
 from stack.process import free_port, wait_until
 from tests.support.nginx_backend import Backend
+from tests.support.problem_documents import ERRORS_OF_NGINX, check_problem, exchange
 
 STREAMS = ["/v1/download/subscribe/abc", "/v1/download/abc/stream"]
 OPERATOR_PATHS = [
@@ -44,6 +46,8 @@ def web(tmp_path: Path) -> Path:
     (root / "assets").mkdir(parents=True)
     (root / "index.html").write_text("<!doctype html><title>Longhaul</title>")
     (root / "assets" / "page.js").write_text("export {};")
+    (root / "docs").mkdir()
+    (root / "docs" / "swagger-ui.css").write_text("a {}" * 1_000)
     return root
 
 
@@ -132,11 +136,8 @@ def test_operator_paths_return_404_to_outside_clients(
     start: Callable[..., Nginx], backend: Backend, path: str
 ) -> None:
     # Over a raw socket, because an HTTP client would normalize the path.
-    with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
-        client.sendall(f"GET {path} HTTP/1.0\r\nHost: longhaul.test\r\n\r\n".encode())
-        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body)["code"] == "NOT_FOUND"
+    request = f"GET {path} HTTP/1.0\r\nHost: longhaul.test\r\n\r\n"
+    check_problem(*exchange(start().port, request.encode()), 404, "NOT_FOUND")
     assert backend.paths == []
 
 
@@ -232,6 +233,32 @@ def test_json_responses_are_compressed(http: httpx.Client) -> None:
     assert response.json()["path"] == "/v1/download/jobs"
 
 
+def test_a_client_that_reads_slowly_does_not_fill_the_disk(
+    start: Callable[..., Nginx], tmp_path: Path
+) -> None:
+    nginx, size = start(), 20_000_000  # More than the buffers of all sockets.
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", nginx.port))
+        client.sendall(
+            b"GET /docs/a.js HTTP/1.1\r\nHost: longhaul.test\r\nConnection: close\r\n"
+            b"X-Test-Padding: %d\r\n\r\n" % size
+        )
+        with client.makefile("rb") as response:
+            assert response.readline() == b"HTTP/1.1 200 OK\r\n"
+            # Far longer than nginx takes to read the response, if it does.
+            time.sleep(0.5)
+            assert len(response.read()) > size
+    # nginx warns about each file; it has no name.
+    assert "temporary file" not in (tmp_path / "nginx.log").read_text()
+
+
+def test_the_largest_body_is_kept_in_memory(http: httpx.Client, tmp_path: Path) -> None:
+    assert http.post("/v1/download/initiate", content=b"x" * 65_536).status_code == 200
+    assert "temporary file" not in (tmp_path / "nginx.log").read_text()
+
+
 def test_an_unreachable_api_returns_a_retryable_503_problem(start: Callable[..., Nginx]) -> None:
     url = start(upstream=f"127.0.0.1:{free_port()}").url
     response = httpx.get(f"{url}/v1/download/jobs")
@@ -249,37 +276,32 @@ def test_an_oversized_body_is_rejected_before_the_api(http: httpx.Client, backen
     assert backend.paths == []
 
 
-MALFORMED_REQUESTS = [
-    (b"GET /a%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (b"NONSENSE\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (b"GET / HTTP/1.1\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "MALFORMED_REQUEST"),
-    (
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 17_000 + b"\r\n\r\n",
-        431,
-        "REQUEST_HEADER_FIELDS_TOO_LARGE",
-    ),
-    (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "URI_TOO_LONG"),
-    (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
-    (b"POST /assets/page.js HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
-]
-
-
-@pytest.mark.parametrize(("request_", "status", "code"), MALFORMED_REQUESTS)
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        *ERRORS_OF_NGINX,
+        (b"POST /assets/page.js HTTP/1.1\r\nHost: x\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+        (
+            b'GET /assets/page.js HTTP/1.1\r\nHost: x\r\nIf-Match: "x"\r\n\r\n',
+            412,
+            "PRECONDITION_FAILED",
+        ),
+    ],
+)
 def test_errors_of_nginx_itself_are_problem_documents(
     start: Callable[..., Nginx], backend: Backend, request_: bytes, status: int, code: str
 ) -> None:
     """RFC 9457; RFC 6585, 5 for status 431."""
-    with socket.create_connection(("127.0.0.1", start().port), timeout=5) as client:
-        client.sendall(request_)
-        client.shutdown(socket.SHUT_WR)
-        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"\r\nContent-Type: application/problem+json\r\n" in head
-    problem = json.loads(body)
-    assert (problem["status"], problem["code"]) == (status, code)
-    assert f"\r\nX-Request-ID: {problem['requestId']}\r\n".encode() in head
+    head, body = exchange(start().port, request_)
+    check_problem(head, body, status, code)
     assert backend.paths == []
+
+
+def test_a_range_of_a_static_file_is_ignored(http: httpx.Client) -> None:
+    """RFC 9110, 14.2. A range beyond the end of the file would be an error."""
+    response = http.get("/assets/page.js", headers={"Range": "bytes=99-"})
+    assert (response.status_code, response.text) == (200, "export {};")
+    assert "Accept-Ranges" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -346,10 +368,21 @@ def test_calls_that_create_jobs_have_a_limit_of_their_own(start: Callable[..., N
         assert responses[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
         for path in ("async", "start", "abc/retry", "%69nitiate", "x/../initiate"):
             assert http.post(f"/v1/download/{path}", json={}).status_code == 429, path
-        # Watching and cancelling jobs still works.
-        assert http.post("/v1/download/cancel/abc").status_code == 200
+        for path in ("replay", "secret/rotate", "../download/abc/deliveries/1/replay"):
+            assert http.post(f"/v1/webhooks/{path}", json={}).status_code == 429, path
+        # Checking files, and watching and cancelling jobs, still works.
+        for path in ("check", "cancel/abc"):
+            assert http.post(f"/v1/download/{path}", json={}).status_code == 200, path
         for path in ("jobs", "status/abc", "initiate"):
             assert http.get(f"/v1/download/{path}").status_code == 200, path
+
+
+def test_checks_have_a_limit_of_their_own(start: Callable[..., Nginx]) -> None:
+    with httpx.Client(base_url=start(CHECK_RATE="1r/m", CHECK_BURST="1").url) as http:
+        responses = [http.post("/v1/download/check", json={}) for _ in range(3)]
+        assert [response.status_code for response in responses] == [200, 200, 429]
+        assert responses[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
+        assert http.post("/v1/download/initiate", json={}).status_code == 200
 
 
 def test_the_stream_limit_of_an_address_does_not_block_requests(
@@ -389,12 +422,32 @@ def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> Non
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert script.headers["X-Content-Type-Options"] == "nosniff"
     assert script.headers["X-Frame-Options"] == "DENY"
+    assert script.headers["X-Request-ID"]
     assert script.headers["Content-Security-Policy"] == PAGE_POLICY
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/health/live"])
+def test_the_files_of_swagger_ui_are_served_by_nginx(http: httpx.Client, backend: Backend) -> None:
+    style = http.get("/docs/swagger-ui.css", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in style.headers
+    assert style.headers["Content-Type"].startswith("text/css")
+    assert style.headers["Cache-Control"] == "public, max-age=86400"
+    assert style.headers["X-Content-Type-Options"] == "nosniff"
+    assert backend.paths == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/openapi.json", "/docs", "/docs/", "/docs/problems", "/docs/start.js", "/health/live"],
+)
 def test_paths_without_a_file_are_forwarded_to_the_api(http: httpx.Client, path: str) -> None:
     assert http.get(path).json()["path"] == path
+
+
+def test_nginx_writes_into_its_own_folder_only(start: Callable[..., Nginx], tmp_path: Path) -> None:
+    """It creates the folders of all its modules, also on the read-only disk of the image."""
+    start()
+    run = tmp_path / "nginx0" / "run"
+    assert [path.name for path in run.iterdir() if path.name.endswith("_temp")] == []
 
 
 def test_the_server_header_hides_the_version(http: httpx.Client) -> None:

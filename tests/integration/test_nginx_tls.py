@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from stack.nginx import start_nginx
+from stack.nginx import Nginx, start_nginx
 from stack.process import accepts_connections, free_port, wait_until
 from tests.support.nginx_backend import Backend
+from tests.support.problem_documents import ERRORS_OF_NGINX, check_problem, exchange
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
     plain: str
     secure: str
+    plain_port: int
     port: int
     context: ssl.SSLContext
 
@@ -64,28 +66,48 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory, backend: Backend) -> Iterator[Tls]:
+def start(
+    tmp_path_factory: pytest.TempPathFactory, backend: Backend
+) -> Iterator[Callable[..., Tls]]:
     directory = tmp_path_factory.mktemp("tls")
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     _write_certificate(certificate, key)
-    port = free_port()
-    nginx = start_nginx(
-        directory / "nginx",
-        upstream=backend.address,
-        settings={
-            "HTTPS_PORT": f"127.0.0.1:{port}",
-            "TLS_CERTIFICATE": str(certificate),
-            "TLS_CERTIFICATE_KEY": str(key),
-        },
-    )
-    wait_until(lambda: accepts_connections(port), "nginx's TLS port")
-    yield Tls(
-        plain=nginx.url,
-        secure=f"https://127.0.0.1:{port}",
-        port=port,
-        context=ssl.create_default_context(cafile=str(certificate)),
-    )
-    nginx.process.stop(5)
+    challenges = directory / "web/.well-known/acme-challenge"
+    challenges.mkdir(parents=True)
+    (challenges / "token").write_text("token.thumbprint")
+    running: list[Nginx] = []
+
+    def _start(upstream: str | None = None, **settings: str) -> Tls:
+        port = free_port()
+        nginx = start_nginx(
+            directory / f"nginx{len(running)}",
+            upstream=upstream or backend.address,
+            settings={
+                "HTTPS_PORT": f"127.0.0.1:{port}",
+                "TLS_CERTIFICATE": str(certificate),
+                "TLS_CERTIFICATE_KEY": str(key),
+                "WEB_ROOT": str(directory / "web"),
+                **settings,
+            },
+        )
+        running.append(nginx)
+        wait_until(lambda: accepts_connections(port), "nginx's TLS port")
+        return Tls(
+            plain=nginx.url,
+            secure=f"https://127.0.0.1:{port}",
+            plain_port=nginx.port,
+            port=port,
+            context=ssl.create_default_context(cafile=str(certificate)),
+        )
+
+    yield _start
+    for nginx in running:
+        nginx.process.stop(5)
+
+
+@pytest.fixture(scope="module")
+def tls(start: Callable[..., Tls]) -> Tls:
+    return start()
 
 
 def test_plain_http_is_redirected_to_https_with_the_same_method(tls: Tls) -> None:
@@ -94,8 +116,58 @@ def test_plain_http_is_redirected_to_https_with_the_same_method(tls: Tls) -> Non
     assert response.headers["Location"] == "https://127.0.0.1/v1/download/initiate?a=b"
 
 
+def test_the_redirect_to_https_has_the_common_headers(start: Callable[..., Tls]) -> None:
+    headers = {"X-Request-ID": "trace-me", "Origin": "https://a.example"}
+    url = start(CORS_ORIGINS="https://a.example").plain
+    response = httpx.get(f"{url}/v1/download/jobs", headers=headers)
+    assert response.status_code == 308
+    assert response.headers["X-Request-ID"] == "trace-me"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
+
+
 def test_liveness_probe_works_without_tls(tls: Tls) -> None:
     assert httpx.get(f"{tls.plain}/health/live").status_code == 200
+
+
+def test_liveness_probe_without_tls_reports_an_unreachable_api(start: Callable[..., Tls]) -> None:
+    response = httpx.get(f"{start(upstream=f'127.0.0.1:{free_port()}').plain}/health/live")
+    assert (response.status_code, response.json()["code"]) == (503, "BACKEND_UNAVAILABLE")
+    assert response.headers["Retry-After"] == "2"
+
+
+def test_liveness_probe_without_tls_is_limited(start: Callable[..., Tls]) -> None:
+    url = f"{start(REQUEST_RATE='1r/m', REQUEST_BURST='1').plain}/health/live"
+    responses = [httpx.get(url) for _ in range(3)]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert responses[-1].json()["code"] == "RATE_LIMIT_EXCEEDED"
+
+
+def test_challenges_for_a_certificate_are_served_without_tls(tls: Tls) -> None:
+    response = httpx.get(f"{tls.plain}/.well-known/acme-challenge/token")
+    assert (response.status_code, response.text) == (200, "token.thumbprint")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        *ERRORS_OF_NGINX,
+        (b"GET /x HTTP/1.0\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET /.well-known/acme-challenge/x HTTP/1.0\r\n\r\n", 404, "NOT_FOUND"),
+        (b"GET /.well-known/acme-challenge/ HTTP/1.0\r\n\r\n", 404, "NOT_FOUND"),
+        (b"POST /.well-known/acme-challenge/token HTTP/1.0\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+def test_errors_on_the_plain_port_are_problem_documents(
+    tls: Tls, request_: bytes, status: int, code: str
+) -> None:
+    head, body = exchange(tls.plain_port, request_)
+    check_problem(head, body, status, code)
+
+
+def test_plain_http_on_the_tls_port_is_a_malformed_request(tls: Tls) -> None:
+    head, body = exchange(tls.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    check_problem(head, body, 400, "MALFORMED_REQUEST")
 
 
 def test_tls_sets_the_forwarded_scheme_and_hsts(tls: Tls) -> None:

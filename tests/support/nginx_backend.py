@@ -58,7 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _return_request(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = json.dumps({"path": self.path, "headers": headers, "padding": "x" * 2000}).encode()
+        padding = "x" * int(self.headers.get("X-Test-Padding") or 2_000)
+        body = json.dumps({"path": self.path, "headers": headers, "padding": padding}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -136,6 +136,8 @@ def nginx(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             "REQUEST_BURST": "100000",
             "CREATE_RATE": "100000r/s",
             "CREATE_BURST": "100000",
+            "CHECK_RATE": "100000r/s",
+            "CHECK_BURST": "100000",
         },
     )
     yield urlsplit(nginx.url).port or 80
