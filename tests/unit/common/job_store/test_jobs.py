@@ -390,16 +390,21 @@ def test_every_event_is_a_complete_snapshot_and_versions_have_no_gaps(
 def test_progress_does_not_go_back_when_an_attempt_is_handed_back(
     jobs: JobStore, queries: JobQueries
 ) -> None:
-    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
-    first = jobs.claim(job.id, "worker")
-    assert first is not None
-    jobs.heartbeat(first.lease, {"progress": 60})
+    job = jobs.create("alice", JobSpec(file_ids=(1, 2, 3))).job
+    first = claimed(jobs, job.id)
+    done = Progress(processed_files=2, total_bytes=1000, processed_bytes=600)
+    jobs.heartbeat(first.lease, progress_fields(done, percent=60))
     jobs.hand_back(first.lease)
-    second = jobs.claim(job.id, "other")
-    assert second is not None
-    assert (second.job.attempt, second.job.progress) == (1, 60)
-    jobs.heartbeat(second.lease, {"progress": 20})
-    assert queries.get(job.id).progress == 60
+    second = claimed(jobs, job.id)
+    for counted in (Progress(), Progress(processed_files=1, processed_bytes=200)):
+        jobs.heartbeat(second.lease, progress_fields(counted, percent=20))
+        now = queries.get(job.id)
+        assert (now.attempt, now.progress, now.processed_files) == (1, 60, 2)
+        assert (now.processed_bytes, now.total_bytes) == (600, 1000)
+    more = Progress(processed_files=3, total_bytes=1000, processed_bytes=900)
+    jobs.heartbeat(second.lease, progress_fields(more, percent=90))
+    now = queries.get(job.id)
+    assert (now.progress, now.processed_files, now.processed_bytes) == (90, 3, 900)
 
 
 def test_a_restarted_job_starts_again(jobs: JobStore) -> None:
