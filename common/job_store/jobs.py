@@ -311,12 +311,16 @@ class JobStore:
         """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
         return self._release(lease, failure_fields(failure), delay=delay, counts=True)
 
-    def hand_back(self, lease: Lease, delay: float = 0.0, *, reason: str = "") -> Job:
+    def hand_back(
+        self, lease: Lease, delay: float = 0.0, *, reason: str = "", postponed: bool = False
+    ) -> Job:
         """processing → queued without costing an attempt, to run again after ``delay`` seconds.
 
-        ``reason``: why, for operators. Raises ``LeaseLost``.
+        ``reason``: why, for operators. ``postponed``: because a dependency is unavailable. Raises
+        ``LeaseLost``.
         """
-        return self._release(lease, {"reason": reason}, delay=delay, counts=False)
+        fields = {"reason": reason}
+        return self._release(lease, fields, delay=delay, counts=False, postponed=postponed)
 
     def cancel(self, job_id: str, *, by: Requester = UNKNOWN_REQUESTER) -> Job:
         """Cancel a job. Idempotent. Raises ``JobNotFound`` and ``JobConflict``."""
@@ -393,7 +397,13 @@ class JobStore:
         return events.decode(snapshot)
 
     def _release(
-        self, lease: Lease, fields: Mapping[str, object], *, delay: float, counts: bool
+        self,
+        lease: Lease,
+        fields: Mapping[str, object],
+        *,
+        delay: float,
+        counts: bool,
+        postponed: bool = False,
     ) -> Job:
         args = {
             "id": lease.job_id,
@@ -401,6 +411,7 @@ class JobStore:
             "allowed": _sources(JobState.QUEUED),
             "delay": milliseconds(delay),
             "counts": int(counts),
+            "postponed": postponed or None,
         }
         _, snapshot, *wake_ups = self._scripts.call(
             "release", keys.status(lease.job_id), args, fields

@@ -169,7 +169,7 @@ class AttemptRunner:
         except DependencyUnavailable as error:
             message, delay = error.message, error.retry_after or 0.0
             log.warning("attempt postponed", reason=message)
-            return lambda: self._jobs.hand_back(lease, delay, reason=message)
+            return lambda: self._jobs.hand_back(lease, delay, reason=message, postponed=True)
         except DownloadError as error:
             return self._failure_report(claim, control, error)
         except RedisError as error:

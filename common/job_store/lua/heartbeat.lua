@@ -19,7 +19,8 @@
 -- What never goes back: an attempt that continues the work of another one counts from zero.
 local COUNTERS = {'progress', 'processed_files', 'processed_bytes'}
 
-local state = redis.call('HMGET', key.status(args.id), 'status', 'fence', unpack(COUNTERS))
+local state = redis.call(
+  'HMGET', key.status(args.id), 'status', 'fence', 'postponed_since', unpack(COUNTERS))
 if state[1] == 'cancelled' then return {'CANCEL'} end
 if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'GONE'} end
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
@@ -28,9 +29,12 @@ if args.files then
     redis.call('HSET', key.files(args.id), file_id, report)
   end
 end
+local is_postponed = (state[3] or '') ~= ''
 for i, name in ipairs(COUNTERS) do
-  local stored = state[i + 2] or '0'
-  if fields[name] and tonumber(fields[name]) < tonumber(stored) then fields[name] = stored end
+  local stored = state[i + 3] or '0'
+  local gained = fields[name] and tonumber(fields[name]) - tonumber(stored) or 0
+  if gained < 0 then fields[name] = stored end
+  if gained > 0 and is_postponed then fields.postponed_since = '' end
 end
 -- It is unknown at the beginning of each attempt.
 if fields.total_bytes == '' then fields.total_bytes = nil end

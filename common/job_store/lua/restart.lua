@@ -51,7 +51,7 @@ local snapshot = update_job(id, {
   status = 'queued', attempt = '0', progress = '0', processed_files = '0', processed_bytes = '0',
   worker = '', started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',
-  reason = requested_by(job),
+  postponed_since = '', reason = requested_by(job),
 })
 enqueue(id, line_of(job), job.lane)
 return {'RESTARTED', snapshot, unpack(wake_ups)}

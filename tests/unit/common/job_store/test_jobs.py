@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -23,7 +24,16 @@ from common.job_store.queries import JobQueries
 from common.job_store.records import progress_fields
 from common.job_store.sweeper import Sweeper
 from common.jobs import events
-from common.jobs.model import Artifact, Failure, FileReport, JobSpec, Lease, OnMissing, Progress
+from common.jobs.model import (
+    Artifact,
+    Failure,
+    FileReport,
+    Job,
+    JobSpec,
+    Lease,
+    OnMissing,
+    Progress,
+)
 from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 
@@ -246,6 +256,47 @@ def test_a_job_that_is_handed_back_says_why_until_it_runs_again(jobs: JobStore) 
     waiting = jobs.hand_back(claimed(jobs, job_id).lease, reason="The worker is shutting down.")
     assert (waiting.reason, waiting.failure) == ("The worker is shutting down.", None)
     assert claimed(jobs, job_id).job.reason is None
+
+
+def test_a_job_is_postponed_since_its_first_hand_back_because_of_a_dependency(
+    jobs: JobStore,
+) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    first = jobs.hand_back(claimed(jobs, job_id).lease, postponed=True)
+    assert first.postponed_since == first.updated_at
+    again = claimed(jobs, job_id)
+    assert again.job.postponed_since == first.updated_at
+    second = jobs.hand_back(again.lease, postponed=True)
+    assert second.postponed_since == first.updated_at
+
+
+def test_progress_ends_a_postponement(jobs: JobStore, queries: JobQueries) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    lease = claimed(jobs, job_id).lease
+    jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=500), percent=50))
+    jobs.hand_back(lease, postponed=True)
+    lease = claimed(jobs, job_id).lease
+    jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=500), percent=50))
+    assert queries.get(job_id).postponed_since is not None
+    jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=501), percent=50))
+    assert queries.get(job_id).postponed_since is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda jobs, lease: jobs.hand_back(lease),
+        lambda jobs, lease: jobs.retry_later(lease, BROKEN, delay=0),
+        lambda jobs, lease: jobs.restart(jobs.fail(lease, BROKEN).id),
+    ],
+    ids=["handed back", "failed", "restarted"],
+)
+def test_an_attempt_that_ends_in_another_way_ends_a_postponement(
+    jobs: JobStore, end: Callable[[JobStore, Lease], Job]
+) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    jobs.hand_back(claimed(jobs, job_id).lease, postponed=True)
+    assert end(jobs, claimed(jobs, job_id).lease).postponed_since is None
 
 
 def test_cancel_rejects_finished_and_unknown_jobs(
