@@ -50,7 +50,7 @@ IDEMPOTENCY_TTL: Final = 86_400.0
 #: Seconds until a worker claims a job again whose request it did not understand.
 UNKNOWN_REQUEST_DELAY: Final = 5.0
 UNKNOWN_REQUEST: Final = "The worker's release does not understand the request."
-#: Seconds for which a job that runs alone waits for one worker to finish its other jobs.
+#: Seconds for which a job that runs alone is reserved for a worker, unless it renews that.
 RESERVATION: Final = 30.0
 
 
@@ -249,7 +249,7 @@ class JobStore:
         returned to the queue for a newer worker.
 
         Raises ``RunsAlone`` if the job requires ``alone``: for ``RESERVATION`` seconds, it then
-        waits for this worker to call again, without ``wake_up``.
+        waits for this worker to call again, without ``wake_up``, and after that for any worker.
         """
         args = {
             "id": job_id,
@@ -264,8 +264,9 @@ class JobStore:
         }
         code, *values = self._scripts.call("claim", keys.status(job_id), args)
         if code == "ALONE":
-            self._send(values)
-            raise RunsAlone
+            reservations, *wake_ups = values
+            self._send(wake_ups)
+            raise RunsAlone(int(reservations))
         if code != "CLAIMED":
             return None
         snapshot, spec, *wake_ups = values
