@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,6 +11,8 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
+from kombu.transport import redis as kombu_redis
+from redis.exceptions import OutOfMemoryError
 
 from common import redis_url
 from common.jobs.model import PRIORITIES
@@ -21,12 +24,53 @@ QUEUE_PREFIX: Final = "longhaul."
 QUEUES: Final = tuple(QUEUE_PREFIX + priority for priority in PRIORITIES)
 
 
+class _BindingsAreOptional:
+    """The part of a Redis channel that lets a worker consume while the server's memory is full.
+
+    kombu stores a binding of each queue when a consumer starts. Without it, the consumer would stop
+    and start again until there is memory, although it needs none for reading, and the jobs that it
+    runs are what frees memory. The wake-ups' bindings exist already; that of the worker's queue for
+    remote control is stored later, when kombu renews it.
+    """
+
+    def _queue_bind(self, *args: Any) -> None:
+        with suppress(OutOfMemoryError):
+            super()._queue_bind(*args)  # type: ignore[misc]
+
+
+class _RedisChannel(_BindingsAreOptional, kombu_redis.Channel):
+    """A channel of one server."""
+
+
+class _RedisTransport(kombu_redis.Transport):
+    Channel = _RedisChannel
+
+
+class _SentinelChannel(_BindingsAreOptional, kombu_redis.SentinelChannel):
+    """A channel of the server that the Sentinels name."""
+
+
+class _SentinelTransport(kombu_redis.SentinelTransport):
+    Channel = _SentinelChannel
+
+
+#: By the transport of kombu that each one replaces.
+_TRANSPORTS: Final = {
+    kombu_redis.Transport: _RedisTransport,
+    kombu_redis.SentinelTransport: _SentinelTransport,
+}
+
+
 class _Connection(Connection):
     """Retries an unavailable broker at least every two seconds.
 
     Celery's workers use kombu's own intervals, which grow to half a minute: after an outage of a
     few minutes no job would start for that long.
     """
+
+    def get_transport_cls(self) -> Any:
+        transport = super().get_transport_cls()
+        return _TRANSPORTS.get(transport, transport)
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
         intervals = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2}

@@ -150,6 +150,11 @@ class RunsAlone(LonghaulError):
     code = "RUNS_ALONE"
     retryable = True
 
+    def __init__(self, reservations: int) -> None:
+        """``reservations``: how many workers the job has been reserved for, one after another."""
+        super().__init__()
+        self.reservations = reservations
+
 
 class LeaseLost(Interrupted):
     """Another worker holds the job now, so this one must not write to it."""

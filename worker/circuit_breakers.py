@@ -58,7 +58,7 @@ FAILURE_THRESHOLD: Final = 3
 OPEN_SECONDS: Final = 5.0
 #: Seconds between two jobs that try a half-open breaker.
 TRIAL_INTERVAL: Final = 1.0
-#: Seconds after its first start during which a job is postponed without using up attempts.
+#: Seconds for which a job is postponed again and again without using up an attempt.
 MAX_POSTPONEMENT: Final = 3_600.0
 #: Seconds for which a closed breaker is not read again.
 _CACHE_SECONDS: Final = 0.5
@@ -233,9 +233,9 @@ class CircuitBreakers:
 
 
 def postponed_too_long(claim: Claim) -> bool:
-    """Return whether the job's failures use up attempts again, so that it ends some day."""
-    started_at = claim.job.started_at or claim.job.updated_at
-    return claim.job.updated_at - started_at > MAX_POSTPONEMENT * 1000
+    """Return whether the failure of this attempt counts, so that the job ends some day."""
+    since = claim.job.postponed_since
+    return since is not None and claim.job.updated_at - since > MAX_POSTPONEMENT * 1000
 
 
 class SourceErrorMarker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -16,6 +17,7 @@ from common.job_store.errors import log_failure
 if TYPE_CHECKING:
     import prometheus_client
 
+    from common.clock import Clock
     from common.job_store.deliveries import (
         Deliveries,
         Delivery,
@@ -66,13 +68,15 @@ class Deliverer:
         wants: Callable[[StateLogEntry], bool],
         attempts: Executor,
         max_attempts: int,
+        max_duration: float,
         counter: prometheus_client.Counter,
         lease: float = LEASE,
+        clock: Clock = time,
     ) -> None:
         """``wants`` tells whether a state change is delivered.
 
-        ``attempts`` runs them, at most ``max_attempts`` at the same time. ``counter`` counts them
-        by the state of the delivery.
+        ``attempts`` runs them, at most ``max_attempts`` at the same time, each for at most
+        ``max_duration`` seconds. ``counter`` counts them by the state of the delivery.
         """
         self._deliveries = deliveries
         self._sender = sender
@@ -80,7 +84,10 @@ class Deliverer:
         self._attempts = attempts
         self._max_attempts = max_attempts
         self._counter = counter
+        #: Seconds after a claim in which an attempt may start, so that it ends within the lease.
+        self._start_within = lease - max_duration
         self._lease = lease
+        self._clock = clock
         #: Unfinished attempts, with their users.
         self._running: dict[Future[None], str] = {}
 
@@ -100,13 +107,18 @@ class Deliverer:
             return
         running = Counter(self._running.values())
         busy = [user for user, count in running.items() if count >= MAX_ATTEMPTS_PER_USER]
+        start_by = self._clock.monotonic() + self._start_within
         for delivery in self._deliveries.claim(
             limit=CLAIMED_PER_PARTITION, lease=self._lease, busy=busy
         ):
-            run = self._attempts.submit(self._deliver, delivery)
+            run = self._attempts.submit(self._deliver, delivery, start_by)
             self._running[run] = delivery.job.user
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver(self, delivery: Delivery, start_by: float) -> None:
+        if self._clock.monotonic() > start_by:
+            # The lease may end before the attempt does, and another process would repeat it.
+            log.warning("delivery left to another process", delivery_id=delivery.id)
+            return
         try:
             outcome = self._sender.deliver(delivery)
             self._counter.labels(outcome.state).inc()

@@ -59,7 +59,9 @@ class JobCheckpoint:
         """Store another record. Errors are only logged, as a lost record only costs work."""
         try:
             if self._indexed:
-                self._client.rpush(self._key, record)
+                # Another worker may have ended the job since and deleted its records: a new list
+                # would be neither indexed nor expire.
+                self._client.rpushx(self._key, record.decode())
                 return
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.zadd(self._index, {self._job_id: int(time.time() * 1000)})

@@ -33,6 +33,8 @@ _OUTAGES: Final = (
     *(ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError),
     *(ClusterDownError, TryAgainError),
 )
+#: What redis-py writes between the command and the server's reply if a pipeline fails.
+_IN_PIPELINE: Final = " of pipeline caused error: "
 
 
 def code_of(error: RedisError) -> str:
@@ -40,7 +42,9 @@ def code_of(error: RedisError) -> str:
     code = getattr(error, "status_code", None)
     if isinstance(code, str):
         return code
-    word = str(error).partition(" ")[0]
+    # The command comes first, and may contain anything.
+    reply = str(error).rpartition(_IN_PIPELINE)[2]
+    word = reply.partition(" ")[0]
     return word if word.isupper() else ""
 
 

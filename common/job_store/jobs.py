@@ -50,7 +50,7 @@ IDEMPOTENCY_TTL: Final = 86_400.0
 #: Seconds until a worker claims a job again whose request it did not understand.
 UNKNOWN_REQUEST_DELAY: Final = 5.0
 UNKNOWN_REQUEST: Final = "The worker's release does not understand the request."
-#: Seconds for which a job that runs alone waits for one worker to finish its other jobs.
+#: Seconds for which a job that runs alone is reserved for a worker, unless it renews that.
 RESERVATION: Final = 30.0
 
 
@@ -249,7 +249,7 @@ class JobStore:
         returned to the queue for a newer worker.
 
         Raises ``RunsAlone`` if the job requires ``alone``: for ``RESERVATION`` seconds, it then
-        waits for this worker to call again, without ``wake_up``.
+        waits for this worker to call again, without ``wake_up``, and after that for any worker.
         """
         args = {
             "id": job_id,
@@ -264,8 +264,9 @@ class JobStore:
         }
         code, *values = self._scripts.call("claim", keys.status(job_id), args)
         if code == "ALONE":
-            self._send(values)
-            raise RunsAlone
+            reservations, *wake_ups = values
+            self._send(wake_ups)
+            raise RunsAlone(int(reservations))
         if code != "CLAIMED":
             return None
         snapshot, spec, *wake_ups = values
@@ -311,12 +312,16 @@ class JobStore:
         """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
         return self._release(lease, failure_fields(failure), delay=delay, counts=True)
 
-    def hand_back(self, lease: Lease, delay: float = 0.0, *, reason: str = "") -> Job:
+    def hand_back(
+        self, lease: Lease, delay: float = 0.0, *, reason: str = "", postponed: bool = False
+    ) -> Job:
         """processing → queued without costing an attempt, to run again after ``delay`` seconds.
 
-        ``reason``: why, for operators. Raises ``LeaseLost``.
+        ``reason``: why, for operators. ``postponed``: because a dependency is unavailable. Raises
+        ``LeaseLost``.
         """
-        return self._release(lease, {"reason": reason}, delay=delay, counts=False)
+        fields = {"reason": reason}
+        return self._release(lease, fields, delay=delay, counts=False, postponed=postponed)
 
     def cancel(self, job_id: str, *, by: Requester = UNKNOWN_REQUESTER) -> Job:
         """Cancel a job. Idempotent. Raises ``JobNotFound`` and ``JobConflict``."""
@@ -393,7 +398,13 @@ class JobStore:
         return events.decode(snapshot)
 
     def _release(
-        self, lease: Lease, fields: Mapping[str, object], *, delay: float, counts: bool
+        self,
+        lease: Lease,
+        fields: Mapping[str, object],
+        *,
+        delay: float,
+        counts: bool,
+        postponed: bool = False,
     ) -> Job:
         args = {
             "id": lease.job_id,
@@ -401,6 +412,7 @@ class JobStore:
             "allowed": _sources(JobState.QUEUED),
             "delay": milliseconds(delay),
             "counts": int(counts),
+            "postponed": postponed or None,
         }
         _, snapshot, *wake_ups = self._scripts.call(
             "release", keys.status(lease.job_id), args, fields

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
-from redis.exceptions import OutOfMemoryError
 
 from common.job_store import keys
 from common.job_store.cluster import node_of
@@ -24,6 +23,13 @@ if TYPE_CHECKING:
 
 #: Milliseconds without a heartbeat until a worker leaves the registry.
 TTL: Final = 15_000
+#: Stores a worker, even if `maxmemory` is reached: a script may write if its first write is a
+#: removal. KEYS: the worker's state, and the names of all workers. ARGV: the state, TTL, the name.
+_REGISTER: Final = """
+redis.call('SREM', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
 #: Milliseconds without a heartbeat until a worker without a connection counts as dead; before, it
 #: may just be reconnecting.
 DEAD_AFTER: Final = 1_500
@@ -66,6 +72,7 @@ class WorkerRegistration:
     ) -> None:
         """``client`` must have a single connection that nothing else uses."""
         self._client = client
+        self._register = client.register_script(_REGISTER)
         self._name = name
         self._host = host
         self._since: int | None = None
@@ -95,12 +102,10 @@ class WorkerRegistration:
             running=self._running(),
             stuck=self._stuck(),
         )
-        try:
-            self._client.set(keys.worker(self._name), orjson.dumps(state), px=TTL)
-            self._client.sadd(keys.WORKERS, self._name)
-        except OutOfMemoryError:
-            # The worker is alive all the same; what was registered last stays.
-            self._client.pexpire(keys.worker(self._name), TTL)
+        self._register(
+            keys=[keys.worker(self._name), keys.WORKERS],
+            args=[orjson.dumps(state), TTL, self._name],
+        )
 
     def deregister(self) -> None:
         """Remove the worker from the registry. Raises ``RedisError``."""

@@ -230,6 +230,9 @@ class Job:
     #: For operators: why a worker returned the job to the queue, or who changed its state, without
     #: a name, which an erasure would have to find. None for other changes.
     reason: str | None = None
+    #: When the job was first returned to the queue because a dependency was unavailable. None after
+    #: progress, and after an attempt that ended in another way.
+    postponed_since: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -291,6 +294,7 @@ class Job:
             archive_deleted_at=_integer(get("archive_deleted_at")),
             email=get("email") or None,
             reason=get("reason") or None,
+            postponed_since=_integer(get("postponed_since")),
         )
         return job
 

@@ -73,6 +73,23 @@ def test_a_running_job_is_not_started_twice_when_valkey_is_killed(driver: JobDri
     assert (done.attempt, done.fencing_token) == (1, job.fencing_token)
 
 
+def test_a_worker_that_starts_while_the_memory_is_full_runs_the_waiting_jobs(
+    driver: JobDriver,
+) -> None:
+    environment = driver.environment
+    workers = environment.system.workers
+    for worker in workers:
+        environment.system.kill_component(worker)
+    jobs = [driver.post(f"full-{number}") for number in range(4)]
+    environment.redis.config_set("maxmemory", 1)
+    try:
+        for worker in workers:
+            environment.system.start_component(worker)
+        driver.wait_for_end(jobs)
+    finally:
+        environment.redis.config_set("maxmemory", 0)
+
+
 def test_a_rolling_restart_uses_no_attempt(driver: JobDriver) -> None:
     # Slow, not held: an outage of the storage would use attempts.
     driver.environment.s3_line.delay(0.5)

@@ -25,7 +25,7 @@ from worker import metrics
 from worker.deliverer import Deliverer
 from worker.emails.deliverer import LongJobs
 from worker.emails.sender import EmailSender
-from worker.emails.smtp import SmtpServer
+from worker.emails.smtp import TOTAL_TIMEOUT, SmtpServer
 from worker.webhooks import WebhookPoster, WebhookSender, WebhookThread
 
 MASTER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -80,6 +80,7 @@ def thread(redis: Redis, smtp: smtp_server.SmtpServer, name: str = "worker") -> 
         wants=LongJobs(after=0, for_everyone=False),
         attempts=ThreadPoolExecutor(4),
         max_attempts=4,
+        max_duration=TOTAL_TIMEOUT,
         counter=metrics.EMAILS,
     )
     state_log = StateLog(redis, "webhooks", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -14,7 +15,7 @@ from common.job_store.client import open_client
 from common.job_store.jobs import Claim, JobStore, Limits
 from common.job_store.state_log import StateLog, trim
 from common.job_store.sweeper import Sweeper
-from common.job_store.worker_registry import WorkerRegistration
+from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
 from common.jobs.model import Artifact, Failure, JobSpec, Progress
 from common.jobs.transitions import JobState
 from common.wake_ups import Dispatcher
@@ -55,13 +56,13 @@ def test_jobs_end_and_are_recovered_although_no_memory_is_left(
     other = jobs.create("bob", JobSpec(file_ids=(1,))).job
     own = open_client(valkey.url, timeout=2, own_connection=True)
     registration = WorkerRegistration(own, "worker", slots=1, running=lambda: ())
-    registration.heartbeat()
     expired = leases[4].job_id
     redis.zadd(keys.of_partition("leases", keys.tag_of_job(expired)), {expired: 1}, xx=True)
     redis.config_set("maxmemory", 1)
     with pytest.raises(OutOfMemoryError):
         jobs.create("alice", JobSpec(file_ids=(2,)))
-    registration.heartbeat()
+    registration.heartbeat()  # For the first time.
+    assert [worker.name for worker in WorkerRegistry(redis).registered()] == ["worker"]
     assert jobs.heartbeat(leases[0], {"progress": 5}) == "CONTINUE"
     assert jobs.complete(leases[0], ARTIFACT, Progress()).status is JobState.COMPLETED
     assert jobs.fail(leases[1], FAILURE).status is JobState.FAILED
@@ -72,6 +73,22 @@ def test_jobs_end_and_are_recovered_although_no_memory_is_left(
     sweeper = Sweeper(redis, dispatcher, Limits(), max_wait=300)
     assert sweeper.sweep(lambda: None).recovered == 1
     own.close()
+
+
+@pytest.mark.usefixtures("full")
+def test_a_worker_starts_to_consume_although_no_memory_is_left(
+    jobs: JobStore, redis: Redis, valkey: Valkey
+) -> None:
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    redis.config_set("maxmemory", 1)
+    app = celery_app(valkey.url)
+    wake_ups: list[Any] = []
+    with app.connection_for_read() as connection:
+        consumer = app.amqp.TaskConsumer(connection.channel(), on_message=wake_ups.append)
+        control = app.control.mailbox.Node("new@host", channel=connection.channel())
+        with consumer, control.Consumer():
+            connection.drain_events(timeout=10)
+    assert [wake_up.payload[0][0] for wake_up in wake_ups] == [job.id]
 
 
 def test_the_state_log_is_limited_by_bytes(

@@ -111,14 +111,22 @@ class AttemptRunner:
             with self._isolation.shared(MAX_ISOLATION_WAIT) as may_start:
                 if may_start and (claim := self._claim(wake_up.job_id, wake_up)):
                     self._run(claim)
-        except RunsAlone:
-            self._run_alone(wake_up.job_id)
+        except RunsAlone as error:
+            self._run_alone(wake_up.job_id, error.reservations)
 
-    def _run_alone(self, job_id: str) -> None:
-        """Run a job that may be what killed its workers when nothing else runs on this one."""
+    def _run_alone(self, job_id: str, reservations: int) -> None:
+        """Run a job that may be what killed its workers when nothing else runs on this one.
+
+        No other job starts here meanwhile, so give up if those that run take long: another worker
+        may be idle. Each time, wait twice as long as the time before, so that the job gets its turn
+        although all workers are always busy.
+        """
+        give_up_at = self._clock.monotonic() + RESERVATION * 2.0 ** (reservations - 1)
         with self._isolation.alone() as wait_until_alone:
             while True:
                 is_alone = wait_until_alone(RESERVATION / 3)
+                if not is_alone and self._clock.monotonic() >= give_up_at:
+                    return  # The reservation ends, and the sweeper sends another wake-up.
                 try:
                     claim = self._claim(job_id, alone=is_alone)
                 except RunsAlone:
@@ -169,7 +177,7 @@ class AttemptRunner:
         except DependencyUnavailable as error:
             message, delay = error.message, error.retry_after or 0.0
             log.warning("attempt postponed", reason=message)
-            return lambda: self._jobs.hand_back(lease, delay, reason=message)
+            return lambda: self._jobs.hand_back(lease, delay, reason=message, postponed=True)
         except DownloadError as error:
             return self._failure_report(claim, control, error)
         except RedisError as error:

@@ -12,7 +12,7 @@ from common.jobs.transitions import JobState
 from worker import metrics
 from worker.deliverer import Deliverer
 from worker.emails.sender import EmailSender
-from worker.emails.smtp import SmtpServer
+from worker.emails.smtp import TOTAL_TIMEOUT, SmtpServer
 
 if TYPE_CHECKING:
     from common.bootstrap import Services
@@ -46,6 +46,7 @@ def email_deliverer(services: Services) -> Deliverer | None:
         wants=LongJobs(after=settings.email_after, for_everyone=bool(settings.email_to)),
         attempts=ThreadPoolExecutor(MAX_EMAILS, thread_name_prefix="email"),
         max_attempts=MAX_EMAILS,
+        max_duration=TOTAL_TIMEOUT,
         counter=metrics.EMAILS,
         lease=LEASE,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from worker.timed_connection import TimedConnection
 
 #: Seconds for one step, and for all of them together.
 STEP_TIMEOUT: Final = 10.0
@@ -73,65 +74,35 @@ class SmtpServer:
 
     def send(self, message: EmailMessage, *, sender: str, recipient: str) -> SmtpReply:
         """Send a message to one recipient."""
-        deadline = _Deadline()
-        timer = threading.Timer(TOTAL_TIMEOUT, deadline.expire)
-        timer.daemon = True
-        timer.start()
-        client: _Client | None = None
-        try:
-            client = _Client(self, deadline)
-            if self.starttls:
-                client.starttls(context=self.tls)
-            if self.user:
-                client.login(self.user, self.password)
-            client.send_message(message, sender, [recipient])
-            return SmtpReply(code=250)
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            return SmtpReply(error="timeout") if deadline.expired else _reply_for(error)
-        finally:
-            if client is not None:
-                _quit(client)
-            # Only now, because the server may not respond to QUIT either.
-            timer.cancel()
-            deadline.close()
-
-
-class _Deadline:
-    """Ends a connection after a time, even if the server sends a byte now and then."""
-
-    def __init__(self) -> None:
-        self._connection: socket.socket | None = None
-        self.expired = False
-
-    def watch(self, connection: socket.socket) -> None:
-        # TLS takes over the file descriptor of the socket; the duplicate stays valid.
-        self._connection = connection.dup()
-        if self.expired:
-            self.expire()
-
-    def expire(self) -> None:
-        self.expired = True
-        if self._connection is not None:
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        with TimedConnection(TOTAL_TIMEOUT) as timed:
+            client: _Client | None = None
+            try:
+                client = _Client(self, timed)
+                if self.starttls:
+                    client.starttls(context=self.tls)
+                if self.user:
+                    client.login(self.user, self.password)
+                client.send_message(message, sender, [recipient])
+                return SmtpReply(code=250)
+            except (smtplib.SMTPException, OSError, ValueError) as error:
+                return SmtpReply(error="timeout") if timed.expired else _reply_for(error)
+            finally:
+                # In time as well, because the server may not respond to QUIT either.
+                if client is not None:
+                    _quit(client)
 
 
 class _Client(smtplib.SMTP):
-    def __init__(self, server: SmtpServer, deadline: _Deadline) -> None:
+    def __init__(self, server: SmtpServer, timed: TimedConnection) -> None:
         self._server = server
-        self._deadline = deadline
+        self._timed = timed
         # The name of this machine: the default looks it up in the DNS, without a deadline.
         super().__init__(
             server.host, server.port, local_hostname=socket.gethostname(), timeout=STEP_TIMEOUT
         )
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
-        connection = socket.create_connection((host, port), timeout)
-        self._deadline.watch(connection)
+        connection = self._timed.connect(host, port, timeout=timeout)
         if not self._server.implicit_tls:
             return connection
         return self._server.tls.wrap_socket(connection, server_hostname=host)

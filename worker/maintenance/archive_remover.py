@@ -1,7 +1,8 @@
 """Deletes the objects of archives that jobs let go; see ``job_store.archive_references``.
 
-A job lets its archive go when its user deletes it, or when a time of its own (``expiresIn``) ends.
-Everything else is deleted by the storage, by the age of the objects.
+A job lets its archive go when its user deletes it, when a time of its own (``expiresIn``) ends, or
+when it runs again because the archive lacks files. Everything else is deleted by the storage, by
+the age of the objects.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from common.job_store.errors import log_failure
 from worker import metrics
 from worker.deliverer import Deliverer
 from worker.loop_thread import LoopThread
+from worker.webhooks.http_poster import TIMEOUT
 
 if TYPE_CHECKING:
     from common.clock import Clock
@@ -54,7 +55,9 @@ class WebhookThread(LoopThread):
             wants=has_webhook,
             attempts=posts or ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook"),
             max_attempts=MAX_POSTS,
+            max_duration=TIMEOUT,
             counter=metrics.WEBHOOKS,
+            clock=clock,
         )
         self._deliverers = [webhooks] if emails is None else [webhooks, emails]
         self._joined = False

@@ -14,8 +14,8 @@
     {'CLAIMED', snapshot, spec, wake-ups…}
     {'REJECTED'}  the job does not wait to be run, or the queue is paused; then the wake-up is sent
                   again after the pause
-    {'ALONE', wake-ups…}  the job was lost repeatedly and may be what kills its workers. It waits for
-                  the caller to be alone, and after the reservation for any worker
+    {'ALONE', reservations so far, wake-ups…}  the job was lost repeatedly and may be what kills its
+                  workers. It waits for the caller to be alone, and after the reservation for any worker
   Event:
     version + 1, state log; the wake-up of the user's next job
 ]]
@@ -48,9 +48,14 @@ if runs_alone and not args.alone then
   redis.call('ZADD', key.retries(), to_text(now + tonumber(args.reservation)), args.id)
   note_time_if_due()
   dequeue(args.id, line_of(job), job.lane)
-  return {'ALONE', unpack(wake_ups)}
+  local reservations = job.reservations or '0'
+  if not is_reserved then
+    reservations = to_text(redis.call('HINCRBY', key.status(args.id), 'reservations', 1))
+  end
+  return {'ALONE', reservations, unpack(wake_ups)}
 end
 if is_reserved then redis.call('ZREM', key.retries(), args.id) end
+if runs_alone then redis.call('HDEL', key.status(args.id), 'reservations') end
 
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 local changes = {

@@ -16,7 +16,11 @@
     version + 1 if there are fields
 ]]
 
-local state = redis.call('HMGET', key.status(args.id), 'status', 'fence', 'progress')
+-- What never goes back: an attempt that continues the work of another one counts from zero.
+local COUNTERS = {'progress', 'processed_files', 'processed_bytes'}
+
+local state = redis.call(
+  'HMGET', key.status(args.id), 'status', 'fence', 'postponed_since', unpack(COUNTERS))
 if state[1] == 'cancelled' then return {'CANCEL'} end
 if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'GONE'} end
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
@@ -25,8 +29,14 @@ if args.files then
     redis.call('HSET', key.files(args.id), file_id, report)
   end
 end
-if fields.progress and tonumber(fields.progress) < tonumber(state[3] or '0') then
-  fields.progress = state[3]
+local is_postponed = (state[3] or '') ~= ''
+for i, name in ipairs(COUNTERS) do
+  local stored = state[i + 3] or '0'
+  local gained = fields[name] and tonumber(fields[name]) - tonumber(stored) or 0
+  if gained < 0 then fields[name] = stored end
+  if gained > 0 and is_postponed then fields.postponed_since = '' end
 end
+-- It is unknown at the beginning of each attempt.
+if fields.total_bytes == '' then fields.total_bytes = nil end
 if next(fields) then update_job(args.id, fields) end
 return {'CONTINUE'}

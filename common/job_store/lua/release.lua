@@ -6,7 +6,8 @@
 
   Input:
     KEYS[1]  the job's status
-    args     id, fencing_token, allowed (states), delay (ms), counts ('1': the attempt counts)
+    args     id, fencing_token, allowed (states), delay (ms), counts ('1': the attempt counts);
+             postponed, if it does not count because a dependency is unavailable
     fields   error, error_code, retryable; or reason, if the attempt does not count
   Output:
     {'QUEUED', snapshot, wake-ups…}
@@ -28,6 +29,9 @@ if args.counts == '1' then
 else
   fields.attempt = to_text(job.attempt - 1)
   fields.resumes = '1'
+  if args.postponed then
+    fields.postponed_since = (job.postponed_since or '') ~= '' and job.postponed_since or now_text
+  end
 end
 local snapshot = requeue(job, fields, tonumber(args.delay))
 return {'QUEUED', snapshot, unpack(wake_ups)}

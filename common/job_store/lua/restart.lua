@@ -1,9 +1,11 @@
+-- @include archive
 -- @include bytes
 -- @include requester
 -- @include update
 -- @include wake_up
 --[[
-  Runs a job again on request: failed → queued, or completed → queued if the archive lacks files.
+  Runs a job again on request: failed → queued, or completed → queued if the archive lacks files. The
+  job lets that archive go.
 
   Input:
     KEYS[1]  the job's status
@@ -38,6 +40,8 @@ redis.call('ZREM', key.expiring(), id)
 if redis.call('HSETNX', key.user_active(job.user), job.digest, id) == 0 then
   redis.call('HSET', key.user_active(job.user), id, id)
 end
+-- The archive that lacks files. It stays while the job may still get the same one again.
+schedule_removal(job)
 redis.call('DEL', key.files(id))
 for _, name in ipairs({key.status(id), key.spec(id), key.attempts(id)}) do
   redis.call('PERSIST', name)
@@ -47,7 +51,7 @@ local snapshot = update_job(id, {
   status = 'queued', attempt = '0', progress = '0', processed_files = '0', processed_bytes = '0',
   worker = '', started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',
-  reason = requested_by(job),
+  postponed_since = '', reason = requested_by(job),
 })
 enqueue(id, line_of(job), job.lane)
 return {'RESTARTED', snapshot, unpack(wake_ups)}

@@ -180,3 +180,15 @@ def test_a_job_store_that_rejects_writes_is_an_unavailable_backend(
     monkeypatch.setattr(jobs, "create", full)
     response = client.post(INITIATE, json={"file_id": 1})
     assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+
+
+def test_a_job_store_that_cannot_persist_writes_is_an_unavailable_backend(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reject(*_: object, **__: object) -> None:
+        raise redis_py.exceptions.ResponseError("MISCONF Errors writing to the AOF file")
+
+    # In the pipeline with which a process shares its counts of requests.
+    monkeypatch.setattr(redis_py.client.Pipeline, "parse_response", reject)
+    response = client.get("/v1/download/jobs")
+    assert (response.status_code, response.json["code"]) == (503, "BACKEND_UNAVAILABLE")

@@ -66,15 +66,20 @@ def redis_on(server: fakeredis.FakeServer) -> fakeredis.FakeRedis:
     return fakeredis.FakeRedis(server=server, decode_responses=True)
 
 
-def claim(job_id: str = "job", *, waited: float = 0.0) -> Any:
+def claim(job_id: str = "job", *, waited: float | None = None) -> Any:
+    """Return the claim of a job that was first postponed ``waited`` seconds ago; None: never."""
     now = 1_700_000_000_000
-    return SimpleNamespace(
-        job=SimpleNamespace(id=job_id, started_at=now, updated_at=now + round(waited * 1000))
-    )
+    since = None if waited is None else now - round(waited * 1000)
+    job = SimpleNamespace(id=job_id, started_at=0, updated_at=now, postponed_since=since)
+    return SimpleNamespace(job=job)
 
 
 def run(
-    breakers: CircuitBreakers, error: Exception | None, job_id: str = "job", *, waited: float = 0.0
+    breakers: CircuitBreakers,
+    error: Exception | None,
+    job_id: str = "job",
+    *,
+    waited: float | None = None,
 ) -> Artifact:
     def build(*_: object) -> Artifact:
         if error is not None:
@@ -245,12 +250,22 @@ def test_the_breaker_counts_as_closed_while_the_job_store_is_unavailable(
     assert run(breakers, None) == ARCHIVE
 
 
-def test_a_job_that_was_postponed_for_too_long_fails(
+def test_an_attempt_of_a_job_that_was_postponed_for_too_long_counts(
     breaker: CircuitBreaker, service: Service
 ) -> None:
     service.unavailable = True
+    with pytest.raises(DependencyUnavailable):
+        run(CircuitBreakers(breaker), NetworkError(), waited=MAX_POSTPONEMENT - 1)
     with pytest.raises(NetworkError):
         run(CircuitBreakers(breaker), NetworkError(), waited=MAX_POSTPONEMENT + 1)
+
+
+def test_an_outage_costs_a_job_that_first_started_long_ago_no_attempt(
+    breaker: CircuitBreaker, service: Service
+) -> None:
+    service.unavailable = True
+    with pytest.raises(DependencyUnavailable):
+        run(CircuitBreakers(breaker), NetworkError())
 
 
 def test_errors_of_the_source_open_the_breaker_of_the_source_only(

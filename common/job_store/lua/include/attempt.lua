@@ -5,7 +5,8 @@
   How an attempt ends without an archive.
 
   record_attempt(job, changes): appends the attempt to the job's list, for dead letters
-  requeue(job, changes, delay): processing → queued, ready after `delay` ms; returns the snapshot
+  requeue(job, changes, delay): processing → queued, ready after `delay` ms; returns the snapshot. The
+    job is no longer postponed, unless changes.postponed_since says so
   fail(job, changes): processing → failed; a retryable failure becomes a dead letter; returns the
     snapshot
 ]]
@@ -25,6 +26,7 @@ local function requeue(job, changes, delay)
   changes.worker = ''
   changes.seconds_remaining = ''
   changes.retry_at = ''
+  changes.postponed_since = changes.postponed_since or ''
   if delay > 0 then
     changes.retry_at = to_text(now + delay)
     redis.call('ZADD', key.retries(), changes.retry_at, job.id)

@@ -169,6 +169,17 @@ def test_a_restarted_job_keeps_the_archive_by_its_new_reference(shared: Shared) 
     assert shared.remove() == archive_references.RECHECK_INTERVAL
 
 
+def test_a_restarted_job_lets_the_archive_go_that_lacks_files(shared: Shared) -> None:
+    job = shared.jobs.complete(shared.start("alice"), artifact(missing=1), Progress())
+    shared.jobs.restart(job.id)
+    assert shared.due() == [f"{BUCKET}/{KEY}"]
+    assert shared.remove() == archive_references.RECHECK_INTERVAL  # It may get the same one again.
+    lease = shared.claim(job.id)
+    shared.jobs.complete(lease, artifact(key="ab/other.zip"), Progress())
+    assert shared.remove() == 0.0
+    assert shared.deleted == [KEY]
+
+
 def test_no_job_can_hold_an_archive_while_it_is_being_deleted(shared: Shared) -> None:
     job = shared.complete("alice")
     shared.jobs.delete_archive(job.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog
 from redis import Redis
+from redis._parsers import BaseParser
 from redis.exceptions import (
     BusyLoadingError,
     NoScriptError,
@@ -16,7 +17,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from common.job_store.errors import describe, is_outage, log_failure
+from common.job_store.errors import code_of, describe, is_outage, log_failure
 
 
 def wrong_type(redis: Redis) -> RedisError:
@@ -41,6 +42,32 @@ def wrong_type(redis: Redis) -> RedisError:
 )
 def test_a_server_that_does_not_serve_is_an_outage(error: RedisError) -> None:
     assert is_outage(error)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED", "LOADING", "BUSY", "MISCONF", "OOM"),
+        *("CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOSCRIPT"),
+    ],
+)
+def test_a_server_that_does_not_serve_a_pipeline_is_an_outage(code: str, redis: Redis) -> None:
+    error = BaseParser.parse_error(f"{code} 1 127.0.0.1:6379")
+    command = ("SET", "key of pipeline caused error: ERR", "value")
+    redis.pipeline().annotate_exception(error, 1, command)
+    assert str(error).startswith("Command # 1 (SET key")
+    assert code_of(error) == code
+    assert is_outage(error)
+
+
+def test_a_rejected_command_of_a_pipeline_is_no_outage(redis: Redis) -> None:
+    redis.set("key", "text")
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.hgetall("key")
+        with pytest.raises(ResponseError) as caught:
+            pipe.execute()
+    assert code_of(caught.value) == "WRONGTYPE"
+    assert not is_outage(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -23,7 +24,16 @@ from common.job_store.queries import JobQueries
 from common.job_store.records import progress_fields
 from common.job_store.sweeper import Sweeper
 from common.jobs import events
-from common.jobs.model import Artifact, Failure, FileReport, JobSpec, Lease, OnMissing, Progress
+from common.jobs.model import (
+    Artifact,
+    Failure,
+    FileReport,
+    Job,
+    JobSpec,
+    Lease,
+    OnMissing,
+    Progress,
+)
 from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 
@@ -248,6 +258,47 @@ def test_a_job_that_is_handed_back_says_why_until_it_runs_again(jobs: JobStore) 
     assert claimed(jobs, job_id).job.reason is None
 
 
+def test_a_job_is_postponed_since_its_first_hand_back_because_of_a_dependency(
+    jobs: JobStore,
+) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    first = jobs.hand_back(claimed(jobs, job_id).lease, postponed=True)
+    assert first.postponed_since == first.updated_at
+    again = claimed(jobs, job_id)
+    assert again.job.postponed_since == first.updated_at
+    second = jobs.hand_back(again.lease, postponed=True)
+    assert second.postponed_since == first.updated_at
+
+
+def test_progress_ends_a_postponement(jobs: JobStore, queries: JobQueries) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    lease = claimed(jobs, job_id).lease
+    jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=500), percent=50))
+    jobs.hand_back(lease, postponed=True)
+    lease = claimed(jobs, job_id).lease
+    jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=500), percent=50))
+    assert queries.get(job_id).postponed_since is not None
+    jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=501), percent=50))
+    assert queries.get(job_id).postponed_since is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda jobs, lease: jobs.hand_back(lease),
+        lambda jobs, lease: jobs.retry_later(lease, BROKEN, delay=0),
+        lambda jobs, lease: jobs.restart(jobs.fail(lease, BROKEN).id),
+    ],
+    ids=["handed back", "failed", "restarted"],
+)
+def test_an_attempt_that_ends_in_another_way_ends_a_postponement(
+    jobs: JobStore, end: Callable[[JobStore, Lease], Job]
+) -> None:
+    job_id = jobs.create("alice", spec()).job.id
+    jobs.hand_back(claimed(jobs, job_id).lease, postponed=True)
+    assert end(jobs, claimed(jobs, job_id).lease).postponed_since is None
+
+
 def test_cancel_rejects_finished_and_unknown_jobs(
     jobs: JobStore,
 ) -> None:
@@ -390,16 +441,21 @@ def test_every_event_is_a_complete_snapshot_and_versions_have_no_gaps(
 def test_progress_does_not_go_back_when_an_attempt_is_handed_back(
     jobs: JobStore, queries: JobQueries
 ) -> None:
-    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
-    first = jobs.claim(job.id, "worker")
-    assert first is not None
-    jobs.heartbeat(first.lease, {"progress": 60})
+    job = jobs.create("alice", JobSpec(file_ids=(1, 2, 3))).job
+    first = claimed(jobs, job.id)
+    done = Progress(processed_files=2, total_bytes=1000, processed_bytes=600)
+    jobs.heartbeat(first.lease, progress_fields(done, percent=60))
     jobs.hand_back(first.lease)
-    second = jobs.claim(job.id, "other")
-    assert second is not None
-    assert (second.job.attempt, second.job.progress) == (1, 60)
-    jobs.heartbeat(second.lease, {"progress": 20})
-    assert queries.get(job.id).progress == 60
+    second = claimed(jobs, job.id)
+    for counted in (Progress(), Progress(processed_files=1, processed_bytes=200)):
+        jobs.heartbeat(second.lease, progress_fields(counted, percent=20))
+        now = queries.get(job.id)
+        assert (now.attempt, now.progress, now.processed_files) == (1, 60, 2)
+        assert (now.processed_bytes, now.total_bytes) == (600, 1000)
+    more = Progress(processed_files=3, total_bytes=1000, processed_bytes=900)
+    jobs.heartbeat(second.lease, progress_fields(more, percent=90))
+    now = queries.get(job.id)
+    assert (now.progress, now.processed_files, now.processed_bytes) == (90, 3, 900)
 
 
 def test_a_restarted_job_starts_again(jobs: JobStore) -> None:

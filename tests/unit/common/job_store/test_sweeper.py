@@ -94,6 +94,27 @@ def test_a_job_that_was_lost_twice_runs_later_and_alone(
     assert redis.zcard(keys.of_partition("retries", keys.tag_of_job(job_id))) == 0
 
 
+def test_reservations_of_a_job_are_counted_until_it_runs(
+    redis: Redis, jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps
+) -> None:
+    def reservations(wake_up: WakeUp | None) -> int:
+        with pytest.raises(RunsAlone) as rejected:
+            jobs.claim(job_id, "worker", wake_up)
+        return rejected.value.reservations
+
+    job_id = queued(jobs)
+    redis.hset(keys.status(job_id), "losses", 2)
+    for number in (1, 2):
+        assert reservations(wake_ups.wake_ups[-1]) == number
+        assert reservations(None) == number  # The worker renews it.
+        long_ago(redis, "retries", job_id)
+        sweeper.sweep(busy)
+    claim = jobs.claim(job_id, "worker", wake_ups.wake_ups[-1], alone=True)
+    assert claim is not None
+    jobs.hand_back(claim.lease)
+    assert reservations(wake_ups.wake_ups[-1]) == 1
+
+
 def test_a_reservation_for_a_worker_that_dies_ends_by_itself(
     redis: Redis, jobs: JobStore, sweeper: Sweeper, wake_ups: RecordedWakeUps
 ) -> None:

@@ -126,6 +126,18 @@ def test_jobs_with_records_are_listed_until_they_are_cleared(redis: Redis) -> No
     assert redis.keys("*") == []
 
 
+def test_a_worker_that_hung_leaves_no_records_of_a_job_that_another_one_completed(
+    redis: Redis,
+) -> None:
+    hung, other = Checkpoints(redis).for_attempt(JOB), Checkpoints(redis).for_attempt(JOB)
+    hung.append(b"plan")
+    hung.append(b"part 1")
+    assert other.load() == [b"plan", b"part 1"]
+    other.clear()
+    hung.append(b"part 2")
+    assert redis.keys("*") == []
+
+
 def test_a_build_lock_belongs_to_a_job_and_not_to_its_worker(redis: Redis) -> None:
     first, second = RedisBuildLock(redis, PLAN, "job-1"), RedisBuildLock(redis, PLAN, "job-2")
     assert first.acquire()

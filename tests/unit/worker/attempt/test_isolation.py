@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from redis import Redis
 
 from common.job_store import keys
-from common.job_store.jobs import JobStore
+from common.job_store.jobs import RESERVATION, JobStore
 from common.job_store.queries import JobQueries
+from common.job_store.sweeper import Sweeper
 from common.jobs.model import Artifact, JobSpec
 from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
+from tests.unit.worker.attempt.test_runner import FastClock
 from worker.attempt.heartbeat import HeartbeatThread
 from worker.attempt.isolation import Isolation
 from worker.attempt.runner import AttemptRunner, Backoff
@@ -63,6 +66,66 @@ def test_a_job_that_was_lost_twice_waits_for_the_others_and_lets_none_start_besi
             run.result(10)
     assert together == [{first}, {suspect}, {last}]
     assert {queries.get(i).status for i in (first, suspect, last)} == {JobState.COMPLETED}
+
+
+class FastCondition:
+    """The condition of a single thread, for which nothing changes while it waits."""
+
+    def __init__(self, clock: FastClock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        if not predicate():
+            self._clock.sleep(timeout)
+        return predicate()
+
+    def notify_all(self) -> None:
+        return
+
+
+def test_a_worker_whose_jobs_take_long_lets_another_one_try_and_waits_longer_each_time(
+    jobs: JobStore,
+    queries: JobQueries,
+    redis: Redis,
+    wake_ups: RecordedWakeUps,
+    sweeper: Sweeper,
+) -> None:
+    long, suspect = (jobs.create(user, JobSpec(file_ids=(1,))).job.id for user in ("ann", "bob"))
+    redis.hset(keys.status(suspect), "losses", 2)
+    clock = FastClock()
+    waited: list[float] = []
+
+    def build(claim: Any, _: Any) -> Artifact:
+        while claim.job.id == long and len(waited) < 4:
+            began = clock.now
+            runner.run_download(wake_ups.wake_ups[-1])
+            waited.append(clock.now - began)
+            assert queries.get(suspect).status is JobState.QUEUED
+            redis.zadd(keys.of_partition("retries", keys.tag_of_job(suspect)), {suspect: 1})
+            assert sweeper.sweep(lambda: None).promoted == 1
+            assert wake_ups.sent[-1] == (suspect, "normal")
+        return ARTIFACT
+
+    runner = AttemptRunner(
+        jobs,
+        HeartbeatThread(jobs, interval=60, on_heartbeat=lambda: None),
+        build,
+        name="worker",
+        deadline=60,
+        backoff=Backoff(),
+        clock=clock,
+        condition=lambda: FastCondition(clock),  # type: ignore[return-value]
+    )
+    runner.run_download(wake_ups.wake_ups[0])
+    assert waited == [RESERVATION, 2 * RESERVATION, 4 * RESERVATION, 8 * RESERVATION]
+    runner.run_download(wake_ups.wake_ups[-1])
+    assert queries.get(suspect).status is JobState.COMPLETED
 
 
 def test_no_job_starts_while_one_waits_to_run_alone() -> None:

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from common.clock import Clock
-from common.errors import DeadlineHandover, Draining, FileChanged
+from common.errors import DeadlineHandover, DependencyUnavailable, Draining, FileChanged
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
@@ -73,6 +73,22 @@ def test_an_attempt_that_ends_without_failure_uses_no_attempt(
     assert (job.status, job.attempt) == (JobState.QUEUED, 0)
     assert job.reason in {STORE_UNAVAILABLE, str(reason)}
     assert redis.llen(keys.attempts(job.id)) == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_postponed"), [(DependencyUnavailable(), True), (Draining(), False)], ids=repr
+)
+def test_only_an_unavailable_dependency_postpones_a_job(
+    jobs: JobStore, queries: JobQueries, wake_up: WakeUp, reason: Exception, *, is_postponed: bool
+) -> None:
+    def build(*_: Any) -> Any:
+        raise reason
+
+    runner, _ = runner_of(jobs, build)
+    runner.run_download(wake_up)
+    job = queries.get(wake_up.job_id)
+    assert (job.status, job.attempt) == (JobState.QUEUED, 0)
+    assert (job.postponed_since is not None) == is_postponed
 
 
 def test_the_file_that_let_the_job_fail_shows_why(

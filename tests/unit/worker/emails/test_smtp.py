@@ -153,6 +153,16 @@ def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert send(url).error == "timeout"
 
 
+def test_a_name_that_cannot_be_resolved_in_time_is_a_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.emails.smtp.TOTAL_TIMEOUT", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    started = time.monotonic()
+    assert send("smtp://slow.example?starttls=never").error == "timeout"
+    assert time.monotonic() - started < 2
+
+
 def test_no_server_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
