@@ -158,12 +158,15 @@ class BuildState:
 
     def resume(self) -> None:
         """Restore the parts that the upload log lists."""
+        file_count = len(self.archive_plan.members)
         for planned_part in self.plan.parts:
             if logged := self.upload_log.parts.get(planned_part.number):
                 self.checksums.restore(planned_part.spans, logged.crc32s)
                 self._add(planned_part, logged.part)
                 self.count(resumed=planned_part.size, parts_resumed=1)
-                self.deps.control.advance(sum(span.length for span in _data_spans(planned_part)))
+                self.deps.control.advance(
+                    sum(s.length for s in _data_spans(planned_part) if s.item < file_count)
+                )
 
     def _add(self, planned_part: PlannedPart, part: UploadedPart) -> None:
         finished = []

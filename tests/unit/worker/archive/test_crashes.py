@@ -116,6 +116,7 @@ def test_an_archive_with_a_manifest_is_resumed_whichever_parts_are_missing() -> 
         catalog.storage.hook = lambda _: None
         artifact = catalog.run(manifest=True)
         assert catalog.archive(artifact) == expected, f"without the parts {missing}"
+        assert catalog.control.done == sum(file_sizes)
         catalog.assert_nothing_left_behind()
 
 
