@@ -17,8 +17,6 @@ from redis.exceptions import RedisError
 from common.errors import (
     AuthorizationUnavailable,
     BackendUnavailable,
-    DeadlineExceeded,
-    DeadlineHandover,
     DependencyUnavailable,
     DownloadError,
     JobNotFound,
@@ -43,7 +41,7 @@ from common.sources import Source, source_host
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
-from worker.archive.composing.upload_log import Checkpoint, UploadLog
+from worker.archive.composing.upload_log import UploadLog
 from worker.archive.expiry import delete_expired_objects
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import probe_storage
@@ -144,11 +142,7 @@ class ArchiveBuilder:
             self._lock.release()
 
     def build(self, claim: Claim, control: Control) -> Artifact:
-        """Build the archive of a claimed job; see ``worker.archive.build``.
-
-        Raise DeadlineHandover at the deadline if this attempt has uploaded parts of the archive:
-        the next attempt continues with them, so that large archives do not use up attempts.
-        """
+        """Build the archive of a claimed job; see ``worker.archive.build``."""
         profile, job_id = self.prepare(control.check), claim.job.id
         request = BuildRequest(
             job_id=job_id,
@@ -164,10 +158,8 @@ class ArchiveBuilder:
             min_rate=self._settings.min_rate_bytes,
             rate_window=self._settings.min_rate_window,
         )
-        checkpoint = self._checkpoints.for_attempt(job_id)
-        uploaded = _uploaded_parts(checkpoint)
         options = BuildOptions(
-            checkpoint=checkpoint,
+            checkpoint=self._checkpoints.for_attempt(job_id),
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
@@ -186,10 +178,6 @@ class ArchiveBuilder:
                 control=control,
                 options=options,
             )
-        except DeadlineExceeded as error:
-            if _may_continue(claim.job) and _uploaded_parts(checkpoint) - uploaded:
-                raise DeadlineHandover from error
-            raise
         except DownloadError as error:
             self._distrust_profile(error)
             raise
@@ -318,8 +306,3 @@ def _storage_id(endpoint: str, settings: Settings) -> str:
 
 def _may_continue(job: Job) -> bool:
     return time.time() - job.created_at / 1000 < MAX_CONTINUATION_AGE
-
-
-def _uploaded_parts(checkpoint: Checkpoint) -> set[tuple[str | None, int]]:
-    upload_log = UploadLog.load(checkpoint)
-    return {(upload_log.plan_id, number) for number in upload_log.parts}

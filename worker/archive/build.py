@@ -340,7 +340,9 @@ def _find_or_compose(
             partial(previous.exists, deps.storage, deps.task_group.cancellation)
         ):
             previous = None
-        stored, state = compose(archive_plan, deps, options.checkpoint, previous)
+        stored, state = compose(
+            archive_plan, deps, options.checkpoint, previous, options.may_continue
+        )
 
         def finish() -> None:
             if not state.resumed:

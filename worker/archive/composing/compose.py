@@ -7,7 +7,13 @@ from functools import partial
 
 import structlog
 
-from common.errors import CancelRequested, DownloadError, SourceForbidden
+from common.errors import (
+    CancelRequested,
+    DeadlineExceeded,
+    DeadlineHandover,
+    DownloadError,
+    SourceForbidden,
+)
 from common.object_storage import (
     BadChecksum,
     Cancellation,
@@ -32,11 +38,16 @@ def compose(
     deps: BuildDependencies,
     checkpoint: Checkpoint,
     previous: PreviousArchive | None,
+    may_continue: Callable[[], bool],
 ) -> tuple[StoredArchive, BuildState]:
     """Build the planned archive, or resume its build.
 
     If it fails in a way that another attempt may resume, the uploads stay in the storage;
     otherwise they are deleted. The log of the upload stays until the job is completed.
+
+    ``may_continue`` returns whether the job may still be continued at a deadline. Raise
+    DeadlineHandover there if this attempt has uploaded parts: the next attempt continues with them,
+    so that large archives do not use up attempts.
     """
     upload_log = UploadLog.load(checkpoint)
     if upload_log.plan_id not in (None, archive_plan.plan_id):
@@ -48,6 +59,8 @@ def compose(
         if not _is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
             retries = Cancellation(state.cancellation.storage_retries)
             _clean_up(lambda: delete_upload(deps.storage, upload_log, retries))
+        elif isinstance(error, DeadlineExceeded) and state.has_new_parts and may_continue():
+            raise DeadlineHandover from error
         raise
     if state.resumed:
         # There may be more than one upload: the log of one may have been lost.
