@@ -163,7 +163,7 @@ class ArchiveBuilder:
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
-            hold=partial(self._hold, claim),
+            hold=partial(self._hold, claim, control),
             forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),
             archive_ttl=self._settings.archive_ttl,
             may_continue=partial(_may_continue, claim.job),
@@ -237,8 +237,11 @@ class ArchiveBuilder:
     def _build_lock(self, job_id: str, plan_id: str) -> RedisBuildLock:
         return RedisBuildLock(self._services.redis, plan_id, job_id)
 
-    def _hold(self, claim: Claim, object_key: str) -> bool:
-        """Record that the job needs an archive; return False if it has to try again."""
+    def _hold(self, claim: Claim, control: Control, object_key: str) -> bool:
+        """Record that the job needs an archive; return False if it has to try again.
+
+        An outage of the job store does not count toward the attempt's deadline.
+        """
         settings = self._settings
         # Each attempt holds its archive again.
         keep = settings.job_deadline + settings.archive_ttl + HOLD_MARGIN
@@ -249,6 +252,7 @@ class ArchiveBuilder:
             if not is_outage(error):
                 raise
             log_failure(log, "archive not held yet", error)
+            control.extend_deadline()
             return False
 
     def _has_ended(self, job_id: str) -> bool:
