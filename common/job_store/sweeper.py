@@ -11,6 +11,7 @@ from common.job_store import keys
 from common.job_store.cluster import node_of
 from common.job_store.records import decode_wake_ups, milliseconds
 from common.job_store.scripts import Scripts, raise_for_code
+from common.job_store.worker_registry import DEAD_AFTER
 from common.jobs.model import PRIORITIES
 from common.jobs.transitions import JobState, sources_of
 
@@ -48,9 +49,18 @@ class Sweeper:
     """Recovers lost jobs and wake-ups, promotes due retries and expires old archives."""
 
     def __init__(
-        self, client: Redis, wake_ups: WakeUpSender, limits: Limits, *, max_wait: float
+        self,
+        client: Redis,
+        wake_ups: WakeUpSender,
+        limits: Limits,
+        *,
+        max_wait: float,
+        heartbeat: float = 0.5,
     ) -> None:
-        """``max_wait``: seconds until a waiting job moves to the next higher priority."""
+        """``max_wait``: seconds until a waiting job moves to the next higher priority.
+
+        ``heartbeat``: seconds between two extensions of a lease.
+        """
         self._client = client
         self._scripts = Scripts(client, template=wake_ups.template)
         self._wake_ups = wake_ups
@@ -60,6 +70,8 @@ class Sweeper:
             **limits.lifetimes(),
             "lease": milliseconds(limits.lease),
             "error": WorkerLost().message,
+            # A worker that misses two heartbeats of a job may be dead.
+            "dead_after": max(DEAD_AFTER, 2 * milliseconds(heartbeat)),
             "max_wait": milliseconds(max_wait),
         }
         #: By priority: every wake-up sent before this time (ms) has been read from its queue.

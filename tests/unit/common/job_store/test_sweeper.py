@@ -42,6 +42,12 @@ def long_ago(redis: Redis, name: str, job_id: str, priority: str = "") -> None:
     assert redis.zadd(key, {job_id: 1}, xx=True, ch=True) == 1
 
 
+def last_extended(redis: Redis, job_id: str, *, ago: float) -> None:
+    """Let the job's last heartbeat be so many seconds old."""
+    leases = keys.of_partition("leases", keys.tag_of_job(job_id))
+    redis.zadd(leases, {job_id: (time.time() + Limits().lease - ago) * 1000}, xx=True)
+
+
 def with_expired_lease(jobs: JobStore, redis: Redis) -> str:
     """Return a job that a worker has claimed and seems to have lost."""
     job_id = queued(jobs)
@@ -125,11 +131,34 @@ def test_a_job_whose_release_was_aborted_half_way_is_queued_again(
 
 
 def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_expire(
-    jobs: JobStore, sweeper: Sweeper
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
-    jobs.claim(queued(jobs, user="alice"), "dead")
-    jobs.claim(queued(jobs, user="bob"), "alive")
+    for user, worker in (("alice", "dead"), ("bob", "alive")):
+        job_id = queued(jobs, user=user)
+        jobs.claim(job_id, worker)
+        last_extended(redis, job_id, ago=2.0)
     assert sweeper.sweep(busy, dead=["dead"]).recovered == 1
+
+
+def test_a_worker_that_extends_its_leases_is_not_dead(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    last_extended(redis, job_id, ago=1.0)
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
+
+
+def test_a_worker_with_rare_heartbeats_is_not_dead_between_two_of_them(
+    jobs: JobStore, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    sweeper = Sweeper(redis, wake_ups, Limits(), max_wait=300, heartbeat=3.0)
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    last_extended(redis, job_id, ago=4.0)
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
+    last_extended(redis, job_id, ago=7.0)
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 1
 
 
 def test_leases_count_as_live_after_the_store_was_unavailable(
