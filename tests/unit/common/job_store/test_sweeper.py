@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+import structlog
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.errors import RunsAlone
 from common.job_store import keys
@@ -409,3 +411,49 @@ def test_state_log_entries_are_taken_over_after_the_clock_was_set_back(
     assert alive.claim_idle(idle_ms=30_000, count=10) == []
     monkeypatch.setattr(time, "time", lambda: right_time() - 3_600 + 31)
     assert len(alive.claim_idle(idle_ms=30_000, count=10)) == 1
+
+
+def jobs_in_two_partitions(jobs: JobStore) -> tuple[str, str]:
+    """Return a job, and one of a user in another partition."""
+    first = queued(jobs)
+    others = (queued(jobs, user=f"user-{number}") for number in range(100))
+    return first, next(
+        other for other in others if keys.tag_of_job(other) != keys.tag_of_job(first)
+    )
+
+
+def test_an_error_in_one_partition_does_not_affect_the_others(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    damaged, healthy = jobs_in_two_partitions(jobs)
+    jobs.claim(healthy, "worker")
+    long_ago(redis, "leases", healthy)
+    retries = keys.of_partition("retries", keys.tag_of_job(damaged))
+    redis.set(retries, "not a sorted set")
+    with structlog.testing.capture_logs() as logs:
+        assert sweeper.sweep(busy).recovered == 1
+    assert [(entry["event"], entry["partition"]) for entry in logs] == [
+        ("partition not swept", keys.tag_of_job(damaged))
+    ]
+
+
+def test_a_partition_that_is_unavailable_is_reported_after_the_others_were_swept(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    queries: JobQueries,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, healthy = jobs_in_two_partitions(jobs)
+    jobs.claim(healthy, "worker")
+    long_ago(redis, "leases", healthy)
+    run = sweeper._scripts.run_in_partitions
+    unavailable = next(tag for tag in keys.all_tags() if tag != keys.tag_of_job(healthy))
+    monkeypatch.setattr(
+        sweeper._scripts,
+        "run_in_partitions",
+        lambda *args: {**run(*args), unavailable: RedisConnectionError("gone")},
+    )
+    with pytest.raises(RedisConnectionError):
+        sweeper.sweep(busy)
+    assert queries.get(healthy).status is JobState.QUEUED
