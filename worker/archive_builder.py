@@ -202,11 +202,24 @@ class ArchiveBuilder:
         return denied.union(claim.grant.forbidden).intersection(file_ids)
 
     def remove_uploads_of_ended_jobs(self) -> int:
-        """Abort the uploads that ended jobs left behind; return the number of these jobs."""
+        """Abort the uploads that ended jobs left behind; return the number of these jobs.
+
+        The uploads of a job that cannot be removed do not keep those of others. Raise
+        ``RedisError`` when the job store is unavailable.
+        """
         removed = 0
         for job_id in self._checkpoints.job_ids():
-            if self._has_ended(job_id):
-                removed += self._remove_uploads(job_id)
+            try:
+                if self._has_ended(job_id):
+                    removed += self._remove_uploads(job_id)
+            except DownloadError as error:
+                log.warning("uploads not removed", job_id=job_id, reason=error.message)
+            except RedisError as error:
+                if is_outage(error):
+                    raise
+                log_failure(log, "uploads not removed", error, job_id=job_id)
+            except Exception:
+                log.exception("uploads not removed", job_id=job_id)
         return removed
 
     def delete_expired(self, renew_lock: Callable[[], object] = lambda: None) -> int:
