@@ -17,8 +17,6 @@ from redis.exceptions import RedisError
 from common.errors import (
     AuthorizationUnavailable,
     BackendUnavailable,
-    DeadlineExceeded,
-    DeadlineHandover,
     DependencyUnavailable,
     DownloadError,
     JobNotFound,
@@ -43,7 +41,7 @@ from common.sources import Source, source_host
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
 from worker.archive.composing.compose import delete_upload
-from worker.archive.composing.upload_log import Checkpoint, UploadLog
+from worker.archive.composing.upload_log import UploadLog
 from worker.archive.expiry import abort_expired_uploads, delete_expired_objects
 from worker.archive.planning.layout import Geometry
 from worker.archive.storage_probe import probe_storage
@@ -144,11 +142,7 @@ class ArchiveBuilder:
             self._lock.release()
 
     def build(self, claim: Claim, control: Control) -> Artifact:
-        """Build the archive of a claimed job; see ``worker.archive.build``.
-
-        Raise DeadlineHandover at the deadline if this attempt has uploaded parts of the archive:
-        the next attempt continues with them, so that large archives do not use up attempts.
-        """
+        """Build the archive of a claimed job; see ``worker.archive.build``."""
         profile, job_id = self.prepare(control.check), claim.job.id
         request = BuildRequest(
             job_id=job_id,
@@ -164,14 +158,12 @@ class ArchiveBuilder:
             min_rate=self._settings.min_rate_bytes,
             rate_window=self._settings.min_rate_window,
         )
-        checkpoint = self._checkpoints.for_attempt(job_id)
-        uploaded = _uploaded_parts(checkpoint)
         options = BuildOptions(
-            checkpoint=checkpoint,
+            checkpoint=self._checkpoints.for_attempt(job_id),
             can_copy=profile.can_compose and self._settings.compose_archives,
             geometry=Geometry(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
-            hold=partial(self._hold, claim),
+            hold=partial(self._hold, claim, control),
             forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),
             archive_ttl=self._settings.archive_ttl,
             may_continue=partial(_may_continue, claim.job),
@@ -186,10 +178,6 @@ class ArchiveBuilder:
                 control=control,
                 options=options,
             )
-        except DeadlineExceeded as error:
-            if _may_continue(claim.job) and _uploaded_parts(checkpoint) - uploaded:
-                raise DeadlineHandover from error
-            raise
         except DownloadError as error:
             self._distrust_profile(error)
             raise
@@ -214,12 +202,25 @@ class ArchiveBuilder:
         return denied.union(claim.grant.forbidden).intersection(file_ids)
 
     def remove_uploads_of_ended_jobs(self) -> int:
-        """Abort the uploads that ended jobs left behind; return the number of these jobs."""
+        """Abort the uploads that ended jobs left behind; return the number of these jobs.
+
+        The uploads of a job that cannot be removed do not keep those of others. Raise
+        ``RedisError`` when the job store is unavailable.
+        """
         removed = 0
         for job_id in self._checkpoints.job_ids():
-            if self._has_ended(job_id):
-                delete_upload(self._storage, UploadLog.load(self._checkpoints.for_job(job_id)))
-                removed += 1
+            try:
+                if self._has_ended(job_id):
+                    delete_upload(self._storage, UploadLog.load(self._checkpoints.for_job(job_id)))
+                    removed += 1
+            except DownloadError as error:
+                log.warning("uploads not removed", job_id=job_id, reason=error.message)
+            except RedisError as error:
+                if is_outage(error):
+                    raise
+                log_failure(log, "uploads not removed", error, job_id=job_id)
+            except Exception:
+                log.exception("uploads not removed", job_id=job_id)
         return removed
 
     def delete_expired(self, renew_lock: Callable[[], object] = lambda: None) -> int:
@@ -241,8 +242,11 @@ class ArchiveBuilder:
     def _build_lock(self, job_id: str, plan_id: str) -> RedisBuildLock:
         return RedisBuildLock(self._services.redis, plan_id, job_id)
 
-    def _hold(self, claim: Claim, object_key: str) -> bool:
-        """Record that the job needs an archive; return False if it has to try again."""
+    def _hold(self, claim: Claim, control: Control, object_key: str) -> bool:
+        """Record that the job needs an archive; return False if it has to try again.
+
+        An outage of the job store does not count toward the attempt's deadline.
+        """
         settings = self._settings
         # Each attempt holds its archive again.
         keep = settings.job_deadline + settings.archive_ttl + HOLD_MARGIN
@@ -253,6 +257,7 @@ class ArchiveBuilder:
             if not is_outage(error):
                 raise
             log_failure(log, "archive not held yet", error)
+            control.extend_deadline()
             return False
 
     def _has_ended(self, job_id: str) -> bool:
@@ -310,8 +315,3 @@ def _storage_id(endpoint: str, settings: Settings) -> str:
 
 def _may_continue(job: Job) -> bool:
     return time.time() - job.created_at / 1000 < MAX_CONTINUATION_AGE
-
-
-def _uploaded_parts(checkpoint: Checkpoint) -> set[tuple[str | None, int]]:
-    upload_log = UploadLog.load(checkpoint)
-    return {(upload_log.plan_id, number) for number in upload_log.parts}

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from typing import Final
+
+import structlog
+
+#: Seconds until the next step after one that raised an error.
+_ERROR_PAUSE: Final = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class LoopThread(ABC):
@@ -30,4 +38,9 @@ class LoopThread(ABC):
     def _run(self) -> None:
         pause = self.first_pause
         while not self._stopped.wait(pause):
-            pause = self.step()
+            try:
+                pause = self.step()
+            except Exception:
+                # A thread that ended would not be missed until something is left undone for long.
+                log.exception("thread raised an unexpected error", thread=self._thread.name)
+                pause = _ERROR_PAUSE

@@ -129,17 +129,24 @@ class StoreConnection:
     def _stay_connected(self) -> None:
         while True:
             try:
-                self._subscription.connect()
+                self._connect()
             except (RedisError, OSError) as error:
                 log.warning("live updates: cannot connect to the job store", error=describe(error))
-                gevent.sleep(random.uniform(MIN_RECONNECT_PAUSE, MAX_RECONNECT_PAUSE))  # noqa: S311
+            except Exception:
+                log.exception("live updates: connecting raised an unexpected error")
+            else:
+                self._lost.wait()
                 continue
-            self._lost.clear()
-            self._read_watcher = self._loop.io(self._subscription.fileno(), READ)
-            self._read_watcher.start(self._on_readable)
-            self.hub.resubscribe()
-            self._schedule_flush()
-            self._lost.wait()
+            self._close()
+            gevent.sleep(random.uniform(MIN_RECONNECT_PAUSE, MAX_RECONNECT_PAUSE))  # noqa: S311
+
+    def _connect(self) -> None:
+        self._subscription.connect()
+        self._lost.clear()
+        self._read_watcher = self._loop.io(self._subscription.fileno(), READ)
+        self._read_watcher.start(self._on_readable)
+        self.hub.resubscribe()
+        self._schedule_flush()
 
     def _on_readable(self) -> None:
         self._stream_loop.begin_batch()
@@ -213,6 +220,9 @@ class StoreConnection:
 
     def _disconnect(self, error: Exception) -> None:
         log.warning("live updates: lost the connection to the job store", error=describe(error))
+        self._close()
+
+    def _close(self) -> None:
         # A watcher has to be stopped before its file descriptor is closed.
         for watcher in (self._read_watcher, self._write_watcher):
             if watcher is not None:

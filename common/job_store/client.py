@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from contextlib import suppress
 from typing import Any, Final, cast
 
+import structlog
 from redis import BlockingConnectionPool, ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import ClusterNode
@@ -34,6 +34,8 @@ Options = dict[str, Any]
 _DRIVER: Final = DriverInfo()
 #: Seconds between two requests to the Sentinels for the address of the primary.
 PRIMARY_WATCH_INTERVAL: Final = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 def open_client(
@@ -124,9 +126,12 @@ def _watch_primary(reference: weakref.ref[Any]) -> None:
     lost. When the address changes, the pool closes the connections to the old one.
     """
     while pool := reference():
-        # Calls fail by themselves while the Sentinels do not respond.
-        with suppress(RedisError, OSError):
+        try:
             pool.get_master_address()
+        except (RedisError, OSError):
+            pass  # Calls fail by themselves while the Sentinels do not respond.
+        except Exception:
+            log.exception("asking the Sentinels raised an unexpected error")
         del pool
         time.sleep(PRIMARY_WATCH_INTERVAL)
 

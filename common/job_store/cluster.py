@@ -7,6 +7,7 @@ may touch many partitions: it is split into one ordinary pipeline per node, whic
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from redis import Redis
@@ -97,13 +98,32 @@ class NodePipelines:
         return pipe
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Return the results in order; without ``raise_on_error`` they include errors."""
+        """Return the results in order; without ``raise_on_error`` they include errors.
+
+        If a node does not respond, that error is the result of each of its commands.
+        """
         try:
-            results = {node: pipe.execute(raise_on_error) for node, pipe in self._pipes.items()}
+            by_node = {
+                node: pipe.execute() if raise_on_error else _execute_with_errors(pipe)
+                for node, pipe in self._pipes.items()
+            }
         except _STALE_SLOT_MAP as error:
             self._cluster.refresh()
             raise RedisConnectionError(f"the cluster has changed: {error}") from error
-        return [results[node][index] for node, index in self._order]
+        results = [by_node[node][index] for node, index in self._order]
+        if any(isinstance(result, _STALE_SLOT_MAP) for result in results):
+            with suppress(RedisError):  # Then the next command tries it again.
+                self._cluster.refresh()
+        return results
+
+
+def _execute_with_errors(pipe: Pipeline) -> list[Any]:
+    """Return the results of one node's commands, with the error in each if it does not respond."""
+    commands = len(pipe)
+    try:
+        return pipe.execute(raise_on_error=False)
+    except RedisError as error:
+        return [error] * commands
 
 
 def pipeline_for(pipe: Any, key: str) -> Pipeline:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
+import structlog
 
 from common.errors import DeliveryNotFound, LeaseLost
 from common.job_store import keys
+from common.job_store.errors import successes
 from common.job_store.records import milliseconds
-from common.job_store.scripts import Scripts, raise_for_code
+from common.job_store.scripts import Scripts
 from common.jobs import events
 from common.jobs.model import Job, known_members
 
@@ -42,6 +44,8 @@ DeliveryState = Literal["pending", "delivered", "gone", "failed"]
 #: Why an attempt got no response. ``refused``: Longhaul does not connect to such an address. If the
 #: receiver refuses the connection, it is ``unreachable``.
 POST_ERRORS: Final = ("refused", "unreachable", "timeout", "tls", "protocol")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +150,8 @@ class Deliveries:
     def claim(self, *, limit: int, lease: float, busy: Sequence[str] = ()) -> list[Delivery]:
         """Claim up to ``limit`` due deliveries of each partition for ``lease`` seconds.
 
-        Those of ``busy`` users are postponed.
+        Those of ``busy`` users are postponed. A partition with an error is left out; raise it only
+        if every partition has one.
         """
         args = {
             "kind": self._kind,
@@ -155,11 +160,11 @@ class Deliveries:
             "busy": orjson.dumps(busy).decode(),
             "postpone": POSTPONE,
         }
-        with self._client.pipeline(transaction=False) as pipe:
-            for tag in keys.all_tags():
-                due = keys.of_partition("deliveries_due", tag, kind=self._kind)
-                self._scripts.queue(pipe, "delivery_claim", due, args)
-            results = [raise_for_code(result)[1:] for result in pipe.execute()]
+        results = self._scripts.run_in_partitions(
+            "delivery_claim",
+            lambda tag: keys.of_partition("deliveries_due", tag, kind=self._kind),
+            args,
+        )
         return [
             Delivery(
                 job=events.decode(job),
@@ -167,7 +172,7 @@ class Deliveries:
                 replayed_after=int(replayed_after),
                 fencing_token=int(token),
             )
-            for values in results
+            for _, *values in successes(log, "deliveries not claimed", results).values()
             for job, attempts, replayed_after, token in zip(
                 values[::4], values[1::4], values[2::4], values[3::4], strict=True
             )

@@ -6,6 +6,8 @@ such as a command on a key of another type (WRONGTYPE), comes back until somebod
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.exceptions import (
@@ -79,3 +81,35 @@ def log_failure(log: Any, event: str, error: RedisError, **fields: object) -> No
             exc_info=error,
             **fields,
         )
+
+
+@contextmanager
+def log_errors(log: Any, event: str) -> Iterator[None]:
+    """Log an error that ends the block, so that what comes next runs all the same."""
+    try:
+        yield
+    except RedisError as error:
+        log_failure(log, event, error)
+    except Exception:
+        log.exception(event)
+
+
+def successes(log: Any, event: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results of the partitions that have one, and log the errors of the others.
+
+    ``results``: by partition, of ``Pipeline.execute(raise_on_error=False)``. Raise the error if
+    every partition has one.
+    """
+    failed = {tag: result for tag, result in results.items() if isinstance(result, RedisError)}
+    if failed and len(failed) == len(results):
+        raise next(iter(failed.values()))
+    for tag, error in failed.items():
+        log_failure(log, event, error, partition=tag)
+    return {tag: result for tag, result in results.items() if tag not in failed}
+
+
+def raise_outage(results: Iterable[Any]) -> None:
+    """Raise the first result that is an outage of the store or of a part of it."""
+    for result in results:
+        if isinstance(result, RedisError) and is_outage(result):
+            raise result

@@ -28,7 +28,7 @@ from common.errors import (
     TooManyLinks,
 )
 from common.job_store.cluster import pipeline_for
-from common.job_store.keys import PATTERNS
+from common.job_store.keys import PATTERNS, all_tags
 from common.jobs.model import WakeUpTemplate
 from common.observability import tracing
 from common.observability.metrics import STORE_SECONDS
@@ -109,6 +109,20 @@ class Scripts:
     def queue(self, pipe: Pipeline, verb: str, key: str, args: Mapping[str, object]) -> None:
         """Add a script to a pipeline; pass its result to ``raise_for_code``."""
         self._script(verb)(keys=[key], args=_flatten(args, {}), client=pipeline_for(pipe, key))
+
+    def run_in_partitions(
+        self, verb: str, key_of: Callable[[str], str], args: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """Run a script in every partition, in one round trip; return results by partition.
+
+        The error of one partition is its result. ``key_of`` returns a partition's key. Raises
+        ``RedisError`` when the store is unavailable.
+        """
+        tags = all_tags()
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag in tags:
+                self.queue(pipe, verb, key_of(tag), args)
+            return dict(zip(tags, pipe.execute(raise_on_error=False), strict=True))
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:

@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 
 from common.job_store import keys
 from common.job_store.cluster import Cluster, pipeline_for
+from common.job_store.errors import successes
 from common.jobs import events
 from common.jobs.model import Job
 
@@ -106,7 +107,12 @@ class StateLog:
                 pipeline_for(pipe, stream).xreadgroup(
                     self._group, self._consumer, {stream: ">"}, count=count
                 )
-            return [entry for response in pipe.execute() for entry in _all_entries(response)]
+            results = dict(zip(self._streams, pipe.execute(raise_on_error=False), strict=True))
+        for result in results.values():
+            if isinstance(result, ResponseError) and "NOGROUP" in str(result):
+                raise result
+        read = successes(log, "state log not read", results)
+        return [entry for response in read.values() for entry in _all_entries(response)]
 
     def claim_idle(self, *, idle_ms: int, count: int) -> list[StateLogEntry]:
         """Claim entries that another consumer read over ``idle_ms`` ago and did not acknowledge."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from common.job_store import keys
+from common.job_store.errors import raise_outage
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -38,7 +39,9 @@ def read_backlogs(client: Redis, expected: Iterable[str] = ()) -> dict[str, Back
             pipe.xlen(stream)
             pipe.xinfo_groups(stream)
         # A partition without entries has no stream yet, for which XINFO returns an error.
-        (seconds, micros), *results = pipe.execute(raise_on_error=False)
+        clock, *results = pipe.execute(raise_on_error=False)
+    raise_outage((clock, *results))
+    seconds, micros = clock
     now = seconds * 1000 + micros // 1000
     found = [
         (stream, *group)
@@ -52,6 +55,7 @@ def read_backlogs(client: Redis, expected: Iterable[str] = ()) -> dict[str, Back
         for stream, name, _, last_read, pending in found:
             _oldest(pipe, stream, name, last_read, pending=pending)
         responses = pipe.execute(raise_on_error=False) if found else []
+    raise_outage(responses)
     backlogs = {name: Backlog() for name in expected}
     for (_, name, entries, _, _), response in zip(found, responses, strict=True):
         total = backlogs.get(name, Backlog())

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from common.errors import WorkerLost
 from common.job_store import keys
 from common.job_store.cluster import node_of
+from common.job_store.errors import raise_outage, successes
 from common.job_store.records import decode_wake_ups, milliseconds
-from common.job_store.scripts import Scripts, raise_for_code
+from common.job_store.scripts import Scripts
+from common.job_store.worker_registry import DEAD_AFTER
 from common.jobs.model import PRIORITIES
 from common.jobs.transitions import JobState, sources_of
 
@@ -26,6 +31,8 @@ BATCH: Final = 100
 LOST_AFTER: Final = 5_000
 #: The same after a worker has died: most likely it had read the missing wake-ups.
 LOST_AFTER_WORKER_DEATH: Final = 1_000
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,18 @@ class Sweeper:
     """Recovers lost jobs and wake-ups, promotes due retries and expires old archives."""
 
     def __init__(
-        self, client: Redis, wake_ups: WakeUpSender, limits: Limits, *, max_wait: float
+        self,
+        client: Redis,
+        wake_ups: WakeUpSender,
+        limits: Limits,
+        *,
+        max_wait: float,
+        heartbeat: float = 0.5,
     ) -> None:
-        """``max_wait``: seconds until a waiting job moves to the next higher priority."""
+        """``max_wait``: seconds until a waiting job moves to the next higher priority.
+
+        ``heartbeat``: seconds between two extensions of a lease.
+        """
         self._client = client
         self._scripts = Scripts(client, template=wake_ups.template)
         self._wake_ups = wake_ups
@@ -60,6 +76,8 @@ class Sweeper:
             **limits.lifetimes(),
             "lease": milliseconds(limits.lease),
             "error": WorkerLost().message,
+            # A worker that misses two heartbeats of a job may be dead.
+            "dead_after": max(DEAD_AFTER, 2 * milliseconds(heartbeat)),
             "max_wait": milliseconds(max_wait),
         }
         #: By priority: every wake-up sent before this time (ms) has been read from its queue.
@@ -73,7 +91,7 @@ class Sweeper:
         reclaim_until: float | None = None,
         max_gap: float | None = None,
     ) -> SweepResult:
-        """Scan all partitions once.
+        """Scan all partitions once. An error in one of them does not affect the others.
 
         ``queue_lengths`` returns the number of messages in each of the broker's queues, or None
         when it is unknown. ``dead`` names workers whose jobs are taken before their leases expire.
@@ -84,7 +102,7 @@ class Sweeper:
         before, but that the last sweep did not see, was written while the clock was set back. It
         stays valid for another half lease. None: unknown.
 
-        Raises ``RedisError`` when the store is unavailable.
+        Raises ``RedisError`` when the store is unavailable, even if only in some partitions.
         """
         self._note_empty_queues(queue_lengths)
         args = {
@@ -95,18 +113,18 @@ class Sweeper:
             "reclaim_until": None if reclaim_until is None else milliseconds(reclaim_until),
             "max_gap": None if max_gap is None else milliseconds(max_gap),
         }
-        with self._client.pipeline(transaction=False) as pipe:
-            for tag in keys.all_tags():
-                self._scripts.queue(pipe, "sweep", keys.of_partition("leases", tag), args)
-            results = [raise_for_code(result)[1:] for result in pipe.execute()]
+        results = self._scripts.run_in_partitions(
+            "sweep", partial(keys.of_partition, "leases"), args
+        )
         totals = [0] * len(fields(SweepResult))
-        for values in results:
+        for _, *values in successes(log, "partition not swept", results).values():
             counts, values = values[: len(totals)], values[len(totals) :]
             times, wake_ups = values[: len(PRIORITIES)], values[len(PRIORITIES) :]
             totals = [total + int(count) for total, count in zip(totals, counts, strict=True)]
             for priority, time in zip(PRIORITIES, times, strict=True):
                 self._read_up_to[priority] = max(self._read_up_to[priority], int(time))
             self._wake_ups.send(decode_wake_ups(wake_ups))
+        raise_outage(results.values())
         return SweepResult(*totals)
 
     def _note_empty_queues(self, queue_lengths: Callable[[], Mapping[str, int] | None]) -> None:

@@ -25,7 +25,7 @@ from common.job_store.state_log_backlog import Backlog, read_backlogs
 from common.job_store.stats import QueueStatistics
 from common.job_store.subscription import EventSubscription, open_subscriptions
 from common.job_store.sweeper import Sweeper
-from common.job_store.worker_registry import WorkerRegistration, WorkerRegistry
+from common.job_store.worker_registry import DEAD_AFTER, WorkerRegistration, WorkerRegistry
 from common.jobs.model import PRIORITIES, Failure, JobSpec
 from common.jobs.transitions import JobState
 from stack.process import wait_until
@@ -98,6 +98,7 @@ def test_jobs_spread_over_all_nodes_and_statistics_count_them_all(
     assert (sum(figures.waiting.values()), figures.processing) == (30, 10)
     assert [job.id for job in JobQueries(redis).get_many(ids)] == ids
     sweeper = Sweeper(redis, wake_ups, Limits(), max_wait=300)
+    time.sleep(DEAD_AFTER / 1000)
     assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
     assert QueueStatistics(redis).read().dead_letters == 10
     assert uptime(redis) >= 0

@@ -354,7 +354,9 @@ def _find_or_compose(
         ):
             previous = None
         try:
-            stored, state = compose(archive_plan, deps, options.checkpoint, previous)
+            stored, state = compose(
+                archive_plan, deps, options.checkpoint, previous, options.may_continue
+            )
         except BadChecksum as error:
             if previous is None:
                 raise

@@ -23,7 +23,7 @@ class Control(Protocol):
         """Raise ``Interrupted`` or ``DownloadTimeout`` if the work must stop. Call it often."""
 
     def extend_deadline(self) -> None:
-        """Let the attempt take as long again from now on, because no other could continue it."""
+        """Let the attempt take as long again from now on."""
 
     def expect(self, *, files: int, bytes: int | None) -> None:
         """Set the totals once they are known; ``bytes`` counts source content."""

@@ -118,18 +118,11 @@ class HeartbeatThread(LoopThread):
         """Send every heartbeat. The failure of one does not affect the others."""
         with self._lock:
             attempts = list(self._attempts.values())
-        heartbeats: list[Callable[[], None]] = [self._on_heartbeat]
-        heartbeats += [partial(self._send, attempt) for attempt in attempts]
-        for send in heartbeats:
-            try:
-                send()
-            except RedisError as error:
-                # If a lease expires meanwhile, the fencing token protects the job from the attempt.
-                log_failure(log, "heartbeat failed", error)
-                if is_outage(error):
-                    break  # Each further call would wait for its timeout as well.
-            except Exception:
-                log.exception("heartbeat raised an unexpected error")
+        # The registry has a connection of its own: those of the attempts may work without it.
+        _responds(self._on_heartbeat)
+        for attempt in attempts:
+            if not _responds(partial(self._send, attempt)):
+                break  # Each further call would wait for its timeout as well.
         return self._interval
 
     def _send(self, attempt: _Attempt) -> None:
@@ -151,3 +144,16 @@ class HeartbeatThread(LoopThread):
             attempt.control.stop(CancelRequested())
         elif result == "GONE":
             attempt.control.stop(LeaseLost())
+
+
+def _responds(send: Callable[[], None]) -> bool:
+    """Send a heartbeat. Return False if the job store is unavailable; only log other errors."""
+    try:
+        send()
+    except RedisError as error:
+        # If a lease expires meanwhile, the fencing token protects the job from the attempt.
+        log_failure(log, "heartbeat failed", error)
+        return not is_outage(error)
+    except Exception:
+        log.exception("heartbeat raised an unexpected error")
+    return True

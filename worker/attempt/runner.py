@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 #: Why a job is returned to the queue after an outage of the job store.
 STORE_UNAVAILABLE: Final = "The job store did not respond to the worker."
-#: Seconds for which a worker repeats a claim, or the report of an attempt's result.
-STORE_TIMEOUT: Final = 600.0
-#: Seconds between two of these calls.
+#: Seconds for which a worker repeats the report of an attempt's result that the job store rejects.
+REPORT_TIMEOUT: Final = 600.0
+#: Seconds between two of these calls, and between two claims.
 STORE_RETRY_INTERVAL: Final = 0.5
 #: Seconds to wait after a wake-up whose job may not start now.
 REJECTION_PAUSE: Final = 1.0
@@ -148,7 +148,6 @@ class AttemptRunner:
         return self._until_stored(
             lambda: self._jobs.claim(job_id, self._name, wake_up, alone=alone, token=token),
             "job not claimed yet",
-            gives_up=lambda error: self._heartbeat.draining or not is_outage(error),
         )
 
     def _run(self, claim: Claim) -> None:
@@ -213,9 +212,12 @@ class AttemptRunner:
         return lambda: self._jobs.fail(claim.lease, failure, control.all_reports())
 
     def _retry_report(self, report: Report) -> Job | None:
-        """Call ``report`` until the job store accepts it, so that finished work is not repeated."""
+        """Call ``report`` until the job store accepts it, so that finished work is not repeated.
+
+        Meanwhile the heartbeats go on, so that the attempt is not lost when an outage ends.
+        """
         try:
-            job = self._until_stored(report, "result not reported yet")
+            job = self._until_stored(report, "result not reported yet", timeout=REPORT_TIMEOUT)
         except LeaseLost as error:
             log.warning("attempt superseded", reason=error.message)
             return None
@@ -223,23 +225,19 @@ class AttemptRunner:
             log.info("attempt ended", status=job.status, version=job.version)
         return job
 
-    def _until_stored(
-        self,
-        call: Callable[[], T],
-        message: str,
-        *,
-        gives_up: Callable[[RedisError], bool] = lambda _: False,
-    ) -> T:
+    def _until_stored(self, call: Callable[[], T], message: str, *, timeout: float = 0.0) -> T:
         """Repeat ``call`` until the job store responds; log ``message`` while it does not.
 
-        Raises ``RedisError`` after ``STORE_TIMEOUT``, and when ``gives_up`` returns True for it.
+        An outage may take any time. Raises ``RedisError`` after ``timeout`` seconds if the error is
+        not an outage, or if the process shuts down.
         """
-        give_up_at = self._clock.monotonic() + STORE_TIMEOUT
+        give_up_at = self._clock.monotonic() + timeout
         while True:
             try:
                 return call()
             except RedisError as error:
-                if self._clock.monotonic() > give_up_at or gives_up(error):
+                may_give_up = self._heartbeat.draining or not is_outage(error)
+                if may_give_up and self._clock.monotonic() >= give_up_at:
                     raise
                 log_failure(log, message, error)
                 self._clock.sleep(STORE_RETRY_INTERVAL)

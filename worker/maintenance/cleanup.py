@@ -15,13 +15,14 @@ the rest:
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import LockError, RedisError
 
 from common.errors import DownloadError
 from common.job_store import state_log
@@ -93,22 +94,33 @@ class Cleanup:
         self._job_deadline = timedelta(seconds=job_deadline)
 
     def run(self, renew_lock: Callable[[], object] = lambda: None) -> CleanupResult:
-        """Remove everything that is not needed.
+        """Remove everything that is not needed. An error in one step does not affect the others.
 
-        ``renew_lock`` is called between calls that may take long. Raise ``RedisError`` or
-        ``DownloadError`` when a service is unavailable.
+        ``renew_lock`` is called between calls that may take long; a ``LockError`` ends the run.
+        Raise the first error once all steps have run.
         """
-        uploads = self._abort_streamed_uploads(renew_lock) + self._abort_unlogged(renew_lock)
-        result = CleanupResult(
-            uploads=uploads,
-            archives=self._delete_archives(renew_lock),
-            dead_letters=self._dead_letters.delete_old(self._job_ttl),
-            consumers=state_log.delete_idle_consumers(self._client),
+        steps: tuple[tuple[str, Callable[[], int]], ...] = (
+            # First, because they do not need the object storage.
+            ("dead_letters", lambda: self._dead_letters.delete_old(self._job_ttl)),
+            ("consumers", lambda: state_log.delete_idle_consumers(self._client)),
+            ("uploads", lambda: self._abort_streamed_uploads(renew_lock)),
+            ("uploads", lambda: self._abort_unlogged(renew_lock)),
+            ("archives", lambda: self._delete_archives(renew_lock)),
         )
-        removed = asdict(result)
+        removed, errors = {kind: 0 for kind, _ in steps}, []
+        for kind, step in steps:
+            try:
+                removed[kind] += step()
+            except LockError:
+                raise  # Another worker may have started a run.
+            except Exception as error:  # noqa: BLE001 - the first one is raised
+                log.warning("step of the cleanup failed", removes=kind, reason=describe(error))
+                errors.append(error)
         if any(removed.values()):
             log.info("cleanup finished", **removed)
-        return result
+        if errors:
+            raise errors[0]
+        return CleanupResult(**removed)
 
     def _abort_streamed_uploads(self, renew_lock: Callable[[], object]) -> int:
         found = {
@@ -116,11 +128,12 @@ class Cleanup:
             for upload in self._storage.list_multipart_uploads(self._bucket, STREAMED_PREFIX)
         }
         orphans = set(self._orphans(key for key, _ in found))
-        aborted = [(key, upload_id) for key, upload_id in found if key in orphans]
-        for key, upload_id in aborted:
-            renew_lock()
-            self._storage.abort_multipart_upload(self._bucket, key, upload_id)
-        return len(aborted)
+        aborted = 0
+        for key, upload_id in found:
+            if key in orphans:
+                renew_lock()
+                aborted += self._abort(key, upload_id)
+        return aborted
 
     def _abort_unlogged(self, renew_lock: Callable[[], object]) -> int:
         """Abort uploads of composed archives that no upload log knows; return how many."""
@@ -142,21 +155,36 @@ class Cleanup:
             plan_id = upload.key.removeprefix(COMPOSED_PREFIX).split("/")[0]
             build_lock = RedisBuildLock(self._client, plan_id, "cleanup")
             if plan_id not in logged and build_lock.acquire():
-                self._storage.abort_multipart_upload(self._bucket, upload.key, upload.upload_id)
+                aborted += self._abort(upload.key, upload.upload_id)
                 build_lock.release()
-                aborted += 1
         return aborted
+
+    def _abort(self, key: str, upload_id: str) -> bool:
+        """Return whether the upload was aborted. One that cannot be does not keep the others."""
+        try:
+            self._storage.abort_multipart_upload(self._bucket, key, upload_id)
+        except DownloadError as error:
+            log.warning("upload not aborted", key=key, reason=error.message)
+            return False
+        return True
 
     def _delete_archives(self, renew_lock: Callable[[], object]) -> int:
         deleted = 0
         for page in pages_below(self._storage, self._bucket, STREAMED_PREFIX):
-            orphans = list(self._orphans(entry.key for entry in page))
-            for key in orphans:
+            for key in self._orphans(entry.key for entry in page):
                 renew_lock()
-                self._storage.delete_object(self._bucket, key)
-            deleted += len(orphans)
+                deleted += self._delete(key)
             renew_lock()
         return deleted
+
+    def _delete(self, key: str) -> bool:
+        """Return whether the archive was deleted."""
+        try:
+            self._storage.delete_object(self._bucket, key)
+        except DownloadError as error:
+            log.warning("archive not deleted", key=key, reason=error.message)
+            return False
+        return True
 
     def _orphans(self, keys: Iterable[str]) -> Iterator[str]:
         attempts = {key: attempt for key in keys if (attempt := _attempt_of(key)) is not None}
@@ -193,17 +221,16 @@ class CleanupThread(LoopThread):
         self._archives = archives
         self._cleanup = cleanup
         self._lock = lock
-        self._is_first_round = True
+        # Many workers may start together: do not list the bucket from all of them.
+        self._clean_up_at = time.monotonic() + random.uniform(0, _MAX_START_DELAY)  # noqa: S311
 
     def step(self) -> float:
-        if not self._remove_uploads():
-            return _RETRY_INTERVAL
-        if self._is_first_round:
-            self._is_first_round = False
-            # Many workers may start together: do not list the bucket from all of them.
-            return random.uniform(0, _MAX_START_DELAY)  # noqa: S311
-        self._run_cleanup()
-        return _INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
+        removed = self._remove_uploads()
+        if time.monotonic() >= self._clean_up_at:
+            self._run_cleanup()
+            self._clean_up_at = time.monotonic() + _INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311
+        pause = max(0.0, self._clean_up_at - time.monotonic())
+        return pause if removed else min(pause, _RETRY_INTERVAL)
 
     def _remove_uploads(self) -> bool:
         """Return whether the storage was prepared and the uploads of ended jobs removed."""
@@ -221,9 +248,11 @@ class CleanupThread(LoopThread):
         return True
 
     def _clean_up(self, renew_lock: Callable[[], object]) -> None:
-        self._cleanup.run(renew_lock)
-        if deleted := self._archives.delete_expired(renew_lock):
-            log.info("expired objects and uploads deleted", count=deleted)
+        try:
+            self._cleanup.run(renew_lock)
+        finally:
+            if deleted := self._archives.delete_expired(renew_lock):
+                log.info("expired objects and uploads deleted", count=deleted)
 
     def _run_cleanup(self) -> None:
         try:

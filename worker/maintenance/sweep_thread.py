@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from common.job_store import keys
 from common.job_store.cluster import node_of, uptime
-from common.job_store.errors import log_failure
+from common.job_store.errors import is_outage, log_errors, log_failure
 from common.job_store.state_log import trim
 from common.job_store.statistics_log import StatisticsLog
 from worker import metrics
@@ -74,15 +74,12 @@ class SweepThread(LoopThread):
 
     def step(self) -> float:
         self._on_round()
-        try:
+        with log_errors(log, "sweep failed"):
             self._sweep()
-        except RedisError as error:
-            # No worker could extend its leases meanwhile: an expired lease proves nothing.
-            self._contact.lost()
-            log_failure(log, "sweep failed", error)
-        except Exception:
-            log.exception("sweep raised an unexpected error")
-        self._record_statistics()
+        with log_errors(log, "state log not trimmed"):
+            self._trim_state_log()
+        with log_errors(log, "statistics not recorded"):
+            self._statistics_log.record_if_due()
         return self._pause()
 
     def _pause(self) -> float:
@@ -90,10 +87,19 @@ class SweepThread(LoopThread):
         return self._interval * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _sweep(self) -> None:
+        try:
+            self._sweep_partitions()
+        except RedisError as error:
+            if is_outage(error):
+                # No worker could extend its leases meanwhile: an expired lease proves nothing.
+                self._contact.lost()
+            raise
+
+    def _sweep_partitions(self) -> None:
         reliable_until = self._leases_are_reliable_until()
         if not reliable_until:
             self._workers.forget_missing()
-        dead = self._workers.dead() if reliable_until else []
+        dead = self._dead_workers() if reliable_until else []
         result = self._sweeper.sweep(
             self._dispatcher.queue_lengths,
             dead=dead,
@@ -103,14 +109,18 @@ class SweepThread(LoopThread):
         metrics.sweep_finished(result)
         if result.recovered or result.failed or result.resent:
             log.warning("jobs recovered", dead_workers=dead, **vars(result))
-        self._trim_state_log()
 
-    def _record_statistics(self) -> None:
+    def _dead_workers(self) -> list[str]:
+        """Return the workers that died. If they cannot be found, their leases expire instead."""
         try:
-            self._statistics_log.record_if_due()
+            return self._workers.dead()
         except RedisError as error:
-            # A full job store rejects this, and keeps the leases all the same.
-            log_failure(log, "statistics not recorded", error)
+            if is_outage(error):
+                raise
+            log_failure(log, "dead workers not found", error)
+        except Exception:
+            log.exception("dead workers not found")
+        return []
 
     def _trim_state_log(self) -> None:
         if self._clock.monotonic() >= self._trim_at:

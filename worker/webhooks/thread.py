@@ -71,15 +71,16 @@ class WebhookThread(LoopThread):
             deliverer.stop()
 
     def step(self) -> float:
-        try:
-            self.schedule()
-            self.deliver()
-        except RedisError as error:
-            log_failure(log, "webhooks postponed", error)
-        except Exception:
-            # The executor may have been shut down after the thread was last checked.
-            if not self._stopped.is_set():
-                log.exception("webhook thread raised an unexpected error")
+        # What is due is delivered even if nothing can be scheduled.
+        for run in (self.schedule, self.deliver):
+            try:
+                run()
+            except RedisError as error:
+                log_failure(log, "webhooks postponed", error)
+            except Exception:
+                # The executor may have been shut down after the thread was last checked.
+                if not self._stopped.is_set():
+                    log.exception("webhook thread raised an unexpected error")
         return self._pause()
 
     def _pause(self) -> float:

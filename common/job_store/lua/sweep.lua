@@ -12,10 +12,11 @@
              Limits.lifetimes), lease (ms), error (message for a lost worker), reclaim_until (ms:
              every lease counts as live in a script that runs later, because the store was
              unavailable or its clock jumped), max_gap (ms since the caller's last sweep at most, if
-             known), dead (comma-separated names of workers that died), max_wait (ms in one
-             priority's queue), lost_after (ms by which later wake-ups must have overtaken one for it
-             to count as lost), read_up_to_high, read_up_to_normal, read_up_to_low (ms: every wake-up
-             sent before has been read from the broker's queue)
+             known), dead (comma-separated names of workers that died), dead_after (ms since such a
+             worker extended a lease, at least), max_wait (ms in one priority's queue), lost_after (ms
+             by which later wake-ups must have overtaken one for it to count as lost), read_up_to_high,
+             read_up_to_normal, read_up_to_low (ms: every wake-up sent before has been read from the
+             broker's queue)
   Output:
     {'SWEPT', recovered, failed, promoted, expired, resent,
      this partition's read_up_to_high, read_up_to_normal, read_up_to_low, wake-ups…}
@@ -177,9 +178,11 @@ local function boost(priority, higher)
   end
 end
 
--- Takes jobs from workers that are known to be dead without waiting for their leases to expire.
+-- Takes jobs from workers that are known to be dead without waiting for their leases to expire. A worker
+-- that still extends them has lost only its connection to the registry.
 local function reclaim_from_dead_workers()
-  for _, id in ipairs(redis.call('ZRANGE', key.leases(), 0, -1)) do
+  local latest = now + tonumber(args.lease) - tonumber(args.dead_after)
+  for _, id in ipairs(redis.call('ZRANGE', key.leases(), '-inf', to_text(latest), 'BYSCORE')) do
     local worker = redis.call('HGET', key.status(id), 'worker') or ''
     if contains(args.dead, worker) then reclaim(id) end
   end

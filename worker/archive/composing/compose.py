@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
-from common.errors import CancelRequested, DownloadError, SourceForbidden
+from common.errors import (
+    CancelRequested,
+    DeadlineExceeded,
+    DeadlineHandover,
+    DownloadError,
+    SourceForbidden,
+)
 from common.object_storage import (
     BadChecksum,
     Cancellation,
@@ -30,11 +38,16 @@ def compose(
     deps: BuildDependencies,
     checkpoint: Checkpoint,
     previous: PreviousArchive | None,
+    may_continue: Callable[[], bool],
 ) -> tuple[StoredArchive, BuildState]:
     """Build the planned archive, or resume its build.
 
     If it fails in a way that another attempt may resume, the upload stays in the storage;
     otherwise it is deleted. The log of the upload stays until the job is completed.
+
+    ``may_continue`` returns whether the job may still be continued at a deadline. Raise
+    DeadlineHandover there if this attempt has uploaded parts: the next attempt continues with them,
+    so that large archives do not use up attempts.
     """
     upload_log = UploadLog.load(checkpoint)
     if upload_log.plan_id not in (None, archive_plan.plan_id):
@@ -48,6 +61,8 @@ def compose(
         if not is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
             retries = Cancellation(state.cancellation.storage_retries)
             discard_upload(deps.storage, upload_log, retries)
+        elif isinstance(error, DeadlineExceeded) and state.has_new_parts and may_continue():
+            raise DeadlineHandover from error
         raise
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     return stored, state

@@ -108,6 +108,11 @@ class BuildState:
         return len(self.plan.parts) == 1 and self.plan.parts[0].kind is PartKind.WRITE
 
     @property
+    def has_new_parts(self) -> bool:
+        """Return whether this attempt has uploaded parts itself, logged or not."""
+        return len(self.uploaded_parts) > self.stats.parts_resumed
+
+    @property
     def has_all_file_checksums(self) -> bool:
         """Return whether the checksums of all files except the manifest are known."""
         return self.checksums.unknown_files == 0

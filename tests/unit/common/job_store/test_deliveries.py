@@ -6,6 +6,7 @@ import time
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from common.errors import DeliveryNotFound
 from common.job_store import keys
@@ -289,3 +290,21 @@ def test_emails_and_webhooks_of_a_job_are_delivered_separately(
     assert after == before
     assert [record.state for record in emails.of_job(scheduled.job.id)] == ["delivered"]
     assert deliveries.of_job(scheduled.job.id) == []
+
+
+def test_deliveries_are_claimed_although_one_partition_has_an_error(
+    jobs: JobStore, redis: Redis, deliveries: Deliveries
+) -> None:
+    scheduled = terminal(jobs, redis)
+    deliveries.schedule([scheduled])
+    healthy = keys.tag_of_job(scheduled.job.id)
+    damaged = next(tag for tag in keys.all_tags() if tag != healthy)
+    redis.set(keys.of_partition("deliveries_due", damaged), "not a sorted set")
+    assert claim_one(deliveries).job.id == scheduled.job.id
+
+
+def test_an_error_in_every_partition_is_raised(redis: Redis, deliveries: Deliveries) -> None:
+    for tag in keys.all_tags():
+        redis.set(keys.of_partition("deliveries_due", tag), "not a sorted set")
+    with pytest.raises(ResponseError):
+        deliveries.claim(limit=10, lease=60)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+import structlog
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.errors import RunsAlone
 from common.job_store import keys
@@ -40,6 +42,12 @@ def long_ago(redis: Redis, name: str, job_id: str, priority: str = "") -> None:
     """Set the job's time in one of the partition's sorted sets to the distant past."""
     key = keys.of_partition(name, keys.tag_of_job(job_id), priority)
     assert redis.zadd(key, {job_id: 1}, xx=True, ch=True) == 1
+
+
+def last_extended(redis: Redis, job_id: str, *, ago: float) -> None:
+    """Let the job's last heartbeat be so many seconds old."""
+    leases = keys.of_partition("leases", keys.tag_of_job(job_id))
+    redis.zadd(leases, {job_id: (time.time() + Limits().lease - ago) * 1000}, xx=True)
 
 
 def with_expired_lease(jobs: JobStore, redis: Redis) -> str:
@@ -146,11 +154,34 @@ def test_a_job_whose_release_was_aborted_half_way_is_queued_again(
 
 
 def test_jobs_of_a_dead_worker_are_requeued_before_their_leases_expire(
-    jobs: JobStore, sweeper: Sweeper
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
 ) -> None:
-    jobs.claim(queued(jobs, user="alice"), "dead")
-    jobs.claim(queued(jobs, user="bob"), "alive")
+    for user, worker in (("alice", "dead"), ("bob", "alive")):
+        job_id = queued(jobs, user=user)
+        jobs.claim(job_id, worker)
+        last_extended(redis, job_id, ago=2.0)
     assert sweeper.sweep(busy, dead=["dead"]).recovered == 1
+
+
+def test_a_worker_that_extends_its_leases_is_not_dead(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    last_extended(redis, job_id, ago=1.0)
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
+
+
+def test_a_worker_with_rare_heartbeats_is_not_dead_between_two_of_them(
+    jobs: JobStore, wake_ups: RecordedWakeUps, redis: Redis
+) -> None:
+    sweeper = Sweeper(redis, wake_ups, Limits(), max_wait=300, heartbeat=3.0)
+    job_id = queued(jobs)
+    jobs.claim(job_id, "worker")
+    last_extended(redis, job_id, ago=4.0)
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 0
+    last_extended(redis, job_id, ago=7.0)
+    assert sweeper.sweep(busy, dead=["worker"]).recovered == 1
 
 
 def test_leases_count_as_live_after_the_store_was_unavailable(
@@ -401,3 +432,49 @@ def test_state_log_entries_are_taken_over_after_the_clock_was_set_back(
     assert alive.claim_idle(idle_ms=30_000, count=10) == []
     monkeypatch.setattr(time, "time", lambda: right_time() - 3_600 + 31)
     assert len(alive.claim_idle(idle_ms=30_000, count=10)) == 1
+
+
+def jobs_in_two_partitions(jobs: JobStore) -> tuple[str, str]:
+    """Return a job, and one of a user in another partition."""
+    first = queued(jobs)
+    others = (queued(jobs, user=f"user-{number}") for number in range(100))
+    return first, next(
+        other for other in others if keys.tag_of_job(other) != keys.tag_of_job(first)
+    )
+
+
+def test_an_error_in_one_partition_does_not_affect_the_others(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis
+) -> None:
+    damaged, healthy = jobs_in_two_partitions(jobs)
+    jobs.claim(healthy, "worker")
+    long_ago(redis, "leases", healthy)
+    retries = keys.of_partition("retries", keys.tag_of_job(damaged))
+    redis.set(retries, "not a sorted set")
+    with structlog.testing.capture_logs() as logs:
+        assert sweeper.sweep(busy).recovered == 1
+    assert [(entry["event"], entry["partition"]) for entry in logs] == [
+        ("partition not swept", keys.tag_of_job(damaged))
+    ]
+
+
+def test_a_partition_that_is_unavailable_is_reported_after_the_others_were_swept(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    queries: JobQueries,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, healthy = jobs_in_two_partitions(jobs)
+    jobs.claim(healthy, "worker")
+    long_ago(redis, "leases", healthy)
+    run = sweeper._scripts.run_in_partitions
+    unavailable = next(tag for tag in keys.all_tags() if tag != keys.tag_of_job(healthy))
+    monkeypatch.setattr(
+        sweeper._scripts,
+        "run_in_partitions",
+        lambda *args: {**run(*args), unavailable: RedisConnectionError("gone")},
+    )
+    with pytest.raises(RedisConnectionError):
+        sweeper.sweep(busy)
+    assert queries.get(healthy).status is JobState.QUEUED

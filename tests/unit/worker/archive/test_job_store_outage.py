@@ -1,16 +1,20 @@
-"""An attempt waits while the job store cannot record that the job needs the archive."""
+"""An outage of the job store costs a running attempt time, but does not make it fail."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import fakeredis
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from common.errors import DeadlineHandover
+from common.job_store.checkpoints import Checkpoints
 from tests.unit.worker.archive.test_deadline import Attempt
+from worker.attempt.control import AttemptControl
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -48,3 +52,31 @@ def test_a_mistake_is_not_an_outage(attempt: Attempt, monkeypatch: pytest.Monkey
     fail_to_hold(attempt, [ResponseError("WRONGTYPE Operation against a key")], monkeypatch)
     with pytest.raises(ResponseError):
         attempt.run(parts=None)
+
+
+def test_an_outage_does_not_count_toward_the_deadline(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def hold_after_an_outage(*_: Any, **__: Any) -> bool:
+        nonlocal now
+        now += 200.0
+        if now < 1_000:
+            raise RedisConnectionError("gone")
+        return True
+
+    monkeypatch.setattr(attempt.archives._references, "hold", hold_after_an_outage)
+    control = AttemptControl(deadline=300, clock=lambda: now)
+    assert attempt.archives.build(attempt.claim, control).size
+
+
+def test_parts_whose_log_is_not_stored_are_progress_at_the_deadline(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = fakeredis.FakeServer()
+    server.connected = False
+    unavailable = fakeredis.FakeRedis(decode_responses=True, server=server)
+    monkeypatch.setattr(attempt.archives, "_checkpoints", Checkpoints(unavailable))
+    with pytest.raises(DeadlineHandover):
+        attempt.run(parts=4)

@@ -6,9 +6,10 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.job_store.jobs import JobStore
-from common.jobs.model import JobSpec
+from common.jobs.model import JobSpec, Lease
 from stack.process import wait_until
 from worker.attempt.control import AttemptControl
 from worker.attempt.heartbeat import HeartbeatThread
@@ -70,3 +71,39 @@ def test_the_process_exits_when_its_heartbeat_thread_ends(jobs: JobStore) -> Non
 
     HeartbeatThread(jobs, interval=3600, on_heartbeat=end, on_death=dead.set).start()
     assert dead.wait(5)
+
+
+def test_leases_are_extended_although_the_registry_cannot_be_reached(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RedisConnectionError("max number of clients reached")
+
+    sent: list[str] = []
+    monkeypatch.setattr(jobs, "heartbeat", lambda lease, *_: sent.append(lease.job_id))
+    heartbeat = HeartbeatThread(jobs, interval=0.01, on_heartbeat=fail)
+    with ExitStack() as stack:
+        for job_id in ("1", "2"):
+            lease = Lease(job_id=job_id, fencing_token=1)
+            stack.enter_context(heartbeat.keep_lease(lease, AttemptControl(deadline=60)))
+        heartbeat.step()
+    assert sent == ["1", "2"]
+
+
+def test_a_round_ends_with_the_first_lease_that_an_outage_prevents(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def fail(lease: Lease, *_: object) -> str:
+        sent.append(lease.job_id)
+        raise RedisConnectionError("gone")
+
+    monkeypatch.setattr(jobs, "heartbeat", fail)
+    heartbeat = HeartbeatThread(jobs, interval=0.01, on_heartbeat=lambda: None)
+    with ExitStack() as stack:
+        for job_id in ("1", "2"):
+            lease = Lease(job_id=job_id, fencing_token=1)
+            stack.enter_context(heartbeat.keep_lease(lease, AttemptControl(deadline=60)))
+        heartbeat.step()
+    assert sent == ["1"]

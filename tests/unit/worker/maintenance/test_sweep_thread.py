@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
+from common.job_store import keys
+from common.job_store.jobs import JobStore
+from common.job_store.queries import JobQueries
 from common.job_store.statistics_log import StatisticsLog
 from common.job_store.sweeper import Sweeper, SweepResult
 from common.job_store.worker_registry import WorkerRegistry
-from common.jobs.model import PRIORITIES
+from common.jobs.model import PRIORITIES, JobSpec
+from common.jobs.transitions import JobState
 from worker.maintenance import sweep_thread
 from worker.maintenance.sweep_thread import SweepThread
 
@@ -59,3 +66,57 @@ def test_a_full_job_store_is_swept_although_it_takes_no_statistics(
     monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
     thread.step()
     assert (swept, lost) == ([SweepResult()], [])
+
+
+@pytest.fixture
+def lost(thread: SweepThread, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Record that the contact with the job store was lost."""
+    monkeypatch.setattr(thread, "_leases_are_reliable_until", lambda: time.time() + 60)
+    lost: list[bool] = []
+    monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
+    return lost
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(RedisConnectionError("gone"), [True]), (ResponseError("WRONGTYPE"), []), (ValueError(), [])],
+    ids=repr,
+)
+def test_only_an_outage_makes_expired_leases_unreliable(
+    thread: SweepThread,
+    lost: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    expected: list[bool],
+) -> None:
+    monkeypatch.setattr(thread._sweeper, "sweep", raising(error))
+    thread.step()
+    assert lost == expected
+
+
+@pytest.mark.parametrize("error", [ResponseError("NOPERM"), ValueError()], ids=repr)
+@pytest.mark.usefixtures("lost")
+def test_jobs_are_swept_although_dead_workers_cannot_be_found(
+    thread: SweepThread,
+    jobs: JobStore,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
+    jobs.claim(job_id, "worker")
+    # The last sweep may not have seen that it expired.
+    expired = time.time() * 1000 - 500
+    redis.zadd(keys.of_partition("leases", keys.tag_of_job(job_id)), {job_id: expired})
+    monkeypatch.setattr(WorkerRegistry, "dead", raising(error))
+    monkeypatch.setattr(sweep_thread, "trim", raising(error))
+    thread.step()
+    assert JobQueries(redis).get(job_id).status is JobState.QUEUED
+    assert len(StatisticsLog(redis).newest(10)) == 1
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail

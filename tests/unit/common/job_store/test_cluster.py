@@ -1,0 +1,68 @@
+"""Pipelines for many nodes, of which some do not respond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import fakeredis
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from common.job_store.cluster import NodePipelines
+
+
+class TwoNodes:
+    """A cluster whose keys are on the node that their first letter names."""
+
+    def __init__(self) -> None:
+        self.servers = {name: fakeredis.FakeServer() for name in "ab"}
+        self.nodes = {
+            name: fakeredis.FakeRedis(decode_responses=True, server=server)
+            for name, server in self.servers.items()
+        }
+        self.refreshed = 0
+
+    def node_of(self, key: str) -> Redis:
+        return self.nodes[key[0]]
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+        raise RedisConnectionError("no node of the cluster responds")
+
+
+@pytest.fixture
+def cluster() -> TwoNodes:
+    return TwoNodes()
+
+
+@pytest.fixture
+def pipe(cluster: TwoNodes) -> Iterator[NodePipelines]:
+    with NodePipelines(cluster) as pipe:  # type: ignore[arg-type]
+        yield pipe
+
+
+def test_the_other_nodes_run_their_commands_if_one_does_not_respond(
+    cluster: TwoNodes, pipe: NodePipelines
+) -> None:
+    for key in ("a1", "b1", "a2", "b2"):
+        pipe.set(key, key)
+    pipe.hgetall("b1")
+    cluster.servers["a"].connected = False
+    first, second, third, fourth, fifth = pipe.execute(raise_on_error=False)
+    assert (second, fourth) == (True, True)
+    assert isinstance(first, RedisConnectionError)
+    assert first is third
+    assert isinstance(fifth, ResponseError)
+    assert cluster.refreshed == 1
+
+
+def test_an_error_is_raised_unless_the_caller_looks_at_the_results(
+    cluster: TwoNodes, pipe: NodePipelines
+) -> None:
+    pipe.set("b1", "")
+    pipe.set("a1", "")
+    cluster.servers["a"].connected = False
+    with pytest.raises(RedisConnectionError):
+        pipe.execute()
