@@ -25,7 +25,7 @@ Mutation = Callable[[], AbstractContextManager[object]]
 def stalled_workers_are_dead() -> Iterator[None]:
     """Believe every lease and every missing connection, even right after the store stalled.
 
-    And give up a connection after two seconds.
+    Even of workers that still extend their leases. And give up a connection after two seconds.
     """
 
     def dead(registry: WorkerRegistry) -> list[str]:
@@ -36,6 +36,7 @@ def stalled_workers_are_dead() -> Iterator[None]:
         mock.patch.object(StoreContact, "reliable", True),
         mock.patch.object(WorkerRegistry, "dead", dead),
         mock.patch.object(processes, "REGISTRATION_TIMEOUT", 2.0),
+        _lua("sweep", "tonumber(args.dead_after)", "0"),
     ):
         yield
 
