@@ -184,7 +184,7 @@ def test_a_job_has_its_error_within_two_seconds_of_an_outage_and_no_thread_is_le
     now = int(time.time() * 1000)
     job_id = keys.new_job_id(str(uuid.uuid4()))
     claim: Any = SimpleNamespace(
-        job=SimpleNamespace(id=job_id, created_at=now, started_at=now, updated_at=now),
+        job=SimpleNamespace(id=job_id, created_at=now, updated_at=now, postponed_since=None),
         lease=SimpleNamespace(fencing_token=1),
         grant=FileGrant(),
         spec=JobSpec(file_ids=tuple(range(len(SIZES[kind])))),

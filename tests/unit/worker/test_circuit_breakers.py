@@ -70,7 +70,7 @@ def claim(job_id: str = "job", *, waited: float | None = None) -> Any:
     """Return the claim of a job that was first postponed ``waited`` seconds ago; None: never."""
     now = 1_700_000_000_000
     since = None if waited is None else now - round(waited * 1000)
-    job = SimpleNamespace(id=job_id, started_at=0, updated_at=now, postponed_since=since)
+    job = SimpleNamespace(id=job_id, updated_at=now, postponed_since=since)
     return SimpleNamespace(job=job)
 
 
