@@ -62,6 +62,7 @@ _FRAMEWORK_ERRORS: Final = (
     (404, "NOT_FOUND", "No resource exists at this URL."),
     (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
     (408, "REQUEST_TIMEOUT", "The request did not arrive in time."),
+    (412, "PRECONDITION_FAILED", "The resource does not fulfill the conditions of the request."),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
     (414, "URI_TOO_LONG", "The URL is too long."),
     (416, "RANGE_NOT_SATISFIABLE", "The archive does not have the requested bytes."),
