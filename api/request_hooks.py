@@ -44,7 +44,7 @@ _SECURITY_LINES: Final = "".join(
 )
 _TRANSPORT_SECURITY_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 
-#: Paths that probes ask for, and must not be refused because of others at the same address.
+#: Paths of probes, which must not be rejected because of other clients at the same address.
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", metrics.PATH})
 #: The key of a ``FastPathRejection`` in the WSGI environment.
 FAST_PATH_REJECTION: Final = "longhaul.fast_path_rejection"

@@ -165,7 +165,9 @@ class Settings:
     )
     create_per_minute_ip: int = _setting(600, "The same, per IP address")
     requests_per_minute_ip: int = _setting(
-        6_000, "All requests a minute, new jobs included, per IP address"
+        6_000,
+        "All requests a minute, new jobs included, per IP address; a check counts as one per ten "
+        "files",
     )
     max_active_jobs: int = _setting(5, "Unfinished jobs per user")
     queue_max: int = _setting(10_000, "Waiting jobs; further ones are rejected with 503")

@@ -30,7 +30,11 @@ def call_within(seconds: float, call: Callable[[float], T], slots: threading.Bou
         finally:
             slots.release()
 
-    threading.Thread(target=run, name="call_within", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="call_within", daemon=True).start()
+    except RuntimeError:  # There are too many threads.
+        slots.release()
+        raise
     try:
         result = results.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:

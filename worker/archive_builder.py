@@ -204,14 +204,17 @@ class ArchiveBuilder:
     def remove_uploads_of_ended_jobs(self) -> int:
         """Abort the uploads that ended jobs left behind; return the number of these jobs.
 
-        The uploads of a job that cannot be removed do not keep those of others. Raise
-        ``RedisError`` when the job store is unavailable.
+        A failure for one job does not affect the others. Raise ``RedisError`` when the job store is
+        unavailable.
         """
         removed = 0
+        # Not retried: the next round is soon, and the rest of the cleanup waits for this one.
+        once = Cancellation(RetryBudget(max_retries=0))
         for job_id in self._checkpoints.job_ids():
             try:
                 if self._has_ended(job_id):
-                    delete_upload(self._storage, UploadLog.load(self._checkpoints.for_job(job_id)))
+                    upload_log = UploadLog.load(self._checkpoints.for_job(job_id))
+                    delete_upload(self._storage, upload_log, once)
                     removed += 1
             except DownloadError as error:
                 log.warning("uploads not removed", job_id=job_id, reason=error.message)

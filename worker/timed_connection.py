@@ -1,4 +1,4 @@
-"""Connections to servers of others: resolving the name, and all that follows, ends in time."""
+"""Connections with one deadline for everything: the DNS lookup, connecting and the exchange."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from urllib3.util.connection import create_connection
 
+from common.time_limit import call_within
+
 #: Addresses that are tried if a name has many.
 MAX_ADDRESSES: Final = 4
+#: DNS lookups that may hang at the same time.
+_LOOKUPS: Final = threading.BoundedSemaphore(32)
 
 
 class AddressRejected(OSError):
@@ -22,7 +25,7 @@ class AddressRejected(OSError):
 
 
 class TimedConnection:
-    """A connection to one server that is shut down when its time is over.
+    """A connection to one server that is shut down when its timeout expires.
 
     The timeout of a socket starts again with every byte that arrives; this one does not. It starts
     when the ``with`` block begins.
@@ -87,19 +90,9 @@ class TimedConnection:
 
 def _resolve(host: str, port: int, timeout: float) -> list[str]:
     """Return the addresses of a name. ``getaddrinfo`` itself has no timeout."""
-    results: SimpleQueue[list[Any] | OSError | UnicodeError] = SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            results.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            results.put(error)
-
-    threading.Thread(target=look_up, name="dns", daemon=True).start()
-    try:
-        found = results.get(timeout=max(0.0, timeout))
-    except Empty:
-        raise TimeoutError from None
-    if not isinstance(found, list):
-        raise found
+    found = call_within(
+        max(0.0, timeout),
+        lambda _: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
+        _LOOKUPS,
+    )
     return list(dict.fromkeys(str(info[4][0]) for info in found))

@@ -34,8 +34,8 @@ MAX_STREAMS: Final = 50
 #: Seconds after which a stream ends, so that the client has to be authorized again.
 MAX_AGE: Final = 900.0
 RETRY_AFTER: Final = 5.0
-#: Operators are not counted by who they are.
-NOBODY: Final = Client("", "")
+#: Operator streams have one limit for all, so their clients are not counted.
+UNCOUNTED: Final = Client("", "")
 #: The label of these streams in metrics.
 METRIC_LABEL: Final = "operator"
 
@@ -49,7 +49,7 @@ class OperatorStream(Stream):
 
     def __init__(self, expires_at: float, request_flush: Callable[[Stream], None]) -> None:
         """``expires_at``: by the monotonic clock."""
-        super().__init__("", StreamFormat.NAMED, NOBODY, request_flush)
+        super().__init__("", StreamFormat.NAMED, UNCOUNTED, request_flush)
         self.expires_at = expires_at
 
     def send(self, event: bytes) -> None:

@@ -149,8 +149,8 @@ class ArchiveRemovals:
     ) -> int:
         """Call ``delete`` with those of the archives that no job holds; return their number.
 
-        For many archives that nobody should need: a job that holds one is not looked at, because
-        its reference expires.
+        For many archives that should no longer be needed. It does not check whether the jobs that
+        hold an archive still need it: their references expire.
         """
         began = self._monotonic()
         unheld = [key for key in object_keys if self._references.try_to_remove(key) == []]

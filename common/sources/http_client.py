@@ -41,7 +41,7 @@ _SUCCESS: Final = frozenset({200, 203, 206})
 
 
 class ConnectionFailed(NetworkError):
-    """The connection to a source failed before its response: nothing is known about the file."""
+    """The connection to a source failed, before the response or while its body was read."""
 
 
 class HttpClient:
@@ -80,7 +80,8 @@ class HttpClient:
         ``on_wait`` is called repeatedly while a limit for the host delays the request or the body.
 
         Raise the error that stands for a status other than 200, 203 and 206, ConnectionFailed if
-        there is no response, and NetworkError for an invalid one or a body that breaks off.
+        the connection fails, also while the body is read inside the context, and NetworkError for
+        an invalid response.
         """
         location = Url.parse(url)
         for _ in range(MAX_REDIRECTS + 1):

@@ -33,7 +33,7 @@ class RecordingControl:
         return
 
     def expect(self, *, files: int, bytes: int | None) -> None:
-        self.files, self.total = files, bytes
+        self.files, self.total, self.done = files, bytes, 0
 
     def advance(self, bytes: int) -> None:
         with self.lock:

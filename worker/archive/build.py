@@ -129,12 +129,20 @@ def build(
     Raise a DownloadError, or the Interrupted that ``control.check()`` raises, within a second.
     """
     options = options or BuildOptions()
-    try:
-        return _build(request, source, storage, control, options)
-    except _OutdatedCacheError:
-        return _build(request, source, storage, control, options, use_cache=False)
-    except _DamagedArchiveError:
-        return _build(request, source, storage, control, options, use_previous=False)
+    use_cache = use_previous = True
+    while True:
+        try:
+            return _build(
+                request, source, storage, control, options,
+                use_cache=use_cache, use_previous=use_previous,
+            )  # fmt: skip
+        except _OutdatedCacheError:
+            if not use_cache:
+                raise ProcessingError from None
+            use_cache = False
+        except _DamagedArchiveError:
+            # Without the previous archive it cannot happen again.
+            use_previous = False
 
 
 class _OutdatedCacheError(Exception):
@@ -152,8 +160,8 @@ def _build(
     control: Control,
     options: BuildOptions,
     *,
-    use_cache: bool = True,
-    use_previous: bool = True,
+    use_cache: bool,
+    use_previous: bool,
 ) -> Artifact:
     min_rate = MinRate(control, min_rate=request.min_rate, window=request.rate_window)
     deps = BuildDependencies(

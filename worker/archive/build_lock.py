@@ -84,14 +84,14 @@ def acquire_or_find(
             attempts += 1
             if attempts % ATTEMPTS_PER_CHECK == 0:
                 found = find()
+        if acquired and attempts:
+            found = find()
     except DeadlineExceeded as error:
         if may_continue():
             raise DeadlineHandover(
                 "The attempt waited until its deadline while another job built the same archive."
             ) from error
         raise
-    if acquired and attempts:
-        found = find()
     keeps_lock = False
     try:
         yield found

@@ -6,12 +6,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+import structlog
+
+from common.errors import DownloadError
 from common.job_store.archive_references import REMOVAL_TIMEOUT, ArchiveRemovals
 from common.object_storage import Cancellation, ObjectStorage
 from common.object_storage.lifecycle import OWN_PREFIXES
 from common.object_storage.retry_budget import RetryBudget
 from worker.archive.listing import pages_below
 from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
+
+log = structlog.get_logger(__name__)
 
 #: Archives that no job can hold at the same time, because they are being deleted.
 BATCH_SIZE = 100
@@ -47,8 +52,7 @@ def delete_expired_objects(
             if prefix == COMPOSED_PREFIX:
                 deleted += _delete_unheld(storage, bucket, removals, expired, renew_lock)
             elif expired:
-                storage.delete_objects(bucket, expired)
-                deleted += len(expired)
+                deleted += _delete(expired, partial(storage.delete_objects, bucket))
             renew_lock()
     return deleted
 
@@ -63,8 +67,8 @@ def abort_expired_uploads(
 ) -> int:
     """Abort our uploads that began more than ``max_age`` ago and return their number.
 
-    Those of dead attempts are aborted earlier, by the cleanup. Others have nobody who knows them,
-    such as those of a probe whose worker was killed.
+    Those of dead attempts are aborted earlier, by the cleanup. No upload log knows the others, such
+    as those of a storage probe whose worker was killed.
     """
     expired = [
         upload
@@ -74,10 +78,15 @@ def abort_expired_uploads(
         and upload.initiated is not None
         and now - upload.initiated > max_age
     ]
+    aborted = 0
     for upload in expired:
         renew_lock()
-        storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
-    return len(expired)
+        try:
+            storage.abort_multipart_upload(bucket, upload.key, upload.upload_id)
+            aborted += 1
+        except DownloadError as error:
+            log.warning("expired upload not aborted", key=upload.key, reason=error.message)
+    return aborted
 
 
 def _delete_unheld(
@@ -96,6 +105,17 @@ def _delete_unheld(
     )
     deleted, size = 0, BATCH_SIZE if storage.profile.multi_delete else 1
     for start in range(0, len(keys), size):
-        deleted += removals.remove_unheld(keys[start : start + size], delete)
+        remove = partial(removals.remove_unheld, delete=delete)
+        deleted += _delete(keys[start : start + size], remove)
         renew_lock()
     return deleted
+
+
+def _delete(keys: Sequence[str], delete: Callable[[Sequence[str]], int | None]) -> int:
+    """Return how many objects were deleted. If these cannot be, others still are."""
+    try:
+        deleted = delete(keys)
+    except DownloadError as error:
+        log.warning("expired objects not deleted", first=keys[0], reason=error.message)
+        return 0
+    return len(keys) if deleted is None else deleted

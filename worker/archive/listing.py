@@ -1,4 +1,4 @@
-"""Lists the objects below a prefix of ours, of which there may be more than one run can read."""
+"""Lists the objects below one of our prefixes, which may have more than one run can read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_PAGES = 100
 def pages_below(storage: ObjectStorage, bucket: str, prefix: str) -> Iterator[ObjectPage]:
     """Yield the objects below a prefix page by page, at most ``MAX_PAGES``.
 
-    Keys continue with random digits behind our prefixes. So a run starts at a random key and wraps
+    Our prefixes are followed by random hex digits. So a run starts at a random key and wraps
     around: what one run does not reach, others do, and no position has to be stored.
     """
     start = prefix + secrets.token_hex(4)

@@ -91,6 +91,8 @@ class AttemptControl:
     def expect(self, *, files: int, bytes: int | None) -> None:
         with self._lock:
             self._files, self._total = files, bytes
+            # A build that starts again counts from zero.
+            self._done_bytes, self._last_sample = 0, (self._clock(), 0)
 
     def advance(self, bytes: int) -> None:
         with self._lock:

@@ -160,7 +160,7 @@ class Cleanup:
         return aborted
 
     def _abort(self, key: str, upload_id: str) -> bool:
-        """Return whether the upload was aborted. One that cannot be does not keep the others."""
+        """Return whether the upload was aborted. A failure is only logged: others still are."""
         try:
             self._storage.abort_multipart_upload(self._bucket, key, upload_id)
         except DownloadError as error:
@@ -251,6 +251,7 @@ class CleanupThread(LoopThread):
         try:
             self._cleanup.run(renew_lock)
         finally:
+            renew_lock()  # Raises an error if another worker may have started a run.
             if deleted := self._archives.delete_expired(renew_lock):
                 log.info("expired objects and uploads deleted", count=deleted)
 

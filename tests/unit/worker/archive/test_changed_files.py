@@ -193,6 +193,7 @@ def test_build_does_not_reuse_a_previous_archive_with_a_flipped_bit(
         catalog.storage.add_object("files", "29", data, metadata={"filename": "29.bin"})
         catalog.storage.restart()
         catalog.assert_correct(catalog.run(can_copy=can_copy))
+        assert catalog.control.done == sum(map(len, catalog.files.values()))
     # The index describes the new archive.
     assert catalog.storage.calls.count("read_into") < 20
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
+from common.errors import StorageError
 from common.job_store import keys
 from common.job_store.archive_references import REMOVING, ArchiveReferences, ArchiveRemovals
 from common.jobs.model import Lease
@@ -163,3 +165,21 @@ def test_a_source_in_the_archive_bucket_needs_a_prefix_of_its_own(
 ])  # fmt: skip
 def test_a_source_with_another_prefix_or_bucket_is_accepted(redis: Redis, template: str) -> None:
     builder(redis, FakeS3(), SOURCE_URL_TEMPLATE=template)
+
+
+def test_what_cannot_be_deleted_does_not_affect_the_rest(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FakeS3()
+    for key in ("jobs/1/1/a.zip", "archives/0/archive.zip"):
+        storage.add_object("archives", key, b"x", modified=NOW - 3 * DAY)
+    delete_objects = storage.delete_objects
+
+    def reject_jobs(bucket: str, keys: Sequence[str], **options: Any) -> None:
+        if keys[0].startswith("jobs/"):
+            raise StorageError
+        delete_objects(bucket, keys, **options)
+
+    monkeypatch.setattr(storage, "delete_objects", reject_jobs)
+    assert delete_expired(storage, redis) == 1
+    assert list(storage.objects) == [("archives", "jobs/1/1/a.zip")]

@@ -168,6 +168,7 @@ def test_a_run_of_the_cleanup_ends_when_its_lock_has_expired(
     def renew() -> None:
         raise LockNotOwnedError("expired")
 
-    monkeypatch.setattr(store, "list_objects_v2", lambda *_, **__: [])
+    store.create_multipart_upload("archives", KEY)
+    monkeypatch.setattr(store, "list_objects_v2", lambda *_, **__: pytest.fail("the run went on"))
     with pytest.raises(LockNotOwnedError):
         make_cleanup(redis, store, queries).run(renew)
