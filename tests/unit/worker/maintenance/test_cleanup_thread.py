@@ -90,7 +90,7 @@ def test_several_workers_run_the_cleanup_once_per_interval(start: Start) -> None
 
 
 def test_a_worker_takes_over_the_cleanup_of_a_dead_one(redis: Redis, start: Start) -> None:
-    assert redis.lock(keys.CLEANUP_LOCK, timeout=0.2).acquire(blocking=False)
+    assert redis.lock(keys.CLEANUP_LOCK, timeout=2).acquire(blocking=False)
     work, archives = Cleanup(), Archives()
     start(archives, work)
     wait_until(lambda: archives.prepared > 2, "some rounds", 5)
