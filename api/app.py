@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Checks of files in one process: each may use up to 64 connections to the object storage.
-MAX_CHECKS: Final = Maximum(total=16, per_address=8, per_user=3)
+MAX_CHECKS: Final = Maximum(total=32, per_address=8, per_user=8)
 #: Seconds until a check that was rejected may try again.
 RETRY_AFTER: Final = 2.0
 #: Seconds between two checks of the dependencies for the overview, which is read every second.

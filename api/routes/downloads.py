@@ -136,7 +136,7 @@ def check() -> Response:
     """Check whether files are available, without creating a job.
 
     With `file_ids`, the response is a list in their order. A check counts as one request per ten
-    files, and only three of one user run at the same time.
+    files, and only eight of one user or address run at the same time.
     """
     body = parsing.body(CHECK)
     authorization.confirm_caller(body["user_id"])
