@@ -217,7 +217,7 @@ def test_empty_file_is_empty(download: Downloads) -> None:
 
 
 def test_empty_file_does_not_affect_how_the_others_are_read(download: Downloads) -> None:
-    """RFC 9110, 15.5.17: the 416 for an empty file does not mean that there are no ranges."""
+    """RFC 9110, 15.5.17: a 416 for an empty file does not mean that the source ignores ranges."""
     files = download(lambda r: partial(r, DATA if r.target == "/files/1" else b""))
     assert files.archive(1, 2) == {"1": DATA, "2": b""}
     assert all(r.range for r in files.origin.requests if r.target == "/files/1")
