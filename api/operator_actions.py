@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from common.errors import LonghaulError
 from common.job_store.audit_log import AuditEntry
 from common.job_store.errors import log_failure
 from common.job_store.jobs import OPERATOR
+from common.jobs.model import Priority
 from common.jobs.transitions import JobState, sources_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.jobs import JobStore
     from common.jobs.filters import JobFilter
-    from common.jobs.model import Job, Priority
+    from common.jobs.model import Job
 
 #: Jobs that one request changes at most, and the seconds after which it changes no more.
 MAX_BATCH: Final = 500
@@ -118,11 +119,15 @@ class OperatorActions:
             allowed.append(Action.RETRY)
         return allowed
 
-    def candidates(self, action: Action, chosen: JobFilter | Sequence[str]) -> Candidates:
+    def candidates(
+        self, action: Action, chosen: JobFilter | Sequence[str], priority: Priority | None
+    ) -> Candidates:
         """Return the jobs that an action could change, of those chosen by filter or by ID."""
         if isinstance(chosen, Sequence):
             # Named jobs are tried in any state, so that those that cannot be changed are reported.
             return Candidates(job_ids=list(dict.fromkeys(chosen)), more=False)
+        if priority is not None:
+            chosen = _without(chosen, priority)
         found = self._explorer.candidates(chosen, STATES[action])
         if action is not Action.REQUEUE:
             return found
@@ -138,15 +143,16 @@ class OperatorActions:
         operator: Operator,
         priority: Priority | None,
     ) -> Outcome:
-        """Change a batch of the chosen jobs, and log that. Repeat it while some remain."""
-        candidates = self.candidates(action, chosen)
+        """Change a batch of the chosen jobs, and log that. Repeat it while some remain.
+
+        At least one job is tried. The jobs of ``chosen`` are tried in their order.
+        """
+        candidates = self.candidates(action, chosen, priority)
         outcome = Outcome(matched=len(candidates.job_ids), more=candidates.more)
         change = self._change(action, priority)
         end = self._clock() + MAX_SECONDS
         try:
             for job_id in candidates.job_ids[:MAX_BATCH]:
-                if self._clock() > end:
-                    break
                 try:
                     change(job_id)
                 except LonghaulError as error:
@@ -155,6 +161,8 @@ class OperatorActions:
                     )
                 else:
                     outcome.changed.append(job_id)
+                if self._clock() > end:
+                    break
         finally:
             parameters = _parameters(chosen, priority)
             self.record(
@@ -220,6 +228,12 @@ def _parameters(chosen: JobFilter | Sequence[str], priority: Priority | None) ->
     if isinstance(chosen, Sequence):
         return parameters
     conditions = {name: value for name, value in asdict(chosen).items() if value}
-    if "statuses" in conditions:
-        conditions["statuses"] = sorted(conditions["statuses"])
+    for name in conditions.keys() & {"statuses", "priorities"}:
+        conditions[name] = sorted(conditions[name])
     return {**parameters, "filter": conditions}
+
+
+def _without(job_filter: JobFilter, priority: Priority) -> JobFilter:
+    """Leave out jobs of this priority: jobs that were moved to it would match again and again."""
+    wanted = frozenset(Priority) if job_filter.priorities is None else job_filter.priorities
+    return replace(job_filter, priorities=wanted - {priority})

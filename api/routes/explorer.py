@@ -112,8 +112,10 @@ def act() -> Response:
 
     `cancel` applies to unfinished jobs, `retry` to failed jobs (by ID also to completed ones whose
     archive lacks files), `requeue` to dead letters, the failed jobs that may succeed this time, and
-    `prioritize` to queued jobs. A request changes a limited number of jobs: repeat it while
-    `remaining` is not 0. With `dryRun`, jobs are only counted.
+    `prioritize` to queued jobs; a filter leaves out those that already have the priority. A request
+    tries a limited number of jobs. Repeat one with a filter while neither `remaining` nor `changed`
+    is 0. `jobIds` are tried in their order: while `remaining` is not 0, repeat the request without
+    the first `matched` - `remaining` of them. With `dryRun`, jobs are only counted.
     """
     body = parsing.body(JOB_ACTIONS)
     action: Action = body["action"]
@@ -121,7 +123,7 @@ def act() -> Response:
     as_of = time.time_ns() // 1_000_000
     actions = deps().operator_actions
     if body["dryRun"]:
-        candidates = actions.candidates(action, chosen)
+        candidates = actions.candidates(action, chosen, body["priority"])
         outcome = Outcome(matched=len(candidates.job_ids), more=candidates.more)
     else:
         outcome = actions.run(
@@ -182,12 +184,12 @@ def statistics() -> Response:
 
 
 def _job_filter(conditions: Mapping[str, Any]) -> JobFilter:
-    status = conditions["status"]
+    status, priority = conditions["status"], conditions["priority"]
     return JobFilter(
         user=conditions["user"],
         statuses=None if status is None else frozenset({status}),
         error_code=conditions["errorCode"],
-        priority=conditions["priority"],
+        priorities=None if priority is None else frozenset({priority}),
         created_from=_milliseconds(conditions["created_from"]),
         created_before=_milliseconds(conditions["created_before"]),
         id_prefix=(conditions["q"] or "").lower(),

@@ -213,7 +213,7 @@ class JobActionsResultSchema(ResponseSchema):
     matched = count("Jobs that the action applies to")
     more = member(fields.Boolean, "True if more jobs match than were counted")
     changed = count()
-    remaining = count("Jobs that were counted and not tried: repeat the request to change them")
+    remaining = count("Jobs that were counted and not tried yet; of `jobIds`, the last ones")
     rejected = list_of(RejectedJobSchema, "Jobs that could not be changed")
 
 

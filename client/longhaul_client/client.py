@@ -271,7 +271,8 @@ class Longhaul:
         """Cancel, retry, requeue or prioritize jobs, or count them. For operators.
 
         ``request`` has the members ``action``, ``jobIds`` or ``filter``, for `prioritize`
-        ``priority``, and ``dryRun`` to count only. Repeat it while ``remaining`` is not 0.
+        ``priority``, and ``dryRun`` to count only. A request tries a limited number of jobs:
+        ``act_on_all`` tries them all.
         """
         body = {name: value for name, value in request.items() if value is not None}
         return json_body(self._connection.call("POST", "/v1/admin/job-actions", json=body))
@@ -280,13 +281,13 @@ class Longhaul:
         """Repeat ``act`` until no job remains that it can change. Return the sums."""
         changed = 0
         rejected: list[dict[str, Any]] = []
-        while True:
-            result = self.act(request)
+        untried: Mapping[str, Any] | None = request
+        while untried:
+            result = self.act(untried)
             changed += result["changed"]
             rejected += result["rejected"]
-            # Jobs that cannot be changed match again.
-            if not result["remaining"] or not result["changed"]:
-                return {**result, "changed": changed, "rejected": rejected}
+            untried = _untried(untried, result)
+        return {**result, "changed": changed, "rejected": rejected}
 
     def audit_log(self, *, limit: int = 100) -> Iterator[dict[str, Any]]:
         """Yield what operators did, newest first. For operators."""
@@ -351,6 +352,17 @@ class Longhaul:
 
 def _requested(file_id: int, path: str | None) -> dict[str, Any]:
     return {"file_id": file_id} if path is None else {"file_id": file_id, "path": path}
+
+
+def _untried(request: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the request for the jobs not tried yet, or None if there is nothing left to try."""
+    if not result["remaining"]:
+        return None
+    if not request.get("jobIds"):
+        # Jobs that a filter finds and that cannot be changed match again.
+        return request if result["changed"] else None
+    tried = result["matched"] - result["remaining"]
+    return {**request, "jobIds": request["jobIds"][tried:]} if tried else None
 
 
 def _links(job_id: str) -> str:

@@ -177,8 +177,8 @@ def _conditions(job_filter: JobFilter) -> Iterator[Any]:
         yield JOBS.c.status.in_(sorted(job_filter.statuses))
     if job_filter.error_code is not None:
         yield JOBS.c.error_code == job_filter.error_code
-    if job_filter.priority is not None:
-        yield JOBS.c.priority == job_filter.priority
+    if job_filter.priorities is not None:
+        yield JOBS.c.priority.in_(sorted(job_filter.priorities))
     if job_filter.created_from is not None:
         yield JOBS.c.created_at >= to_datetime(job_filter.created_from)
     if job_filter.created_before is not None:

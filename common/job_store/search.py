@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -83,12 +83,11 @@ def _arguments(
     job_filter: JobFilter, before: Position | None, limit: int, *, finished: bool
 ) -> dict[str, object]:
     created_at, job_id = before or (None, None)
-    statuses = job_filter.statuses
     return {
         "user": job_filter.user,
-        "statuses": None if statuses is None else ",".join(sorted(statuses)),
+        "statuses": _list_of(job_filter.statuses),
         "error_code": job_filter.error_code,
-        "priority": job_filter.priority,
+        "priorities": _list_of(job_filter.priorities),
         "from": job_filter.created_from,
         "to": job_filter.created_before,
         "prefix": job_filter.id_prefix or None,
@@ -98,3 +97,7 @@ def _arguments(
         "max_read": MAX_READ,
         "finished": "1" if finished else None,
     }
+
+
+def _list_of(values: Iterable[str] | None) -> str | None:
+    return None if values is None else ",".join(sorted(values))

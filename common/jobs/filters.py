@@ -15,7 +15,7 @@ class JobFilter:
     user: str | None = None
     statuses: frozenset[JobState] | None = None
     error_code: str | None = None
-    priority: Priority | None = None
+    priorities: frozenset[Priority] | None = None
     #: Milliseconds since 1970: created at this time or later.
     created_from: int | None = None
     #: Milliseconds since 1970: created before this time.
@@ -29,7 +29,7 @@ class JobFilter:
             self.user in (None, job.user)
             and (self.statuses is None or job.status in self.statuses)
             and self.error_code in (None, job.failure.code if job.failure else "")
-            and self.priority in (None, job.priority)
+            and (self.priorities is None or job.priority in self.priorities)
             and (self.created_from is None or job.created_at >= self.created_from)
             and (self.created_before is None or job.created_at < self.created_before)
             and job.id.startswith(self.id_prefix)

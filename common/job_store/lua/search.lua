@@ -9,8 +9,8 @@
     args     limit, max_read (jobs that are read); finished ('1': also the newest finished jobs);
              user (only the jobs in this user's list); before (createdAt in ms of the last job on the
              previous page) and before_id (its id); the conditions, each of which may be missing:
-             statuses (comma-separated), error_code, priority, from and to (ms; created from then,
-             and before then), prefix (of the id)
+             statuses and priorities (comma-separated), error_code, from and to (ms; created from
+             then, and before then), prefix (of the id)
   Output:
     {'FOUND', '1' if there are more jobs than max_read, createdAt in ms and id of each…}
   Event:
@@ -27,7 +27,7 @@ local function meets_conditions(id, created_at, status, priority, error_code)
     and not (from and created_at < from)
     and not (to and created_at >= to)
     and (not args.statuses or contains(args.statuses, status))
-    and (not args.priority or args.priority == priority)
+    and (not args.priorities or contains(args.priorities, priority))
     and (not args.error_code or args.error_code == error_code)
 end
 

@@ -184,6 +184,14 @@ def test_named_jobs_are_prioritized(longhaul: Run, requests: list[httpx.Request]
     assert bodies(requests) == [{**expected, "dryRun": True}, expected]
 
 
+def test_each_named_job_is_tried_once(longhaul: Run, requests: list[httpx.Request]) -> None:
+    job_ids = [f"{JOB_ID[:-1]}{number}" for number in range(3)]
+    responses = {ACTIONS: [result(3, 0, 3), result(3, 1, 2), result(2, 0, 1), result(1, 1)]}
+    done = longhaul("act", "cancel", *job_ids, "--yes", responses=responses)
+    assert (done.exit_code, done.stdout) == (0, "2 jobs changed.\n")
+    assert [body["jobIds"] for body in bodies(requests)[1:]] == [job_ids, job_ids[1:], job_ids[2:]]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -270,6 +270,24 @@ test("jobs that could not be changed are named, and the action ends", async () =
   await waitFor(() => expect(act).toHaveBeenCalledTimes(2));
 });
 
+test("each named job is tried once", async () => {
+  const jobIds = ["a", "b", "c"];
+  const { act } = openDialog(
+    { jobIds },
+    { ...RESULT, dryRun: true, matched: 3, changed: 0, remaining: 3, rejected: [] },
+    { ...RESULT, matched: 3, changed: 1, remaining: 2, rejected: [] },
+    { ...RESULT, matched: 2, changed: 0, remaining: 1, rejected: [] },
+    { ...RESULT, matched: 1, changed: 1, remaining: 0, rejected: [] },
+  );
+  fireEvent.click(await screen.findByRole("button", { name: "Cancel 3 jobs" }));
+  await screen.findByText("2 jobs cancelled.");
+  expect(act.mock.calls.slice(1).map(([request]) => request)).toEqual([
+    { action: "cancel", jobIds },
+    { action: "cancel", jobIds: ["b", "c"] },
+    { action: "cancel", jobIds: ["c"] },
+  ]);
+});
+
 const { reload } = window.location;
 
 beforeEach(() => {

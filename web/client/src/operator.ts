@@ -71,7 +71,10 @@ export class Operator {
     return this.http.json(`/v1/admin/jobs/${jobId}`, { ...(signal && { signal }) });
   }
 
-  /** Change jobs, or count them. Repeat it while `remaining` is not 0. */
+  /**
+   * Change jobs, or count them. A request tries a limited number: see `POST /v1/admin/job-actions`
+   * for how to repeat it while `remaining` is not 0.
+   */
   act(request: JobActionsRequest): Promise<JobActionsResult> {
     return this.http.json("/v1/admin/job-actions", { method: "POST", body: request });
   }

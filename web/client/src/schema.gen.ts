@@ -996,7 +996,7 @@ export interface components {
             /** @description True if more jobs match than were counted */
             more: boolean;
             changed: number;
-            /** @description Jobs that were counted and not tried: repeat the request to change them */
+            /** @description Jobs that were counted and not tried yet; of `jobIds`, the last ones */
             remaining: number;
             /** @description Jobs that could not be changed */
             rejected: components["schemas"]["RejectedJob"][];

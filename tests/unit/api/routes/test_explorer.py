@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from api import operator_actions
+from api import job_explorer, operator_actions
 from common.job_store import keys
 from common.job_store import search as search_module
 from common.job_store.audit_log import MAX_NAMED_JOBS, AuditEntry, AuditLog
@@ -440,7 +440,44 @@ def test_a_request_stops_in_time_when_the_job_store_is_slow(
         create("ada")
     monkeypatch.setattr(operator_actions, "MAX_SECONDS", -1)
     result = act("cancel", filter={})
-    assert (result["changed"], result["remaining"]) == (0, 2)
+    assert (result["changed"], result["remaining"]) == (1, 1)
+
+
+def test_named_jobs_are_tried_in_their_order(
+    create: Create, act: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_ids = [create("ada"), UNKNOWN, create("ada")]
+    monkeypatch.setattr(operator_actions, "MAX_SECONDS", -1)
+    results = [act("retry", jobIds=job_ids[tried:]) for tried in range(3)]
+    rejected = [each["jobId"] for result in results for each in result["rejected"]]
+    assert rejected == job_ids
+    assert [result["matched"] - result["remaining"] for result in results] == [1, 1, 1]
+
+
+def test_prioritizing_by_filter_ends_when_all_jobs_have_the_priority(
+    create: Create,
+    act: Callable[..., Any],
+    search: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jobs = [create("ada", priority=priority) for priority in ("normal", "low", "high", "normal")]
+    monkeypatch.setattr(operator_actions, "MAX_BATCH", 2)
+    assert act("prioritize", filter={}, priority="high", dryRun=True)["matched"] == 3
+    results = [act("prioritize", filter={}, priority="high") for _ in range(3)]
+    assert [result["matched"] for result in results] == [3, 1, 0]
+    assert [result["remaining"] for result in results] == [1, 0, 0]
+    assert search(priority="high") == jobs[::-1]
+    assert act("prioritize", filter={"priority": "high"}, priority="high")["matched"] == 0
+
+
+def test_jobs_that_already_have_the_priority_hide_no_others_from_a_filter(
+    create: Create, act: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create("ada")
+    for _ in range(3):
+        create("ada", priority="high")
+    monkeypatch.setattr(job_explorer, "MAX_COUNTED", 2)
+    assert act("prioritize", filter={}, priority="high")["changed"] == 1
 
 
 @pytest.mark.parametrize(

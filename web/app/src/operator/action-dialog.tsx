@@ -149,17 +149,16 @@ function useAction(action: JobAction, target: Target, priority: Priority) {
   }, [operator, counted]);
   const run = async () => {
     if (step.name !== "confirm") return;
-    const request = requestOf(action, asOf(target, step.preview.asOf), priority);
+    let untried: Target | null = asOf(target, step.preview.asOf);
     const rejected: JobActionsResult["rejected"] = [];
     let changed = 0;
     try {
-      for (;;) {
+      while (untried) {
         setStep({ name: "running", changed });
-        const result = await operator.act(request);
+        const result: JobActionsResult = await operator.act(requestOf(action, untried, priority));
         changed += result.changed;
         rejected.push(...result.rejected);
-        // Named jobs fit into one request. Jobs that cannot be changed match again.
-        if (!result.remaining || !result.changed || "jobIds" in target) break;
+        untried = untriedOf(untried, result);
       }
       setStep({ name: "done", changed, rejected });
     } catch (error) {
@@ -171,6 +170,15 @@ function useAction(action: JobAction, target: Target, priority: Priority) {
 
 function requestOf(action: JobAction, target: Target, priority: Priority): JobActionsRequest {
   return { action, ...target, ...(action === "prioritize" && { priority }) };
+}
+
+/** Return the jobs that were not tried yet, or null if there is nothing left to try. */
+function untriedOf(target: Target, { matched, changed, remaining }: JobActionsResult) {
+  if (!remaining) return null;
+  // Jobs that a filter finds and that cannot be changed match again.
+  if ("filter" in target) return changed ? target : null;
+  const tried = matched - remaining;
+  return tried ? { jobIds: target.jobIds.slice(tried) } : null;
 }
 
 /** Leave out jobs that were created after they were counted. */
