@@ -35,7 +35,7 @@ DESCRIPTION: Final = (
 PROBLEMS: Final = {
     400: "VALIDATION_ERROR or MALFORMED_JSON",
     401: "UNAUTHORIZED: there is no valid token",
-    403: "FORBIDDEN: the job belongs to another user, or the call is for operators only; "
+    403: "FORBIDDEN: the job or the user_id is another user's, or the call is for operators only; "
     "FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan",
     404: "JOB_NOT_FOUND, JOB_NOT_READY, LINK_NOT_FOUND, DELIVERY_NOT_FOUND, HISTORY_OFF, or "
     "WEBHOOK_SECRET_OFF",

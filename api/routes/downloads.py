@@ -114,7 +114,7 @@ def start() -> Response:
 
 
 @blueprint.route("/v1/download/<job:job_id>/retry", methods=["POST"])
-@blueprint.doc(**operation(_ACCEPTED, errors=(404, 409)))
+@blueprint.doc(**operation(_ACCEPTED, errors=(403, 404, 409)))
 def retry(job_id: str) -> Response:
     """Run a failed job again, or a completed job whose archive lacks files."""
     require_creation_rate()
@@ -130,6 +130,7 @@ def retry(job_id: str) -> Response:
             status=200, description="Whether the files are available", schema=CHECK_OR_LIST
         ),
         body=CHECK,
+        errors=(403,),
     )
 )
 def check() -> Response:

@@ -22,7 +22,7 @@ blueprint = Blueprint("history", __name__, description="History")
     **operation(
         ResponseSpec(status=200, description="Statistics by hour", schema=AnalyticsSchema),
         query=HOURS_QUERY,
-        errors=(404,),
+        errors=(403, 404),
     )
 )
 def analytics() -> Response:

@@ -165,7 +165,7 @@ def _file(report: FileReport, requested_path: str | None) -> dict[str, Any]:
         ResponseSpec(
             status=302, description="Redirect to a newly signed URL", headers=("Location",)
         ),
-        errors=(404, 409, 410, 501),
+        errors=(403, 404, 409, 410, 501),
     )
 )
 def result(job_id: str) -> Response:

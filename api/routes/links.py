@@ -29,7 +29,7 @@ blueprint = Blueprint("links", __name__, description="Durable links to archives"
     **operation(
         ResponseSpec(status=201, description="The link", schema=LinkSchema, headers=("Location",)),
         body=LINK_REQUEST,
-        errors=(404, 409, 410),
+        errors=(403, 404, 409, 410),
     )
 )
 def create(job_id: str) -> Response:

@@ -11,7 +11,7 @@ from api.auth.callers import USER_PATTERN
 from api.operator_actions import MAX_BATCH, Action
 from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.history import JobRecordSchema
-from api.schemas.requests import PageQuery
+from api.schemas.requests import PageQuery, Query
 from api.schemas.responses import ENDED
 from common.job_store.statistics_log import MAX_SAMPLES
 from common.jobs.model import Priority
@@ -263,7 +263,7 @@ class SamplesSchema(ResponseSchema):
     samples = list_of(SampleSchema)
 
 
-class MinutesQuery(Schema):
+class MinutesQuery(Query):
     """How far back to go."""
 
     minutes = fields.Integer(

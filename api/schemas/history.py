@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from api.schemas.fields import (
     ResponseSchema,
@@ -17,6 +17,7 @@ from api.schemas.fields import (
     time,
 )
 from api.schemas.job import JobSchema
+from api.schemas.requests import Query
 from api.schemas.responses import FILE_STATES, DurationsSchema
 from common.jobs.transitions import JobState
 
@@ -118,7 +119,7 @@ class AnalyticsSchema(ResponseSchema):
     hours = list_of(HourSchema)
 
 
-class HoursQuerySchema(Schema):
+class HoursQuerySchema(Query):
     """Which hours to return."""
 
     hours = fields.Integer(

@@ -127,7 +127,9 @@ class CheckFilesSchema(_Request):
             raise ValidationError("Specify either file_ids or file_id.", "file_ids")
 
 
-class _Query(Schema):
+class Query(Schema):
+    """Query parameters. Unknown ones are ignored."""
+
     class Meta:
         # Some clients add parameters of their own, for example to bypass caches.
         unknown = EXCLUDE
@@ -148,7 +150,7 @@ class JobMembers(fields.Field[tuple[str, ...]]):
         return names
 
 
-class StatusQuery(_Query):
+class StatusQuery(Query):
     """What to wait for, and what to return."""
 
     wait = fields.Integer(
@@ -184,7 +186,7 @@ class StatusQuery(_Query):
     )
 
 
-class PageQuery(_Query):
+class PageQuery(Query):
     """Which page to return."""
 
     cursor = fields.String(

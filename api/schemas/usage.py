@@ -5,20 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from api.schemas.fields import ResponseSchema, count, member, string, time
+from api.schemas.requests import Query
 from common.jobs.model import Priority
 
 #: Days that one response covers.
 MAX_DAYS: Final = 92
 
 
-class UsageQuery(Schema):
+class UsageQuery(Query):
     """Which days to return."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     days = fields.Integer(
         load_default=30,
@@ -27,11 +25,8 @@ class UsageQuery(Schema):
     )
 
 
-class UsageExportQuery(Schema):
+class UsageExportQuery(Query):
     """Which days to export. Both are included."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     first = fields.Date(
         data_key="from", required=True, format="iso", metadata={"description": "First day, UTC"}

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api import problems
+from api.auth.authorization import ADMIN_PATHS
 from tests.unit.api.conftest import OPERATOR
 
 UNDOCUMENTED = {
@@ -21,6 +22,11 @@ UNDOCUMENTED = {
     "/openapi.json",
     "/operator",
 }
+#: They check the user in the body, or the files.
+CHECKED_CALLS = (
+    *("/v1/download/initiate", "/v1/download/async", "/v1/download/start", "/v1/download/check"),
+    *("/v1/download/{job_id}/retry", "/v1/download/{job_id}/links"),
+)
 
 
 @pytest.fixture
@@ -60,6 +66,30 @@ def test_every_rate_limited_operation_documents_its_errors(document: dict[str, A
         for method, operation in item.items():
             if path.startswith("/v1/") and method != "parameters":
                 assert {"400", "429", "500", "503"} <= set(operation["responses"])
+
+
+def test_calls_that_authorize_without_a_token_document_403(document: dict[str, Any]) -> None:
+    paths = document["paths"]
+    calls = [(paths[path], "post") for path in CHECKED_CALLS]
+    calls.append((paths["/v1/download/{job_id}"], "get"))
+    for path, item in paths.items():
+        if path.startswith(ADMIN_PATHS):
+            calls += [(item, method) for method in item.keys() - {"parameters"}]
+    for item, method in calls:
+        assert "403" in item[method]["responses"], item[method]["operationId"]
+
+
+def test_every_call_ignores_unknown_parameters(
+    client: FlaskClient, document: dict[str, Any]
+) -> None:
+    days = {"from": "2026-01-01", "to": "2026-01-02"}
+    for path, item in document["paths"].items():
+        parameters = item.get("get", {}).get("parameters", [])
+        if "{" not in path and any(each.get("in") == "query" for each in parameters):
+            query = {"_": "1", **(days if path.endswith(".csv") else {})}
+            response = client.get(path, query_string=query, headers=OPERATOR)
+            # Without a history, some calls respond with 404.
+            assert response.status_code in (200, 404), (path, response.text)
 
 
 def test_the_document_contains_the_configured_limits(make_app: Callable[..., Flask]) -> None:

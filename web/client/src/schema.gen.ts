@@ -1192,7 +1192,7 @@ export interface components {
         };
     };
     responses: {
-        /** @description FORBIDDEN: the job belongs to another user, or the call is for operators only; FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan */
+        /** @description FORBIDDEN: the job or the user_id is another user's, or the call is for operators only; FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan */
         Problem403: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
