@@ -18,8 +18,8 @@ from typing import NoReturn
 import jwt
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stack.process import accepts_connections
-from stack.system import ComponentDied, StateInUse, System
+from stack.process import ComponentDied, accepts_connections
+from stack.system import StateInUse, System
 
 #: Seconds between two checks that every component still runs.
 CHECK_INTERVAL = 0.25
@@ -93,14 +93,16 @@ def stop_on_signals() -> threading.Event:
     event is set too, because Python discards an exception that is raised in a finalizer.
     """
     requested = threading.Event()
+    # nohup ignores SIGHUP, and shells without job control ignore SIGINT in the background.
+    handled = [number for number in _STOP if signal.getsignal(number) is not signal.SIG_IGN]
 
     def request(_number: int, _frame: FrameType | None) -> NoReturn:
-        for number in _STOP:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
         requested.set()
         raise StopRequested
 
-    for number in _STOP:
+    for number in handled:
         signal.signal(number, request)
     return requested
 

