@@ -6,13 +6,19 @@ httpx reads these variables too, but raises for an IPv6 address or network in NO
 from __future__ import annotations
 
 import ipaddress
+import re
 import urllib.request
 
 import httpx
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 class EnvironmentProxies(httpx.BaseTransport):
-    """Sends each request through the proxy that the environment names for its host."""
+    """Sends each request through the proxy that the environment names for its host.
+
+    Requests to this machine are sent directly.
+    """
 
     def __init__(self) -> None:
         """Raise ``ValueError``, ``ImportError`` or ``httpx.InvalidURL`` for an unusable proxy."""
@@ -33,18 +39,36 @@ class EnvironmentProxies(httpx.BaseTransport):
             transport.close()
 
     def _transport_for(self, url: httpx.URL) -> httpx.HTTPTransport:
-        if url.scheme not in self._proxied or bypasses_proxy(url.host, url.port, self._exceptions):
+        # httpx leaves out the default port of the scheme.
+        port = url.port or _DEFAULT_PORTS.get(url.scheme)
+        if (
+            url.scheme not in self._proxied
+            or is_loopback(url.host)
+            or bypasses_proxy(url.host, port, self._exceptions)
+        ):
             return self._direct
         return self._proxied[url.scheme]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the host is this machine: a proxy would connect to itself instead.
+
+    All names below ``localhost`` are loopback names (RFC 6761, 6.3).
+    """
+    if f".{host.lower().removesuffix('.')}".endswith(".localhost"):
+        return True
+    address = _network(host)
+    return address is not None and address.is_loopback
 
 
 def bypasses_proxy(host: str, port: int | None, exceptions: str) -> bool:
     """Return whether NO_PROXY names the host: by name, domain, address or network, or by ``*``.
 
-    An entry may end with a port, and an IPv6 address may be in brackets, as curl accepts them.
+    As with curl, commas or white space separate entries, an entry may end with a port, and an IPv6
+    address may be in brackets.
     """
     address = _network(host)
-    for entry in filter(None, map(str.strip, exceptions.lower().split(","))):
+    for entry in filter(None, re.split(r"[,\s]+", exceptions.lower())):
         name, its_port = _split_port(entry)
         if its_port and its_port != str(port):
             continue

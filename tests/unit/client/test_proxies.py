@@ -28,6 +28,7 @@ from longhaul_client.proxies import EnvironmentProxies, bypasses_proxy
         ("example.com:8080", ["example.com"], []),
         ("example.com:9999", [], ["example.com"]),
         (",, ,", [], ["api.test"]),
+        ("example.com 10.0.0.0/8\tapi.test", ["a.example.com", "10.1.2.3", "api.test"], ["b.test"]),
     ],
 )
 def test_no_proxy_excludes_hosts(exceptions: str, excluded: list[str], others: list[str]) -> None:
@@ -52,6 +53,50 @@ def test_requests_go_through_the_proxy_of_their_scheme(monkeypatch: pytest.Monke
         for url in ("https://api.test/", "http://api.test/", "http://[::1]:8080/")
     ]
     assert chosen == [proxies._proxied["https"], proxies._proxied["http"], proxies._direct]
+    proxies.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "entry"),
+    [
+        ("http://api.test/", "api.test:80"),
+        ("http://api.test:80/", "api.test:80"),
+        ("https://api.test/", "api.test:443"),
+    ],
+)
+def test_an_entry_with_the_default_port_of_the_scheme_is_excluded(
+    monkeypatch: pytest.MonkeyPatch, url: str, entry: str
+) -> None:
+    # RFC 9110, 4.2.1 and 4.2.2: a URL without a port has the default port of its scheme.
+    monkeypatch.setenv("ALL_PROXY", "proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", entry)
+    proxies = EnvironmentProxies()
+    assert proxies._transport_for(httpx.URL(url)) is proxies._direct
+    proxies.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "direct"),
+    [
+        ("127.0.0.1:8080", True),
+        ("127.1.2.3", True),
+        ("[::1]:8080", True),
+        ("LOCALHOST", True),
+        ("localhost.", True),
+        ("s3.localhost:9000", True),
+        ("128.0.0.1", False),
+        ("[::2]", False),
+        ("notlocalhost", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_requests_to_this_machine_use_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, host: str, direct: bool
+) -> None:
+    # RFC 1122, 3.2.1.3 (127.0.0.0/8), RFC 4291, 2.5.3 (::1) and RFC 6761, 6.3 (localhost).
+    monkeypatch.setenv("HTTP_PROXY", "proxy.test:3128")
+    proxies = EnvironmentProxies()
+    assert (proxies._transport_for(httpx.URL(f"http://{host}/")) is proxies._direct) is direct
     proxies.close()
 
 
