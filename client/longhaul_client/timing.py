@@ -31,7 +31,8 @@ def backoff(failures: int, *, first: float = 0.5, maximum: float = 10.0) -> floa
     The pause doubles from ``first`` to ``maximum``. Its upper half is random, so that clients that
     lost the same server do not all come back at the same moment.
     """
-    ceiling = min(maximum, first * 2.0 ** (failures - 1))
+    # The exponent is limited, because a float overflows after 1,024 failures.
+    ceiling = min(maximum, first * 2.0 ** min(failures - 1, 30))
     return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, not a secret
 
 

@@ -46,6 +46,9 @@ class _Broken(Exception):
 class Watch:
     """An iterable of a job's snapshots, each newer than the one before, the last one finished.
 
+    The finished job is always yielded. It may have an older version, if the job store lost its
+    latest writes.
+
     Iterating raises ``ApiProblem`` when the API rejects the request (401, 403, 404), and
     ``Unreachable`` after ``timeout`` seconds without a response.
     """
@@ -83,12 +86,12 @@ class Watch:
             try:
                 for job in self._request():
                     failures, last_response = 0, self._clock.now()
-                    if job and job.version > self.version:
+                    if job and (job.finished or job.version > self.version):
                         self.version = job.version
                         yield job
                     if job and job.finished:
                         return
-            except (_Broken, Unreachable, httpx.TransportError) as error:
+            except (_Broken, Unreachable, httpx.RequestError) as error:
                 if self._clock.now() - last_response > self._timeout:
                     raise Unreachable(f"no response for {self._timeout:.0f} s: {error}") from error
             if failures:

@@ -75,10 +75,11 @@ def test_a_stream_without_any_event_is_replaced_by_a_long_poll_immediately() -> 
         httpx.Response(200, html="<h1>Please log in to the Wi-Fi</h1>"),
         httpx.Response(403, html="<h1>Blocked by policy</h1>"),
         httpx.ConnectError("refused"),
+        httpx.DecodingError("damaged"),
         stream(b"data: not json\n\n"),
         stream(b"data: " + b"x" * (1 << 21)),
     ],
-    ids=["captive portal", "blocked", "refused", "garbage", "endless line"],
+    ids=["captive portal", "blocked", "refused", "damaged", "garbage", "endless line"],
 )
 def test_a_response_that_is_not_an_event_stream_is_replaced_by_a_long_poll(
     response: httpx.Response | Exception,
@@ -163,6 +164,21 @@ def test_the_watch_times_out_without_a_request_storm() -> None:
     with pytest.raises(Unreachable, match="no response for 120 s"):
         versions(api)
     assert len(api.requests) < 30
+
+
+def test_a_finished_job_is_yielded_even_if_the_job_store_lost_its_latest_writes() -> None:
+    api = FakeApi(stream(event("processing", 7)), stream(event("completed", 6)))
+    assert versions(api) == [7, 6]
+
+
+def test_a_finished_job_is_yielded_even_if_its_version_was_seen() -> None:
+    api = FakeApi(stream(event("completed", 3)))
+    assert versions(api, since=3) == [3]
+
+
+def test_a_watch_survives_any_number_of_failures() -> None:
+    api = FakeApi(*[httpx.ConnectError("down")] * 1_100, stream(event("completed", 1)))
+    assert versions(api, transports=[Transport.SSE], timeout=1e9) == [1]
 
 
 def test_a_stream_buffered_by_a_proxy_is_closed_when_no_event_arrives(
