@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from .connection import Connection, json_body
-from .errors import JobUnsuccessful, TransferFailed, Unreachable
+from .errors import JobUnsuccessful, TransferFailed
 from .job import Job
 from .timing import Clock
 from .transfer import OnProgress, Transfer
@@ -108,7 +108,7 @@ class Longhaul:
             json={member: value for member, value in body.items() if value is not None},
             headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
         )
-        return _job_in(response)
+        return Job.from_json(json_body(response))
 
     def status(self, job_id: str) -> Job:
         """Return the job, even if it is cancelled or expired."""
@@ -328,7 +328,7 @@ class Longhaul:
             transfer.to_stream(target)
 
     def _job(self, method: str, path: str) -> Job:
-        return _job_in(self._connection.call(method, path))
+        return Job.from_json(json_body(self._connection.call(method, path)))
 
     def _pages(
         self, path: str, member: str, limit: int, **filters: str | None
@@ -341,7 +341,7 @@ class Longhaul:
                     "GET", path, params={**params, "limit": min(remaining, PAGE_SIZE)}
                 )
             )
-            items = page.get(member, [])[:remaining]
+            items = page[member][:remaining]
             yield from items
             remaining -= len(items)
             # A page may be empty although others follow.
@@ -367,16 +367,6 @@ def _untried(request: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[s
 
 def _links(job_id: str) -> str:
     return f"/v1/download/{quote(job_id, safe='')}/links"
-
-
-def _job_in(response: httpx.Response) -> Job:
-    try:
-        return Job.from_json(json_body(response))
-    except KeyError as error:
-        raise Unreachable(
-            f"{response.url.host} responded, but not from the Longhaul API ({error} is missing). "
-            "Check the URL"
-        ) from error
 
 
 def completed(job: Job) -> Job:

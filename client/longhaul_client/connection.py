@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NoReturn
 
 import httpx
 
-from .errors import ApiProblem, InvalidSetting, Unreachable
+from .errors import ApiProblem, InvalidSetting, TransferFailed, Unreachable
 from .proxies import EnvironmentProxies
 from .timing import Clock, SystemClock, backoff
 
@@ -17,7 +17,18 @@ MAX_ATTEMPTS = 4
 #: Maximum seconds between two attempts.
 MAX_PAUSE = 5.0
 
-_RETRYABLE = frozenset({429, 502, 503, 504})
+#: Statuses of temporary errors.
+RETRYABLE = frozenset({429, 502, 503, 504})
+_USER_AGENT = "longhaul-python"
+
+
+class Body(dict[str, Any]):
+    """A JSON object of the API. Reading a member that is missing raises ``Unreachable``."""
+
+    def __missing__(self, member: str) -> NoReturn:
+        raise Unreachable(
+            f"the response is not from the Longhaul API ({member!r} is missing). Check the URL"
+        )
 
 
 class Connection:
@@ -36,24 +47,24 @@ class Connection:
         """Raise ``InvalidSetting`` if the URL, the token, the user or a proxy cannot be used."""
         self.clock = clock or SystemClock()
         self._timeout = timeout
-        headers = {"Accept": "application/json", "User-Agent": "longhaul-python"}
+        headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
         if token:
             headers["Authorization"] = f"Bearer {_header_value('token', token)}"
         if user:
             headers["X-User-Id"] = _header_value("user", user)
-        transport = transport or _environment_proxies()
+        self._transport = transport or _environment_proxies()
+        base_url = _base_url(url)
         self._api = httpx.Client(
-            base_url=_base_url(url),
+            # httpx logs the URL of every request, so it must not contain the password.
+            base_url=base_url.copy_with(userinfo=b""),
+            auth=(base_url.username, base_url.password) if base_url.userinfo else None,
             headers=headers,
             timeout=httpx.Timeout(timeout),
-            transport=transport,
+            transport=self._transport,
         )
-        # A separate client, so that the object storage never receives the API's token.
-        self._storage = httpx.Client(timeout=httpx.Timeout(timeout), transport=transport)
 
     def close(self) -> None:
         self._api.close()
-        self._storage.close()
 
     def call(
         self,
@@ -89,7 +100,10 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         extra_time: float = 0.0,
     ) -> httpx.Response:
-        """Send a request once. ``extra_time`` is added to the timeout, for long polls."""
+        """Send a request once. Raise ``ApiProblem`` or ``Unreachable``.
+
+        ``extra_time`` is added to the timeout, for long polls.
+        """
         try:
             response = self._api.request(
                 method,
@@ -99,7 +113,7 @@ class Connection:
                 headers=headers,
                 timeout=httpx.Timeout(self._timeout, read=self._timeout + extra_time),
             )
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise _unreachable(self._api.base_url, error) from error
         raise_for_problem(response)
         return response
@@ -110,37 +124,67 @@ class Connection:
         """Open a streamed response. ``timeouts`` may be changed between headers and body."""
         return self._api.stream("GET", path, headers=headers, extensions={"timeout": timeouts})
 
-    def fetch(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
-        """Open an object in the object storage by its signed URL, without credentials."""
-        return self._storage.stream("GET", url, headers=headers)
+    @contextmanager
+    def fetch(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Open an object in the object storage by its signed URL, without credentials.
+
+        Raise ``TransferFailed`` if the URL is invalid. The request goes directly to the transport:
+        a client of httpx would log the URL, whose signature is a credential.
+        """
+        try:
+            request = httpx.Request(
+                "GET",
+                url,
+                headers={"User-Agent": _USER_AGENT, **headers},
+                extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
+            )
+        except httpx.InvalidURL:
+            raise TransferFailed("the API sent a link that is not a valid URL") from None
+        response = self._transport.handle_request(request)
+        try:
+            yield response
+        finally:
+            response.close()
 
 
 def raise_for_problem(response: httpx.Response) -> None:
-    """Raise ``ApiProblem`` for a 4xx or 5xx of the API and ``Unreachable`` for one of a proxy.
+    """Raise ``ApiProblem`` for a rejected request, ``Unreachable`` if another server responded.
 
-    A body that contains a job is a regular response whatever its status: a cancelled or expired
-    job comes with 410.
+    The API responds with a JSON object or 204, and never with a redirect. A body that contains a
+    job is a regular response even with an error status: a cancelled or expired job comes with 410.
     """
-    if response.status_code < 400:
+    if response.status_code == httpx.codes.NO_CONTENT:
         return
-    body = json_body(response)
-    if "jobId" in body:
+    body = _json_object(response)
+    if body is not None and (response.is_success or (response.is_error and "jobId" in body)):
         return
-    if "code" not in body and "title" not in body:
+    if body is None or not response.is_error or not body.keys() & {"code", "title"}:
         raise Unreachable(
-            f"{response.url.host} responded with HTTP {response.status_code}, and not from the "
+            f"{response.url.host} responded with {_summary(response)}, and not from the "
             "Longhaul API. Check the URL and the proxies"
         )
     raise ApiProblem(response.status_code, body, retry_after(response))
 
 
-def json_body(response: httpx.Response) -> dict[str, Any]:
+def _summary(response: httpx.Response) -> str:
+    """Return the status, and where a redirect leads: only the origin, as the rest may be secret."""
+    if response.next_request is None:
+        return f"HTTP {response.status_code}"
+    origin = response.next_request.url.copy_with(userinfo=b"", raw_path=b"/", fragment=None)
+    return f"HTTP {response.status_code}, a redirect to {origin}"
+
+
+def json_body(response: httpx.Response) -> Body:
     """Return the body as a JSON object, or an empty one if it is anything else."""
+    return _json_object(response) or Body()
+
+
+def _json_object(response: httpx.Response) -> Body | None:
     try:
-        body = response.json()
+        body = response.json(object_hook=Body)
     except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, Body) else None
 
 
 def retry_after(response: httpx.Response) -> float | None:
@@ -152,16 +196,14 @@ def retry_after(response: httpx.Response) -> float | None:
 def _pause(failure: ApiProblem | Unreachable, failures: int) -> float | None:
     if isinstance(failure, Unreachable):
         return backoff(failures, maximum=MAX_PAUSE)
-    if failure.status not in _RETRYABLE:
+    if failure.status not in RETRYABLE:
         return None
     pause = failure.retry_after or backoff(failures, maximum=MAX_PAUSE)
     return pause if pause <= MAX_PAUSE else None
 
 
-def _unreachable(url: httpx.URL, error: httpx.TransportError) -> Unreachable:
-    # Without user name and password.
-    address = url.copy_with(userinfo=b"")
-    return Unreachable(f"cannot reach {address}: {str(error) or type(error).__name__}")
+def _unreachable(url: httpx.URL, error: Exception) -> Unreachable:
+    return Unreachable(f"cannot reach {url}: {str(error) or type(error).__name__}")
 
 
 def _header_value(name: str, value: str) -> str:

@@ -52,7 +52,8 @@ class Job:
     def from_json(cls, body: Mapping[str, Any]) -> Job:
         """Create a job from its JSON. Raise ``KeyError`` if ``body`` is not a job."""
         members = {name: body[member] for name, member in _MEMBERS.items() if member in body}
-        return cls(**{"job_id": body["jobId"], "version": body["version"], **members, "raw": body})
+        required = {"job_id": body["jobId"], "status": body["status"], "version": body["version"]}
+        return cls(**{**members, **required, "raw": body})
 
     @property
     def finished(self) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from longhaul_client import ApiProblem, JobUnsuccessful, Longhaul, Unreachable
-from tests.support.client_fakes import JOB_ID, FakeApi, job, job_json, problem
+from tests.support.client_fakes import JOB_ID, FakeApi, FakeClock, job, job_json, problem
 
 
 def test_start_sends_only_the_given_members() -> None:
@@ -131,3 +134,87 @@ def test_start_sends_files_with_their_paths() -> None:
                   {"file_id": 3}],
         "manifest": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(301, headers={"Location": "https://login.test/?ticket=s3cret"}),
+        httpx.Response(307, json={}, headers={"Location": "https://login.test/?ticket=s3cret"}),
+        httpx.Response(200, html="<h1>Log in</h1>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200),
+    ],
+    ids=["redirect", "redirect with JSON", "page", "list", "empty"],
+)
+@pytest.mark.parametrize("method", ["pause", "resume", "stats", "usage"])
+def test_a_response_of_another_server_is_no_success(response: httpx.Response, method: str) -> None:
+    # RFC 9110, 15.4: a redirect asks for further action, so nothing has been done.
+    api = FakeApi(*[response] * 4)
+    with pytest.raises(Unreachable, match=r"not from the Longhaul API\. Check the URL") as caught:
+        getattr(api.client, method)()
+    assert "s3cret" not in str(caught.value)
+    assert ("https://login.test/" in str(caught.value)) is response.has_redirect_location
+
+
+def test_204_needs_no_body() -> None:
+    # RFC 9110, 15.3.5: a 204 has no content.
+    FakeApi(httpx.Response(204)).client.delete_archive(JOB_ID)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.status(JOB_ID),
+        lambda client: client.links(JOB_ID),
+        lambda client: client.deliveries(JOB_ID),
+        lambda client: client.create_link(JOB_ID)["url"],
+        lambda client: client.webhook_secret()["secret"],
+        lambda client: client.usage()["limits"],
+        lambda client: client.inspect(JOB_ID)["job"],
+        lambda client: client.act_on_all({"action": "cancel"}),
+        lambda client: list(client.jobs()),
+        lambda client: list(client.audit_log()),
+    ],
+)
+def test_a_missing_member_means_another_server(call: Callable[[Longhaul], Any]) -> None:
+    with pytest.raises(Unreachable, match="is missing"):
+        call(FakeApi(httpx.Response(200, json={"hello": "world"})).client)
+
+
+@pytest.mark.parametrize("member", ["jobId", "status", "version"])
+def test_a_job_in_a_list_without_a_required_member_means_another_server(member: str) -> None:
+    incomplete = {name: value for name, value in job_json().items() if name != member}
+    page = httpx.Response(200, json={"jobs": [incomplete]})
+    with pytest.raises(Unreachable, match=f"'{member}' is missing"):
+        list(FakeApi(page).client.jobs())
+
+
+def test_a_body_that_cannot_be_decoded_means_another_server() -> None:
+    # RFC 9110, 8.4: the content codings that Content-Encoding lists.
+    def damaged(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
+
+    transport = httpx.MockTransport(damaged)
+    with (
+        Longhaul("http://api.test", clock=FakeClock(), transport=transport) as client,
+        pytest.raises(Unreachable, match=r"cannot reach http://api\.test"),
+    ):
+        client.stats()
+
+
+def test_the_password_of_the_url_is_sent_but_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    # RFC 9110, 4.2.4: userinfo in a URL often is a password, and does not belong into logs.
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={})
+
+    caplog.set_level(logging.DEBUG)
+    transport = httpx.MockTransport(handle)
+    with Longhaul("http://me:s3cret@api.test", transport=transport) as client:
+        client.stats()
+    assert seen[0].headers["Authorization"] == httpx.BasicAuth("me", "s3cret")._auth_header
+    assert "api.test" in caplog.text
+    assert "s3cret" not in caplog.text
