@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from .connection import Connection, json_body
-from .errors import JobUnsuccessful, TransferFailed
+from .errors import ApiProblem, JobUnsuccessful, TransferFailed
 from .job import Job
 from .timing import Clock
 from .transfer import OnProgress, Transfer
@@ -142,7 +142,7 @@ class Longhaul:
 
     def retry(self, job_id: str) -> Job:
         """Run a failed job again, or a completed job whose archive lacks files."""
-        return self._job("POST", f"/v1/download/{quote(job_id, safe='')}/retry")
+        return self._run_again(job_id, f"/v1/download/{quote(job_id, safe='')}/retry")
 
     def files(self, job_id: str) -> Iterator[dict[str, Any]]:
         """Yield the files of a job with their state, in the order of the request."""
@@ -250,7 +250,8 @@ class Longhaul:
 
     def requeue(self, job_id: str) -> Job:
         """Run a dead letter again. For operators."""
-        return self._job("POST", f"/v1/admin/dead-letters/{quote(job_id, safe='')}/requeue")
+        path = f"/v1/admin/dead-letters/{quote(job_id, safe='')}/requeue"
+        return self._run_again(job_id, path)
 
     def all_jobs(
         self, job_filter: Mapping[str, str] | None = None, *, limit: int = 100
@@ -329,6 +330,22 @@ class Longhaul:
 
     def _job(self, method: str, path: str) -> Job:
         return Job.from_json(json_body(self._connection.call(method, path)))
+
+    def _run_again(self, job_id: str, path: str) -> Job:
+        """Restart a job. A rejection is a success if an earlier attempt restarted the job.
+
+        The response to that attempt was lost. Then a job that runs gets 409, and a job that is no
+        longer a dead letter 404.
+        """
+        try:
+            return self._job("POST", path)
+        except ApiProblem as problem:
+            if problem.attempts == 1 or problem.status not in (404, 409):
+                raise
+            job = self.status(job_id)
+            if job.status not in ("queued", "processing", "completed"):
+                raise
+            return job
 
     def _pages(
         self, path: str, member: str, limit: int, **filters: str | None

@@ -85,6 +85,8 @@ class Connection:
                 return self.once(method, path, params=params, json=json, headers=headers)
             except (ApiProblem, Unreachable) as failure:
                 failures += 1
+                if isinstance(failure, ApiProblem):
+                    failure.attempts = failures
                 pause = _pause(failure, failures)
                 if pause is None or failures == MAX_ATTEMPTS:
                     raise

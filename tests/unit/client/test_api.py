@@ -218,3 +218,29 @@ def test_the_password_of_the_url_is_sent_but_not_logged(caplog: pytest.LogCaptur
     assert seen[0].headers["Authorization"] == httpx.BasicAuth("me", "s3cret")._auth_header
     assert "api.test" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "rejection"),
+    [("retry", problem(409, "JOB_CONFLICT")), ("requeue", problem(404, "JOB_NOT_FOUND"))],
+)
+def test_a_rejection_after_a_lost_response_is_a_success_if_the_job_runs(
+    method: str, rejection: httpx.Response
+) -> None:
+    # RFC 9110, 9.2.2: a POST is not idempotent, so its repetition may be rejected.
+    api = FakeApi(httpx.ReadError("lost"), rejection, job("queued", 5))
+    assert getattr(api.client, method)(JOB_ID).version == 5
+    assert api.calls[-1] == f"GET /v1/download/status/{JOB_ID}"
+
+
+@pytest.mark.parametrize("method", ["retry", "requeue"])
+def test_a_rejection_remains_one_if_the_job_does_not_run_or_no_response_was_lost(
+    method: str,
+) -> None:
+    rejection = problem(409, "JOB_CONFLICT")
+    for api in (
+        FakeApi(rejection),
+        FakeApi(httpx.ReadError("lost"), rejection, job("failed", 5)),
+    ):
+        with pytest.raises(ApiProblem, match="JOB_CONFLICT"):
+            getattr(api.client, method)(JOB_ID)
