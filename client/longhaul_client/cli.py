@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 from click.core import ParameterSource
 
 from .client import DEFAULT_URL, Longhaul, completed
@@ -40,6 +41,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     OSError: 5,
 }
 INCOMPLETE = 6
+#: What a shell reports for a program that a closed pipe ended: 128 + SIGPIPE.
+CLOSED_PIPE = 141
 
 
 class _Main(click.Group):
@@ -50,7 +53,9 @@ class _Main(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # Click ends quietly: the reader of standard output has enough.
+            # The reader of standard output has enough. Python would flush it again at exit.
+            sys.stdout = io.StringIO()
+            ctx.exit(CLOSED_PIPE)
         except tuple(EXIT_CODES) as error:
             click.echo(f"longhaul: {_one_line(error)}", err=True)
             ctx.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
@@ -104,6 +109,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
       5    the download failed, the disk is full, or the checksum is wrong
       6    the archive is saved but lacks files (with --fail-if-incomplete)
       130  interrupted by Ctrl-C
+      141  standard output was closed, for example by 'head'
 
     \b
     Shell completion of commands and job ids for bash (also zsh and fish):
@@ -231,18 +237,26 @@ def _download(ctx: click.Context, job: Job, destination: Output) -> None:
 def _get_command(
     ctx: click.Context, job_id: str, output: str | None, *, force: bool = False
 ) -> str:
-    """Return a command that downloads a job's archive. It never contains the token."""
+    """Return a command that downloads a job's archive, without the token and a password."""
     root = ctx.find_root()
     words = ["longhaul"]
-    for name in ("url", "user"):
+    shown = {"url": _without_password(root.params["url"]), "user": root.params["user"]}
+    for name, value in shown.items():
         if root.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            words += [f"--{name}", root.params[name]]
+            words += [f"--{name}", value]
     words += ["get", "--job", job_id]
     if output:
         words += ["-o", output]
     if force:
         words.append("--force")
     return shlex.join(words)
+
+
+def _without_password(url: str) -> str:
+    parsed = httpx.URL(url)
+    if not parsed.password:
+        return url
+    return str(parsed.copy_with(username=parsed.username, password=None))
 
 
 @main.command()

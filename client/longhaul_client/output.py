@@ -17,8 +17,14 @@ from .job import Job
 #: allow 255.
 MAX_NAME_BYTES = 200
 
-#: Control characters, and those that change the direction of the text around them (UTR 36).
-_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+#: Control characters, those that change the direction of the text around them (UTR 36), and those
+#: that Windows does not allow or that have a meaning there: "C:a.zip" is a file of another folder.
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069<>:"|?*]')
+
+#: Names of devices on Windows, with any suffix.
+_DEVICE = re.compile(
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\xb9\xb2\xb3]) *(\.|$)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -67,16 +73,25 @@ class Output:
 
 
 def safe_name(job: Job) -> str:
-    """Return the API's file name, made safe: visible, and without a way out of the directory."""
-    name = re.split(r"[/\\]", job.file_name or "")[-1]
-    name = _NOT_IN_NAMES.sub("_", name).strip().lstrip(". ")
+    """Return the API's file name, made safe: visible, and without a way out of the directory.
+
+    It is also a valid name on Windows, where the directory may be shared.
+    """
+    return _safe(job.file_name or "") or _safe(f"{job.job_id}.zip") or "download.zip"
+
+
+def _safe(name: str) -> str:
+    name = re.split(r"[/\\]", name)[-1]
+    name = _NOT_IN_NAMES.sub("_", name).strip().strip(". ")
+    if _DEVICE.match(name):
+        name = f"_{name}"
     stem, dot, suffix = name.rpartition(".")
     if not stem:
         stem, dot, suffix = name, "", ""
     ending = dot + suffix if len(suffix.encode()) <= 20 else ""
     room = MAX_NAME_BYTES - len(ending.encode())
     stem = (stem if ending or not dot else name).encode()[:room].decode(errors="ignore")
-    return stem + ending if stem else f"{job.job_id}.zip"
+    return (stem + ending).rstrip(". ")
 
 
 def _unused(path: Path) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,6 +234,17 @@ def test_a_file_that_appears_during_the_transfer_is_not_overwritten(
         ("a\x1b[2Jb\u202egpj.zip", "a_[2Jb_gpj.zip"),
         ("n" * 300 + ".zip", "n" * 196 + ".zip"),
         ("\u6e2c" * 100 + ".zip", "\u6e2c" * 65 + ".zip"),
+        # Microsoft: Naming Files, Paths, and Namespaces.
+        ("C:evil.zip", "C_evil.zip"),
+        ("Report 12:30.zip", "Report 12_30.zip"),
+        ('<a>"b"|c?*.zip', "_a__b__c__.zip"),
+        ("a.zip. .", "a.zip"),
+        ("a" * 199 + " b", "a" * 199),
+        ("NUL.zip", "_NUL.zip"),
+        ("com1.tar.gz", "_com1.tar.gz"),
+        ("lpt\xb9", "_lpt\xb9"),
+        ("aux .zip", "_aux .zip"),
+        ("nullable.zip", "nullable.zip"),
     ],
 )
 def test_a_file_name_of_the_api_is_visible_and_stays_in_the_directory(
@@ -278,10 +291,12 @@ def test_ctrl_c_during_the_transfer_prints_the_command_that_resumes_it(
 ) -> None:
     responses = responses_for(sse({**DONE, "fileName": "two words.zip"}))
     responses["GET /archive"] = httpx.Response(200, stream=Stream(b"PK", KeyboardInterrupt()))
-    options = ("--url", "http://api.test", "--token", "s3cret")
+    options = ("--url", "http://me:s3cret@api.test", "--token", "s3cret", "--user", "[ada")
     result = longhaul(*options, "get", "10001", responses=responses)
     assert result.exit_code == 130
-    command = f"longhaul --url http://api.test get --job {JOB_ID} -o 'two words.zip'"
+    command = (
+        f"longhaul --url http://me@api.test --user '[ada' get --job {JOB_ID} -o 'two words.zip'"
+    )
     assert result.stderr.splitlines()[-1].endswith(f"to resume the download: {command}")
     assert "s3cret" not in result.output
     (part,) = tmp_path.iterdir()
@@ -350,7 +365,28 @@ def test_a_pipe_that_closes_early_is_not_an_error_message(
     monkeypatch.setattr("click.echo", closed)
     responses = {f"GET /v1/download/status/{JOB_ID}": job()}
     result = longhaul("status", JOB_ID, responses=responses)
-    assert (result.exit_code, result.stderr) == (1, "")
+    # 128 + SIGPIPE: the job did not fail, which 1 would mean.
+    assert (result.exit_code, result.stderr) == (141, "")
+
+
+def test_the_reader_of_standard_output_may_close_it() -> None:
+    program = (
+        "import sys\n"
+        "from longhaul_client import cli\n"
+        "cli.Longhaul.stats = lambda self: {f'name {n}': n for n in range(10_000)}\n"
+        "cli.main(['stats'], prog_name='longhaul')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_a_rejected_request_exits_with_3_and_prints_the_reason(longhaul: Run) -> None:
