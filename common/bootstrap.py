@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import secrets
 import time
 from dataclasses import dataclass
@@ -333,15 +331,11 @@ def _source(settings: Settings, storage: ObjectStorage) -> Source:
 
 
 def _host_limits(settings: Settings) -> HostLimits:
-    limits = HostLimits(
+    return HostLimits(
         requests_per_second=settings.source_host_requests_per_second,
         bytes_per_second=settings.source_host_bytes_per_second,
         connections=settings.source_host_connections,
     )
-    for name, value in dataclasses.asdict(limits).items():
-        if not 0 <= value < math.inf:
-            raise SettingError(f"SOURCE_HOST_{name.upper()} must not be negative")
-    return limits
 
 
 def _database(url: str, timeout: float) -> Engine | None:

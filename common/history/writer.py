@@ -92,8 +92,11 @@ class HistoryWriter:
     def delete_old(self, older_than: timedelta) -> int:
         """Delete at most a batch of finished jobs that are older; return their number.
 
-        Usage is kept for ``USAGE_AGE`` at least.
+        Usage is kept for ``USAGE_AGE`` at least. Raises ``ValueError`` if ``older_than`` is not
+        positive, which would delete the whole history.
         """
+        if older_than <= timedelta(0):
+            raise ValueError(f"older_than must be positive, not {older_than}")
         finished = [state.value for state in TERMINAL]
         old = (
             select(JOBS.c.id)

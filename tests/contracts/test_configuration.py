@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from common.settings import SettingError, Settings
+from common.settings import SettingError, Settings, allowed_values
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
-def test_every_setting_is_documented_with_its_default(field: dataclasses.Field[object]) -> None:
+def test_every_setting_is_documented_with_its_default_and_its_range(
+    field: dataclasses.Field[object],
+) -> None:
     default = f"`{field.default}`" if field.default != "" else "empty"
-    assert f"| `{field.name.upper()}` | {default} | {field.metadata['meaning']} |" in PAGE
+    allowed = allowed_values(field.metadata)
+    between = f"| {allowed} |" if allowed else "| |"
+    row = f"| `{field.name.upper()}` | {default} {between} {field.metadata['meaning']} |"
+    assert row in PAGE
 
 
 def test_every_documented_setting_exists_in_the_same_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -38,6 +39,9 @@ def test_each_proxy_waits_longer_than_the_one_behind_it() -> None:
     assert min(read_timeouts) > 2
     (streams,) = re.findall(r"heartbeats.*\n\s*proxy_read_timeout (\d+)s", text)
     assert int(streams) > 3 * Settings().heartbeat_interval
+    maximum = {field.name: field.metadata["maximum"] for field in dataclasses.fields(Settings)}
+    assert maximum["heartbeat_interval"] < int(streams)
+    assert maximum["request_timeout"] < max(read_timeouts)
 
 
 def test_every_request_of_nginx_to_the_api_has_a_read_timeout_of_its_own() -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from common.bootstrap import assemble
 from common.object_storage import Cancellation, Cancelled
 from common.settings import SettingError, Settings
 from common.sources import HostLimits, SourceFile
@@ -152,11 +151,8 @@ def test_a_body_takes_as_long_as_its_limit_says_and_the_wait_is_not_a_slow_sourc
         assert bytes(view) == content
 
 
-def test_the_limits_come_from_the_settings_and_must_not_be_negative() -> None:
-    for name in ("requests_per_second", "bytes_per_second", "connections"):
-        settings = Settings(
-            source_url_template="https://files.example/{file_id}",
-            **{f"source_host_{name}": -1},
-        )
-        with pytest.raises(SettingError, match=f"SOURCE_HOST_{name.upper()}"):
-            assemble(settings, None, None)
+@pytest.mark.parametrize("text", ["-1", "nan", "inf"])
+@pytest.mark.parametrize("name", ["REQUESTS_PER_SECOND", "BYTES_PER_SECOND", "CONNECTIONS"])
+def test_the_limits_come_from_the_settings_and_must_not_be_negative(name: str, text: str) -> None:
+    with pytest.raises(SettingError, match=f"SOURCE_HOST_{name}"):
+        Settings.from_env({f"SOURCE_HOST_{name}": text})
