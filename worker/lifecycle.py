@@ -186,9 +186,16 @@ def _recorder(services: Services, name: str, liveness: Liveness) -> HistoryRecor
         history_recorder_for,  # Needs the extra `history`.
     )
 
-    # A migration or a deletion of old jobs may take long.
-    on_round = liveness.reporter("recorder", within=5 * _MAX_ROUND)
-    return history_recorder_for(services, services.database, name, on_round)
+    return history_recorder_for(
+        services,
+        services.database,
+        name,
+        # A deletion of old jobs may take long.
+        on_round=liveness.reporter("recorder", within=5 * _MAX_ROUND),
+        # A migration of a large table, or the wait for that of another worker, may take hours. A
+        # restart would roll it back.
+        on_migration=partial(liveness.pause, "recorder"),
+    )
 
 
 def _webhook_thread(services: Services, name: str) -> WebhookThread:

@@ -32,7 +32,7 @@ from common.jobs.transitions import TERMINAL
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-#: Jobs deleted in one transaction.
+#: Jobs deleted in one transaction, at most.
 DELETE_BATCH: Final = 1_000
 
 
@@ -89,8 +89,8 @@ class HistoryWriter:
             rows = [download_row(each) for each in downloads if each.job_id in known]
             _insert_new(connection, DOWNLOADS, rows)
 
-    def delete_old(self, older_than: timedelta) -> int:
-        """Delete at most a batch of finished jobs that are older; return their number.
+    def delete_old(self, older_than: timedelta, *, limit: int = DELETE_BATCH) -> int:
+        """Delete at most ``limit`` finished jobs that are older; return their number.
 
         Usage is kept for ``USAGE_AGE`` at least. Raises ``ValueError`` if ``older_than`` is not
         positive, which would delete the whole history.
@@ -102,7 +102,7 @@ class HistoryWriter:
             select(JOBS.c.id)
             .where(JOBS.c.updated_at < func.now() - older_than, JOBS.c.status.in_(finished))
             .order_by(JOBS.c.updated_at)
-            .limit(DELETE_BATCH)
+            .limit(limit)
         )
         old_usage = delete(USAGE).where(
             USAGE.c.day < func.current_date() - max(older_than, USAGE_AGE)

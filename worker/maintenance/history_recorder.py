@@ -2,7 +2,8 @@
 
 Entries are read, written in one transaction, then acknowledged. If anything dies in between, they
 are read again, and the tables accept each (job id, version) once. While PostgreSQL is unavailable,
-the state log keeps the entries, up to ``common.job_store.state_log.MAX_ENTRIES``.
+the state log keeps the entries, up to ``MAX_BYTES`` and ``MAX_ENTRIES`` of
+``common.job_store.state_log``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ TAKE_OVER_AFTER: Final = 60_000
 #: Seconds between two checks for such entries, and between two deletions of old jobs.
 TAKE_OVER_INTERVAL: Final = 30.0
 DELETE_INTERVAL: Final = 3_600.0
+#: Seconds until a deletion that failed is tried again, with half as many jobs.
+DELETE_RETRY_INTERVAL: Final = 60.0
 #: Seconds between two readings of the log of downloads.
 DOWNLOADS_INTERVAL: Final = 5.0
 #: Maximum of the seconds between two attempts while a service is unavailable.
@@ -60,7 +63,11 @@ log = structlog.get_logger(__name__)
 
 
 def history_recorder_for(
-    services: Services, engine: Engine, name: str, on_round: Callable[[], object]
+    services: Services,
+    engine: Engine,
+    name: str,
+    on_round: Callable[[], object],
+    on_migration: Callable[[], object] = lambda: None,
 ) -> HistoryRecorder:
     """Return the recorder of the worker ``name``."""
     ttl = services.settings.history_ttl
@@ -73,6 +80,7 @@ def history_recorder_for(
         retention=timedelta(seconds=ttl) if ttl else None,
         on_recorded=metrics.HISTORY_ENTRIES.inc,
         on_round=on_round,
+        on_migration=on_migration,
     )
 
 
@@ -90,11 +98,13 @@ class HistoryRecorder:
         retention: timedelta | None,
         on_recorded: Callable[[int], object] = lambda _: None,
         on_round: Callable[[], object] = lambda: None,
+        on_migration: Callable[[], object] = lambda: None,
     ) -> None:
         """``migrate`` creates the tables. With ``retention`` None, jobs are kept forever.
 
         ``on_recorded`` is called with the number of entries in each transaction, ``on_round``
-        before each attempt to record some.
+        before each attempt to record some, ``on_migration`` before ``migrate``, which may take
+        hours.
         """
         self._state_log = state_log
         self._download_log = download_log
@@ -104,12 +114,14 @@ class HistoryRecorder:
         self._retention = retention
         self._on_recorded = on_recorded
         self._on_round = on_round
+        self._on_migration = on_migration
         self._prepared = False
         self._unfinished: list[StateLogEntry] = []
         self._take_over_at = 0.0
         self._downloads_at = 0.0
         # With jitter, so that many workers do not delete the same rows at the same time.
         self._delete_at = time.monotonic() + DELETE_INTERVAL * random.random()  # noqa: S311
+        self._delete_count = DELETE_BATCH
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -163,8 +175,10 @@ class HistoryRecorder:
             return
         # Before the migration: from now on the state log keeps what this group has not read.
         self._state_log.create_group()
+        self._on_migration()
         self._migrate()
         self._prepared = True
+        self._on_round()
 
     def _next_entries(self) -> list[StateLogEntry]:
         if time.monotonic() >= self._take_over_at:
@@ -232,5 +246,11 @@ class HistoryRecorder:
     def _delete_old(self) -> None:
         if self._retention is None or time.monotonic() < self._delete_at:
             return
-        if self._writer.delete_old(self._retention) < DELETE_BATCH:
-            self._delete_at = time.monotonic() + DELETE_INTERVAL
+        # Before the attempt: one that fails, as by the timeout of its statement, must not be
+        # repeated in every step, or recording falls behind.
+        self._delete_at = time.monotonic() + DELETE_RETRY_INTERVAL
+        count = self._delete_count
+        self._delete_count = max(1, count // 2)
+        deleted = self._writer.delete_old(self._retention, limit=count)
+        self._delete_count = min(DELETE_BATCH, 2 * count)
+        self._delete_at = time.monotonic() + (DELETE_INTERVAL if deleted < count else 0.0)
