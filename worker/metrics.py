@@ -66,6 +66,8 @@ def serve(host: str, port: int, *, slots: int, running_jobs: Callable[[], tuple[
     # Without a first value of zero, Prometheus would not see the first increase.
     for cause in ("worker_lost", "worker_lost_too_often", "message_lost"):
         _RECOVERIES.labels(cause)
+    # And an installation whose jobs all fail would have no rate of successes that an alert can see.
+    _ATTEMPTS.labels("completed", "")
     _SLOTS.set(slots)
     _BUSY.set_function(lambda: len(running_jobs()))
     if not port:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flask import Response, g, request
 from flask_smorest import Blueprint
 
-from api import job_creation, parsing
+from api import job_creation, metrics, parsing
 from api.auth import authorization
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
@@ -192,7 +192,9 @@ def _create_and_wait(
         g.rate = creation.rate
     if accepted.outcome == "replayed":
         headers["Idempotent-Replayed"] = "true"
-    job = dependencies.waiting_requests.wait_until_finished(waiting_client(), accepted.job, wait)
+    with metrics.waiting_for_job():
+        waiting = dependencies.waiting_requests
+        job = waiting.wait_until_finished(waiting_client(), accepted.job, wait)
     finished = bool(wait) and job.terminal
     message = "The download is finished." if finished else job_creation.outcome_message(accepted)
     deduplicated = accepted.outcome == "deduplicated"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flask import Response, g, request
 from flask_smorest import Blueprint
 
-from api import pagination, parsing
+from api import metrics, pagination, parsing
 from api.auth import authorization
 from api.dependencies import deps
 from api.errors import FAILURE_MESSAGES
@@ -73,9 +73,10 @@ def status(job_id: str) -> Response:
     if query["wait"]:
         until = _wait_until(query, job)
         if not until.met_by(job):
-            job = dependencies.waiting_requests.wait_for_job(
-                waiting_client(), job_id, until, query["wait"]
-            )
+            with metrics.waiting_for_job():
+                job = dependencies.waiting_requests.wait_for_job(
+                    waiting_client(), job_id, until, query["wait"]
+                )
     return _status_response(job, query["members"])
 
 

@@ -206,9 +206,9 @@ CASES = {
         summary="The queue has been paused for an hour",
     ),
     "LonghaulStateLogBacklog": Case(
-        fires={'longhaul_state_log_backlog{group="history"}': "60000x30"},
-        silent={'longhaul_state_log_backlog{group="history"}': "40000x30"},
-        summary="history has 60k unread entries in the state log",
+        fires={'longhaul_state_log_backlog{group="history"}': "12000x30"},
+        silent={'longhaul_state_log_backlog{group="history"}': "9000x30"},
+        summary="history has 12k unread entries in the state log",
         labels={"group": "history"},
     ),
     "LonghaulStateLogLag": Case(

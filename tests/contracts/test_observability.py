@@ -22,6 +22,7 @@ from api.dependencies import EXTENSION
 from common.bootstrap import assemble
 from common.job_store.bucket_size import BucketSize, MeasuredBucketSize
 from common.job_store.server_state import ServerState
+from common.job_store.state_log import MAX_BYTES
 from common.object_storage import ObjectStorage
 from common.observability import metrics as common_metrics
 from common.settings import Settings
@@ -131,6 +132,16 @@ def test_rules_and_dashboard_query_existing_series_and_labels() -> None:
         }
         existing = {label for name in names for label in SERIES[name].labels} | TARGET | {"le"}
         assert by <= existing, expression
+
+
+def test_alerts_and_documents_name_the_limit_of_the_state_log() -> None:
+    limit = f"{MAX_BYTES // 2**20} MiB"
+    descriptions = {rule["alert"]: rule["annotations"]["description"] for rule in rules()}
+    for name in ("LonghaulStateLogBacklog", "LonghaulHistoryDown"):
+        assert f"{limit} per partition" in descriptions[name]
+    assert f"up to {limit} per partition" in PAGE
+    capacity = (ROOT / "docs" / "capacity.md").read_text()
+    assert f"until the state log of a partition takes {limit}" in capacity
 
 
 def test_every_metric_appears_on_the_dashboard_or_in_an_alert() -> None:

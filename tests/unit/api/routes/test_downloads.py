@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 
 from api import queue_limit
 from common.job_store.queries import JobQueries
@@ -259,6 +260,21 @@ def test_prefer_wait_returns_202_if_the_job_is_still_running(client: FlaskClient
     )
     assert response.status_code == 202
     assert response.headers["Preference-Applied"] == "wait=1"
+
+
+def test_the_wait_that_a_client_asks_for_is_not_part_of_the_duration(client: FlaskClient) -> None:
+    labels = {"method": "POST", "route": INITIATE, "status": "202"}
+
+    def total() -> float:
+        return REGISTRY.get_sample_value("longhaul_http_request_seconds_sum", labels) or 0.0
+
+    before = total()
+    job = client.post(INITIATE, json={"file_id": 1}, headers={"Prefer": "wait=1"}).json
+    assert total() - before < 0.5
+    labels = {"method": "GET", "route": "/v1/download/status/<job:job_id>", "status": "200"}
+    before = total()
+    assert client.get(f"/v1/download/status/{job['jobId']}?wait=1").status_code == 200
+    assert total() - before < 0.5
 
 
 def test_start_returns_the_unfinished_job_after_the_timeout(make_app: Callable[..., Flask]) -> None:
