@@ -17,6 +17,7 @@
 #   CONNECTIONS_PER_ADDRESS                connection limit per client address            512
 #   STREAMS_PER_ADDRESS                    live stream limit per client address           256
 #   MAX_BODY_BYTES                         largest request body; same as the API's limit  65536
+#   WORKER_PROCESSES                       nginx processes, each with 16,384 connections  2
 #   KEEPALIVE_TIMEOUT                      how long idle client connections stay open     100s
 #   WEB_ROOT                               directory of the built web pages               /srv/web
 #   STORAGE_URL                            object storage that archives are fetched from  none
@@ -40,7 +41,7 @@ nameserver=$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf 2>/dev/null
 : "${CREATE_RATE:=20r/s}" "${CREATE_BURST:=100}"
 : "${CHECK_RATE:=10r/s}" "${CHECK_BURST:=100}"
 : "${CONNECTIONS_PER_ADDRESS:=512}" "${STREAMS_PER_ADDRESS:=256}" "${MAX_BODY_BYTES:=65536}"
-: "${KEEPALIVE_TIMEOUT:=100s}"
+: "${KEEPALIVE_TIMEOUT:=100s}" "${WORKER_PROCESSES:=2}"
 : "${STORAGE_URL:=}" "${STORAGE_CA_BUNDLE:=/etc/ssl/certs/ca-certificates.crt}"
 : "${WEB_ROOT:=/srv/web}" "${RESOLVER:=${nameserver:-127.0.0.1}}" "${ACCESS_LOG:=/dev/stdout}"
 : "${RUN_DIR:=/tmp/nginx}" "${NGINX_BINARY:=nginx}"
@@ -90,7 +91,7 @@ script='' value=''
 for name in API_UPSTREAM HTTP_PORT HTTPS_PORT TLS_CERTIFICATE TLS_CERTIFICATE_KEY TRUSTED_PROXY \
     OPERATOR_NETWORK REQUEST_RATE REQUEST_BURST CREATE_RATE CREATE_BURST CHECK_RATE CHECK_BURST \
     CONNECTIONS_PER_ADDRESS STREAMS_PER_ADDRESS MAX_BODY_BYTES KEEPALIVE_TIMEOUT WEB_ROOT RESOLVER \
-    ACCESS_LOG CORS_VARY RUN_DIR STORAGE_SCHEME STORAGE_HOST STORAGE_NAME STORAGE_SERVER STORAGE_CA_BUNDLE; do
+    WORKER_PROCESSES ACCESS_LOG CORS_VARY RUN_DIR STORAGE_SCHEME STORAGE_HOST STORAGE_NAME STORAGE_SERVER STORAGE_CA_BUNDLE; do
     eval "value=\$$name"
     script="$script;s|@$name@|$value|g"
 done

@@ -134,6 +134,8 @@ def test_monitoring_is_a_profile() -> None:
 FIXED = {"HOST", "PORT", "METRICS_PORT", "API_METRICS_PORT"}
 #: The worker has no use for these secrets.
 API_ONLY = {"ADMIN_TOKEN", "JWT_SECRET"}
+#: Empty means AWS or no history, and not the services in compose.yaml.
+MAY_BE_EMPTY = {"S3_ENDPOINT_URL", "S3_PUBLIC_ENDPOINT_URL", "DATABASE_URL"}
 
 
 @pytest.mark.parametrize("name", ["api", "worker"])
@@ -145,7 +147,9 @@ def test_every_setting_passes_through(name: str) -> None:
         settings -= API_ONLY
     assert settings <= environment.keys()
     for setting in settings:
-        assert environment[setting].startswith((f"${{{setting}:-", f"${{{setting}:?")), setting
+        separators = ("-",) if setting in MAY_BE_EMPTY else (":-", ":?")
+        starts = tuple(f"${{{setting}{separator}" for separator in separators)
+        assert environment[setting].startswith(starts), setting
 
 
 #: Ports and paths inside the container, and what deploy/delivery.yaml sets.
@@ -181,7 +185,7 @@ def test_containers_accept_the_environment_if_only_the_secrets_are_set(
 
 def _substituted(text: str) -> str:
     """Return a value of compose.yaml with ``secret`` for every variable that is required."""
-    while (plain := re.sub(r"\$\{[A-Z0-9_]+:(?:-([^${}]*)|\?[^${}]*)\}", _default, text)) != text:
+    while (plain := re.sub(r"\$\{[A-Z0-9_]+:?(?:-([^${}]*)|\?[^${}]*)\}", _default, text)) != text:
         text = plain
     return text
 
@@ -194,7 +198,7 @@ def test_s3_port_alone_moves_the_storage_and_its_links() -> None:
     services = COMPOSE["services"]
     assert services["s3"]["ports"] == ["${S3_PORT:-8333}:8333"]
     public = services["api"]["environment"]["S3_PUBLIC_ENDPOINT_URL"]
-    assert public == "${S3_PUBLIC_ENDPOINT_URL:-http://localhost:${S3_PORT:-8333}}"
+    assert public == "${S3_PUBLIC_ENDPOINT_URL-http://localhost:${S3_PORT:-8333}}"
 
 
 def test_images_of_others_come_from_the_registry_that_is_set() -> None:
@@ -293,6 +297,46 @@ class _OverridesLoader(yaml.SafeLoader):
 
 
 _OverridesLoader.add_constructor("!reset", lambda _, node: node.value)
+
+
+def test_the_role_of_the_machine_replaces_the_keys_and_the_bundled_storage() -> None:
+    text = (ROOT / "deploy/aws.yaml").read_text()
+    services = yaml.load(text, _OverridesLoader)["services"]  # noqa: S506 - from SafeLoader
+    assert services["s3"]["ports"] == []
+    for name in ("api", "worker"):
+        environment = {**COMPOSE["services"][name]["environment"], **services[name]["environment"]}
+        assert environment["S3_ENDPOINT_URL"] == environment["S3_PUBLIC_ENDPOINT_URL"] == ""
+        # Removed by the tag.
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            assert f"{key}: !reset null" in text
+            assert key in services[name]["environment"]
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/deployment.md", ".env.example", "SECURITY.md"])
+def test_no_command_in_a_document_replaces_the_secrets_of_an_installation(path: str) -> None:
+    for line in (ROOT / path).read_text().splitlines():
+        if "make-env >" in line:
+            assert "[ -e .env ] || (umask 077; deploy/make-env > .env)" in line
+
+
+def test_the_documented_backup_and_restore_are_those_that_were_tested() -> None:
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    tested = (ROOT / "tests" / "e2e" / "test_restore.py").read_text()
+    for text in ("DROP SCHEMA public CASCADE; CREATE SCHEMA public", "--exit-on-error"):
+        assert text in page
+        assert text in tested
+    assert page.index("compose stop worker") < page.index("DROP SCHEMA") < page.index("pg_restore ")
+    assert "--clean" not in page
+    # Valkey requires a password, and without -e a rejected command looks successful.
+    assert 'REDISCLI_AUTH="$VALKEY_PASSWORD" valkey-cli -e' in page
+    assert "| `.env`" in page
+
+
+def test_nginx_does_not_start_a_process_for_each_cpu_of_the_host() -> None:
+    for config in ("nginx/nginx.conf", "deploy/storage/forward.conf"):
+        assert "worker_processes @WORKER_PROCESSES@;" in (ROOT / config).read_text()
+    for script in ("nginx/entrypoint.sh", "deploy/storage/forward.sh"):
+        assert '"${WORKER_PROCESSES:=2}"' in (ROOT / script).read_text()
 
 
 def test_delivery_through_nginx_closes_the_port_of_the_storage() -> None:

@@ -226,6 +226,52 @@ def test_api_probes_use_the_health_endpoints(deployments: dict[str, dict[str, An
     assert api["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 
 
+def test_nginx_is_ready_without_an_api(deployments: dict[str, dict[str, Any]]) -> None:
+    """Otherwise clients get no response at all while the job store is unavailable."""
+    (nginx,) = deployments["nginx"]["spec"]["template"]["spec"]["containers"]
+    assert "httpGet" not in nginx["readinessProbe"]
+    assert nginx["readinessProbe"]["tcpSocket"] == {"port": "http"}
+
+
+def test_settings_that_nginx_applies_reach_it(
+    resources: list[dict[str, Any]], deployments: dict[str, dict[str, Any]]
+) -> None:
+    text = (ROOT / "nginx" / "entrypoint.sh").read_text()
+    variables = set(re.findall(r"\$\{([A-Z_]+):=", text))
+    shared = variables & {name.upper() for name in Settings.__dataclass_fields__}
+    assert shared == {"CORS_ORIGINS", "MAX_BODY_BYTES"}
+    (container,) = deployments["nginx"]["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each.get("valueFrom") for each in container["env"]}
+    (settings,) = [
+        name
+        for r in of_kind(resources, "ConfigMap")
+        if (name := r["metadata"]["name"]).startswith("longhaul-settings")
+    ]
+    for name in shared:
+        reference = {"name": settings, "key": name, "optional": True}
+        assert environment[name] == {"configMapKeyRef": reference}
+
+
+def test_pods_reach_the_databases_that_the_documents_recommend(
+    resources: list[dict[str, Any]],
+) -> None:
+    (policy,) = [r for r in resources if r["metadata"]["name"] == "databases-and-internet"]
+    ports = {port["port"] for port in policy["spec"]["egress"][0]["ports"]}
+    # Valkey, PostgreSQL and PgBouncer.
+    assert {6379, 5432, 6432} <= ports
+
+
+def test_the_example_stores_archives_in_the_storage_that_links_lead_to(
+    resources: list[dict[str, Any]],
+) -> None:
+    (settings,) = [
+        r["data"]
+        for r in of_kind(resources, "ConfigMap")
+        if r["metadata"]["name"].startswith("longhaul-settings")
+    ]
+    assert settings["S3_ENDPOINT_URL"] == settings["S3_PUBLIC_ENDPOINT_URL"]
+
+
 def test_termination_grace_periods_cover_draining_and_open_requests(
     deployments: dict[str, dict[str, Any]],
 ) -> None:

@@ -129,7 +129,7 @@ def test_history_goes_on_from_a_dump_of_the_database(system: System, tmp_path: P
     system.stop_component(worker)
     lost = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
     run("psql", "--quiet", f"--command={lost}", f"--dbname={url}")
-    run("pg_restore", "--no-owner", "--clean", "--if-exists", f"--dbname={url}", str(dump))
+    run("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={url}", str(dump))
 
     system.add_worker()
     new = post(system, "alice", FILES[2:4])
