@@ -26,6 +26,7 @@ export class Slots {
     return null;
   }
 
+  /** Lock a slot; null if another tab uses it. If the browser denies Web Locks, it is this tab's. */
   #lock(slot: number): Promise<Release | null> {
     const { locks } = this;
     const release = () => void this.#acquired.delete(slot);
@@ -42,7 +43,7 @@ export class Slots {
       };
       locks
         .request(`${this.name}:slot:${slot}`, { ifAvailable: true }, held)
-        .catch(() => resolve(null));
+        .catch(() => resolve(release));
     });
   }
 }

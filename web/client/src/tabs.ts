@@ -27,10 +27,14 @@ const HEARTBEAT_INTERVAL = 10_000;
 const HEARTBEAT_TIMEOUT = 25_000;
 const CHECK_INTERVAL = 5_000;
 
+/** The browser has Web Locks or the BroadcastChannel, but does not let this page use them. */
+class SharingDenied extends Error {}
+
 /**
  * Lets all tabs share one watch of each job. The tab that holds the job's Web Lock leads, and sends
  * updates to the others over a BroadcastChannel. When it closes, another tab gets the lock; when it
- * is frozen, a visible tab steals the lock. Without Web Locks every tab watches on its own.
+ * is frozen, a visible tab steals the lock. Without Web Locks every tab watches on its own, also if
+ * the browser has them but denies them, as it does while site data is blocked.
  */
 export class Tabs {
   readonly #followers = new Map<string, Follower>();
@@ -46,18 +50,33 @@ export class Tabs {
 
   /** Follow the job as leader or listener, until it is finished or the signal aborts. */
   async follow(follower: Follower, signal: AbortSignal): Promise<void> {
-    if (!this.locks || !this.Channel) return follower.lead(signal);
+    try {
+      if (this.locks && this.Channel) {
+        return await this.#share(this.locks, this.Channel, follower, signal);
+      }
+    } catch (reason) {
+      if (!(reason instanceof SharingDenied)) throw reason;
+    }
+    return follower.lead(signal);
+  }
+
+  async #share(
+    locks: LockManager,
+    Channel: typeof BroadcastChannel,
+    follower: Follower,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { jobId } = follower;
-    this.#channel ??= this.#open(this.Channel);
+    this.#channel ??= this.#open(Channel);
     this.#followers.set(jobId, follower);
-    this.#receivedAt.set(jobId, Date.now());
+    this.#receivedAt.set(jobId, performance.now());
     this.#send({ requestUpdateOf: jobId });
     const ended = new AbortController();
     const stop = anySignal(signal, ended.signal);
     try {
       await Promise.race([
-        this.#leadWhenFree(this.locks, follower, stop),
-        this.#leadWhenSilent(this.locks, follower, stop),
+        this.#leadWhenFree(locks, follower, stop),
+        this.#leadWhenSilent(locks, follower, stop),
       ]);
     } finally {
       ended.abort();
@@ -70,7 +89,7 @@ export class Tabs {
   /** Send an update to the other tabs, if this one leads. */
   publish(update: TabUpdate): void {
     if (!this.#leading.has(update.jobId)) return;
-    this.#receivedAt.set(update.jobId, Date.now());
+    this.#receivedAt.set(update.jobId, performance.now());
     this.#send({ update });
   }
 
@@ -87,7 +106,10 @@ export class Tabs {
     while (!(await this.#lead(locks, follower, { steal: true }, signal)));
   }
 
-  /** Return true when the job is finished, false when another tab stole the lock. */
+  /**
+   * Return true when the job is finished, false when another tab stole the lock. Throws
+   * `SharingDenied` if the browser denies the lock.
+   */
   async #lead(
     locks: LockManager,
     follower: Follower,
@@ -95,13 +117,18 @@ export class Tabs {
     signal: AbortSignal,
   ): Promise<boolean> {
     const stolen = new AbortController();
-    const lead = () => this.#asLeader(follower, anySignal(signal, stolen.signal));
+    let granted = false;
+    const lead = () => {
+      granted = true;
+      return this.#asLeader(follower, anySignal(signal, stolen.signal));
+    };
     try {
       await locks.request(`${this.name}:watch:${follower.jobId}`, options, lead);
       return true;
     } catch (reason) {
       signal.throwIfAborted();
       if (reason instanceof DOMException && reason.name === "AbortError") return false;
+      if (!granted) throw new SharingDenied();
       throw reason;
     } finally {
       stolen.abort();
@@ -120,21 +147,25 @@ export class Tabs {
   }
 
   async #waitForSilence(jobId: string, signal: AbortSignal): Promise<void> {
-    const silent = () => Date.now() - (this.#receivedAt.get(jobId) ?? 0) > HEARTBEAT_TIMEOUT;
+    const silent = () => performance.now() - (this.#receivedAt.get(jobId) ?? 0) > HEARTBEAT_TIMEOUT;
     const hidden = () => globalThis.document?.visibilityState === "hidden";
     do await pause(CHECK_INTERVAL, signal);
     while (!silent() || hidden());
   }
 
   #open(Channel: typeof BroadcastChannel): BroadcastChannel {
-    const channel = new Channel(this.name);
-    channel.onmessage = (event: MessageEvent<Message>) => this.#receive(event.data);
-    return channel;
+    try {
+      const channel = new Channel(this.name);
+      channel.onmessage = (event: MessageEvent<Message>) => this.#receive(event.data);
+      return channel;
+    } catch {
+      throw new SharingDenied();
+    }
   }
 
   #receive(message: Message): void {
     if ("update" in message) {
-      this.#receivedAt.set(message.update.jobId, Date.now());
+      this.#receivedAt.set(message.update.jobId, performance.now());
       this.#followers.get(message.update.jobId)?.onUpdate(message.update);
       return;
     }

@@ -19,8 +19,8 @@ afterEach(() => {
 });
 
 /** Open a tab that follows the job; `leads` is true while it is the leader. */
-function tab(withLocks = true) {
-  const tabs = new Tabs("longhaul", withLocks ? locks.manager : undefined, Channel);
+function tab(withLocks = true, manager = locks.manager) {
+  const tabs = new Tabs("longhaul", withLocks ? manager : undefined, Channel);
   const closed = new AbortController();
   const self = {
     leads: false,
@@ -126,4 +126,45 @@ test("without Web Locks slots are limited per tab", async () => {
   expect(await slots.acquire()).toBeNull();
   release?.();
   expect(await slots.acquire()).not.toBeNull();
+});
+
+/** The Web Locks of a page whose site data is blocked. */
+const deniedLocks = {
+  request: () => Promise.reject(new DOMException("denied", "SecurityError")),
+} as unknown as LockManager;
+
+// What the browser denies is missing: the page works on its own.
+test("a tab whose Web Locks are denied watches on its own", async () => {
+  const denied = tab(true, deniedLocks);
+  await settle(60_000);
+  expect(denied.leads).toBe(true);
+});
+
+test("a tab whose BroadcastChannel is denied watches on its own", async () => {
+  Channel = class {
+    constructor() {
+      throw new DOMException("denied", "SecurityError");
+    }
+  } as unknown as typeof BroadcastChannel;
+  const denied = tab();
+  await settle(60_000);
+  expect(denied.leads).toBe(true);
+});
+
+test("when Web Locks are denied, slots are limited per tab", async () => {
+  const slots = new Slots("longhaul", 1, deniedLocks);
+  const release = await slots.acquire();
+  expect(release).not.toBeNull();
+  expect(await slots.acquire()).toBeNull();
+  release?.();
+  expect(await slots.acquire()).not.toBeNull();
+});
+
+test("a clock that is set back keeps the leader", async () => {
+  const [first, second] = [tab(), tab()];
+  await settle(20_000);
+  first.freeze();
+  vi.setSystemTime(Date.now() - 600_000);
+  await settle(30_000);
+  expect([first.leads, second.leads]).toEqual([false, true]);
 });
