@@ -1,6 +1,7 @@
 import { ApiProblem, JobUnsuccessful, Unreachable } from "./errors.js";
 import type { Http } from "./http.js";
 import { isFinished, jobIn } from "./job.js";
+import { notify } from "./listeners.js";
 import type { Slots } from "./slots.js";
 import type { Tabs, TabUpdate } from "./tabs.js";
 import { status } from "./transports.js";
@@ -84,20 +85,30 @@ export class Download {
 
   /** Cancel the job; `state` shows it within about a second. */
   async cancel(): Promise<void> {
-    try {
-      await this.#tools.http.json(`/v1/download/cancel/${this.jobId}`, { method: "POST" });
-      if (!this.#watchAbort) await this.refresh();
-    } catch (error) {
-      if (!(error instanceof ApiProblem) || error.status !== 409) throw error;
-      await this.refresh();
-    }
+    const cancelled = await this.#act(`/v1/download/cancel/${this.jobId}`);
+    if (cancelled && !this.#watchAbort) await this.refresh();
   }
 
   /** Run a failed job again, or a completed one whose archive lacks files. */
   async retry(): Promise<void> {
-    const path = `/v1/download/${this.jobId}/retry`;
-    const job = jobIn(await this.#tools.http.json(path, { method: "POST" }));
+    const job = jobIn(await this.#act(`/v1/download/${this.jobId}/retry`));
     if (job) this.offer(job);
+  }
+
+  /**
+   * Send the request of an action. If the API rejects it because of the job's state, the known state
+   * may be outdated: get the current one, and return null if it has changed.
+   */
+  async #act(path: string): Promise<unknown> {
+    const known = this.#state.job?.version;
+    try {
+      return await this.#tools.http.json(path, { method: "POST" });
+    } catch (error) {
+      if (!(error instanceof ApiProblem) || ![404, 409, 410].includes(error.status)) throw error;
+      await this.refresh();
+      if (this.#state.job?.version === known) throw error;
+      return null;
+    }
   }
 
   /** Get a newly signed URL of the archive; `state.job` gets it too. */
@@ -107,6 +118,12 @@ export class Download {
     const { job } = this.#state;
     if (job) this.#update({ job: { ...job, downloadUrl, expiresAt } });
     return result;
+  }
+
+  /** Forget the URL of the archive, for example after the storage rejected it. */
+  dropLink(): void {
+    const { job } = this.#state;
+    if (job) this.#update({ job: { ...job, downloadUrl: null, expiresAt: null } });
   }
 
   /** Get a page of the job's files, in the order of the request. */
@@ -127,11 +144,24 @@ export class Download {
     return files;
   }
 
-  /** Get the current state once, and start to watch again if watching had ended. */
+  /**
+   * Get the current state once, and start to watch again if watching had ended. If the API does not
+   * know the job any more, that is the `problem`.
+   */
   async refresh(): Promise<void> {
-    const job = await status(this.#tools.http, this.jobId, 0, 0, new AbortController().signal);
-    if (!job) throw new Unreachable("The response contains no job");
-    this.offer(job);
+    try {
+      const job = await status(this.#tools.http, this.jobId, 0, 0, new AbortController().signal);
+      if (!job) throw new Unreachable("The response contains no job");
+      // The same version has a newly signed URL.
+      if (isFinished(job) && job.version === this.#state.job?.version) this.#update({ job });
+      if (this.#state.problem) this.#update({ problem: null });
+      this.offer(job);
+    } catch (error) {
+      const isGone = error instanceof ApiProblem && error.isPermanent && error.status === 404;
+      // A watch that runs finds out itself.
+      if (isGone && !this.#watchAbort) this.#update({ problem: error });
+      throw error;
+    }
   }
 
   /** Show the job if it is newer than the known one, and watch it again if watching had ended. */
@@ -219,6 +249,6 @@ export class Download {
   #update(change: Partial<DownloadState>): void {
     this.#state = { ...this.#state, ...change };
     this.#tools.tabs.publish(this.#tabUpdate());
-    for (const listener of this.#listeners) listener();
+    notify(this.#listeners);
   }
 }

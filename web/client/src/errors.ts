@@ -1,6 +1,9 @@
 import { jobIn } from "./job.js";
 import type { Job, Problem } from "./types.js";
 
+/** Statuses that say: no access, or no such job or endpoint. */
+const PERMANENT = [401, 403, 404, 405];
+
 /** An error response: problem details (RFC 9457), or derived from another kind of response. */
 export class ApiProblem extends Error {
   override readonly name = "ApiProblem";
@@ -8,6 +11,11 @@ export class ApiProblem extends Error {
   /** Stable, for programs, such as `TOO_MANY_ACTIVE_JOBS`. */
   readonly code: string;
   readonly retryable: boolean;
+  /**
+   * Whether to stop requesting the same: the API says that there is no access, no such job or no
+   * such endpoint. A response of something before the API, such as an ingress, is never permanent.
+   */
+  readonly isPermanent: boolean;
   /** `Retry-After` in milliseconds, or null. */
   readonly retryAfter: number | null;
   readonly requestId: string | null;
@@ -28,6 +36,7 @@ export class ApiProblem extends Error {
     this.status = response.status;
     this.code = problem.code ?? `HTTP_${response.status}`;
     this.retryable = problem.retryable ?? (response.status === 429 || response.status >= 500);
+    this.isPermanent = problem.code !== undefined && PERMANENT.includes(response.status);
     this.retryAfter = retryAfterOf(response);
     this.requestId = problem.requestId ?? response.headers.get("X-Request-ID");
     this.errors = problem.errors ?? {};

@@ -84,6 +84,8 @@ export class Longhaul {
     this.#stored.add({
       jobId: job.jobId,
       fileIds,
+      ...(!flat && { files: entries }),
+      ...storedOptions(options),
       startedAt: job.createdAt,
       ...(firstFile && { firstFile }),
     });
@@ -174,6 +176,11 @@ export class Longhaul {
       if (!download.isWatched) this.#downloads.delete(jobId);
     }
   }
+}
+
+/** Return what the list keeps of the options, so that the same download can be started again. */
+function storedOptions({ callbackUrl: _, ...options }: StartOptions): { options?: StartOptions } {
+  return Object.keys(options).length ? { options } : {};
 }
 
 async function withRetries<T>(call: () => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import { ApiProblem } from "./errors.js";
 import { dataOf, readEvents } from "./event-stream.js";
 import type { Http } from "./http.js";
+import { notify } from "./listeners.js";
 import type { Slots } from "./slots.js";
 import { backoff, pause, RequestSpacing } from "./timing.js";
 import type { Overview } from "./types.js";
@@ -38,15 +39,14 @@ export class OverviewWatch {
   ) {}
 
   /**
-   * Run until `signal` aborts, then throw its reason. Throws `ApiProblem` for a permanent error
-   * (401, 403, 404, 405).
+   * Run until `signal` aborts, then throw its reason. Throws `ApiProblem` for a permanent error.
    */
   async run(signal: AbortSignal): Promise<never> {
     this.listener.onConnection("connecting");
     for (let failures = 0; ; ) {
       const liveTime = await this.#stream(signal);
       failures = liveTime > STABLE_AFTER ? 1 : failures + 1;
-      await this.#poll(Date.now() + backoff(failures, 2_000, MAX_BACKOFF), signal);
+      await this.#poll(performance.now() + backoff(failures, 2_000, MAX_BACKOFF), signal);
     }
   }
 
@@ -62,7 +62,7 @@ export class OverviewWatch {
         silenceTimeout: SILENCE_TIMEOUT,
         signal,
         onOpen: () => {
-          openedAt = Date.now();
+          openedAt = performance.now();
           this.listener.onConnection("live");
         },
         onEvent: (event) => {
@@ -73,14 +73,14 @@ export class OverviewWatch {
     } catch (error) {
       signal.throwIfAborted();
       // Polling reports any other error.
-      if (isPermanent(error)) throw error;
+      if (error instanceof ApiProblem && error.isPermanent) throw error;
     } finally {
       release();
     }
-    return openedAt ? Date.now() - openedAt : 0;
+    return Number.isNaN(openedAt) ? 0 : performance.now() - openedAt;
   }
 
-  /** Poll at least once, and until the given time (ms since 1970). */
+  /** Poll at least once, and until the given time, by `performance.now()`. */
   async #poll(until: number, signal: AbortSignal): Promise<void> {
     do {
       await this.#spacing.wait(signal);
@@ -89,21 +89,17 @@ export class OverviewWatch {
         this.listener.onConnection("polling");
       } catch (error) {
         signal.throwIfAborted();
-        if (isPermanent(error)) throw error;
+        if (error instanceof ApiProblem && error.isPermanent) throw error;
         this.listener.onConnection("reconnecting");
         this.listener.onError(error as Error);
       }
-      await pause(Math.min(POLL_INTERVAL, Math.max(0, until - Date.now())), signal);
-    } while (Date.now() < until);
+      await pause(Math.min(POLL_INTERVAL, Math.max(0, until - performance.now())), signal);
+    } while (performance.now() < until);
   }
 
   #offer(overview: Overview | null): void {
     if (!overview || overview.timestamp < this.#newest) return;
     this.#newest = overview.timestamp;
-    this.listener.onOverview(overview);
+    notify([() => this.listener.onOverview(overview)]);
   }
-}
-
-function isPermanent(error: unknown): boolean {
-  return error instanceof ApiProblem && [401, 403, 404, 405].includes(error.status);
 }

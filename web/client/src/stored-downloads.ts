@@ -1,7 +1,14 @@
+import { notify } from "./listeners.js";
+import type { RequestedFile, StartOptions } from "./types.js";
+
 /** A download that this browser started. Its URL is not stored, because it is a credential. */
 export interface StoredDownload {
   jobId: string;
   fileIds: number[];
+  /** The files with their paths in the archive, if they have paths. */
+  files?: RequestedFile[];
+  /** The options of the start, except `callbackUrl`, which may contain a secret. */
+  options?: StartOptions;
   /** ISO 8601. */
   startedAt: string;
   /** The name of the first file, if it was known at the start. */
@@ -17,6 +24,8 @@ export class StoredDownloads {
   #listeners = new Set<() => void>();
   #last: readonly StoredDownload[] = [];
   #lastText: string | null = null;
+  /** Whether the storage lacks `#last`, because the latest write failed. */
+  #isUnsaved = false;
 
   constructor(
     private readonly storage: Storage | undefined,
@@ -61,7 +70,7 @@ export class StoredDownloads {
   /** Storage may be disabled or full: then the downloads are kept until the page closes. */
   #read(): string | null {
     try {
-      return this.storage ? this.storage.getItem(this.key) : this.#lastText;
+      return this.storage && !this.#isUnsaved ? this.storage.getItem(this.key) : this.#lastText;
     } catch {
       return this.#lastText;
     }
@@ -72,10 +81,11 @@ export class StoredDownloads {
     this.#lastText = JSON.stringify(this.#last);
     try {
       this.storage?.setItem(this.key, this.#lastText);
+      this.#isUnsaved = false;
     } catch {
-      // See #read.
+      this.#isUnsaved = true;
     }
-    for (const listener of this.#listeners) listener();
+    notify(this.#listeners);
   }
 }
 

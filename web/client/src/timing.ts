@@ -64,7 +64,8 @@ export class RequestSpacing {
   constructor(private readonly interval: number) {}
 
   async wait(signal: AbortSignal): Promise<void> {
-    const now = Date.now();
+    // Unlike the time of day, this clock is never set back.
+    const now = performance.now();
     const at = Math.max(now, this.#next);
     this.#next = at + this.interval;
     if (at > now) await pause(at - now, signal);

@@ -55,7 +55,7 @@ export class Watch {
   readonly #needsPolling = new Flag(false);
   readonly #finished = new AbortController();
   #currentPoll: AbortController | null = null;
-  /** When the stream delivered its latest event, ms since 1970. */
+  /** When the stream delivered its latest event, by `performance.now()`. */
   #eventAt = 0;
   #isProcessing = false;
   #connection: Connection = "connecting";
@@ -70,8 +70,8 @@ export class Watch {
   ) {}
 
   /**
-   * Run until the job is finished. Throws `ApiProblem` for a permanent error (401, 403, 404), and
-   * the signal's reason if it aborts.
+   * Run until the job is finished. Throws `ApiProblem` for a permanent error, and the signal's
+   * reason if it aborts.
    */
   async run(signal: AbortSignal): Promise<void> {
     const stop = anySignal(signal, this.#finished.signal);
@@ -93,8 +93,9 @@ export class Watch {
     if (job.version > this.version) {
       this.version = job.version;
       this.#isProcessing = job.status === "processing";
-      this.listener.onJob(job);
+      // First, so that the watch ends even if the listener throws.
       if (isFinished(job)) this.#finished.abort();
+      this.listener.onJob(job);
     }
   }
 
@@ -127,11 +128,11 @@ export class Watch {
         silenceTimeout: SILENCE_TIMEOUT,
         signal: stop,
         onOpen: () => {
-          openedAt = Date.now();
+          openedAt = performance.now();
           this.#opened();
         },
         onJob: (job) => {
-          this.#eventAt = Date.now();
+          this.#eventAt = performance.now();
           this.#offer(job);
         },
       });
@@ -143,16 +144,16 @@ export class Watch {
       ended.abort();
       release();
     }
-    return openedAt ? Date.now() - openedAt : 0;
+    return Number.isNaN(openedAt) ? 0 : performance.now() - openedAt;
   }
 
   /** Poll while the stream is silent, and return when a poll delivers what the stream does not. */
   async #untilStale(signal: AbortSignal): Promise<void> {
-    for (let checkedAt = Date.now(); ; ) {
+    for (let checkedAt = performance.now(); ; ) {
       const since = Math.max(checkedAt, this.#eventAt);
-      await pause(since + DISTRUST_AFTER - Date.now(), signal);
+      await pause(since + DISTRUST_AFTER - performance.now(), signal);
       if (this.#eventAt > since) continue;
-      checkedAt = Date.now();
+      checkedAt = performance.now();
       if (!this.#isProcessing) continue;
       await this.#spacing.wait(signal);
       const job = await status(this.http, this.jobId, 0, 0, signal).catch(() => null);
@@ -183,7 +184,7 @@ export class Watch {
       } catch (error) {
         signal.throwIfAborted();
         if (this.#currentPoll.signal.aborted) continue;
-        if (isPermanent(error)) throw error;
+        if (error instanceof ApiProblem && error.isPermanent) throw error;
         this.#connected("reconnecting");
         plainPolls = PLAIN_POLLS;
         failures += 1;
@@ -204,18 +205,16 @@ export class Watch {
     try {
       await this.#spacing.wait(signal);
       const before = this.version;
-      const startedAt = Date.now();
+      const startedAt = performance.now();
       const wait = release ? LONG_POLL_SECONDS : 0;
       const job = await status(this.http, this.jobId, before, wait, signal);
       this.#connected("polling");
       if (job) this.#offer(job);
-      return release !== null && (this.version > before || Date.now() - startedAt > MIN_HOLD_TIME);
+      return (
+        release !== null && (this.version > before || performance.now() - startedAt > MIN_HOLD_TIME)
+      );
     } finally {
       release?.();
     }
   }
-}
-
-function isPermanent(error: unknown): boolean {
-  return error instanceof ApiProblem && [401, 403, 404].includes(error.status);
 }

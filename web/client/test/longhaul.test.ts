@@ -175,6 +175,31 @@ test("invalid or full storage is ignored", async () => {
   await expect(page().start([1])).resolves.toBeDefined();
 });
 
+// A write that failed must not let the next read lose what it wrote.
+test("with full storage, a download is listed until the page closes", async () => {
+  storage.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const longhaul = page();
+  await longhaul.start([1, 2]);
+  expect(longhaul.downloads()).toMatchObject([{ jobId: JOB_ID, fileIds: [1, 2] }]);
+  longhaul.remove(JOB_ID);
+  expect(longhaul.downloads()).toEqual([]);
+});
+
+// "Start again" starts the same download, with its options and paths.
+test("options and paths are stored, but no callbackUrl, which may contain a secret", async () => {
+  const files = [{ file_id: 5, path: "a/b.pdf" }, 3];
+  const options = { onMissing: "skip", callbackUrl: "https://example.com/?key=secret" } as const;
+  await page().start(files, options);
+  expect(page().downloads()[0]).toMatchObject({
+    fileIds: [5, 3],
+    files: [{ file_id: 5, path: "a/b.pdf" }, { file_id: 3 }],
+    options: { onMissing: "skip" },
+  });
+  expect(storage.getItem(KEY)).not.toContain("secret");
+});
+
 test("only the newest fifty downloads are stored", async () => {
   const longhaul = page();
   for (let n = 0; n < 60; n++) {
@@ -327,6 +352,32 @@ test("cancelling a job that has just finished shows its final state", async () =
   server.on(`POST /v1/download/cancel/${JOB_ID}`, () => json({ code: "CONFLICT" }, 409));
   await download.cancel();
   expect(download.state.job?.status).toBe("completed");
+});
+
+// A rejected action refreshes the state that it was based on.
+test.each([
+  [409, "queued"],
+  [410, "expired"],
+] as const)(
+  "a retry that is rejected with %i shows the job's current state",
+  async (status, now) => {
+    server.now = job({ status: "failed", version: 5 });
+    const download = await page().start([1]);
+    server.change({ status: now });
+    server.on(`POST /v1/download/${JOB_ID}/retry`, () => json({ code: "JOB_CONFLICT" }, status));
+    await download.retry();
+    expect(download.state.job?.status).toBe(now);
+  },
+);
+
+test("a retry of a job that the API does not know any more shows the problem", async () => {
+  server.now = job({ status: "failed", version: 5 });
+  const download = await page().start([1]);
+  const unknown = () => json({ code: "JOB_NOT_FOUND", detail: "Job not found." }, 404);
+  server.on(`POST /v1/download/${JOB_ID}/retry`, unknown);
+  server.on(`GET /v1/download/status/${JOB_ID}`, unknown);
+  await expect(download.retry()).rejects.toThrow("Job not found.");
+  expect(download.state.problem?.message).toBe("Job not found.");
 });
 
 test("a retried job is watched again", async () => {

@@ -166,3 +166,16 @@ test("the signal ends the watch", async () => {
   await pass(60 * SECOND);
   expect(server.requests).toHaveLength(1);
 });
+
+// Only the API itself can say that watching is pointless.
+test("a 404 of an ingress is repeated like any other error", async () => {
+  const html = () => new Response("<h1>default backend</h1>", { status: 404 });
+  server.on(STREAM, html);
+  server.on(OVERVIEW, html);
+  const { seen } = watch();
+  await pass(30 * SECOND);
+  expect(seen.connections.at(-1)).toBe("reconnecting");
+  server.on(OVERVIEW, () => json(overview()));
+  await pass(60 * SECOND);
+  expect(seen.connections.at(-1)).toBe("polling");
+});

@@ -283,3 +283,48 @@ describe("no failure causes more than one request per second", () => {
     if (!server.down) expect(seen.jobs.length).toBeGreaterThan(20);
   });
 });
+
+// Only the API itself can say that watching is pointless.
+test.each([401, 403, 404])(
+  "a %i of an ingress is no answer: the watch reconnects",
+  async (status) => {
+    server.stream = "rejected";
+    const html = () => new Response("<h1>default backend</h1>", { status });
+    server.on(`GET /v1/download/status/${JOB_ID}`, html);
+    const seen = watch();
+    await pass(30 * SECOND);
+    expect(seen.states.at(-1)).toMatchObject({ connection: "reconnecting", problem: null });
+    server.on(`GET /v1/download/status/${JOB_ID}`, () => json(server.now));
+    await pass(60 * SECOND);
+    expect(seen.states.at(-1)).toMatchObject({ connection: "polling", job: { status: "queued" } });
+  },
+);
+
+// Intervals are measured by a clock that is never set back.
+test("a clock that is set back does not stop the requests", async () => {
+  server.stream = "rejected";
+  server.longPoll = "ignored";
+  watch();
+  await pass(20 * SECOND);
+  const before = server.requests.length;
+  vi.setSystemTime(Date.now() - 600 * SECOND);
+  await pass(20 * SECOND);
+  expect(server.requests.length).toBeGreaterThan(before + 3);
+});
+
+// An error of the page's listener is the page's, not the watch's.
+test("a listener that throws does not keep a finished job from ending the watch", async () => {
+  const reported = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  onTestFinished(() => reported.mockRestore());
+  const end = longhaul.open(JOB_ID).subscribe(() => {
+    throw new Error("the page's");
+  });
+  const seen = watch();
+  await work(2);
+  server.change({ status: "completed", progress: 100 });
+  await pass(60 * SECOND);
+  expect(seen.states.at(-1)).toMatchObject({ connection: "closed", job: { status: "completed" } });
+  expect(server.requests).toHaveLength(1);
+  expect(reported).toHaveBeenCalledWith(expect.objectContaining({ message: "the page's" }));
+  end();
+});

@@ -78,7 +78,8 @@ test("the document lists the results of useDownload and useDownloads", () => {
 
 test("the document lists the members of a remembered download", () => {
   const members = names<keyof StoredDownload>({
-    ...{ jobId: true, fileIds: true, startedAt: true, firstFile: true, saved: true },
+    ...{ jobId: true, fileIds: true, files: true, options: true, startedAt: true },
+    ...{ firstFile: true, saved: true },
   });
   expect(values("downloads")).toEqual(members);
 });
