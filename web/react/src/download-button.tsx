@@ -49,7 +49,7 @@ export function DownloadButton(props: DownloadButtonProps) {
     void view.cancel();
   };
   return (
-    <div className={`lh-download ${className}`} data-phase={view.phase} aria-busy={isBusy(view)}>
+    <div className={`lh-download ${className}`} data-phase={view.phase}>
       <div className="lh-row">
         <Primary
           view={view}

@@ -1,4 +1,4 @@
-import { type DownloadState, isFinished } from "@longhaul/client";
+import type { DownloadState } from "@longhaul/client";
 
 /** The phase of a download from the user's point of view. */
 export type Phase =
@@ -21,17 +21,16 @@ const PHASES = {
   expired: "expired",
 } as const;
 
-/** Return the phase; `now` is in milliseconds since 1970. */
-export function phaseOf({ job, problem }: DownloadState, now = Date.now()): Phase {
-  if (problem && !(job && isFinished(job))) return "unknown";
-  if (!job) return "starting";
-  if (job.status === "completed" && expiryOf(job) <= now) return "expired";
-  return PHASES[job.status];
+/** Return the phase. An archive is expired when the API says so: the device's clock may be wrong. */
+export function phaseOf({ job, problem }: DownloadState): Phase {
+  if (problem) return "unknown";
+  return job ? PHASES[job.status] : "starting";
 }
 
 /** Return when the archive is deleted, in milliseconds since 1970; Infinity if unknown. */
 export function expiryOf(job: DownloadState["job"]): number {
-  return job?.availableUntil ? Date.parse(job.availableUntil) : Number.POSITIVE_INFINITY;
+  if (job?.status !== "completed" || !job.availableUntil) return Number.POSITIVE_INFINITY;
+  return Date.parse(job.availableUntil);
 }
 
 /** Return whether the download is not finished yet. */

@@ -73,7 +73,7 @@ export function useDownload(jobIdOrOptions: string | null | UseDownloadOptions =
     () => IDLE,
   );
   const { pending, requestError, request, setError } = useRequest();
-  useRenderAt(expiryOf(state.job));
+  useExpiry(download, state.problem ? Number.POSITIVE_INFINITY : expiryOf(state.job));
   // During hydration the output must equal the server's, even if there is a state already.
   const visible = state === IDLE ? null : download;
   const phase = visible ? phaseOf(state) : pending === "start" ? "starting" : "idle";
@@ -130,10 +130,15 @@ function actionsOf(
     if (download) await request(kind, () => call(download));
   };
   const save = async (download: Download) => {
-    saveFile(await urlOf(download), () => {
+    const onError = async () => {
       longhaul.markSaved(download.jobId, false);
+      // The URL may be why, or the archive is gone.
+      download.dropLink();
+      await download.refresh().catch(() => undefined);
+      if (phaseOf(download.state) !== "ready") return;
       setError(new Error("The file couldn't be saved. Try again in a minute."));
-    });
+    };
+    saveFile(await urlOf(download), () => void onError());
     longhaul.markSaved(download.jobId);
   };
   return {
@@ -176,12 +181,23 @@ function useRequest() {
 
 function useAutoStart({ phase, start }: DownloadView, options: UseDownloadOptions): void {
   const done = useRef(false);
+  const hydrated = useHydrated();
   const { autoStart = false, fileIds, startOptions, jobId } = options;
   useEffect(() => {
-    if (!autoStart || done.current || jobId || !fileIds?.length || phase !== "idle") return;
+    if (!autoStart || !hydrated || done.current || jobId || !fileIds?.length || phase !== "idle")
+      return;
     done.current = true;
     void start(fileIds, startOptions);
-  }, [autoStart, fileIds, startOptions, jobId, phase, start]);
+  }, [autoStart, hydrated, fileIds, startOptions, jobId, phase, start]);
+}
+
+/** Return false during hydration, when the downloads of this browser are not known yet. */
+function useHydrated(): boolean {
+  return useSyncExternalStore(
+    noUpdates,
+    () => true,
+    () => false,
+  );
 }
 
 /** Call the callbacks of the options after changes, and save automatically. */
@@ -216,15 +232,32 @@ function useCallbacks(view: DownloadView, options: UseDownloadOptions, isOwn: bo
 /** The longest timeout of a browser, in milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** Render again at a time, in milliseconds since 1970. */
-function useRenderAt(time: number): void {
-  const [, render] = useState(0);
+/** Milliseconds after the expiry until the first check, and the maximum between two checks. */
+const FIRST_CHECK = 1_000;
+const MAX_CHECK_INTERVAL = 300_000;
+
+/**
+ * Ask the API from the time on, in milliseconds since 1970, until it says that the archive has
+ * expired. It may say so later: a clean-up deletes archives, and the device's clock may be wrong.
+ */
+function useExpiry(download: Download | null, time: number): void {
   useEffect(() => {
-    const wait = time - Date.now();
-    if (!(wait > 0 && wait < MAX_TIMEOUT)) return;
-    const timer = setTimeout(() => render(time), wait);
-    return () => clearTimeout(timer);
-  }, [time]);
+    const wait = Math.max(0, time - Date.now()) + FIRST_CHECK;
+    if (!download || !(wait < MAX_TIMEOUT)) return;
+    let interval = FIRST_CHECK;
+    let timer = setTimeout(check, wait);
+    let ended = false;
+    async function check(): Promise<void> {
+      await download?.refresh().catch(() => undefined);
+      if (ended) return;
+      interval = Math.min(MAX_CHECK_INTERVAL, interval * 2);
+      timer = setTimeout(check, interval);
+    }
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+    };
+  }, [download, time]);
 }
 
 function isBrowser(): boolean {

@@ -1,7 +1,11 @@
 // @vitest-environment happy-dom
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Longhaul } from "@longhaul/client";
 import { act, cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { StrictMode } from "react";
+import { hydrateRoot } from "react-dom/client";
+import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FakeStorage } from "../../client/test/fake-browser.js";
 import { FakeServer, JOB_ID, json } from "../../client/test/fake-server.js";
@@ -178,7 +182,8 @@ test("the button becomes expired by itself, and starts again", async () => {
   const availableUntil = new Date(Date.now() + 1_500).toISOString();
   await change({ status: "completed", downloadUrl: "http://store.test/x", availableUntil });
   await screen.findByText(/^Ready · Available until /, { selector: ".lh-status" });
-  await screen.findByText("Expired", { selector: ".lh-status" }, { timeout: 3_000 });
+  server.now = { ...server.now, version: server.now.version + 1, status: "expired" };
+  await screen.findByText("Expired", { selector: ".lh-status" }, { timeout: 6_000 });
   fireEvent.click(button("Start again"));
   await waitFor(() => expect(server.count("initiate")).toBe(2));
 });
@@ -287,4 +292,41 @@ test.each([
 test("labels can be translated", () => {
   show({ labels: { download: "Herunterladen" } });
   expect(button("Herunterladen")).toBeDefined();
+});
+
+// During hydration the downloads of this browser are not known yet.
+test("after a reload of a server-rendered page, autoStart continues the download", async () => {
+  const client = () =>
+    new Longhaul({ baseUrl: "http://longhaul.test", fetch: server.fetch, storage });
+  await client().start([1, 2, 3]);
+  const page = (client: Longhaul) => (
+    <LonghaulProvider client={client}>
+      <DownloadButton fileIds={[1, 2, 3]} autoStart />
+    </LonghaulProvider>
+  );
+  const root = document.createElement("div");
+  root.innerHTML = renderToString(page(client()));
+  document.body.append(root);
+  const hydrated = await act(async () => hydrateRoot(root, page(client())));
+  await shown("Queued, starting soon");
+  expect(server.count("initiate")).toBe(1);
+  act(() => hydrated.unmount());
+  root.remove();
+});
+
+// Screen readers such as NVDA ignore changes within a busy element.
+test("announcements are not within a busy element", async () => {
+  show();
+  await start();
+  expect(screen.getByRole("status").closest("[aria-busy]")).toBeNull();
+});
+
+// docs/clients.md promises browsers that are older than light-dark().
+test("browsers without light-dark() get plain colors", () => {
+  const css = readFileSync(join(import.meta.dirname, "../button.css"), "utf8");
+  const plain = css.replace(/@supports [^{]*\{\s*[^{]*\{[^}]*\}\s*\}/, "");
+  expect(plain).not.toContain(": light-dark(");
+  const colors = [...css.matchAll(/(--lh-[a-z-]+): light-dark/g)].map(([, name]) => name);
+  expect(colors).toHaveLength(5);
+  for (const name of colors) expect(plain).toMatch(new RegExp(`${name}: #`));
 });

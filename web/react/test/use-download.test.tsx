@@ -139,7 +139,8 @@ test("a download expires by itself, or when the API says so", async () => {
   const download = await start();
   await change({ status: "completed", availableUntil: isoIn(300) });
   await download.reaches("ready");
-  await download.reaches("expired");
+  server.now = { ...server.now, version: server.now.version + 1, status: "expired" };
+  await waitFor(() => expect(download.view.phase).toBe("expired"), { timeout: 5_000 });
   server.now = { ...server.now, jobId: "job-2", status: "expired" };
   const other = watch("job-2");
   await other.reaches("expired");
@@ -283,4 +284,46 @@ test("the callbacks report each change once", async () => {
   expect(calls).toEqual([
     ...["queued 0", "processing 42", JobUnsuccessful.name, "queued 0", "completed"],
   ]);
+});
+
+// The API decides whether an archive is expired, not the device's clock.
+test("a device whose clock is a day ahead shows a fresh archive as ready", async () => {
+  const download = await start();
+  await change({ status: "completed", availableUntil: isoIn(-86_400_000) });
+  await download.reaches("ready");
+  const before = server.count("status");
+  await waitFor(() => expect(server.count("status")).toBeGreaterThan(before), { timeout: 5_000 });
+  expect(download.view.phase).toBe("ready");
+});
+
+/** Save the archive, and let the storage respond with an error. */
+async function failToSave(download: ReturnType<typeof watch>) {
+  for (const frame of document.querySelectorAll("iframe")) frame.remove();
+  await act(() => download.view.save());
+  const frame = document.querySelector("iframe");
+  await act(async () => void frame?.dispatchEvent(new Event("load")));
+  return frame?.getAttribute("src");
+}
+
+// An action on an outdated state gets the current one.
+test("after an error of the storage, the next save has a new link", async () => {
+  const download = await start();
+  const old = { downloadUrl: "http://store.test/old", expiresAt: isoIn(3_600_000) };
+  await change({ status: "completed", ...old });
+  await download.reaches("ready");
+  server.now = { ...server.now, downloadUrl: "http://store.test/new" };
+  expect(await failToSave(download)).toBe("http://store.test/old");
+  await waitFor(() => expect(download.view.requestError?.message).toMatch(/couldn't be saved/));
+  expect(await failToSave(download)).toBe("http://store.test/new");
+});
+
+test("an error of the storage shows that the archive is gone", async () => {
+  const download = await start();
+  const known = { downloadUrl: "http://store.test/old", expiresAt: isoIn(3_600_000) };
+  await change({ status: "completed", ...known });
+  await download.reaches("ready");
+  server.now = { ...server.now, version: server.now.version + 1, status: "expired" };
+  await failToSave(download);
+  await download.reaches("expired");
+  expect(download.view.requestError).toBeNull();
 });
