@@ -9,7 +9,12 @@ import { LonghaulProvider } from "@longhaul/react";
 import { lazy, StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import DownloadPage from "./download/page.js";
-import { authorization, followOtherTabs, takeTokenFromUrl } from "./operator/token.js";
+import {
+  authorization,
+  followOtherTabs,
+  followTokenLinks,
+  takeTokenFromUrl,
+} from "./operator/token.js";
 import { configureSignIn } from "./sign-in.js";
 import { Shell } from "./ui/shell.js";
 import { applyTheme, storedTheme } from "./ui/theme.js";
@@ -21,6 +26,7 @@ const isOperator = window.location.pathname.replace(/\/$/, "") === "/operator";
 // The token in a link is the operator's on the operator page, else the user's.
 if (isOperator) {
   takeTokenFromUrl();
+  followTokenLinks();
   followOtherTabs();
 }
 configureSignIn();

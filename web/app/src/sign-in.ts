@@ -13,15 +13,23 @@ const KEY = "longhaul:token";
 /** Set the source of tokens; call it before the client is created. */
 export function configureSignIn(): void {
   takeFromUrl();
-  configure({ getToken: storedToken, namespace: userIn(storedToken()) });
+  // A link that is opened while the page is open only changes the hash.
+  window.addEventListener("hashchange", () => {
+    if (takeFromUrl()) window.location.reload();
+  });
+  configure({ getToken: storedToken, namespace: currentUser() });
 }
 
-/** Take the token from the URL, and remove it there, so that it is not copied with the URL. */
-function takeFromUrl(): void {
+/**
+ * Take the token from the URL, and remove it there, so that it is not copied with the URL. Returns
+ * whether there was one.
+ */
+function takeFromUrl(): boolean {
   const token = new URLSearchParams(window.location.hash.slice(1)).get("token");
-  if (!token) return;
+  if (!token) return false;
   storeToken(token);
   window.history.replaceState(null, "", window.location.pathname + window.location.search);
+  return true;
 }
 
 export function storeToken(token: string): void {
@@ -41,6 +49,11 @@ export function storedToken(): string | null {
   } catch {
     return memory;
   }
+}
+
+/** Return the user who is signed in, or an empty text. */
+export function currentUser(): string {
+  return userIn(storedToken());
 }
 
 /** Return the user in a JWT, to keep the downloads of several users of this browser apart. */

@@ -16,7 +16,13 @@ import { urlOf, type View, viewOf } from "../src/operator/location.js";
 import OperatorPage from "../src/operator/page.js";
 import { bucketsOf, hoursOf, mergeSamples } from "../src/operator/samples.js";
 import { headlineOf, isStale, Summary } from "../src/operator/summary.js";
-import { authorization, followOtherTabs, takeTokenFromUrl } from "../src/operator/token.js";
+import {
+  authorization,
+  followOtherTabs,
+  followTokenLinks,
+  takeTokenFromUrl,
+} from "../src/operator/token.js";
+import { configureSignIn, storedToken } from "../src/sign-in.js";
 
 const JOB = "0a000000-0000-4000-8000-000000000001";
 const WELL: ServiceSummary = { level: "info", message: "All well", idleSince: null, reasons: [] };
@@ -206,7 +212,7 @@ test("a job shows why it was handed back, who cancelled it, and why a file faile
 
 test("the page asks for the token on top, and says what to do if it was not accepted", async () => {
   const forbidden = async () => {
-    throw new ApiProblem(new Response(null, { status: 403 }), { detail: "No." });
+    throw new ApiProblem(new Response(null, { status: 403 }), { code: "FORBIDDEN" });
   };
   const pending = () => new Promise(() => undefined);
   const operator = {
@@ -288,6 +294,31 @@ test("each named job is tried once", async () => {
   ]);
 });
 
+// Closing the dialog means that nothing more happens.
+test.each(["Stop", "unmount"])("%s ends an action after the current batch", async (how) => {
+  const batch = { ...RESULT, matched: 900, changed: 300, remaining: 600, rejected: [] };
+  let respond: (result: object) => void = () => undefined;
+  const act = vi.fn(({ dryRun }: { dryRun?: boolean }) =>
+    dryRun
+      ? Promise.resolve({ ...batch, dryRun, changed: 0 })
+      : new Promise<object>((resolve) => {
+          respond = resolve;
+        }),
+  );
+  const onClose = vi.fn();
+  const dialog = <ActionDialog action="cancel" target={{ filter: {} }} onClose={onClose} />;
+  const view = render(dialog, provide({ act }));
+  fireEvent.click(await screen.findByRole("button", { name: "Cancel 900 jobs" }));
+  const stop = await screen.findByRole("button", { name: "Stop" });
+  expect(screen.queryByRole("button", { name: "Keep as is" })).toBeNull();
+  if (how === "Stop") fireEvent.click(stop);
+  else view.unmount();
+  if (how === "Stop") expect(onClose).toHaveBeenCalledWith(true);
+  respond(batch);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(act).toHaveBeenCalledTimes(2);
+});
+
 const { reload } = window.location;
 
 beforeEach(() => {
@@ -310,4 +341,27 @@ test("one sign-in is for all tabs", () => {
   expect(window.location.reload).not.toHaveBeenCalled();
   window.dispatchEvent(new StorageEvent("storage", { key, oldValue: "secret", newValue: null }));
   expect(window.location.reload).toHaveBeenCalled();
+});
+
+// The browser does not load the page again for a link that differs only in its hash.
+test("a user's token link that is opened in an open page signs in", () => {
+  configureSignIn();
+  window.history.replaceState(null, "", "/#other");
+  window.dispatchEvent(new Event("hashchange"));
+  expect(window.location.reload).not.toHaveBeenCalled();
+  window.history.replaceState(null, "", "/#token=user");
+  window.dispatchEvent(new Event("hashchange"));
+  expect(window.location.hash).toBe("");
+  expect(storedToken()).toBe("user");
+  expect(window.location.reload).toHaveBeenCalled();
+  window.sessionStorage.clear();
+});
+
+test("a token link that is opened in an open page signs in and leaves the address bar", () => {
+  followTokenLinks();
+  window.history.replaceState(null, "", "/operator#token=newer");
+  window.dispatchEvent(new Event("hashchange"));
+  expect(window.location.hash).toBe("");
+  expect(authorization()).toEqual({ Authorization: "Bearer newer" });
+  expect(window.location.reload).toHaveBeenCalledOnce();
 });

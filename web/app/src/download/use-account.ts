@@ -23,7 +23,7 @@ export function useAccount(): Account {
           // Without sign-in, everyone is the same user, and these are everyone's jobs.
           ({ jobs }) => setAccount({ needsSignIn: false, jobs: storedToken() ? jobs : NONE }),
           (error) => {
-            if (error instanceof ApiProblem && error.status === 401)
+            if (error instanceof ApiProblem && error.isPermanent && error.status === 401)
               setAccount({ needsSignIn: true, jobs: NONE });
           },
         );

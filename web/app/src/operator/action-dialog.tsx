@@ -69,9 +69,10 @@ export function ActionDialog({ action, target, onClose }: ActionDialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
   const [priority, setPriority] = useState<Priority>("high");
-  const { step, run } = useAction(action, target, priority);
+  const { step, run, stop } = useAction(action, target, priority);
   useEffect(() => dialog.current?.showModal(), []);
-  const changed = "changed" in step && step.changed > 0;
+  // While a request runs, its jobs may have changed already.
+  const changed = step.name === "running" || ("changed" in step && step.changed > 0);
   const { label, effect } = ACTIONS[action];
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -82,7 +83,10 @@ export function ActionDialog({ action, target, onClose }: ActionDialogProps) {
       className="dialog"
       ref={dialog}
       aria-labelledby={titleId}
-      onClose={() => onClose(changed)}
+      onClose={() => {
+        stop();
+        onClose(changed);
+      }}
     >
       <form onSubmit={submit}>
         <h2 id={titleId}>{label} jobs</h2>
@@ -102,7 +106,7 @@ export function ActionDialog({ action, target, onClose }: ActionDialogProps) {
         )}
         <div className="dialog-buttons">
           <button className="button" type="button" onClick={() => dialog.current?.close()}>
-            {step.name === "done" || step.name === "failed" ? "Close" : "Keep as is"}
+            {closeLabel(step)}
           </button>
           {step.name === "confirm" && step.preview.matched > 0 && (
             <button className="button primary" type="submit">
@@ -113,6 +117,11 @@ export function ActionDialog({ action, target, onClose }: ActionDialogProps) {
       </form>
     </dialog>
   );
+}
+
+function closeLabel({ name }: Step): string {
+  if (name === "running") return "Stop";
+  return name === "done" || name === "failed" ? "Close" : "Keep as is";
 }
 
 function PriorityField(props: { value: Priority; onChange(value: Priority): void }) {
@@ -147,13 +156,24 @@ function useAction(action: JobAction, target: Target, priority: Priority) {
       closed = true;
     };
   }, [operator, counted]);
+  /** Whether the dialog was closed: then the jobs that are left stay as they are. */
+  const stopped = useRef(false);
+  useEffect(() => {
+    stopped.current = false;
+    return () => {
+      stopped.current = true;
+    };
+  }, []);
+  const stop = () => {
+    stopped.current = true;
+  };
   const run = async () => {
     if (step.name !== "confirm") return;
     let untried: Target | null = asOf(target, step.preview.asOf);
     const rejected: JobActionsResult["rejected"] = [];
     let changed = 0;
     try {
-      while (untried) {
+      while (untried && !stopped.current) {
         setStep({ name: "running", changed });
         const result: JobActionsResult = await operator.act(requestOf(action, untried, priority));
         changed += result.changed;
@@ -165,7 +185,7 @@ function useAction(action: JobAction, target: Target, priority: Priority) {
       setStep({ name: "failed", message: (error as Error).message, changed });
     }
   };
-  return { step, run };
+  return { step, run, stop };
 }
 
 function requestOf(action: JobAction, target: Target, priority: Priority): JobActionsRequest {

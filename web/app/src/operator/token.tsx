@@ -4,14 +4,22 @@ const KEY = "longhaul:operator-token";
 
 /**
  * Store the token of a link (`/operator#token=…`) and remove it from the address bar, so that it is
- * neither bookmarked nor shown.
+ * neither bookmarked nor shown. Returns whether there was one.
  */
-export function takeTokenFromUrl(): void {
+export function takeTokenFromUrl(): boolean {
   const token = new URLSearchParams(window.location.hash.slice(1)).get("token");
-  if (token === null) return;
+  if (token === null) return false;
   store(token);
   const { pathname, search } = window.location;
   window.history.replaceState(null, "", pathname + search);
+  return true;
+}
+
+/** Sign in by a link that is opened while the page is open: the browser only changes the hash. */
+export function followTokenLinks(): void {
+  window.addEventListener("hashchange", () => {
+    if (takeTokenFromUrl()) window.location.reload();
+  });
 }
 
 /** Return the Authorization header with the operator token, if there is one. */

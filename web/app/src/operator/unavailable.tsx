@@ -3,7 +3,7 @@ import { isFinal } from "./use-polled.js";
 
 /** Return whether the user is not signed in as an operator. */
 export function isForbidden(error: Error | null): boolean {
-  return error instanceof ApiProblem && [401, 403].includes(error.status);
+  return error instanceof ApiProblem && error.isPermanent && [401, 403].includes(error.status);
 }
 
 /** Shown in place of data that could not be loaded. */

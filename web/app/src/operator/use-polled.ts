@@ -57,5 +57,5 @@ export function usePolled<T>(
 
 /** Return whether a retry is pointless: no access, or no such endpoint. */
 export function isFinal(error: unknown): boolean {
-  return error instanceof ApiProblem && [401, 403, 404, 405].includes(error.status);
+  return error instanceof ApiProblem && error.isPermanent;
 }
