@@ -127,6 +127,11 @@ test("an archive says until when it is available, expires by itself, and starts 
     .card(jobId)
     .getByText(/^Ready · Available until \d{2}:\d{2} tomorrow$/)
     .waitFor();
+  // The page asks the API, whatever the device's clock says.
+  const url = `/v1/download/status/${jobId}`;
+  const job = await (await page.page.request.get(url)).json();
+  const expired = { ...job, version: job.version + 1, status: "expired", downloadUrl: null };
+  await page.page.route(`**${url}*`, (route) => route.fulfill({ status: 410, json: expired }));
   await page.page.clock.fastForward("25:00:00");
   await page.expectPhase(jobId, "expired");
   await page.card(jobId).getByText("Expired").waitFor();

@@ -11,11 +11,13 @@ test.each([
   ["１０〜１２", [10, 11, 12]],
   ["1—3\r\n5\t6", [1, 2, 3, 5, 6]],
   ["", []],
+  // FILE_ID_MIN and FILE_ID_MAX of the API decide which ids are valid.
+  ["0, 100000001, 9007199254740991", [0, 100_000_001, Number.MAX_SAFE_INTEGER]],
 ])("%j means %j", (text, ids) => {
   expect(parseIds(text)).toEqual({ ids, error: null });
 });
 
-test.each(["ten", "1-", "0", "8-5", "100000001", "1-1001", "1-600, 700-1300"])(
+test.each(["ten", "1-", "8-5", "9007199254740992", "1-1001", "1-600, 700-1300"])(
   "%j is an error with an explanation",
   (text) => {
     expect(parseIds(text).error).toMatch(/\w+ \w+/);

@@ -1,8 +1,15 @@
-import type { StartOptions } from "@longhaul/client";
+import type { FileReport, RequestedFile, StartOptions } from "@longhaul/client";
 import { ArchiveLink, type DownloadView, isInProgress, useLonghaul } from "@longhaul/react";
 import { Icon } from "../ui/icons.js";
 import { failingFile } from "./status.js";
 import type { Entry } from "./title.js";
+
+/** The request to start another download instead of this one. */
+export interface Replacement {
+  pending: boolean;
+  error: Error | null;
+  request(call: () => Promise<void>): Promise<void>;
+}
 
 export interface ActionsProps {
   view: DownloadView;
@@ -10,15 +17,17 @@ export interface ActionsProps {
   name: string;
   entry: Entry;
   onRemove?: (() => void) | undefined;
-  onReplace(fileIds: readonly number[], options?: StartOptions): Promise<void>;
+  replacement: Replacement;
+  onReplace(files: readonly RequestedFile[], changes?: StartOptions): Promise<void>;
   details: { open: boolean; id: string; onChange(open: boolean): void };
 }
 
 /** The buttons of a card that fit the state of its download. */
-export function Actions({ view, name, entry, onRemove, onReplace, details }: ActionsProps) {
+export function Actions(props: ActionsProps) {
+  const { view, name, entry, onRemove, replacement, onReplace, details } = props;
   const { phase, pending, job } = view;
   const longhaul = useLonghaul();
-  const busy = pending !== null;
+  const busy = pending !== null || replacement.pending;
   const button = (text: string, action: () => unknown, look = "", icon?: "retry") => (
     <button
       className={`button ${look}`}
@@ -34,21 +43,26 @@ export function Actions({ view, name, entry, onRemove, onReplace, details }: Act
       {text}
     </button>
   );
-  const fileIds = async () => {
-    if (entry.fileIds.length || !view.jobId) return entry.fileIds;
-    return (await longhaul.open(view.jobId).allFiles()).map(({ file_id }) => file_id);
-  };
-  const restart = async () => onReplace(await fileIds());
-  const skip = async () => onReplace(await availableFiles(), { onMissing: "skip" });
-  /** Return the requested files without those that are missing or can't be fetched. */
-  const availableFiles = async () => {
-    const files = view.jobId ? await longhaul.open(view.jobId).allFiles() : [];
-    const failing = job && failingFile(job);
-    const bad = (state: string) => state === "missing" || state === "failed";
-    return files
-      .filter(({ file_id, state }) => !bad(state) && file_id !== failing)
-      .map(({ file_id }) => file_id);
-  };
+  const reports = async () => (view.jobId ? longhaul.open(view.jobId).allFiles() : []);
+  const restart = () =>
+    replacement.request(async () => {
+      const known = filesOf(entry);
+      await onReplace(known.length ? known : (await reports()).map(requestOf));
+    });
+  const skip = () =>
+    replacement.request(async () => {
+      const files = await reports();
+      const failing = job && failingFile(job);
+      const isBad = ({ file_id, state }: FileReport) =>
+        state === "missing" || state === "failed" || file_id === failing;
+      const bad = new Set(files.filter(isBad).map(({ file_id }) => file_id));
+      const known = filesOf(entry);
+      const requested = known.length ? known : files.map(requestOf);
+      await onReplace(
+        requested.filter((file) => !bad.has(typeof file === "number" ? file : file.file_id)),
+        { onMissing: "skip" },
+      );
+    });
   const isSkippable = (job?.totalFiles ?? 0) > 1 && isAboutOneFile(view);
   return (
     <div className="actions">
@@ -83,6 +97,16 @@ export function Actions({ view, name, entry, onRemove, onReplace, details }: Act
       </span>
     </div>
   );
+}
+
+/** Return the files as this browser requested them; none if another one started the download. */
+function filesOf({ files, fileIds }: Entry): readonly RequestedFile[] {
+  return files ?? fileIds;
+}
+
+/** Return the request of a reported file, with its path if it is in a folder. */
+function requestOf({ file_id, path }: FileReport): RequestedFile {
+  return path?.includes("/") ? { file_id, path } : file_id;
 }
 
 /** Return whether one file is the reason that the download waits or has failed. */

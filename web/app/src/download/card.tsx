@@ -1,4 +1,4 @@
-import { JobUnsuccessful, type StartOptions } from "@longhaul/client";
+import { JobUnsuccessful, type RequestedFile, type StartOptions } from "@longhaul/client";
 import { isInProgress, Progress, useDownload, useOnChange } from "@longhaul/react";
 import { useId, useState } from "react";
 import { ConnectionBadge } from "../ui/connection-badge.js";
@@ -6,7 +6,7 @@ import { FileName } from "../ui/file-name.js";
 import { Icon } from "../ui/icons.js";
 import { useKeptFocus } from "../ui/use-kept-focus.js";
 import { useAnnounce } from "./announcer.js";
-import { Actions } from "./card-actions.js";
+import { Actions, type Replacement } from "./card-actions.js";
 import { Details, MissingFiles } from "./details.js";
 import { notify } from "./notify.js";
 import { LABELS, subtitleOf, useStatus } from "./status.js";
@@ -18,8 +18,8 @@ export interface DownloadCardProps {
   autoSave: boolean;
   /** Missing for a download of another browser. */
   onRemove?: ((entry: Entry) => void) | undefined;
-  /** Start a download of these files instead of this one. */
-  onReplace(entry: Entry, fileIds: readonly number[], options?: StartOptions): Promise<void>;
+  /** Start a download of these files instead of this one, with its options and these changes. */
+  onReplace(entry: Entry, files: readonly RequestedFile[], changes?: StartOptions): Promise<void>;
 }
 
 /** A download in the list. */
@@ -32,12 +32,14 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
       if (error instanceof JobUnsuccessful) notify("The download failed", name);
     },
   });
+  const replacement = useReplacement();
+  const error = replacement.error ?? view.requestError;
   const title = useTitleOf(view, entry);
   const name = textOf(title);
   const status = useStatus(view);
   const announce = useAnnounce();
   useOnChange(
-    `${name}: ${view.requestError?.message ?? LABELS.announcement(view)}`,
+    `${name}: ${error?.message ?? LABELS.announcement(view)}`,
     view.phase === "starting" && view.pending === null,
     announce,
   );
@@ -88,13 +90,14 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
             name={name}
             entry={entry}
             onRemove={onRemove && (() => onRemove(entry))}
+            replacement={replacement}
             onReplace={(...files) => onReplace(entry, ...files)}
             details={{ open, id: detailsId, onChange: setOpen }}
           />
         </div>
-        {view.requestError && (
+        {error && (
           <p className="notice" data-tone="danger">
-            {view.requestError.message}
+            {error.message}
           </p>
         )}
         {view.job && view.phase === "ready" && Boolean(view.job.missingFiles) && (
@@ -106,4 +109,22 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
       </article>
     </li>
   );
+}
+
+/** Track the request to start another download instead of this one, and its error. */
+function useReplacement(): Replacement {
+  const [pending, setPending] = useState(false);
+  const [error, setError] = useState<Error | null>(null);
+  const request = async (call: () => Promise<void>) => {
+    setPending(true);
+    setError(null);
+    try {
+      await call();
+    } catch (error) {
+      setError(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      setPending(false);
+    }
+  };
+  return { pending, error, request };
 }

@@ -1,4 +1,4 @@
-import type { StartOptions } from "@longhaul/client";
+import type { RequestedFile, StartOptions } from "@longhaul/client";
 import { isInProgress, useDownloads, usePhases } from "@longhaul/react";
 import { useCallback, useMemo, useState } from "react";
 import "../styles/cards.css";
@@ -10,6 +10,7 @@ import { Announcer } from "./announcer.js";
 import { DownloadCard } from "./card.js";
 import { Composer } from "./composer.js";
 import { NotifyButton } from "./notify.js";
+import { useRemovedJobs } from "./removed-jobs.js";
 import { SignInForm } from "./sign-in-form.js";
 import type { Entry } from "./title.js";
 import { useAccount } from "./use-account.js";
@@ -21,36 +22,49 @@ export default function DownloadPage() {
   const { downloads, start, cancel, remove, restore } = useDownloads();
   const [autoSaved, setAutoSaved] = useState<ReadonlySet<string>>(new Set());
   const [removed, setRemoved] = useState<readonly Entry[]>([]);
-  const entries = useEntries(downloads, account.jobs);
+  const removedJobs = useRemovedJobs();
+  const entries = useEntries(downloads, account.jobs, removedJobs.ids);
   const phases = usePhases(entries.map(({ jobId }) => jobId));
   useTitle(phases);
   const { target, within } = useKeptFocus<HTMLHeadingElement>();
 
   const startAndShow = useCallback(
     async (
-      fileIds: readonly number[],
+      files: readonly RequestedFile[],
       options: StartOptions,
       { firstFile, autoSave = false }: { firstFile?: string | undefined; autoSave?: boolean } = {},
     ) => {
-      const jobId = await start(fileIds, options, firstFile);
+      const jobId = await start(files, options, firstFile);
       if (autoSave) setAutoSaved((ids) => new Set(ids).add(jobId));
       requestAnimationFrame(() =>
         document.getElementById(jobId)?.scrollIntoView({ block: "nearest" }),
       );
+      return jobId;
     },
     [start],
   );
-  const replace = async (entry: Entry, fileIds: readonly number[], options: StartOptions = {}) => {
-    await startAndShow(fileIds, options);
+  const replace = async (
+    entry: Entry,
+    files: readonly RequestedFile[],
+    changes: StartOptions = {},
+  ) => {
+    const jobId = await startAndShow(files, { ...entry.options, ...changes });
+    // The API returns the same job if an identical one is still running.
+    if (jobId === entry.jobId) return;
     if (isInProgress(phases.get(entry.jobId)?.phase ?? "unknown")) await cancel(entry.jobId);
-    remove(entry.jobId);
+    removeFromList([entry]);
+  };
+  const removeFromList = (entries: readonly Entry[]) => {
+    for (const { jobId } of entries) remove(jobId);
+    removedJobs.add(entries.map(({ jobId }) => jobId));
   };
   const removeAll = (entries: readonly Entry[]) => {
-    for (const { jobId } of entries) remove(jobId);
+    removeFromList(entries);
     setRemoved(entries);
   };
   const undo = () => {
     for (const entry of removed) restore({ ...entry, fileIds: [...entry.fileIds] });
+    removedJobs.delete(removed.map(({ jobId }) => jobId));
     setRemoved([]);
   };
   const finished = downloads.filter(({ jobId }) => {
@@ -113,15 +127,19 @@ export default function DownloadPage() {
 type Downloads = ReturnType<typeof useDownloads>["downloads"];
 type Jobs = ReturnType<typeof useAccount>["jobs"];
 
-/** Return this browser's downloads and the account's others, newest first. */
-function useEntries(downloads: Downloads, jobs: Jobs): readonly Entry[] & Downloads {
+/** Return this browser's downloads and the account's others that were not removed, newest first. */
+function useEntries(
+  downloads: Downloads,
+  jobs: Jobs,
+  removed: ReadonlySet<string>,
+): readonly Entry[] & Downloads {
   return useMemo(() => {
     const known = new Set(downloads.map(({ jobId }) => jobId));
     const others = jobs
-      .filter(({ jobId }) => !known.has(jobId))
+      .filter(({ jobId }) => !known.has(jobId) && !removed.has(jobId))
       .map(({ jobId, createdAt }) => ({ jobId, fileIds: [], startedAt: createdAt }));
     return [...downloads, ...others].sort((a, b) => b.startedAt.localeCompare(a.startedAt));
-  }, [downloads, jobs]);
+  }, [downloads, jobs, removed]);
 }
 
 function NoDownloads() {

@@ -1,7 +1,6 @@
 import { formatNumber } from "../ui/format.js";
 
 export const MAX_FILES = 1_000;
-const MAX_ID = 100_000_000;
 
 export interface Parsed {
   ids: number[];
@@ -37,11 +36,12 @@ export function addIds(ids: readonly number[], text: string): Parsed {
 }
 
 function rangeOf(word: string): { first: number; last: number } | string {
-  const match = /^(\d{1,12})(?:-(\d{1,12}))?$/.exec(word);
+  const match = /^(\d+)(?:-(\d+))?$/.exec(word);
   if (!match) return `“${word}” is not a file number or a range such as 10001-10005.`;
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
-  if (first < 1 || last > MAX_ID) return `“${word}” is not between 1 and 100,000,000.`;
+  // The API's settings decide which of the other numbers are valid.
+  if (!Number.isSafeInteger(first) || !Number.isSafeInteger(last)) return `“${word}” is too large.`;
   if (last < first) return `“${word}” ends before it starts.`;
   return last - first < MAX_FILES ? { first, last } : tooMany();
 }

@@ -1,0 +1,118 @@
+// @vitest-environment happy-dom
+import { Longhaul, type StartOptions } from "@longhaul/client";
+import { LonghaulProvider } from "@longhaul/react";
+import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { FakeStorage } from "../../client/test/fake-browser.js";
+import { FakeServer, JOB_ID, job, json } from "../../client/test/fake-server.js";
+import DownloadPage from "../src/download/page.js";
+import { storeToken } from "../src/sign-in.js";
+
+let server: FakeServer;
+let longhaul: Longhaul;
+
+beforeEach(() => {
+  server = new FakeServer();
+  const storage = new FakeStorage();
+  longhaul = new Longhaul({ baseUrl: "http://longhaul.test", fetch: server.fetch, storage });
+  server.on("POST /v1/download/initiate", () => json(server.now, 202));
+  server.on("GET /v1/download/jobs", () => json({ jobs: [server.now], nextCursor: null }));
+});
+
+afterEach(() => {
+  cleanup();
+  window.localStorage.clear();
+  window.sessionStorage.clear();
+});
+
+const show = () =>
+  render(
+    <LonghaulProvider client={longhaul}>
+      <DownloadPage />
+    </LonghaulProvider>,
+  );
+
+async function start(options: StartOptions = {}) {
+  await longhaul.start([{ file_id: 1, path: "a/" }, 2], options);
+}
+
+const button = (name: RegExp) => screen.findByRole("button", { name });
+
+// The account still has a job that the user removed from the list.
+test("a removed download does not come back from the account, but Undo restores it", async () => {
+  storeToken("user");
+  server.now = job({ status: "failed", error: "No.", retryable: false });
+  await start();
+  const page = show();
+  fireEvent.click(await button(/^Remove from this list/));
+  await screen.findByText("Removed 1 download.");
+  await waitFor(() => expect(server.count("/v1/download/jobs")).toBe(1));
+  expect(screen.queryByRole("article")).toBeNull();
+  page.unmount();
+  const again = show();
+  await waitFor(() => expect(server.count("/v1/download/jobs")).toBe(2));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(screen.queryByRole("article")).toBeNull();
+  again.unmount();
+  await start();
+  show();
+  fireEvent.click(await button(/^Remove from this list/));
+  fireEvent.click(await button(/^Undo/));
+  expect(await screen.findByRole("article")).toBeDefined();
+}, 20_000);
+
+const OPTIONS = { onMissing: "skip", fileName: "a.zip", priority: "low" } as const;
+
+/** Return the body of the latest request that created a job. */
+function created(): unknown {
+  const call = server.requests.filter(({ path }) => path.endsWith("initiate")).at(-1);
+  return JSON.parse(String(call?.init.body));
+}
+
+// What replaces a download is the same download.
+test("Start again starts the same download, with its options and paths", async () => {
+  server.now = job({ status: "expired" });
+  await start(OPTIONS);
+  show();
+  const restart = await button(/^Start again/);
+  server.now = job({ jobId: "job-2" });
+  fireEvent.click(restart);
+  await waitFor(() => expect(server.count("initiate")).toBe(2));
+  expect(created()).toEqual({ files: [{ file_id: 1, path: "a/" }, { file_id: 2 }], ...OPTIONS });
+});
+
+test("Continue without it keeps the options and paths", async () => {
+  const error = "File 2 not found";
+  server.now = job({ status: "failed", error, errorCode: "FILE_NOT_FOUND", retryable: false });
+  const { onMissing: _, ...options } = OPTIONS;
+  await start(options);
+  const files = [
+    { file_id: 1, state: "pending", path: "a/" },
+    { file_id: 2, state: "missing", path: null },
+  ];
+  server.on(`GET /v1/download/status/${JOB_ID}/files`, () => json({ files, nextCursor: null }));
+  show();
+  const skip = await button(/^Continue without it/);
+  server.now = job({ jobId: "job-2" });
+  fireEvent.click(skip);
+  await waitFor(() => expect(server.count("initiate")).toBe(2));
+  expect(created()).toEqual({ files: [{ file_id: 1, path: "a/" }], ...OPTIONS });
+});
+
+// A request that fails says so where the user sent it.
+test("Start again says why it failed, and is disabled while it runs", async () => {
+  server.now = job({ status: "expired" });
+  await start();
+  show();
+  const restart = await button(/^Start again/);
+  let respond: (response: Response) => void = () => undefined;
+  const response = new Promise<Response>((resolve) => {
+    respond = resolve;
+  });
+  server.on("POST /v1/download/initiate", () => response);
+  fireEvent.click(restart);
+  await waitFor(() => expect(restart.getAttribute("aria-disabled")).toBe("true"));
+  respond(json({ code: "TOO_MANY_ACTIVE_JOBS", detail: "Too many active jobs." }, 429));
+  await screen.findByText("Too many active jobs.", { selector: ".notice" });
+  expect(restart.getAttribute("aria-disabled")).toBe("false");
+});
