@@ -2,11 +2,11 @@
 import { Longhaul, type StartOptions } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
 import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeStorage } from "../../client/test/fake-browser.js";
 import { FakeServer, JOB_ID, job, json } from "../../client/test/fake-server.js";
 import DownloadPage from "../src/download/page.js";
-import { storeToken } from "../src/sign-in.js";
+import { configureSignIn, storedToken, storeToken } from "../src/sign-in.js";
 
 let server: FakeServer;
 let longhaul: Longhaul;
@@ -115,4 +115,19 @@ test("Start again says why it failed, and is disabled while it runs", async () =
   respond(json({ code: "TOO_MANY_ACTIVE_JOBS", detail: "Too many active jobs." }, 429));
   await screen.findByText("Too many active jobs.", { selector: ".notice" });
   expect(restart.getAttribute("aria-disabled")).toBe("false");
+});
+
+// The browser does not load the page again for a link that differs only in its hash.
+test("a user's token link that is opened in an open page signs in", () => {
+  const reload = vi.spyOn(window.location, "reload").mockImplementation(() => undefined);
+  configureSignIn();
+  window.history.replaceState(null, "", "/#other");
+  window.dispatchEvent(new Event("hashchange"));
+  expect(reload).not.toHaveBeenCalled();
+  window.history.replaceState(null, "", "/#token=user");
+  window.dispatchEvent(new Event("hashchange"));
+  expect(window.location.hash).toBe("");
+  expect(storedToken()).toBe("user");
+  expect(reload).toHaveBeenCalled();
+  reload.mockRestore();
 });

@@ -22,7 +22,6 @@ import {
   followTokenLinks,
   takeTokenFromUrl,
 } from "../src/operator/token.js";
-import { configureSignIn, storedToken } from "../src/sign-in.js";
 
 const JOB = "0a000000-0000-4000-8000-000000000001";
 const WELL: ServiceSummary = { level: "info", message: "All well", idleSince: null, reasons: [] };
@@ -344,19 +343,6 @@ test("one sign-in is for all tabs", () => {
 });
 
 // The browser does not load the page again for a link that differs only in its hash.
-test("a user's token link that is opened in an open page signs in", () => {
-  configureSignIn();
-  window.history.replaceState(null, "", "/#other");
-  window.dispatchEvent(new Event("hashchange"));
-  expect(window.location.reload).not.toHaveBeenCalled();
-  window.history.replaceState(null, "", "/#token=user");
-  window.dispatchEvent(new Event("hashchange"));
-  expect(window.location.hash).toBe("");
-  expect(storedToken()).toBe("user");
-  expect(window.location.reload).toHaveBeenCalled();
-  window.sessionStorage.clear();
-});
-
 test("a token link that is opened in an open page signs in and leaves the address bar", () => {
   followTokenLinks();
   window.history.replaceState(null, "", "/operator#token=newer");
