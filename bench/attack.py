@@ -38,8 +38,8 @@ POLL_INTERVAL: Final = 0.05
 #: Seconds after which a poll counts as failed.
 POLL_TIMEOUT: Final = 5.0
 MAX_P99_MS: Final = 100.0
-#: Growth of the memory that counts as none, in MB for each process: caches and the allocator's
-#: arenas, which are filled once. Eight checks at a time leave 9 MB, and no more if repeated.
+#: Growth of the memory that counts as none, in MB for each process: caches and pools of the
+#: allocator, which are filled once. Eight checks at a time leave 9 MB, and no more if repeated.
 MAX_GROWTH_MB: Final = 12.0
 #: Seconds until the memory has to be back.
 SETTLE: Final = 30.0
