@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -114,6 +114,7 @@ class Environment:
     def __init__(self, api: Process, target: Target) -> None:
         self._api = psutil.Process(api.pid)
         self._target = target
+        self._attackers = itertools.count(1)
 
     def measure(self, attack: str, seconds: float) -> Result:
         """Run an attack while the other clients poll."""
@@ -123,8 +124,10 @@ class Environment:
         result = Result(attack=attack)
         await self._poll_for(WARM_UP, Result(attack="none"))
         result.memory_before = self._memory()
+        # No attack is limited by what the one before it has used.
+        target = replace(self._target, attacker=f"127.0.1.{next(self._attackers)}")
         process = multiprocessing.get_context("spawn").Process(
-            target=_attack, args=(attack, self._target, seconds)
+            target=_attack, args=(attack, target, seconds)
         )
         process.start()
         others = [asyncio.create_task(self._watch_memory(result))]

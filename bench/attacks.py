@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-ATTACKER: Final = "127.0.0.2"
 #: Requests a second: the API's limit is 100, of which nginx and the harness need a few.
 RATE: Final = 90
 #: Below nginx's limit for one address (512).
@@ -28,6 +27,8 @@ class Target:
     port: int
     #: Jobs that wait.
     job_ids: tuple[str, ...]
+    #: Address of the attacker, whose limits nobody else uses.
+    attacker: str = "127.0.1.1"
 
 
 Attack = Callable[[Target], Coroutine[Any, Any, None]]
@@ -195,7 +196,7 @@ async def read_nothing(target: Target) -> None:
         client.setblocking(False)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-        client.bind((ATTACKER, 0))
+        client.bind((target.attacker, 0))
         loop = asyncio.get_running_loop()
         with client:
             await loop.sock_connect(client, ("127.0.0.1", target.port))
@@ -255,13 +256,15 @@ def job(target: Target, number: int) -> str:
 
 
 async def _connect(
-    target: Target, address: str = ATTACKER
+    target: Target, address: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", target.port, local_addr=(address, 0))
+    return await asyncio.open_connection(
+        "127.0.0.1", target.port, local_addr=(address or target.attacker, 0)
+    )
 
 
-async def send(target: Target, request: bytes, address: str = ATTACKER) -> int:
-    """Send one request on a connection of its own; return the status."""
+async def send(target: Target, request: bytes, address: str = "") -> int:
+    """Send one request on a connection of its own; return the status. By default the attacker's."""
     reader, writer = await _connect(target, address)
     try:
         writer.write(request)

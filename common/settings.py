@@ -156,7 +156,7 @@ class Settings:
         2_000, "Interval recommended to clients that poll, milliseconds", minimum=1
     )
     heartbeat_interval: float = _setting(
-        15.0, "Interval of heartbeats on live streams, seconds", minimum=0.1, maximum=49
+        15.0, "Interval of heartbeats on live streams, seconds", minimum=0.1, maximum=30
     )
     file_id_min: int = _setting(1, "Smallest file id")
     file_id_max: int = _setting(100_000_000, "Largest file id")
@@ -460,9 +460,12 @@ def _check_combinations(settings: Settings) -> None:
         )
     if settings.file_id_min > settings.file_id_max:
         raise SettingError("FILE_ID_MIN must not be above FILE_ID_MAX")
-    signed_for_s3 = settings.link_signer == "s3" or settings.direct_single_file
+    # With the API in between, signed links are valid for minutes only.
+    signed_for_s3 = settings.delivery == "redirect" and (
+        settings.link_signer == "s3" or settings.direct_single_file
+    )
     if signed_for_s3 and min(settings.link_ttl, settings.archive_ttl) > _LONGEST_S3_LINK:
         raise SettingError(
-            f"LINK_TTL must be at most {_LONGEST_S3_LINK}, the limit of S3, unless "
-            "LINK_SIGNER=cloudfront and DIRECT_SINGLE_FILE=false"
+            f"LINK_TTL must be at most {_LONGEST_S3_LINK}, the limit of S3, unless DELIVERY=proxy, "
+            "or LINK_SIGNER=cloudfront and DIRECT_SINGLE_FILE=false"
         )

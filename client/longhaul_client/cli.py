@@ -237,7 +237,7 @@ def _download(ctx: click.Context, job: Job, destination: Output) -> None:
 def _get_command(
     ctx: click.Context, job_id: str, output: str | None, *, force: bool = False
 ) -> str:
-    """Return a command that downloads a job's archive, without the token and a password."""
+    """Return a command that downloads a job's archive, without the token or the password."""
     root = ctx.find_root()
     words = ["longhaul"]
     shown = {"url": _without_password(root.params["url"]), "user": root.params["user"]}

@@ -340,7 +340,7 @@ class Longhaul:
         try:
             return self._job("POST", path)
         except ApiProblem as problem:
-            if problem.attempts == 1 or problem.status not in (404, 409):
+            if not problem.after_lost_response or problem.status not in (404, 409):
                 raise
             job = self.status(job_id)
             if job.status not in ("queued", "processing", "completed"):

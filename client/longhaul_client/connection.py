@@ -80,13 +80,15 @@ class Connection:
         Only for requests that are safe to send twice. Raise ``ApiProblem`` or ``Unreachable``.
         """
         failures = 0
+        lost_response = False
         while True:
             try:
                 return self.once(method, path, params=params, json=json, headers=headers)
             except (ApiProblem, Unreachable) as failure:
                 failures += 1
                 if isinstance(failure, ApiProblem):
-                    failure.attempts = failures
+                    failure.after_lost_response = lost_response
+                lost_response = lost_response or _is_lost(failure)
                 pause = _pause(failure, failures)
                 if pause is None or failures == MAX_ATTEMPTS:
                     raise
@@ -183,16 +185,35 @@ def json_body(response: httpx.Response) -> Body:
 
 def _json_object(response: httpx.Response) -> Body | None:
     try:
-        body = response.json(object_hook=Body)
+        body = _with_bodies(response.json())
     except ValueError:
         return None
     return body if isinstance(body, Body) else None
+
+
+def _with_bodies(value: Any) -> Any:
+    """Return a JSON value with its objects as ``Body``, except the user's own metadata."""
+    if isinstance(value, list):
+        return [_with_bodies(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return Body(
+        {
+            member: inner if member == "metadata" else _with_bodies(inner)
+            for member, inner in value.items()
+        }
+    )
 
 
 def retry_after(response: httpx.Response) -> float | None:
     """Return the seconds of ``Retry-After`` (RFC 9110, 10.2.3). A date counts as missing."""
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _is_lost(failure: ApiProblem | Unreachable) -> bool:
+    """Return whether the API may have done what was asked, as only its response is missing."""
+    return isinstance(failure, Unreachable) or failure.status in (502, 504)
 
 
 def _pause(failure: ApiProblem | Unreachable, failures: int) -> float | None:

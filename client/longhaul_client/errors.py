@@ -27,8 +27,8 @@ class ApiProblem(LonghaulClientError):
         self.status = status
         self.body = body
         self.code = str(body.get("code", f"HTTP_{status}"))
-        #: How often the request was sent. An earlier one may have worked before this rejection.
-        self.attempts = 1
+        #: Whether the request was sent before, and may have worked although no response arrived.
+        self.after_lost_response = False
         self.request_id: str | None = body.get("requestId")
         #: Seconds to wait before the next request, if the API specified them.
         self.retry_after = retry_after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import zlib
@@ -110,9 +111,11 @@ class PartFile:
 
 def write_all(stream: BinaryIO | FileIO, chunk: bytes) -> None:
     """Write the whole chunk. An unbuffered stream may take only a part of it at a time."""
-    rest = memoryview(chunk)
+    rest = chunk
     while rest:
         written = stream.write(rest)
+        if written is None and not isinstance(stream, io.RawIOBase):
+            return  # An object of the caller that has no count, and wrote everything.
         if not written:
             raise BlockingIOError(errno.EAGAIN, "the output does not accept more bytes")
         rest = rest[written:]

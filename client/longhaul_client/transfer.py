@@ -22,7 +22,7 @@ STALL_TIMEOUT = 120.0
 #: Maximum seconds between two attempts that a ``Retry-After`` may ask for.
 MAX_PAUSE = 30.0
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)")
 
 #: Called with the number of bytes written and the size of the archive.
 OnProgress = Callable[[int, int], None]
@@ -176,7 +176,8 @@ class Transfer:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if not found or int(found[1]) != start:
             raise TransferFailed("the object storage sent a range other than the requested one")
-        if int(found[2]) != self.size:
+        # The length may be unknown (RFC 9110, 14.4).
+        if found[2] != "*" and int(found[2]) != self.size:
             raise TransferFailed(
                 f"the file in the object storage has {found[2]} bytes, but the archive {self.size}"
             )

@@ -10,6 +10,7 @@ import hcl2
 
 from api import gunicorn_conf
 from common.settings import Settings
+from longhaul_client import watch
 from tests.contracts.deployment import ROOT, nginx_seconds
 
 
@@ -41,6 +42,12 @@ def test_each_proxy_waits_longer_than_the_one_behind_it() -> None:
     assert int(streams) > 3 * Settings().heartbeat_interval
     maximum = {field.name: field.metadata["maximum"] for field in dataclasses.fields(Settings)}
     assert maximum["heartbeat_interval"] < int(streams)
+    # The web client and the operator page take a longer silence for a dead connection.
+    for module in ("watch.ts", "overview-watch.ts"):
+        source = (ROOT / "web/client/src" / module).read_text()
+        (silence,) = re.findall(r"SILENCE_TIMEOUT = ([\d_]+);", source)
+        assert 1_000 * maximum["heartbeat_interval"] < int(silence)
+    assert maximum["heartbeat_interval"] < watch.SILENCE_TIMEOUT
     assert maximum["request_timeout"] < max(read_timeouts)
 
 

@@ -246,8 +246,8 @@ class HistoryRecorder:
     def _delete_old(self) -> None:
         if self._retention is None or time.monotonic() < self._delete_at:
             return
-        # Before the attempt: one that fails, as by the timeout of its statement, must not be
-        # repeated in every step, or recording falls behind.
+        # Before the attempt: one that fails, for example because its statement timed out, must not
+        # be repeated in every step, or recording falls behind.
         self._delete_at = time.monotonic() + DELETE_RETRY_INTERVAL
         count = self._delete_count
         self._delete_count = max(1, count // 2)

@@ -241,6 +241,17 @@ def test_a_rejection_remains_one_if_the_job_does_not_run_or_no_response_was_lost
     for api in (
         FakeApi(rejection),
         FakeApi(httpx.ReadError("lost"), rejection, job("failed", 5)),
+        # The API rejected the first request itself, so no response was lost.
+        FakeApi(problem(503, "SERVICE_UNAVAILABLE"), rejection, job("completed", 5)),
     ):
         with pytest.raises(ApiProblem, match="JOB_CONFLICT"):
             getattr(api.client, method)(JOB_ID)
+
+
+def test_the_metadata_of_a_job_is_plain_data() -> None:
+    api = FakeApi(job("queued", metadata={"order": {"number": 1}}))
+    metadata = api.client.status(JOB_ID).raw["metadata"]
+    with pytest.raises(KeyError):
+        metadata["customer"]
+    with pytest.raises(KeyError):
+        metadata["order"]["customer"]

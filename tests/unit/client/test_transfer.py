@@ -7,7 +7,7 @@ import logging
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import httpx
 import pytest
@@ -40,6 +40,8 @@ class Storage:
         #: The ETags of the responses in order; then the last one.
         self.etags = ['"1"']
         self.total = len(CONTENT)
+        #: Whether Content-Range contains the total.
+        self.knows_total = True
         self.link: object = "http://s3.test/archive?signature=1"
         self.clock = FakeClock()
         self._breaks = iter(breaks)
@@ -62,7 +64,8 @@ class Storage:
         self.starts.append(start)
         if not self._ranges:
             return httpx.Response(200, headers=self._etag(), stream=self._body(0))
-        headers = {"Content-Range": f"bytes {start}-{self.total - 1}/{self.total}"}
+        total = self.total if self.knows_total else "*"
+        headers = {"Content-Range": f"bytes {start}-{self.total - 1}/{total}"}
         return httpx.Response(206, headers=headers | self._etag(), stream=self._body(start))
 
     def _respond_as_api(self) -> httpx.Response:
@@ -285,6 +288,33 @@ def test_a_file_with_another_size_is_rejected(target: Path) -> None:
     with pytest.raises(TransferFailed, match="has 256001 bytes, but the archive 256000"):
         storage.client.download(completed(checksum=None), target)
     part_of(target, completed(checksum=None)).unlink()
+
+
+def test_the_length_in_content_range_may_be_unknown(target: Path) -> None:
+    # RFC 9110, 14.4: complete-length / "*".
+    storage = Storage(1000)
+    storage.knows_total = False
+    storage.client.download(completed(), target)
+    assert target.read_bytes() == CONTENT
+
+
+class WithoutCount:
+    """A target whose ``write`` returns nothing, as wrappers of users do."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    def write(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+def test_a_target_may_return_no_count() -> None:
+    target = WithoutCount()
+    Storage().client.download(completed(), cast(BinaryIO, target))
+    assert b"".join(target.chunks) == CONTENT
 
 
 @pytest.mark.parametrize("ranges", [True, False])

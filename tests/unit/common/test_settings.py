@@ -95,7 +95,7 @@ def test_no_setting_is_infinite_or_not_a_number(name: str, text: str) -> None:
         ({"HISTORY_TTL": "-1"}, "HISTORY_TTL"),
         ({"JOB_TTL": "0"}, "JOB_TTL"),
         ({"LOG_LEVEL": "info"}, "LOG_LEVEL='info'.*DEBUG, INFO, WARNING, ERROR or CRITICAL"),
-        ({"HEARTBEAT_INTERVAL": "50"}, "HEARTBEAT_INTERVAL"),
+        ({"HEARTBEAT_INTERVAL": "31"}, "HEARTBEAT_INTERVAL"),
         ({"REQUEST_TIMEOUT": "90"}, "REQUEST_TIMEOUT"),
         ({"LEASE_SECONDS": "1"}, "LEASE_SECONDS must be more than twice WORKER_HEARTBEAT"),
         ({"WORKER_HEARTBEAT": "5"}, "LEASE_SECONDS must be more than twice WORKER_HEARTBEAT"),
@@ -121,6 +121,7 @@ def test_settings_that_cannot_work_are_rejected_at_start(
         {"LEASE_SECONDS": "0.5", "WORKER_HEARTBEAT": "0.1"},
         {"ARCHIVE_TTL": "2592000", "JOB_TTL": "2592000"},
         {"LINK_TTL": "2592000"},
+        {"LINK_TTL": "2592000", "ARCHIVE_TTL": "2592000", "DELIVERY": "proxy"},
         {
             "LINK_TTL": "2592000",
             "ARCHIVE_TTL": "2592000",
