@@ -34,9 +34,10 @@ export class ApiProblem extends Error {
     );
     super([detail || `The server responded with status ${response.status}`, ...fields].join(" "));
     this.status = response.status;
-    this.code = problem.code ?? `HTTP_${response.status}`;
+    const code = typeof problem.code === "string" ? problem.code : null;
+    this.code = code ?? `HTTP_${response.status}`;
     this.retryable = problem.retryable ?? (response.status === 429 || response.status >= 500);
-    this.isPermanent = problem.code !== undefined && PERMANENT.includes(response.status);
+    this.isPermanent = code !== null && PERMANENT.includes(response.status);
     this.retryAfter = retryAfterOf(response);
     this.requestId = problem.requestId ?? response.headers.get("X-Request-ID");
     this.errors = problem.errors ?? {};

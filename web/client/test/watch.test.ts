@@ -285,20 +285,20 @@ describe("no failure causes more than one request per second", () => {
 });
 
 // Only the API itself can say that watching is pointless.
-test.each([401, 403, 404])(
-  "a %i of an ingress is no answer: the watch reconnects",
-  async (status) => {
-    server.stream = "rejected";
-    const html = () => new Response("<h1>default backend</h1>", { status });
-    server.on(`GET /v1/download/status/${JOB_ID}`, html);
-    const seen = watch();
-    await pass(30 * SECOND);
-    expect(seen.states.at(-1)).toMatchObject({ connection: "reconnecting", problem: null });
-    server.on(`GET /v1/download/status/${JOB_ID}`, () => json(server.now));
-    await pass(60 * SECOND);
-    expect(seen.states.at(-1)).toMatchObject({ connection: "polling", job: { status: "queued" } });
-  },
-);
+test.each([
+  [401, "<h1>default backend</h1>"],
+  [403, '{"code": 403, "message": "Forbidden"}'],
+  [404, '{"code": null}'],
+])("a %i of an ingress does not end the watch: %s", async (status, body) => {
+  server.stream = "rejected";
+  server.on(`GET /v1/download/status/${JOB_ID}`, () => new Response(body, { status }));
+  const seen = watch();
+  await pass(30 * SECOND);
+  expect(seen.states.at(-1)).toMatchObject({ connection: "reconnecting", problem: null });
+  server.on(`GET /v1/download/status/${JOB_ID}`, () => json(server.now));
+  await pass(60 * SECOND);
+  expect(seen.states.at(-1)).toMatchObject({ connection: "polling", job: { status: "queued" } });
+});
 
 // Intervals are measured by a clock that is never set back.
 test("a clock that is set back does not stop the requests", async () => {
