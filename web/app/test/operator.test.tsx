@@ -263,6 +263,28 @@ test("an action that would change nothing cannot be confirmed", async () => {
   expect(screen.queryByRole("button", { name: /^Cancel/ })).toBeNull();
 });
 
+// Jobs that have the priority already do not count, so each priority has its own number.
+test("jobs are counted again when the priority changes, also after the page renders again", async () => {
+  const counts = { high: 0, normal: 2, low: 5 };
+  const act = vi.fn(async ({ priority }: { priority: keyof typeof counts }) => ({
+    ...{ ...RESULT, matched: counts[priority], changed: 0, remaining: 0, rejected: [] },
+  }));
+  const dialog = () => (
+    <ActionDialog action="prioritize" target={{ filter: {} }} onClose={() => undefined} />
+  );
+  const view = render(dialog(), provide({ act }));
+  await screen.findByText("No jobs match.");
+  view.rerender(dialog());
+  fireEvent.change(screen.getByLabelText("New priority"), { target: { value: "low" } });
+  screen.getByText("Counting…");
+  expect(screen.queryByRole("button", { name: /^Set priority/ })).toBeNull();
+  await screen.findByRole("button", { name: "Set priority 5 jobs" });
+  expect(act.mock.calls.map(([request]) => request)).toEqual([
+    { action: "prioritize", filter: {}, priority: "high", dryRun: true },
+    { action: "prioritize", filter: {}, priority: "low", dryRun: true },
+  ]);
+});
+
 test("jobs that could not be changed are named, and the action ends", async () => {
   const rejected = [{ jobId: JOB, errorCode: "JOB_CONFLICT", error: "It has ended." }];
   const { act } = openDialog(

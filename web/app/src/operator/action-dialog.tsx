@@ -92,7 +92,7 @@ export function ActionDialog({ action, target, onClose }: ActionDialogProps) {
         <h2 id={titleId}>{label} jobs</h2>
         <p>{effect}</p>
         {action === "prioritize" && step.name !== "done" && (
-          <PriorityField value={priority} onChange={setPriority} />
+          <PriorityField value={priority} disabled={changed} onChange={setPriority} />
         )}
         <p role="status">{textOf(step, action)}</p>
         {step.name === "done" && step.rejected.length > 0 && (
@@ -124,13 +124,20 @@ function closeLabel({ name }: Step): string {
   return name === "done" || name === "failed" ? "Close" : "Keep as is";
 }
 
-function PriorityField(props: { value: Priority; onChange(value: Priority): void }) {
+interface PriorityFieldProps {
+  value: Priority;
+  disabled: boolean;
+  onChange(value: Priority): void;
+}
+
+function PriorityField(props: PriorityFieldProps) {
   return (
     <label className="dialog-field">
       New priority
       <select
         className="input"
         value={props.value}
+        disabled={props.disabled}
         onChange={(event) => props.onChange(event.target.value as Priority)}
       >
         <option value="high">High</option>
@@ -141,21 +148,27 @@ function PriorityField(props: { value: Priority; onChange(value: Priority): void
   );
 }
 
-/** Count the jobs when the dialog opens; `run` changes them, batch by batch. */
-function useAction(action: JobAction, target: Target, priority: Priority) {
+/**
+ * Count the jobs when the dialog opens, and again for another priority: jobs that have it already do
+ * not count. `run` changes them, batch by batch.
+ */
+function useAction(action: JobAction, latestTarget: Target, priority: Priority) {
   const { operator } = useLonghaul();
   const [step, setStep] = useState<Step>({ name: "counting" });
-  const [counted] = useState(() => requestOf(action, target, priority));
+  // The page passes a new object whenever it renders; what was counted is what is changed.
+  const [target] = useState(latestTarget);
   useEffect(() => {
-    let closed = false;
-    operator.act({ ...counted, dryRun: true }).then(
-      (preview) => !closed && setStep({ name: "confirm", preview }),
-      (error: Error) => !closed && setStep({ name: "failed", message: error.message, changed: 0 }),
+    let outdated = false;
+    setStep({ name: "counting" });
+    operator.act({ ...requestOf(action, target, priority), dryRun: true }).then(
+      (preview) => !outdated && setStep({ name: "confirm", preview }),
+      (error: Error) =>
+        !outdated && setStep({ name: "failed", message: error.message, changed: 0 }),
     );
     return () => {
-      closed = true;
+      outdated = true;
     };
-  }, [operator, counted]);
+  }, [operator, action, target, priority]);
   /** Whether the dialog was closed: then the jobs that are left stay as they are. */
   const stopped = useRef(false);
   useEffect(() => {
