@@ -266,7 +266,8 @@ test("the link with the token opens the page, and the token leaves the address b
 });
 
 test("the page shows if the operator API is not available", async () => {
-  await page.route("**/v1/admin/**", (route) => route.fulfill({ status: 404, json: {} }));
+  const json = { code: "NOT_FOUND" };
+  await page.route("**/v1/admin/**", (route) => route.fulfill({ status: 404, json }));
   await page.goto("/operator");
   await tile("Workers").waitFor();
   for (const name of ["Workers", "Recent failures", "Dead letters"]) {
