@@ -10,7 +10,7 @@ import { backoff, pause } from "./timing.js";
 import type { CheckedFile, Job, JobsPage, RequestedFile, StartOptions } from "./types.js";
 
 export interface LonghaulOptions extends HttpOptions {
-  /** Where the ids of downloads are stored; defaults to localStorage. */
+  /** Where downloads are remembered: their ids, files and options; defaults to localStorage. */
   storage?: Storage;
   /** Maximum number of open streams and long polls in all tabs. */
   connections?: number;

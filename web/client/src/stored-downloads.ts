@@ -5,9 +5,12 @@ import type { RequestedFile, StartOptions } from "./types.js";
 export interface StoredDownload {
   jobId: string;
   fileIds: number[];
-  /** The files with their paths in the archive, if they have paths. */
+  /** The files with their paths in the archive, if they have paths; empty if the storage was full. */
   files?: RequestedFile[];
-  /** The options of the start, except `callbackUrl`, which may contain a secret. */
+  /**
+   * The options of the start, except `callbackUrl`, which may contain a secret, and without `metadata`
+   * if the storage was full.
+   */
   options?: StartOptions;
   /** ISO 8601. */
   startedAt: string;
@@ -24,8 +27,8 @@ export class StoredDownloads {
   #listeners = new Set<() => void>();
   #last: readonly StoredDownload[] = [];
   #lastText: string | null = null;
-  /** Whether the storage lacks `#last`, because the latest write failed. */
-  #isUnsaved = false;
+  /** What the storage contained when the latest write failed; undefined if it succeeded. */
+  #outdatedText: string | null | undefined;
 
   constructor(
     private readonly storage: Storage | undefined,
@@ -67,10 +70,17 @@ export class StoredDownloads {
     };
   }
 
-  /** Storage may be disabled or full: then the downloads are kept until the page closes. */
+  /**
+   * Storage may be disabled or full: then the downloads are kept until the page closes, or until
+   * another tab writes, so that this tab does not overwrite what the other one stored.
+   */
   #read(): string | null {
     try {
-      return this.storage && !this.#isUnsaved ? this.storage.getItem(this.key) : this.#lastText;
+      if (!this.storage) return this.#lastText;
+      const text = this.storage.getItem(this.key);
+      if (text === this.#outdatedText) return this.#lastText;
+      this.#outdatedText = undefined;
+      return text;
     } catch {
       return this.#lastText;
     }
@@ -78,15 +88,50 @@ export class StoredDownloads {
 
   #write(entries: readonly StoredDownload[]): void {
     this.#last = entries.slice(0, MAX_ENTRIES);
-    this.#lastText = JSON.stringify(this.#last);
-    try {
-      this.storage?.setItem(this.key, this.#lastText);
-      this.#isUnsaved = false;
-    } catch {
-      this.#isUnsaved = true;
+    let detailed = this.#last.length;
+    while (!this.#save(textOf(this.#last, detailed)) && detailed > 0) {
+      detailed = Math.floor(detailed / 2);
     }
     notify(this.#listeners);
   }
+
+  /** Return whether the storage had room for the text. */
+  #save(text: string): boolean {
+    this.#lastText = text;
+    try {
+      this.storage?.setItem(this.key, text);
+      this.#outdatedText = undefined;
+      return true;
+    } catch {
+      this.#outdatedText = this.#storedText();
+      return false;
+    }
+  }
+
+  #storedText(): string | null | undefined {
+    try {
+      return this.storage?.getItem(this.key);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Return the text to store, with all details of the newest entries only. */
+function textOf(entries: readonly StoredDownload[], detailed: number): string {
+  const older = entries.slice(detailed).map(withoutDetails);
+  return JSON.stringify([...entries.slice(0, detailed), ...older]);
+}
+
+/** Leave out what can be large; the API still knows the paths of a job's files. */
+function withoutDetails(entry: StoredDownload): StoredDownload {
+  if (!entry.files && !entry.options?.metadata) return entry;
+  const { metadata: _, ...options } = entry.options ?? {};
+  return {
+    ...entry,
+    ...(entry.files && { files: [] }),
+    ...(entry.options && { options }),
+  };
 }
 
 function entriesOf(text: string | null): StoredDownload[] {

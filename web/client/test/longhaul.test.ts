@@ -187,6 +187,55 @@ test("with full storage, a download is listed until the page closes", async () =
   expect(longhaul.downloads()).toEqual([]);
 });
 
+/** Limit the characters of an item, as a browser's quota does; return a function that ends this. */
+function limitStorage(characters: number): () => void {
+  const { setItem } = storage;
+  storage.setItem = (key, value) => {
+    if (value.length > characters) throw new DOMException("full", "QuotaExceededError");
+    setItem(key, value);
+  };
+  return () => {
+    storage.setItem = setItem;
+  };
+}
+
+// A thousand long paths must not cost the user the whole list.
+test("if the storage is full, older downloads are stored without paths and metadata", async () => {
+  limitStorage(1_000);
+  const longhaul = page();
+  const metadata = { note: "n".repeat(100) };
+  for (let n = 0; n < 4; n++) {
+    server.now = job({ jobId: `job-${n}`, createdAt: `2026-03-01T12:0${n}:00.000Z` });
+    const files = [{ file_id: n, path: `${"p".repeat(300)}/` }];
+    await longhaul.start(files, { metadata, priority: "low" });
+  }
+  expect(longhaul.downloads().every(({ files }) => files?.length === 1)).toBe(true);
+  const [newest, ...older] = page().downloads();
+  expect(newest).toMatchObject({ jobId: "job-3", options: { metadata, priority: "low" } });
+  expect(newest?.files).toHaveLength(1);
+  expect(older).toHaveLength(3);
+  for (const entry of older) {
+    expect(entry).toMatchObject({ files: [], options: { priority: "low" } });
+    expect(entry.fileIds).toHaveLength(1);
+  }
+});
+
+test("after a failed write, a tab keeps what another tab stores", async () => {
+  const makeRoom = limitStorage(0);
+  const [tab, other] = [page(), page()];
+  const start = (longhaul: Longhaul, number: number) => {
+    const createdAt = `2026-03-01T12:0${number}:00.000Z`;
+    server.now = job({ jobId: `job-${number}`, createdAt });
+    return longhaul.start([number]);
+  };
+  await start(tab, 1);
+  expect(tab.downloads()).toMatchObject([{ jobId: "job-1" }]);
+  makeRoom();
+  await start(other, 2);
+  await start(tab, 3);
+  expect(page().downloads()).toMatchObject([{ jobId: "job-3" }, { jobId: "job-2" }]);
+});
+
 // "Start again" starts the same download, with its options and paths.
 test("options and paths are stored, but no callbackUrl, which may contain a secret", async () => {
   const files = [{ file_id: 5, path: "a/b.pdf" }, 3];
