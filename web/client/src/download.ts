@@ -83,30 +83,31 @@ export class Download {
     });
   }
 
-  /** Cancel the job; `state` shows it within about a second. */
+  /** Cancel the job, if it is not finished; `state` shows it within about a second. */
   async cancel(): Promise<void> {
-    const cancelled = await this.#act(`/v1/download/cancel/${this.jobId}`);
+    const cancelled = await this.#act(`/v1/download/cancel/${this.jobId}`, isFinished);
     if (cancelled && !this.#watchAbort) await this.refresh();
   }
 
   /** Run a failed job again, or a completed one whose archive lacks files. */
   async retry(): Promise<void> {
-    const job = jobIn(await this.#act(`/v1/download/${this.jobId}/retry`));
+    const known = this.#state.job;
+    const hasChanged = ({ version }: Job) => known !== null && version !== known.version;
+    const job = jobIn(await this.#act(`/v1/download/${this.jobId}/retry`, hasChanged));
     if (job) this.offer(job);
   }
 
   /**
    * Send the request of an action. If the API rejects it because of the job's state, the known state
-   * may be outdated: get the current one, and return null if it has changed.
+   * may be outdated: get the current one, and return null if that makes the action `needless`.
    */
-  async #act(path: string): Promise<unknown> {
-    const known = this.#state.job?.version;
+  async #act(path: string, needless: (job: Job) => boolean): Promise<unknown> {
     try {
       return await this.#tools.http.json(path, { method: "POST" });
     } catch (error) {
       if (!(error instanceof ApiProblem) || ![404, 409, 410].includes(error.status)) throw error;
       await this.refresh();
-      if (this.#state.job?.version === known) throw error;
+      if (!this.#state.job || !needless(this.#state.job)) throw error;
       return null;
     }
   }

@@ -419,6 +419,37 @@ test.each([
   },
 );
 
+// Nothing was known that could be outdated, so the page must learn that nothing happens.
+test("a retry of a job whose state was unknown throws what the API responds", async () => {
+  server.now = job({ status: "completed", version: 5 });
+  const conflict = () => json({ code: "JOB_CONFLICT", detail: "Nothing to retry." }, 409);
+  server.on(`POST /v1/download/${JOB_ID}/retry`, conflict);
+  const download = page().open(JOB_ID);
+  await expect(download.retry()).rejects.toThrow("Nothing to retry.");
+  expect(download.state.job?.status).toBe("completed");
+});
+
+// What the user wants is that nothing runs.
+test.each(["known", "unknown"])(
+  "cancelling a finished job whose state is %s does not throw",
+  async (state) => {
+    server.now = job({ status: "failed", version: 5 });
+    server.on(`POST /v1/download/cancel/${JOB_ID}`, () => json({ code: "JOB_CONFLICT" }, 409));
+    const download = page().open(JOB_ID, state === "known" ? server.now : null);
+    await download.cancel();
+    expect(download.state.job?.status).toBe("failed");
+  },
+);
+
+test("a cancellation that is rejected while the job runs throws what the API responds", async () => {
+  const download = await page().start([1]);
+  server.change({ status: "processing" });
+  const conflict = () => json({ code: "CONFLICT", detail: "Not now." }, 409);
+  server.on(`POST /v1/download/cancel/${JOB_ID}`, conflict);
+  await expect(download.cancel()).rejects.toThrow("Not now.");
+  expect(download.state.job?.status).toBe("processing");
+});
+
 test("a retry of a job that the API does not know any more shows the problem", async () => {
   server.now = job({ status: "failed", version: 5 });
   const download = await page().start([1]);
