@@ -1,6 +1,7 @@
 import { ApiProblem, JobUnsuccessful, Unreachable } from "./errors.js";
+import { ExpiryCheck } from "./expiry-check.js";
 import type { Http } from "./http.js";
-import { isFinished, jobIn } from "./job.js";
+import { expiryOf, isFinished, jobIn } from "./job.js";
 import { notify } from "./listeners.js";
 import type { Slots } from "./slots.js";
 import type { Tabs, TabUpdate } from "./tabs.js";
@@ -38,6 +39,8 @@ export class Download {
   #state: DownloadState;
   #watch: Watch | null = null;
   #watchAbort: AbortController | null = null;
+  /** A watch ends with the job, so it does not learn that the archive has expired. */
+  readonly #expiryCheck = new ExpiryCheck(() => this.refresh());
 
   constructor(tools: DownloadTools, jobId: string, fileIds: readonly number[], job: Job | null) {
     this.#tools = tools;
@@ -59,6 +62,7 @@ export class Download {
   subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     this.#startWatch();
+    this.#scheduleExpiryCheck();
     return () => {
       this.#listeners.delete(listener);
       setTimeout(() => this.#stopWatchIfUnused(), KEEP_WATCH);
@@ -191,11 +195,18 @@ export class Download {
   }
 
   #stopWatchIfUnused(): void {
+    this.#scheduleExpiryCheck();
     if (this.#listeners.size || !this.#watchAbort) return;
     const watching = this.#watchAbort;
     this.#watchAbort = null;
     watching.abort();
     this.#update({ connection: "closed" });
+  }
+
+  #scheduleExpiryCheck(): void {
+    const { job, problem } = this.#state;
+    const isOpen = this.#listeners.size > 0 && !problem;
+    this.#expiryCheck.schedule(isOpen ? expiryOf(job) : Number.POSITIVE_INFINITY);
   }
 
   #follow(signal: AbortSignal): Promise<void> {
@@ -250,6 +261,7 @@ export class Download {
   #update(change: Partial<DownloadState>): void {
     this.#state = { ...this.#state, ...change };
     this.#tools.tabs.publish(this.#tabUpdate());
+    this.#scheduleExpiryCheck();
     notify(this.#listeners);
   }
 }

@@ -7,6 +7,12 @@ export function isFinished(job: Job): boolean {
   return TERMINAL.has(job.status);
 }
 
+/** Return when the archive is deleted, in milliseconds since 1970; Infinity if unknown. */
+export function expiryOf(job: Job | null): number {
+  if (job?.status !== "completed" || !job.availableUntil) return Number.POSITIVE_INFINITY;
+  return Date.parse(job.availableUntil);
+}
+
 /** Return `value` if it is a job, else null. */
 export function jobIn(value: unknown): Job | null {
   if (typeof value !== "object" || value === null) return null;

@@ -126,7 +126,7 @@ function textOf(entries: readonly StoredDownload[], detailed: number): string {
 /** Leave out what can be large; the API still knows the paths of a job's files. */
 function withoutDetails(entry: StoredDownload): StoredDownload {
   if (!entry.files && !entry.options?.metadata) return entry;
-  const { metadata: _, ...options } = entry.options ?? {};
+  const { metadata: _, ...options }: StartOptions = entry.options ?? {};
   return {
     ...entry,
     ...(entry.files && { files: [] }),

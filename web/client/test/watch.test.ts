@@ -200,6 +200,39 @@ test("a new request contains the current version", async () => {
   expect(server.requests.at(-1)?.path).toMatch(/(since|lastEventId)=([2-9]|10)\b/);
 });
 
+// The watch ends with the job, and a clean-up deletes the archive some time after its expiry.
+test("from the expiry on, the API is asked once for all listeners until it says expired", async () => {
+  const availableUntil = new Date(Date.now() + 60 * SECOND).toISOString();
+  server.now = job({ status: "completed", availableUntil });
+  watch();
+  const end = longhaul.open(JOB_ID).subscribe(() => undefined);
+  await pass(59 * SECOND);
+  const before = server.requests.length;
+  await pass(11 * SECOND);
+  expect(server.requests.length - before).toBe(3);
+  server.change({ status: "expired" });
+  await pass(10 * SECOND);
+  expect(longhaul.open(JOB_ID).state.job?.status).toBe("expired");
+  const requests = server.requests.length;
+  await pass(3_600 * SECOND);
+  expect(server.requests).toHaveLength(requests);
+  end();
+});
+
+test("the API is not asked about the expiry while nobody listens", async () => {
+  const availableUntil = new Date(Date.now() + 60 * SECOND).toISOString();
+  server.now = job({ status: "completed", availableUntil });
+  watch();
+  await pass(10 * SECOND);
+  stop();
+  const requests = server.requests.length;
+  await pass(120 * SECOND);
+  expect(server.requests).toHaveLength(requests);
+  watch();
+  await pass(2 * SECOND);
+  expect(server.requests).toHaveLength(requests + 1);
+});
+
 test("an unknown job ends the watch with a problem", async () => {
   server.stream = "rejected";
   const notFound = { code: "JOB_NOT_FOUND", detail: "Job not found" };

@@ -27,12 +27,6 @@ export function phaseOf({ job, problem }: DownloadState): Phase {
   return job ? PHASES[job.status] : "starting";
 }
 
-/** Return when the archive is deleted, in milliseconds since 1970; Infinity if unknown. */
-export function expiryOf(job: DownloadState["job"]): number {
-  if (job?.status !== "completed" || !job.availableUntil) return Number.POSITIVE_INFINITY;
-  return Date.parse(job.availableUntil);
-}
-
 /** Return whether the download is not finished yet. */
 export function isInProgress(phase: Phase): boolean {
   return phase === "starting" || phase === "queued" || phase === "processing";

@@ -11,7 +11,7 @@ import {
 } from "@longhaul/client";
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { useLonghaul } from "./context.js";
-import { expiryOf, isInProgress, type Phase, phaseOf } from "./phase.js";
+import { isInProgress, type Phase, phaseOf } from "./phase.js";
 
 /** The user's request that is in progress. */
 export type Pending = "start" | "cancel" | "retry" | "link";
@@ -73,7 +73,6 @@ export function useDownload(jobIdOrOptions: string | null | UseDownloadOptions =
     () => IDLE,
   );
   const { pending, requestError, request, setError } = useRequest();
-  useExpiry(download, state.problem ? Number.POSITIVE_INFINITY : expiryOf(state.job));
   // During hydration the output must equal the server's, even if there is a state already.
   const visible = state === IDLE ? null : download;
   const phase = visible ? phaseOf(state) : pending === "start" ? "starting" : "idle";
@@ -227,37 +226,6 @@ function useCallbacks(view: DownloadView, options: UseDownloadOptions, isOwn: bo
   useEffect(() => {
     if (error) latest.current.options.onError?.(error);
   }, [error]);
-}
-
-/** The longest timeout of a browser, in milliseconds. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
-
-/** Milliseconds after the expiry until the first check, and the maximum between two checks. */
-const FIRST_CHECK = 1_000;
-const MAX_CHECK_INTERVAL = 300_000;
-
-/**
- * Ask the API from the time on, in milliseconds since 1970, until it says that the archive has
- * expired. It may say so later: a clean-up deletes archives, and the device's clock may be wrong.
- */
-function useExpiry(download: Download | null, time: number): void {
-  useEffect(() => {
-    const wait = Math.max(0, time - Date.now()) + FIRST_CHECK;
-    if (!download || !(wait < MAX_TIMEOUT)) return;
-    let interval = FIRST_CHECK;
-    let timer = setTimeout(check, wait);
-    let ended = false;
-    async function check(): Promise<void> {
-      await download?.refresh().catch(() => undefined);
-      if (ended) return;
-      interval = Math.min(MAX_CHECK_INTERVAL, interval * 2);
-      timer = setTimeout(check, interval);
-    }
-    return () => {
-      ended = true;
-      clearTimeout(timer);
-    };
-  }, [download, time]);
 }
 
 function isBrowser(): boolean {

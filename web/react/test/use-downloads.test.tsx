@@ -115,6 +115,17 @@ test("usePhases() watches all jobs, and returns the same map until one changes",
   );
 });
 
+test("usePhases() shows that an archive has expired, without useDownload()", async () => {
+  const availableUntil = new Date(Date.now() - 60_000).toISOString();
+  server.now = job({ jobId: "job-1", status: "completed", availableUntil });
+  await longhaul.start([1]);
+  const { result } = renderHook(() => usePhases(["job-1"]), { wrapper });
+  expect(result.current.get("job-1")?.phase).toBe("ready");
+  server.now = { ...server.now, version: 2, status: "expired" };
+  const isExpired = () => expect(result.current.get("job-1")?.phase).toBe("expired");
+  await waitFor(isExpired, { timeout: 5_000 });
+});
+
 test("components that start the same running download show the same progress", async () => {
   server.now = job({ jobId: "job-1" });
   const button = renderHook(() => useDownload(), { wrapper }).result;
