@@ -1,6 +1,12 @@
 import { JobUnsuccessful, type RequestedFile, type StartOptions } from "@longhaul/client";
-import { isInProgress, Progress, useDownload, useOnChange } from "@longhaul/react";
-import { useId, useState } from "react";
+import {
+  type DownloadView,
+  isInProgress,
+  Progress,
+  useDownload,
+  useOnChange,
+} from "@longhaul/react";
+import { useCallback, useId, useState } from "react";
 import { ConnectionBadge } from "../ui/connection-badge.js";
 import { FileName } from "../ui/file-name.js";
 import { Icon } from "../ui/icons.js";
@@ -32,7 +38,7 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
       if (error instanceof JobUnsuccessful) notify("The download failed", name);
     },
   });
-  const replacement = useReplacement();
+  const replacement = useReplacement(view);
   const error = replacement.error ?? view.requestError;
   const title = useTitleOf(view, entry);
   const name = textOf(title);
@@ -111,10 +117,15 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
   );
 }
 
-/** Track the request to start another download instead of this one, and its error. */
-function useReplacement(): Replacement {
+/**
+ * Track the request to start another download instead of this one, and its error until the download
+ * changes or the user requests something else.
+ */
+function useReplacement(view: DownloadView): Replacement {
   const [pending, setPending] = useState(false);
   const [error, setError] = useState<Error | null>(null);
+  const clear = useCallback(() => setError(null), []);
+  useOnChange(`${view.phase} ${view.pending}`, false, clear);
   const request = async (call: () => Promise<void>) => {
     setPending(true);
     setError(null);
