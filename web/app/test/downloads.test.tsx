@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { Longhaul, type StartOptions } from "@longhaul/client";
 import { LonghaulProvider } from "@longhaul/react";
-import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeStorage } from "../../client/test/fake-browser.js";
 import { FakeServer, JOB_ID, job, json } from "../../client/test/fake-server.js";
@@ -57,8 +57,10 @@ test("a removed download does not come back from the account, but Undo restores 
   await start();
   show();
   fireEvent.click(await button(/^Remove from this list/));
+  expect(window.localStorage.getItem("longhaul:removed")).toContain(JOB_ID);
   fireEvent.click(await button(/^Undo/));
   expect(await screen.findByRole("article")).toBeDefined();
+  expect(window.localStorage.getItem("longhaul:removed")).not.toContain(JOB_ID);
 }, 20_000);
 
 const OPTIONS = { onMissing: "skip", fileName: "a.zip", priority: "low" } as const;
@@ -115,6 +117,69 @@ test("Start again says why it failed, and is disabled while it runs", async () =
   respond(json({ code: "TOO_MANY_ACTIVE_JOBS", detail: "Too many active jobs." }, 429));
   await screen.findByText("Too many active jobs.", { selector: ".notice" });
   expect(restart.getAttribute("aria-disabled")).toBe("false");
+});
+
+// An old error would hide what happens to the download later.
+test.each(["progress", "another request"])(
+  "the error of Continue without it ends with %s",
+  async (what) => {
+    const error = "File 0 could not be fetched";
+    const failing = {
+      status: "failed",
+      error,
+      errorCode: "NETWORK_ERROR",
+      retryable: true,
+    } as const;
+    server.now = job(failing);
+    await start();
+    server.on(`GET /v1/download/status/${JOB_ID}/files`, () =>
+      json({ code: "BUSY", detail: "Busy." }, 503),
+    );
+    show();
+    fireEvent.click(await button(/^Continue without it/));
+    await screen.findByText("Busy.", { selector: ".notice" });
+    await screen.findByText(/: Busy\.$/);
+    if (what === "progress") {
+      server.change({ status: "queued", error: null, errorCode: null });
+      await act(() => longhaul.open(JOB_ID).refresh());
+    } else {
+      server.on(`POST /v1/download/${JOB_ID}/retry`, () => new Promise<Response>(() => undefined));
+      fireEvent.click(await button(/^Try again/));
+    }
+    await waitFor(() => expect(screen.queryByText("Busy.")).toBeNull());
+  },
+);
+
+// The API's settings may allow 0 as the number of a file.
+test("a file with the number 0 is named like any other", async () => {
+  const retryAt = new Date(Date.now() + 60_000).toISOString();
+  const error = "File 0: unavailable (HTTP 500)";
+  server.now = job({ error, errorCode: "NETWORK_ERROR", retryAt, totalFiles: 1 });
+  await longhaul.start([0]);
+  show();
+  await screen.findByRole("heading", { name: "File 0" });
+  await screen.findByText(/^File 0 can't be fetched right now/);
+  fireEvent.change(screen.getByLabelText("Files"), { target: { value: "0" } });
+  fireEvent.click(await button(/^Add$/));
+  expect(await button(/^Remove file 0$/)).toBeDefined();
+});
+
+// Their paths were not stored, but the API knows them.
+test("Start again gets the paths from the API if the storage had no room for them", async () => {
+  server.now = job({ status: "expired" });
+  const { jobId, createdAt } = server.now;
+  longhaul.restore({ jobId, fileIds: [1, 2], files: [], startedAt: createdAt });
+  const files = [
+    { file_id: 1, state: "done", path: "a/1.pdf" },
+    { file_id: 2, state: "done", path: null },
+  ];
+  server.on(`GET /v1/download/status/${JOB_ID}/files`, () => json({ files, nextCursor: null }));
+  show();
+  const restart = await button(/^Start again/);
+  server.now = job({ jobId: "job-2" });
+  fireEvent.click(restart);
+  await waitFor(() => expect(server.count("initiate")).toBe(1));
+  expect(created()).toEqual({ files: [{ file_id: 1, path: "a/1.pdf" }, { file_id: 2 }] });
 });
 
 // The browser does not load the page again for a link that differs only in its hash.

@@ -131,7 +131,7 @@ function PickedFile({ id, check, onRemove }: PickedFileProps) {
       <button
         className="icon-button"
         type="button"
-        aria-label={["Remove file", id, check?.fileName].filter(Boolean).join(" ")}
+        aria-label={["Remove file", String(id), check?.fileName].filter(Boolean).join(" ")}
         onClick={onRemove}
       >
         <Icon name="close" />

@@ -25,7 +25,7 @@ export function useStatus(view: DownloadView): string {
 
 function retryStatus(job: Job, seconds: number): string {
   const file = failingFile(job);
-  const what = file ? `File ${file} can't be fetched right now` : "Something went wrong";
+  const what = file !== null ? `File ${file} can't be fetched right now` : "Something went wrong";
   const when = seconds > 0 ? `next try in ${formatSeconds(seconds)}` : "trying again now";
   // Without an error, the job waits for a service, which uses no attempt.
   const attempt = job.error ? `attempt ${job.attempt} of ${job.maxAttempts}` : null;

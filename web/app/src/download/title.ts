@@ -26,7 +26,7 @@ export function useTitleOf(view: DownloadView, entry: Entry): Title {
   const archive = job?.fileName;
   if (archive && !archive.includes(jobId ?? "") && total > 1) return { name: archive, more: "" };
   const [firstId] = entry.fileIds;
-  const name = firstFile ?? archive ?? (firstId ? `File ${firstId}` : null);
+  const name = firstFile ?? archive ?? (firstId !== undefined ? `File ${firstId}` : null);
   if (!name) return { name: formatCount(total, "file", "files"), more: "" };
   return { name, more: total > 1 ? `and ${formatNumber(total - 1)} more` : "" };
 }
