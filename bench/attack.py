@@ -21,11 +21,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from bench import attacks
 from bench.attacks import ATTACKS, Target, get, job, send, wait_during_restarts
 from bench.servers import ROOT, make_jobs, responds
 from stack.nginx import start_nginx
@@ -34,13 +36,15 @@ from stack.services import start_valkey
 
 #: The other clients, each with an address of its own, and the seconds between two polls of one.
 POLLERS: Final = tuple(f"127.0.0.{number}" for number in range(10, 15))
-POLL_INTERVAL: Final = 0.05
+POLL_INTERVAL: Final = 0.1
 #: Seconds after which a poll counts as failed.
 POLL_TIMEOUT: Final = 5.0
 MAX_P99_MS: Final = 100.0
 #: Growth of the memory that counts as none, in MB for each process: caches and pools of the
 #: allocator, which are filled once. Eight checks at a time leave 9 MB, and no more if repeated.
 MAX_GROWTH_MB: Final = 12.0
+#: Seconds that an attacker may need to start and to report.
+ATTACKER_GRACE: Final = 20.0
 #: Seconds until the memory has to be back.
 SETTLE: Final = 30.0
 #: Processes of the API.
@@ -61,8 +65,11 @@ SETTINGS: Final = {
 }
 
 
-def _attack(name: str, target: Target, seconds: float) -> None:
-    """Run an attack. It has a process of its own, so that it does not delay the polls."""
+def _attack(name: str, target: Target, seconds: float, report: Connection) -> None:
+    """Run an attack and report what it got.
+
+    It has a process of its own, so that it does not delay the polls.
+    """
 
     async def run() -> None:
         with suppress(TimeoutError):
@@ -70,6 +77,7 @@ def _attack(name: str, target: Target, seconds: float) -> None:
                 await ATTACKS[name](target)
 
     asyncio.run(run())
+    report.send(attacks.seen)
 
 
 @dataclass(kw_only=True)
@@ -81,6 +89,8 @@ class Result:
     times: list[float] = field(default_factory=list)
     #: Polls that did not, by what they got.
     failures: Counter[str] = field(default_factory=Counter)
+    #: What the attacker did and got: connections, and responses by status.
+    attacker: Counter[str] = field(default_factory=Counter)
     memory_before: float = 0.0
     memory_during: float = 0.0
     memory_after: float = 0.0
@@ -94,6 +104,8 @@ class Result:
     def problems(self, *, max_p99: float = MAX_P99_MS) -> list[str]:
         """Return what is not as it should be."""
         found = [f"{count} polls: {what}" for what, count in self.failures.items()]
+        if not self.attacker["connections"]:
+            found.append("the attacker opened no connection")
         if self.p99 >= max_p99:
             found.append(f"p99 of polls: {self.p99:.0f} ms")
         if self.memory_after > self.memory_before + MAX_GROWTH_MB * PROCESSES:
@@ -104,7 +116,8 @@ class Result:
         return (
             f"{self.attack:<22} {len(self.times):>6} polls, p99 {self.p99:6.1f} ms, "
             f"max {max(self.times, default=0):6.1f} ms; memory {self.memory_before:.0f}, at most "
-            f"{self.memory_during:.0f}, then {self.memory_after:.0f} MB"
+            f"{self.memory_during:.0f}, then {self.memory_after:.0f} MB; attacker: "
+            + ", ".join(f"{count} {what}" for what, count in sorted(self.attacker.items()))
         )
 
 
@@ -126,9 +139,9 @@ class Environment:
         result.memory_before = self._memory()
         # No attack is limited by what the one before it has used.
         target = replace(self._target, attacker=f"127.0.1.{next(self._attackers)}")
-        process = multiprocessing.get_context("spawn").Process(
-            target=_attack, args=(attack, target, seconds)
-        )
+        context = multiprocessing.get_context("spawn")
+        receiver, report = context.Pipe(duplex=False)
+        process = context.Process(target=_attack, args=(attack, target, seconds, report))
         process.start()
         others = [asyncio.create_task(self._watch_memory(result))]
         if ATTACKS[attack] is wait_during_restarts:
@@ -138,6 +151,9 @@ class Environment:
         finally:
             for task in others:
                 task.cancel()
+            # It started later than the polls.
+            if receiver.poll(ATTACKER_GRACE):
+                result.attacker = receiver.recv()
             process.terminate()
             process.join()
         deadline = time.monotonic() + SETTLE
@@ -155,19 +171,29 @@ class Environment:
                 group.create_task(self._poll(path, address, until, result))
 
     async def _poll(self, path: str, address: str, until: float, result: Result) -> None:
+        """Poll at fixed times, whether or not the polls before have ended.
+
+        A client that waited for them would count an API that hangs as one slow poll.
+        """
         request = get(path, "Connection: close\r\n")
-        while (started := time.monotonic()) < until:
-            try:
-                async with asyncio.timeout(POLL_TIMEOUT):
-                    status = await send(self._target, request, address)
-            except OSError as error:
-                result.failures[type(error).__name__] += 1
+        due = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            while due < until:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                group.create_task(self._poll_once(request, address, due, result))
+                due += POLL_INTERVAL
+
+    async def _poll_once(self, request: bytes, address: str, due: float, result: Result) -> None:
+        try:
+            async with asyncio.timeout(POLL_TIMEOUT):
+                status = await send(self._target, request, address)
+        except OSError as error:
+            result.failures[type(error).__name__] += 1
+        else:
+            if status == 200:
+                result.times.append((time.monotonic() - due) * 1000)
             else:
-                if status == 200:
-                    result.times.append((time.monotonic() - started) * 1000)
-                else:
-                    result.failures[str(status)] += 1
-            await asyncio.sleep(POLL_INTERVAL)
+                result.failures[str(status)] += 1
 
     async def _watch_memory(self, result: Result) -> None:
         while True:

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ class Target:
 
 
 Attack = Callable[[Target], Coroutine[Any, Any, None]]
+
+#: What this process has done and got: connections, and responses by status.
+seen: Counter[str] = Counter()
 
 
 async def hang_up_long_polls(target: Target) -> None:
@@ -200,6 +204,7 @@ async def read_nothing(target: Target) -> None:
         loop = asyncio.get_running_loop()
         with client:
             await loop.sock_connect(client, ("127.0.0.1", target.port))
+            seen["connections"] += 1
             await loop.sock_sendall(client, get("/docs/swagger-ui-bundle.js"))
             await asyncio.sleep(60)
 
@@ -258,9 +263,11 @@ def job(target: Target, number: int) -> str:
 async def _connect(
     target: Target, address: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection(
+    connection = await asyncio.open_connection(
         "127.0.0.1", target.port, local_addr=(address or target.attacker, 0)
     )
+    seen["connections"] += 1
+    return connection
 
 
 async def send(target: Target, request: bytes, address: str = "") -> int:
@@ -271,7 +278,9 @@ async def send(target: Target, request: bytes, address: str = "") -> int:
         line = await reader.readline()
         while await reader.readline() not in (b"\r\n", b""):
             pass
-        return int(line.split()[1]) if line else 0
+        status = int(line.split()[1]) if line else 0
+        seen[str(status)] += 1
+        return status
     finally:
         writer.close()
 
