@@ -25,6 +25,12 @@ pytestmark = pytest.mark.timeout(400)
 Start = Callable[..., "Supervisor"]
 
 
+def _handle_signals() -> None:
+    """Ignore no signal, even if the shell that started the tests in the background does."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Supervisor:
     """A `python -m stack` process whose output is read line by line."""
 
@@ -39,6 +45,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_handle_signals,
         )
         threading.Thread(target=self._read, daemon=True).start()
 
