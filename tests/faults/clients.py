@@ -8,10 +8,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import httpx
 
 from tests.faults.environment import FILES, Environment
+
+#: How often an accepted request is posted again until it gets a response other than 429 and 503.
+REPETITIONS: Final = 20
 
 
 @dataclass(kw_only=True)
@@ -50,6 +54,14 @@ class LoadClients:
     def close(self) -> None:
         """End the threads."""
         self.allow(len(self._threads))
+
+    def repeat(self, http: httpx.Client, posted: Posted) -> None:
+        """Post an accepted request again; the response has to name the same job."""
+        for _ in range(REPETITIONS):
+            if self._post(http, posted):
+                return
+            time.sleep(0.3)
+        posted.unexpected_response = "not accepted again"
 
     def _post_all(self) -> None:
         with httpx.Client(base_url=self._environment.system.base_url, timeout=10) as http:

@@ -124,8 +124,16 @@ class InvariantChecker:
         return bool(changes) and all(each and each[-1].terminal for each in changes)
 
     def wait_until_settled(self, clients: LoadClients, timeout: float) -> float:
-        """Wait for all jobs and webhooks; return the seconds until all jobs had ended."""
-        took = wait_for(lambda: self.all_ended(clients.posted), "all jobs finished", timeout)
+        """Wait for all jobs and webhooks; return the seconds until all jobs had ended.
+
+        If they do not end in time, the report names those that are stuck.
+        """
+        started = time.monotonic()
+        with suppress(AssertionError):
+            wait_for(lambda: self.all_ended(clients.posted), "all jobs finished", timeout)
+        took = time.monotonic() - started
+        if not self.all_ended(clients.posted):
+            return took
         with suppress(AssertionError):
             wait_for(lambda: not self._missing_webhooks(clients), "all webhooks", WEBHOOK_TIMEOUT)
         with suppress(AssertionError):
@@ -146,6 +154,10 @@ class InvariantChecker:
         self._event_recorder.close()
         report = InvariantReport(events=self._event_recorder.events)
         report.wrong += self._event_recorder.gaps
+        accepted = {job_id for posted in clients.posted for job_id in posted.job_ids}
+        report.twice += [
+            f"{job_id}: no response named it" for job_id in self.changes.keys() - accepted
+        ]
         contents = {sample.file_id: (sample.name, sample.make()) for sample in FILES}
         # Downloads pass through the proxy, which need not delay them any more.
         self._environment.s3_line.restore()
@@ -154,7 +166,7 @@ class InvariantChecker:
             ThreadPoolExecutor(4) as pool,
         ):
             checks = [
-                pool.submit(self._check_job, http, posted, contents, report)
+                pool.submit(self._check_request, http, clients, posted, contents, report)
                 for posted in clients.posted
             ]
             for each in checks:
@@ -179,6 +191,21 @@ class InvariantChecker:
             wait_for(complete, "the whole history", HISTORY_TIMEOUT, every=1.0)
         engine.dispose()
         report.lost += [f"{name}: not in the history" for name in sorted(logged - recorded)]
+
+    def _check_request(
+        self,
+        http: httpx.Client,
+        clients: LoadClients,
+        posted: Posted,
+        contents: dict[int, tuple[str, bytes]],
+        report: InvariantReport,
+    ) -> None:
+        if self._has_ended(posted):
+            # Its Idempotency-Key has to find the same job, long after the job has ended, too.
+            clients.repeat(http, posted)
+            if posted.unexpected_response:
+                report.wrong.append(f"{posted.key}: repeated: {posted.unexpected_response}")
+        self._check_job(http, posted, contents, report)
 
     def _check_job(
         self,

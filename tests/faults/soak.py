@@ -132,7 +132,7 @@ def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> Inv
         print(f"\nfailed S3 requests: {dict(environment.s3_faults.injected)}")
         rejections = [posted.slowest_rejection for posted in run.clients.posted]
         print(f"slowest 503 or 429: {max(rejections):.1f} s")
-        print(f"settled {settled:.1f} s after the last fault")
+        print(f"waited {settled:.1f} s after the last fault")
         print(report)
     return report
 
