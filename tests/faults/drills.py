@@ -104,6 +104,7 @@ def refuse_storage(driver: JobDriver) -> None:
         f"S3 unavailable for 60 s: all of {len(jobs)} jobs completed "
         f"{time.monotonic() - back:.1f} s afterwards, in {attempts} attempts at most"
     )
+    assert attempts == 1
 
 
 def rolling_restart(driver: JobDriver) -> None:

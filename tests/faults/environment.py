@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,7 @@ class Environment:
         self.valkey_line = TcpProxy(_port(self.system.redis_url))
         self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
         self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
-        #: When the API's process was last continued after a stop (monotonic).
+        #: When the API's process was last continued or restarted (monotonic); inf: it cannot run.
         self.api_continued = 0.0
         #: A connection without a proxy, for the checks.
         self.redis: Redis = open_client(self.system.redis_url, timeout=60)
@@ -115,9 +116,13 @@ class Environment:
     def restart(self, name: str, *, after: float = 0.0) -> None:
         """Kill a process with SIGKILL, and start it again ``after`` seconds later."""
         self.lost_workers.add(self.system.processes[name].pid)
+        if name == "api":
+            self.api_continued = math.inf
         self.system.kill_component(name)
         time.sleep(after)
         self.system.start_component(name)
+        if name == "api":
+            self.api_continued = time.monotonic()
 
 
 def wait_for(true: Callable[[], bool], what: str, timeout: float, *, every: float = 0.05) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import time
@@ -121,6 +122,8 @@ def _stop_and_continue(environment: Environment, part: str, seconds: float) -> N
     process = environment.system.processes[part]
     if part in environment.system.workers:
         environment.lost_workers.add(process.pid)
+    if part == "api":
+        environment.api_continued = math.inf
     process.signal(signal.SIGSTOP)
     time.sleep(seconds)
     process.signal(signal.SIGCONT)
@@ -207,3 +210,5 @@ LINES: Final[tuple[Inject, ...]] = (
     fail_s3,
     fill_s3_disk,
 )
+#: Faults during which the storage responds, but not to all requests as it should.
+PARTIAL: Final[tuple[Inject, ...]] = (fail_s3, fill_s3_disk)

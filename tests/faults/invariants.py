@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import orjson
 from redis.exceptions import RedisError
 from sqlalchemy import select
 
+from common.errors import NetworkError, StorageError
 from common.history import open_engine
 from common.history.tables import CHANGES
 from common.job_store import keys
@@ -38,6 +40,8 @@ HISTORY_TIMEOUT = 60.0
 #: Seconds within which a 429 or 503 has to arrive, and what a busy machine adds to them.
 MAX_REJECTION = 2.0
 BUSY_MACHINE = 0.5
+#: The errors of an attempt whose requests the storage failed.
+STORAGE_ERRORS = frozenset({NetworkError.code, StorageError.code})
 
 
 @dataclass(kw_only=True)
@@ -48,6 +52,10 @@ class InvariantReport:
     #: Events whose versions were checked.
     events: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    #: The attempts that ended without an archive and counted, by error code.
+    used_attempts: Counter[str] = field(default_factory=Counter)
+    #: The keys of the archives; several jobs may share one.
+    archives: set[str] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
@@ -59,7 +67,11 @@ class InvariantReport:
         return not (self.lost or self.twice or self.stuck or self.wrong or self.remaining)
 
     def __str__(self) -> str:
-        lines = [f"jobs {self.jobs}: {dict(self.outcomes)}; {self.events} events"]
+        lines = [
+            f"jobs {self.jobs}: {dict(self.outcomes)}; {self.events} events",
+            f"archives built: {len(self.archives)}",
+            f"attempts used: {dict(self.used_attempts) or 'none'}",
+        ]
         for name in ("lost", "twice", "stuck", "wrong", "remaining"):
             found = getattr(self, name)
             lines.append(f"{name:12} {len(found):4}  {'; '.join(found[:5])}")
@@ -80,6 +92,8 @@ class InvariantChecker:
         self._server = server_of(environment.redis)
         #: Jobs whose latest changes were read from a server that has been killed since.
         self._uncertain: set[str] = set()
+        #: Keys of requests whose jobs may use attempts.
+        self._may_use_attempts: set[str] = set()
         #: Every change of state, by job, in the state log's order.
         self.changes: dict[str, list[Job]] = defaultdict(list)
 
@@ -114,10 +128,18 @@ class InvariantChecker:
             entries = self._state_log.claim_idle(idle_ms=2_000, count=500)
         return entries
 
+    def allow_attempts(self, posted: Iterable[Posted]) -> None:
+        """Permit the jobs of these requests to use attempts because of errors of the storage."""
+        self._may_use_attempts.update(each.key for each in posted)
+
+    def unended(self, posted: Iterable[Posted]) -> list[Posted]:
+        """Return the requests that were not accepted yet, or whose jobs have not ended."""
+        self.follow()
+        return [each for each in posted if not self._has_ended(each)]
+
     def all_ended(self, posted: Iterable[Posted]) -> bool:
         """Return whether each of these requests was accepted and its job has ended."""
-        self.follow()
-        return all(self._has_ended(each) for each in posted)
+        return not self.unended(posted)
 
     def _has_ended(self, posted: Posted) -> bool:
         changes = [self.changes[job_id] for job_id in posted.job_ids]
@@ -238,26 +260,36 @@ class InvariantChecker:
         versions = [job.version for job in changes]
         if versions != sorted(set(versions)) or versions[0] != 1:
             report.wrong.append(f"{job_id}: versions {versions}")
-        report.wrong += self._attempts_lost_without_a_cause(job_id)
+        self._check_attempts(posted, job_id, report)
         webhook_ids = self._environment.receiver.ids[job_id, terminal_states[0].status.value]
         if len(webhook_ids) != 1:
             report.wrong.append(
                 f"{job_id}: {len(webhook_ids)} webhook ids for {terminal_states[0].status.value}"
             )
         if terminal_states[0].status.value == "completed":
+            if artifact := terminal_states[0].artifact:
+                report.archives.add(artifact.key)
             self._check_archive(http, posted, job_id, contents, report)
         else:
             report.wrong.append(f"{job_id}: {terminal_states[0].failure}")
 
-    def _attempts_lost_without_a_cause(self, job_id: str) -> list[str]:
-        """Describe attempts that count as lost with workers that were never killed or stopped."""
-        stored = self._environment.redis.lrange(keys.attempts(job_id), 0, -1)
-        lost = [each for each in map(orjson.loads, stored) if each["errorCode"] == "WORKER_LOST"]
-        return [
-            f"{job_id}: attempt {each['attempt']} lost although {each['worker']} lives"
-            for each in lost
-            if int(each["worker"].split("-")[-2]) not in self._environment.lost_workers
-        ]
+    def _check_attempts(self, posted: Posted, job_id: str, report: InvariantReport) -> None:
+        """Report the attempts that the job used without a cause."""
+        for stored in self._environment.redis.lrange(keys.attempts(job_id), 0, -1):
+            attempt = orjson.loads(stored)
+            report.used_attempts[attempt["errorCode"]] += 1
+            if not self._may_be_used(posted, attempt):
+                report.wrong.append(
+                    f"{job_id}: attempt {attempt['attempt']} of {attempt['worker']} used: "
+                    f"{attempt['errorCode']} {attempt['error']}"
+                )
+
+    def _may_be_used(self, posted: Posted, attempt: dict[str, Any]) -> bool:
+        if attempt["errorCode"] == "WORKER_LOST":
+            return int(attempt["worker"].split("-")[-2]) in self._environment.lost_workers
+        # A storage that fails some requests is not unavailable: one or two jobs may fail until
+        # the circuit breaker opens (docs/decisions/0011-jobs-wait-during-outages.md).
+        return posted.key in self._may_use_attempts and attempt["errorCode"] in STORAGE_ERRORS
 
     def _check_archive(
         self,
@@ -270,10 +302,11 @@ class InvariantChecker:
         link = http.get(f"/v1/download/status/{job_id}").json()["downloadUrl"]
         with zipfile.ZipFile(io.BytesIO(httpx.get(link, timeout=60).content)) as archive:
             found = [(info.filename, archive.read(info)) for info in archive.infolist()]
-        requested = [contents[file_id][1] for file_id in posted.file_ids]
-        if [content for _, content in found] != requested:
-            names = [name for name, _ in found]
+        names = [name for name, _ in found]
+        if [content for _, content in found] != [contents[each][1] for each in posted.file_ids]:
             report.wrong.append(f"{job_id}: the bytes of the archive differ: {names}")
+        if names != (expected := _expected_names(posted, contents)):
+            report.wrong.append(f"{job_id}: the archive contains {names}, not {expected}")
 
     def _check_remaining(self, report: InvariantReport) -> None:
         redis = self._environment.redis
@@ -295,3 +328,13 @@ class InvariantChecker:
         s3 = s3_client(self._environment.system.s3_endpoint)
         uploads = s3.list_multipart_uploads(Bucket="archives").get("Uploads", [])
         return [upload["Key"] for upload in uploads]
+
+
+def _expected_names(posted: Posted, contents: dict[int, tuple[str, bytes]]) -> list[str]:
+    """Return the names in the archive. The second of two files with the same name is numbered."""
+    names: list[str] = []
+    for file_id in posted.file_ids:
+        name = posted.folder + contents[file_id][0]
+        stem, dot, extension = name.rpartition(".")
+        names.append(f"{stem} (2){dot}{extension}" if name in names else name)
+    return names

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.faults.clients import LoadClients
 from tests.faults.environment import Environment
-from tests.faults.faults import LINES, PROCESSES, Inject
+from tests.faults.faults import LINES, PARTIAL, PROCESSES, Inject
 from tests.faults.invariants import InvariantChecker, InvariantReport
 from tests.faults.statistics import percentile
 
@@ -59,12 +59,21 @@ class Soak:
         done = 0
         for fault_round in self._fault_rounds:
             done += len(fault_round)
-            self._admit(self._jobs_per_fault * max(1, len(fault_round)))
+            jobs = self._jobs_per_fault * max(1, len(fault_round))
+            unended = self.checker.unended(self.clients.posted[: self._allowed])
+            first = self._allowed
+            self._admit(jobs - jobs // 2)
             # Meanwhile they are accepted and started.
             time.sleep(self._random.uniform(0.3, 1.5))
+            # The others are posted while the fault is on: most last at least half a second.
+            during = threading.Timer(self._random.uniform(0, 0.4), self._admit, [jobs // 2])
+            during.start()
             started = time.monotonic()
             self._inject(fault_round)
             healed = time.monotonic()
+            during.join()
+            if set(fault_round) & set(PARTIAL):
+                self.checker.allow_attempts(unended + self.clients.posted[first : self._allowed])
             recovery = self._wait_for_affected_jobs(healed)
             self.recovered[_name(fault_round)].append(recovery)
             print(
@@ -130,8 +139,9 @@ def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> Inv
         report = run.checker.check(run.clients)
         _print_summary(run.recovered)
         print(f"\nfailed S3 requests: {dict(environment.s3_faults.injected)}")
+        print(f"rejected requests: {dict(run.clients.rejections) or 'none'}")
         rejections = [posted.slowest_rejection for posted in run.clients.posted]
-        print(f"slowest 503 or 429: {max(rejections):.1f} s")
+        print(f"slowest rejection: {max(rejections):.1f} s")
         print(f"waited {settled:.1f} s after the last fault")
         print(report)
     return report
