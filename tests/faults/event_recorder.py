@@ -29,12 +29,16 @@ class EventRecorder:
         self._server = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
         #: The number of events, and descriptions of those with a wrong version.
         self.events = 0
         self.gaps: list[str] = []
+        #: The newest version of each job that had an event on the last connection.
+        self.newest: dict[str, int] = {}
+        self._thread.start()
 
     def close(self) -> None:
+        if not self._thread.is_alive():
+            self.gaps.append("the thread that records events has ended")
         self._stopped.set()
         self._thread.join(10)
         self._client.close()
@@ -49,6 +53,7 @@ class EventRecorder:
 
     def _listen(self, newest: dict[str, int]) -> None:
         continuous: set[str] = set()
+        self.newest = {}
         server = server_of(self._client)
         if server != self._server:
             newest.clear()
@@ -60,6 +65,7 @@ class EventRecorder:
                     job = orjson.loads(message["data"])
                     self._compare(newest, job["id"], int(job["version"]), job["id"] in continuous)
                     continuous.add(job["id"])
+                    self.newest[job["id"]] = int(job["version"])
 
     def _compare(
         self, newest: dict[str, int], job_id: str, version: int, is_continuous: bool

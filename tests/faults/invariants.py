@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from common.history.tables import CHANGES
 from common.job_store import keys
 from common.job_store.state_log import StateLog, StateLogEntry
 from common.jobs.model import PRIORITIES, Job
-from common.jobs.transitions import TERMINAL
+from common.jobs.transitions import ALLOWED, TERMINAL
 from stack.sample_catalog import s3_client
 from tests.faults.clients import LoadClients, Posted
 from tests.faults.environment import FILES, Environment, wait_for
@@ -200,13 +201,17 @@ class InvariantChecker:
     def _check_history(self, report: InvariantReport) -> None:
         """Every change of a job's state has to be in the history, once."""
         engine = open_engine(self._environment.system.env["DATABASE_URL"], timeout=30, size=1)
-        logged = {(job.id, job.version) for jobs in self.changes.values() for job in jobs}
-        recorded: set[tuple[str, int]] = set()
+        logged = {
+            (job.id, job.version, job.status.value)
+            for jobs in self.changes.values()
+            for job in jobs
+        }
+        recorded: set[tuple[str, int, str]] = set()
 
         def complete() -> bool:
             with engine.connect() as connection:
-                rows = connection.execute(select(CHANGES.c.job_id, CHANGES.c.version))
-                recorded.update((row.job_id, row.version) for row in rows)
+                columns = (CHANGES.c.job_id, CHANGES.c.version, CHANGES.c.status)
+                recorded.update(tuple(row) for row in connection.execute(select(*columns)))
             return recorded >= logged
 
         with suppress(AssertionError):
@@ -260,12 +265,17 @@ class InvariantChecker:
         versions = [job.version for job in changes]
         if versions != sorted(set(versions)) or versions[0] != 1:
             report.wrong.append(f"{job_id}: versions {versions}")
+        states = [job.status for job in changes]
+        # The soak cancels and restarts no job.
+        if any(after not in ALLOWED[before] for before, after in pairwise(states)):
+            report.wrong.append(f"{job_id}: states {[state.value for state in states]}")
+        newest_event = self._event_recorder.newest.get(job_id, versions[-1])
+        if newest_event < versions[-1]:
+            report.wrong.append(f"{job_id}: no event after version {newest_event}")
         self._check_attempts(posted, job_id, report)
-        webhook_ids = self._environment.receiver.ids[job_id, terminal_states[0].status.value]
-        if len(webhook_ids) != 1:
-            report.wrong.append(
-                f"{job_id}: {len(webhook_ids)} webhook ids for {terminal_states[0].status.value}"
-            )
+        webhooks = self._environment.receiver.of_job(job_id)
+        if list(map(len, webhooks.values())) != [1] or terminal_states[0].status not in webhooks:
+            report.wrong.append(f"{job_id}: webhook ids {webhooks}")
         if terminal_states[0].status.value == "completed":
             if artifact := terminal_states[0].artifact:
                 report.archives.add(artifact.key)

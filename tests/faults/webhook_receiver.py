@@ -8,6 +8,8 @@ import threading
 from collections import defaultdict
 from typing import Any
 
+from common.jobs.transitions import JobState
+
 
 class Receiver:
     """Listens on a free port. ``ids`` has the webhook ids per job and status."""
@@ -42,6 +44,11 @@ class Receiver:
             return False
         self.ids[job["jobId"], job["status"]].add(webhook_id)
         return True
+
+    def of_job(self, job_id: str) -> dict[str, set[str]]:
+        """Return the webhook ids of a job by its status."""
+        found = {status.value: self.ids.get((job_id, status.value), set()) for status in JobState}
+        return {status: ids for status, ids in found.items() if ids}
 
     @property
     def held(self) -> int:
