@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults.clients import LoadClients
@@ -51,6 +52,8 @@ class Soak:
         )
         #: Fault -> seconds from its repair until all jobs posted before had ended.
         self.recovered: dict[str, list[float]] = defaultdict(list)
+        #: Faults that could not be injected or repaired, and why.
+        self.failed_injections: list[str] = []
         self._allowed = 0
 
     def run(self, *, pause: float) -> None:
@@ -93,13 +96,19 @@ class Soak:
         """Inject the faults together, each with its own random generator, to be reproducible."""
         seeds = [self._random.random() for _ in chosen]
         threads = [
-            threading.Thread(target=inject, args=(self._environment, random.Random(seed)))
+            threading.Thread(target=self._inject_one, args=(inject, random.Random(seed)))
             for inject, seed in zip(chosen, seeds, strict=True)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def _inject_one(self, inject: Inject, rng: random.Random) -> None:
+        try:
+            inject(self._environment, rng)
+        except Exception as error:  # noqa: BLE001
+            self.failed_injections.append(f"{inject.__name__} failed: {error!r}")
 
     def _wait_for_affected_jobs(self, healed: float) -> float:
         affected = self.clients.posted[: self._allowed]
@@ -110,18 +119,28 @@ class Soak:
 
 def plan(faults: int, rng: random.Random) -> list[FaultRound]:
     """Return rounds with ``faults`` faults in total, and some without any."""
+    singles = _shuffled(PROCESSES + LINES, rng)
+    processes, lines = _shuffled(PROCESSES, rng), _shuffled(LINES, rng)
     fault_rounds: list[FaultRound] = []
     remaining = faults
     while remaining:
-        fault_round: FaultRound = (rng.choice(PROCESSES + LINES),)
+        fault_round: FaultRound
         if remaining > 1 and rng.randrange(DOUBLE_EVERY) == 0:
-            fault_round = (rng.choice(PROCESSES), rng.choice(LINES))
+            fault_round = (next(processes), next(lines))
+        else:
+            fault_round = (next(singles),)
         fault_rounds.append(fault_round)
         remaining -= len(fault_round)
     controls = math.ceil(faults / FAULTS_PER_CONTROL)
     for number in range(controls):
         fault_rounds.insert(number * len(fault_rounds) // controls, ())
     return fault_rounds
+
+
+def _shuffled(faults: Sequence[Inject], rng: random.Random) -> Iterator[Inject]:
+    """Yield the faults in random order, each of them before any comes again."""
+    while True:
+        yield from rng.sample(faults, len(faults))
 
 
 def _name(fault_round: FaultRound) -> str:
@@ -137,6 +156,7 @@ def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> Inv
         run.run(pause=pause)
         settled = run.checker.wait_until_settled(run.clients, SETTLE_TIMEOUT)
         report = run.checker.check(run.clients)
+        report.wrong += run.failed_injections
         _print_summary(run.recovered)
         print(f"\nfailed S3 requests: {dict(environment.s3_faults.injected)}")
         print(f"rejected requests: {dict(run.clients.rejections) or 'none'}")
