@@ -16,6 +16,9 @@ from common.history.tables import CHANGES
 from tests.faults.environment import Environment
 from tests.support.s3_proxy import ANY_REQUEST
 
+#: Seconds for which a worker may be stopped without losing its leases, which last ten seconds.
+HARMLESS_STOP: Final = 8.0
+
 #: A fault gets the environment and a random generator. It returns when everything is repaired.
 Inject = Callable[[Environment, random.Random], None]
 
@@ -120,7 +123,7 @@ def stop_and_continue_s3(environment: Environment, rng: random.Random) -> None:
 
 def _stop_and_continue(environment: Environment, part: str, seconds: float) -> None:
     process = environment.system.processes[part]
-    if part in environment.system.workers:
+    if part in environment.system.workers and seconds > HARMLESS_STOP:
         environment.lost_workers.add(process.pid)
     if part == "api":
         environment.api_continued = math.inf
