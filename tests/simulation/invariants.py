@@ -92,6 +92,8 @@ class CommandChecker:
         self._verbs = _verbs(template)
         self._commands = 0
         self.jobs: dict[str, ObservedJob] = {}
+        #: Jobs that were lost repeatedly at some time; few, so that looking at each job is rare.
+        self._lost_repeatedly: set[str] = set()
         #: Processes by the names of workers.
         self.workers: dict[str, SimulatedProcess] = {}
         #: Numbers of jobs that do not fail because of lost workers if they have attempts to spare.
@@ -205,7 +207,9 @@ class CommandChecker:
 
     def _check_isolation(self, now: ObservedJob) -> None:
         """A job that was lost repeatedly runs alone: it may be what kills its workers."""
-        if now.status != "processing":
+        if now.losses >= SHARED_LOSSES:
+            self._lost_repeatedly.add(now.id)
+        if now.status != "processing" or not self._lost_repeatedly:
             return
         others = [
             job

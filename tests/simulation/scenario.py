@@ -10,12 +10,12 @@ from typing import Any, Final
 #: Seconds during which requests and faults come; then the system has to settle.
 DURATION: Final = 40.0
 WORKERS: Final = 3
-SLOTS: Final = 6
+SLOTS: Final = 10
 USERS: Final = 8
 #: Jobs per second: about what the slots can do.
-RATE: Final = 15.0
+RATE: Final = 25.0
 #: Jobs that one user creates at once.
-BURST: Final = 40
+BURST: Final = 60
 
 #: Every kind of fault. A run has some of them, so that none hides another.
 FAULTS: Final = (
@@ -24,7 +24,7 @@ FAULTS: Final = (
     *("loss", "lost_messages", "pause"),
 )
 #: The maximum number of faults in a run.
-MAX_FAULTS: Final = 12
+MAX_FAULTS: Final = 16
 
 
 @dataclass(frozen=True)
