@@ -254,19 +254,29 @@ class CommandChecker:
         return pattern.format(tag=keys.tag_of_user(user), user=user, priority=priority).encode()
 
     def _check_holder(self, verb: str, words: list[bytes], result: list[Any]) -> None:
-        """One lease per job: the store accepts reports only from the worker that holds it."""
+        """One lease per job: the store accepts reports only from the attempt that holds it."""
         if result[0] not in (b"CONTINUE", b"FINISHED", b"QUEUED"):
             return
         job_id = words[3].rpartition(b":")[2].decode()
         record = self.jobs.get(job_id)
-        caller = self._store.scheduler.calling
-        if record is None or record.status != "processing" or caller is None:
+        if record is None:
             return
-        if caller.name != record.worker and verb == "heartbeat":
+        # The names of arguments come before everything that a job may contain.
+        fencing_token = int(words[words.index(b"fencing_token") + 1])
+        if fencing_token != record.fencing_token:
             self.fail(
                 "one lease per job",
-                f"job {record.number} ({job_id}) belongs to {record.worker}, and {caller.name} "
-                "extends its lease",
+                f"{verb} of job {record.number} ({job_id}) with the fencing token {fencing_token} "
+                f"instead of {record.fencing_token}",
+            )
+        caller = self._store.scheduler.calling
+        if verb != "heartbeat" or caller is None:
+            return
+        if record.status != "processing" or caller.name != record.worker:
+            self.fail(
+                "one lease per job",
+                f"job {record.number} ({job_id}) is {record.status} and belongs to "
+                f"{record.worker or 'nobody'}, and {caller.name} extends its lease",
             )
 
     # What is stored.

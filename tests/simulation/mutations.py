@@ -1,6 +1,7 @@
 """Faults of the product, put back one by one, to prove that the simulation finds them.
 
-Each mutation undoes the fix of a mistake that the product once had.
+Each mutation undoes the fix of a mistake that the product once had, or leaves out a check that the
+product relies on.
 """
 
 from __future__ import annotations
@@ -102,6 +103,16 @@ def fencing_tokens_count_claims() -> AbstractContextManager[object]:
     return _lua("claim", " + 1, now)),", " + 1, 0)),")
 
 
+def late_results_count() -> AbstractContextManager[object]:
+    """Accept the result of an attempt that has lost its lease."""
+    return _lua("finish", " or job.fence ~= args.fencing_token", "")
+
+
+def late_failures_count() -> AbstractContextManager[object]:
+    """Accept the retryable failure of an attempt that has lost its lease."""
+    return _lua("release", " or job.fence ~= args.fencing_token", "")
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "stalls": stalled_workers_are_dead,
     "nogroup": groups_are_not_created_again,
@@ -110,5 +121,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "clock": future_times_stay,
     "excursion": leases_of_a_wrong_clock_expire,
     "fencing": fencing_tokens_count_claims,
+    "late_results": late_results_count,
+    "late_failures": late_failures_count,
     "fairness": all_wake_ups_are_sent_at_once,
 }

@@ -42,7 +42,15 @@ def _jobs(count: int, *events: ScenarioEvent, seconds: float = 2.0, **options: b
     return Scenario(seed=1, events=tuple(in_order), **options)
 
 
-#: For each mistake that the product once had, a scenario that leads to its violation.
+def _stopped_worker(at: float, **plan: Any) -> Scenario:
+    """Return a scenario in which attempts end after they have lost their leases to others."""
+    jobs = [_job(number, number / 50, seconds=2.5, **plan) for number in range(10)]
+    return Scenario(
+        seed=1, events=(*jobs, ScenarioEvent(at, "stop", {"worker": 0, "seconds": 11.4}))
+    )
+
+
+#: For each mistake that is put back, a scenario that leads to its violation.
 FINDINGS = {
     "stalls": (
         _jobs(
@@ -92,6 +100,8 @@ FINDINGS = {
         ),
         "one lease per job",
     ),
+    "late_results": (_stopped_worker(2.5), "one lease per job"),
+    "late_failures": (_stopped_worker(1.5, outcomes=("retryable",)), "one lease per job"),
     "fairness": (
         _jobs(
             8,
