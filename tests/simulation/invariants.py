@@ -33,6 +33,17 @@ MAX_OVERTAKING: Final = 4
 #: Commands between two checks of whole partitions.
 FULL_CHECK_EVERY: Final = 400
 
+#: What the report of an attempt leads to, by the outcome of its build. A retryable failure of the
+#: last attempt fails the job instead.
+RESULTS: Final = {
+    "ok": "completed",
+    "permanent": "failed",
+    "retryable": "queued",
+    "bug": "queued",
+    "unavailable": "handed back",
+    "deadline": "handed back",
+}
+
 _PRIORITIES = ("high", "normal", "low")
 
 
@@ -94,6 +105,8 @@ class CommandChecker:
         self.jobs: dict[str, ObservedJob] = {}
         #: Jobs that were lost repeatedly at some time; few, so that looking at each job is rare.
         self._lost_repeatedly: set[str] = set()
+        #: How builds end, by the id of the job and the fencing token of the attempt.
+        self.outcomes: dict[tuple[str, int], str] = {}
         #: Processes by the names of workers.
         self.workers: dict[str, SimulatedProcess] = {}
         #: Numbers of jobs that do not fail because of lost workers if they have attempts to spare.
@@ -128,6 +141,8 @@ class CommandChecker:
                 touched.append(self._changed(orjson.loads(message), verb))
         if verb in ("heartbeat", "finish", "release") and isinstance(result, list):
             self._check_holder(verb, words, result)
+        if verb == "cancel" and isinstance(result, list):
+            self._check_cancellation(words, result)
         for job_id in touched:
             self._check_sets(job_id)
         self._commands += 1
@@ -157,7 +172,9 @@ class CommandChecker:
         if now.status != before.status:
             self._log(snapshot, verb or "?")
             self._check_transition(before, now, verb)
-            self._count_attempt(before, now, snapshot, verb)
+            if verb in ("finish", "release"):
+                self._check_result(before, now)
+            self._count_attempt(before, now, verb)
             self._check_isolation(now)
             if self.checks_fairness:
                 self._check_fairness(now, snapshot["lane"])
@@ -179,18 +196,43 @@ class CommandChecker:
             self.ended += 1
         if restarted:
             now.lost_attempts = now.failures = 0
+        used = now.failures + now.lost_attempts
+        if now.status == "processing" and now.attempt != used + 1:
+            self.fail(
+                "only failures and losses use up attempts",
+                f"job {now.number} ({now.id}): attempt {now.attempt} after {now.failures} failures "
+                f"and {now.lost_attempts} losses",
+            )
 
-    def _count_attempt(
-        self, before: ObservedJob, now: ObservedJob, snapshot: dict[str, str], verb: str | None
-    ) -> None:
+    def _check_result(self, before: ObservedJob, now: ObservedJob) -> None:
+        """A job ends, or waits for its next attempt, as the build of the attempt says."""
+        outcome = self.outcomes.get((before.id, before.fencing_token), "unknown")
+        expected = RESULTS.get(outcome)
+        if expected == "queued" and before.attempt >= self._max_attempts:
+            expected = "failed"
+        result = "handed back" if now.attempt == before.attempt - 1 else now.status
+        worker = self.workers.get(before.worker)
+        if result == "handed back" and worker is not None and worker.draining:
+            return
+        if result != expected:
+            self.fail(
+                "jobs end as their builds",
+                f"job {now.number} ({now.id}): {result} after attempt {before.attempt}, which was "
+                f"{outcome}",
+            )
+
+    def _count_attempt(self, before: ObservedJob, now: ObservedJob, verb: str | None) -> None:
         if before.status != "processing" or now.status not in ("queued", "failed"):
             return
         if verb != "sweep":
             now.failures += now.attempt == before.attempt
             return
-        if now.attempt < before.attempt:
-            return  # Handed back for free.
         now.lost_attempts += 1
+        if (now.status == "failed") != (before.attempt >= self._max_attempts):
+            self.fail(
+                "attempts are limited",
+                f"job {now.number} ({now.id}) is {now.status} after attempt {before.attempt}",
+            )
         has_spare_attempts = now.failures + SHARED_LOSSES < self._max_attempts
         if now.status == "failed" and now.number in self.must_survive and has_spare_attempts:
             self.fail("a poison job takes no others along", f"job {now.number} ({now.id}) failed")
@@ -255,14 +297,19 @@ class CommandChecker:
 
     def _check_holder(self, verb: str, words: list[bytes], result: list[Any]) -> None:
         """One lease per job: the store accepts reports only from the attempt that holds it."""
-        if result[0] not in (b"CONTINUE", b"FINISHED", b"QUEUED"):
-            return
         job_id = words[3].rpartition(b":")[2].decode()
         record = self.jobs.get(job_id)
         if record is None:
             return
         # The names of arguments come before everything that a job may contain.
         fencing_token = int(words[words.index(b"fencing_token") + 1])
+        if result[0] not in (b"CONTINUE", b"FINISHED", b"QUEUED"):
+            if record.status == "processing" and fencing_token == record.fencing_token:
+                self.fail(
+                    "one lease per job",
+                    f"{verb} of job {record.number} ({job_id}) by its holder: {result[0]!r}",
+                )
+            return
         if fencing_token != record.fencing_token:
             self.fail(
                 "one lease per job",
@@ -278,6 +325,17 @@ class CommandChecker:
                 f"job {record.number} ({job_id}) is {record.status} and belongs to "
                 f"{record.worker or 'nobody'}, and {caller.name} extends its lease",
             )
+
+    def _check_cancellation(self, words: list[bytes], result: list[Any]) -> None:
+        record = self.jobs.get(words[3].rpartition(b":")[2].decode())
+        if record is None or (record.status == "cancelled") == (result[0] == b"CANCELLED"):
+            return
+        if result[0] == b"NOT_FOUND":
+            return  # The job has expired since.
+        self.fail(
+            "accepted cancellations cancel",
+            f"job {record.number} ({record.id}) is {record.status}: {result[0]!r}",
+        )
 
     # What is stored.
 

@@ -1,7 +1,7 @@
 """Faults of the product, put back one by one, to prove that the simulation finds them.
 
-Each mutation undoes the fix of a mistake that the product once had, or leaves out a check that the
-product relies on.
+Each mutation undoes the fix of a mistake that the product once had, or leaves out something that
+the product relies on.
 """
 
 from __future__ import annotations
@@ -113,6 +113,16 @@ def late_failures_count() -> AbstractContextManager[object]:
     return _lua("release", " or job.fence ~= args.fencing_token", "")
 
 
+def hand_backs_use_up_attempts() -> AbstractContextManager[object]:
+    """Count an attempt that was handed back because a dependency is unavailable."""
+    return _lua("release", "fields.attempt = to_text(job.attempt - 1)", "")
+
+
+def running_jobs_are_not_cancelled() -> AbstractContextManager[object]:
+    """Accept the cancellation of a job that runs, and let it go on."""
+    return _lua("cancel", "if job.status == 'cancelled'", "if job.status ~= 'queued'")
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "stalls": stalled_workers_are_dead,
     "nogroup": groups_are_not_created_again,
@@ -123,5 +133,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "fencing": fencing_tokens_count_claims,
     "late_results": late_results_count,
     "late_failures": late_failures_count,
+    "hand_backs": hand_backs_use_up_attempts,
+    "cancellations": running_jobs_are_not_cancelled,
     "fairness": all_wake_ups_are_sent_at_once,
 }

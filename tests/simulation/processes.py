@@ -139,7 +139,6 @@ class SimulatedWorker:
         self._world = world
         self._scheduler = world.scheduler
         self._running = 0
-        self.draining = False
         clock = ProcessClock(world.scheduler)
         client = open_client(world.store, timeout=20.0)
         dispatcher = Dispatcher(
@@ -197,7 +196,7 @@ class SimulatedWorker:
 
     def drain(self) -> None:
         """Do what SIGTERM does, and exit when no job runs any more."""
-        self.draining = True
+        self.process.draining = True
         self._scheduler.spawn(self.process, self._drain)
 
     def _drain(self) -> None:
@@ -217,7 +216,7 @@ class SimulatedWorker:
 
     def _consume(self) -> None:
         """Take wake-ups while there are free slots, as Celery's consumer does."""
-        while not self.draining:
+        while not self.process.draining:
             self._scheduler.sleep(0.05)
             if self._running >= SLOTS or not self._world.reachable(self.process):
                 continue
@@ -244,6 +243,7 @@ class SimulatedWorker:
         steps = max(1, round(plan["seconds"] / 0.25))
         control.expect(files=1, bytes=steps)
         outcome = self._world.next_outcome(claim.spec.metadata["job"])
+        self._world.checker.outcomes[claim.job.id, claim.lease.fencing_token] = outcome
         for step in range(steps):
             control.check()
             self._scheduler.sleep(plan["seconds"] / steps)

@@ -37,6 +37,8 @@ class SimulatedProcess:
 
     name: str
     alive: bool = True
+    #: Whether it shuts down after SIGTERM.
+    draining: bool = False
     #: Until then none of its threads runs, as after SIGSTOP.
     stopped_until: float = NEVER
     #: Until then nothing that it sends arrives.

@@ -102,6 +102,14 @@ FINDINGS = {
     ),
     "late_results": (_stopped_worker(2.5), "one lease per job"),
     "late_failures": (_stopped_worker(1.5, outcomes=("retryable",)), "one lease per job"),
+    "hand_backs": (
+        _jobs(0, _job(0, 0.1, seconds=0.3, outcomes=("unavailable",))),
+        "jobs end as their builds",
+    ),
+    "cancellations": (
+        _jobs(5, ScenarioEvent(1.0, "cancel", {"job": 0})),
+        "accepted cancellations cancel",
+    ),
     "fairness": (
         _jobs(
             8,

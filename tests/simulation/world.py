@@ -239,7 +239,7 @@ class World:
 
     def _do_drain(self, worker: int, back_after: float) -> None:
         draining = self.workers[worker]
-        if draining.process.alive and not draining.draining:
+        if draining.process.alive and not draining.process.draining:
             draining.drain()
             self._replace(worker, back_after)
 
