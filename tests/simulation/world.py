@@ -122,6 +122,9 @@ class World:
         #: Pauses of the queue that the operators have not ended.
         self._pauses = 0
         self._ids: dict[int, str] = {}
+        #: Shares of the packets, and of the messages to workers, that faults lose now.
+        self._packet_losses: list[float] = []
+        self._message_losses: list[float] = []
 
     def run(self) -> None:
         self.workers = [self._new_worker(number) for number in range(WORKERS)]
@@ -244,10 +247,12 @@ class World:
             self._replace(worker, back_after)
 
     def _do_stop(self, worker: int, seconds: float) -> None:
-        self.workers[worker].process.stopped_until = self.scheduler.now + seconds
+        process = self.workers[worker].process
+        process.stopped_until = max(process.stopped_until, self.scheduler.now + seconds)
 
     def _do_cut_off(self, worker: int, seconds: float) -> None:
-        self.workers[worker].process.cut_off_until = self.scheduler.now + seconds
+        process = self.workers[worker].process
+        process.cut_off_until = max(process.cut_off_until, self.scheduler.now + seconds)
 
     def reachable(self, process: SimulatedProcess) -> bool:
         """Return whether the broker responds to a process."""
@@ -257,12 +262,15 @@ class World:
     # Faults of the store.
 
     def _do_stall(self, seconds: float) -> None:
-        self.store.stalled_until = self.scheduler.now + seconds
+        self.store.stalled_until = max(self.store.stalled_until, self.scheduler.now + seconds)
 
     def _do_restart_store(self, seconds: float) -> None:
         self.store.restart()
-        self.store.down_until = self.scheduler.now + seconds
+        self._keep_down(seconds)
         self.store.started_at = self.store.down_until
+
+    def _keep_down(self, seconds: float) -> None:
+        self.store.down_until = max(self.store.down_until, self.scheduler.now + seconds)
 
     def _remember(self) -> None:
         self._replica = (self.store.copy_data(), self.checker.copy_jobs())
@@ -271,7 +279,7 @@ class World:
         data, jobs = self._replica
         self.checker.go_back_to(jobs)
         self.store.restart(data, new_process=False)
-        self.store.down_until = self.scheduler.now + seconds
+        self._keep_down(seconds)
         if not self._pauses:
             # The fail-over may have forgotten that an operator resumed the queue. The operators'
             # page then shows that it is paused, and they resume it again.
@@ -286,12 +294,23 @@ class World:
         self.store.clock_offset += seconds
 
     def _do_loss(self, seconds: float, share: float) -> None:
-        self.store.loss = share
-        self.scheduler.at(self.scheduler.now + seconds, lambda: setattr(self.store, "loss", 0.0))
+        self._lose(self.store, self._packet_losses, seconds, share)
 
     def _do_lost_messages(self, seconds: float, share: float) -> None:
-        self.broker.loss = share
-        self.scheduler.at(self.scheduler.now + seconds, lambda: setattr(self.broker, "loss", 0.0))
+        self._lose(self.broker, self._message_losses, seconds, share)
+
+    def _lose(
+        self, where: StoreServer | Broker, shares: list[float], seconds: float, share: float
+    ) -> None:
+        """Lose the highest of the ``shares`` that are lost now, to which this adds one."""
+        shares.append(share)
+        where.loss = max(shares)
+
+        def end() -> None:
+            shares.remove(share)
+            where.loss = max(shares, default=0.0)
+
+        self.scheduler.at(self.scheduler.now + seconds, end)
 
     def _do_pause(self, seconds: float) -> None:
         def pause() -> None:
