@@ -64,6 +64,8 @@ class ObservedJob:
     losses: int = 0
     lost_attempts: int = 0
     failures: int = 0
+    #: Versions that a webhook is posted for: each end of the job, also before a restart.
+    webhooks: tuple[int, ...] = ()
     #: A fail-over forgot what happened to the job: its worker may have finished it.
     is_forgotten: bool = False
 
@@ -165,6 +167,7 @@ class CommandChecker:
             self.fail("only created jobs change", f"{job_id} at version {now.version}")
             return job_id
         now.lost_attempts, now.failures = before.lost_attempts, before.failures
+        now.webhooks = before.webhooks
         # A report that was on its way says nothing about what the fail-over forgot.
         now.is_forgotten = before.is_forgotten and now.fencing_token == before.fencing_token
         if now.version != before.version + 1:
@@ -194,6 +197,8 @@ class CommandChecker:
             self.fail("attempts are limited", f"{now.id}: attempt {now.attempt}")
         if target in TERMINAL and target != JobState.EXPIRED:
             self.ended += 1
+        if now.terminal and now.callback:
+            now.webhooks += (now.version,)
         if restarted:
             now.lost_attempts = now.failures = 0
         used = now.failures + now.lost_attempts

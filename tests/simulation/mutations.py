@@ -17,7 +17,9 @@ from common.job_store import jobs, scripts, state_log
 from common.job_store.worker_registry import WorkerRegistry
 from common.jobs.model import JobSpec
 from tests.simulation import processes
+from worker import deliverer
 from worker.maintenance.store_contact import StoreContact
+from worker.webhooks import thread
 
 Mutation = Callable[[], AbstractContextManager[object]]
 
@@ -123,6 +125,21 @@ def running_jobs_are_not_cancelled() -> AbstractContextManager[object]:
     return _lua("cancel", "if job.status == 'cancelled'", "if job.status ~= 'queued'")
 
 
+def failures_have_no_webhook() -> AbstractContextManager[object]:
+    """Post a webhook only when a job completes or is cancelled."""
+    original = thread.has_webhook
+
+    def has_webhook(entry: state_log.StateLogEntry) -> bool:
+        return original(entry) and entry.job.status != "failed"
+
+    return mock.patch.object(thread, "has_webhook", has_webhook)
+
+
+def webhooks_are_retried_late() -> AbstractContextManager[object]:
+    """Wait for a year until a webhook is posted again."""
+    return mock.patch.object(deliverer, "RETRY_DELAYS", (31_536_000,))
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "stalls": stalled_workers_are_dead,
     "nogroup": groups_are_not_created_again,
@@ -135,5 +152,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "late_failures": late_failures_count,
     "hand_backs": hand_backs_use_up_attempts,
     "cancellations": running_jobs_are_not_cancelled,
+    "webhooks": failures_have_no_webhook,
+    "backoff": webhooks_are_retried_late,
     "fairness": all_wake_ups_are_sent_at_once,
 }

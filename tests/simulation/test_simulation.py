@@ -110,6 +110,15 @@ FINDINGS = {
         _jobs(5, ScenarioEvent(1.0, "cancel", {"job": 0})),
         "accepted cancellations cancel",
     ),
+    "webhooks": (
+        _jobs(
+            0,
+            _job(0, 0.1, seconds=0.3, callback="ok", outcomes=("permanent",)),
+            ScenarioEvent(3.0, "restart", {"job": 0}),
+        ),
+        "every webhook is delivered",
+    ),
+    "backoff": (_jobs(0, _job(0, 0.1, callback="fails_once")), "every webhook is delivered"),
     "fairness": (
         _jobs(
             8,

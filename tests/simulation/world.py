@@ -37,6 +37,7 @@ from tests.simulation.scenario import DURATION, FAULTS, WORKERS, Scenario, Scena
 from tests.simulation.scheduler import Scheduler, SimulatedProcess
 from tests.simulation.store import StoreServer, close_connections
 from tests.simulation.trace import Trace
+from worker.deliverer import LEASE, RETRY_DELAYS
 
 #: Partitions of the keys: fewer than in production, as each sweep scans all of them.
 PARTITIONS: Final = 2
@@ -44,6 +45,9 @@ PARTITIONS: Final = 2
 WORKER_FAULTS: Final = frozenset(FAULTS) - {"stall", "pause", "lost_messages"}
 #: Seconds within which everything has to end after the last fault.
 SETTLE: Final = 150.0
+#: Seconds until a webhook that was rejected, or whose worker died, is posted again: the first
+#: backoff or the lease of the delivery, and what a jump of the store's clock may add.
+MAX_WEBHOOK_WAIT: Final = max(RETRY_DELAYS[0], LEASE) + 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,26 +342,31 @@ class World:
         deadline = self.scheduler.now + 60
         while self._undelivered() and self.scheduler.now < deadline:
             self.scheduler.run(until=self.scheduler.now + 2)
-        for record in self._undelivered():
-            delivery = self.store.keys.get(keys.delivery(record.id, record.version).encode())
-            due = self.store.keys.get(
-                keys.of_partition("deliveries_due", keys.tag_of_job(record.id)).encode()
-            )
-            member = f"{record.id}:{record.version}".encode()
-            score = due.value.get(member) if delivery is not None and due is not None else None
-            if score is None or score < self.store.time() * 1000 - 10_000:
+        for record, version in self._undelivered():
+            wait = self._seconds_until_due(record.id, version)
+            if wait is None or not -10 < wait < MAX_WEBHOOK_WAIT:
                 self.checker.fail(
                     "every webhook is delivered",
-                    f"job {record.number} v{record.version} {record.status}: due {score}",
+                    f"job {record.number} v{version}, now {record.status}: due in {wait} s",
                 )
 
-    def _undelivered(self) -> list[ObservedJob]:
+    def _undelivered(self) -> list[tuple[ObservedJob, int]]:
         return [
-            record
+            (record, version)
             for record in self.checker.jobs.values()
-            if record.callback
-            and message_id(record.id, record.version) not in self.receiver.accepted
+            for version in record.webhooks
+            if message_id(record.id, version) not in self.receiver.accepted
         ]
+
+    def _seconds_until_due(self, job_id: str, version: int) -> float | None:
+        """Return when the next attempt at a delivery is planned, or None if there is none."""
+        key = keys.of_partition("deliveries_due", keys.tag_of_job(job_id))
+        delivery = self.store.keys.get(keys.delivery(job_id, version).encode())
+        due = self.store.keys.get(key.encode())
+        if delivery is None or due is None:
+            return None
+        score = due.value.get(f"{job_id}:{version}".encode())
+        return None if score is None else score / 1000 - self.store.time()
 
     def _check_growth(self) -> None:
         """Long after the last job, nothing is left but totals."""
