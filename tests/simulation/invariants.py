@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,9 @@ import orjson
 from redis.exceptions import NoScriptError, ResponseError
 
 from common.job_store import keys, scripts
+from common.job_store.worker_registry import DEAD_AFTER
 from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
+from tests.simulation.scheduler import NEVER
 
 if TYPE_CHECKING:
     from common.jobs.model import WakeUpTemplate
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
 
 #: Losses of a job that kills its workers until it runs alone: others may lose as many attempts.
 SHARED_LOSSES: Final = 2
-#: Seconds for which a fault of a worker explains that it lost a lease: until that is noticed.
-CAUSE_WINDOW: Final = 25.0
 #: Jobs of one user that may start while another user waits: one whose wake-up is ahead in the
 #: queue, and those that workers had taken from the queue already.
 MAX_OVERTAKING: Final = 4
+#: Seconds by which a lease may seem shorter: between two readings of the clock.
+CLOCK_TOLERANCE: Final = 0.1
 #: Commands between two checks of whole partitions.
 FULL_CHECK_EVERY: Final = 400
 
@@ -64,6 +66,8 @@ class ObservedJob:
     losses: int = 0
     lost_attempts: int = 0
     failures: int = 0
+    #: When it was claimed or its lease was extended last. A replica may know an older lease.
+    extended_at: float = field(default=NEVER, compare=False)
     #: Versions that a webhook is posted for: each end of the job, also before a restart.
     webhooks: tuple[int, ...] = ()
     #: A fail-over forgot what happened to the job: its worker may have finished it.
@@ -95,12 +99,14 @@ class CommandChecker:
         template: WakeUpTemplate | None,
         *,
         max_attempts: int,
+        lease: float,
         stop: Callable[[], object],
     ) -> None:
         """``stop`` ends the run at the first violation."""
         self._store = store
         self._trace = trace
         self._max_attempts = max_attempts
+        self._lease = lease
         self._stop = stop
         self._verbs = _verbs(template)
         self._commands = 0
@@ -113,6 +119,8 @@ class CommandChecker:
         self.workers: dict[str, SimulatedProcess] = {}
         #: Numbers of jobs that do not fail because of lost workers if they have attempts to spare.
         self.must_survive: set[int] = set()
+        #: Whether the store's clock jumps.
+        self.clock_jumps = False
         #: Whether the waiting users are served in turn; faults may disturb that.
         self.checks_fairness = False
         #: For each waiting user and priority: how many jobs of each other user have started since.
@@ -167,7 +175,7 @@ class CommandChecker:
             self.fail("only created jobs change", f"{job_id} at version {now.version}")
             return job_id
         now.lost_attempts, now.failures = before.lost_attempts, before.failures
-        now.webhooks = before.webhooks
+        now.webhooks, now.extended_at = before.webhooks, before.extended_at
         # A report that was on its way says nothing about what the fail-over forgot.
         now.is_forgotten = before.is_forgotten and now.fencing_token == before.fencing_token
         if now.version != before.version + 1:
@@ -201,6 +209,8 @@ class CommandChecker:
             now.webhooks += (now.version,)
         if restarted:
             now.lost_attempts = now.failures = 0
+        if now.status == "processing":
+            now.extended_at = self._store.scheduler.now
         used = now.failures + now.lost_attempts
         if now.status == "processing" and now.attempt != used + 1:
             self.fail(
@@ -244,13 +254,33 @@ class CommandChecker:
         worker = self.workers.get(before.worker)
         if worker is None or not worker.alive or before.is_forgotten:
             return
-        since = self._store.scheduler.now - CAUSE_WINDOW
-        latest = max(worker.disturbed_at, worker.stopped_until, worker.cut_off_until)
-        if latest < since:
+        if not self._has_cause(before, worker):
+            silent = self._store.scheduler.now - before.extended_at
             self.fail(
                 "no attempt is lost without a cause",
-                f"job {now.number} ({now.id}) was taken from {before.worker}, which works",
+                f"job {now.number} ({now.id}) was taken from {before.worker}, which works and "
+                f"extended the lease {silent:.1f} s ago",
             )
+
+    def _has_cause(self, job: ObservedJob, worker: SimulatedProcess) -> bool:
+        """Return whether a fault explains that a living worker lost a job.
+
+        It has to keep the worker from extending the lease. One short stop or cut-off does not: the
+        longest timeout, that of the registration, is half a lease.
+        """
+        now, since = self._store.scheduler.now, job.extended_at
+        if now - since < DEAD_AFTER / 1000:
+            return False
+        disturbed_at = [worker.disturbed_at.get(task, NEVER) for task in ("heartbeat", job.id)]
+        if max(disturbed_at) >= since:
+            return True
+        faults = [fault for fault in worker.faults if fault.end >= since and fault.start <= now]
+        # A lease that was stored by a wrong clock is replaced by one that is half as long.
+        expires_after = self._lease / 2 if self.clock_jumps else self._lease
+        is_cut_off = any(fault.kind == "cut_off" for fault in faults)
+        if not is_cut_off and now - since < expires_after - CLOCK_TOLERANCE:
+            return False  # Only a worker without a connection loses a lease that has not expired.
+        return len(faults) > 1 or any(fault.end - fault.start > self._lease / 2 for fault in faults)
 
     def _check_isolation(self, now: ObservedJob) -> None:
         """A job that was lost repeatedly runs alone: it may be what kills its workers."""
@@ -321,6 +351,8 @@ class CommandChecker:
                 f"{verb} of job {record.number} ({job_id}) with the fencing token {fencing_token} "
                 f"instead of {record.fencing_token}",
             )
+        if verb == "heartbeat":
+            record.extended_at = self._store.scheduler.now
         caller = self._store.scheduler.calling
         if verb != "heartbeat" or caller is None:
             return

@@ -6,7 +6,7 @@ the product relies on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 from unittest import mock
@@ -14,7 +14,7 @@ from unittest import mock
 import orjson
 
 from common.job_store import jobs, scripts, state_log
-from common.job_store.worker_registry import WorkerRegistry
+from common.job_store.worker_registry import WorkerRegistry, WorkerState
 from common.jobs.model import JobSpec
 from tests.simulation import processes
 from worker import deliverer
@@ -42,6 +42,17 @@ def stalled_workers_are_dead() -> Iterator[None]:
         _lua("sweep", "tonumber(args.dead_after)", "0"),
     ):
         yield
+
+
+def silent_workers_are_dead() -> AbstractContextManager[object]:
+    """Believe that a worker is dead that misses heartbeats, although it has its connection."""
+
+    def without_connection(
+        _: WorkerRegistry, workers: Iterable[tuple[WorkerState, int]]
+    ) -> list[WorkerState]:
+        return [state for state, _ in workers]
+
+    return mock.patch.object(WorkerRegistry, "_without_connection", without_connection)
 
 
 @contextmanager
@@ -142,6 +153,7 @@ def webhooks_are_retried_late() -> AbstractContextManager[object]:
 
 MUTATIONS: Final[dict[str, Mutation]] = {
     "stalls": stalled_workers_are_dead,
+    "silence": silent_workers_are_dead,
     "nogroup": groups_are_not_created_again,
     "release": unknown_members_are_errors,
     "poison": poison_jobs_are_not_isolated,

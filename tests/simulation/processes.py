@@ -191,7 +191,8 @@ class SimulatedWorker:
 
     def start(self) -> None:
         for loop in self._loops:
-            self._scheduler.spawn(self.process, partial(self._run, loop))
+            task = "heartbeat" if loop is self.heartbeat else ""
+            self._scheduler.spawn(self.process, partial(self._run, loop), task=task)
         self._scheduler.spawn(self.process, self._consume)
 
     def drain(self) -> None:
@@ -222,7 +223,8 @@ class SimulatedWorker:
                 continue
             if wake_up := self._world.broker.pop():
                 self._running += 1
-                self._scheduler.spawn(self.process, partial(self._task, wake_up))
+                task = partial(self._task, wake_up)
+                self._scheduler.spawn(self.process, task, task=wake_up.job_id)
 
     def _task(self, wake_up: WakeUp) -> None:
         try:

@@ -29,6 +29,17 @@ class Thread(greenlet):  # type: ignore[misc]
     """A thread of a simulated process."""
 
     process: SimulatedProcess
+    #: What it works on: the id of a job, "heartbeat", or empty.
+    task: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A time in which a process could do nothing, or not reach the store."""
+
+    kind: str
+    start: float
+    end: float
 
 
 @dataclass(eq=False)
@@ -43,8 +54,10 @@ class SimulatedProcess:
     stopped_until: float = NEVER
     #: Until then nothing that it sends arrives.
     cut_off_until: float = NEVER
-    #: When a fault last kept it, and no other process, from its work.
-    disturbed_at: float = NEVER
+    #: Each stop and cut-off.
+    faults: list[Fault] = field(default_factory=list)
+    #: When a packet of a thread was last lost, by the thread's task.
+    disturbed_at: dict[str, float] = field(default_factory=dict)
     threads: list[Thread] = field(default_factory=list)
 
 
@@ -70,7 +83,14 @@ class Scheduler:
         """The process whose thread runs now."""
         return getcurrent().process  # type: ignore[no-any-return]
 
-    def spawn(self, process: SimulatedProcess, run: Callable[[], object]) -> None:
+    @property
+    def task(self) -> str:
+        """What the thread works on that runs now."""
+        return getattr(getcurrent(), "task", "")
+
+    def spawn(
+        self, process: SimulatedProcess, run: Callable[[], object], *, task: str = ""
+    ) -> None:
         """Start a thread of ``process``."""
 
         def guarded() -> None:
@@ -78,7 +98,7 @@ class Scheduler:
                 run()
 
         thread = Thread(guarded, parent=self._main)
-        thread.process = process
+        thread.process, thread.task = process, task
         process.threads = [each for each in process.threads if not each.dead]
         process.threads.append(thread)
         self.at(self.now, thread.switch, process)

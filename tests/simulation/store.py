@@ -310,8 +310,9 @@ class SimulatedConnection(FakeRedisConnection):
         raise RedisTimeoutError(f"Timeout reading from socket ({why})")
 
     def _disturbed(self, what: str) -> None:
-        process = self.store.scheduler.current
-        process.disturbed_at = self.store.scheduler.now
+        scheduler = self.store.scheduler
+        process = scheduler.current
+        process.disturbed_at[scheduler.task] = scheduler.now
         self.store.trace.add(process.name, what)
 
 

@@ -60,6 +60,10 @@ FINDINGS = {
         ),
         "no attempt is lost without a cause",
     ),
+    "silence": (
+        _jobs(10, ScenarioEvent(12.0, "stop", {"worker": 0, "seconds": 6.0}), seconds=20.0),
+        "no attempt is lost without a cause",
+    ),
     "nogroup": (_jobs(5, ScenarioEvent(2.0, "flush")), "no unexpected error"),
     "release": (_jobs(5, mixed_releases=True), "no unexpected error"),
     "poison": (

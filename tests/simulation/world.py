@@ -26,6 +26,7 @@ from common.jobs.model import JobSpec, Priority
 from tests.simulation.invariants import CommandChecker, ObservedJob, Violation
 from tests.simulation.processes import (
     JOB_TTL,
+    LEASE,
     MAX_ATTEMPTS,
     Broker,
     SimulatedApi,
@@ -34,10 +35,11 @@ from tests.simulation.processes import (
     SimulatedWorker,
 )
 from tests.simulation.scenario import DURATION, FAULTS, WORKERS, Scenario, ScenarioEvent
-from tests.simulation.scheduler import Scheduler, SimulatedProcess
+from tests.simulation.scheduler import Fault, Scheduler, SimulatedProcess
 from tests.simulation.store import StoreServer, close_connections
 from tests.simulation.trace import Trace
-from worker.deliverer import LEASE, RETRY_DELAYS
+from worker.deliverer import LEASE as DELIVERY_LEASE
+from worker.deliverer import RETRY_DELAYS
 
 #: Partitions of the keys: fewer than in production, as each sweep scans all of them.
 PARTITIONS: Final = 2
@@ -47,7 +49,7 @@ WORKER_FAULTS: Final = frozenset(FAULTS) - {"stall", "pause", "lost_messages"}
 SETTLE: Final = 150.0
 #: Seconds until a webhook that was rejected, or whose worker died, is posted again: the first
 #: backoff or the lease of the delivery, and what a jump of the store's clock may add.
-MAX_WEBHOOK_WAIT: Final = max(RETRY_DELAYS[0], LEASE) + 10.0
+MAX_WEBHOOK_WAIT: Final = max(RETRY_DELAYS[0], DELIVERY_LEASE) + 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ class World:
             self.trace,
             self.api.dispatcher.template,
             max_attempts=MAX_ATTEMPTS,
+            lease=LEASE,
             stop=self._stop,
         )
         self.store.on_command = self.checker.on_command
@@ -138,6 +141,7 @@ class World:
             job for job, plan in self.plans.items() if "poison" not in plan.get("outcomes", ())
         }
         self.checker.checks_fairness = not self.scenario.faults and len(innocent) == len(self.plans)
+        self.checker.clock_jumps = "clock_jump" in self.scenario.faults
         if not self.scenario.faults & WORKER_FAULTS:
             self.checker.must_survive = innocent
         self.scheduler.run(until=DURATION + 5)
@@ -253,10 +257,12 @@ class World:
     def _do_stop(self, worker: int, seconds: float) -> None:
         process = self.workers[worker].process
         process.stopped_until = max(process.stopped_until, self.scheduler.now + seconds)
+        process.faults.append(Fault("stop", self.scheduler.now, self.scheduler.now + seconds))
 
     def _do_cut_off(self, worker: int, seconds: float) -> None:
         process = self.workers[worker].process
         process.cut_off_until = max(process.cut_off_until, self.scheduler.now + seconds)
+        process.faults.append(Fault("cut_off", self.scheduler.now, self.scheduler.now + seconds))
 
     def reachable(self, process: SimulatedProcess) -> bool:
         """Return whether the broker responds to a process."""
