@@ -146,11 +146,11 @@ class CommandChecker:
         touched: list[str] = []
         if verb == "create" and isinstance(result, list) and result[0] == b"CREATED":
             touched.append(self._created(orjson.loads(result[2])))
+        if verb in ("heartbeat", "finish", "release") and isinstance(result, list):
+            self._check_holder(verb, words, result)
         for channel, message in self._store.published:
             if channel.startswith(b"job:events:"):
                 touched.append(self._changed(orjson.loads(message), verb))
-        if verb in ("heartbeat", "finish", "release") and isinstance(result, list):
-            self._check_holder(verb, words, result)
         if verb == "cancel" and isinstance(result, list):
             self._check_cancellation(words, result)
         for job_id in touched:

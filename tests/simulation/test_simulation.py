@@ -46,7 +46,7 @@ def _stopped_worker(at: float, **plan: Any) -> Scenario:
     """Return a scenario in which attempts end after they have lost their leases to others."""
     jobs = [_job(number, number / 50, seconds=2.5, **plan) for number in range(10)]
     return Scenario(
-        seed=1, events=(*jobs, ScenarioEvent(at, "stop", {"worker": 0, "seconds": 11.4}))
+        seed=1, events=(*jobs, ScenarioEvent(at, "stop", {"worker": 0, "seconds": 11.8}))
     )
 
 
