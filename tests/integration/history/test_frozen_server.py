@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,9 @@ def freeze(server: Postgres) -> None:
 
 def thaw(server: Postgres) -> None:
     for process in _processes(server):
-        process.resume()
+        # The process of a connection ends with it.
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 @pytest.fixture
