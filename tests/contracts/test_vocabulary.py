@@ -94,6 +94,7 @@ ALLOWED = (
     (r".*\.py", r"get_type_hints|type hints?|Early Hints"),
     (r"tests/integration/sources/test_interim_responses\.py", r"(?i)hints"),
     (r"tests/contracts/test_documents\.py", r"(?i)fence"),
+    (r"tests/simulation/mutations\.py", r"job\.fence\b"),
     # A word in a sample file.
     (r"stack/sample_files\.py", r"ledger"),
 )
