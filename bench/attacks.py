@@ -28,7 +28,7 @@ class Target:
     port: int
     #: Jobs that wait.
     job_ids: tuple[str, ...]
-    #: Address of the attacker, whose limits nobody else uses.
+    #: Address of the attacker, which has limits of its own.
     attacker: str = "127.0.1.1"
 
 
@@ -271,7 +271,10 @@ async def _connect(
 
 
 async def send(target: Target, request: bytes, address: str = "") -> int:
-    """Send one request on a connection of its own; return the status. By default the attacker's."""
+    """Send one request on a connection of its own and return the status.
+
+    ``address``: of the client; by default the attacker's.
+    """
     reader, writer = await _connect(target, address)
     try:
         writer.write(request)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 _PEM_BOUNDARY = re.compile(r"-----[A-Z ]+-----")
 _HIGHEST_PORT: Final = 65_535
-#: Seconds of a hundred years. With longer times, the dates that end them cannot be stored.
+#: A hundred years, in seconds. The end of a longer time cannot be stored as a date.
 _CENTURY: Final = 3_153_600_000
 #: The longest validity of a link that is signed for S3, seconds.
 _LONGEST_S3_LINK: Final = 604_800

@@ -65,7 +65,7 @@ def wait_until(ready: Callable[[], bool], what: str, timeout: float = 30.0) -> N
 
 
 class ComponentDied(RuntimeError):
-    """A component exited although nobody stopped it."""
+    """A component exited unexpectedly."""
 
 
 class Process:

@@ -170,7 +170,7 @@ class System:
         self._lock_file.close()
 
     def check(self) -> None:
-        """Raise ``ComponentDied`` if a component exited although nobody stopped it."""
+        """Raise ``ComponentDied`` if a component exited unexpectedly."""
         for process in self.processes.values():
             process.require_alive()
 

@@ -95,6 +95,8 @@ class InvariantChecker:
         self._uncertain: set[str] = set()
         #: Keys of requests whose jobs may use attempts.
         self._may_use_attempts: set[str] = set()
+        #: Keys of requests whose Idempotency-Keys may have expired.
+        self._may_be_unknown: set[str] = set()
         #: Every change of state, by job, in the state log's order.
         self.changes: dict[str, list[Job]] = defaultdict(list)
 
@@ -132,6 +134,14 @@ class InvariantChecker:
     def allow_attempts(self, posted: Iterable[Posted]) -> None:
         """Permit the jobs of these requests to use attempts because of errors of the storage."""
         self._may_use_attempts.update(each.key for each in posted)
+
+    def allow_unknown(self, posted: Iterable[Posted]) -> None:
+        """Permit that these requests are not recognized any more.
+
+        They were accepted by a clock that was set back: a later shift forward by more than the rest
+        of a day ends the lifetime of their Idempotency-Keys.
+        """
+        self._may_be_unknown.update(each.key for each in posted)
 
     def unended(self, posted: Iterable[Posted]) -> list[Posted]:
         """Return the requests that were not accepted yet, or whose jobs have not ended."""
@@ -227,7 +237,7 @@ class InvariantChecker:
         contents: dict[int, tuple[str, bytes]],
         report: InvariantReport,
     ) -> None:
-        if self._has_ended(posted):
+        if self._has_ended(posted) and posted.key not in self._may_be_unknown:
             # Its Idempotency-Key has to find the same job, long after the job has ended, too.
             clients.repeat(http, posted)
             if posted.unexpected_response:

@@ -360,7 +360,7 @@ class CommandChecker:
             self.fail(
                 "one lease per job",
                 f"job {record.number} ({job_id}) is {record.status} and belongs to "
-                f"{record.worker or 'nobody'}, and {caller.name} extends its lease",
+                f"{record.worker or 'no worker'}, and {caller.name} extends its lease",
             )
 
     def _check_cancellation(self, words: list[bytes], result: list[Any]) -> None:

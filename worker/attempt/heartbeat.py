@@ -63,7 +63,7 @@ class HeartbeatThread(LoopThread):
         """``interval``: seconds between heartbeats; a cancelled job stops within about one.
 
         ``on_heartbeat`` is called every time, to register that the whole process is alive.
-        ``on_death`` is called if the thread ends although nobody stopped it: without heartbeats the
+        ``on_death`` is called if the thread ends without being stopped: without heartbeats the
         process loses every job that it runs, so by default it exits with an error.
         """
         super().__init__("heartbeat")

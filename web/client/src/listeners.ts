@@ -1,6 +1,6 @@
 /**
- * Call all listeners. The page reports the error of a listener as uncaught; it keeps neither the
- * other listeners nor the client from their work.
+ * Call all listeners. An error of a listener is reported to the page as uncaught; the other listeners
+ * and the client continue.
  */
 export function notify(listeners: Iterable<() => void>): void {
   for (const listener of listeners) {

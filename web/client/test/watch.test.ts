@@ -219,7 +219,7 @@ test("from the expiry on, the API is asked once for all listeners until it says 
   end();
 });
 
-test("the API is not asked about the expiry while nobody listens", async () => {
+test("the API is not asked about the expiry without listeners", async () => {
   const availableUntil = new Date(Date.now() + 60 * SECOND).toISOString();
   server.now = job({ status: "completed", availableUntil });
   watch();

@@ -13,3 +13,4 @@ export {
   useDownload,
 } from "./use-download.js";
 export { type Downloads, useDownloads, usePhases } from "./use-downloads.js";
+export { type SendRequest, useRequest } from "./use-request.js";

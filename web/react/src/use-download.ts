@@ -12,6 +12,7 @@ import {
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { useLonghaul } from "./context.js";
 import { isInProgress, type Phase, phaseOf } from "./phase.js";
+import { type SendRequest, useRequest } from "./use-request.js";
 
 /** The user's request that is in progress. */
 export type Pending = "start" | "cancel" | "retry" | "link";
@@ -72,7 +73,7 @@ export function useDownload(jobIdOrOptions: string | null | UseDownloadOptions =
     () => download?.state ?? IDLE,
     () => IDLE,
   );
-  const { pending, requestError, request, setError } = useRequest();
+  const { pending, requestError, request, setError } = useRequest<Pending>();
   // During hydration the output must equal the server's, even if there is a state already.
   const visible = state === IDLE ? null : download;
   const phase = visible ? phaseOf(state) : pending === "start" ? "starting" : "idle";
@@ -113,7 +114,6 @@ function optionsOf(jobIdOrOptions: string | null | UseDownloadOptions): UseDownl
     : { jobId: jobIdOrOptions };
 }
 
-type SendRequest = (kind: Pending, call: () => Promise<unknown>) => Promise<void>;
 type SetError = (error: Error | null) => void;
 
 /** Milliseconds that a URL must still be valid. */
@@ -122,7 +122,7 @@ const MIN_VALIDITY = 30_000;
 function actionsOf(
   longhaul: Longhaul,
   download: Download | null,
-  request: SendRequest,
+  request: SendRequest<Pending>,
   setError: SetError,
 ) {
   const on = (kind: Pending, call: (download: Download) => Promise<unknown>) => async () => {
@@ -158,24 +158,6 @@ async function urlOf(download: Download): Promise<string> {
     if (error instanceof ApiProblem && [404, 410].includes(error.status)) await download.refresh();
     throw error;
   }
-}
-
-/** Track the user's request and its error. */
-function useRequest() {
-  const [pending, setPending] = useState<Pending | null>(null);
-  const [requestError, setError] = useState<Error | null>(null);
-  const request: SendRequest = useCallback(async (kind, call) => {
-    setPending(kind);
-    setError(null);
-    try {
-      await call();
-    } catch (error) {
-      setError(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      setPending(null);
-    }
-  }, []);
-  return { pending, requestError, request, setError };
 }
 
 function useAutoStart({ phase, start }: DownloadView, options: UseDownloadOptions): void {

@@ -5,6 +5,7 @@ import {
   Progress,
   useDownload,
   useOnChange,
+  useRequest,
 } from "@longhaul/react";
 import { useCallback, useId, useState } from "react";
 import { ConnectionBadge } from "../ui/connection-badge.js";
@@ -122,20 +123,12 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
  * changes or the user requests something else.
  */
 function useReplacement(view: DownloadView): Replacement {
-  const [pending, setPending] = useState(false);
-  const [error, setError] = useState<Error | null>(null);
-  const clear = useCallback(() => setError(null), []);
+  const { pending, requestError, request, setError } = useRequest<"replace">();
+  const clear = useCallback(() => setError(null), [setError]);
   useOnChange(`${view.phase} ${view.pending}`, false, clear);
-  const request = async (call: () => Promise<void>) => {
-    setPending(true);
-    setError(null);
-    try {
-      await call();
-    } catch (error) {
-      setError(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      setPending(false);
-    }
+  return {
+    pending: pending !== null,
+    error: requestError,
+    request: (call) => request("replace", call),
   };
-  return { pending, error, request };
 }
