@@ -63,6 +63,24 @@ test("a removed download does not come back from the account, but Undo restores 
   expect(window.localStorage.getItem("longhaul:removed")).not.toContain(JOB_ID);
 }, 20_000);
 
+// The page learns a file's name late if the download was started before the file was checked.
+test("a name that becomes known is not announced as an event", async () => {
+  server.now = job({ status: "completed", totalFiles: 2, processedFiles: 2 });
+  await start();
+  const files = [{ file_id: 1, state: "done", path: "a/", fileName: "report.pdf" }];
+  let respond: (response: Response) => void = () => undefined;
+  const response = new Promise<Response>((resolve) => {
+    respond = resolve;
+  });
+  server.on(`GET /v1/download/status/${JOB_ID}/files`, () => response);
+  show();
+  await screen.findByRole("heading", { name: "File 1 and 1 more" });
+  await act(async () => respond(json({ files, nextCursor: null })));
+  await screen.findByRole("heading", { name: "report.pdf and 1 more" });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(screen.getByRole("log").textContent).toBe("");
+});
+
 const OPTIONS = { onMissing: "skip", fileName: "a.zip", priority: "low" } as const;
 
 /** Return the body of the latest request that created a job. */

@@ -45,10 +45,11 @@ export function DownloadCard({ entry, autoSave, onRemove, onReplace }: DownloadC
   const name = textOf(title);
   const status = useStatus(view);
   const announce = useAnnounce();
+  // The name is not part of what changes: it may become known after the event.
   useOnChange(
-    `${name}: ${error?.message ?? LABELS.announcement(view)}`,
+    error?.message ?? LABELS.announcement(view),
     view.phase === "starting" && view.pending === null,
-    announce,
+    (event) => announce(`${name}: ${event}`),
   );
   const titleId = useId();
   const detailsId = useId();
