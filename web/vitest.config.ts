@@ -28,6 +28,8 @@ export default defineConfig({
           include: ["e2e/**/*.test.ts"],
           testTimeout: 90_000,
           hookTimeout: 120_000,
+          // The default of one second is too short on a loaded computer.
+          expect: { poll: { timeout: 20_000 } },
           fileParallelism: false,
         },
       },

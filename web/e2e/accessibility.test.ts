@@ -1,5 +1,5 @@
 import type { Browser, BrowserContextOptions } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { DownloadPage, freshContext, startBrowser } from "./browser.js";
 import { overflow, violationsOf } from "./checks.js";
 import { FILE } from "./origin.js";
@@ -18,6 +18,8 @@ afterAll(async () => {
   await stack?.stop();
 });
 
+afterEach(() => stack.origin.release());
+
 const devices: Record<string, BrowserContextOptions> = {
   "on a desktop, light": { colorScheme: "light", viewport: { width: 1280, height: 800 } },
   "on a desktop, dark": { colorScheme: "dark", viewport: { width: 1280, height: 800 } },
@@ -34,8 +36,8 @@ describe.each(Object.entries(devices))("%s", (_name, device) => {
     expect(await violationsOf(page.page)).toEqual([]);
     const ready = await page.start([FILE.small(1), FILE.small(2)]);
     const failed = await page.start([FILE.small(1), FILE.missing]);
-    const running = await page.start(stack.origin.slowFiles(9));
-    const cancelled = await page.start(stack.origin.slowFiles(9));
+    const running = await page.start(stack.origin.heldFiles(9));
+    const cancelled = await page.start(stack.origin.heldFiles(9));
     await page.card(cancelled).getByRole("button", { name: "Cancel" }).click();
     await page.expectPhase(ready, "ready");
     await page.expectPhase(failed, "failed");
@@ -58,7 +60,7 @@ describe.each(Object.entries(devices))("%s", (_name, device) => {
     stack.origin.failing = true;
     const download = await DownloadPage.open(context);
     await download.expectPhase(await download.start([FILE.flaky]), "failed");
-    await download.start(stack.origin.slowFiles(9));
+    await download.start(stack.origin.heldFiles(9));
     const page = await context.newPage();
     await page.goto(stack.operatorPage);
     const first = (name: string) =>

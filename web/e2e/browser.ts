@@ -65,7 +65,7 @@ export class DownloadPage {
     const count = await this.cards.count();
     await this.pick(ids);
     await this.page.getByRole("button", { name: /^Download / }).click();
-    await expect.poll(() => this.cards.count(), { timeout: 15_000 }).toBe(count + 1);
+    await expect.poll(() => this.cards.count()).toBe(count + 1);
     return (await this.cards.first().getAttribute("id")) ?? "";
   }
 
@@ -81,6 +81,10 @@ export class DownloadPage {
     await this.card(jobId)
       .and(this.page.locator(`[data-phase="${phase}"]`))
       .waitFor({ timeout });
+  }
+
+  async expectTitle(jobId: string, title: string): Promise<void> {
+    await expect.poll(() => this.card(jobId).getByRole("heading").textContent()).toBe(title);
   }
 
   /** Return the progress that is shown, or null. */

@@ -59,19 +59,18 @@ test("polling", async () => {
 test.each(["Server-sent events, with names", "Server-sent events, without names", "WebSocket"])(
   "%s",
   async (section) => {
-    const ids = stack.origin.slowFiles(3);
+    const ids = [...stack.origin.heldFiles(1), ...stack.origin.slowFiles(3)];
     const run = `(async () => {
       ${example("Requests from a browser")}
       ${example(section)}
-      const shown = [];
+      const shown = window.shown = [];
       const job = await download(${JSON.stringify(ids)}, ({ progress }) => shown.push(progress));
       return { status: job.status, link: job.downloadUrl, shown };
     })()`;
-    const { status, link, shown } = await page.evaluate<{
-      status: string;
-      link: string;
-      shown: number[];
-    }>(run);
+    const running = page.evaluate<{ status: string; link: string; shown: number[] }>(run);
+    await expect.poll(() => page.evaluate<number>("window.shown?.length ?? 0")).toBeGreaterThan(0);
+    stack.origin.release();
+    const { status, link, shown } = await running;
     expect(status).toBe("completed");
     expect((await fetch(link)).status).toBe(200);
     expect(shown.length).toBeGreaterThan(1);

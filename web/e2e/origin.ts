@@ -6,6 +6,8 @@ const SMALL_CHUNK = Buffer.alloc(16 * 1024, "Longhaul. ");
 const SLOW_CHUNK = Buffer.alloc(576 * 1024, "Longhaul. ");
 const CHUNKS_PER_SECOND = 4;
 const FIRST_SLOW = 20_000;
+/** What a held file sends every 250 ms: more than the minimum rate of sources, for two minutes. */
+const HELD_PART = 1_024;
 
 /** File ids; the id decides how the origin responds. */
 export const FILE = {
@@ -44,6 +46,8 @@ export class Origin {
   failing = false;
   late = false;
   readonly #server: Server;
+  /** Files that do not end before `release`. */
+  readonly #held = new Set<number>();
   #nextSlow = FIRST_SLOW;
 
   private constructor() {
@@ -66,6 +70,21 @@ export class Origin {
     return Array.from({ length: seconds }, () => this.#nextSlow++);
   }
 
+  /**
+   * Return ids as `slowFiles` does. The last file ends only after `release`, so the job is running
+   * until then, however fast or slow the computer is.
+   */
+  heldFiles(seconds: number): number[] {
+    const ids = this.slowFiles(seconds);
+    this.#held.add(ids.at(-1) as number);
+    return ids;
+  }
+
+  /** Let all held files end. */
+  release(): void {
+    this.#held.clear();
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((closed) => this.#server.close(closed));
@@ -86,11 +105,26 @@ export class Origin {
     });
     if (request.method === "HEAD") return void response.end();
     for (let sent = 0; sent < chunks && !response.destroyed; sent++) {
-      response.write(chunk);
-      if (isSlow(id)) await new Promise((resume) => setTimeout(resume, 1_000 / CHUNKS_PER_SECOND));
+      const begun = sent === chunks - 1 ? await this.#hold(id, chunk, response) : 0;
+      response.write(chunk.subarray(begun));
+      if (isSlow(id)) await pause(1_000 / CHUNKS_PER_SECOND);
     }
     response.end();
   }
+
+  /** Send the chunk in small parts while the file is held; return how many bytes were sent. */
+  async #hold(id: number, chunk: Buffer, response: ServerResponse): Promise<number> {
+    let sent = 0;
+    for (; this.#held.has(id) && sent < chunk.length && !response.destroyed; sent += HELD_PART) {
+      response.write(chunk.subarray(sent, sent + HELD_PART));
+      await pause(250);
+    }
+    return sent;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resume) => setTimeout(resume, ms));
 }
 
 /** Return the header with the file's name (RFC 6266). */
