@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.job_store import keys
 from common.job_store.cluster import node_of
@@ -84,6 +85,13 @@ class WorkerRegistration:
 
     def heartbeat(self) -> None:
         """Register the worker, or renew its registration. Raises ``RedisError``."""
+        try:
+            self._renew()
+        except RedisConnectionError:
+            # Others soon miss a closed connection, and the thread's next calls may take seconds.
+            self._renew()
+
+    def _renew(self) -> None:
         node = node_of(self._client, keys.WORKERS)
         connection = node.client_id()
         if connection != self._connection:

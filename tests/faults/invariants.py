@@ -162,7 +162,7 @@ class InvariantChecker:
         If they do not end in time, the report names those that are stuck.
         """
         started = time.monotonic()
-        print(f"\nwaiting for jobs and webhooks, and up to {CLEANUP_TIMEOUT:.0f} s for clean-up", flush=True)
+        print(f"waiting for all jobs, and up to {CLEANUP_TIMEOUT:.0f} s for clean-up", flush=True)
         with suppress(AssertionError):
             wait_for(lambda: self.all_ended(clients.posted), "all jobs finished", timeout)
         took = time.monotonic() - started

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.job_store import worker_registry
 from common.job_store.client import open_client
@@ -64,4 +65,23 @@ def test_a_worker_that_reconnects_between_two_sightings_is_alive(
         time.sleep(0.1)
         assert registry.dead() == []
         alice.heartbeat()
+    client.close()
+
+
+def test_a_worker_whose_connection_breaks_during_a_call_registers_again_at_once(
+    valkey: Valkey, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_client(valkey.url, timeout=2, own_connection=True, retries=0)
+    alice = WorkerRegistration(client, "alice", slots=4, running=tuple)
+    alice.heartbeat()
+    client_id = client.client_id
+
+    def lose_response() -> int:
+        monkeypatch.setattr(client, "client_id", client_id)
+        client.connection_pool.disconnect()
+        raise RedisConnectionError("Connection reset by peer.")
+
+    monkeypatch.setattr(client, "client_id", lose_response)
+    alice.heartbeat()
+    assert [each.connection for each in WorkerRegistry(redis).registered()] == [client_id()]
     client.close()

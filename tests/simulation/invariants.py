@@ -271,8 +271,8 @@ class CommandChecker:
         now, since = self._store.scheduler.now, job.extended_at
         if now - since < DEAD_AFTER / 1000:
             return False
-        disturbed_at = [worker.disturbed_at.get(task, NEVER) for task in ("heartbeat", job.id)]
-        if max(disturbed_at) >= since:
+        disturbed = [worker.disturbed_until.get(task, NEVER) for task in ("heartbeat", job.id)]
+        if max(disturbed) >= since:
             return True
         faults = [fault for fault in worker.faults if fault.end >= since and fault.start <= now]
         # A lease that was stored by a wrong clock is replaced by one that is half as long.

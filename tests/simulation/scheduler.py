@@ -56,8 +56,8 @@ class SimulatedProcess:
     cut_off_until: float = NEVER
     #: Each stop and cut-off.
     faults: list[Fault] = field(default_factory=list)
-    #: When a packet of a thread was last lost, by the thread's task.
-    disturbed_at: dict[str, float] = field(default_factory=dict)
+    #: Until when a thread was kept by the last packet that it lost, by the thread's task.
+    disturbed_until: dict[str, float] = field(default_factory=dict)
     threads: list[Thread] = field(default_factory=list)
 
 

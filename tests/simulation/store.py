@@ -284,9 +284,10 @@ class SimulatedConnection(FakeRedisConnection):
             raise RedisConnectionError("Connection closed by server.")
         _deliver(socket, commands)
         if rng.random() < self.store.loss:
-            self._disturbed("response lost")
             if rng.random() < 0.5:
+                self._disturbed("response lost", until=scheduler.now)
                 raise RedisConnectionError("Connection reset by peer.")
+            self._disturbed("response lost", until=deadline)
             self._time_out(deadline, "response lost")
         scheduler.sleep(rng.uniform(*LATENCY))
         if scheduler.current.cut_off_until > scheduler.now:
@@ -299,7 +300,7 @@ class SimulatedConnection(FakeRedisConnection):
         if scheduler.current.cut_off_until > scheduler.now:
             self._time_out(deadline, "cut off")
         if rng.random() < self.store.loss:
-            self._disturbed("request lost")
+            self._disturbed("request lost", until=deadline)
             self._time_out(deadline, "request lost")
         scheduler.sleep(rng.uniform(*LATENCY))
         if self.store.down_until > scheduler.now:
@@ -309,10 +310,10 @@ class SimulatedConnection(FakeRedisConnection):
         self.store.scheduler.sleep(deadline - self.store.scheduler.now)
         raise RedisTimeoutError(f"Timeout reading from socket ({why})")
 
-    def _disturbed(self, what: str) -> None:
+    def _disturbed(self, what: str, *, until: float) -> None:
         scheduler = self.store.scheduler
         process = scheduler.current
-        process.disturbed_at[scheduler.task] = scheduler.now
+        process.disturbed_until[scheduler.task] = until
         self.store.trace.add(process.name, what)
 
 
