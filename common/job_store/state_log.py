@@ -79,12 +79,13 @@ class StateLog:
 
     def create_group(self) -> None:
         """Create the group if it does not exist; a new one starts at the oldest entry."""
-        for stream in self._streams:
-            try:
-                self._client.xgroup_create(stream, self._group, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
+        with self._client.pipeline(transaction=False) as pipe:
+            for stream in self._streams:
+                pipeline_for(pipe, stream).xgroup_create(stream, self._group, id="0", mkstream=True)
+            results = pipe.execute(raise_on_error=False)
+        for result in results:
+            if isinstance(result, Exception) and "BUSYGROUP" not in str(result):
+                raise result
 
     def read(self, *, count: int, block: int | None = None) -> list[StateLogEntry]:
         """Return up to ``count`` new entries per partition, after at most ``block`` ms.
@@ -130,14 +131,18 @@ class StateLog:
         return claimed
 
     def _with_group(self, command: Callable[[], Any]) -> Any:
-        """Run a command; if the group is missing, create it and run the command again."""
-        try:
-            return command()
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-        log.warning("consumer group is missing, creating it again", group=self._group)
-        self.create_group()
+        """Run a command; if the group is missing, create it and run the command again.
+
+        Twice at most: it can be deleted again in between.
+        """
+        for _ in range(2):
+            try:
+                return command()
+            except ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+            log.warning("consumer group is missing, creating it again", group=self._group)
+            self.create_group()
         return command()
 
     def ack(self, entries: Sequence[StateLogEntry]) -> None:

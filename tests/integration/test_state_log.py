@@ -82,6 +82,22 @@ def test_a_group_that_is_missing_in_one_partition_loses_nothing_of_the_others(
     assert {entry.job.user for entry in found} == users
 
 
+def test_a_store_that_is_emptied_while_the_groups_are_created_is_no_error(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = StateLog(redis, "hooks", "a")
+    create_group = reader.create_group
+
+    def empty_afterwards() -> None:
+        create_group()
+        redis.flushall()
+        jobs.create("alice", JobSpec(file_ids=(1,)))
+        monkeypatch.setattr(reader, "create_group", create_group)
+
+    monkeypatch.setattr(reader, "create_group", empty_afterwards)
+    assert changes(reader) == [("alice", JobState.QUEUED)]
+
+
 @pytest.mark.parametrize("clean", [trim, delete_idle_consumers])
 @pytest.mark.parametrize("command", [
     "MEMORY USAGE", "XINFO GROUPS", "XPENDING", "XTRIM", "XINFO CONSUMERS", "XGROUP DELCONSUMER",
