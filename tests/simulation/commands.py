@@ -6,11 +6,11 @@ or watch a key. In the simulation no client does either.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import chain, cycle
 from typing import Any, Final
 
+import orjson
 from fakeredis._commands import Key, Signature
 from fakeredis._core import Database
 from fakeredis._core._database import CommandItem, Item
@@ -23,8 +23,6 @@ from fakeredis.commands_mixins.scripting_mixin import LUA_MODULE, _cjson_lua_to_
 ONLY_BYTES: Final = frozenset({bytes})
 #: Types of results that RESP2 does not change.
 _SIMPLE_RESULTS: Final = frozenset({bytes, int, type(None)})
-
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class StoreDatabase(Database):
@@ -130,7 +128,7 @@ def _for_resp2(result: Any) -> Any:
 
 def encode_json(value: Any) -> bytes:
     """Return a Lua value as JSON, in the same words as fakeredis's ``cjson.encode``."""
-    return _to_json(_from_lua(value)).encode()
+    return orjson.dumps(_from_lua(value))
 
 
 def _from_lua(value: Any) -> Any:

@@ -22,12 +22,14 @@ from common.job_store import keys
 from common.job_store.dead_letters import DeadLetters
 from common.job_store.deliveries import message_id
 from common.job_store.pause import Pause
+from common.job_store.sweeper import BATCH
 from common.jobs.model import JobSpec, Priority
 from tests.simulation.invariants import CommandChecker, ObservedJob, Violation
 from tests.simulation.processes import (
     JOB_TTL,
     LEASE,
     MAX_ATTEMPTS,
+    SWEEP_INTERVAL,
     Broker,
     SimulatedApi,
     SimulatedBug,
@@ -396,7 +398,9 @@ class World:
         dead_letters = DeadLetters(self.api.client, self.api.jobs)
         delete_old = partial(dead_letters.delete_old, JOB_TTL)
         self.scheduler.spawn(self.api.process, partial(self._until_it_works, delete_old))
-        self.scheduler.run(until=self.scheduler.now + 3)
+        # A sweep removes up to ``BATCH`` jobs of a partition.
+        sweeps = 2 + len(self.plans) // BATCH
+        self.scheduler.run(until=self.scheduler.now + sweeps * SWEEP_INTERVAL)
         self.kill(worker)
 
     def log(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
