@@ -110,12 +110,13 @@ class LoadClients:
 def _requests(jobs: int, users: int, rng: random.Random) -> Iterator[Posted]:
     ids = [sample.file_id for sample in FILES]
     for number in range(jobs):
+        key = str(uuid.UUID(int=rng.getrandbits(128), version=4))
         yield Posted(
-            key=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+            key=key,
             user=f"user-{number % users}",
             file_ids=tuple(rng.sample(ids, rng.randint(2, 4))),
             # A folder of its own makes an archive that no other job has built.
-            folder="" if number % SHARED_EVERY == 0 else f"job-{number}/",
+            folder="" if number % SHARED_EVERY == 0 else f"job-{key[:8]}/",
         )
 
 

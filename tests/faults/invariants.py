@@ -62,6 +62,10 @@ class InvariantReport:
     stuck: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     remaining: list[str] = field(default_factory=list)
+    #: The number of requests that were rejected, by status, and of those without a response.
+    rejections: Counter[str] = field(default_factory=Counter)
+    #: Seconds.
+    slowest_rejection: float = 0.0
 
     @property
     def clean(self) -> bool:
@@ -72,6 +76,8 @@ class InvariantReport:
             f"jobs {self.jobs}: {dict(self.outcomes)}; {self.events} events",
             f"archives built: {len(self.archives)}",
             f"attempts used: {dict(self.used_attempts) or 'none'}",
+            f"rejected requests: {dict(self.rejections) or 'none'}",
+            f"slowest rejection: {self.slowest_rejection:.1f} s",
         ]
         for name in ("lost", "twice", "stuck", "wrong", "remaining"):
             found = getattr(self, name)
@@ -162,7 +168,6 @@ class InvariantChecker:
         If they do not end in time, the report names those that are stuck.
         """
         started = time.monotonic()
-        print(f"waiting for all jobs, and up to {CLEANUP_TIMEOUT:.0f} s for clean-up", flush=True)
         with suppress(AssertionError):
             wait_for(lambda: self.all_ended(clients.posted), "all jobs finished", timeout)
         took = time.monotonic() - started
@@ -170,8 +175,6 @@ class InvariantChecker:
             return took
         with suppress(AssertionError):
             wait_for(lambda: not self._missing_webhooks(clients), "all webhooks", WEBHOOK_TIMEOUT)
-        with suppress(AssertionError):
-            wait_for(lambda: not self._uploads(), "no upload left", CLEANUP_TIMEOUT, every=2.0)
         return took
 
     def _missing_webhooks(self, clients: LoadClients) -> list[str]:
@@ -182,18 +185,19 @@ class InvariantChecker:
             if not self._environment.receiver.ids[job_id, self.changes[job_id][-1].status.value]
         ]
 
-    def check(self, clients: LoadClients) -> InvariantReport:
-        """Check every invariant, and compare every archive byte by byte."""
+    def check(self, clients: LoadClients, report: InvariantReport) -> None:
+        """Check every invariant, and compare every archive byte by byte; add to the report."""
         self.follow()
         self._event_recorder.close()
-        report = InvariantReport(events=self._event_recorder.events)
+        report.events += self._event_recorder.events
+        report.rejections += clients.rejections
         report.wrong += self._event_recorder.gaps
         accepted = {job_id for posted in clients.posted for job_id in posted.job_ids}
         report.twice += [
             f"{job_id}: no response named it" for job_id in self.changes.keys() - accepted
         ]
         contents = {sample.file_id: (sample.name, sample.make()) for sample in FILES}
-        # Downloads pass through the proxy, which need not delay them any more.
+        # Downloads pass through the proxy, which need not delay them meanwhile.
         self._environment.s3_line.restore()
         with (
             httpx.Client(base_url=self._environment.system.base_url, timeout=30) as http,
@@ -205,9 +209,9 @@ class InvariantChecker:
             ]
             for each in checks:
                 each.result()
+        self._environment.heal()
         self._check_history(report)
         self._check_remaining(report)
-        return report
 
     def _check_history(self, report: InvariantReport) -> None:
         """Every change of a job's state has to be in the history, once."""
@@ -253,6 +257,7 @@ class InvariantChecker:
         report: InvariantReport,
     ) -> None:
         report.jobs += 1
+        report.slowest_rejection = max(report.slowest_rejection, posted.slowest_rejection)
         if posted.slowest_rejection > MAX_REJECTION + BUSY_MACHINE:
             report.wrong.append(f"{posted.key}: rejected after {posted.slowest_rejection:.1f} s")
         if not posted.job_ids:
@@ -341,6 +346,12 @@ class InvariantChecker:
         for pattern in ("user:active:*", "user:line:*"):
             names += redis.scan_iter(pattern, count=1000)
         report.remaining += [name for name in names if redis.exists(name)]
+
+    def check_clean_up(self, report: InvariantReport) -> None:
+        """Report the uploads that the workers do not abort in time."""
+        print(f"waiting up to {CLEANUP_TIMEOUT:.0f} s for clean-up", flush=True)
+        with suppress(AssertionError):
+            wait_for(lambda: not self._uploads(), "no upload left", CLEANUP_TIMEOUT, every=2.0)
         report.remaining += [f"upload {name}" for name in self._uploads()]
 
     def _uploads(self) -> list[str]:

@@ -1,5 +1,7 @@
 """A long random soak: jobs, one fault after the other, and a check of the invariants at the end.
 
+Halfway, the invariants are checked for the jobs so far, and then the job store loses all data.
+
 ``python -m tests.faults.soak --jobs 2000 --faults 200 --seed 7`` prints a summary. The same
 seed gives the same requests and faults. The exit code is 1 if an invariant is violated.
 """
@@ -38,20 +40,29 @@ FaultRound = tuple[Inject, ...]
 class Soak:
     """Posts jobs, injects faults while they run, and measures the time until all have ended."""
 
-    def __init__(self, environment: Environment, *, jobs: int, faults: int, seed: int) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        fault_rounds: Sequence[FaultRound],
+        recovered: dict[str, list[float]],
+        *,
+        jobs_per_fault: int,
+        seed: int,
+    ) -> None:
+        """``jobs_per_fault``: the same number is posted for each round without a fault.
+
+        ``recovered`` gets, by fault, the seconds from its repair until all jobs that were posted
+        before had ended.
+        """
         self._environment = environment
-        self._faults = faults
         self._random = random.Random(seed)
-        self._fault_rounds = plan(faults, self._random)
-        #: Jobs that are posted for each fault, and for each round without one.
-        self._jobs_per_fault = math.ceil(jobs / faults)
-        rounds = faults + self._fault_rounds.count(())
+        self._fault_rounds = fault_rounds
+        self._faults = sum(map(len, fault_rounds))
+        self._jobs_per_fault = jobs_per_fault
+        rounds = self._faults + fault_rounds.count(())
         self.checker = InvariantChecker(environment)
-        self.clients = LoadClients(
-            environment, jobs=self._jobs_per_fault * rounds, users=40, seed=seed
-        )
-        #: Fault -> seconds from its repair until all jobs posted before had ended.
-        self.recovered: dict[str, list[float]] = defaultdict(list)
+        self.clients = LoadClients(environment, jobs=jobs_per_fault * rounds, users=40, seed=seed)
+        self._recovered = recovered
         #: Faults that could not be injected or repaired, and why.
         self.failed_injections: list[str] = []
         self._allowed = 0
@@ -81,7 +92,7 @@ class Soak:
             if jump_valkey_clock in fault_round:
                 self.checker.allow_unknown(affected)
             recovery = self._wait_for_affected_jobs(healed)
-            self.recovered[_name(fault_round)].append(recovery)
+            self._recovered[_name(fault_round)].append(recovery)
             print(
                 f"{done:4}/{self._faults}  {' + '.join(each.__name__ for each in fault_round):46} "
                 f"broken {healed - started:5.1f} s, back after {recovery:5.1f} s",
@@ -154,18 +165,30 @@ def _name(fault_round: FaultRound) -> str:
 
 def soak(state: Path, *, jobs: int, faults: int, seed: int, pause: float) -> InvariantReport:
     """Run the soak and print the summary."""
+    fault_rounds = plan(faults, random.Random(seed))
+    half = len(fault_rounds) // 2
+    recovered: dict[str, list[float]] = defaultdict(list)
+    report = InvariantReport()
     with Environment(state, workers=3, seed=seed) as environment:
-        run = Soak(environment, jobs=jobs, faults=faults, seed=seed)
-        run.run(pause=pause)
-        settled = run.checker.wait_until_settled(run.clients, SETTLE_TIMEOUT)
-        report = run.checker.check(run.clients)
-        report.wrong += run.failed_injections
-        _print_summary(run.recovered)
+        for number, rounds in enumerate((fault_rounds[:half], fault_rounds[half:])):
+            if number:
+                print("the job store loses all data", flush=True)
+                environment.redis.flushall()
+            run = Soak(
+                environment,
+                rounds,
+                recovered,
+                jobs_per_fault=math.ceil(jobs / faults),
+                seed=2 * seed + number,
+            )
+            run.run(pause=pause)
+            settled = run.checker.wait_until_settled(run.clients, SETTLE_TIMEOUT)
+            print(f"waited {settled:.1f} s for the jobs after the last fault", flush=True)
+            run.checker.check(run.clients, report)
+            report.wrong += run.failed_injections
+        run.checker.check_clean_up(report)
+        _print_summary(recovered)
         print(f"\nfailed S3 requests: {dict(environment.s3_faults.injected)}")
-        print(f"rejected requests: {dict(run.clients.rejections) or 'none'}")
-        rejections = [posted.slowest_rejection for posted in run.clients.posted]
-        print(f"slowest rejection: {max(rejections):.1f} s")
-        print(f"waited {settled:.1f} s after the last fault")
         print(report)
     return report
 
