@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from common.job_store import keys, scripts
 from common.job_store.worker_registry import DEAD_AFTER
 from common.jobs.transitions import ALLOWED, RESTARTABLE, TERMINAL, JobState
+from tests.simulation.processes import REGISTRATION_TIMEOUT
 from tests.simulation.scheduler import NEVER
 
 if TYPE_CHECKING:
@@ -274,7 +275,12 @@ class CommandChecker:
         disturbed = [worker.disturbed_until.get(task, NEVER) for task in ("heartbeat", job.id)]
         if max(disturbed) >= since:
             return True
-        faults = [fault for fault in worker.faults if fault.end >= since and fault.start <= now]
+        # The calls that a fault interrupts end with their timeout, also if it is over earlier.
+        faults = [
+            fault
+            for fault in worker.faults
+            if fault.end + REGISTRATION_TIMEOUT >= since and fault.start <= now
+        ]
         # A lease that was stored by a wrong clock is replaced by one that is half as long.
         expires_after = self._lease / 2 if self.clock_jumps else self._lease
         is_cut_off = any(fault.kind == "cut_off" for fault in faults)
