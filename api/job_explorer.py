@@ -90,10 +90,15 @@ class JobExplorer:
         unconfirmed = [job.id for job in recorded if job.id not in {job.id for job in stored}]
         current = {job.id: job for job in self._queries.get_many(unconfirmed)}
         positions = sorted(map(position_of, known.values()), reverse=True)
-        jobs = known | current
+        # The job store never removes unfinished jobs, so it has lost those that it does not have.
+        lost = {job.id for job in recorded if not job.terminal} - current.keys()
+        lost -= {job.id for job in stored}
+        jobs = {job_id: job for job_id, job in (known | current).items() if job_id not in lost}
         return JobPage(
             jobs=[
-                jobs[job_id] for _, job_id in positions[:limit] if job_filter.matches(jobs[job_id])
+                jobs[job_id]
+                for _, job_id in positions[:limit]
+                if job_id in jobs and job_filter.matches(jobs[job_id])
             ],
             end=positions[limit - 1] if len(positions) > limit else None,
             history=state,

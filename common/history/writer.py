@@ -39,6 +39,9 @@ DELETE_BATCH: Final = 1_000
 #: How long usage is kept at least: a year of bills, and a quarter more.
 USAGE_AGE: Final = timedelta(days=455)
 
+#: After so long without a change, an unfinished job is no longer in the job store.
+LOST_AGE: Final = timedelta(days=30)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -92,15 +95,22 @@ class HistoryWriter:
     def delete_old(self, older_than: timedelta, *, limit: int = DELETE_BATCH) -> int:
         """Delete at most ``limit`` finished jobs that are older; return their number.
 
-        Usage is kept for ``USAGE_AGE`` at least. Raises ``ValueError`` if ``older_than`` is not
-        positive, which would delete the whole history.
+        Unfinished jobs are deleted as well if they are also older than ``LOST_AGE``: the job store
+        has lost them. Usage is kept for ``USAGE_AGE`` at least. Raises ``ValueError`` if
+        ``older_than`` is not positive, which would delete the whole history.
         """
         if older_than <= timedelta(0):
             raise ValueError(f"older_than must be positive, not {older_than}")
         finished = [state.value for state in TERMINAL]
         old = (
             select(JOBS.c.id)
-            .where(JOBS.c.updated_at < func.now() - older_than, JOBS.c.status.in_(finished))
+            .where(
+                JOBS.c.updated_at < func.now() - older_than,
+                or_(
+                    JOBS.c.status.in_(finished),
+                    JOBS.c.updated_at < func.now() - LOST_AGE,
+                ),
+            )
             .order_by(JOBS.c.updated_at)
             .limit(limit)
         )

@@ -191,6 +191,15 @@ CASES = {
         silent={"longhaul_dead_letters": "5x15 3x30"},
         summary="New dead letters (5 in total)",
     ),
+    "LonghaulStoreDataLost": Case(
+        fires={'longhaul_jobs_ended_total{status="completed"}': "100+1x17 0+1x30"},
+        silent={
+            'longhaul_jobs_ended_total{status="completed", instance="a"}': "100+1x60",
+            # An API process that started later.
+            'longhaul_jobs_ended_total{status="completed", instance="b"}': "_x10 110+1x50",
+        },
+        summary="The job store has lost data",
+    ),
     "LonghaulWorkersLost": Case(
         fires={'longhaul_recoveries_total{cause="worker_lost"}': "0+1x30"},
         silent={

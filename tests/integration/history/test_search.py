@@ -87,6 +87,16 @@ def test_the_job_store_is_current_where_the_history_lags(
     assert listed["status"] == "cancelled"
 
 
+def test_unfinished_jobs_that_the_job_store_has_lost_are_not_listed(
+    client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis, engine: Engine
+) -> None:
+    jobs.create("ada", JobSpec(file_ids=(1,)))
+    finished = run(jobs)
+    record_all(recorder, engine, 2)
+    redis.flushall()
+    assert found(client) == [finished.id]
+
+
 def test_every_condition_applies_to_the_history(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis, engine: Engine
 ) -> None:

@@ -159,6 +159,17 @@ def test_only_finished_jobs_are_deleted_after_the_retention(
     assert finished.id not in {row["job_id"] for row in rows(engine, FILES) + rows(engine, CHANGES)}
 
 
+def test_jobs_that_the_job_store_lost_do_not_stay_for_ever(
+    jobs: JobStore, recorder: HistoryRecorder, engine: Engine
+) -> None:
+    jobs.create("bob", JobSpec(file_ids=(9,)))
+    recorder.step()
+    with engine.begin() as connection:
+        connection.execute(update(JOBS).values(updated_at=func.now() - timedelta(days=31)))
+    assert HistoryWriter(engine).delete_old(timedelta(days=90)) == 0
+    assert HistoryWriter(engine).delete_old(timedelta(days=1)) == 1
+
+
 def test_an_explicit_retry_is_another_attempt_with_the_same_number(
     jobs: JobStore, recorder: HistoryRecorder, reader: HistoryReader
 ) -> None:

@@ -255,7 +255,9 @@ export class Download {
   }
 
   #showIfNewer(job: Job): void {
-    if (job.version > (this.#state.job?.version ?? 0)) this.#update({ job });
+    const known = this.#state.job;
+    const ends = known && isFinished(job) && !isFinished(known);
+    if (ends || job.version > (known?.version ?? 0)) this.#update({ job });
   }
 
   #update(change: Partial<DownloadState>): void {

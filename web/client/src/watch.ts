@@ -90,7 +90,9 @@ export class Watch {
   }
 
   #offer(job: Job): void {
-    if (job.version > this.version) {
+    // A job store that was restored may end the job with a version that was there before.
+    const ends = isFinished(job) && !this.#finished.signal.aborted;
+    if (job.version > this.version || ends) {
       this.version = job.version;
       this.#isProcessing = job.status === "processing";
       // First, so that the watch ends even if the listener throws.

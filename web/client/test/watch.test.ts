@@ -193,6 +193,16 @@ test("an older version never replaces a newer one", async () => {
   expect(versions.at(-1)).toBe(6);
 });
 
+test("the end of a job counts, even if a restored job store gives it an older version", async () => {
+  const seen = watch();
+  await work(5);
+  server.now = job({ version: 3, progress: 3, status: "processing" });
+  server.change({ version: 4, status: "completed", progress: 100 });
+  await pass(30 * SECOND);
+  expect(seen.jobs.at(-1)).toMatchObject({ version: 4, status: "completed" });
+  expect(seen.connections.at(-1)).toBe("closed");
+});
+
 test("a new request contains the current version", async () => {
   server.stream = { cutAfter: 3 * SECOND };
   watch();
