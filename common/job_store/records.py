@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 from common.jobs.model import (
+    NO_GRANT,
     Failure,
     FileGrant,
     FileReport,
@@ -22,8 +23,6 @@ from common.jobs.model import (
 )
 from common.jobs.transitions import JobState
 
-#: What nearly all requests have, and what is not stored.
-_NO_GRANT: Final = FileGrant()
 #: The end of the JSON of a request with defaults for all members that followed ``metadata``.
 _NEW_DEFAULTS: Final = orjson.dumps(JobSpec(file_ids=())).partition(b'"metadata":{}')[2]
 
@@ -44,16 +43,17 @@ def first_fields(
     ``digest``: of the request. ``idempotent``: it has an Idempotency-Key.
     """
     fields: dict[str, str] = {
+        # create.lua reads the first four by position.
         "id": job_id,
         "user": user,
-        "status": JobState.QUEUED,
-        "priority": spec.priority,
         # The priority that the job is queued with; it rises while the job waits.
         "lane": spec.priority,
+        "digest": digest,
+        "status": JobState.QUEUED,
+        "priority": spec.priority,
         "on_missing": spec.on_missing,
         "max_attempts": str(max_attempts),
         "total_files": str(len(spec.file_ids)),
-        "digest": digest,
     }
     if spec.metadata:
         fields["metadata"] = orjson.dumps(spec.metadata).decode()
@@ -118,7 +118,7 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
     """
     encoded = _encode_spec(spec)
     digest = hashlib.sha256(encoded)
-    if grant == _NO_GRANT:
+    if grant is NO_GRANT or grant == NO_GRANT:
         return encoded.decode(), digest.hexdigest()
     if grant.forbidden:
         digest.update(orjson.dumps(grant.forbidden))
@@ -146,7 +146,7 @@ def _encode_spec(spec: JobSpec) -> bytes:
 def decode_grant(text: str) -> FileGrant:
     fields = orjson.loads(text).get("grant")
     if fields is None:
-        return _NO_GRANT
+        return NO_GRANT
     return FileGrant(claims=fields["claims"], forbidden=tuple(fields["forbidden"]))
 
 
