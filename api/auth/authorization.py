@@ -36,7 +36,7 @@ def authorize_request() -> None:
     handshake.
     """
     try:
-        g.caller = _ticket_holder() or deps().authenticator.identify(request.headers)
+        g.caller = _ticket_holder() or deps().authenticator.identify(request.environ)
         _check_operator()
         _check_owner()
     except (Unauthorized, Forbidden, FilesForbidden, JobNotFound) as error:
@@ -48,7 +48,7 @@ def authorize_request() -> None:
 def confirm_caller(user_id: str | None) -> None:
     """Let ``g.caller`` be the user whom the body names, if any. Raise ``Forbidden`` for others."""
     if user_id is not None:
-        g.caller = deps().authenticator.confirm(g.caller, user_id, request.headers)
+        g.caller = deps().authenticator.confirm(g.caller, user_id, request.environ)
 
 
 def record_if_operator(action: str, job: Job) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Final, Protocol
-
-from werkzeug.datastructures import Headers
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Protocol
 
 from api.errors import Forbidden, ValidationFailed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 ANONYMOUS: Final = "anonymous"
 USER_PATTERN: Final = r"^[A-Za-z0-9._@:+=/|~-]{1,128}$"
@@ -43,10 +45,10 @@ class Authenticator(Protocol):
         Otherwise, anyone who knows the ID of the job has.
         """
 
-    def identify(self, headers: Headers) -> Caller:
+    def identify(self, environ: WSGIEnvironment) -> Caller:
         """Return the caller. Raise an error if the headers do not identify one."""
 
-    def confirm(self, caller: Caller, user: str, headers: Headers) -> Caller:
+    def confirm(self, caller: Caller, user: str, environ: WSGIEnvironment) -> Caller:
         """Return the caller of a request whose body names a user.
 
         Raise ``Forbidden`` if the headers identify another one.
@@ -61,23 +63,24 @@ class HeaderAuthenticator:
 
     jobs_are_private = False
 
-    def identify(self, headers: Headers) -> Caller:
+    def identify(self, environ: WSGIEnvironment) -> Caller:
         """Return the caller. Raise ``ValidationFailed`` if the user ID is not valid."""
-        user = headers.get("X-User-Id")
+        user = environ.get("HTTP_X_USER_ID")
         if user is None:
             return Caller(ANONYMOUS)
         return _caller(user, "X-User-Id")
 
-    def confirm(self, caller: Caller, user: str, headers: Headers) -> Caller:
+    def confirm(self, caller: Caller, user: str, environ: WSGIEnvironment) -> Caller:
         """Return the caller. Raise ``Forbidden`` and ``ValidationFailed``.
 
         The header takes precedence: a gateway in front of the API may set it.
         """
-        if "X-User-Id" in headers and user != caller.user:
+        if "HTTP_X_USER_ID" in environ and user != caller.user:
             raise Forbidden("user_id and the header X-User-Id name different users.")
         return _caller(user, "user_id")
 
 
+@lru_cache(maxsize=4096)
 def _caller(user: str, member: str) -> Caller:
     if not is_user_id(user):
         rule = "Must be 1 to 128 letters, digits, and the characters . _ @ : + = / | ~ -"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from redis.exceptions import RedisError
-from werkzeug.datastructures import EnvironHeaders
 from werkzeug.sansio.utils import get_current_url, get_host
 
 from api import job_creation, metrics, parsing, request_hooks, telemetry
@@ -93,7 +92,7 @@ class InitiateFastPath:
         limiter = dependencies.rate_limiter
         address = environ.get("REMOTE_ADDR") or "unknown"
         try:
-            caller = dependencies.authenticator.identify(EnvironHeaders(environ))
+            caller = dependencies.authenticator.identify(environ)
         except LonghaulError:
             return None
         rate = limiter.count_request(address)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import orjson
 from redis.exceptions import RedisError
-from werkzeug.datastructures import EnvironHeaders
 
 from api import metrics, parsing, request_hooks, telemetry
 from api.auth.callers import is_user_id
@@ -84,10 +83,12 @@ class StatusFastPath:
             and is_simple(environ)
             and self._dependencies.allowed_hosts.allow(environ.get("HTTP_HOST", ""))
         ):
-            try:
-                job_id = parsing.job_id(path[len(PREFIX) :])
-            except JobNotFound:
-                return self._application(environ, start_response)
+            job_id = path[len(PREFIX) :]
+            if job_id not in self._cache:
+                try:
+                    job_id = parsing.job_id(job_id)
+                except JobNotFound:
+                    return self._application(environ, start_response)
             return self._serve(environ, start_response, job_id)
         return self._application(environ, start_response)
 
@@ -136,7 +137,7 @@ class StatusFastPath:
         authenticator = self._dependencies.authenticator
         if not authenticator.jobs_are_private:
             return True
-        caller = authenticator.identify(EnvironHeaders(environ))
+        caller = authenticator.identify(environ)
         if caller.admin:
             return True
         if caller.user != owner:
@@ -194,5 +195,6 @@ def is_simple(environ: WSGIEnvironment) -> bool:
 
 def _etag_held(environ: WSGIEnvironment) -> str | None:
     """Return the tag of the response that the client already has, if it names exactly one."""
-    found = _ETAG.match(environ.get("HTTP_IF_NONE_MATCH", ""))
+    value = environ.get("HTTP_IF_NONE_MATCH")
+    found = _ETAG.match(value) if value else None
     return found[1] if found else None

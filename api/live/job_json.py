@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from common.jobs.presenter import completion_time, sane_estimate, second
+from common.jobs.presenter import sane_estimate, second
 
 
 def can_render(fields: Mapping[str, str]) -> bool:
@@ -53,7 +53,7 @@ def _estimate(seconds_remaining: str | None, updated: str) -> tuple[str, str]:
     remaining = sane_estimate(float(seconds_remaining)) if seconds_remaining else None
     if remaining is None:
         return "null", "null"
-    return str(round(remaining)), f'"{completion_time(remaining, int(updated))}"'
+    return str(round(remaining)), _time(str(int(updated) + round(remaining * 1000)))
 
 
 def _time(ms: str | None) -> str:

@@ -45,7 +45,7 @@ class JobMessage:
         self._job: Job | None = job
         self._fields: Mapping[str, str] = {}
         self._present = present
-        self._data = b""
+        self._data = ""
         self._encoded: dict[StreamFormat, bytes] = {}
 
     @property
@@ -71,9 +71,9 @@ class JobMessage:
         if not self._data:
             now = iso(time.time_ns() // 1_000_000)
             more = CONNECTED_MEMBER if self.name == "connected" else ""
-            self._data = f'{self._render_members()}{more},"timestamp":"{now}"}}'.encode()
+            self._data = f'{self._render_members()}{more},"timestamp":"{now}"}}'
         if format_ is StreamFormat.WEBSOCKET:
-            return websocket.text(b'{"type":"%b",%b' % (self.name.encode(), self._data[1:]))
+            return websocket.text(f'{{"type":"{self.name}",{self._data[1:]}')
         name = self.name if format_ is StreamFormat.NAMED else None
         version = self.version if with_id else None
         return sse.message(self._data, event=name, version=version)
@@ -95,7 +95,7 @@ class RunningJobMessage(JobMessage):
         self.terminal = False
         self._job = None
         self._fields = fields
-        self._data = b""
+        self._data = ""
         self._encoded = {}
 
     def _render_members(self) -> str:

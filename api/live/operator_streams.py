@@ -126,7 +126,7 @@ class OperatorStreams:
 
     def _event(self, overview: dict[str, Any]) -> bytes:
         self._event_count += 1
-        data = orjson.dumps(with_timestamp(overview))
+        data = orjson.dumps(with_timestamp(overview)).decode()
         return sse.message(data, event="overview", version=self._event_count)
 
     def _on_close(self, stream: Stream) -> None:

@@ -21,22 +21,22 @@ HEADERS: Final = {
     "X-Accel-Buffering": "no",
 }
 
-_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 
-def message(data: bytes, *, event: str | None, version: int | None) -> bytes:
+def message(data: str, *, event: str | None, version: int | None) -> bytes:
     """Return one event. Without ``event``, browsers pass it to ``EventSource.onmessage``.
 
     Without ``version``, the event has no ID: a client that reconnects still sends the one before.
 
-    ``data`` may contain any bytes: each kind of line end starts a new ``data`` line, so that no
+    ``data`` may be any text: each kind of line end starts a new ``data`` line, so that no
     content can end the event or forge a field. Raises ``ValueError`` for an event name that would.
     """
-    name = b"" if event is None else b"event: %b\n" % _field(event)
-    if b"\n" in data or b"\r" in data:
-        data = b"\ndata: ".join(_LINE_END.split(data))
-    event_id = b"" if version is None else b"id: %d\n" % version
-    return b"%b%bdata: %b\n\n" % (name, event_id, data)
+    name = "" if event is None else _event_line(event)
+    if "\n" in data or "\r" in data:
+        data = "\ndata: ".join(_LINE_END.split(data))
+    event_id = "" if version is None else f"id: {version}\n"
+    return f"{name}{event_id}data: {data}\n\n".encode()
 
 
 def retry() -> bytes:
@@ -58,7 +58,7 @@ def last_event_id(*sources: str | None) -> int | None:
 
 # There are few names, and every event has one.
 @cache
-def _field(text: str) -> bytes:
-    if any(mark in text for mark in "\r\n\0"):
-        raise ValueError("a field of an event must not contain CR, LF or NUL")
-    return text.encode()
+def _event_line(event: str) -> str:
+    if any(mark in event for mark in "\r\n\0"):
+        raise ValueError("the name of an event must not contain CR, LF or NUL")
+    return f"event: {event}\n"

@@ -70,9 +70,9 @@ def has_other_version(environ: WSGIEnvironment) -> bool:
     return bool(environ.get("HTTP_SEC_WEBSOCKET_VERSION", VERSION).strip() != VERSION)
 
 
-def text(payload: bytes) -> bytes:
-    """Return a text frame; ``payload`` is UTF-8."""
-    return _encoder.send(TextMessage(data=payload.decode()))
+def text(payload: str) -> bytes:
+    """Return a text frame."""
+    return _encoder.send(TextMessage(data=payload))
 
 
 def ping() -> bytes:

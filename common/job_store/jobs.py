@@ -27,6 +27,7 @@ from common.job_store.records import (
 from common.job_store.scripts import ScriptRunner, Scripts, raise_for_code
 from common.jobs import events
 from common.jobs.model import (
+    NO_GRANT,
     Artifact,
     Failure,
     FileGrant,
@@ -177,7 +178,7 @@ class JobStore:
         user: str,
         spec: JobSpec,
         *,
-        grant: FileGrant | None = None,
+        grant: FileGrant = NO_GRANT,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
         email: str | None = None,
@@ -197,7 +198,7 @@ class JobStore:
         ``QuotaExceeded``.
         """
         job_id = keys.new_job_id(user)
-        stored_request, digest = encode_request(spec, grant or FileGrant())
+        stored_request, digest = encode_request(spec, grant)
         fields = first_fields(
             job_id,
             user,
@@ -421,7 +422,8 @@ class JobStore:
         return events.decode(snapshot)
 
     def _send(self, wake_ups: Sequence[str]) -> None:
-        self._wake_ups.send(decode_wake_ups(wake_ups))
+        if wake_ups:
+            self._wake_ups.send(decode_wake_ups(wake_ups))
 
 
 def _sources(target: JobState) -> str:

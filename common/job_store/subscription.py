@@ -47,6 +47,12 @@ def open_subscriptions(client: Redis) -> list[EventSubscription]:
     return [EventSubscription(client, tag) for tag in tags]
 
 
+def pack(*command: str) -> bytes:
+    """Return a command as it is sent."""
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
+    return packed
+
+
 class EventSubscription:
     """Watches jobs on one connection that nothing else uses.
 
@@ -106,9 +112,9 @@ class EventSubscription:
         for job_id in job_ids:
             self._queue("UNSUBSCRIBE", keys.events(job_id))
 
-    def call(self, command: Iterable[str], on_response: OnResponse) -> None:
+    def call(self, command: bytes, on_response: OnResponse) -> None:
         """Send any other command; there is no response if the connection is lost before it."""
-        self._queue(*command)
+        self._output += command
         self._awaited.append((on_response, time.monotonic()))
 
     def check(self) -> None:
@@ -183,7 +189,7 @@ class EventSubscription:
         self._awaited.append((job_id, time.monotonic()))
 
     def _queue(self, *command: str) -> None:
-        self._output += hiredis.pack_command(command)  # type: ignore[arg-type]
+        self._output += pack(*command)
 
     def _open_socket(self) -> socket.socket:
         if self._socket is None:

@@ -72,6 +72,10 @@ class FileGrant:
     forbidden: tuple[int, ...] = ()
 
 
+#: What a user without a token has if every user may have every file.
+NO_GRANT: Final = FileGrant()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """The progress of an attempt, and the estimated time until it ends."""

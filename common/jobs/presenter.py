@@ -69,7 +69,7 @@ class JobPresenter:
         Signing is pure computation, without a round trip.
         """
         artifact, failure = job.artifact, job.failure
-        url, expires_at = self.link(job)
+        url, expires_at = self.link(job) if artifact else (None, None)
         position, remaining, as_of = self._outlook(job)
         return {
             "jobId": job.id,

@@ -81,7 +81,7 @@ def test_invalid_handshake_is_rejected(changes: dict[str, str | None]) -> None:
 
 
 def test_text_is_one_unmasked_utf8_frame() -> None:
-    frame = websocket.text('{"name":"Überfahrt"}'.encode())
+    frame = websocket.text('{"name":"Überfahrt"}')
     assert frame[0] == 0x81
     assert frame[1] == len(frame) - 2
     assert json.loads(frame[2:]) == {"name": "Überfahrt"}
