@@ -87,18 +87,18 @@ class JobExplorer:
         )
         stored, partial = self._stored(job_filter, before, limit + 1, finished=state != "ok")
         known = {job.id: job for job in (*recorded, *stored)}
-        unconfirmed = [job.id for job in recorded if job.id not in {job.id for job in stored}]
-        current = {job.id: job for job in self._queries.get_many(unconfirmed)}
-        positions = sorted(map(position_of, known.values()), reverse=True)
+        stored_ids = {job.id for job in stored}
+        unconfirmed = [job for job in recorded if job.id not in stored_ids]
+        current = {job.id: job for job in self._queries.get_many([job.id for job in unconfirmed])}
         # The job store never removes unfinished jobs, so it has lost those that it does not have.
-        lost = {job.id for job in recorded if not job.terminal} - current.keys()
-        lost -= {job.id for job in stored}
-        jobs = {job_id: job for job_id, job in (known | current).items() if job_id not in lost}
+        lost = {job.id for job in unconfirmed if not job.terminal and job.id not in current}
+        positions = sorted(map(position_of, known.values()), reverse=True)
+        jobs = known | current
         return JobPage(
             jobs=[
                 jobs[job_id]
                 for _, job_id in positions[:limit]
-                if job_id in jobs and job_filter.matches(jobs[job_id])
+                if job_id not in lost and job_filter.matches(jobs[job_id])
             ],
             end=positions[limit - 1] if len(positions) > limit else None,
             history=state,

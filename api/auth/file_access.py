@@ -47,7 +47,7 @@ class FileAccess:
         Raise ``FilesForbidden`` if they may not have one of them, or, if the job skips missing
         files, none of them.
         """
-        if self._authorizer.allows_everything and caller.claims is None:
+        if self._authorizer.allows_everything:
             return NO_GRANT
         forbidden = self.forbidden(caller, spec.file_ids)
         if forbidden and not (spec.on_missing is OnMissing.SKIP and set(spec.file_ids) - forbidden):

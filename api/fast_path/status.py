@@ -84,6 +84,7 @@ class StatusFastPath:
             and self._dependencies.allowed_hosts.allow(environ.get("HTTP_HOST", ""))
         ):
             job_id = path[len(PREFIX) :]
+            # An ID that is in the cache is valid.
             if job_id not in self._cache:
                 try:
                     job_id = parsing.job_id(job_id)

@@ -118,7 +118,7 @@ def encode_request(spec: JobSpec, grant: FileGrant) -> tuple[str, str]:
     """
     encoded = _encode_spec(spec)
     digest = hashlib.sha256(encoded)
-    if grant is NO_GRANT or grant == NO_GRANT:
+    if grant == NO_GRANT:
         return encoded.decode(), digest.hexdigest()
     if grant.forbidden:
         digest.update(orjson.dumps(grant.forbidden))

@@ -133,7 +133,7 @@ class StateLog:
     def _with_group(self, command: Callable[[], Any]) -> Any:
         """Run a command; if the group is missing, create it and run the command again.
 
-        Twice at most: it can be deleted again in between.
+        It is created twice at most, because it can be deleted again in between.
         """
         for _ in range(2):
             try:

@@ -72,7 +72,7 @@ class FileGrant:
     forbidden: tuple[int, ...] = ()
 
 
-#: What a user without a token has if every user may have every file.
+#: What every job has if every user may have every file.
 NO_GRANT: Final = FileGrant()
 
 

@@ -22,7 +22,7 @@ from tests.simulation.scheduler import NEVER
 
 if TYPE_CHECKING:
     from common.jobs.model import WakeUpTemplate
-    from tests.simulation.scheduler import SimulatedProcess
+    from tests.simulation.scheduler import Fault, SimulatedProcess
     from tests.simulation.store import StoreServer
     from tests.simulation.trace import Trace
 
@@ -275,11 +275,8 @@ class CommandChecker:
         disturbed = [worker.disturbed_until.get(task, NEVER) for task in ("heartbeat", job.id)]
         if max(disturbed) >= since:
             return True
-        # The calls that a fault interrupts end with their timeout, also if it is over earlier.
         faults = [
-            fault
-            for fault in worker.faults
-            if fault.end + REGISTRATION_TIMEOUT >= since and fault.start <= now
+            fault for fault in worker.faults if _lasts_until(fault) >= since and fault.start <= now
         ]
         # A lease that was stored by a wrong clock is replaced by one that is half as long.
         expires_after = self._lease / 2 if self.clock_jumps else self._lease
@@ -488,6 +485,11 @@ def _verbs(template: WakeUpTemplate | None) -> dict[bytes, str]:
         for name in names
         for each in {template, None}
     }
+
+
+def _lasts_until(fault: Fault) -> float:
+    """Return when the effect of a fault ends: calls that a cut-off interrupts end by timeout."""
+    return fault.end + (REGISTRATION_TIMEOUT if fault.kind == "cut_off" else 0)
 
 
 def _true(values: dict[str, bool]) -> list[str]:

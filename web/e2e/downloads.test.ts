@@ -158,11 +158,11 @@ test("a missing file can be skipped", async () => {
   await expect.poll(() => page.cards.count()).toBe(1);
 });
 
-test("a running download is cancelled, and can be removed", async () => {
+test("a running download is cancelled within four seconds, and can be removed", async () => {
   const jobId = await page.start(stack.origin.heldFiles(20));
   await expect.poll(async () => (await page.progress(jobId)) ?? -1).toBeGreaterThan(0);
   await page.card(jobId).getByRole("button", { name: "Cancel" }).click();
-  await page.expectPhase(jobId, "cancelled");
+  await page.expectPhase(jobId, "cancelled", 4_000);
   await page.card(jobId).getByRole("button", { name: "Remove from this list" }).click();
   await expect.poll(() => page.cards.count()).toBe(0);
 });

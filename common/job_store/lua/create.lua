@@ -76,10 +76,9 @@ redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
 -- It expires when the user has no unfinished job.
 if active_jobs == 1 then redis.call('PERSIST', key.user_jobs(user)) end
--- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
 local line = user
 if args.weight then
-  -- That of the user's queues which has the fewest jobs.
+  -- The user's queue with the fewest jobs.
   local fewest = redis.call('LLEN', key.user_queue(user, lane))
   for number = 2, tonumber(args.weight) do
     if fewest == 0 then break end
@@ -98,6 +97,7 @@ if args.turn then
   end
   turn = to_text(turn)
 end
+-- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
 redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
   'turn', turn, unpack(ARGV, first_field))
 local snapshot = string.sub(args.snapshot, 1, -2) .. ',"version":"1","created_at":"' .. now_text

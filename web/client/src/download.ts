@@ -171,7 +171,7 @@ export class Download {
 
   /** Show the job if it is newer than the known one, and watch it again if watching had ended. */
   offer(job: Job): void {
-    this.#showIfNewer(job);
+    this.#showIfNews(job);
     if (this.#listeners.size) this.#startWatch();
   }
 
@@ -224,7 +224,7 @@ export class Download {
   async #lead(signal: AbortSignal): Promise<void> {
     const { http, slots, pollInterval } = this.#tools;
     const listener = {
-      onJob: (job: Job) => this.#showIfNewer(job),
+      onJob: (job: Job) => this.#showIfNews(job),
       onConnection: (connection: Connection) => this.#update({ connection }),
     };
     const version = this.#state.job?.version;
@@ -238,7 +238,7 @@ export class Download {
 
   #receive({ job, connection }: TabUpdate): void {
     this.#update({ connection });
-    if (job) this.#showIfNewer(job);
+    if (job) this.#showIfNews(job);
     if (this.#state.job && isFinished(this.#state.job)) this.#finish();
   }
 
@@ -254,7 +254,8 @@ export class Download {
     return { jobId: this.jobId, job, connection };
   }
 
-  #showIfNewer(job: Job): void {
+  #showIfNews(job: Job): void {
+    // As in `Watch`: a job store that was restored may end the job with an older version.
     const known = this.#state.job;
     const ends = known && isFinished(job) && !isFinished(known);
     if (ends || job.version > (known?.version ?? 0)) this.#update({ job });

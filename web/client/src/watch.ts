@@ -89,10 +89,14 @@ export class Watch {
     this.#pauses.endAll();
   }
 
-  #offer(job: Job): void {
-    // A job store that was restored may end the job with a version that was there before.
+  /** A job store that was restored may end the job with a version that was there before. */
+  #isNews(job: Job): boolean {
     const ends = isFinished(job) && !this.#finished.signal.aborted;
-    if (job.version > this.version || ends) {
+    return ends || job.version > this.version;
+  }
+
+  #offer(job: Job): void {
+    if (this.#isNews(job)) {
       this.version = job.version;
       this.#isProcessing = job.status === "processing";
       // First, so that the watch ends even if the listener throws.
@@ -159,7 +163,7 @@ export class Watch {
       if (!this.#isProcessing) continue;
       await this.#spacing.wait(signal);
       const job = await status(this.http, this.jobId, 0, 0, signal).catch(() => null);
-      if (!job || job.version <= this.version) continue;
+      if (!job || !this.#isNews(job)) continue;
       this.#offer(job);
       await pause(EVENT_DELAY, signal);
       if (this.#eventAt < checkedAt) return;
