@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import pickle
 import random
 from collections import deque
 from collections.abc import Callable
@@ -79,7 +79,9 @@ class StoreServer:
         return self._compiled[script]
 
     def copy_data(self) -> dict[bytes, Any]:
-        return copy.deepcopy(self.keys)
+        # Several times faster than copy.deepcopy.
+        copied: dict[bytes, Any] = pickle.loads(pickle.dumps(self.keys))  # noqa: S301
+        return copied
 
     def restart(self, data: dict[bytes, Any] | None = None, *, new_process: bool = True) -> None:
         """Close all connections; ``data``: what the server, or another one, comes back with."""
