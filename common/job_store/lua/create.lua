@@ -76,27 +76,15 @@ redis.call('SET', key.spec(id), args.spec)
 redis.call('ZADD', key.user_jobs(user), now_text, id)
 -- It expires when the user has no unfinished job.
 if active_jobs == 1 then redis.call('PERSIST', key.user_jobs(user)) end
-local line = user
-if args.weight then
-  -- The user's queue with the fewest jobs.
-  local fewest = redis.call('LLEN', key.user_queue(user, lane))
-  for number = 2, tonumber(args.weight) do
-    if fewest == 0 then break end
-    local other = user .. '#' .. number
-    local jobs = redis.call('LLEN', key.user_queue(other, lane))
-    if jobs < fewest then line, fewest = other, jobs end
-  end
+local line, in_line = user, redis.call('LLEN', key.user_queue(user, lane))
+-- The user's queue with the fewest jobs.
+for number = 2, tonumber(args.weight or '1') do
+  if in_line == 0 then break end
+  local other = user .. '#' .. number
+  local jobs = redis.call('LLEN', key.user_queue(other, lane))
+  if jobs < in_line then line, in_line = other, jobs end
 end
-local turn = ''
-if args.turn then
-  turn = tonumber(args.turn)
-  local previous = redis.call('LINDEX', key.user_queue(line, lane), -1)
-  if previous then
-    local its_turn = tonumber(redis.call('HGET', key.status(previous), 'turn') or '') or turn
-    turn = math.max(its_turn, turn - args.round) + args.round
-  end
-  turn = to_text(turn)
-end
+local turn = args.turn and to_text(args.turn + in_line * args.round) or ''
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
 redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
   'turn', turn, unpack(ARGV, first_field))
