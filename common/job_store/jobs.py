@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
@@ -18,10 +19,11 @@ from common.job_store.records import (
     decode_wake_ups,
     encode_request,
     failure_fields,
-    first_fields,
     milliseconds,
+    optional_fields,
     progress_fields,
     reports_json,
+    required_fields,
     terms_fields,
 )
 from common.job_store.scripts import ScriptRunner, Scripts, raise_for_code
@@ -199,32 +201,30 @@ class JobStore:
         """
         job_id = keys.new_job_id(user)
         stored_request, digest = encode_request(spec, grant)
-        fields = first_fields(
-            job_id,
-            user,
-            spec,
-            digest=digest,
-            max_attempts=self.limits.max_attempts,
-            traceparent=traceparent,
-            email=email,
-            idempotent=idempotency_key is not None,
+        required = required_fields(
+            job_id, user, spec, digest=digest, max_attempts=self.limits.max_attempts
+        )
+        optional = optional_fields(
+            spec, traceparent=traceparent, email=email, idempotent=idempotency_key is not None
         )
         if terms:
-            fields |= terms_fields(plan=terms.plan, expires_in=terms.expires_in)
-        args = {
-            "spec": stored_request,
-            "snapshot": orjson.dumps(fields).decode(),
-            "max_active": terms.max_active if terms else self.limits.max_active,
-            "max_bytes": terms and terms.max_bytes,
-            "weight": terms.weight if terms and terms.weight > 1 else None,
-            "idempotency": idempotency_key,
-            "idempotency_ttl": idempotency_key and milliseconds(IDEMPOTENCY_TTL),
-            "minute": rate and rate.minute,
-            "quota": rate and rate.limit,
-            "turn": place and place.turn,
-            "round": place and place.round,
-        }
-        result = self._scripts.run("create", keys.status(job_id), args, fields)
+            optional |= terms_fields(plan=terms.plan, expires_in=terms.expires_in)
+        arguments: tuple[object, ...] = (
+            *required.values(),
+            stored_request,
+            orjson.dumps(required | optional).decode(),
+            terms.max_active if terms else self.limits.max_active,
+            terms and terms.max_bytes,
+            terms and terms.weight,
+            idempotency_key,
+            idempotency_key and milliseconds(IDEMPOTENCY_TTL),
+            rate and rate.minute,
+            rate and rate.limit,
+            place and place.turn,
+            place and place.round,
+            *chain.from_iterable(optional.items()),
+        )
+        result = self._scripts.run_with("create", keys.status(job_id), arguments)
         if rate:
             rate.requests = int(result[1])
         code, _, snapshot, *wake_ups = raise_for_code(result)

@@ -27,34 +27,35 @@ from common.jobs.transitions import JobState
 _NEW_DEFAULTS: Final = orjson.dumps(JobSpec(file_ids=())).partition(b'"metadata":{}')[2]
 
 
-def first_fields(
-    job_id: str,
-    user: str,
-    spec: JobSpec,
-    *,
-    digest: str,
-    max_attempts: int,
-    traceparent: str | None,
-    email: str | None,
-    idempotent: bool,
+def required_fields(
+    job_id: str, user: str, spec: JobSpec, *, digest: str, max_attempts: int
 ) -> dict[str, str]:
-    """Return the hash of a new job, without version, times and fields that are zero or empty.
+    """Return the fields that the hash of every new job has, without version, times and turn.
 
-    ``digest``: of the request. ``idempotent``: it has an Idempotency-Key.
+    create.lua gets them by position. ``digest``: of the request.
     """
-    fields: dict[str, str] = {
-        # create.lua reads the first four by position.
+    return {
         "id": job_id,
         "user": user,
         # The priority that the job is queued with; it rises while the job waits.
-        "lane": spec.priority,
+        "lane": spec.priority.value,
         "digest": digest,
-        "status": JobState.QUEUED,
-        "priority": spec.priority,
-        "on_missing": spec.on_missing,
+        "status": JobState.QUEUED.value,
+        "priority": spec.priority.value,
+        "on_missing": spec.on_missing.value,
         "max_attempts": str(max_attempts),
         "total_files": str(len(spec.file_ids)),
     }
+
+
+def optional_fields(
+    spec: JobSpec, *, traceparent: str | None, email: str | None, idempotent: bool
+) -> dict[str, str]:
+    """Return the other fields of a new job: those that are not empty.
+
+    ``idempotent``: the request has an Idempotency-Key.
+    """
+    fields: dict[str, str] = {}
     if spec.metadata:
         fields["metadata"] = orjson.dumps(spec.metadata).decode()
     if spec.callback_url:

@@ -1,15 +1,16 @@
 """Loads the Lua scripts: one file per verb, with its includes and the key patterns filled in.
 
 A script gets the key that routes it to its partition and two maps of strings: ``args`` by name, and
-``fields`` to write into the job's hash. It returns ``{code, value…}``. The codes that mean an error
-are mapped to exceptions here and nowhere else.
+``fields`` to write into the job's hash. Only create.lua, which limits how many jobs a second are
+accepted, gets its arguments by position. A script returns ``{code, value…}``. The codes that mean
+an error are mapped to exceptions here and nowhere else.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -95,9 +96,16 @@ class Scripts:
         fields: Mapping[str, object] | None = None,
     ) -> list[Any]:
         """Run a script and return its result unchecked; pass it to ``raise_for_code``."""
+        return self._run(verb, key, _flatten(args, fields or {}))
+
+    def run_with(self, verb: str, key: str, arguments: Iterable[object]) -> list[Any]:
+        """Run a script that gets its arguments by position; return its result unchecked."""
+        return self._run(verb, key, _texts(arguments))
+
+    def _run(self, verb: str, key: str, flat: list[str]) -> list[Any]:
         began = time.perf_counter()
         with tracing.span(f"store {verb}", kind="client"):
-            result = self._execute(self._script(verb), key, _flatten(args, fields or {}))
+            result = self._execute(self._script(verb), key, flat)
         _duration_metric(verb).observe(time.perf_counter() - began)
         return result
 
@@ -203,9 +211,12 @@ def _flatten(args: Mapping[str, object], fields: Mapping[str, object]) -> list[s
     An argument that is None is left out, a field that is None becomes the empty string.
     """
     given = [pair for pair in args.items() if pair[1] is not None]
+    pairs = (*given, *fields.items())
+    return [str(len(given)), *_texts(text for pair in pairs for text in pair)]
+
+
+def _texts(values: Iterable[object]) -> list[str]:
     # Almost all values are strings already.
-    return [str(len(given))] + [
-        text if type(text) is str else "" if text is None else str(text)
-        for pair in (*given, *fields.items())
-        for text in pair
+    return [
+        value if type(value) is str else "" if value is None else str(value) for value in values
     ]

@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Records that a job needs an archive, before it looks for the archive or builds it.
 

@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Decides whether a worker may delete an archive's object. Until the worker is done, or `within` has
   passed, no job can hold the archive.

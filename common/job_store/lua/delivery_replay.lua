@@ -1,3 +1,4 @@
+-- @include args
 -- @include clock
 --[[
   Makes deliveries due again, with all their attempts: one, or those of a user since a time.

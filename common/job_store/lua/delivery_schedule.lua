@@ -1,3 +1,4 @@
+-- @include args
 -- @include clock
 --[[
   Makes a delivery due when its job entered a terminal state. Idempotent by job and version.

@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Creates a link to the archive of a completed job.
 

@@ -1,5 +1,5 @@
 -- @include full_memory
--- @include base
+-- @include args
 --[[
   Revokes a link. Idempotent.
 

@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Lists a user's jobs in one state, newest first. They are read here, because a client that filters
   the list itself needs one command for each. One call reads a limited number of them, because the

@@ -1,3 +1,4 @@
+-- @include args
 -- @include full_memory
 -- @include attempt
 -- @include fields

@@ -1,3 +1,4 @@
+-- @include args
 -- @include archive
 -- @include bytes
 -- @include requester

@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Finds jobs of one partition for operators, newest first. There is no index of all jobs by their
   creation, because every new job would pay for it: what is read here is the sets that the queue

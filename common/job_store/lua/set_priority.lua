@@ -1,3 +1,4 @@
+-- @include args
 -- @include update
 -- @include dequeue
 --[[

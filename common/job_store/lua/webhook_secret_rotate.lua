@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Starts the next generation of a user's webhook secret. Earlier ones sign, too, for a while.
 

@@ -3,21 +3,14 @@
 
   Input:
     KEYS[1]  any key of the partition; its hash tag becomes `tag`
-    ARGV     the number of named arguments, their names and values, then the names and values of
-             fields for the job's hash
   Output:
     {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
 
-  Defines: tag, args, first_field, now (ms, a number), now_text (the same as a string),
-           to_text(number), load_job(id), contains(list, item)
+  Defines: tag, now (ms, a number), now_text (the same as a string), to_text(number), load_job(id),
+           contains(list, item)
 ]]
 
--- A local variable is read faster than a global one.
-local ARGV = ARGV
 local tag = string.match(KEYS[1], '{p%d%d}')
-local args = {}
-local first_field = ARGV[1] * 2 + 2
-for i = 2, first_field - 1, 2 do args[ARGV[i]] = ARGV[i + 1] end
 
 local function to_text(number)
   return string.format('%.0f', number)

@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   Defines `fields`: what the caller wants written into the job's hash, by name.
 ]]

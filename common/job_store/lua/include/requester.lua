@@ -1,4 +1,4 @@
--- @include base
+-- @include args
 --[[
   requested_by(job): who asks for a change of the job, for operators; without a name, which an erasure
     would have to find

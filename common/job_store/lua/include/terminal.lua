@@ -1,3 +1,4 @@
+-- @include args
 -- @include bytes
 -- @include clock
 -- @include update
