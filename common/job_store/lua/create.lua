@@ -6,15 +6,17 @@
 
   Input:
     KEYS[1]  the job's status
-    ARGV     by position, because names take longer to send and to sort than the longest command of
-             this script; the empty string for what is missing:
-             the fields that every new job has, in the order of required_fields in
-             common/job_store/records.py; the spec (JSON) and the snapshot (all fields as a JSON
-             object); max_active; of a plan: max_bytes (of archives completed today) and weight
-             (number of the user's queues); idempotency (the key) and its ttl (ms); minute and
-             quota (the minute and the limit of a CreationRate), if requests are counted; turn and
-             round (see QueuePlace in common/jobs/model.py), if the API knows the queue; then the
-             names and values of the other fields
+    ARGV     by position, as names would take longer than any command of this script; empty where
+             something is missing:
+             - the fields that every new job has, as required_fields in common/job_store/records.py
+               returns them
+             - spec (JSON), snapshot (all fields as a JSON object), max_active
+             - of a plan: max_bytes (of archives completed today), weight (number of the user's
+               queues)
+             - idempotency (the request's key), idempotency_ttl (ms)
+             - minute and quota (the minute and the limit of a CreationRate), if requests are counted
+             - turn and round (see QueuePlace in common/jobs/model.py), if the API knows the queue
+             - names and values of the other fields
   Output:
     {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
     {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN' | 'OVER_QUOTA', hits}
