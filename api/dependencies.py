@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import current_app
 
 if TYPE_CHECKING:
+    import threading
+
     from prometheus_client.registry import Collector
 
     from api.allowed_hosts import AllowedHosts
@@ -94,6 +96,8 @@ class Dependencies:
     source: Source
     #: Checks of files in progress.
     checks: ConcurrencyLimit
+    #: One for each file that a check looks for.
+    lookup_slots: threading.Semaphore
     health: Health
     #: Metrics that are read for each scrape.
     collectors: tuple[Collector, ...]

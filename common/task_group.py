@@ -28,8 +28,10 @@ class SupportsCheck(Protocol):
 class TaskGroup:
     """Threads that work on one job, and stop together when the control or one of them fails."""
 
-    def __init__(self, control: SupportsCheck) -> None:
+    def __init__(self, control: SupportsCheck, *, slots: threading.Semaphore | None = None) -> None:
+        """``slots``: each step takes one, if the groups that share them are limited together."""
         self._control = control
+        self._slots = slots
         self.cancellation = Cancellation()
 
     def each(self, step: Callable[[T], None], items: Iterable[T], *, concurrency: int) -> None:
@@ -40,7 +42,9 @@ class TaskGroup:
         error of a step, of the items or of the control cancels the other steps, and is raised
         within a second even if a step does not notice the cancellation.
         """
-        run = _Run(iter(items), step, self.cancellation, max_threads=max(1, concurrency))
+        max_threads = max(1, concurrency)
+        slots = self._slots or threading.Semaphore(max_threads)
+        run = _Run(iter(items), step, self.cancellation, slots, max_threads=max_threads)
         try:
             run.start_thread()
             while not run.ended.wait(CHECK_INTERVAL):
@@ -68,12 +72,14 @@ class _Run(Generic[T]):
         items: Iterator[T],
         step: Callable[[T], None],
         cancellation: Cancellation,
+        slots: threading.Semaphore,
         *,
         max_threads: int,
     ) -> None:
         self._items = items
         self._step = step
         self._cancellation = cancellation
+        self._slots = slots
         self._max_threads = max_threads
         #: With the log and trace ids; each thread gets a copy.
         self._context = contextvars.copy_context()
@@ -125,23 +131,40 @@ class _Run(Generic[T]):
     def _run_next(self) -> bool:
         """Take an item and run its step; return False if there is none."""
         taken = self._take()
-        if taken:
+        if not taken:
+            return False
+        try:
             self.start_thread()
             self._step(taken[0])
-        return bool(taken)
+        finally:
+            self._slots.release()
+        return True
 
     def _take(self) -> tuple[T] | tuple[()]:
-        """Return the next item, or nothing when there is none or the steps were cancelled."""
+        """Return the next item, with a slot for its step, or nothing if no more steps start.
+
+        One thread at a time waits for a slot, so that no threads are started only to wait.
+        """
+        taken: tuple[T] | tuple[()] = ()
         try:
             with self._items_lock:
-                if not self._exhausted and not self._cancellation.requested:
-                    for item in self._items:
-                        return (item,)
-                self._exhausted = True
-                return ()
+                self._slots.acquire()
+                try:
+                    taken = self._next_item()
+                finally:
+                    if not taken:
+                        self._slots.release()
+            return taken
         finally:
             with self._lock:
                 self._waiting -= 1
+
+    def _next_item(self) -> tuple[T] | tuple[()]:
+        if not self._exhausted and not self._cancellation.requested:
+            for item in self._items:
+                return (item,)
+        self._exhausted = True
+        return ()
 
     def _fail(self, error: BaseException) -> None:
         # The cancellation ends waits of other threads, so it must not wait for any lock itself.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from api.dependencies import deps
+from api.dependencies import FileIdLimits, deps
 from common.callback_urls import CallbackUrlRejected, check_callback_url
 
 MAX_METADATA_BYTES: Final = 4096
@@ -26,7 +26,7 @@ class FileId(fields.Field[int]):
     this field."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        return file_id(value)
+        return file_id(value, deps().file_ids)
 
 
 class FileIds(fields.Field[tuple[int, ...]]):
@@ -39,15 +39,14 @@ class FileIds(fields.Field[tuple[int, ...]]):
         data: Any,
         **kwargs: Any,
     ) -> tuple[int, ...]:
-        max_count = deps().file_ids.max_count
-        if not isinstance(value, list) or not 1 <= len(value) <= max_count:
-            raise ValidationError(f"Must be a list of 1 to {max_count} file IDs.")
-        return tuple(dict.fromkeys(map(file_id, value)))
+        limits = deps().file_ids
+        if not isinstance(value, list) or not 1 <= len(value) <= limits.max_count:
+            raise ValidationError(f"Must be a list of 1 to {limits.max_count} file IDs.")
+        return tuple(dict.fromkeys(file_id(each, limits) for each in value))
 
 
-def file_id(value: object) -> int:
+def file_id(value: object, limits: FileIdLimits) -> int:
     """Return the id. Raise ``ValidationError`` if it is not an integer of the catalog's range."""
-    limits = deps().file_ids
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or not limits.min_id <= value <= limits.max_id:

@@ -88,6 +88,6 @@ def _requested_file(value: object) -> RequestedFile:
     if path is not None and not (isinstance(path, str) and 1 <= len(path) <= MAX_PATH_LENGTH):
         raise ValidationError({"path": [f"Must be a string of 1 to {MAX_PATH_LENGTH} characters."]})
     try:
-        return file_id(value["file_id"]), path
+        return file_id(value["file_id"], deps().file_ids), path
     except ValidationError as error:
         raise ValidationError({"file_id": error.messages}) from None

@@ -6,6 +6,8 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -31,6 +33,48 @@ def test_every_item_is_processed_once_with_limited_concurrency() -> None:
     TaskGroup(RecordingControl()).each(step, range(50), concurrency=4)
     assert sorted(done) == list(range(50))
     assert max_running <= 4
+
+
+def test_groups_that_share_slots_are_limited_together() -> None:
+    lock, running, max_running, done = threading.Lock(), 0, 0, []
+    slots = threading.Semaphore(3)
+
+    def step(item: int) -> None:
+        nonlocal running, max_running
+        with lock:
+            running += 1
+            max_running = max(max_running, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+            done.append(item)
+
+    def run(_: int) -> None:
+        TaskGroup(RecordingControl(), slots=slots).each(step, range(20), concurrency=8)
+
+    with ThreadPoolExecutor(4) as groups:
+        list(groups.map(run, range(4)))
+    assert sorted(done) == sorted([*range(20)] * 4)
+    assert max_running == 3
+
+
+def test_steps_that_fail_or_are_cancelled_return_their_slots() -> None:
+    slots = threading.Semaphore(2)
+
+    def fail(item: int) -> None:
+        raise NetworkError(str(item))
+
+    def items() -> Iterator[int]:
+        yield 1
+        raise NetworkError("no more")
+
+    for step, values in ((fail, range(9)), (lambda _: None, items()), (lambda _: None, [])):
+        with suppress(NetworkError):
+            TaskGroup(RecordingControl(), slots=slots).each(step, values, concurrency=8)
+    done: list[int] = []
+    TaskGroup(RecordingControl(), slots=slots).each(done.append, range(9), concurrency=8)
+    assert len(done) == 9
+    assert all(slots.acquire(timeout=1) for _ in range(2))
 
 
 def test_a_thread_that_waits_for_the_next_item_does_not_keep_the_last_one_in_memory() -> None:
