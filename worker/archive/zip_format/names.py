@@ -30,8 +30,8 @@ _JOINERS = "\u200c\u200d"
 
 
 def safe_name(name: str, *, fallback: str) -> str:
-    """Return ``name`` without anything that an operating system rejects."""
-    return _safe_segment(_without_separators(unicodedata.normalize("NFC", name))) or fallback
+    """Return ``name`` without anything that an operating system rejects, in Unicode's form NFC."""
+    return _safe_segment(_without_separators(name)) or fallback
 
 
 def safe_path(path: str, *, own_name: str) -> str:
@@ -40,7 +40,7 @@ def safe_path(path: str, *, own_name: str) -> str:
     Segments that name nothing are left out, as unpackers do: ``..``, drive letters, empty ones.
     Of a path that is too long, the outer folders and the name remain.
     """
-    segments = unicodedata.normalize("NFC", path).replace("\\", "/").split("/")
+    segments = path.replace("\\", "/").split("/")
     *folders, name = ("" if _DRIVE.fullmatch(s) else _safe_segment(s) for s in segments)
     # One byte is left for the underscore of ``unique_names``.
     below_home = dropwhile("~".__eq__, filter(None, folders))
@@ -54,6 +54,8 @@ def _safe_segment(text: str) -> str:
         text = "".join(
             c for c in text if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE
         )
+        # Not before: what was invisible may have stood between a letter and its accent.
+        text = unicodedata.normalize("NFC", text)
     text = _shortened(_IGNORED_END.sub("", _FORBIDDEN.sub("_", text).lstrip()))
     if _RESERVED.match(text):
         text = _shortened(f"_{text}")

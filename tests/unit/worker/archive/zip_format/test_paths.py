@@ -119,6 +119,7 @@ def assert_harmless(path: str) -> None:
 
 
 @given(hostile_paths)
+@example("a\u200b\u0301/a\xad\u0301")
 def test_any_path_becomes_a_harmless_one(path: str) -> None:
     safe = safe_path(path, own_name="own.txt")
     assert_harmless(safe)
@@ -128,6 +129,7 @@ def test_any_path_becomes_a_harmless_one(path: str) -> None:
 @given(hostile_paths)
 @example("0\xa0.")
 @example("~./")
+@example("a\u200b\u0301")
 def test_a_safe_path_stays_as_it_is(path: str) -> None:
     safe = safe_path(path, own_name="own.txt")
     assert safe_path(safe, own_name="other.txt") == safe
