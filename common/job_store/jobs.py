@@ -224,7 +224,7 @@ class JobStore:
             place and place.round,
             *chain.from_iterable(optional.items()),
         )
-        result = self._scripts.run_with("create", keys.status(job_id), arguments)
+        result = self._scripts.run_positional("create", keys.status(job_id), arguments)
         if rate:
             rate.requests = int(result[1])
         code, _, snapshot, *wake_ups = raise_for_code(result)

@@ -1,9 +1,9 @@
 """Loads the Lua scripts: one file per verb, with its includes and the key patterns filled in.
 
 A script gets the key that routes it to its partition and two maps of strings: ``args`` by name, and
-``fields`` to write into the job's hash. Only create.lua, which limits how many jobs a second are
-accepted, gets its arguments by position. A script returns ``{code, value…}``. The codes that mean
-an error are mapped to exceptions here and nowhere else.
+``fields`` to write into the job's hash. Only create.lua, whose speed determines how many
+jobs can be accepted per second, gets its arguments by position. A script returns
+``{code, value…}``. The codes that mean an error are mapped to exceptions here and nowhere else.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Scripts:
         """Run a script and return its result unchecked; pass it to ``raise_for_code``."""
         return self._run(verb, key, _flatten(args, fields or {}))
 
-    def run_with(self, verb: str, key: str, arguments: Iterable[object]) -> list[Any]:
+    def run_positional(self, verb: str, key: str, arguments: Iterable[object]) -> list[Any]:
         """Run a script that gets its arguments by position; return its result unchecked."""
         return self._run(verb, key, _texts(arguments))
 

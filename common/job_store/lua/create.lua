@@ -10,13 +10,13 @@
              something is missing:
              - the fields that every new job has, as required_fields in common/job_store/records.py
                returns them
-             - spec (JSON), snapshot (all fields as a JSON object), max_active
+             - spec (JSON), snapshot (required and optional fields as a JSON object), max_active
              - of a plan: max_bytes (of archives completed today), weight (number of the user's
                queues)
              - idempotency (the request's key), idempotency_ttl (ms)
              - minute and quota (the minute and the limit of a CreationRate), if requests are counted
              - turn and round (see QueuePlace in common/jobs/model.py), if the API knows the queue
-             - names and values of the other fields
+             - names and values of the optional fields
   Output:
     {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
     {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN' | 'OVER_QUOTA', hits}
@@ -28,7 +28,7 @@
 local id, user, lane, digest, status, priority, on_missing, max_attempts, total_files, spec,
   snapshot, max_active, max_bytes, weight, idempotency, idempotency_ttl, minute, quota, turn,
   round = unpack(ARGV, 1, 20)
-local FIRST_OTHER_FIELD = 21
+local FIRST_OPTIONAL_FIELD = 21
 local hits = 0
 
 if quota ~= '' then
@@ -89,12 +89,15 @@ for number = 2, tonumber(weight) or 1 do
   local jobs = redis.call('LLEN', key.user_queue(other, lane))
   if jobs < in_line then line, in_line = other, jobs end
 end
-if turn ~= '' then turn = to_text(turn + in_line * round) end
+if turn ~= '' and in_line > 0 then
+  -- The first job of the user's queue is somewhere in its round: on average, half of it is over.
+  turn = to_text(turn + in_line * round - math.floor(round / 2))
+end
 -- Not by update_job: reading the hash back and encoding it takes a third of this script's time.
 redis.call('HSET', key.status(id), 'version', '1', 'created_at', now_text, 'updated_at', now_text,
   'turn', turn, 'id', id, 'user', user, 'lane', lane, 'digest', digest, 'status', status,
   'priority', priority, 'on_missing', on_missing, 'max_attempts', max_attempts,
-  'total_files', total_files, unpack(ARGV, FIRST_OTHER_FIELD))
+  'total_files', total_files, unpack(ARGV, FIRST_OPTIONAL_FIELD))
 snapshot = string.sub(snapshot, 1, -2) .. ',"version":"1","created_at":"' .. now_text
   .. '","updated_at":"' .. now_text .. '","turn":"' .. turn .. '"}'
 if line ~= user then redis.call('HSET', key.status(id), 'line', line) end

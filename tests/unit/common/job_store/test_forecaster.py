@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.job_store import keys
 from common.job_store.forecaster import MAX_AGE, Forecaster, read_counts
-from common.job_store.jobs import JobStore, Limits
+from common.job_store.jobs import CreationTerms, JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.queries import JobQueries
 from common.job_store.worker_registry import WorkerState
@@ -28,6 +28,7 @@ from common.jobs.model import (
     Lease,
     Priority,
     Progress,
+    QueuePlace,
     WakeUp,
 )
 from common.jobs.presenter import UNKNOWN
@@ -115,6 +116,17 @@ def test_users_take_turns(api: Api, clock: Clock) -> None:
     alices = api.create("alice", range(9, 10))
     # Behind her own three jobs and bob's.
     assert position(api, alices) == 5
+
+
+@pytest.mark.parametrize(("weight", "turns"), [(1, [10, 12, 16, 20]), (2, [10, 10, 12, 12])])
+def test_each_of_a_users_jobs_has_its_turn_a_round_later(
+    jobs: JobStore, weight: int, turns: list[int]
+) -> None:
+    place = QueuePlace(turn=10, round=4)
+    terms = CreationTerms(plan="any", max_active=100, weight=weight)
+    specs = [JobSpec(file_ids=(number,)) for number in range(1, 5)]
+    created = [jobs.create("ann", spec, place=place, terms=terms).job for spec in specs]
+    assert [job.turn for job in created] == turns
 
 
 def test_jobs_of_a_higher_priority_are_ahead_as_long_as_they_wait(
