@@ -10,7 +10,6 @@ import pwd
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,9 @@ from stack.process_guard import process_guard
 #: Below the kernel's range for outgoing connections (from 32768), so that none of those takes a
 #: port before its server does or while its server restarts.
 _PORTS = range(20_000, 32_768)
-#: A file with the number of ports assigned so far by all processes of this user.
-_COUNTER = Path(tempfile.gettempdir()) / f"longhaul-ports-{os.getuid()}"
+#: A file with the number of ports assigned so far by all processes of this user. Not in
+#: ``tempfile.gettempdir()``, as tests give each process a folder of its own.
+_COUNTER = Path("/tmp") / f"longhaul-ports-{os.getuid()}"  # noqa: S108
 
 
 def free_port() -> int:

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from stack.postgres import Postgres, start_postgres
 from stack.services import S3, Valkey, start_s3, start_valkey
+
+# A busy machine may take longer than Hypothesis's 200 ms for any example.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,7 +22,7 @@ from tests.simulation.world import RunResult, run
 
 #: Lines of a trace that are printed.
 MAX_LINES = 400
-#: Objects after which the garbage collector looks at the young ones.
+#: New objects that start a collection of the youngest generation.
 GC_THRESHOLD = 50_000
 
 

@@ -101,18 +101,19 @@ def test_the_plan_and_the_bytes_of_today_are_shown(
 
 
 def test_users_see_only_their_own_days(make_app: Callable[..., Flask], queries: JobQueries) -> None:
+    today = datetime.now(UTC).date()
     rows = [
-        used(day=TODAY - timedelta(days=30), jobs=9),
-        used(day=TODAY - timedelta(days=29), jobs=2, bytes=7),
-        used("bob", jobs=5),
-        used(jobs=1, failed=1),
+        used(day=today - timedelta(days=30), jobs=9),
+        used(day=today - timedelta(days=29), jobs=2, bytes=7),
+        used("bob", today, jobs=5),
+        used(day=today, jobs=1, failed=1),
     ]
     client = with_history(make_app(), queries, rows)
     path, headers = "/v1/download/usage", {"X-User-Id": "alice"}
     days = client.get(path, headers=headers).json["days"]
     assert [(day["day"], day["jobs"], day["failed"], day["bytes"]) for day in days] == [
-        ((TODAY - timedelta(days=29)).isoformat(), 2, 0, 7),
-        (TODAY.isoformat(), 1, 1, 0),
+        ((today - timedelta(days=29)).isoformat(), 2, 0, 7),
+        (today.isoformat(), 1, 1, 0),
     ]
     assert len(client.get(f"{path}?days=1", headers=headers).json["days"]) == 1
 

@@ -35,6 +35,13 @@ class Runs:
             self._running -= 1
 
 
+def expire(redis: Redis, key: str) -> None:
+    """Let a key expire now."""
+    redis.pexpire(key, 1)
+    time.sleep(0.01)
+    assert not redis.exists(key)
+
+
 def test_two_workers_never_clean_up_at_the_same_time(redis: Redis) -> None:
     runs = Runs(seconds=0.02)
 
@@ -60,23 +67,24 @@ def test_a_second_worker_skips_the_cleanup_while_the_first_one_runs_it(redis: Re
 
 def test_the_cleanup_runs_once_per_interval_for_all_workers_together(redis: Redis) -> None:
     first, second, runs = (
-        PeriodicTaskLock(redis, interval=0.2),
-        PeriodicTaskLock(redis, interval=0.2),
+        PeriodicTaskLock(redis, interval=60),
+        PeriodicTaskLock(redis, interval=60),
         Runs(),
     )
     assert first.run_if_due(runs)
     assert not first.run_if_due(runs)
     assert not second.run_if_due(runs)
-    time.sleep(0.25)
+    assert 0 < redis.pttl(keys.CLEANUP_DONE) <= 60_000
+    expire(redis, keys.CLEANUP_DONE)
     assert second.run_if_due(runs)
     assert runs.count == 2
 
 
 def test_the_lock_of_a_dead_worker_expires(redis: Redis) -> None:
-    assert redis.lock(keys.CLEANUP_LOCK, timeout=0.2).acquire(blocking=False)
+    assert redis.lock(keys.CLEANUP_LOCK, timeout=60).acquire(blocking=False)
     lock, runs = PeriodicTaskLock(redis), Runs()
     assert not lock.run_if_due(runs)
-    time.sleep(0.25)
+    expire(redis, keys.CLEANUP_LOCK)
     assert lock.run_if_due(runs)
 
 
@@ -94,12 +102,13 @@ def test_a_long_cleanup_keeps_the_lock_by_renewing_it(redis: Redis) -> None:
     second = PeriodicTaskLock(redis)
 
     def cleanup(renew: Callable[[], object]) -> None:
-        for _ in range(6):
-            time.sleep(0.1)
+        for _ in range(3):
+            redis.pexpire(keys.CLEANUP_LOCK, 10_000)
             renew()
+            assert 30_000 < redis.pttl(keys.CLEANUP_LOCK) <= 60_000
             assert not second.run_if_due(Runs())
 
-    assert PeriodicTaskLock(redis, expiry=0.3).run_if_due(cleanup)
+    assert PeriodicTaskLock(redis, expiry=60).run_if_due(cleanup)
 
 
 def test_a_cleanup_that_lost_the_lock_ends_and_leaves_the_lock_to_its_new_holder(

@@ -156,7 +156,7 @@ def test_a_cancellation_ends_a_read_that_hangs(server: ScriptedServer, pool: Htt
     started = time.monotonic()
     with pytest.raises(Cancelled):
         get(pool, cancellation)
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 1.5  # The read timeout is 2 s.
     with pytest.raises(Cancelled):
         get(pool, cancellation)
 
