@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import structlog
 from flask import Flask
@@ -87,9 +87,6 @@ log = structlog.get_logger(__name__)
 
 #: Checks of files in one process.
 MAX_CHECKS: Final = Maximum(total=32, per_address=8, per_user=8)
-#: Files that the checks of a process look for at the same time. All other requests wait while the
-#: responses to these are processed.
-MAX_LOOKUPS: Final = 32
 #: Seconds until a check that was rejected may try again.
 RETRY_AFTER: Final = 2.0
 #: Seconds between two checks of the dependencies for the overview, which is read every second.
@@ -297,7 +294,7 @@ def _dependencies(
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
-        lookup_slots=threading.Semaphore(MAX_LOOKUPS),
+        lookup_slots=WeakValueDictionary(),
         checks=ConcurrencyLimit(
             MAX_CHECKS,
             full=lambda: ServerFull(

@@ -9,6 +9,7 @@ from flask import current_app
 
 if TYPE_CHECKING:
     import threading
+    from weakref import WeakValueDictionary
 
     from prometheus_client.registry import Collector
 
@@ -96,8 +97,8 @@ class Dependencies:
     source: Source
     #: Checks of files in progress.
     checks: ConcurrencyLimit
-    #: One for each file that a check looks for.
-    lookup_slots: threading.Semaphore
+    #: By address, while it has checks: they share slots, one for each file that they look for.
+    lookup_slots: WeakValueDictionary[str, threading.Semaphore]
     health: Health
     #: Metrics that are read for each scrape.
     collectors: tuple[Collector, ...]

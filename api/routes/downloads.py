@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any, Final
@@ -34,6 +35,9 @@ from common.task_group import TaskGroup
 CHECK_SECONDS: Final = 1.0
 #: Seconds more for each further file.
 CHECK_SECONDS_PER_FILE: Final = 0.005
+#: Files that all checks of a client in this process look for at the same time. All other requests
+#: wait while the responses to these are processed.
+MAX_LOOKUPS: Final = 32
 #: Files of a check that count as one request: each costs a request to its source.
 FILES_PER_REQUEST: Final = 10
 
@@ -144,11 +148,16 @@ def check() -> Response:
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
     require_request_rate((len(file_ids) - 1) // FILES_PER_REQUEST)
     deps().file_access.require(g.caller, file_ids)
-    task_group = TaskGroup(_CheckDeadline(len(file_ids)), slots=deps().lookup_slots)
+    task_group = TaskGroup(_CheckDeadline(len(file_ids)), slots=_lookup_slots(client().address))
     with deps().checks.held(client()):
         described = deps().source.describe(file_ids, task_group, cached={})
     checked = [_check_result(*pair) for pair in zip(file_ids, described, strict=True)]
     return json_response(checked if "file_ids" in body else checked[0])
+
+
+def _lookup_slots(address: str) -> threading.Semaphore:
+    """Return what limits the lookups of all checks of a client together."""
+    return deps().lookup_slots.setdefault(address, threading.Semaphore(MAX_LOOKUPS))
 
 
 def _check_result(file_id: int, file: FileDescription) -> dict[str, Any]:

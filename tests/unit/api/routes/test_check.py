@@ -6,9 +6,11 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
+from api.routes import downloads
 from tests.support.http_origin import Origin, Page
 
 
@@ -143,6 +145,37 @@ def test_checks_at_the_same_time_are_limited_per_address(client_for):
             responses = list(pool.map(lambda _: check(client), range(12)))
         codes = sorted(response.json["code"] for response in responses)
     assert codes == ["BACKEND_UNAVAILABLE"] * 8 + ["RATE_LIMIT_EXCEEDED"] * 4
+
+
+def test_the_checks_of_one_client_share_slots_and_take_none_from_others(client_for, monkeypatch):
+    monkeypatch.setattr(downloads, "MAX_LOOKUPS", 2)
+
+    def look_for(address):
+        body = {"file_ids": list(range(1, 9))}
+        client.post("/v1/download/check", json=body, environ_base={"REMOTE_ADDR": address})
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        ExitStack() as open_connections,
+        ThreadPoolExecutor(3) as pool,
+    ):
+
+        def accept():
+            open_connections.enter_context(silent.accept()[0])
+
+        template = f"http://127.0.0.1:{silent.getsockname()[1]}/{{file_id}}"
+        client = client_for(template=template)
+        pool.submit(look_for, "192.0.2.1")
+        pool.submit(look_for, "192.0.2.1")
+        silent.settimeout(5)
+        accept()
+        accept()
+        silent.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            accept()
+        pool.submit(look_for, "192.0.2.2")
+        silent.settimeout(5)
+        accept()
 
 
 def test_check_of_1000_files(client_for, origin):
