@@ -11,7 +11,7 @@ from apispec.core import Components
 from flask import Flask
 from flask_smorest import Api
 from marshmallow import Schema, fields
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, PathConverter
 
 from api import problems
 from api.auth import authorization
@@ -193,9 +193,17 @@ class JobIdConverter(BaseConverter):
     regex = r"(?!(?:initiate|async|start|check|jobs|usage)(?:/|\Z))[^/]+"
 
 
+class UserIdConverter(PathConverter):
+    """The rest of the path, of any characters: also a slash first, or line ends."""
+
+    regex = r"(?s:.+)"
+    part_isolating = False
+
+
 def document(app: Flask) -> Api:
     """Return an empty document; registering blueprints with it adds their operations."""
     app.url_map.converters["job"] = JobIdConverter
+    app.url_map.converters["user"] = UserIdConverter
     app.config.update(
         API_TITLE="Long-running downloads",
         API_VERSION=VERSION,
@@ -207,6 +215,7 @@ def document(app: Flask) -> Api:
     document.DEFAULT_ERROR_RESPONSE_NAME = None
     document.ma_plugin.converter.add_attribute_function(_custom_field_schema)
     document.register_converter(JobIdConverter, lambda _: {"type": "string", "format": "uuid"})
+    document.register_converter(UserIdConverter, lambda _: {"type": "string", "minLength": 1})
     return document
 
 

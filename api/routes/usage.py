@@ -118,7 +118,7 @@ def export() -> Response:
     )
 
 
-@users.route("/v1/admin/users/<path:user_id>", methods=["DELETE"])
+@users.route("/v1/admin/users/<user:user_id>", methods=["DELETE"])
 @users.doc(
     **operation(
         ResponseSpec(status=200, description="Nothing is left of the user", schema=ErasedSchema),

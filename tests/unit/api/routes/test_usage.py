@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -17,6 +18,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from api import user_erasure
+from api.auth.callers import user_key
 from api.dependencies import EXTENSION
 from api.job_history import JobHistory
 from api.plans import day_end
@@ -283,3 +285,15 @@ def test_jobs_of_other_users_are_never_erased(
     JobErasure(redis, jobs).erase("mallory", [job_id], counts, time.monotonic() + 5)
     assert counts == ErasedCounts()
     assert queries.get(job_id).user == "anonymous"
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["line\n", "a\nb", "\n", "/first", "last/", "a//b", " ", "..", "%", "Lövelace", "?#"],
+)
+def test_a_user_whose_id_has_any_characters_can_be_erased(client: FlaskClient, user: str) -> None:
+    """A subject is a string of any characters (RFC 7519, 2 and 4.1.2)."""
+    path = f"/v1/admin/users/{quote(user, safe='')}"
+    response = client.delete(path, headers=OPERATOR)
+    assert response.status_code == 200, response.json
+    assert response.json["userId"] == user_key(user)
