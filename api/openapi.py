@@ -194,7 +194,7 @@ class JobIdConverter(BaseConverter):
 
 
 class UserIdConverter(PathConverter):
-    """The rest of the path, of any characters: also a slash first, or line ends."""
+    """The rest of the path, which may contain line ends and begin with a slash."""
 
     regex = r"(?s:.+)"
     part_isolating = False

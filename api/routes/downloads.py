@@ -148,8 +148,9 @@ def check() -> Response:
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
     require_request_rate((len(file_ids) - 1) // FILES_PER_REQUEST)
     deps().file_access.require(g.caller, file_ids)
-    task_group = TaskGroup(_CheckDeadline(len(file_ids)), slots=_lookup_slots(client().address))
-    with deps().checks.held(client()):
+    sender = client()
+    task_group = TaskGroup(_CheckDeadline(len(file_ids)), slots=_lookup_slots(sender.address))
+    with deps().checks.held(sender):
         described = deps().source.describe(file_ids, task_group, cached={})
     checked = [_check_result(*pair) for pair in zip(file_ids, described, strict=True)]
     return json_response(checked if "file_ids" in body else checked[0])

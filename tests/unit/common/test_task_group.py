@@ -17,45 +17,42 @@ from common.task_group import TaskGroup
 from tests.support.archives import RecordingControl
 
 
-def test_every_item_is_processed_once_with_limited_concurrency() -> None:
-    lock, running, max_running, done = threading.Lock(), 0, 0, []
+class Steps:
+    """A step that records its items, and how often it ran at the same time."""
 
-    def step(item: int) -> None:
-        nonlocal running, max_running
-        with lock:
-            running += 1
-            max_running = max(max_running, running)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self.max_running = 0
+        self.done: list[int] = []
+
+    def __call__(self, item: int) -> None:
+        with self._lock:
+            self._running += 1
+            self.max_running = max(self.max_running, self._running)
         time.sleep(0.002)
-        with lock:
-            running -= 1
-            done.append(item)
+        with self._lock:
+            self._running -= 1
+            self.done.append(item)
 
+
+def test_every_item_is_processed_once_with_limited_concurrency() -> None:
+    step = Steps()
     TaskGroup(RecordingControl()).each(step, range(50), concurrency=4)
-    assert sorted(done) == list(range(50))
-    assert max_running <= 4
+    assert sorted(step.done) == list(range(50))
+    assert step.max_running <= 4
 
 
 def test_groups_that_share_slots_are_limited_together() -> None:
-    lock, running, max_running, done = threading.Lock(), 0, 0, []
-    slots = threading.Semaphore(3)
-
-    def step(item: int) -> None:
-        nonlocal running, max_running
-        with lock:
-            running += 1
-            max_running = max(max_running, running)
-        time.sleep(0.002)
-        with lock:
-            running -= 1
-            done.append(item)
+    step, slots = Steps(), threading.Semaphore(3)
 
     def run(_: int) -> None:
         TaskGroup(RecordingControl(), slots=slots).each(step, range(20), concurrency=8)
 
     with ThreadPoolExecutor(4) as groups:
         list(groups.map(run, range(4)))
-    assert sorted(done) == sorted([*range(20)] * 4)
-    assert max_running == 3
+    assert sorted(step.done) == sorted([*range(20)] * 4)
+    assert step.max_running == 3
 
 
 def test_steps_that_fail_or_are_cancelled_return_their_slots() -> None:

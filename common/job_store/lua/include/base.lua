@@ -6,8 +6,7 @@
   Output:
     {code, value…}. Numbers travel as strings: Lua would print large ones as 1.7e+12.
 
-  Defines: tag, now (ms, a number), now_text (the same as a string), to_text(number), load_job(id),
-           contains(list, item)
+  Defines: tag, now (ms, a number), now_text (the same as a string), to_text(number), load_job(id)
 ]]
 
 local tag = string.match(KEYS[1], '{p%d%d}')
@@ -27,10 +26,4 @@ local function load_job(id)
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   return job
-end
-
--- Whether a comma-separated list contains an item. `args.allowed` is such a list: the states that
--- common/jobs/transitions.py allows as a source of the transition.
-local function contains(list, item)
-  return string.find(',' .. list .. ',', ',' .. item .. ',', 1, true) ~= nil
 end

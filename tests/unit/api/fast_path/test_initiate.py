@@ -308,7 +308,7 @@ def test_simple_spec_is_what_the_schema_returns(data: Any) -> None:
         loaded = INITIATE.load(data)
     assert spec == JobSpec(
         file_ids=loaded["file_ids"],
-        # The route replaces a missing priority with the same default, as there are no plans.
+        # Without plans, the route uses this default.
         priority=loaded["priority"] or Priority.NORMAL,
         on_missing=loaded["onMissing"],
         file_name=loaded["fileName"],

@@ -143,7 +143,7 @@ def test_a_link_ends_with_its_expiry_and_with_the_archive_at_the_latest(
     # The job's first: what is read later is shorter.
     ttl_of_job: Any = redis.pttl(_job_key(redis))
     ttl: Any = redis.pttl(key)
-    assert 0 < ttl <= ttl_of_job + 1  # Both are rounded to milliseconds.
+    assert 0 < ttl <= ttl_of_job + 1  # A rounded copy.
     assert archive_ends["status"] == "completed"
     key = _link_key(redis, soon)
     redis.hset(key, "expires_at", "1")
