@@ -45,9 +45,7 @@ class StoreItem(CommandItem):
     """A key that a command got as an argument."""
 
     def writeback(self, remove_empty_val: bool = True) -> None:
-        """Store the value, or remove the key, as fakeredis does when the command has changed it."""
-        if not self._modified:
-            return
+        """Store the value that the command has changed, or remove the key, as fakeredis does."""
         value, database = self._value, self.db
         if value is None or (remove_empty_val and type(value) is not bytes and not value):
             database.pop(self.key, None)
@@ -110,15 +108,14 @@ class Command:
             items.append(words[i])
         for i, decode in self._decoded:
             words[i] = decode(words[i])
-        result = _for_resp2(self._function(socket, *words))
+        result = self._function(socket, *words)
         for item in items:
-            item.writeback(self._removes_empty)
-        return result
+            if item._modified:
+                item.writeback(self._removes_empty)
+        return result if type(result) in _SIMPLE_RESULTS else _for_resp2(result)
 
 
 def _for_resp2(result: Any) -> Any:
-    if type(result) in _SIMPLE_RESULTS:
-        return result
     if type(result) is dict:
         result = list(chain.from_iterable(result.items()))
     if type(result) is list and ONLY_BYTES.issuperset(map(type, result)):
