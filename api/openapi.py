@@ -33,7 +33,7 @@ DESCRIPTION: Final = (
 
 #: What each error status means.
 PROBLEMS: Final = {
-    400: "VALIDATION_ERROR or MALFORMED_JSON",
+    400: "VALIDATION_ERROR, MALFORMED_JSON, or MALFORMED_REQUEST: the request is not valid HTTP",
     401: "UNAUTHORIZED: there is no valid token",
     403: "FORBIDDEN: the job or the user_id is another user's, or the call is for operators only; "
     "FILE_FORBIDDEN: you may not have the files; or PRIORITY_NOT_ALLOWED: by your plan",
@@ -81,6 +81,8 @@ _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 }
 _EVERYWHERE: Final = ("X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 _REQUIRED_HEADERS: Final = {*_EVERYWHERE, "ETag", "Location", "WWW-Authenticate"}
+#: Errors that may be sent before the request is parsed, and so before it is counted.
+_MAY_BE_UNCOUNTED: Final = (400, 413, 500, 501)
 _PROBLEM_HEADERS: Final[Mapping[int, tuple[str, ...]]] = {
     401: ("WWW-Authenticate",),
     **dict.fromkeys(_RETRY_AFTER, ("Retry-After",)),
@@ -179,7 +181,12 @@ def operation(
     return documented
 
 
-def _headers(names: Iterable[str]) -> dict[str, str]:
+def _header(name: str, *, required: bool = False) -> dict[str, Any]:
+    description, schema = _HEADERS[name]
+    return {"description": description, "required": required, "schema": schema}
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: name for name in (*names, *_EVERYWHERE)}
 
 
@@ -220,19 +227,18 @@ def document(app: Flask) -> Api:
 
 
 def _add_components(components: Components) -> None:
-    for name, (description, schema) in _HEADERS.items():
-        required = name in _REQUIRED_HEADERS
-        components.header(
-            name, {"description": description, "required": required, "schema": schema}, lazy=True
-        )
+    for name in _HEADERS:
+        components.header(name, _header(name, required=name in _REQUIRED_HEADERS), lazy=True)
     for name, (description, schema) in _PARAMETERS.items():
         components.parameter(
             name, "header", {"description": description, "schema": schema}, lazy=True
         )
+    optional = {name: _header(name) for name in _EVERYWHERE if name != "X-Request-ID"}
+    uncounted = dict.fromkeys(_MAY_BE_UNCOUNTED, optional)
     for status, description in PROBLEMS.items():
         problem = {
             "description": description,
-            "headers": _headers(_PROBLEM_HEADERS.get(status, ())),
+            "headers": _headers(_PROBLEM_HEADERS.get(status, ())) | uncounted.get(status, {}),
             "content": {problems.MEDIA_TYPE: {"schema": ProblemSchema}},
         }
         components.response(_problem_name(status), problem, lazy=True)

@@ -68,6 +68,16 @@ def test_every_rate_limited_operation_documents_its_errors(document: dict[str, A
                 assert {"400", "429", "500", "503"} <= set(operation["responses"])
 
 
+def test_errors_of_the_http_server_need_no_rate_limit_headers(document: dict[str, Any]) -> None:
+    # The server rejects what is not valid HTTP before anything is counted.
+    for response, required in (("Problem400", False), ("Problem413", False), ("Problem404", True)):
+        headers = document["components"]["responses"][response]["headers"]
+        header = headers["RateLimit-Limit"]
+        if "$ref" in header:
+            header = document["components"]["headers"][header["$ref"].rpartition("/")[2]]
+        assert header["required"] is required
+
+
 def test_calls_that_authorize_without_a_token_document_403(document: dict[str, Any]) -> None:
     paths = document["paths"]
     calls = [(paths[path], "post") for path in CHECKED_CALLS]
