@@ -43,7 +43,8 @@ class Unauthorized(RequestError):
     def __init__(self, message: str = "", *, invalid: bool = False) -> None:
         """``invalid``: the request contains a token, but it is not valid (RFC 6750, 3.1)."""
         super().__init__(message)
-        self.challenge = 'Bearer error="invalid_token"' if invalid else "Bearer"
+        # A scheme alone is not a challenge: it has at least one parameter (RFC 6750, 3).
+        self.challenge = 'Bearer error="invalid_token"' if invalid else 'Bearer realm="longhaul"'
 
 
 class Forbidden(RequestError):

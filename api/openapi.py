@@ -42,6 +42,7 @@ PROBLEMS: Final = {
     409: "JOB_CONFLICT or JOB_FAILED: the state of the job does not allow this; or TOO_MANY_LINKS",
     410: "JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive; "
     "or LINK_GONE: the link has ended",
+    412: "PRECONDITION_FAILED: the ETag in If-Match is not the current one",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE: the body must be application/json",
     422: "IDEMPOTENCY_KEY_REUSED: the key was already used for a different request",

@@ -98,6 +98,14 @@ def if_none_match_covers(etag: str) -> bool:
     return header == "*" or etag in _ENTITY_TAG.findall(header)
 
 
+def if_match_fails(etag: str) -> bool:
+    """Return whether the client requires another tag than this strong one (RFC 9110, 13.1.1)."""
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return False
+    return etag not in (each.strip() for each in header.split(","))
+
+
 def preferred_wait() -> int:
     """Return the seconds of ``Prefer: wait=N`` (RFC 7240), at most ``MAX_WAIT``; 0 by default."""
     preference = request.headers.get("Prefer")

@@ -47,15 +47,16 @@ _TRANSPORT_SECURITY_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 #: Paths of probes, which must not be rejected because of other clients at the same address.
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", metrics.PATH})
 #: The key of a ``FastPathRejection`` in the WSGI environment.
-FAST_PATH_REJECTION: Final = "longhaul.fast_path_rejection"
+FAST_PATH_COUNT: Final = "longhaul.fast_path_count"
 
 
 @dataclass(frozen=True)
-class FastPathRejection:
-    """The fast path counted a request and rejected it; Flask has to render the error."""
+class FastPathCount:
+    """The fast path counted a request before it left it to Flask."""
 
-    error: Exception
     rate: RateLimit
+    #: Why the fast path rejected the request; Flask has to render the error.
+    error: Exception | None = None
 
 
 def install(app: Flask) -> None:
@@ -67,11 +68,10 @@ def install(app: Flask) -> None:
 def _check_request() -> None:
     rate_limiter = deps().rate_limiter
     g.caller = Caller(ANONYMOUS)
-    rejection: FastPathRejection | None = request.environ.get(FAST_PATH_REJECTION)
-    if rejection is not None:
-        g.rate = rejection.rate
-        raise rejection.error
-    g.rate = rate_limiter.count_request(client_address())
+    counted: FastPathCount | None = request.environ.get(FAST_PATH_COUNT)
+    g.rate = counted.rate if counted else rate_limiter.count_request(client_address())
+    if counted and counted.error:
+        raise counted.error
     if not deps().allowed_hosts.allow(request.environ.get("HTTP_HOST", "")):
         raise HostNotAllowed
     # Not for pages, metrics and health checks, which have to respond while the job store is

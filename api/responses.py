@@ -4,29 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import orjson
 from flask import Request, Response, request
 from flask.json.provider import JSONProvider
+from werkzeug.datastructures import MIMEAccept, MultiDict
+from werkzeug.http import parse_accept_header
 from werkzeug.sansio.utils import get_host
+from werkzeug.utils import cached_property
 
 from api.dependencies import deps
+from api.errors import ValidationFailed
 from common.jobs.transitions import JobState
 
 #: States in which a job's status is sent with 410 instead of 200.
 GONE: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 
 
-class ApiRequest(Request):
-    """Flask's request, which accepts underscores in Host.
+#: Parsing thousands of parameters or media types takes milliseconds, in which nobody is served.
+MAX_PARAMETERS: Final = 100
+#: Characters. Browsers send 200.
+MAX_ACCEPT: Final = 1_000
 
-    The names of containers and services have them. Werkzeug takes such a host for invalid, and
-    returns URLs without a host.
-    """
+
+class ApiRequest(Request):
+    """Flask's request, which limits what is parsed and accepts underscores in Host."""
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The query parameters, with U+FFFD for invalid UTF-8. Raises ``ValidationFailed``."""
+        try:
+            # Werkzeug calls a function of its own for each invalid byte.
+            parameters = parse_qsl(
+                self.query_string.decode(),
+                keep_blank_values=True,
+                errors="replace",
+                max_num_fields=MAX_PARAMETERS,
+            )
+        except ValueError:
+            raise ValidationFailed(
+                {"query": [f"There must be at most {MAX_PARAMETERS} parameters."]}
+            ) from None
+        return self.parameter_storage_class(parameters)
+
+    @cached_property
+    def accept_mimetypes(self) -> MIMEAccept:
+        """The media types of Accept, or none if the header is too long (RFC 9110, 12.5.1)."""
+        header = self.headers.get("Accept", "")
+        return parse_accept_header(header if len(header) <= MAX_ACCEPT else None, MIMEAccept)
 
     @property
     def host(self) -> str:
-        """The host, with its port unless it is the default; empty if it is invalid."""
+        """The host, with its port unless it is the default; empty if it is invalid.
+
+        The names of containers and services have underscores. Werkzeug takes such a host for
+        invalid, and returns URLs without a host.
+        """
         header = self.environ.get("HTTP_HOST") or None
         checked = get_host(
             self.scheme, header and header.replace("_", "-"), self.server, self.trusted_hosts

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import gevent
+import structlog
 
 from api.app import (
     build_live_updates,
@@ -15,6 +16,7 @@ from api.app import (
 )
 from common.bootstrap import connect
 from common.job_store import time_budget
+from common.object_storage import CredentialsError
 from common.observability import tracing
 from common.observability.logs import configure_logging
 from common.observability.sentry import report_errors
@@ -23,8 +25,15 @@ from common.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from common.object_storage import ObjectStorage
+
 #: Seconds that a request may wait for the job store in total: a 503 has to be sent within two.
 JOB_STORE_TIMEOUT = 1.5
+#: Seconds between two looks at the credentials. botocore refreshes them 15 minutes before they
+#: expire.
+CREDENTIALS_INTERVAL = 30.0
+
+log = structlog.get_logger(__name__)
 
 
 class LimitedStoreTime:
@@ -42,6 +51,21 @@ class LimitedStoreTime:
             budget.end()
 
 
+def keep_credentials_fresh(storage: ObjectStorage) -> None:
+    """Fetch credentials before they are needed, forever.
+
+    Events are rendered on the event loop, where signing a link must not wait for a service.
+    """
+    while True:
+        try:
+            storage.refresh_credentials()
+        except CredentialsError as error:
+            log.warning("no credentials for signing links", error=str(error))
+        except Exception:
+            log.exception("credentials not refreshed")
+        gevent.sleep(CREDENTIALS_INTERVAL)
+
+
 settings = Settings.from_env()
 configure_logging(settings.log_level, settings.secrets())
 report_errors(
@@ -54,6 +78,7 @@ tracing.start_tracing(settings.otlp_endpoint, service="longhaul-api", ratio=sett
 warn_about_open_access(settings)
 services = connect(settings, timeout=JOB_STORE_TIMEOUT)
 services.forecaster.run_reading = gevent.spawn
+gevent.spawn(keep_credentials_fresh, services.storage)
 live = build_live_updates(services)
 operator_streams = build_operator_streams(services)
 app = create_app(services, live=live, operator_streams=operator_streams)

@@ -111,8 +111,8 @@ class InitiateFastPath:
             )
         except (LonghaulError, RedisError) as error:
             # The request is counted, and may have created the job: Flask must not try again.
-            environ[request_hooks.FAST_PATH_REJECTION] = request_hooks.FastPathRejection(
-                error, creation.rate if creation else rate
+            environ[request_hooks.FAST_PATH_COUNT] = request_hooks.FastPathCount(
+                creation.rate if creation else rate, error
             )
             return None
         lines, body = self._render(environ, accepted)

@@ -116,15 +116,16 @@ class StatusFastPath:
         """Return the response; None if Flask has to render an error."""
         dependencies = self._dependencies
         limiter = dependencies.rate_limiter
+        rate = limiter.count_request(environ.get("REMOTE_ADDR") or "unknown")
+        environ[request_hooks.FAST_PATH_COUNT] = request_hooks.FastPathCount(rate)
+        if rate.remaining < 0:
+            return None
         try:
+            limiter.sync_counts()
             job = self._current(job_id)
             if not self._is_allowed(job_id, job.user, environ):
                 return None
-            rate = limiter.count_request(environ.get("REMOTE_ADDR") or "unknown")
-            limiter.sync_counts()
         except (LonghaulError, RedisError):
-            return None
-        if rate.remaining < 0:
             return None
         status, lines, body = job.status, job.header_lines, job.body
         if status == "200 OK" and _etag_held(environ) == job.etag:
@@ -189,6 +190,7 @@ def is_simple(environ: WSGIEnvironment) -> bool:
         environ["REQUEST_METHOD"] == "GET"
         and not environ.get("QUERY_STRING")
         and "HTTP_UPGRADE" not in environ
+        and "HTTP_IF_MATCH" not in environ
         and is_user_id(environ.get("HTTP_X_USER_ID", "-"))
         and ("HTTP_IF_NONE_MATCH" not in environ or _etag_held(environ) is not None)
     )

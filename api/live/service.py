@@ -132,7 +132,8 @@ class LiveUpdates:
     ) -> PendingStream:
         """Subscribe a new stream to the job; ``last_version``: what its client has already.
 
-        Raises ``JobNotFound``, ``BackendUnavailable``, ``ServerFull`` and ``TooManyStreams``.
+        Raises ``JobNotFound``, ``BackendUnavailable``, ``ServerFull`` and ``TooManyStreams``, and
+        ``CredentialsError`` if the link to the archive cannot be signed.
         """
         connection = self._connection(partition_of_job(job_id))
         if self._draining:
@@ -142,27 +143,27 @@ class LiveUpdates:
         OPEN_STREAMS.labels(format_.value).inc()
         try:
             job = connection.subscribe(job_id, stream)
+            if job.terminal and job.version == last_version:
+                return PendingStream(self, stream, job, None)
+            # Here, an error still becomes a response.
+            return PendingStream(self, stream, job, self._opening(job, format_, last_version))
         except BaseException:
             self.release(stream)
             raise
-        return PendingStream(self, stream, job, last_version)
 
-    def start(
-        self,
-        stream: Stream,
-        connection: _socket.socket,
-        head: bytes,
-        last_version: int | None,
-        job: Job,
-    ) -> None:
-        """Send ``head`` and the job as it is, then every change."""
+    def _opening(self, job: Job, format_: StreamFormat, last_version: int | None) -> bytes:
+        """Return the first messages of a stream: the job as it is."""
         name = "heartbeat" if job.version == last_version else "connected"
         snapshot = JobMessage(job, name, self._present)
         # With an ID, a client that loses the connection before the next message would reconnect
         # with the last version, get 204, and wait for the end forever.
-        opening = head + snapshot.encode(stream.format, with_id=not job.terminal)
+        opening = snapshot.encode(format_, with_id=not job.terminal)
         if job.terminal:
-            opening += JobMessage(job, event_name(job), self._present).encode(stream.format)
+            opening += JobMessage(job, event_name(job), self._present).encode(format_)
+        return opening if format_ is StreamFormat.WEBSOCKET else sse.retry() + opening
+
+    def start(self, stream: Stream, connection: _socket.socket, opening: bytes, job: Job) -> None:
+        """Send ``opening``, then every change."""
         self._loop.add(stream, connection)
         stream.start(connection, opening, job.version, last=job.terminal)
         if self._draining:
@@ -226,24 +227,21 @@ class PendingStream:
     Either ``start`` or ``abandon`` has to be called.
     """
 
-    def __init__(
-        self, live: LiveUpdates, stream: Stream, job: Job, last_version: int | None
-    ) -> None:
+    def __init__(self, live: LiveUpdates, stream: Stream, job: Job, opening: bytes | None) -> None:
+        """``opening``: the first messages; None if the client has the final state already."""
         self.job = job
         self._live = live
         self._stream = stream
-        self._last_version = last_version
+        self._opening = opening
 
     @property
     def nothing_to_send(self) -> bool:
         """Whether the job is finished and the client has its last state already."""
-        return self.job.terminal and self.job.version == self._last_version
+        return self._opening is None
 
     def start(self, connection: _socket.socket, head: bytes) -> None:
         """Send ``head``, the job as it is, and every change until it is finished."""
-        if self._stream.format is not StreamFormat.WEBSOCKET:
-            head += sse.retry()
-        self._live.start(self._stream, connection, head, self._last_version, self.job)
+        self._live.start(self._stream, connection, head + (self._opening or b""), self.job)
 
     def abandon(self) -> None:
         """Unsubscribe: the client is gone."""

@@ -6,6 +6,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from api.concurrency_limit import Client
 from api.live import sse, websocket
 from api.live.messages import JobMessage, StreamFormat
@@ -25,6 +27,8 @@ MAX_SILENCE_MS: Final = 10_000
 # The first members of the kernel's tcp_info, see linux/tcp.h.
 _TCP_INFO: Final = struct.Struct("=8B13I")
 _RETRANSMITS, _PROBES, _LAST_ACK = 2, 3, 20
+
+log = structlog.get_logger(__name__)
 
 
 class Stream:
@@ -136,9 +140,8 @@ class Stream:
             return
         if isinstance(self._slot, JobMessage):
             self._append(self._slot)
-        if self.format is StreamFormat.WEBSOCKET and not self.ended:
-            self._unsent += websocket.close(websocket.SERVICE_RESTART)
-        self.ended = True
+        if not self.ended:
+            self._close_for_reconnect()
         self._request_flush(self)
 
     @property
@@ -183,9 +186,20 @@ class Stream:
         self.ended = self._frames.closed
         self._request_flush(self)
 
+    def _close_for_reconnect(self) -> None:
+        if self.format is StreamFormat.WEBSOCKET:
+            self._unsent += websocket.close(websocket.SERVICE_RESTART)
+        self.ended = True
+
     def _append(self, message: JobMessage) -> None:
         self._slot = None
-        self._unsent += message.encode(self.format)
+        try:
+            self._unsent += message.encode(self.format)
+        except Exception:
+            # The client reconnects, and gets an error as the response.
+            log.exception("cannot render a job, closing its stream", job_id=self.job_id)
+            self._close_for_reconnect()
+            return
         self._version = message.version
         if message.terminal:
             self.ended = True

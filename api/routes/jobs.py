@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flask import Response, g, request
 from flask_smorest import Blueprint
+from werkzeug.exceptions import PreconditionFailed
 
 from api import metrics, pagination, parsing
 from api.auth import authorization
@@ -52,7 +53,7 @@ _STATUS_HEADERS: Final = ("ETag", "Cache-Control")
         ),
         query=STATUS_QUERY,
         headers=("If-None-Match",),
-        errors=(404,),
+        errors=(404, 412),
     )
 )
 def status(job_id: str) -> Response:
@@ -96,6 +97,8 @@ def _status_response(job: Job, members: Sequence[str] = ()) -> Response:
     etag = presenter.etag(job)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     gone = job.status in GONE
+    if not gone and parsing.if_match_fails(etag):
+        raise PreconditionFailed
     if not job.terminal:
         headers["Retry-After"] = retry_after()
     if not gone and parsing.if_none_match_covers(etag):

@@ -49,6 +49,15 @@ def index() -> Response:
     return json_response(about, headers={"Vary": "Accept"})
 
 
+@documents.before_request
+def _ignore_range() -> None:
+    """Serve files as a whole: a server may ignore Range (RFC 9110, 14.2).
+
+    Werkzeug responds with 416 to units that it does not know, and with 206 to HEAD.
+    """
+    request.environ.pop("HTTP_RANGE", None)
+
+
 @documents.get("/operator")
 def operator_page() -> Response:
     """Return the web page, which shows the operator's view on this path."""

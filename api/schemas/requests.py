@@ -20,8 +20,9 @@ MAX_URL_LENGTH: Final = 2048
 #: the separators of Unicode); and characters that change the direction of the text around them,
 #: which make `exe.txt` out of `txt.exe` (UTR 36, 2.10.2; CVE-2021-42574).
 _NOT_IN_NAMES: Final = r"/\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-#: The name of a file. In Python, `$` also matches before a line end, so none may follow.
-NAME_PATTERN: Final = rf"^[^{_NOT_IN_NAMES}]*[^.{_NOT_IN_NAMES}][^{_NOT_IN_NAMES}]*$(?!\n)"
+#: The name of a file. In Python, `$` also matches before a line end, so none may follow. Only one
+#: place can follow the dots, so that matching takes linear time.
+NAME_PATTERN: Final = rf"^\.*[^.{_NOT_IN_NAMES}][^{_NOT_IN_NAMES}]*$(?!\n)"
 NAME_RULE: Final = (
     "Must be a file name: no slashes, control characters or characters that override the text "
     "direction, and not only dots."

@@ -129,6 +129,8 @@ class ClientConnection:
         """
         self.stop_watching()
         if not self.hijacked:
+            # It still counts, and others may need its place.
+            self.waiting_since = time.monotonic()
             close_graceful(self.socket, max_drain=MAX_DRAINED)
 
     def stop_watching(self) -> None:

@@ -172,10 +172,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 connection.idle = False
             if not data:
                 return False
-            if not parser.in_request:
+            started = parser.in_request
+            parser.feed(data)
+            if parser.in_request and not started:
                 connection.waiting_since = time.monotonic()
                 deadline = connection.waiting_since + RECEIVE_TIMEOUT
-            parser.feed(data)
         connection.waiting_since = None
         return True
 

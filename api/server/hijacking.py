@@ -30,7 +30,7 @@ class Hijack:
     """
 
     def __init__(self, on_hijack: OnHijack, abandon: Callable[[], None] | None = None) -> None:
-        """``abandon`` is called instead of ``on_hijack`` if the client disconnects first."""
+        """``abandon`` is called if ``on_hijack`` fails, or if the client disconnects before it."""
         self._on_hijack: OnHijack | None = on_hijack
         self._abandon = abandon
         self._relay: socket.socket | None = None
@@ -60,9 +60,9 @@ class Hijack:
                 self._abandon()
 
     def _hand_over(self, connection: _socket.socket, head: bytes) -> None:
-        on_hijack, self._on_hijack = self._on_hijack, None
-        if on_hijack is not None:
-            on_hijack(connection, head)
+        if self._on_hijack is not None:
+            self._on_hijack(connection, head)
+            self._on_hijack = None
 
 
 class StreamHead(Response):

@@ -46,6 +46,8 @@ METHODS: Final = {
 _FIRST_BYTES: Final = frozenset(
     b"\r!#$%&'*+-.^_`|~" + string.ascii_letters.encode() + b"0123456789"
 )
+#: Some clients send one after a body; it begins no request (RFC 9112, 2.2).
+_EMPTY_LINES: Final = (b"\r\n", b"\n")
 _TARGET: Final = re.compile(rb"[!\"$-~]+\Z")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)\Z")
 _HOST: Final = re.compile(r"(?:([A-Za-z0-9._-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]*))?\Z")
@@ -130,6 +132,8 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Parse the next bytes. Raises ``ProtocolError``."""
         if not self.in_request:
+            if data in _EMPTY_LINES:
+                return
             self.in_request = True
             if data[0] not in _FIRST_BYTES:
                 # TLS, for example: the end of a line may never come.
@@ -215,7 +219,11 @@ class RequestParser:
         if "HTTP_EXPECT" in environ:
             expected = environ["HTTP_EXPECT"].lower() == "100-continue"
             request.expects_continue = expected and not is_http10
-        request.body_discarded = (protocol.content_length or 0) > self._max_body
+        length = protocol.content_length
+        if length is not None:
+            # Without its leading zeros, of which there may be thousands (RFC 9110, 8.6).
+            environ["CONTENT_LENGTH"] = str(length)
+        request.body_discarded = (length or 0) > self._max_body
         return request.body_discarded
 
     def _on_body(self, data: bytes) -> None:

@@ -128,6 +128,13 @@ class BucketCalls:
         expires_at = None if credentials is None else credentials.expires_at
         return None if expires_at is None else int(expires_at * 1000)
 
+    def refresh_credentials(self) -> None:
+        """Fetch temporary credentials that are about to expire, so that signing does not wait.
+
+        Raises ``CredentialsError``.
+        """
+        self._provider()
+
     def _link_base(self, bucket: str, *, path_style: bool = False) -> tuple[BucketAddress, Signer]:
         found = self._link_bases.get((bucket, path_style))
         if found is None:

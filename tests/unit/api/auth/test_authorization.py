@@ -131,7 +131,7 @@ def test_x_user_id_is_ignored_with_jwt(client: FlaskClient) -> None:
     response = client.get("/v1/download/jobs", headers={"X-User-Id": "alice"})
     assert response.status_code == 401
     assert response.json["detail"] == "Authentication required."
-    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="longhaul"'
 
 
 def test_a_preflight_needs_no_token(make_app: Callable[..., Flask]) -> None:

@@ -31,6 +31,8 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
             f"http://s3/a?X-Amz-Credential={MASK}&X-Amz-Signature={MASK}&part=2",
         ),
         ("signed with whsec_MfKQ9r8GKYqr", f"signed with {MASK}"),
+        (f"a-{TOKEN}.b", f"a-{MASK}.b"),
+        ("a.b.eyJx.y.z", f"a.b.{MASK}"),
         ("made at 10:20:30 by user@host", "made at 10:20:30 by user@host"),
         ("http://host:8080/a@b?page=2", "http://host:8080/a@b?page=2"),
     ],
@@ -135,3 +137,11 @@ def test_settings_list_their_secrets_and_leave_them_out_of_repr() -> None:
     secrets = {"r3dis", "p0stgres", "l1nk", "whsec_one", "whsec_two", "adm1n", "jwts3cret"}
     assert settings.secrets() == secrets
     assert not [secret for secret in secrets if secret in repr(settings)]
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("part", ["token", "eyJ-", "eyJ-a.", "token=&?", "://a:b", "Bearer "])
+def test_long_texts_take_linear_time(part: str) -> None:
+    # CWE-1333: with a search that starts anew at each part, this would take minutes.
+    text = f"?{part * (500_000 // len(part))}"
+    assert len(Redactor().clean(text)) <= len(text)
