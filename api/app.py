@@ -10,6 +10,11 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import allowed_hosts, collectors, metrics, openapi, problems, request_hooks, telemetry
+from api.admin.job_details import JobDetailsReader
+from api.admin.job_explorer import JobExplorer
+from api.admin.operator_actions import OperatorActions
+from api.admin.overview import Overview
+from api.admin.user_erasure import UserErasure
 from api.archive_delivery import ArchiveDelivery, NginxDelivery, RedirectDelivery
 from api.auth.callers import Authenticator, HeaderAuthenticator
 from api.auth.file_access import FileAccess
@@ -17,7 +22,6 @@ from api.auth.jwks import RemoteKeys
 from api.auth.jwt_tokens import JwtAuthenticator, SharedSecret
 from api.auth.operators import Operators
 from api.collectors import DependencyMetrics, QueueMetrics, SettingMetrics, StoreCollector
-from api.concurrency_limit import ConcurrencyLimit, Maximum
 from api.cors import CorsHeaders
 from api.dependencies import EXTENSION, Dependencies, FileIdLimits
 from api.deprecation import Deprecation
@@ -25,18 +29,15 @@ from api.errors import ServerFull
 from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
-from api.job_details import JobDetailsReader
-from api.job_explorer import JobExplorer
 from api.job_history import JobHistory
+from api.limits.concurrency_limit import ConcurrencyLimit, Maximum
+from api.limits.plans import DEFAULT, InvalidPlans, Plans, UserPlan, load_plans
+from api.limits.queue_limit import QueueLimit
+from api.limits.rate_limits import RateLimiter
 from api.live.long_poll import Live, Polling, WaitingRequests
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
-from api.operator_actions import OperatorActions
-from api.overview import Overview
-from api.plans import DEFAULT, InvalidPlans, Plans, UserPlan, load_plans
-from api.queue_limit import QueueLimit
-from api.rate_limits import RateLimiter
 from api.responses import ApiRequest, OrjsonProvider
 from api.routes import (
     deliveries,
@@ -53,7 +54,6 @@ from api.routes import (
     webhooks,
 )
 from api.shared_result import MAX_AGE, SharedResult
-from api.user_erasure import UserErasure
 from common.errors import RateLimited
 from common.job_store.archive_totals import ArchiveTotals
 from common.job_store.audit_log import AuditLog

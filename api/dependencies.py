@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from api.admin.job_details import JobDetailsReader
+    from api.admin.job_explorer import JobExplorer
+    from api.admin.operator_actions import OperatorActions
+    from api.admin.overview import Overview
+    from api.admin.user_erasure import UserErasure
     from api.allowed_hosts import AllowedHosts
     from api.archive_delivery import ArchiveDelivery
     from api.auth.callers import Authenticator
     from api.auth.file_access import FileAccess
     from api.auth.operators import Operators
-    from api.concurrency_limit import ConcurrencyLimit
     from api.cors import CorsHeaders
     from api.deprecation import Deprecation
     from api.health import Health
-    from api.job_details import JobDetailsReader
-    from api.job_explorer import JobExplorer
     from api.job_history import JobHistory
+    from api.limits.concurrency_limit import ConcurrencyLimit
+    from api.limits.plans import Plans
+    from api.limits.queue_limit import QueueLimit
+    from api.limits.rate_limits import RateLimiter
     from api.live.long_poll import Live, WaitingRequests
     from api.live.operator_streams import OperatorStreams
-    from api.operator_actions import OperatorActions
-    from api.overview import Overview
-    from api.plans import Plans
-    from api.queue_limit import QueueLimit
-    from api.rate_limits import RateLimiter
     from api.shared_result import SharedResult
-    from api.user_erasure import UserErasure
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.deliveries import Deliveries

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api import metrics
-from api.plans import quota_exceeded
-from api.rate_limits import raise_if_exceeded
+from api.limits.plans import quota_exceeded
+from api.limits.rate_limits import raise_if_exceeded
 from common.errors import QuotaExceeded, RateLimited, TooManyActiveJobs
 from common.jobs.model import Priority
 
 if TYPE_CHECKING:
     from api.auth.callers import Caller
     from api.dependencies import Dependencies
-    from api.rate_limits import CreationCount
+    from api.limits.rate_limits import CreationCount
     from common.job_store.jobs import Accepted, CreationTerms
     from common.jobs.model import Job, JobSpec
 

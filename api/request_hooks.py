@@ -10,11 +10,11 @@ from flask import Flask, Response, g, request
 from api import job_creation, metrics
 from api.auth import authorization
 from api.auth.callers import ANONYMOUS, Caller
-from api.concurrency_limit import Client
 from api.dependencies import deps
 from api.errors import HostNotAllowed
+from api.limits.concurrency_limit import Client
+from api.limits.rate_limits import RateLimit, network, raise_if_exceeded
 from api.live.long_poll import WaitingClient
-from api.rate_limits import RateLimit, network, raise_if_exceeded
 from api.server.connections import connection_of
 
 if TYPE_CHECKING:

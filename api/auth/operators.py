@@ -11,8 +11,8 @@ import hmac
 
 from flask import g, request
 
+from api.admin.operator_actions import Operator
 from api.errors import Forbidden
-from api.operator_actions import Operator
 from common.job_store.jobs import OPERATOR, Requester
 
 

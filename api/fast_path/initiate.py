@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from werkzeug.sansio.utils import get_current_url, get_host
 
 from api import job_creation, metrics, parsing, request_hooks, telemetry
-from api.rate_limits import raise_if_exceeded
+from api.limits.rate_limits import raise_if_exceeded
 from api.schemas.fields import MAX_METADATA_BYTES
 from api.server.raw_responses import RawResponse
 from common.errors import LonghaulError

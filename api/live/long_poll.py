@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gevent.event import Event
 
-from api.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from api.errors import ServerFull, TooManyWaitingRequests
+from api.limits.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from common.errors import JobNotFound
 
 if TYPE_CHECKING:

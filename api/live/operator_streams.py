@@ -11,14 +11,14 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from api.concurrency_limit import Client
+from api.admin.overview import with_timestamp
 from api.errors import ServerFull
+from api.limits.concurrency_limit import Client
 from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.messages import StreamFormat
 from api.live.streams import Stream
 from api.metrics import OPEN_STREAMS
-from api.overview import with_timestamp
 from common.job_store.errors import log_failure
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from hiredis import ReplyError
 
-from api.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from api.errors import ServerFull, TooManyStreams
+from api.limits.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from api.concurrency_limit import Client
+from api.limits.concurrency_limit import Client
 from api.live import sse, websocket
 from api.live.messages import JobMessage, StreamFormat
 

@@ -11,10 +11,10 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from api import pagination, parsing
+from api.admin.operator_actions import Action, Outcome
 from api.auth.operators import current_operator
 from api.dependencies import deps
 from api.openapi import ResponseSpec, operation
-from api.operator_actions import Action, Outcome
 from api.responses import json_response
 from api.schemas.explorer import (
     EXPLORER_QUERY,

@@ -11,12 +11,12 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api import metrics, pagination, parsing
+from api.admin.operator_actions import Action
+from api.admin.overview import with_timestamp
 from api.auth.operators import current_operator
 from api.dependencies import deps
 from api.live import sse
 from api.openapi import ResponseSpec, operation
-from api.operator_actions import Action
-from api.overview import with_timestamp
 from api.responses import json_response
 from api.schemas.job import JobSchema
 from api.schemas.operators import (

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
+from api.admin.operator_actions import MAX_BATCH, Action
 from api.auth.callers import USER_PATTERN
-from api.operator_actions import MAX_BATCH, Action
 from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.history import JobRecordSchema
 from api.schemas.requests import PageQuery, Query

@@ -6,10 +6,10 @@ from typing import Final
 
 from marshmallow import fields
 
+from api.admin.service_summary import Level
 from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.job import JobSchema
 from api.schemas.responses import StatisticsSchema
-from api.service_summary import Level
 from common.jobs.model import Priority
 
 LEVELS: Final = [level.name.lower() for level in Level]

@@ -175,7 +175,7 @@ NOT_SETTINGS = (
 @cache
 def _error_codes() -> frozenset[str]:
     """Return the codes of errors, and those of the reasons in the operators' overview."""
-    files = ("common/errors.py", "api/errors.py", "api/service_summary.py")
+    files = ("common/errors.py", "api/errors.py", "api/admin/service_summary.py")
     text = "\n".join((ROOT / file).read_text() for file in files)
     return frozenset(re.findall(r'code ?= ?"([A-Z_]+)"', text))
 

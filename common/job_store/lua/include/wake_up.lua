@@ -7,7 +7,7 @@
   calls it `lane`.
 
   A user whose plan has a weight has as many lists. They are named after the user and a number, and
-  the job's hash calls its list `line`; see api/plans.py.
+  the job's hash calls its list `line`; see api/limits/plans.py.
 
   line_of(job): the name of the job's list
   enqueue(id, line, priority): the job is ready to run: send its wake-up, or put it in line

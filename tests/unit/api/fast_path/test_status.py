@@ -129,7 +129,7 @@ def make_both(
     monkeypatch.setattr("time.time", lambda: NOW)
     monkeypatch.setattr("time.time_ns", lambda: int(NOW * 1e9))
     # Each application counts for itself, so that both count the same.
-    monkeypatch.setattr("api.rate_limits.RateLimiter.sync_counts", lambda _: None)
+    monkeypatch.setattr("api.limits.rate_limits.RateLimiter.sync_counts", lambda _: None)
     return lambda **settings: BothPaths(make_app, redis, settings)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api import concurrency_limit
+from api.limits import concurrency_limit
 from api.live import sse, websocket
 from api.live.messages import JobMessage, StreamFormat
 from api.live.streams import Stream

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
-from api import queue_limit
+from api.limits import queue_limit
 from common.job_store.queries import JobQueries
 from tests.unit.api.conftest import ARTIFACT, FakeStorage, Worker
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from api import job_explorer, operator_actions
+from api.admin import job_explorer, operator_actions
 from common.job_store import keys
 from common.job_store import search as search_module
 from common.job_store.audit_log import MAX_NAMED_JOBS, AuditEntry, AuditLog

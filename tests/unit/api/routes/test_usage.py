@@ -17,14 +17,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
-from api import user_erasure
+from api.admin import user_erasure
+from api.admin.user_erasure import UserErasure
 from api.auth.callers import user_key
 from api.dependencies import EXTENSION
 from api.job_history import JobHistory
-from api.plans import day_end
+from api.limits.plans import day_end
 from api.routes import usage as routes
-from api.usage_export import to_csv
-from api.user_erasure import UserErasure
+from api.routes.usage import to_csv
 from common.errors import JobNotFound
 from common.history.usage import UsageOfDay
 from common.job_store.deliveries import Deliveries

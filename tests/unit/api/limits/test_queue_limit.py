@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.queue_limit import MAX_RETRY_AFTER, QueueLimit
+from api.limits.queue_limit import MAX_RETRY_AFTER, QueueLimit
 from common.errors import QueueFull
 
 

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
-from api.plans import InvalidPlans, UserPlan, day_end, load_plans
+from api.limits.plans import InvalidPlans, UserPlan, day_end, load_plans
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.jobs.model import Priority

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from api.service_summary import summary_of
+from api.admin.service_summary import summary_of
 from common.jobs.presenter import iso
 
 if TYPE_CHECKING:

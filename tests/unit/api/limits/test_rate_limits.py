@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from api import rate_limits
-from api.rate_limits import RateLimiter, network
+from api.limits import rate_limits
+from api.limits.rate_limits import RateLimiter, network
 
 
 class Clock:

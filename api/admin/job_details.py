@@ -13,7 +13,7 @@ from common.jobs.presenter import iso
 from common.jobs.transitions import JobState
 
 if TYPE_CHECKING:
-    from api.job_explorer import FoundJob
+    from api.admin.job_explorer import FoundJob
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import AttemptRecord, DeadLetters
     from common.job_store.deliveries import Deliveries, DeliveryRecord

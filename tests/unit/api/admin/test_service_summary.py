@@ -9,13 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from api.service_summary import summary_of
+from api.admin.service_summary import summary_of
 from common.job_store import keys
 from common.job_store.circuit_breaker_states import CircuitBreakerState
 from common.job_store.statistics_log import MAX_SAMPLES, Sample
 from common.job_store.stats import QueueState
+from tests.unit.api.admin.test_overview import register
 from tests.unit.api.conftest import OPERATOR, FakeStorage
-from tests.unit.api.test_overview import register
 
 MINUTE = 60_000
 NOON = 1_800_000_000_000

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from redis.exceptions import RedisError
 
-from api.job_explorer import Candidates
+from api.admin.job_explorer import Candidates
 from common.errors import LonghaulError
 from common.job_store.audit_log import AuditEntry
 from common.job_store.errors import log_failure
@@ -20,7 +20,7 @@ from common.jobs.model import Priority
 from common.jobs.transitions import JobState, sources_of
 
 if TYPE_CHECKING:
-    from api.job_explorer import JobExplorer
+    from api.admin.job_explorer import JobExplorer
     from common.job_store.audit_log import AuditLog
     from common.job_store.dead_letters import DeadLetters
     from common.job_store.jobs import JobStore

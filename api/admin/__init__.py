@@ -1,0 +1,1 @@
+"""What operators do: search and change jobs, the overview, the erasure of users."""

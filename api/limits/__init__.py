@@ -1,0 +1,1 @@
+"""What a client may use: rate limits, the queue limit, concurrent requests, plans of users."""
