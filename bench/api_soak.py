@@ -160,13 +160,13 @@ class Soak:
             await asyncio.sleep(max(0, 1 - (time.monotonic() - began)))
 
     def _advance(self, job_id: str) -> None:
-        """Claim a job and end it, or hand it back in one of five cases."""
+        """Claim a job and end it, or return it to the queue in one of five cases."""
         claim = self._store.claim(job_id, "w")
         if claim is None:
             return
         self._store.heartbeat(claim.lease, {"progress": 50})
         if random.random() < 0.2:
-            self._store.hand_back(claim.lease)
+            self._store.return_to_queue(claim.lease)
         else:
             self._store.complete(claim.lease, ARTIFACT, Progress())
 

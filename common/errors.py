@@ -164,7 +164,7 @@ class Draining(Interrupted):
     """The worker is shutting down and returns the job without using up an attempt."""
 
 
-class DeadlineHandover(Interrupted):
+class ResumableDeadline(Interrupted):
     """The attempt reached its deadline with progress; the next one continues its uploads."""
 
 

@@ -278,20 +278,21 @@ class JobStore:
             return Claim(lease=lease, job=job, spec=decode_spec(spec), grant=decode_grant(spec))
         except (KeyError, TypeError, ValueError):
             log.exception("job returned: its request is not one of this release")
-            self.hand_back(lease, UNKNOWN_REQUEST_DELAY, reason=UNKNOWN_REQUEST)
+            self.return_to_queue(lease, UNKNOWN_REQUEST_DELAY, reason=UNKNOWN_REQUEST)
             return None
 
     def heartbeat(
         self, lease: Lease, progress: Mapping[str, object], files: Iterable[FileReport] = ()
     ) -> str:
-        """Store progress and extend the lease; return ``CONTINUE``, ``CANCEL`` or ``GONE``."""
+        """Store progress and extend the lease; return ``CONTINUE``, ``CANCEL`` or ``LOST``."""
         args = {
             "id": lease.job_id,
             "fencing_token": lease.fencing_token,
             "lease": milliseconds(self.limits.lease),
             "files": reports_json(files),
         }
-        code, *_ = self._scripts.call("heartbeat", keys.status(lease.job_id), args, progress)
+        # Not ``call``, which raises ``LeaseLost``: a lost lease is a result like the others here.
+        code, *_ = self._scripts.run("heartbeat", keys.status(lease.job_id), args, progress)
         return str(code)
 
     def complete(
@@ -313,7 +314,7 @@ class JobStore:
         """processing → queued, to run again after ``delay`` seconds. Raises ``LeaseLost``."""
         return self._release(lease, failure_fields(failure), delay=delay, counts=True)
 
-    def hand_back(
+    def return_to_queue(
         self, lease: Lease, delay: float = 0.0, *, reason: str = "", postponed: bool = False
     ) -> Job:
         """processing → queued without costing an attempt, to run again after ``delay`` seconds.

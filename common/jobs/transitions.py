@@ -19,7 +19,7 @@ class JobState(StrEnum):
 
 
 #: Without a user's explicit retry. ``processing → queued`` is an automatic retry, or a job that a
-#: worker gave back.
+#: worker returned to the queue.
 ALLOWED: Final = {
     JobState.QUEUED: frozenset({JobState.PROCESSING, JobState.CANCELLED}),
     JobState.PROCESSING: frozenset(

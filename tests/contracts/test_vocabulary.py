@@ -56,7 +56,8 @@ OLD_WORDS = {
     r"by commas": "comma-separated",
     r"reckon(?:s|ed)?": "calculate, estimate",
     r"whence|yonder|albeit|lest": "(plain English)",
-    r"handovers?": "hijacked connection",
+    # Also as a part of a class's name.
+    r"[a-z]*handovers?[a-z]*": "hijacked connection; return to the queue",
     r"witness(?:es)?": "event recorder",
     r"arenas?": "environment",
     r"crowds?": "stream loop, clients",
@@ -66,7 +67,8 @@ OLD_WORDS = {
     r"told": "reported, given",
     r"fences?": "fencing token",
     r"hearts?": "heartbeat",
-    r"BlamedSource|EventFeed|HandoverResponse|HistoryOff|KeepingTurn|ObjectMissing|PromptThreads"
+    r"hand(?:s|ed|ing)?[ _]?backs?": "return to the queue",
+    r"BlamedSource|EventFeed|HistoryOff|KeepingTurn|ObjectMissing|PromptThreads"
     r"|QueueFigures|QuickInitiate|QuickStatus|RedisPlace|RunControl|ServiceAway|StorageFindings"
     r"|TrustingAuthenticator|Unplannable|UploadMissing": "(the classes' new names)",
 }
@@ -140,7 +142,14 @@ def test_no_file_uses_an_old_word() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Runs the job anew.", "for lane in lanes:", "DEFAULT_PATIENCE = 3"]
+    "line",
+    [
+        "Runs the job anew.",
+        "for lane in lanes:",
+        "DEFAULT_PATIENCE = 3",
+        "raise DeadlineHandover",
+        "jobs.hand_back(lease)",
+    ],
 )
 def test_an_old_word_is_found(line: str) -> None:
     assert list(old_words("worker/example.py", line))

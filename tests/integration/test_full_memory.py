@@ -67,7 +67,7 @@ def test_jobs_end_and_are_recovered_although_no_memory_is_left(
     assert jobs.complete(leases[0], ARTIFACT, Progress()).status is JobState.COMPLETED
     assert jobs.fail(leases[1], FAILURE).status is JobState.FAILED
     assert jobs.retry_later(leases[2], FAILURE, 60).status is JobState.QUEUED
-    assert jobs.hand_back(leases[3]).status is JobState.QUEUED
+    assert jobs.return_to_queue(leases[3]).status is JobState.QUEUED
     assert jobs.cancel(other.id).status is JobState.CANCELLED
     assert jobs.claim(waiting.id, "worker") is not None
     sweeper = Sweeper(redis, dispatcher, Limits(), max_wait=300)

@@ -64,7 +64,7 @@ def test_store_and_broker_survive_the_death_of_the_primary(
     assert [worker.name for worker in WorkerRegistry(redis).registered()] == ["worker"]
     claim = jobs.claim(job.id, "worker")
     assert claim
-    jobs.hand_back(claim.lease)
+    jobs.return_to_queue(claim.lease)
     assert consume(url) == [job.id]
     subscription.connect()
     subscription.watch([job.id])

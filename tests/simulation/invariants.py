@@ -43,8 +43,8 @@ RESULTS: Final = {
     "permanent": "failed",
     "retryable": "queued",
     "bug": "queued",
-    "unavailable": "handed back",
-    "deadline": "handed back",
+    "unavailable": "returned",
+    "deadline": "returned",
 }
 
 _PRIORITIES = ("high", "normal", "low")
@@ -226,9 +226,9 @@ class CommandChecker:
         expected = RESULTS.get(outcome)
         if expected == "queued" and before.attempt >= self._max_attempts:
             expected = "failed"
-        result = "handed back" if now.attempt == before.attempt - 1 else now.status
+        result = "returned" if now.attempt == before.attempt - 1 else now.status
         worker = self.workers.get(before.worker)
-        if result == "handed back" and worker is not None and worker.draining:
+        if result == "returned" and worker is not None and worker.draining:
             return
         if result != expected:
             self.fail(

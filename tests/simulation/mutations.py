@@ -126,8 +126,8 @@ def late_failures_count() -> AbstractContextManager[object]:
     return _lua("release", " or job.fence ~= args.fencing_token", "")
 
 
-def hand_backs_use_up_attempts() -> AbstractContextManager[object]:
-    """Count an attempt that was handed back because a dependency is unavailable."""
+def returns_use_up_attempts() -> AbstractContextManager[object]:
+    """Count an attempt that was returned to the queue because a dependency is unavailable."""
     return _lua("release", "fields.attempt = to_text(job.attempt - 1)", "")
 
 
@@ -162,7 +162,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "fencing": fencing_tokens_count_claims,
     "late_results": late_results_count,
     "late_failures": late_failures_count,
-    "hand_backs": hand_backs_use_up_attempts,
+    "returns": returns_use_up_attempts,
     "cancellations": running_jobs_are_not_cancelled,
     "webhooks": failures_have_no_webhook,
     "backoff": webhooks_are_retried_late,

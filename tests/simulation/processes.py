@@ -14,10 +14,10 @@ from redis.exceptions import RedisError
 
 from common.celery_app import QUEUE_PREFIX
 from common.errors import (
-    DeadlineHandover,
     DependencyUnavailable,
     FileNotFound,
     NetworkError,
+    ResumableDeadline,
 )
 from common.job_store.deliveries import Deliveries
 from common.job_store.jobs import JobStore, Limits
@@ -278,7 +278,7 @@ def _raise(outcome: str) -> None:
         case "unavailable":
             raise DependencyUnavailable("The object storage is unavailable.")
         case "deadline":
-            raise DeadlineHandover
+            raise ResumableDeadline
         case "bug":
             raise SimulatedBug
 

@@ -106,7 +106,7 @@ FINDINGS = {
     ),
     "late_results": (_stopped_worker(2.5), "one lease per job"),
     "late_failures": (_stopped_worker(1.5, outcomes=("retryable",)), "one lease per job"),
-    "hand_backs": (
+    "returns": (
         _jobs(0, _job(0, 0.1, seconds=0.3, outcomes=("unavailable",))),
         "jobs end as their builds",
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from common.errors import DeadlineExceeded, DeadlineHandover
+from common.errors import DeadlineExceeded, ResumableDeadline
 from common.task_group import SupportsCheck
 from worker.archive.composing.compose import is_resumable
 
@@ -70,7 +70,7 @@ def acquire_or_find(
 
     ``find`` is called first, about every second while another job has the lock, and once more
     after a wait for the lock. A job that still waits at its deadline has not failed: raise
-    DeadlineHandover if ``may_continue`` returns True.
+    ResumableDeadline if ``may_continue`` returns True.
 
     A build that another attempt may resume keeps the lock until it expires, so that no other job
     begins the archive again meanwhile.
@@ -88,7 +88,7 @@ def acquire_or_find(
             found = find()
     except DeadlineExceeded as error:
         if may_continue():
-            raise DeadlineHandover(
+            raise ResumableDeadline(
                 "The attempt waited until its deadline while another job built the same archive."
             ) from error
         raise

@@ -142,7 +142,7 @@ class HeartbeatThread(LoopThread):
             attempt.reported, attempt.reported_at = fields, self._clock.monotonic()
         if result == "CANCEL":
             attempt.control.stop(CancelRequested())
-        elif result == "GONE":
+        elif result == "LOST":
             attempt.control.stop(LeaseLost())
 
 

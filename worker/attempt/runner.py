@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 
 from common.errors import (
     CancelRequested,
-    DeadlineHandover,
     DependencyUnavailable,
     DownloadError,
     Draining,
     LeaseLost,
     ProcessingError,
+    ResumableDeadline,
     RunsAlone,
 )
 from common.job_store.errors import is_outage, log_failure
@@ -169,21 +169,21 @@ class AttemptRunner:
         except (CancelRequested, LeaseLost) as reason:
             log.info("attempt stopped", code=reason.code, reason=reason.message)
             return lambda: None
-        except (Draining, DeadlineHandover) as reason:
+        except (Draining, ResumableDeadline) as reason:
             log.info("attempt handed over", code=type(reason).__name__)
             message = reason.message
-            return lambda: self._jobs.hand_back(lease, reason=message)
+            return lambda: self._jobs.return_to_queue(lease, reason=message)
         except DependencyUnavailable as error:
             message, delay = error.message, error.retry_after or 0.0
             log.warning("attempt postponed", reason=message)
-            return lambda: self._jobs.hand_back(lease, delay, reason=message, postponed=True)
+            return lambda: self._jobs.return_to_queue(lease, delay, reason=message, postponed=True)
         except DownloadError as error:
             return self._failure_report(claim, control, error)
         except RedisError as error:
             log_failure(log, "attempt stopped", error)
             if not is_outage(error):  # Without a limit the job would run into it forever.
                 return self._failure_report(claim, control, ProcessingError())
-            return lambda: self._jobs.hand_back(lease, reason=STORE_UNAVAILABLE)
+            return lambda: self._jobs.return_to_queue(lease, reason=STORE_UNAVAILABLE)
         except Exception:
             log.exception("attempt raised an unexpected error")
             return self._failure_report(claim, control, ProcessingError())

@@ -71,7 +71,7 @@ local changes = {
   retry_at = '', error = '', error_code = '', retryable = '', seconds_remaining = '', resumes = '',
   reason = '',
 }
--- An attempt that was handed back goes on: its progress never goes back.
+-- An attempt whose job was returned to the queue goes on: its progress never goes back.
 if job.resumes ~= '1' then
   changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
 end

@@ -14,7 +14,8 @@
              - of a plan: max_bytes (of archives completed today), weight (number of the user's
                queues)
              - idempotency (the request's key), idempotency_ttl (ms)
-             - minute and quota (the minute and the limit of a CreationRate), if requests are counted
+             - minute and rate_limit (the minute and the limit of a CreationRate), if requests are
+               counted
              - turn and round (see QueuePlace in common/jobs/model.py), if the API knows the queue
              - names and values of the optional fields
   Output:
@@ -26,16 +27,16 @@
 ]]
 
 local id, user, lane, digest, status, priority, on_missing, max_attempts, total_files, spec,
-  snapshot, max_active, max_bytes, weight, idempotency, idempotency_ttl, minute, quota, turn,
-  round = unpack(ARGV, 1, 20)
+  snapshot, max_active, max_bytes, weight, idempotency, idempotency_ttl, minute, rate_limit,
+  turn, round = unpack(ARGV, 1, 20)
 local FIRST_OPTIONAL_FIELD = 21
 local hits = 0
 
-if quota ~= '' then
+if rate_limit ~= '' then
   local counter = key.user_rate(user, minute)
   hits = redis.call('INCR', counter)
   if hits == 1 then redis.call('EXPIRE', counter, 120) end
-  if hits > tonumber(quota) then return {'TOO_OFTEN', hits} end
+  if hits > tonumber(rate_limit) then return {'TOO_OFTEN', hits} end
 end
 
 local function store_idempotency_key(job_id)

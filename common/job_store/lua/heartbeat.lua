@@ -12,7 +12,7 @@
   Output:
     {'CONTINUE'}
     {'CANCEL'}
-    {'GONE'}  the lease is no longer the caller's
+    {'LOST'}  the lease is no longer the caller's
   Event:
     version + 1 if there are fields
 ]]
@@ -23,7 +23,7 @@ local COUNTERS = {'progress', 'processed_files', 'processed_bytes'}
 local state = redis.call(
   'HMGET', key.status(args.id), 'status', 'fence', 'postponed_since', unpack(COUNTERS))
 if state[1] == 'cancelled' then return {'CANCEL'} end
-if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'GONE'} end
+if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'LOST'} end
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do

@@ -3,7 +3,8 @@
 -- @include attempt
 -- @include fields
 --[[
-  Gives a job back: processing → queued, after a retryable failure or because the worker shuts down.
+  Returns a job to the queue: processing → queued, after a retryable failure or because the worker
+  shuts down.
 
   Input:
     KEYS[1]  the job's status

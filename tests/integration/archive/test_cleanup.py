@@ -66,7 +66,7 @@ def start_job(jobs: JobStore, number: int) -> Job:
 
 def start_again(jobs: JobStore, job: Job) -> Job:
     """Start the job's next attempt after the worker of this one was lost."""
-    jobs.hand_back(lease_of(job))
+    jobs.return_to_queue(lease_of(job))
     claim = jobs.claim(job.id, "worker")
     assert claim
     return claim.job

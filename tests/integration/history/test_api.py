@@ -165,13 +165,13 @@ def test_operators_see_the_full_record_of_a_deleted_job(
     assert (unknown.status_code, unknown.json["code"]) == (404, "JOB_NOT_FOUND")
 
 
-def test_operators_see_why_a_job_was_handed_back_and_who_cancelled_it(
+def test_operators_see_why_a_job_was_returned_to_the_queue_and_who_cancelled_it(
     client: FlaskClient, jobs: JobStore, recorder: HistoryRecorder, redis: Redis
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     claim = jobs.claim(job.id, "w1")
     assert claim is not None
-    jobs.hand_back(claim.lease, reason="The worker is shutting down.")
+    jobs.return_to_queue(claim.lease, reason="The worker is shutting down.")
     claim = jobs.claim(job.id, "w2")
     assert claim is not None
     report = FileReport(file_id=1, state="failed", error_code="NETWORK_ERROR", error="HTTP 500")

@@ -182,7 +182,7 @@ test("the buttons for all found jobs say which jobs they are for", async () => {
   expect(requeue.title).toMatch(/only dead letters run again/);
 });
 
-test("a job shows why it was handed back, who cancelled it, and why a file failed", async () => {
+test("a job shows why it was returned to the queue, who cancelled it, and why a file failed", async () => {
   const entry = {
     ...{ kind: "state", version: null, attempt: null, worker: null, at: "2026-01-01T00:00:00Z" },
     ...{ errorCode: null, error: null, detail: null },

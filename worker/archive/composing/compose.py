@@ -9,8 +9,8 @@ import structlog
 from common.errors import (
     CancelRequested,
     DeadlineExceeded,
-    DeadlineHandover,
     DownloadError,
+    ResumableDeadline,
     SourceForbidden,
 )
 from common.object_storage import (
@@ -46,8 +46,8 @@ def compose(
     otherwise it is deleted. The log of the upload stays until the job is completed.
 
     ``may_continue`` returns whether the job may still be continued at a deadline. Raise
-    DeadlineHandover there if this attempt has uploaded parts: the next attempt continues with them,
-    so that large archives do not use up attempts.
+    ResumableDeadline there if this attempt has uploaded parts: the next attempt continues with
+    them, so that large archives do not use up attempts.
     """
     upload_log = UploadLog.load(checkpoint)
     if upload_log.plan_id not in (None, archive_plan.plan_id):
@@ -62,7 +62,7 @@ def compose(
             retries = Cancellation(state.cancellation.storage_retries)
             discard_upload(deps.storage, upload_log, retries)
         elif isinstance(error, DeadlineExceeded) and state.has_new_parts and may_continue():
-            raise DeadlineHandover from error
+            raise ResumableDeadline from error
         raise
     log.info("archive composed", plan=archive_plan.plan_id, size=stored.size, **vars(state.stats))
     return stored, state

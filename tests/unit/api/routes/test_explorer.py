@@ -238,7 +238,7 @@ def test_a_timeline_says_why_a_job_waits_again(
     client: FlaskClient, create: Create, worker: Worker, jobs: JobStore
 ) -> None:
     job_id = create("ada")
-    jobs.hand_back(worker.claim(job_id), reason="The worker is shutting down.")
+    jobs.return_to_queue(worker.claim(job_id), reason="The worker is shutting down.")
     newest = client.get(f"/v1/admin/jobs/{job_id}", headers=OPERATOR).json["timeline"][-1]
     assert (newest["text"], newest["detail"]) == ("queued", "The worker is shutting down.")
 

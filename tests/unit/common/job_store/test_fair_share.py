@@ -84,7 +84,7 @@ def test_all_jobs_of_a_user_with_a_weight_are_woken_up_once(
             jobs.complete(claim.lease, ARCHIVE, Progress())
             completed.add(job_id)
         else:
-            jobs.hand_back(claim.lease)
+            jobs.return_to_queue(claim.lease)
             returned.add(job_id)
     assert completed == ids - set(cancelled)
     assert redis.keys("user:line:*") == []

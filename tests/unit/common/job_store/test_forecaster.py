@@ -155,7 +155,7 @@ def test_a_restarted_or_retried_job_has_no_position(
     job = api.create("ann", range(1))
     claim = jobs.claim(job.id, "w")
     assert claim
-    jobs.hand_back(claim.lease)
+    jobs.return_to_queue(claim.lease)
     assert not queries.get(job.id).in_line
     claim = jobs.claim(job.id, "w")
     assert claim

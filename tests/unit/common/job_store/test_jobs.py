@@ -115,7 +115,7 @@ def test_create_rejects_more_unfinished_jobs_than_a_user_may_have(jobs: JobStore
 def test_claim_returns_a_lease_with_an_increasing_fencing_token(jobs: JobStore) -> None:
     job = jobs.create("alice", spec()).job
     first = claimed(jobs, job.id)
-    jobs.hand_back(first.lease)
+    jobs.return_to_queue(first.lease)
     second = claimed(jobs, job.id)
     assert second.lease.fencing_token > first.lease.fencing_token
     assert second.spec == spec()
@@ -156,9 +156,9 @@ def test_heartbeat_without_progress_keeps_the_version(jobs: JobStore, queries: J
 def test_writes_with_an_old_fencing_token_are_rejected(jobs: JobStore) -> None:
     job = jobs.create("alice", spec()).job
     zombie = claimed(jobs, job.id).lease
-    jobs.hand_back(zombie)
+    jobs.return_to_queue(zombie)
     claimed(jobs, job.id)
-    assert jobs.heartbeat(zombie, {"progress": 99}) == "GONE"
+    assert jobs.heartbeat(zombie, {"progress": 99}) == "LOST"
     with pytest.raises(LeaseLost):
         jobs.complete(zombie, ARCHIVE, Progress())
     with pytest.raises(LeaseLost):
@@ -201,9 +201,9 @@ def test_a_retry_waits_for_its_backoff_and_counts_as_an_attempt(
     assert claimed(jobs, job.id).job.attempt == 2
 
 
-def test_hand_back_does_not_count_as_an_attempt(jobs: JobStore) -> None:
+def test_return_to_queue_does_not_count_as_an_attempt(jobs: JobStore) -> None:
     job = jobs.create("alice", spec()).job
-    assert jobs.hand_back(claimed(jobs, job.id).lease).attempt == 0
+    assert jobs.return_to_queue(claimed(jobs, job.id).lease).attempt == 0
     assert claimed(jobs, job.id).job.attempt == 1
 
 
@@ -251,22 +251,24 @@ def test_a_job_records_on_whose_request_it_changed_without_a_name(
     assert jobs.delete_archive(completed, by=requester).reason == reason
 
 
-def test_a_job_that_is_handed_back_says_why_until_it_runs_again(jobs: JobStore) -> None:
+def test_a_job_that_is_returned_to_the_queue_says_why_until_it_runs_again(jobs: JobStore) -> None:
     job_id = jobs.create("alice", spec()).job.id
-    waiting = jobs.hand_back(claimed(jobs, job_id).lease, reason="The worker is shutting down.")
+    waiting = jobs.return_to_queue(
+        claimed(jobs, job_id).lease, reason="The worker is shutting down."
+    )
     assert (waiting.reason, waiting.failure) == ("The worker is shutting down.", None)
     assert claimed(jobs, job_id).job.reason is None
 
 
-def test_a_job_is_postponed_since_its_first_hand_back_because_of_a_dependency(
+def test_a_job_is_postponed_since_its_first_return_to_the_queue_because_of_a_dependency(
     jobs: JobStore,
 ) -> None:
     job_id = jobs.create("alice", spec()).job.id
-    first = jobs.hand_back(claimed(jobs, job_id).lease, postponed=True)
+    first = jobs.return_to_queue(claimed(jobs, job_id).lease, postponed=True)
     assert first.postponed_since == first.updated_at
     again = claimed(jobs, job_id)
     assert again.job.postponed_since == first.updated_at
-    second = jobs.hand_back(again.lease, postponed=True)
+    second = jobs.return_to_queue(again.lease, postponed=True)
     assert second.postponed_since == first.updated_at
 
 
@@ -274,7 +276,7 @@ def test_progress_ends_a_postponement(jobs: JobStore, queries: JobQueries) -> No
     job_id = jobs.create("alice", spec()).job.id
     lease = claimed(jobs, job_id).lease
     jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=500), percent=50))
-    jobs.hand_back(lease, postponed=True)
+    jobs.return_to_queue(lease, postponed=True)
     lease = claimed(jobs, job_id).lease
     jobs.heartbeat(lease, progress_fields(Progress(processed_bytes=500), percent=50))
     assert queries.get(job_id).postponed_since is not None
@@ -285,17 +287,17 @@ def test_progress_ends_a_postponement(jobs: JobStore, queries: JobQueries) -> No
 @pytest.mark.parametrize(
     "end",
     [
-        lambda jobs, lease: jobs.hand_back(lease),
+        lambda jobs, lease: jobs.return_to_queue(lease),
         lambda jobs, lease: jobs.retry_later(lease, BROKEN, delay=0),
         lambda jobs, lease: jobs.restart(jobs.fail(lease, BROKEN).id),
     ],
-    ids=["handed back", "failed", "restarted"],
+    ids=["returned", "failed", "restarted"],
 )
 def test_an_attempt_that_ends_in_another_way_ends_a_postponement(
     jobs: JobStore, end: Callable[[JobStore, Lease], Job]
 ) -> None:
     job_id = jobs.create("alice", spec()).job.id
-    jobs.hand_back(claimed(jobs, job_id).lease, postponed=True)
+    jobs.return_to_queue(claimed(jobs, job_id).lease, postponed=True)
     assert end(jobs, claimed(jobs, job_id).lease).postponed_since is None
 
 
@@ -438,14 +440,14 @@ def test_every_event_is_a_complete_snapshot_and_versions_have_no_gaps(
     assert versions == [2, 3, 4]
 
 
-def test_progress_does_not_go_back_when_an_attempt_is_handed_back(
+def test_progress_does_not_go_back_when_an_attempt_is_returned_to_the_queue(
     jobs: JobStore, queries: JobQueries
 ) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1, 2, 3))).job
     first = claimed(jobs, job.id)
     done = Progress(processed_files=2, total_bytes=1000, processed_bytes=600)
     jobs.heartbeat(first.lease, progress_fields(done, percent=60))
-    jobs.hand_back(first.lease)
+    jobs.return_to_queue(first.lease)
     second = claimed(jobs, job.id)
     for counted in (Progress(), Progress(processed_files=1, processed_bytes=200)):
         jobs.heartbeat(second.lease, progress_fields(counted, percent=20))
@@ -532,5 +534,5 @@ def test_a_claim_that_a_fail_over_forgot_does_not_share_its_fencing_token(
     claim = jobs.claim(job_id, "second worker")
     assert claim is not None
     assert claim.lease.fencing_token > forgotten.lease.fencing_token
-    assert jobs.heartbeat(forgotten.lease, {}) == "GONE"
+    assert jobs.heartbeat(forgotten.lease, {}) == "LOST"
     assert jobs.heartbeat(claim.lease, {}) == "CONTINUE"

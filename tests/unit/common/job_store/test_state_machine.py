@@ -80,7 +80,7 @@ class Jobs(RuleBasedStateMachine):
         answer = self.jobs.heartbeat(lease, {"progress": percent})
         assert (answer == "CONTINUE") == self._is_live(lease)
 
-    @rule(lease=leases, how=st.sampled_from(["complete", "partial", "fail", "retry", "hand back"]))
+    @rule(lease=leases, how=st.sampled_from(["complete", "partial", "fail", "retry", "return"]))
     def last_word(self, lease: Lease, how: str) -> None:
         live = self._is_live(lease)
         before = self.queries.get(lease.job_id)
@@ -104,7 +104,7 @@ class Jobs(RuleBasedStateMachine):
         elif how == "retry":
             self.jobs.retry_later(lease, failure, delay=3600)
         else:
-            self.jobs.hand_back(lease)
+            self.jobs.return_to_queue(lease)
 
     @rule(job_id=job_ids)
     def cancel(self, job_id: str) -> None:

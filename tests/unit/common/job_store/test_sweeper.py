@@ -119,7 +119,7 @@ def test_reservations_of_a_job_are_counted_until_it_runs(
         sweeper.sweep(busy)
     claim = jobs.claim(job_id, "worker", wake_ups.wake_ups[-1], alone=True)
     assert claim is not None
-    jobs.hand_back(claim.lease)
+    jobs.return_to_queue(claim.lease)
     assert reservations(wake_ups.wake_ups[-1]) == 1
 
 

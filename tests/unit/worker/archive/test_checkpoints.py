@@ -11,10 +11,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from common.errors import (
     CancelRequested,
     DeadlineExceeded,
-    DeadlineHandover,
     Draining,
     FileChanged,
     NetworkError,
+    ResumableDeadline,
 )
 from common.job_store import keys
 from common.job_store.build_lock import RedisBuildLock
@@ -212,9 +212,9 @@ def test_a_build_that_can_be_resumed_keeps_the_build_lock(
 
 
 @pytest.mark.parametrize(("may_continue", "error"), [
-    (True, DeadlineHandover), (False, DeadlineExceeded),
+    (True, ResumableDeadline), (False, DeadlineExceeded),
 ])  # fmt: skip
-def test_a_job_that_waits_for_another_one_is_handed_over_at_the_deadline(
+def test_a_job_that_waits_for_another_one_is_returned_to_the_queue_at_the_deadline(
     redis: Redis, lock: RedisBuildLock, may_continue: bool, error: type[Exception]
 ) -> None:
     waiting = acquire_or_find(

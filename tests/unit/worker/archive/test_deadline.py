@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from common.authorization import AllFiles
-from common.errors import DeadlineExceeded, DeadlineHandover, DownloadTimeout
+from common.errors import DeadlineExceeded, DownloadTimeout, ResumableDeadline
 from common.job_store import keys
 from common.jobs.model import FileGrant, JobSpec
 from common.object_storage import StorageProfile
@@ -80,7 +80,7 @@ def test_an_attempt_with_progress_is_continued_at_the_deadline(
 ) -> None:
     attempt = Attempt(redis, monkeypatch)
     for parts in (4, 4):
-        with pytest.raises(DeadlineHandover):
+        with pytest.raises(ResumableDeadline):
             attempt.run(parts=parts)
     artifact = attempt.run(parts=None)
     assert attempt.catalog.archive(artifact).startswith(b"PK")
@@ -91,11 +91,11 @@ def test_another_job_does_not_begin_the_archive_between_two_attempts(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = Attempt(redis, monkeypatch)
-    with pytest.raises(DeadlineHandover):
+    with pytest.raises(ResumableDeadline):
         attempt.run(parts=4)
     (upload,) = attempt.catalog.storage.open_uploads
     attempt.claim.job.id = keys.new_job_id("bob")
-    with pytest.raises(DeadlineHandover):
+    with pytest.raises(ResumableDeadline):
         attempt.archives.build(cast("Any", attempt.claim), AttemptControl(deadline=0.5))
     assert list(attempt.catalog.storage.open_uploads) == [upload]
     attempt.claim.job.id = JOB
@@ -106,7 +106,7 @@ def test_an_attempt_without_progress_fails_at_the_deadline(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = Attempt(redis, monkeypatch)
-    with pytest.raises(DeadlineHandover):
+    with pytest.raises(ResumableDeadline):
         attempt.run(parts=4)
     with pytest.raises(DeadlineExceeded):
         attempt.run(parts=0)

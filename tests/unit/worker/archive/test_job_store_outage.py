@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from common.errors import DeadlineHandover
+from common.errors import ResumableDeadline
 from common.job_store.checkpoints import Checkpoints
 from tests.unit.worker.archive.test_deadline import Attempt
 from worker.attempt.control import AttemptControl
@@ -78,5 +78,5 @@ def test_parts_whose_log_is_not_stored_are_progress_at_the_deadline(
     server.connected = False
     unavailable = fakeredis.FakeRedis(decode_responses=True, server=server)
     monkeypatch.setattr(attempt.archives, "_checkpoints", Checkpoints(unavailable))
-    with pytest.raises(DeadlineHandover):
+    with pytest.raises(ResumableDeadline):
         attempt.run(parts=4)

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from common.clock import Clock
-from common.errors import DeadlineHandover, DependencyUnavailable, Draining, FileChanged
+from common.errors import DependencyUnavailable, Draining, FileChanged, ResumableDeadline
 from common.job_store import keys
 from common.job_store.jobs import JobStore
 from common.job_store.queries import JobQueries
@@ -70,7 +70,7 @@ def minutes_between_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [RedisConnectionError("reset by peer"), Draining(), DeadlineHandover()], ids=repr
+    "reason", [RedisConnectionError("reset by peer"), Draining(), ResumableDeadline()], ids=repr
 )
 def test_an_attempt_that_ends_without_failure_uses_no_attempt(
     jobs: JobStore, queries: JobQueries, redis: Redis, wake_up: WakeUp, reason: Exception
