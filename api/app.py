@@ -34,7 +34,7 @@ from api.limits.concurrency_limit import ConcurrencyLimit, Maximum
 from api.limits.plans import DEFAULT, InvalidPlans, Plans, UserPlan, load_plans
 from api.limits.queue_limit import QueueLimit
 from api.limits.rate_limits import RateLimiter
-from api.live.long_poll import Live, Polling, WaitingRequests
+from api.live.long_poll import JobWaiter, RereadingWaiter, WaitingRequests
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
@@ -62,11 +62,11 @@ from common.job_store.circuit_breaker_states import CircuitBreakerStates
 from common.job_store.download_links import DownloadLinks
 from common.job_store.erasure import JobErasure
 from common.job_store.queries import FailedJobs
+from common.job_store.queue_statistics import QueueStatistics
 from common.job_store.search import JobSearch
 from common.job_store.server_state import read_servers
 from common.job_store.state_log_backlog import read_backlogs
 from common.job_store.statistics_log import StatisticsLog
-from common.job_store.stats import QueueStatistics
 from common.job_store.storage_capabilities import StorageCapabilities
 from common.job_store.subscription import open_subscriptions
 from common.job_store.write_check import WriteCheck
@@ -114,7 +114,7 @@ _DOCUMENTED = (
 def create_app(
     services: Services,
     *,
-    live: Live | None = None,
+    live: JobWaiter | None = None,
     operator_streams: OperatorStreams | None = None,
 ) -> Flask:
     """Return the WSGI application.
@@ -239,7 +239,7 @@ def _health(services: Services, *, max_age: float = MAX_AGE) -> Health:
 
 
 def _dependencies(
-    services: Services, live: Live | None, operator_streams: OperatorStreams | None
+    services: Services, live: JobWaiter | None, operator_streams: OperatorStreams | None
 ) -> Dependencies:
     settings = services.settings
     history = _history(services)
@@ -247,7 +247,7 @@ def _dependencies(
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
-    live = live or Polling(services.queries)
+    live = live or RereadingWaiter(services.queries)
     links, audit_log = _download_links(services), AuditLog(services.redis)
     overview = _overview(services)
     explorer = JobExplorer(services.queries, JobSearch(services.redis), history)

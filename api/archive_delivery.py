@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 from flask import Response, request
 
-from api.errors import DeliveryUnavailable
+from api.errors import ArchiveDeliveryUnavailable
 
 if TYPE_CHECKING:
     from common.jobs.model import Job
@@ -83,7 +83,7 @@ class NginxDelivery:
         return self._presenter.link(job)
 
     def response(self, job: Job, *, file_name: str | None = None) -> Response | None:
-        """Raise ``DeliveryUnavailable`` if there is no nginx that can fetch the archive."""
+        """Raise ``ArchiveDeliveryUnavailable`` if there is no nginx that can fetch the archive."""
         artifact = job.artifact
         if artifact is None or self._presenter.link(job)[0] is None:
             return None
@@ -108,7 +108,7 @@ class NginxDelivery:
     def _require_nginx(self, host: str) -> None:
         delivers_from = request.headers.get(STORAGE_HOST, "")
         if not self._trusts_proxy or not delivers_from:
-            raise DeliveryUnavailable
+            raise ArchiveDeliveryUnavailable
         if delivers_from != host:
             log.error("STORAGE_URL of nginx is wrong", host=delivers_from, signed_for=host)
-            raise DeliveryUnavailable
+            raise ArchiveDeliveryUnavailable

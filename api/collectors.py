@@ -20,9 +20,9 @@ from common.job_store.errors import log_failure
 if TYPE_CHECKING:
     from common.job_store.bucket_size import BucketSize
     from common.job_store.circuit_breaker_states import CircuitBreakerState
+    from common.job_store.queue_statistics import QueueState
     from common.job_store.server_state import ServerState
     from common.job_store.state_log_backlog import Backlog
-    from common.job_store.stats import QueueState
 
 #: Label -> counter in the job store, see common/job_store/archive_totals.py.
 _ARCHIVES: Final = {

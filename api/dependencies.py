@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from api.limits.plans import Plans
     from api.limits.queue_limit import QueueLimit
     from api.limits.rate_limits import RateLimiter
-    from api.live.long_poll import Live, WaitingRequests
+    from api.live.long_poll import JobWaiter, WaitingRequests
     from api.live.operator_streams import OperatorStreams
     from api.shared_result import SharedResult
     from common.job_store.audit_log import AuditLog
@@ -77,7 +77,7 @@ class Dependencies:
     overview: Overview
     #: The public statistics of the queue, which cost the job store 200 commands.
     queue_statistics: SharedResult[dict[str, Any]]
-    live: Live
+    live: JobWaiter
     waiting_requests: WaitingRequests
     #: None if the process has no event loop for live updates.
     operator_streams: OperatorStreams | None

@@ -94,7 +94,7 @@ class HistoryDisabled(RequestError):
     code = "HISTORY_OFF"
 
 
-class DeliveryUnavailable(RequestError):
+class ArchiveDeliveryUnavailable(RequestError):
     """Archives cannot be downloaded from this server. With DELIVERY=proxy, nginx sends them."""
 
     code = "DELIVERY_UNAVAILABLE"

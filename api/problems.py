@@ -45,7 +45,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
     http_errors.PriorityNotAllowed: 403,
     http_errors.HostNotAllowed: 421,
     http_errors.HistoryDisabled: 404,
-    http_errors.DeliveryUnavailable: 501,
+    http_errors.ArchiveDeliveryUnavailable: 501,
     http_errors.WebhookSecretsDisabled: 404,
     http_errors.UnsupportedMediaType: 415,
     http_errors.WebSocketVersionUnsupported: 426,

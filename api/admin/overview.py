@@ -14,8 +14,8 @@ from common.jobs.presenter import iso
 if TYPE_CHECKING:
     from common.job_store.circuit_breaker_states import CircuitBreakerState
     from common.job_store.queries import FailedJobs, JobQueries
+    from common.job_store.queue_statistics import QueueState, QueueStatistics
     from common.job_store.statistics_log import Sample
-    from common.job_store.stats import QueueState, QueueStatistics
     from common.job_store.worker_registry import WorkerRegistry
     from common.jobs.model import Job
     from common.jobs.presenter import JobPresenter

@@ -13,8 +13,8 @@ from common.jobs.presenter import iso
 
 if TYPE_CHECKING:
     from common.job_store.circuit_breaker_states import CircuitBreakerState
+    from common.job_store.queue_statistics import QueueState
     from common.job_store.statistics_log import Sample
-    from common.job_store.stats import QueueState
 
 #: Samples, about a minute apart, over which failures are counted.
 RECENT_SAMPLES: Final = 10

@@ -32,12 +32,12 @@ class QueueLimit:
 
     def __init__(
         self,
-        statistics: WaitingJobs,
+        waiting_jobs: WaitingJobs,
         *,
         max_waiting: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._statistics = statistics
+        self._waiting_jobs = waiting_jobs
         self._max_waiting = max_waiting
         self._clock = clock
         self._waiting = 0
@@ -75,7 +75,7 @@ class QueueLimit:
         self._read_at = now
         waiting_before = self.waiting
         accepted_before = self._accepted_since
-        waiting = self._statistics.waiting()
+        waiting = self._waiting_jobs.waiting()
         self._drain_rate = max(0.0, (waiting_before - waiting) / elapsed)
         self._waiting = waiting
         self._accepted_since -= accepted_before

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from common.jobs.presenter import sane_estimate, second
+from common.jobs.presenter import iso_seconds, sane_estimate
 
 
 def can_render(fields: Mapping[str, str]) -> bool:
@@ -62,4 +62,4 @@ def _time(ms: str | None) -> str:
 
 @lru_cache(maxsize=4096)
 def _second(seconds: str) -> str:
-    return second(int(seconds))
+    return iso_seconds(int(seconds))

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from common.job_store.queries import JobQueries
     from common.jobs.model import Job
 
-#: Seconds between two reads of ``Polling``: short at first, since most changes come soon.
+#: Seconds between two reads of ``RereadingWaiter``: short at first, since most changes come soon.
 MIN_PAUSE: Final = 0.05
 MAX_PAUSE: Final = 0.5
 #: Seconds until a request that was not allowed to wait may try again.
 RETRY_AFTER: Final = 5.0
 
 
-class Connection(Protocol):
+class DisconnectSource(Protocol):
     """The part of a client's connection that a waiting request needs."""
 
     def on_disconnect(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
@@ -54,11 +54,15 @@ class WaitUntil:
 FINISHED: Final = WaitUntil(min_progress=101)
 
 
-class Live(Protocol):
-    """Waits for a job's changes: ``LiveUpdates``, or ``Polling`` in a process without them."""
+class JobWaiter(Protocol):
+    """Waits for a job's changes: ``LiveUpdates``, or without them ``RereadingWaiter``."""
 
     def wait_for_job(
-        self, job_id: str, until: WaitUntil, timeout: float, connection: Connection | None = None
+        self,
+        job_id: str,
+        until: WaitUntil,
+        timeout: float,
+        connection: DisconnectSource | None = None,
     ) -> Job:
         """Return the job once it meets ``until``.
 
@@ -67,7 +71,7 @@ class Live(Protocol):
         """
 
 
-class Polling:
+class RereadingWaiter:
     """Reads the job again and again."""
 
     def __init__(self, queries: JobQueries) -> None:
@@ -78,7 +82,7 @@ class Polling:
         job_id: str,
         until: WaitUntil,
         timeout: float,
-        connection: Connection | None = None,  # noqa: ARG002  Polling does not watch it.
+        connection: DisconnectSource | None = None,  # noqa: ARG002  Not watched.
     ) -> Job:
         deadline = time.monotonic() + timeout
         pause = MIN_PAUSE
@@ -97,18 +101,18 @@ class WaitingClient:
 
     client: Client
     #: None under a web server that does not report disconnected clients.
-    connection: Connection | None = None
+    connection: DisconnectSource | None = None
 
 
 class WaitingRequests:
     """Lets requests wait for jobs, within limits."""
 
-    def __init__(self, live: Live, limits: Maximum) -> None:
+    def __init__(self, job_waiter: JobWaiter, limits: Maximum) -> None:
         """``limits``: each waiting request occupies a connection of the web server.
 
         So the total has to be well below the number of its connections.
         """
-        self._live = live
+        self._job_waiter = job_waiter
         self._limit = ConcurrencyLimit(
             limits,
             full=lambda: ServerFull(
@@ -125,12 +129,12 @@ class WaitingRequests:
     def wait_for_job(
         self, client: WaitingClient, job_id: str, until: WaitUntil, timeout: float
     ) -> Job:
-        """Return the job as ``Live.wait_for_job`` does.
+        """Return the job as ``JobWaiter.wait_for_job`` does.
 
         Raises ``TooManyWaitingRequests`` and ``ServerFull`` too.
         """
         with self._limit.held(client.client):
-            return self._live.wait_for_job(job_id, until, timeout, client.connection)
+            return self._job_waiter.wait_for_job(job_id, until, timeout, client.connection)
 
     def wait_until_finished(self, client: WaitingClient, job: Job, timeout: float) -> Job:
         """Return the job once it is finished, or as it is after ``timeout`` seconds.
@@ -156,7 +160,7 @@ class LongPoll:
         self._newest: JobMessage | None = None
         self._deleted = False
 
-    def wait(self, job: Job, timeout: float, connection: Connection | None = None) -> Job:
+    def wait(self, job: Job, timeout: float, connection: DisconnectSource | None = None) -> Job:
         """Return the newest state: ``job`` itself if that is enough, or if nothing changes.
 
         Stops waiting when the client of ``connection`` disconnects. Raises ``JobNotFound`` when the

@@ -20,7 +20,7 @@ from api.limits.concurrency_limit import Client, ConcurrencyLimit, Maximum
 from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
-from api.live.long_poll import Connection, LongPoll, WaitUntil
+from api.live.long_poll import DisconnectSource, LongPoll, WaitUntil
 from api.live.messages import JobMessage, Present, StreamFormat
 from api.live.store_connection import RETRY_AFTER, StoreConnection
 from api.live.streams import Stream
@@ -85,7 +85,11 @@ class LiveUpdates:
         self._draining = False
 
     def wait_for_job(
-        self, job_id: str, until: WaitUntil, timeout: float, connection: Connection | None = None
+        self,
+        job_id: str,
+        until: WaitUntil,
+        timeout: float,
+        connection: DisconnectSource | None = None,
     ) -> Job:
         """Return the job once it meets ``until``.
 

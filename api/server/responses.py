@@ -48,7 +48,7 @@ _MALFORMED_REQUEST: Final = (
 )
 
 
-class Connection(Protocol):
+class ResponseSink(Protocol):
     """The client's connection: a ``ClientConnection``."""
 
     def send(self, data: bytes, timeout: float) -> float:
@@ -59,7 +59,7 @@ class ResponseWriter:
     """Writes the application's response to the client."""
 
     def __init__(
-        self, connection: Connection, environ: WSGIEnvironment, *, keep_alive: bool
+        self, connection: ResponseSink, environ: WSGIEnvironment, *, keep_alive: bool
     ) -> None:
         self._connection = connection
         #: Seconds that the client may still take to read the response.

@@ -28,7 +28,7 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)")
 OnProgress = Callable[[int, int], None]
 
 
-class _Broken(Exception):
+class _TransferBroken(Exception):
     """The connection broke or the signed URL expired. The transfer can be resumed."""
 
 
@@ -121,7 +121,7 @@ class Transfer:
                     position += len(chunk)
                     failures, last_progress = 0, clock.now()
                     self.on_progress(position, self.size)
-            except (_Broken, Unreachable, ApiProblem, httpx.RequestError) as error:
+            except (_TransferBroken, Unreachable, ApiProblem, httpx.RequestError) as error:
                 failures += 1
                 pause = _pause(error, failures)
                 if clock.now() - last_progress > STALL_TIMEOUT:
@@ -131,7 +131,7 @@ class Transfer:
                 clock.sleep(pause)
 
     def _request(self, start: int) -> Iterator[bytes]:
-        """Yield the bytes from ``start`` to the end, or raise ``_Broken``."""
+        """Yield the bytes from ``start`` to the end, or raise ``_TransferBroken``."""
         headers = {"Accept-Encoding": "identity", "Range": f"bytes={start}-"}
         with self.connection.fetch(self._link(), headers) as response:
             position = self._first_byte(response, start)
@@ -146,7 +146,7 @@ class Transfer:
                     yield rest
                 position += len(chunk)
         if position != self.size:
-            raise _Broken(f"received only {position} of {self.size} bytes")
+            raise _TransferBroken(f"received only {position} of {self.size} bytes")
 
     def _link(self) -> str:
         """Return a new URL for an attempt: the last one may have expired in the meantime."""
@@ -154,7 +154,7 @@ class Transfer:
         link = json_body(self.connection.once("GET", f"/v1/download/{self.job.job_id}"))
         url = link.get("downloadUrl")
         if not isinstance(url, str):
-            raise _Broken("the API sent no link")
+            raise _TransferBroken("the API sent no link")
         return url
 
     def _first_byte(self, response: httpx.Response, start: int) -> int:
@@ -170,7 +170,7 @@ class Transfer:
                     f"the file in the object storage has fewer than the {self.size} bytes of the "
                     "archive"
                 )
-        raise _Broken(f"the object storage responded with {response.status_code}")
+        raise _TransferBroken(f"the object storage responded with {response.status_code}")
 
     def _start_of_range(self, response: httpx.Response, start: int) -> int:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))

@@ -39,7 +39,7 @@ class Transport(Enum):
     POLL = "poll"
 
 
-class _Broken(Exception):
+class _StreamBroken(Exception):
     """The response ended before the job finished."""
 
 
@@ -91,7 +91,7 @@ class Watch:
                         yield job
                     if job and job.finished:
                         return
-            except (_Broken, Unreachable, httpx.RequestError) as error:
+            except (_StreamBroken, Unreachable, httpx.RequestError) as error:
                 if self._clock.now() - last_response > self._timeout:
                     raise Unreachable(f"no response for {self._timeout:.0f} s: {error}") from error
             if failures:
@@ -146,7 +146,7 @@ class Watch:
                         first.cancel()
                         yield data
                     self._poll_interval = (parser.retry or 2000) / 1000
-        raise _Broken("the event stream ended before the job")
+        raise _StreamBroken("the event stream ended before the job")
 
     def _require_events(self, response: httpx.Response) -> None:
         if response.status_code >= 400 and len(self._transports) == 1:
@@ -157,14 +157,14 @@ class Watch:
                 self._raise_unless_temporary(problem)
         # With another transport left, its response shows whether the API rejects the job itself.
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            raise _Broken(f"HTTP {response.status_code} instead of an event stream")
+            raise _StreamBroken(f"HTTP {response.status_code} instead of an event stream")
 
     def _raise_unless_temporary(self, problem: ApiProblem) -> NoReturn:
-        """Wait if the API is only busy, then raise ``_Broken``. Any other problem is final."""
+        """Wait if the API is only busy, then raise ``_StreamBroken``; other problems are final."""
         if problem.status != httpx.codes.TOO_MANY_REQUESTS and problem.status < 500:
             raise problem
         self._clock.sleep(min(problem.retry_after or MIN_INTERVAL, self._timeout))
-        raise _Broken(str(problem))
+        raise _StreamBroken(str(problem))
 
 
 def _parsed(parser: EventParser, chunk: bytes) -> Iterator[Job | None]:
@@ -173,14 +173,14 @@ def _parsed(parser: EventParser, chunk: bytes) -> Iterator[Job | None]:
             body = json.loads(event.data)
             yield _job(body) if "jobId" in body else None
     except ValueError as error:
-        raise _Broken(f"an event is invalid: {error}") from error
+        raise _StreamBroken(f"an event is invalid: {error}") from error
 
 
 def _job(body: dict[str, object]) -> Job:
     try:
         return Job.from_json(body)
     except KeyError as error:
-        raise _Broken(f"a response lacks {error}") from error
+        raise _StreamBroken(f"a response lacks {error}") from error
 
 
 @contextmanager

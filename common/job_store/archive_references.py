@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
 #: Seconds for which no job may hold an archive that is being deleted.
-REMOVAL_TIME: Final = 60.0
+REMOVAL_LOCK_EXPIRY: Final = 60.0
 #: Seconds that the deletion of the object may take. The difference is for a worker that stalls.
-REMOVAL_TIMEOUT: Final = 10.0
+DELETE_TIMEOUT: Final = 10.0
 #: Seconds until an archive is looked at again that an unfinished job needs.
 RECHECK_INTERVAL: Final = 60.0
 #: References that are checked at once.
@@ -66,7 +66,7 @@ class ArchiveReferences:
         """
         args = {
             "unneeded": orjson.dumps(list(unneeded)).decode(),
-            "within": milliseconds(REMOVAL_TIME),
+            "within": milliseconds(REMOVAL_LOCK_EXPIRY),
             "limit": PAGE_SIZE,
         }
         code, *held = self._scripts.call(
@@ -137,8 +137,9 @@ class ArchiveRemovals:
             if needing:
                 return self._next_look(needing)
             unneeded = held
-        # A job may hold the archive again after REMOVAL_TIME, so a late deletion would harm it.
-        if self._monotonic() - began > REMOVAL_TIMEOUT:
+        # After REMOVAL_LOCK_EXPIRY, a job may hold the archive again, which a late deletion would
+        # harm.
+        if self._monotonic() - began > DELETE_TIMEOUT:
             return RECHECK_INTERVAL
         delete()
         self._references.removed(object_key)
@@ -154,7 +155,7 @@ class ArchiveRemovals:
         """
         began = self._monotonic()
         unheld = [key for key in object_keys if self._references.try_to_remove(key) == []]
-        if not unheld or self._monotonic() - began > REMOVAL_TIMEOUT:
+        if not unheld or self._monotonic() - began > DELETE_TIMEOUT:
             return 0
         delete(unheld)
         for key in unheld:

@@ -28,9 +28,11 @@ class Checkpoints:
         self._client = client
 
     def for_job(self, job_id: str) -> JobCheckpoint:
+        """Return the records for a cleanup, whose calls fail while the store is unavailable."""
         return JobCheckpoint(self._client, job_id)
 
     def for_attempt(self, job_id: str) -> AttemptCheckpoint:
+        """Return the records for an attempt, which runs without them if the store is unavailable."""
         return AttemptCheckpoint(self._client, job_id)
 
     def job_ids(self) -> Iterator[str]:

@@ -16,7 +16,7 @@ import orjson
 from common.job_store import keys
 from common.job_store.cluster import node_of
 from common.job_store.expiry import limit_expiry
-from common.job_store.stats import QueueState, QueueStatistics
+from common.job_store.queue_statistics import QueueState, QueueStatistics
 from common.jobs.model import known_members
 
 if TYPE_CHECKING:

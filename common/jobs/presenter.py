@@ -192,11 +192,11 @@ def iso(ms: int | None) -> str | None:
     if ms is None:
         return None
     seconds, rest = divmod(ms, 1000)
-    return f"{second(seconds)}.{rest:03d}Z"
+    return f"{iso_seconds(seconds)}.{rest:03d}Z"
 
 
 # Cached: most times repeat from one event of a job to the next, and among simultaneous jobs.
 @lru_cache(maxsize=4096)
-def second(seconds: int) -> str:
-    """Return the same without milliseconds and ``Z``."""
+def iso_seconds(seconds: int) -> str:
+    """Return ISO 8601 in UTC to the second, without ``Z``."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

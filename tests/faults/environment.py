@@ -15,7 +15,7 @@ from redis import Redis
 from common.job_store.client import open_client
 from stack.sample_catalog import CATALOG
 from stack.system import System
-from tests.faults.webhook_receiver import Receiver
+from tests.faults.webhook_receiver import HoldableReceiver
 from tests.support.s3_proxy import S3Proxy
 from tests.support.tcp_proxy import TcpProxy
 
@@ -59,7 +59,7 @@ class Environment:
         )
         #: Process IDs of workers that were killed, or stopped for longer than a lease may last.
         self.lost_workers: set[int] = set()
-        self.receiver = Receiver()
+        self.receiver = HoldableReceiver()
         self.s3_faults = S3Proxy(_port(self.system.s3_endpoint), seed=seed)
         self.s3_line = TcpProxy(self.s3_faults.port)
         self.valkey_line = TcpProxy(_port(self.system.redis_url))

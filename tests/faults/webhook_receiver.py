@@ -11,7 +11,7 @@ from typing import Any
 from common.jobs.transitions import JobState
 
 
-class Receiver:
+class HoldableReceiver:
     """Listens on a free port. ``ids`` has the webhook ids per job and status."""
 
     def __init__(self) -> None:

@@ -20,9 +20,9 @@ from common.job_store.jobs import JobStore, Limits
 from common.job_store.pause import Pause
 from common.job_store.periodic_task_lock import PeriodicTaskLock
 from common.job_store.queries import JobQueries
+from common.job_store.queue_statistics import QueueStatistics
 from common.job_store.state_log import StateLog, delete_idle_consumers, trim
 from common.job_store.state_log_backlog import Backlog, read_backlogs
-from common.job_store.stats import QueueStatistics
 from common.job_store.subscription import EventSubscription, open_subscriptions
 from common.job_store.sweeper import Sweeper
 from common.job_store.worker_registry import DEAD_AFTER, WorkerRegistration, WorkerRegistry

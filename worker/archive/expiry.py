@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from common.errors import DownloadError
-from common.job_store.archive_references import REMOVAL_TIMEOUT, ArchiveRemovals
+from common.job_store.archive_references import DELETE_TIMEOUT, ArchiveRemovals
 from common.object_storage import Cancellation, ObjectStorage
 from common.object_storage.lifecycle import OWN_PREFIXES
 from common.object_storage.retry_budget import RetryBudget
@@ -100,7 +100,7 @@ def _delete_unheld(
     delete = partial(
         storage.delete_objects,
         bucket,
-        timeout=REMOVAL_TIMEOUT,
+        timeout=DELETE_TIMEOUT,
         cancellation=Cancellation(RetryBudget(max_retries=0)),
     )
     deleted, size = 0, BATCH_SIZE if storage.profile.multi_delete else 1

@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.errors import DownloadError
-from common.job_store.archive_references import REMOVAL_TIMEOUT
+from common.job_store.archive_references import DELETE_TIMEOUT
 from common.job_store.errors import log_failure
 from common.object_storage import Cancellation
 from common.object_storage.retry_budget import RetryBudget
@@ -79,5 +79,5 @@ class ArchiveRemover(LoopThread):
         # Not retried: the time for the deletion is limited.
         without_retries = Cancellation(RetryBudget(max_retries=0))
         self._storage.delete_object(
-            self._bucket, key, timeout=REMOVAL_TIMEOUT, cancellation=without_retries
+            self._bucket, key, timeout=DELETE_TIMEOUT, cancellation=without_retries
         )

@@ -19,8 +19,8 @@ from api.collectors import (
 )
 from common.job_store.bucket_size import BucketSize
 from common.job_store.circuit_breaker_states import CircuitBreakerState
+from common.job_store.queue_statistics import QueueState
 from common.job_store.server_state import ServerState
-from common.job_store.stats import QueueState
 
 
 def values(metrics: Iterable[Metric]) -> dict[tuple[str, ...], float]:

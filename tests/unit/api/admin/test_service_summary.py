@@ -12,8 +12,8 @@ from redis import Redis
 from api.admin.service_summary import summary_of
 from common.job_store import keys
 from common.job_store.circuit_breaker_states import CircuitBreakerState
+from common.job_store.queue_statistics import QueueState
 from common.job_store.statistics_log import MAX_SAMPLES, Sample
-from common.job_store.stats import QueueState
 from tests.unit.api.admin.test_overview import register
 from tests.unit.api.conftest import OPERATOR, FakeStorage
 

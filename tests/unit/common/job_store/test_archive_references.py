@@ -201,7 +201,7 @@ def test_no_job_can_hold_an_archive_while_it_is_being_deleted(shared: Shared) ->
 def test_the_block_expires_when_the_deleting_worker_dies(
     shared: Shared, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_references, "REMOVAL_TIME", 0.05)
+    monkeypatch.setattr(archive_references, "REMOVAL_LOCK_EXPIRY", 0.05)
     assert shared.references.try_to_remove(KEY) == []
     lease = shared.jobs.claim(shared.jobs.create("bob", JobSpec(file_ids=(1,))).job.id, "worker")
     assert lease is not None
@@ -212,7 +212,7 @@ def test_the_block_expires_when_the_deleting_worker_dies(
 
 
 def test_a_worker_that_stalled_does_not_delete(redis: Redis) -> None:
-    times = iter([0.0, archive_references.REMOVAL_TIMEOUT + 1])
+    times = iter([0.0, archive_references.DELETE_TIMEOUT + 1])
     removals = ArchiveRemovals(redis, monotonic=lambda: next(times))
     deleted: list[str] = []
     assert removals.remove(KEY, lambda: deleted.append(KEY)) == archive_references.RECHECK_INTERVAL

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from common.errors import NetworkError
-from common.job_store.archive_references import REMOVAL_TIMEOUT, ArchiveReferences, ArchiveRemovals
+from common.job_store.archive_references import DELETE_TIMEOUT, ArchiveReferences, ArchiveRemovals
 from common.job_store.jobs import JobStore
 from common.jobs.model import Artifact, JobSpec, Progress
 from worker.maintenance.archive_remover import ArchiveRemover
@@ -22,7 +22,7 @@ class Storage:
         self.available = True
 
     def delete_object(self, bucket: str, key: str, *, timeout: float, **_: Any) -> None:
-        assert timeout <= REMOVAL_TIMEOUT
+        assert timeout <= DELETE_TIMEOUT
         if not self.available:
             raise NetworkError
         self.deleted.append((bucket, key))

@@ -10,7 +10,7 @@ from redis import Redis
 
 from common.job_store import keys
 from common.job_store.jobs import JobStore
-from common.job_store.stats import QueueStatistics
+from common.job_store.queue_statistics import QueueStatistics
 from common.job_store.worker_registry import WorkerRegistration
 from common.jobs.model import Artifact, Failure, JobSpec, Lease, Priority, Progress
 
