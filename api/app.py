@@ -39,20 +39,7 @@ from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
 from api.responses import ApiRequest, OrjsonProvider
-from api.routes import (
-    deliveries,
-    downloads,
-    explorer,
-    health,
-    history,
-    jobs,
-    links,
-    operators,
-    pages,
-    streams,
-    usage,
-    webhooks,
-)
+from api.routes import DOCUMENTED, pages, streams
 from api.shared_result import MAX_AGE, SharedResult
 from common.errors import RateLimited
 from common.job_store.archive_totals import ArchiveTotals
@@ -77,6 +64,7 @@ from common.sources import source_host
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
+    from api.allowed_hosts import AllowedHosts
     from common.authorization import FileAuthorizer
     from common.bootstrap import Services
     from common.history import HistoryReader
@@ -86,29 +74,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Checks of files in one process.
-MAX_CHECKS: Final = Maximum(total=32, per_address=8, per_user=8)
+MAX_FILE_CHECKS: Final = Maximum(total=32, per_address=8, per_user=8)
 #: Seconds until a check that was rejected may try again.
 RETRY_AFTER: Final = 2.0
 #: Seconds between two checks of the dependencies for the overview, which is read every second.
 OVERVIEW_CHECK_INTERVAL: Final = 10.0
-#: The blueprints that the OpenAPI document describes, in the order of its tags.
-_DOCUMENTED = (
-    downloads.blueprint,
-    streams.blueprint,
-    jobs.blueprint,
-    usage.usage,
-    links.blueprint,
-    deliveries.blueprint,
-    webhooks.blueprint,
-    operators.service,
-    operators.overviews,
-    history.blueprint,
-    explorer.blueprint,
-    operators.admin,
-    usage.users,
-    health.blueprint,
-    pages.blueprint,
-)
 
 
 def create_app(
@@ -143,7 +113,7 @@ def create_app(
     document = openapi.document(app)
     problems.install(app)
     with app.app_context():
-        for blueprint in _DOCUMENTED:
+        for blueprint in DOCUMENTED:
             document.register_blueprint(blueprint)
         pages.publish(app, document)
     app.register_blueprint(streams.websocket_blueprint)
@@ -200,9 +170,6 @@ def build_operator_streams(services: Services) -> OperatorStreams:
 
 
 def _overview(services: Services) -> Overview:
-    circuits = CircuitBreakerStates(
-        services.redis, source_host(services.settings.source_url_template)
-    )
     health = _health(services, max_age=OVERVIEW_CHECK_INTERVAL)
     return Overview(
         queue_statistics=QueueStatistics(services.redis),
@@ -210,11 +177,15 @@ def _overview(services: Services) -> Overview:
         queries=services.queries,
         failed_jobs=FailedJobs(services.redis),
         presenter=services.presenter,
-        checks=lambda: health.report().checks,
-        circuits=circuits.read,
+        dependency_checks=lambda: health.report().checks,
+        breaker_states=_breaker_states(services).read,
         samples=StatisticsLog(services.redis).newest,
         min_success_rate=services.settings.alert_success_rate,
     )
+
+
+def _breaker_states(services: Services) -> CircuitBreakerStates:
+    return CircuitBreakerStates(services.redis, source_host(services.settings.source_url_template))
 
 
 def _cors(settings: Settings) -> CorsHeaders:
@@ -264,48 +235,21 @@ def _dependencies(
         overview=overview,
         queue_statistics=SharedResult(overview.statistics),
         live=live,
-        waiting_requests=WaitingRequests(
-            live,
-            Maximum(
-                total=settings.max_waiting_requests,
-                per_address=settings.max_waiting_requests_per_address,
-                per_user=settings.max_waiting_requests_per_user,
-            ),
-        ),
+        waiting_requests=_waiting_requests(settings, live),
         operator_streams=operator_streams,
         presenter=services.presenter,
         archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
-        allowed_hosts=allowed_hosts.for_server(
-            settings.host,
-            settings.allowed_hosts,
-            public_url=settings.public_url,
-            requires_tokens=settings.auth_mode != "none",
-        ),
+        allowed_hosts=_allowed_hosts(settings),
         cors=_cors(settings),
-        rate_limiter=RateLimiter(
-            services.redis,
-            create_user=settings.create_per_minute_user,
-            create_ip=settings.create_per_minute_ip,
-            requests_ip=settings.requests_per_minute_ip,
-        ),
+        rate_limiter=_rate_limiter(services),
         plans=_plans(settings),
         queue_limit=QueueLimit(services.forecaster, max_waiting=settings.queue_max),
         forecaster=services.forecaster,
         source=services.source,
         lookup_slots=WeakValueDictionary(),
-        checks=ConcurrencyLimit(
-            MAX_CHECKS,
-            full=lambda: ServerFull(
-                "This server has no capacity for more checks. Try again in a few seconds.",
-                retry_after=RETRY_AFTER,
-            ),
-            exceeded=lambda: RateLimited(
-                "You have too many checks in progress. Wait for one, then try again.",
-                retry_after=RETRY_AFTER,
-            ),
-        ),
+        file_check_limit=_file_check_limit(),
         health=health,
         collectors=_collectors(services, health),
         job_history=JobHistory(services.queries, history),
@@ -317,17 +261,65 @@ def _dependencies(
         operator_actions=OperatorActions(explorer, jobs, services.dead_letters, audit_log),
         audit_log=audit_log,
         statistics_log=StatisticsLog(services.redis),
-        file_ids=FileIdLimits(
-            min_id=settings.file_id_min,
-            max_id=settings.file_id_max,
-            max_count=settings.max_files,
-        ),
+        file_ids=_file_id_limits(settings),
         allow_private_callbacks=settings.webhook_allow_private,
         request_timeout=settings.request_timeout,
         polling_interval_ms=settings.polling_interval_ms,
         start_deprecation=_start_deprecation(settings),
         public_url=settings.public_url.rstrip("/"),
         job_tickets=services.tickets,
+    )
+
+
+def _waiting_requests(settings: Settings, job_waiter: JobWaiter) -> WaitingRequests:
+    return WaitingRequests(
+        job_waiter,
+        Maximum(
+            total=settings.max_waiting_requests,
+            per_address=settings.max_waiting_requests_per_address,
+            per_user=settings.max_waiting_requests_per_user,
+        ),
+    )
+
+
+def _allowed_hosts(settings: Settings) -> AllowedHosts:
+    return allowed_hosts.for_server(
+        settings.host,
+        settings.allowed_hosts,
+        public_url=settings.public_url,
+        requires_tokens=settings.auth_mode != "none",
+    )
+
+
+def _rate_limiter(services: Services) -> RateLimiter:
+    settings = services.settings
+    return RateLimiter(
+        services.redis,
+        create_user=settings.create_per_minute_user,
+        create_ip=settings.create_per_minute_ip,
+        requests_ip=settings.requests_per_minute_ip,
+    )
+
+
+def _file_check_limit() -> ConcurrencyLimit:
+    return ConcurrencyLimit(
+        MAX_FILE_CHECKS,
+        full=lambda: ServerFull(
+            "This server has no capacity for more checks. Try again in a few seconds.",
+            retry_after=RETRY_AFTER,
+        ),
+        exceeded=lambda: RateLimited(
+            "You have too many checks in progress. Wait for one, then try again.",
+            retry_after=RETRY_AFTER,
+        ),
+    )
+
+
+def _file_id_limits(settings: Settings) -> FileIdLimits:
+    return FileIdLimits(
+        min_id=settings.file_id_min,
+        max_id=settings.file_id_max,
+        max_count=settings.max_files,
     )
 
 
@@ -344,7 +336,6 @@ def _start_deprecation(settings: Settings) -> Deprecation:
 def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
     settings, redis = services.settings, services.redis
     groups = ("webhooks", "history") if services.database is not None else ("webhooks",)
-    circuits = CircuitBreakerStates(redis, source_host(settings.source_url_template))
     totals, measured = ArchiveTotals(redis), MeasuredBucketSize(redis)
     thresholds = {
         "ALERT_WAITING_JOBS": settings.alert_waiting_jobs,
@@ -354,7 +345,7 @@ def _collectors(services: Services, health: Health) -> tuple[Collector, ...]:
     return (
         # First: the others then wait for a slow job store only for what is left of the time.
         DependencyMetrics(lambda: health.report().checks),
-        QueueMetrics(QueueStatistics(redis).read, circuits.read),
+        QueueMetrics(QueueStatistics(redis).read, _breaker_states(services).read),
         SettingMetrics(thresholds, processes=settings.web_concurrency),
         *(
             StoreCollector(subject, read)

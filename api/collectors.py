@@ -65,17 +65,17 @@ class QueueMetrics(Collector):
     def __init__(
         self,
         read: Callable[[], QueueState],
-        read_circuits: Callable[[], Mapping[str, CircuitBreakerState]],
+        read_breaker_states: Callable[[], Mapping[str, CircuitBreakerState]],
     ) -> None:
         self._read = read
-        self._read_circuits = read_circuits
+        self._read_breaker_states = read_breaker_states
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(
             "longhaul_job_store_up", "Whether the job store is available: 1 or 0"
         )
         try:
-            state, circuits = self._read(), self._read_circuits()
+            state, breaker_states = self._read(), self._read_breaker_states()
         except RedisError as error:
             log_failure(log, "cannot read the metrics of the queue", error)
             up.add_metric([], 0)
@@ -86,12 +86,12 @@ class QueueMetrics(Collector):
         yield from _waiting(state)
         yield from _gauges(state)
         yield _ended(state)
-        yield _circuit_breakers(circuits)
+        yield _circuit_breakers(breaker_states)
         yield GaugeMetricFamily(
             "longhaul_worker_demand",
             "Jobs for which workers are needed: the running ones, and the waiting ones unless the "
             "queue is paused or a circuit breaker is open",
-            value=_demand(state, circuits),
+            value=_demand(state, breaker_states),
         )
 
 
@@ -213,8 +213,8 @@ def _circuit_breakers(states: Mapping[str, CircuitBreakerState]) -> Metric:
     )
 
 
-def _demand(state: QueueState, circuits: Mapping[str, CircuitBreakerState]) -> int:
-    may_start = not state.paused and all(circuit == "closed" for circuit in circuits.values())
+def _demand(state: QueueState, breaker_states: Mapping[str, CircuitBreakerState]) -> int:
+    may_start = not state.paused and all(breaker == "closed" for breaker in breaker_states.values())
     return state.processing + (sum(state.waiting.values()) if may_start else 0)
 
 

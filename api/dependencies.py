@@ -96,7 +96,7 @@ class Dependencies:
     #: Describes files for checks; the worker reads them from the same source.
     source: Source
     #: Checks of files in progress.
-    checks: ConcurrencyLimit
+    file_check_limit: ConcurrencyLimit
     #: By address, while it has checks: they share slots, one for each file that they look for.
     lookup_slots: WeakValueDictionary[str, threading.Semaphore]
     health: Health

@@ -59,8 +59,8 @@ class Overview:
     failed_jobs: FailedJobs
     presenter: JobPresenter
     #: The API's checks of its dependencies.
-    checks: Callable[[], Mapping[str, str]]
-    circuits: Callable[[], Mapping[str, CircuitBreakerState]]
+    dependency_checks: Callable[[], Mapping[str, str]]
+    breaker_states: Callable[[], Mapping[str, CircuitBreakerState]]
     #: Reads so many of the newest statistics, oldest first.
     samples: Callable[[int], Sequence[Sample]]
     #: Success rate of jobs below which the summary says that jobs fail.
@@ -110,8 +110,8 @@ class Overview:
     def _summary(self, state: QueueState) -> dict[str, Any]:
         return summary_of(
             state,
-            checks=self.checks(),
-            circuits=self.circuits(),
+            dependency_checks=self.dependency_checks(),
+            breaker_states=self.breaker_states(),
             samples=self.samples,
             min_success_rate=self.min_success_rate,
         )

@@ -48,21 +48,21 @@ class Reason:
 def summary_of(
     state: QueueState,
     *,
-    checks: Mapping[str, str],
-    circuits: Mapping[str, CircuitBreakerState],
+    dependency_checks: Mapping[str, str],
+    breaker_states: Mapping[str, CircuitBreakerState],
     samples: Callable[[int], Sequence[Sample]],
     min_success_rate: float,
 ) -> dict[str, Any]:
     """Return the summary as JSON members.
 
-    ``checks``: the API's own checks of its dependencies; ``circuits``: what the workers found out.
-    ``samples`` reads so many of the newest statistics, oldest first. ``min_success_rate``: 0 to 1.
+    ``dependency_checks``: by the API; ``breaker_states``: what the workers found out. ``samples``
+    reads so many of the newest statistics, oldest first. ``min_success_rate``: 0 to 1.
     """
     recent = samples(RECENT_SAMPLES)
     reasons = sorted(
         (
             *_waits(state),
-            *_outages(state, checks, circuits),
+            *_outages(state, dependency_checks, breaker_states),
             *_failures(state, recent, min_success_rate),
         ),
         key=lambda each: -each.level,
@@ -109,19 +109,23 @@ def _failures(
 
 
 def _outages(
-    state: QueueState, checks: Mapping[str, str], circuits: Mapping[str, CircuitBreakerState]
+    state: QueueState,
+    dependency_checks: Mapping[str, str],
+    breaker_states: Mapping[str, CircuitBreakerState],
 ) -> Iterator[Reason]:
-    for service, circuit in circuits.items():
+    for service, breaker in breaker_states.items():
         name = "Storage" if service == STORAGE else f"The file source {service}"
-        if circuit == "open" or (circuit == "half-open" and not _responds(service, checks)):
+        if breaker == "open" or (
+            breaker == "half-open" and not _responds(service, dependency_checks)
+        ):
             down = f"{name} is down"
             yield Reason(code="CIRCUIT_OPEN", level=Level.CRITICAL, message=down, stops_jobs=True)
-        elif circuit == "half-open":
+        elif breaker == "half-open":
             message = f"{name} was down, and the next job tries it again"
             yield Reason(
                 code="CIRCUIT_HALF_OPEN", level=Level.WARNING, message=message, stops_jobs=True
             )
-        elif service == STORAGE and checks.get(STORAGE) in _FAILED_CHECKS:
+        elif service == STORAGE and dependency_checks.get(STORAGE) in _FAILED_CHECKS:
             # The workers may reach what this process does not.
             level = Level.WARNING if state.processing else Level.CRITICAL
             message = (
@@ -131,14 +135,14 @@ def _outages(
             yield Reason(
                 code="STORAGE_UNAVAILABLE", level=level, message=message, stops_jobs=stopped
             )
-    if checks.get("history") in _FAILED_CHECKS:
+    if dependency_checks.get("history") in _FAILED_CHECKS:
         message = "The history is unavailable"
         yield Reason(code="HISTORY_UNAVAILABLE", level=Level.WARNING, message=message)
 
 
-def _responds(service: str, checks: Mapping[str, str]) -> bool:
+def _responds(service: str, dependency_checks: Mapping[str, str]) -> bool:
     """Return whether a service is known to respond; the API checks only the storage."""
-    return service == STORAGE and checks.get(STORAGE) == "ok"
+    return service == STORAGE and dependency_checks.get(STORAGE) == "ok"
 
 
 def _recently_failed(state: QueueState, samples: Sequence[Sample]) -> tuple[int, int]:

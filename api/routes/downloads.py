@@ -150,7 +150,7 @@ def check() -> Response:
     deps().file_access.require(g.caller, file_ids)
     sender = client()
     task_group = TaskGroup(_CheckDeadline(len(file_ids)), slots=_lookup_slots(sender.address))
-    with deps().checks.held(sender):
+    with deps().file_check_limit.held(sender):
         described = deps().source.describe(file_ids, task_group, cached={})
     checked = [_check_result(*pair) for pair in zip(file_ids, described, strict=True)]
     return json_response(checked if "file_ids" in body else checked[0])

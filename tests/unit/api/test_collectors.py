@@ -52,7 +52,7 @@ def queue_state(**changes: Any) -> QueueState:
 
 
 @pytest.mark.parametrize(
-    ("paused", "circuit", "demand"),
+    ("paused", "breaker", "demand"),
     [
         (False, "closed", 328),
         (True, "closed", 7),
@@ -61,15 +61,15 @@ def queue_state(**changes: Any) -> QueueState:
     ],
 )
 def test_waiting_jobs_need_workers_only_if_they_may_start(
-    paused: bool, circuit: CircuitBreakerState, demand: int
+    paused: bool, breaker: CircuitBreakerState, demand: int
 ) -> None:
     collector = QueueMetrics(
-        lambda: queue_state(paused=paused), lambda: {"storage": circuit, "files.example": "closed"}
+        lambda: queue_state(paused=paused), lambda: {"storage": breaker, "files.example": "closed"}
     )
     found = values(collector.collect())
     assert found["longhaul_worker_demand",] == demand
     levels = {"closed": 0, "half-open": 1, "open": 2}
-    assert found["longhaul_circuit_breaker_state", "storage"] == levels[circuit]
+    assert found["longhaul_circuit_breaker_state", "storage"] == levels[breaker]
     assert found["longhaul_circuit_breaker_state", "files.example"] == 0
 
 

@@ -35,14 +35,19 @@ def queue(**changes: Any) -> QueueState:
 def summary(
     state: QueueState | None = None,
     *,
-    checks: dict[str, str] | None = None,
-    circuits: dict[str, CircuitBreakerState] | None = None,
+    dependency_checks: dict[str, str] | None = None,
+    breaker_states: dict[str, CircuitBreakerState] | None = None,
     samples: tuple[Sample, ...] = (),
 ) -> dict[str, Any]:
     return summary_of(
         state or queue(),
-        checks={"redis": "ok", "storage": "ok", "history": "off", **(checks or {})},
-        circuits={"storage": "closed", **(circuits or {})},
+        dependency_checks={
+            "redis": "ok",
+            "storage": "ok",
+            "history": "off",
+            **(dependency_checks or {}),
+        },
+        breaker_states={"storage": "closed", **(breaker_states or {})},
         samples=lambda count: samples[-count:],
         min_success_rate=0.95,
     )
@@ -76,39 +81,42 @@ def test_busy_workers_are_a_reason_to_wait_but_no_problem() -> None:
             "No workers are running",
             "NO_WORKERS",
         ),
-        ({"circuits": {"storage": "open"}}, "critical", "Storage is down", "CIRCUIT_OPEN"),
+        ({"breaker_states": {"storage": "open"}}, "critical", "Storage is down", "CIRCUIT_OPEN"),
         (
-            {"circuits": {"storage": "half-open"}, "checks": {"storage": "timeout"}},
+            {
+                "breaker_states": {"storage": "half-open"},
+                "dependency_checks": {"storage": "timeout"},
+            },
             "critical",
             "Storage is down",
             "CIRCUIT_OPEN",
         ),
         (
-            {"circuits": {"storage": "half-open"}},
+            {"breaker_states": {"storage": "half-open"}},
             "warning",
             "Storage was down, and the next job tries it again",
             "CIRCUIT_HALF_OPEN",
         ),
         (
-            {"circuits": {"files.example": "open"}},
+            {"breaker_states": {"files.example": "open"}},
             "critical",
             "The file source files.example is down",
             "CIRCUIT_OPEN",
         ),
         (
-            {"checks": {"storage": "unavailable"}},
+            {"dependency_checks": {"storage": "unavailable"}},
             "critical",
             "Storage is down",
             "STORAGE_UNAVAILABLE",
         ),
         (
-            {"checks": {"storage": "unavailable"}, "state": queue(processing=1)},
+            {"dependency_checks": {"storage": "unavailable"}, "state": queue(processing=1)},
             "warning",
             "Storage does not respond to the API",
             "STORAGE_UNAVAILABLE",
         ),
         (
-            {"checks": {"history": "timeout"}},
+            {"dependency_checks": {"history": "timeout"}},
             "warning",
             "The history is unavailable",
             "HISTORY_UNAVAILABLE",
@@ -124,7 +132,8 @@ def test_a_problem_is_the_message(
 
 def test_the_worst_reason_comes_first() -> None:
     found = summary(
-        queue(paused=True, retrying=1, workers=0, slots=0), checks={"history": "unavailable"}
+        queue(paused=True, retrying=1, workers=0, slots=0),
+        dependency_checks={"history": "unavailable"},
     )
     assert found["message"] == "No workers are running"
     assert codes(found) == ["NO_WORKERS", "PAUSED", "HISTORY_UNAVAILABLE", "RETRYING"]
@@ -157,15 +166,15 @@ def test_the_summary_says_since_when_nothing_has_run() -> None:
         Sample(at=NOON + 3 * MINUTE, started=7),
     )
     down: dict[str, CircuitBreakerState] = {"storage": "open"}
-    found = summary(queue(started=7, waiting=waiting()), circuits=down, samples=samples)
+    found = summary(queue(started=7, waiting=waiting()), breaker_states=down, samples=samples)
     assert found["idleSince"] == "2027-01-15T08:01:00.000Z"
     # A job was started after the newest sample.
-    found = summary(queue(started=8, waiting=waiting()), circuits=down, samples=samples)
+    found = summary(queue(started=8, waiting=waiting()), breaker_states=down, samples=samples)
     assert found["idleSince"] is None
-    assert summary(queue(started=7), circuits=down, samples=samples)["idleSince"] is None
+    assert summary(queue(started=7), breaker_states=down, samples=samples)["idleSince"] is None
     busy = queue(started=7, processing=1, waiting=waiting())
-    assert summary(busy, circuits=down, samples=samples)["idleSince"] is None
-    assert summary(queue(waiting=waiting()), circuits=down)["idleSince"] is None
+    assert summary(busy, breaker_states=down, samples=samples)["idleSince"] is None
+    assert summary(queue(waiting=waiting()), breaker_states=down)["idleSince"] is None
 
 
 def test_failing_jobs_stop_no_others() -> None:
