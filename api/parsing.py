@@ -22,7 +22,7 @@ IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 
 #: 64 bits are 19 or 20 digits.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-_IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}\Z")
+_IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _ENTITY_TAG = re.compile(r'"[^"]*"')
 #: The version in an entity tag of ``JobPresenter.etag``.
@@ -83,7 +83,7 @@ def idempotency_key() -> str | None:
 
 def is_idempotency_key(text: str) -> bool:
     """Return whether ``text`` is a valid idempotency key."""
-    return _IDEMPOTENCY_KEY.match(text) is not None
+    return _IDEMPOTENCY_KEY.fullmatch(text) is not None
 
 
 def if_none_match_versions() -> list[int]:

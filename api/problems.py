@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -68,11 +69,9 @@ _FRAMEWORK_ERRORS: Final = (
     (416, "RANGE_NOT_SATISFIABLE", "The archive does not have the requested bytes."),
     (431, "REQUEST_HEADER_FIELDS_TOO_LARGE", "A request header is too large."),
 )
-_FRAMEWORK_CODES: Final = {status: code for status, code, _ in _FRAMEWORK_ERRORS if status > 400}
-_FRAMEWORK_DETAILS: Final = {
-    404: "No resource exists at this URL.",
-    405: "Method not allowed.",
-    413: "The request body is too large.",
+#: Status -> code and meaning of what the framework rejects. Its 400 describes itself.
+_BY_STATUS: Final = {
+    status: (code, meaning) for status, code, meaning in _FRAMEWORK_ERRORS if status > 400
 }
 _TITLES: Final = {"MALFORMED_JSON": "Malformed JSON"}
 
@@ -91,13 +90,6 @@ def install(app: Flask) -> None:
 
 def catalog() -> list[dict[str, Any]]:
     """Return every error code with its status and meaning, for the page ``/docs/problems``."""
-    kinds: list[type[errors.LonghaulError]] = [
-        *STATUS,
-        http_errors.ValidationFailed,
-        http_errors.MalformedJson,
-        http_errors.TooManyStreams,
-        http_errors.TooManyWaitingRequests,
-    ]
     raised = [
         {
             "code": kind.code,
@@ -105,8 +97,7 @@ def catalog() -> list[dict[str, Any]]:
             "meaning": (kind.__doc__ or "").splitlines()[0],
             "retryable": kind.retryable,
         }
-        for kind in kinds
-        if kind not in (errors.LonghaulError, errors.DownloadError, http_errors.RequestError)
+        for kind in _kinds()
     ]
     others = [
         {"code": code, "status": status, "meaning": meaning}
@@ -118,6 +109,21 @@ def catalog() -> list[dict[str, Any]]:
     return sorted(raised + others, key=lambda problem: (problem["status"], problem["code"]))
 
 
+def _kinds() -> Iterator[type[errors.LonghaulError]]:
+    """Yield the errors that a response can contain: those with a code of their own and a status."""
+    for kind in {**vars(errors), **vars(http_errors)}.values():
+        if (
+            isinstance(kind, type)
+            and issubclass(kind, errors.LonghaulError)
+            # A response for one of these is that for ``BackendUnavailable``.
+            and not issubclass(kind, errors.DownloadError)
+            and kind is not http_errors.RequestError
+            and "code" in vars(kind)
+            and status_of(kind) != STATUS[errors.LonghaulError]
+        ):
+            yield kind
+
+
 def status_of(kind: type[errors.LonghaulError]) -> int:
     """Return the HTTP status of an error class."""
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
@@ -126,7 +132,7 @@ def status_of(kind: type[errors.LonghaulError]) -> int:
 def from_error(error: errors.LonghaulError) -> Response:
     """Return the response for an error that Longhaul raised deliberately."""
     if isinstance(error, errors.DownloadError):
-        log.warning("a backend failed", request_id=g.get("request_id"), error=error.message)
+        log.warning("dependency failed", request_id=g.get("request_id"), error=error.message)
         error = errors.BackendUnavailable()
     status = status_of(type(error))
     members: dict[str, Any] = {}
@@ -162,8 +168,8 @@ def _from_framework_error(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
     if isinstance(error, RequestRedirect) or status < 400:
         return error
-    code = _FRAMEWORK_CODES.get(status, HTTPStatus(status).name)
-    detail = _FRAMEWORK_DETAILS.get(status) or error.description or HTTPStatus(status).phrase
+    known = HTTPStatus(status)
+    code, detail = _BY_STATUS.get(status) or (known.name, error.description or known.phrase)
     response = _problem(status, code, detail)
     for name, value in error.get_headers():
         if name != "Content-Type":

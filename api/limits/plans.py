@@ -17,7 +17,7 @@ import structlog
 
 from api.errors import DailyQuotaExceeded, PriorityNotAllowed, ValidationFailed
 from common.job_store.jobs import CreationTerms
-from common.jobs.model import JobSpec, Priority
+from common.jobs.model import PRIORITIES, JobSpec, Priority
 
 #: The plan of every user whose token names no other.
 DEFAULT: Final = "default"
@@ -183,9 +183,8 @@ def _plan(name: str, members: Any, defaults: UserPlan, archive_ttl: int) -> User
 
 
 def _priorities(value: Any, _: int) -> tuple[Priority, ...]:
-    names = [priority.value for priority in Priority]
-    if not isinstance(value, list) or not value or any(each not in names for each in value):
-        raise ValueError(f"must be a list of at least one of {', '.join(names)}")
+    if not isinstance(value, list) or not value or any(each not in PRIORITIES for each in value):
+        raise ValueError(f"must be a list of at least one of {', '.join(PRIORITIES)}")
     return tuple(priority for priority in Priority if priority.value in value)
 
 

@@ -17,7 +17,7 @@ from common.errors import DeliveryNotFound
 from common.job_store.deliveries import DeliveryAttempt, DeliveryRecord, Exchange
 from common.jobs.presenter import iso
 
-blueprint = Blueprint("deliveries", __name__, description="Webhooks")
+blueprint = Blueprint("deliveries", __name__, description="Webhook deliveries")
 
 
 @blueprint.route("/v1/download/<job:job_id>/deliveries")

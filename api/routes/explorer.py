@@ -32,7 +32,7 @@ from common.jobs.filters import JobFilter
 from common.jobs.model import Job
 from common.jobs.presenter import iso
 
-blueprint = Blueprint("explorer", __name__, description="Jobs of all users")
+blueprint = Blueprint("explorer", __name__, description="Operators: jobs of all users, audit log")
 
 #: Rejected jobs that a response names.
 MAX_NAMED_REJECTIONS: Final = 20

@@ -14,7 +14,7 @@ from api.responses import json_response
 from api.schemas.history import HOURS_QUERY, AnalyticsSchema
 from common.jobs.presenter import iso
 
-blueprint = Blueprint("history", __name__, description="History")
+blueprint = Blueprint("history", __name__, description="Operators: analytics")
 
 
 @blueprint.route("/v1/admin/analytics")

@@ -36,8 +36,8 @@ from common.jobs.presenter import iso
 # Three blueprints, because each is a tag of the OpenAPI document: generated clients group their
 # methods by tag, so merging the tags would rename them.
 service = Blueprint("operator", __name__, description="Service status")
-overviews = Blueprint("overview", __name__, description="The service at a glance")
-admin = Blueprint("admin", __name__, description="For operators")
+overviews = Blueprint("overview", __name__, description="Operators: the service at a glance")
+admin = Blueprint("admin", __name__, description="Operators: dead letters and pausing")
 
 
 @service.route("/v1/download/queue/stats")

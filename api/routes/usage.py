@@ -42,7 +42,7 @@ _COLUMNS: Final = ("day", "user", "jobs", "completed", "failed", "cancelled", "b
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 usage = Blueprint("usage", __name__, description="Plans and usage")
-users = Blueprint("users", __name__, description="For operators")
+users = Blueprint("users", __name__, description="Operators: usage and erasure of users")
 
 
 @usage.route("/v1/download/usage")

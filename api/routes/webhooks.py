@@ -17,7 +17,7 @@ from api.schemas.webhooks import REPLAY, ROTATION, ReplayedSchema, SecretSchema
 from common.job_store.webhook_secrets import SecretGenerations
 from common.jobs.presenter import iso
 
-blueprint = Blueprint("webhooks", __name__, description="Webhooks")
+blueprint = Blueprint("webhooks", __name__, description="Webhook secret and replays")
 
 
 @blueprint.route("/v1/webhooks/secret")

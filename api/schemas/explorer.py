@@ -14,11 +14,9 @@ from api.schemas.history import JobRecordSchema
 from api.schemas.requests import PageQuery, Query
 from api.schemas.responses import ENDED
 from common.job_store.statistics_log import MAX_SAMPLES
-from common.jobs.model import Priority
-from common.jobs.transitions import JobState
+from common.jobs.model import PRIORITIES, Priority
+from common.jobs.transitions import STATES, JobState
 
-STATES: Final = [state.value for state in JobState]
-PRIORITIES: Final = [priority.value for priority in Priority]
 HISTORY_STATES: Final = ("ok", "off", "unavailable")
 TIMELINE_KINDS: Final = ("state", "webhook", "link", "operator")
 _HEX: Final = "[0-9A-Fa-f]"

@@ -19,18 +19,17 @@ from api.schemas.fields import (
 from api.schemas.job import JobSchema
 from api.schemas.requests import Query
 from api.schemas.responses import FILE_STATES, DurationsSchema
-from common.jobs.transitions import JobState
+from common.jobs.transitions import STATES
 
 #: A month.
 MAX_HOURS: Final = 24 * 31
-_STATES: Final = [state.value for state in JobState]
 
 
 class ChangeSchema(ResponseSchema):
     """A state change."""
 
     version = count(low=1)
-    status = choice(_STATES)
+    status = choice(STATES)
     attempt = count()
     worker = string(null=True)
     errorCode = string(null=True)
@@ -47,7 +46,7 @@ class RecordedAttemptSchema(ResponseSchema):
     worker = string(null=True)
     startedAt = time()
     endedAt = time()
-    outcome = choice(_STATES, "The state that the attempt left the job in", null=True)
+    outcome = choice(STATES, "The state that the attempt left the job in", null=True)
     errorCode = string(null=True)
     error = string(null=True)
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from marshmallow import fields
 
 from api.schemas.fields import ResponseSchema, choice, count, member, string, time
-from common.jobs.model import Priority
-from common.jobs.transitions import JobState
+from common.jobs.model import PRIORITIES
+from common.jobs.transitions import STATES
 
 EVENTS: Final = (
     "connected",
@@ -26,7 +26,7 @@ class JobSchema(ResponseSchema):
     """A job at one version."""
 
     jobId = string(format="uuid")
-    status = choice([state.value for state in JobState])
+    status = choice(STATES)
     version = count("Incremented by every change; the cursor of every transport", low=1)
     progress = count("Percent; never decreases within an attempt", high=100)
     totalFiles = count(null=True)
@@ -63,7 +63,7 @@ class JobSchema(ResponseSchema):
     attempt = count("The number of the current or latest attempt; 0 before the first")
     maxAttempts = count("The first attempt and all retries", low=1)
     retryAt = time("When the next attempt is due")
-    priority = choice([priority.value for priority in Priority])
+    priority = choice(PRIORITIES)
     metadata = member(fields.Dict, "As sent in the request")
     downloads = count("How often resultUrl or a link was used")
     createdAt = time(null=False)

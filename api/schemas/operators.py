@@ -10,7 +10,7 @@ from api.admin.service_summary import Level
 from api.schemas.fields import ResponseSchema, choice, count, list_of, member, string, time
 from api.schemas.job import JobSchema
 from api.schemas.responses import StatisticsSchema
-from common.jobs.model import Priority
+from common.jobs.model import PRIORITIES
 
 LEVELS: Final = [level.name.lower() for level in Level]
 
@@ -53,7 +53,7 @@ class WorkerJobSchema(ResponseSchema):
 
     jobId = string(format="uuid")
     userId = string("The owner of the job")
-    priority = choice([priority.value for priority in Priority])
+    priority = choice(PRIORITIES)
     attempt = count(low=1)
     progress = count(high=100)
     totalFiles = count()

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from api.schemas.fields import ResponseSchema, count, member, string, time
 from api.schemas.requests import Query
-from common.jobs.model import Priority
+from common.jobs.model import PRIORITIES
 
 #: Days that one response covers.
 MAX_DAYS: Final = 92
@@ -46,7 +46,7 @@ class PlanLimitsSchema(ResponseSchema):
 
     priorities = member(
         fields.List,
-        cls_or_instance=fields.String(validate=validate.OneOf([each.value for each in Priority])),
+        cls_or_instance=fields.String(validate=validate.OneOf(PRIORITIES)),
     )
     activeJobs = count("Unfinished jobs", low=1)
     createsPerMinute = count("New jobs", low=0)

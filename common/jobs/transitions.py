@@ -18,6 +18,8 @@ class JobState(StrEnum):
     __hash__ = str.__hash__
 
 
+STATES: Final = tuple(state.value for state in JobState)
+
 #: Without a user's explicit retry. ``processing → queued`` is an automatic retry, or a job that a
 #: worker returned to the queue.
 ALLOWED: Final = {

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+#: The key prefix of streamed archives, each of which belongs to one job.
+STREAMED_PREFIX: Final = "jobs/"
 #: The key prefixes of everything that workers write: composed archives (and temporary objects of
 #: version 0.1), indexes of archives, streamed archives, and the objects of the storage probe.
-OWN_PREFIXES = ("archives/", "indexes/", "jobs/", "probe/")
+OWN_PREFIXES = ("archives/", "indexes/", STREAMED_PREFIX, "probe/")
 _ID_PREFIX = "longhaul-"
 #: The rule of earlier versions, which applied to all objects of the bucket. It is removed.
 _FORMER_ID = "archives-expire"

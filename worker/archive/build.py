@@ -13,7 +13,7 @@ import structlog
 from common.errors import FileForbidden, FileNotFound, ProcessingError, SourceForbidden
 from common.jobs.model import Artifact, OnMissing
 from common.object_storage import BadChecksum, ObjectStorage
-from common.object_storage.lifecycle import expiry_days
+from common.object_storage.lifecycle import STREAMED_PREFIX, expiry_days
 from common.sources import FileDescription, Missing, Source, SourceFile
 from common.task_group import TaskGroup
 from worker.archive.build_lock import (
@@ -407,7 +407,7 @@ def _stream(
         members,
         missing,
         bucket=request.bucket,
-        key=f"jobs/{request.job_id}/{request.fencing_token}/{archive_name(request)}",
+        key=f"{STREAMED_PREFIX}{request.job_id}/{request.fencing_token}/{archive_name(request)}",
         max_bytes=request.max_bytes,
         equal_parts=options.geometry.equal_parts,
         deps=deps,

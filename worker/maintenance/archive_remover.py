@@ -17,10 +17,10 @@ from common.errors import DownloadError
 from common.job_store.archive_references import DELETE_TIMEOUT
 from common.job_store.errors import log_failure
 from common.object_storage import Cancellation
+from common.object_storage.lifecycle import STREAMED_PREFIX
 from common.object_storage.retry_budget import RetryBudget
 from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
 from worker.loop_thread import LoopThread
-from worker.maintenance.cleanup import STREAMED_PREFIX
 
 if TYPE_CHECKING:
     from common.job_store.archive_references import ArchiveRemovals

@@ -30,6 +30,7 @@ from common.job_store.build_lock import RedisBuildLock
 from common.job_store.checkpoints import Checkpoints
 from common.job_store.errors import describe
 from common.jobs.transitions import JobState
+from common.object_storage.lifecycle import STREAMED_PREFIX
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.listing import pages_below
 from worker.archive.planning.archive_plan import PREFIX as COMPOSED_PREFIX
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from common.jobs.model import Job
     from common.object_storage import ObjectStorage
     from worker.archive_builder import ArchiveBuilder
-
-STREAMED_PREFIX: Final = "jobs/"
 
 #: Seconds between two attempts to prepare the storage, and between two rounds of the thread.
 _RETRY_INTERVAL: Final = 1.0
