@@ -172,13 +172,7 @@ def _build(
         task_group=TaskGroup(min_rate),
     )
     entries = requested_entries(request.file_ids, request.paths)
-    previous = None
-    if use_previous:
-        previous = deps.task_group.call(
-            lambda: load_previous_archive(
-                storage, request.bucket, entries, deps.task_group.cancellation
-            )
-        )
+    previous = _load_previous(request, entries, deps) if use_previous else None
     cached = previous.source_files() if previous and use_cache else {}
     described = _describe(tuple(dict.fromkeys(request.file_ids)), deps, options, cached)
     files, missing = select_files(
@@ -190,25 +184,9 @@ def _build(
     total = None if None in sizes else sum(size or 0 for size in sizes)
     control.expect(files=len(entries), bytes=total)
     if request.direct_single_file and request.is_one_plain_file:
-        (file,) = files
-        if file.location is not None and storage.can_link(file.location[0]):
-            # Deferred, because the job must not wait for a counter.
-            options.defer(
-                lambda: options.report({"single_files": 1, "single_file_bytes": file.size or 0})
-            )
-            return _deliver_directly(file, file.location, control)
-
-    def verify_sources() -> None:
-        # The others were described by a request that needs permission to read the file.
-        listed = [file for file in described if cached.get(file.file_id) is file]
-        if listed:
-            file_ids = [file.file_id for file in listed]
-            if source.describe(file_ids, deps.task_group, cached={}) != listed:
-                raise _OutdatedCacheError
-        # Waiting for the build lock may have taken long enough for a permission to be revoked.
-        if _forbidden(list({file.file_id: file for file in files}), deps, options):
-            raise _OutdatedCacheError
-
+        artifact = _deliver_directly(files[0], deps, options)
+        if artifact is not None:
+            return artifact
     stored = _build_archive(
         name_members(entries, files),
         list(dict.fromkeys(missing)),
@@ -216,7 +194,7 @@ def _build(
         deps,
         options,
         previous,
-        verify_sources,
+        partial(_verify_sources, described, cached, files, deps, options),
     )
     return Artifact(
         bucket=request.bucket,
@@ -228,6 +206,34 @@ def _build(
         etag=stored.etag,
         missing_files=len(missing),
     )
+
+
+def _load_previous(
+    request: BuildRequest, entries: Sequence[Entry], deps: BuildDependencies
+) -> PreviousArchive | None:
+    group = deps.task_group
+    return group.call(
+        lambda: load_previous_archive(deps.storage, request.bucket, entries, group.cancellation)
+    )
+
+
+def _verify_sources(
+    described: Sequence[FileDescription],
+    cached: Mapping[int, SourceFile],
+    files: Sequence[SourceFile],
+    deps: BuildDependencies,
+    options: BuildOptions,
+) -> None:
+    """Raise ``_OutdatedCacheError`` if a file may no longer be used as it was described."""
+    # The others were described by a request that needs permission to read the file.
+    listed = [file for file in described if cached.get(file.file_id) is file]
+    if listed:
+        file_ids = [file.file_id for file in listed]
+        if deps.source.describe(file_ids, deps.task_group, cached={}) != listed:
+            raise _OutdatedCacheError
+    # Waiting for the build lock may have taken long enough for a permission to be revoked.
+    if _forbidden(list({file.file_id: file for file in files}), deps, options):
+        raise _OutdatedCacheError
 
 
 def _of_entries(
@@ -436,13 +442,21 @@ def _report_all_done(members: Sequence[Member], control: Control) -> None:
         )
 
 
-def _deliver_directly(file: SourceFile, location: tuple[str, str], control: Control) -> Artifact:
+def _deliver_directly(
+    file: SourceFile, deps: BuildDependencies, options: BuildOptions
+) -> Artifact | None:
+    """Return the file itself as the result; None if the storage cannot link to it."""
+    if file.location is None or not deps.storage.can_link(file.location[0]):
+        return None
+    bucket, key = file.location
+    # Deferred, because the job must not wait for a counter.
+    options.defer(lambda: options.report({"single_files": 1, "single_file_bytes": file.size or 0}))
     name = names.safe_name(file.name, fallback=f"file-{file.file_id}")
-    control.advance(file.size or 0)
-    control.file_done(file.file_id, state="done", size=file.size, name=name)
+    deps.control.advance(file.size or 0)
+    deps.control.file_done(file.file_id, state="done", size=file.size, name=name)
     return Artifact(
-        bucket=location[0],
-        key=location[1],
+        bucket=bucket,
+        key=key,
         name=name,
         size=file.size or 0,
         content_type=file.content_type or "application/octet-stream",

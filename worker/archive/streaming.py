@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from common.errors import DeadlineExceeded, DownloadError, FileTooLarge
-from common.object_storage import BadChecksum, Cancellation, NoSuchUpload, UploadedPart
+from common.object_storage import (
+    BadChecksum,
+    Cancellation,
+    NoSuchUpload,
+    ObjectStorage,
+    UploadedPart,
+)
 from common.sources import Missing, Source
 from common.sources.files import name_file
 from common.task_group import SupportsCheck, TaskGroup
@@ -42,6 +48,7 @@ MAX_PARTS = 10_000
 MEMBER_OVERHEAD = 2048
 #: The number of threads: one reads and fills the next part while the others upload theirs.
 CONCURRENCY = 3
+TOO_LARGE_TOGETHER = "Together, the files are too large for one archive"
 
 
 def part_size(number: int, *, equal_parts: bool) -> int:
@@ -92,7 +99,7 @@ def stream_archive(
 
     ``may_continue`` returns whether the job may still be continued at a deadline.
     """
-    storage, control = deps.storage, deps.control
+    control = deps.control
     uploaded: dict[int, tuple[UploadedPart, int]] = {}
 
     def extend_deadline() -> bool:
@@ -103,7 +110,7 @@ def stream_archive(
 
     task_group = TaskGroup(ExtendingControl(deps.min_rate, uploaded.__len__, extend_deadline))
     if sum(member.file.size or 0 for member in members) > capacity(equal_parts=equal_parts):
-        raise FileTooLarge("The files are too large together for one archive")
+        raise FileTooLarge(TOO_LARGE_TOGETHER)
     streamer = ZipStreamer(
         source=deps.source,
         members=members,
@@ -117,49 +124,72 @@ def stream_archive(
             member.file.file_id, copy=member.copy, state="done", size=size, name=member.name
         ),
     )
-    upload_id = task_group.call(
-        lambda: storage.create_multipart_upload(
-            bucket, key,
-            content_type=records.CONTENT_TYPE, cancellation=task_group.cancellation,
-        )
-    )  # fmt: skip
+    upload = StreamedUpload(deps.storage, bucket, key, task_group.cancellation, uploaded)
+    task_group.call(upload.create)
+    try:
+        task_group.each(upload.write, streamer.parts(), concurrency=CONCURRENCY)
+        return task_group.call(upload.complete)
+    except BaseException:
+        upload.abort()
+        raise
 
-    def upload(part: StreamedPart) -> None:
-        content = part.content
-        result = storage.upload_part(
-            bucket, key, upload_id, part.number, content,
-            crc32=crc32(content), cancellation=task_group.cancellation,
+
+@dataclass
+class StreamedUpload:
+    """The multipart upload of a streamed archive."""
+
+    storage: ObjectStorage
+    bucket: str
+    key: str
+    cancellation: Cancellation
+    #: The parts that are uploaded, with their sizes, by number.
+    uploaded: dict[int, tuple[UploadedPart, int]]
+    _id: str = field(init=False)
+
+    def create(self) -> None:
+        """Begin the upload."""
+        self._id = self.storage.create_multipart_upload(
+            self.bucket, self.key,
+            content_type=records.CONTENT_TYPE, cancellation=self.cancellation,
         )  # fmt: skip
-        uploaded[part.number] = (result, len(content))
 
-    def complete(parts: list[UploadedPart], checksum: int, size: int) -> str:
+    def write(self, part: StreamedPart) -> None:
+        """Upload a part."""
+        content = part.content
+        result = self.storage.upload_part(
+            self.bucket, self.key, self._id, part.number, content,
+            crc32=crc32(content), cancellation=self.cancellation,
+        )  # fmt: skip
+        self.uploaded[part.number] = (result, len(content))
+
+    def complete(self) -> StoredArchive:
+        """Make the archive of the uploaded parts."""
+        rows = [self.uploaded[number] for number in sorted(self.uploaded)]
+        checksum = join((part.crc32 or 0, length) for part, length in rows)
+        size = sum(length for _, length in rows)
         try:
-            return storage.complete_multipart_upload(
-                bucket, key, upload_id, parts,
-                crc32=checksum, size=size, cancellation=task_group.cancellation,
+            etag = self.storage.complete_multipart_upload(
+                self.bucket, self.key, self._id, [part for part, _ in rows],
+                crc32=checksum, size=size, cancellation=self.cancellation,
             )  # fmt: skip
         except NoSuchUpload:
             # If the response to an earlier request was lost, the archive exists. Its key contains
             # the fencing token, so that no other attempt can have written it.
-            info = find_object(storage, bucket, key, size, task_group.cancellation)
+            info = find_object(self.storage, self.bucket, self.key, size, self.cancellation)
             if info is None:
                 raise
-            return info.etag
+            etag = info.etag
+        return StoredArchive(key=self.key, size=size, crc32=checksum, etag=etag)
 
-    try:
-        task_group.each(upload, streamer.parts(), concurrency=CONCURRENCY)
-        rows = [uploaded[number] for number in sorted(uploaded)]
-        checksum = join((part.crc32 or 0, length) for part, length in rows)
-        size = sum(length for _, length in rows)
-        etag = task_group.call(lambda: complete([part for part, _ in rows], checksum, size))
-    except BaseException:
-        retries = Cancellation(task_group.cancellation.storage_retries)
+    def abort(self) -> None:
+        """Delete the uploaded parts. Errors are only logged: the cleanup finds the upload."""
+        retries = Cancellation(self.cancellation.storage_retries)
         try:
-            storage.abort_multipart_upload(bucket, key, upload_id, cancellation=retries)
+            self.storage.abort_multipart_upload(
+                self.bucket, self.key, self._id, cancellation=retries
+            )
         except DownloadError as error:
             log.warning("upload not cleaned up", error=str(error))
-        raise
-    return StoredArchive(key=key, size=size, crc32=checksum, etag=etag)
 
 
 @dataclass
@@ -315,7 +345,7 @@ class ZipStreamer:
         if full.free:
             return
         if full.number == MAX_PARTS:
-            raise FileTooLarge("The files are too large together for one archive")
+            raise FileTooLarge(TOO_LARGE_TOGETHER)
         self._part = self._new_part(full.number + 1)
         if full.pending:
             self._waiting.append(full)
