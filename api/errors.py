@@ -74,7 +74,7 @@ class PriorityNotAllowed(RequestError):
 
 
 class DailyQuotaExceeded(QuotaExceeded):
-    """You have used today's quota of your plan. It starts again at midnight UTC."""
+    """You have used up your plan's quota for today. It resets at midnight UTC."""
 
     def __init__(self, *, resets_at: int, retry_after: float) -> None:
         """``resets_at``: milliseconds since 1970."""
@@ -95,7 +95,7 @@ class HistoryDisabled(RequestError):
 
 
 class ArchiveDeliveryUnavailable(RequestError):
-    """Archives cannot be downloaded from this server. With DELIVERY=proxy, nginx sends them."""
+    """Archives are unavailable: DELIVERY=proxy requires nginx with STORAGE_URL in front of it."""
 
     code = "DELIVERY_UNAVAILABLE"
 

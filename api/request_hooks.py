@@ -140,7 +140,10 @@ def common_header_lines(
     *,
     caching: str = "",
 ) -> str:
-    """Return the same lines that Flask's hooks add; ``caching``: a Cache-Control line, if any."""
+    """Return, as text, the headers that Flask's hooks add.
+
+    ``caching``: a Cache-Control line, if any.
+    """
     secure = _TRANSPORT_SECURITY_LINE if environ["wsgi.url_scheme"] == "https" else ""
     return (
         f"{cors.lines(environ)}X-Request-ID: {request_id}\r\nRateLimit-Limit: {rate.limit}\r\n"

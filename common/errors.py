@@ -192,7 +192,7 @@ class LinkNotFound(LonghaulError):
 
 
 class LinkGone(LonghaulError):
-    """This link has expired, was revoked, or was used as often as it may be."""
+    """This link has expired, was revoked, or has reached its maximum number of downloads."""
 
     code = "LINK_GONE"
 
@@ -204,7 +204,7 @@ class DeliveryNotFound(LonghaulError):
 
 
 class TooManyLinks(LonghaulError):
-    """This download has the maximum number of links."""
+    """This download already has the maximum number of links. Use one of them."""
 
     code = "TOO_MANY_LINKS"
 
@@ -229,7 +229,7 @@ class TooManyActiveJobs(LonghaulError):
 
 
 class QuotaExceeded(LonghaulError):
-    """You have used today's quota of your plan. It starts again at midnight UTC."""
+    """You have used up your plan's quota for today. It resets at midnight UTC."""
 
     code = "QUOTA_EXCEEDED"
     retryable = True

@@ -183,7 +183,7 @@ class Settings:
         "Claim of the token that lists the user's files, by ID and range; empty: no such limit",
     )
     authorize_url: str = _setting(
-        "", "HTTP service that decides which files a user may have; empty: none is asked"
+        "", "HTTP service that decides which files a user may have; empty: no service is called"
     )
     authorize_secret: str = _setting(
         "", "Signs the requests to AUTHORIZE_URL: whsec_ and base64", secret=True

@@ -117,7 +117,7 @@ class Deliverer:
     def _deliver(self, delivery: Delivery, start_by: float) -> None:
         if self._clock.monotonic() > start_by:
             # The lease may end before the attempt does, and another process would repeat it.
-            log.warning("delivery left to another process", delivery_id=delivery.id)
+            log.warning("delivery not attempted, its lease ends too soon", delivery_id=delivery.id)
             return
         try:
             outcome = self._sender.deliver(delivery)

@@ -103,7 +103,7 @@ def redeem(token: str) -> Response:
     job = dependencies.queries.get(link.job_id)
     response = dependencies.archive_delivery.response(job, file_name=link.file_name)
     if response is None:
-        raise LinkGone  # Without the job, which is none of the business of who has the link.
+        raise LinkGone  # Without the job: the link gives access to the archive only.
     try:
         # Not by a token that the request may have: the link stands for its job's user.
         dependencies.file_access.require_download(Caller(link.user), job)

@@ -146,10 +146,10 @@ def _text(value: str) -> str:
 @users.route("/v1/admin/users/<user:user_id>", methods=["DELETE"])
 @users.doc(
     **operation(
-        ResponseSpec(status=200, description="Nothing is left of the user", schema=ErasedSchema),
+        ResponseSpec(status=200, description="All data of the user is erased", schema=ErasedSchema),
         ResponseSpec(
             status=202,
-            description="A part is erased. Send the request again to continue",
+            description="Part of the data is erased. Send the request again to continue",
             schema=ErasedSchema,
             headers=("Retry-After",),
         ),

@@ -57,7 +57,7 @@ def _is_in_range(at: datetime) -> None:
 
 
 class JobFilterSchema(Schema):
-    """Conditions that a job meets all of."""
+    """Conditions that must all be met."""
 
     class Meta:
         unknown = RAISE

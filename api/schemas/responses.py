@@ -221,10 +221,11 @@ class ProblemSchema(Schema):
         metadata={"description": "What is wrong, by field or parameter"},
     )
     file_ids = fields.List(
-        fields.Integer(), metadata={"description": "The files that you may not have"}
+        fields.Integer(),
+        metadata={"description": "The files that you don't have permission to download"},
     )
     resetAt = fields.String(
-        metadata={"description": "When the quota starts again", "format": "date-time"}
+        metadata={"description": "When the quota resets", "format": "date-time"}
     )
     job = fields.Nested(
         JobSchema, metadata={"description": "The job, if its state is the reason for the error"}

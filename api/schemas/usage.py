@@ -58,7 +58,7 @@ class UsageTodaySchema(ResponseSchema):
     """What counts against today's quota."""
 
     bytes = count("Bytes of the archives completed today; null without plans", null=True)
-    resetAt = time("When the quota starts again", null=False)
+    resetAt = time("When the quota resets", null=False)
 
 
 class UsageOfDaySchema(ResponseSchema):

@@ -277,7 +277,7 @@ class JobStore:
         try:
             return Claim(lease=lease, job=job, spec=decode_spec(spec), grant=decode_grant(spec))
         except (KeyError, TypeError, ValueError):
-            log.exception("job returned: its request is not one of this release")
+            log.exception("job returned to queue: this release does not understand its request")
             self.return_to_queue(lease, UNKNOWN_REQUEST_DELAY, reason=UNKNOWN_REQUEST)
             return None
 

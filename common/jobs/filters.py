@@ -10,7 +10,7 @@ from common.jobs.transitions import JobState
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Conditions that a job meets all of. None and empty: any job meets it."""
+    """Conditions that must all be met. None and empty: any job meets it."""
 
     user: str | None = None
     statuses: frozenset[JobState] | None = None

@@ -170,7 +170,7 @@ class AttemptRunner:
             log.info("attempt stopped", code=reason.code, reason=reason.message)
             return lambda: None
         except (Draining, ResumableDeadline) as reason:
-            log.info("attempt handed over", code=type(reason).__name__)
+            log.info("attempt stopped, job returned to queue", code=type(reason).__name__)
             message = reason.message
             return lambda: self._jobs.return_to_queue(lease, reason=message)
         except DependencyUnavailable as error:
@@ -219,7 +219,7 @@ class AttemptRunner:
         try:
             job = self._until_stored(report, "result not reported yet", timeout=REPORT_TIMEOUT)
         except LeaseLost as error:
-            log.warning("attempt superseded", reason=error.message)
+            log.warning("result rejected, lease lost", reason=error.message)
             return None
         if job is not None:
             log.info("attempt ended", status=job.status, version=job.version)

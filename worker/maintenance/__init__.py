@@ -1,1 +1,2 @@
-"""Threads that run beside the jobs: sweeper, cleanup, archive remover, history recorder."""
+"""Threads that run beside the jobs: sweeper, cleanup, archive remover, bucket size,
+history recorder."""

@@ -12,7 +12,7 @@
   Output:
     {'REDEEMED'}
     {'NOT_FOUND'}  there is no such job, or it has no archive
-    {'LINK_GONE'}  the link has expired, was revoked, or was used as often as it may be
+    {'LINK_GONE'}  the link has expired, was revoked, or was used max_uses times
   Event:
     version + 1, and an entry for the history, if it is counted
 ]]

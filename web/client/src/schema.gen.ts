@@ -123,11 +123,11 @@ export interface components {
             errors?: {
                 [key: string]: string[];
             };
-            /** @description The files that you may not have */
+            /** @description The files that you don't have permission to download */
             file_ids?: number[];
             /**
              * Format: date-time
-             * @description When the quota starts again
+             * @description When the quota resets
              */
             resetAt?: string;
             /** @description The job, if its state is the reason for the error */
@@ -450,7 +450,7 @@ export interface components {
             bytes: number | null;
             /**
              * Format: date-time
-             * @description When the quota starts again
+             * @description When the quota resets
              */
             resetAt: string;
         };

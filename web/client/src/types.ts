@@ -30,7 +30,7 @@ export type JobActionsResult = Schemas["JobActionsResult"];
 export type AuditLogPage = Schemas["AuditLog"];
 export type StatisticsSample = Schemas["Sample"];
 
-/** Conditions that a job meets all of. */
+/** Conditions that must all be met. */
 export type JobFilter = Partial<Schemas["JobFilter"]>;
 export type JobAction = Schemas["JobActions"]["action"];
 /** What an operator does, to the jobs with these IDs or to all that the filter finds. */
