@@ -255,7 +255,11 @@ class Settings:
         "false: all bytes pass through the worker",
     )
     archive_ttl: int = _setting(
-        86_400, "How long an archive can be downloaded, seconds", minimum=1, maximum=_CENTURY
+        86_400,
+        "Seconds until a finished archive expires and can no longer be downloaded. Its object is "
+        "deleted by lifecycle rules, one to three days later",
+        minimum=1,
+        maximum=_CENTURY,
     )
     job_ttl: int = _setting(
         86_400,
