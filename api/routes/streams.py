@@ -48,7 +48,8 @@ CLOSE_CODES: Final[dict[type[LonghaulError], int]] = {
 _STREAM: Final = operation(
     ResponseSpec(
         status=200,
-        description="Events until the job is finished",
+        description="Events until the job is finished. If the stream ends earlier, reconnect with "
+        "Last-Event-ID.",
         schema=EventSchema,
         media="text/event-stream",
         headers=("Cache-Control",),
