@@ -1,4 +1,4 @@
-"""Run the failed tests of real processes again, alone; fail at once if any other test failed."""
+"""Run the failed tests of real processes again, alone; fail immediately if any other failed."""
 
 import json
 import sys

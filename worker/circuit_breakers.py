@@ -233,7 +233,7 @@ class CircuitBreakers:
 
 
 def postponed_too_long(claim: Claim) -> bool:
-    """Return whether the failure of this attempt counts, so that the job ends some day."""
+    """Return whether the failure of this attempt counts, so that the job eventually ends."""
     since = claim.job.postponed_since
     return since is not None and claim.job.updated_at - since > MAX_POSTPONEMENT * 1000
 

@@ -377,8 +377,8 @@ class JobStore:
     def delete_archive(self, job_id: str, *, by: Requester = UNKNOWN_REQUESTER) -> Job:
         """Delete the archive of a completed job, which expires. Idempotent.
 
-        The archive is gone for the job at once. The object itself is deleted by a worker, as soon
-        as no other job needs it; see ``archive_references``.
+        The archive is gone for the job immediately. The object itself is deleted by a worker, as
+        soon as no other job needs it; see ``archive_references``.
 
         Raises ``JobNotFound``, and ``JobConflict`` if the job has not been completed.
         """

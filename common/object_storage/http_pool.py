@@ -212,7 +212,7 @@ def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 def _send(sock: socket.socket, head: bytes, body: Body) -> None:
     if not isinstance(body, Buffer):
         sock.sendall(head)
-        # Closed at once, so that a failure also ends what the body is read from.
+        # Closed immediately, so that a failure also ends what the body is read from.
         with closing(iter(body)) as blocks:
             for block in blocks:
                 sock.sendall(block)

@@ -9,7 +9,7 @@ from contextlib import suppress
 def part_memory(size: int) -> memoryview:
     """Return ``size`` bytes for a part.
 
-    Anonymous pages are returned to the system at once; the heap would keep and fragment them.
+    Anonymous pages are returned to the system immediately; the heap would keep and fragment them.
     Python shares them with child processes by default, which is slow: filling 6 MB takes 3.4 ms of
     CPU, with private pages 2.6 ms, and with huge ones 0.5 ms.
     """

@@ -247,7 +247,8 @@ def test_an_attempt_ends_soon_when_every_request_fails(
         )  # fmt: skip
 
     # Requests that are already with the server succeed; if the last one fails a second time before
-    # the others have failed at all, the attempt ends at once. A full storage is not tried again.
+    # the others have failed at all, the attempt ends immediately. A full storage is not tried
+    # again.
     since = proxy.failing_since if fault == "507" else all_failed.get("once", proxy.failing_since)
     assert time.monotonic() - since < max_seconds
     proxy.heal()

@@ -99,7 +99,7 @@ def test_unchanged_overview_is_sent_again_only_as_a_heartbeat(open_client: OpenC
     client = open_client(streams)
     while len(events := client.events()) < 4:
         gevent.sleep(0.01)
-    # The first one comes at once, and an interval may begin a little before its timer.
+    # The first one comes immediately, and an interval may begin a little before its timer.
     assert len(events) == 4
     assert time.monotonic() - began > 0.2
 
