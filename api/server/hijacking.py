@@ -60,9 +60,14 @@ class Hijack:
                 self._abandon()
 
     def _hand_over(self, connection: _socket.socket, head: bytes) -> None:
-        if self._on_hijack is not None:
+        if self._on_hijack is None:
+            return
+        try:
             self._on_hijack(connection, head)
-            self._on_hijack = None
+        except BaseException:
+            connection.close()
+            raise
+        self._on_hijack = None
 
 
 class StreamHead(Response):

@@ -297,6 +297,22 @@ def test_errors_of_nginx_itself_are_problem_documents(
     assert backend.paths == []
 
 
+@pytest.mark.parametrize(
+    ("request_line", "allowed"),
+    [
+        (b"POST /assets/page.js", "GET, HEAD"),
+        (b"TRACE /assets/page.js", "GET, HEAD"),
+        (b"TRACE /v1/download/initiate", "DELETE, GET, HEAD, OPTIONS, POST"),
+    ],
+)
+def test_405_lists_the_methods_that_are_allowed(
+    start: Callable[..., Nginx], request_line: bytes, allowed: str
+) -> None:
+    """RFC 9110, 15.5.6."""
+    head, _ = exchange(start().port, request_line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert f"\r\nAllow: {allowed}\r\n".encode() in head + b"\r\n"
+
+
 def test_a_range_of_a_static_file_is_ignored(http: httpx.Client) -> None:
     """RFC 9110, 14.2. A range beyond the end of the file would be an error."""
     response = http.get("/assets/page.js", headers={"Range": "bytes=99-"})
@@ -403,6 +419,9 @@ def test_the_root_returns_the_page_to_browsers_and_json_to_programs(http: httpx.
     assert page.headers["Cache-Control"] == "no-cache"
     assert "Accept" in page.headers.get_list("Vary", split_commas=True)
     assert http.get("/", headers={"Accept": "application/json"}).json()["path"] == "/"
+    # The API compares the weights (RFC 9110, 12.5.1).
+    for weighted in ("application/json, text/html;q=0", "application/json, text/html; q=0.1"):
+        assert http.get("/", headers={"Accept": weighted}).json()["path"] == "/"
 
 
 @pytest.mark.parametrize("path", ["/operator", "/operator/"])

@@ -183,6 +183,44 @@ def test_a_part_is_sent_only_of_the_archive_that_the_client_has(
     assert "if-range" not in storage.received[-1].headers
 
 
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"If-Match": '"abc-2"'}, 206),
+        ({"If-Match": '"another"'}, 412),
+        ({"If-Match": '"another"', "If-Range": '"abc-2"'}, 412),
+        # The storage can check one of them, so the other one is met by sending everything.
+        ({"If-Match": '"abc-2"', "If-Range": '"another"'}, 200),
+    ],
+)
+def test_a_part_is_not_sent_of_an_archive_that_the_client_excludes(
+    http: httpx.Client, storage: RecordingServer, conditions: dict[str, str], status: int
+) -> None:
+    """RFC 9110, 13.1.1: otherwise a continued download joins two archives."""
+    storage.reply = part_if_it_matches
+    response = http.get(LINK, headers={"Range": "bytes=5-9", **conditions})
+    assert response.status_code == status
+    if status == 412:
+        assert response.json()["code"] == "PRECONDITION_FAILED"
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert len(storage.received) == 1
+
+
+def test_if_unmodified_since_is_for_the_storage(
+    http: httpx.Client, storage: RecordingServer
+) -> None:
+    """RFC 9110, 13.1.4."""
+    storage.reply = Reply(412)
+    date = "Sat, 28 Nov 2026 00:00:00 GMT"
+    assert http.get(LINK, headers={"If-Unmodified-Since": date}).status_code == 412
+    assert [each.headers["if-unmodified-since"] for each in storage.received] == [date]
+
+
+def test_nobody_requests_the_internal_locations(http: httpx.Client) -> None:
+    for path in ("/.storage/x", "/.storage/whole", "/.storage/precondition_failed"):
+        assert http.get(path).status_code == 404
+
+
 def test_if_range_without_a_range_is_ignored(http: httpx.Client, storage: RecordingServer) -> None:
     """RFC 9110, 13.1.5."""
     storage.reply = part_if_it_matches

@@ -222,6 +222,13 @@ def _length() -> list[Case]:
     return [
         _accepted("body by length", "6.3", post(JSON), ACCEPTED),
         _accepted("leading zeros", "6.2", length(b"0016"), ACCEPTED),
+        _accepted("thousands of zeros", "9110:8.6", length(b"0" * 4_400 + b"16"), ACCEPTED),
+        Case(
+            name="an empty line after a body",
+            rule="2.2",
+            sent=post(JSON) + b"\r\n" + get(),
+            responses=(ACCEPTED, OK),
+        ),
         _accepted("length of zero", "6.3", get(b"Content-Length: 0\r\n")),
         _accepted("GET with a body", "9110:9.3.1", get(b"Content-Length: 3\r\n") + b"abc"),
         _accepted("no length", "6.3", post(b"", length=False), BAD),

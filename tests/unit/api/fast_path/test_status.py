@@ -269,6 +269,8 @@ REQUESTS_FOR_FLASK: list[tuple[str, dict[str, Any]]] = [
     ("/files", {}),
     ("", {"headers": {"If-None-Match": '"1", "2"'}}),
     ("", {"headers": {"If-None-Match": "*"}}),
+    ("", {"headers": {"If-Match": '"1"'}}),
+    ("", {"headers": {"If-Match": '"9"'}}),
     ("", {"headers": {"X-User-Id": "no\tname"}}),
     ("", {"headers": {"Host": "evil.example"}}),
     ("", {"method": "HEAD"}),
@@ -384,3 +386,15 @@ def test_each_poll_gets_a_request_id_of_its_own(both: BothPaths, jobs: JobStore)
     path = path_of(queued(jobs))
     ids = {both.fast.get(path).headers["X-Request-ID"] for _ in range(3)}
     assert len(ids) == 3
+
+
+def test_a_client_above_its_limit_costs_no_read_and_counts_once(
+    make_both: MakeBoth, jobs: JobStore
+) -> None:
+    both = make_both(requests_per_minute_ip=3)
+    path = path_of(queued(jobs))
+    unknown = f"/v1/download/status/{UNKNOWN_ID}"
+    statuses = [send(both.fast, each)[0][:3] for each in (unknown, path, path, path, unknown)]
+    assert statuses == ["404", "200", "200", "429", "429"]
+    # The two that were allowed.
+    assert len(both.jobs.fields_read) + len(both.jobs.versions_read) <= 3

@@ -17,6 +17,7 @@ from api.live.streams import Stream
 from common.job_store.queries import JobQueries
 from common.jobs.model import Job
 from common.jobs.transitions import JobState
+from common.object_storage import CredentialsError
 from tests.unit.api.live.conftest import present
 from tests.unit.api.live.test_websocket import Client
 
@@ -247,3 +248,23 @@ def test_replies_to_a_flood_of_pings_do_not_pile_up(
     for _ in range(5_000):
         stream.receive(client.ping(b"x" * 100))
     assert len(stream._unsent) < 20_000
+
+
+@pytest.mark.parametrize("format_", [StreamFormat.NAMED, StreamFormat.WEBSOCKET])
+def test_a_job_that_cannot_be_rendered_ends_its_stream(
+    job: Job, pair: tuple[_socket.socket, socket.socket], format_: StreamFormat
+) -> None:
+    """As when a link cannot be signed. The client reconnects, and gets an error."""
+
+    def fail(_: Job) -> dict[str, Any]:
+        raise CredentialsError
+
+    stream = started(job, pair[0], format_)
+    completed = dataclasses.replace(job, version=2, status=JobState.COMPLETED)
+    stream.deliver(JobMessage(completed, "completed", fail))
+    assert stream.flush()
+    assert stream.ended
+    received = drain(stream, pair[1])
+    assert b"completed" not in received
+    restart = websocket.close(websocket.SERVICE_RESTART)
+    assert received.endswith(restart) is (format_ is StreamFormat.WEBSOCKET)

@@ -46,6 +46,25 @@ def test_status_returns_the_job_with_its_version_as_etag(
     assert response.headers["Retry-After"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [
+        ('"1"', 200),
+        ("*", 200),
+        ('"7", "1"', 200),
+        ('"7"', 412),
+        # A weak tag never matches.
+        ('W/"1"', 412),
+        ("nonsense", 412),
+    ],
+)
+def test_if_match_is_checked(status: Callable[..., Any], condition: str, code: int) -> None:
+    """RFC 9110, 13.1.1. It precedes If-None-Match (13.2.2)."""
+    assert status(If_Match=condition).status_code == code
+    both = status(If_Match=condition, If_None_Match='"1"')
+    assert both.status_code == (304 if code == 200 else 412)
+
+
 def test_a_job_id_is_case_insensitive(client: FlaskClient, job_id: str) -> None:
     assert client.get(f"/v1/download/status/{job_id.upper()}").json["jobId"] == job_id
 

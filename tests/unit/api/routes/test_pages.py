@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,24 @@ def test_assets_are_sent_in_the_best_accepted_encoding(
 def test_only_files_of_the_page_are_sent(client: FlaskClient, name: str) -> None:
     response = client.get(f"/assets/{name}", headers={"Accept-Encoding": "gzip"}, buffered=True)
     assert response.status_code == 404
+
+
+@pytest.mark.parametrize("range_", ["bytes=0-3", "lines=0-3", "bytes=x", "bytes=0-1,3-4"])
+@pytest.mark.parametrize("path", ["/assets/page.js", "/docs/swagger-ui.css"])
+def test_files_are_sent_as_a_whole(client: FlaskClient, path: str, range_: str) -> None:
+    # RFC 9110, 14.2: a server may ignore Range, and must for HEAD and for units it does not know.
+    for method in ("GET", "HEAD"):
+        response = client.open(path, method=method, headers={"Range": range_}, buffered=True)
+        assert response.status_code == 200
+
+
+@pytest.mark.timeout(10)
+def test_long_headers_and_queries_are_not_parsed(client: FlaskClient) -> None:
+    # Each of them took 10 to 60 ms, in which the process serves nobody.
+    started = time.process_time()
+    for _ in range(50):
+        many = client.get("/", headers={"Accept": "a/b," * 7_000})
+        assert many.mimetype == "application/json"
+        assert client.get("/v1/download/jobs?x=" + "%ff" * 5_000).status_code == 200
+        assert client.get("/v1/download/jobs?" + "a=&" * 5_000).status_code == 400
+    assert time.process_time() - started < 5

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _socket
+import socket
 
+import pytest
 from werkzeug.test import create_environ
 
 from api.server.hijacking import Hijack, HijackResponse
@@ -34,3 +36,18 @@ def test_other_servers_read_the_stream_from_the_body() -> None:
     body = Hijack(write)
     assert b"".join(body) == b"event"
     body.close()
+
+
+def test_a_stream_that_cannot_be_started_is_abandoned() -> None:
+    # Otherwise, it would count as open until the process ends.
+    calls: list[str] = []
+
+    def fail(*_: object) -> None:
+        raise OSError("reset")
+
+    body = Hijack(fail, lambda: calls.append("abandoned"))
+    ours, theirs = socket.socketpair()
+    with theirs, pytest.raises(OSError, match="reset"):
+        body.take_connection(ours, b"")
+    body.close()
+    assert calls == ["abandoned"]

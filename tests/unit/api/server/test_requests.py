@@ -59,6 +59,29 @@ def test_body_is_read_by_length_or_in_chunks() -> None:
     assert plain["CONTENT_TYPE"] == "text/x"
 
 
+def test_zeros_before_a_length_are_removed() -> None:
+    """RFC 9110, 8.6: any number of digits, and int() rejects more than 4,300."""
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + b"0" * 5_000
+    (environ,) = environs(head + b"3\r\n\r\nabc")
+    assert environ["CONTENT_LENGTH"] == "3"
+    assert environ["wsgi.input"].read() == b"abc"
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_an_empty_line_after_a_body_begins_no_request(end: bytes) -> None:
+    """RFC 9112, 2.2."""
+    post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+    for pieces in ((post + end,), (post, end)):
+        parser = new_parser()
+        for piece in pieces:
+            parser.feed(piece)
+            if parser.complete:
+                parser.start_next()
+        assert not parser.in_request
+        parser.feed(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert parser.request.environ["REQUEST_METHOD"] == "GET"
+
+
 def test_bytes_that_arrive_one_by_one_are_parsed_the_same() -> None:
     request = b"POST /x?y=z HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nA-b: c\r\n\r\nabc"
     (whole,) = environs(request)
