@@ -61,7 +61,7 @@ STATUS: Final[dict[type[errors.LonghaulError], int]] = {
 _FRAMEWORK_ERRORS: Final = (
     (400, "MALFORMED_REQUEST", "The request is not valid HTTP, or not supported by this server."),
     (404, "NOT_FOUND", "No resource exists at this URL."),
-    (405, "METHOD_NOT_ALLOWED", "Method not allowed. The Allow header lists the allowed methods."),
+    (405, "METHOD_NOT_ALLOWED", "Method not allowed."),
     (408, "REQUEST_TIMEOUT", "The request did not arrive in time."),
     (412, "PRECONDITION_FAILED", "The resource does not fulfill the conditions of the request."),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
