@@ -87,12 +87,17 @@ class StateLog:
             if isinstance(result, Exception) and "BUSYGROUP" not in str(result):
                 raise result
 
+    @property
+    def can_block(self) -> bool:
+        """Whether ``read`` can wait; on a cluster no command can, for streams in several slots."""
+        return not isinstance(self._client, Cluster)
+
     def read(self, *, count: int, block: int | None = None) -> list[StateLogEntry]:
         """Return up to ``count`` new entries per partition, after at most ``block`` ms.
 
-        On a cluster it never blocks: no command can wait for streams in several slots.
+        Without ``can_block`` it returns immediately.
         """
-        if isinstance(self._client, Cluster):
+        if not self.can_block:
             return self._with_group(lambda: self._read_each(count))
         new: Any = dict.fromkeys(self._streams, ">")
         response: Any = self._with_group(

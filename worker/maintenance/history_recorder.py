@@ -185,7 +185,11 @@ class HistoryRecorder:
             self._take_over_at = time.monotonic() + TAKE_OVER_INTERVAL
             if abandoned := self._state_log.claim_idle(idle_ms=TAKE_OVER_AFTER, count=BATCH):
                 return abandoned
-        return self._state_log.read(count=BATCH, block=BLOCK)
+        entries = self._state_log.read(count=BATCH, block=BLOCK)
+        if not entries and not self._state_log.can_block:
+            # Otherwise the next read would follow immediately.
+            self._stopped.wait(BLOCK / 1000)
+        return entries
 
     def _record(self, entries: Sequence[StateLogEntry]) -> None:
         changes = [self._change(entry) for entry in entries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -40,9 +41,12 @@ def recorder_with(
     migrate: Callable[[], None] = lambda: None,
     on_round: Callable[[], object] = lambda: None,
     on_migration: Callable[[], object] = lambda: None,
+    can_block: bool = True,
 ) -> HistoryRecorder:
     """Return a recorder that finds nothing to record."""
-    state_log = Mock(read=Mock(return_value=[]), claim_idle=Mock(return_value=[]))
+    state_log = Mock(
+        read=Mock(return_value=[]), claim_idle=Mock(return_value=[]), can_block=can_block
+    )
     downloads = Mock(read=Mock(return_value=[]))
     return HistoryRecorder(
         state_log,
@@ -79,6 +83,19 @@ def test_a_worker_that_migrates_or_waits_for_a_migration_is_not_stuck(clock: Clo
     assert during == [()]
     clock.now += 901
     assert liveness.stuck() == ("recorder",)
+
+
+def test_a_recorder_pauses_where_the_state_log_cannot_wait_for_entries() -> None:
+    # As on a cluster, where reading again immediately would use a whole processor.
+    rounds = Mock()
+    recorder = recorder_with(
+        Mock(delete_old=Mock(return_value=0)), on_round=rounds, can_block=False
+    )
+    recorder.start()
+    time.sleep(0.3)
+    recorder.stop()
+    # The first one, and another one after the migration.
+    assert rounds.call_count == 2
 
 
 def test_a_deletion_that_fails_is_not_repeated_in_the_next_step(clock: Clock) -> None:
