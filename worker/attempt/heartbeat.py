@@ -72,27 +72,28 @@ class HeartbeatThread(LoopThread):
         self._on_heartbeat = on_heartbeat
         self._on_death = on_death
         self._interval = interval
-        self._attempts: dict[str, _Attempt] = {}
+        #: Not by job: this process may claim a job again before its earlier attempt has ended.
+        self._attempts: dict[Lease, _Attempt] = {}
         self._lock = threading.Lock()
         self._draining = False
 
     def running_jobs(self) -> tuple[str, ...]:
         """Return the ids of the jobs that this process works on."""
         with self._lock:
-            return tuple(self._attempts)
+            return tuple(dict.fromkeys(lease.job_id for lease in self._attempts))
 
     @contextmanager
     def keep_lease(self, lease: Lease, control: AttemptControl) -> Iterator[None]:
         """Extend the lease and stop ``control`` when it has to, while the block runs."""
         with self._lock:
-            self._attempts[lease.job_id] = _Attempt(lease=lease, control=control)
+            self._attempts[lease] = _Attempt(lease=lease, control=control)
             if self._draining:
                 control.stop(Draining())
         try:
             yield
         finally:
             with self._lock:
-                self._attempts.pop(lease.job_id, None)
+                self._attempts.pop(lease, None)
 
     @property
     def draining(self) -> bool:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from common.errors import LeaseLost
 from common.job_store.jobs import JobStore
 from common.jobs.model import JobSpec, Lease
 from stack.process import wait_until
@@ -107,3 +108,33 @@ def test_a_round_ends_with_the_first_lease_that_an_outage_prevents(
             stack.enter_context(heartbeat.keep_lease(lease, AttemptControl(deadline=60)))
         heartbeat.step()
     assert sent == ["1"]
+
+
+def test_the_end_of_an_attempt_does_not_end_the_heartbeats_of_the_next_one_of_its_job(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both run at the same time if this process claims a job again that it has handed back, or lost
+    # while it was frozen.
+    sent: list[int] = []
+
+    def heartbeat_of(lease: Lease, *_: object) -> str:
+        sent.append(lease.fencing_token)
+        return "GONE" if lease is first else "CONTINUE"
+
+    monkeypatch.setattr(jobs, "heartbeat", heartbeat_of)
+    heartbeat = HeartbeatThread(jobs, interval=0.01, on_heartbeat=lambda: None)
+    first, second = (Lease(job_id="1", fencing_token=token) for token in (1, 2))
+    control = AttemptControl(deadline=60)
+    with heartbeat.keep_lease(first, control), ExitStack() as later:
+        later.enter_context(heartbeat.keep_lease(second, AttemptControl(deadline=60)))
+        heartbeat.step()
+        assert sent == [1, 2]
+        assert heartbeat.running_jobs() == ("1",)
+        with pytest.raises(LeaseLost):
+            control.check()
+        second_attempt = later.pop_all()
+    with second_attempt:
+        heartbeat.step()
+        assert sent == [1, 2, 2]
+        assert heartbeat.running_jobs() == ("1",)
+    assert heartbeat.running_jobs() == ()
