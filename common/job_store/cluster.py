@@ -20,13 +20,21 @@ from redis.exceptions import (
     RedisError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
     from redis.cluster import ClusterNode
 
-#: Errors that mean that the map of slots to nodes is out of date.
-_STALE_SLOT_MAP = (AskError, MovedError, ClusterDownError, RedisConnectionError)
+#: Errors that mean that the map of slots to nodes is out of date, or may be: of a machine that is
+#: gone comes no error except a timeout.
+_STALE_SLOT_MAP = (
+    AskError,
+    MovedError,
+    ClusterDownError,
+    RedisConnectionError,
+    RedisTimeoutError,
+)
 
 
 class Cluster(RedisCluster):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from unittest.mock import Mock
 
 import fakeredis
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.job_store.cluster import NodePipelines
 
@@ -66,3 +69,20 @@ def test_an_error_is_raised_unless_the_caller_looks_at_the_results(
     cluster.servers["a"].connected = False
     with pytest.raises(RedisConnectionError):
         pipe.execute()
+
+
+@pytest.mark.parametrize("raise_on_error", [True, False])
+def test_the_map_of_slots_is_read_again_when_a_node_does_not_respond_in_time(
+    cluster: TwoNodes,
+    pipe: NodePipelines,
+    raise_on_error: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A machine that is gone closes no connection.
+    hanging = cluster.nodes["a"].pipeline(transaction=False)
+    monkeypatch.setattr(hanging, "execute", Mock(side_effect=RedisTimeoutError))
+    monkeypatch.setattr(cluster.nodes["a"], "pipeline", lambda **_: hanging)
+    pipe.set("a1", "")
+    with suppress(RedisError):
+        pipe.execute(raise_on_error)
+    assert cluster.refreshed == 1
