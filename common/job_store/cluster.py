@@ -144,6 +144,12 @@ def node_of(client: Redis, key: str) -> Redis:
     return client.node_of(key) if isinstance(client, Cluster) else client
 
 
+def refresh_slot_map(client: Redis) -> None:
+    """Read the map of slots to nodes again if the store is a cluster. Raises ``RedisError``."""
+    if isinstance(client, Cluster):
+        client.refresh()
+
+
 def nodes(client: Redis) -> dict[str, Redis]:
     """Return a client of each primary by its address; ``primary`` if there is only one."""
     if not isinstance(client, Cluster):

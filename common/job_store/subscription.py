@@ -19,7 +19,7 @@ import orjson
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.job_store import keys
-from common.job_store.cluster import Cluster, node_of
+from common.job_store.cluster import Cluster, node_of, refresh_slot_map
 
 if TYPE_CHECKING:
     import socket
@@ -77,9 +77,8 @@ class EventSubscription:
     def connect(self) -> None:
         """Open the connection; blocks for at most the client's timeouts."""
         self.close()
-        if isinstance(self._client, Cluster):
-            # The partition may have moved to another node, which is one reason to reconnect.
-            self._client.refresh()
+        # The partition may have moved to another node, which is one reason to reconnect.
+        refresh_slot_map(self._client)
         pool = node_of(self._client, keys.of_partition("state_log", self._tag)).connection_pool
         connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
         connection.connect()

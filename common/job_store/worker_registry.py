@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.job_store import keys
-from common.job_store.cluster import node_of
+from common.job_store.cluster import node_of, refresh_slot_map
 from common.jobs.model import known_members
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ class WorkerRegistration:
         """Register the worker, or renew its registration. Raises ``RedisError``."""
         try:
             self._renew()
-        except RedisConnectionError:
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            # Of a cluster, another node may hold the registry now. Only calls that go through the
+            # cluster's client notice that themselves, and the first one here does not.
+            refresh_slot_map(self._client)
+            if isinstance(error, RedisTimeoutError):
+                raise
             # Others soon miss a closed connection, and the thread's next calls may take seconds.
             self._renew()
 
