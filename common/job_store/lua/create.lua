@@ -48,9 +48,11 @@ end
 
 if idempotency ~= '' then
   local first = redis.call('GET', key.idempotency(user, idempotency))
-  if first then
+  local job = first and load_job(string.sub(first, #digest + 2))
+  -- Users and keys may contain colons, so the record may be that of another user: of `a` with the key
+  -- `b:c`, and of `a:b` with `c`.
+  if first and not (job and job.user ~= user) then
     if string.sub(first, 1, #digest) ~= digest then return {'KEY_REUSED', hits} end
-    local job = load_job(string.sub(first, #digest + 2))
     if job then return {'REPLAYED', hits, cjson.encode(job)} end
   end
 end

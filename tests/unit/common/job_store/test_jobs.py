@@ -104,6 +104,22 @@ def test_create_rejects_an_idempotency_key_with_another_request(jobs: JobStore) 
         jobs.create("alice", spec(2), idempotency_key="k")
 
 
+@pytest.mark.parametrize("other", [1, 2])
+def test_an_idempotency_key_never_returns_the_job_of_another_user(
+    jobs: JobStore, other: int
+) -> None:
+    # Both users are in the same partition, and both records have the same name.
+    user, key = "user3", "x:order-17"
+    other_user, other_key = "user3:x", "order-17"
+    first = jobs.create(user, spec(1), idempotency_key=key).job
+    second = jobs.create(other_user, spec(other), idempotency_key=other_key)
+    assert (second.outcome, second.job.user) == ("created", other_user)
+    # Now the record is theirs.
+    repeated = jobs.create(other_user, spec(other), idempotency_key=other_key)
+    assert (repeated.outcome, repeated.job.id) == ("replayed", second.job.id)
+    assert first.id != second.job.id
+
+
 def test_create_rejects_more_unfinished_jobs_than_a_user_may_have(jobs: JobStore) -> None:
     made = [jobs.create("alice", spec(number)).job for number in range(5)]
     with pytest.raises(TooManyActiveJobs):
