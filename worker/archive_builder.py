@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from common.settings import Settings
     from worker.attempt.control import Control
 
-#: Seconds after its creation during which a job may be continued at every deadline, in the same
-#: attempt or another one. It limits a job whose files change so often that no archive is ever
-#: completed.
+#: Seconds after its first attempt began during which a job may be continued at every deadline, in
+#: the same attempt or another one. It limits a job whose files change so often that no archive is
+#: ever completed.
 MAX_CONTINUATION_AGE = 86_400.0
 #: Seconds after which a job that waits for the authorization service asks again.
 AUTHORIZATION_DELAY = 5.0
@@ -317,4 +317,6 @@ def _storage_id(endpoint: str, settings: Settings) -> str:
 
 
 def _may_continue(job: Job) -> bool:
-    return time.time() - job.created_at / 1000 < MAX_CONTINUATION_AGE
+    # Not since its creation: it may have waited in the queue, or have been restarted days later.
+    began = job.started_at or job.created_at
+    return time.time() - began / 1000 < MAX_CONTINUATION_AGE

@@ -186,7 +186,9 @@ def test_a_job_has_its_error_soon_after_an_outage_and_no_thread_is_left(
     now = int(time.time() * 1000)
     job_id = keys.new_job_id(str(uuid.uuid4()))
     claim: Any = SimpleNamespace(
-        job=SimpleNamespace(id=job_id, created_at=now, updated_at=now, postponed_since=None),
+        job=SimpleNamespace(
+            id=job_id, created_at=now, started_at=now, updated_at=now, postponed_since=None
+        ),
         lease=SimpleNamespace(fencing_token=1),
         grant=FileGrant(),
         spec=JobSpec(file_ids=tuple(range(len(SIZES[kind])))),

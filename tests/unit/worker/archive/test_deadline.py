@@ -31,7 +31,15 @@ pytestmark = pytest.mark.usefixtures("narrow")
 class Attempt:
     """One attempt after another at the job of a small catalog."""
 
-    def __init__(self, redis: Redis, monkeypatch: pytest.MonkeyPatch, *, age: float = 0.0) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        age: float = 0.0,
+        waited: float = 0.0,
+    ) -> None:
+        """``age``: seconds since the first attempt, before which the job ``waited`` seconds."""
         monkeypatch.setattr("worker.archive_builder.Geometry", lambda **_: SMALL)
         self.catalog = SmallCatalog([3000, 50, 3000, 70])
         storage: Any = self.catalog.storage
@@ -48,9 +56,10 @@ class Attempt:
         self.archives = ArchiveBuilder(cast("Any", services))
         self.archives._profile = StorageProfile()
         spec = JobSpec(file_ids=tuple(self.catalog.files))
-        created_at = int((time.time() - age) * 1000)
+        started_at = int((time.time() - age) * 1000)
+        created_at = started_at - int(waited * 1000)
         self.claim = SimpleNamespace(
-            job=SimpleNamespace(id=JOB, created_at=created_at),
+            job=SimpleNamespace(id=JOB, created_at=created_at, started_at=started_at),
             lease=SimpleNamespace(fencing_token=1),
             spec=spec,
             grant=FileGrant(),
@@ -122,6 +131,14 @@ def test_a_source_that_is_too_slow_uses_up_an_attempt(
 def test_a_job_is_not_continued_forever(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeadlineExceeded):
         Attempt(redis, monkeypatch, age=100_000).run(parts=4)
+
+
+def test_a_job_that_waited_for_days_is_continued(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For the end of a pause, or until it was restarted.
+    with pytest.raises(DeadlineHandover):
+        Attempt(redis, monkeypatch, waited=100_000).run(parts=4)
 
 
 class StreamedAttempt(Attempt):
