@@ -63,6 +63,10 @@ if redis.call('HSETNX', active, digest, id) == 0 then
   local job = load_job(running)
   if job then
     store_idempotency_key(running)
+    if idempotency ~= '' then
+      -- The job has to be kept for as long as the record of its latest key.
+      redis.call('HSET', key.status(running), 'idempotent', '1', 'idempotent_at', now_text)
+    end
     -- The client library sends a command again when it misses the response: same id, same call.
     return {running == id and 'CREATED' or 'DEDUPLICATED', hits, cjson.encode(job)}
   end

@@ -67,8 +67,10 @@ local function enter_terminal_state(job, changes)
   end
   local snapshot = update_job(id, changes)
   if job.idempotent == '1' then
-    -- A repeated request has to find the job.
-    ttl = math.max(ttl, tonumber(job.created_at) + tonumber(args.idempotency_ttl) - now)
+    -- A repeated request has to find the job. The latest key may be that of a request that came later
+    -- than the first one.
+    local since = tonumber(job.idempotent_at or job.created_at)
+    ttl = math.max(ttl, since + tonumber(args.idempotency_ttl) - now)
   end
   for _, name in ipairs({key.status(id), key.spec(id), key.files(id), key.attempts(id)}) do
     redis.call('PEXPIRE', name, to_text(ttl))

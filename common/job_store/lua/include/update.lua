@@ -1,8 +1,8 @@
 -- @include base
 --[[
   update_job(id, changes): writes to the hash of an existing job and returns the new snapshot. Every
-  write goes through it, except the first, and those of `lane` in sweep.lua and `reservations` in
-  claim.lua: clients do not see these, so there is no new version.
+  write goes through it, except the first, and those of `lane` in sweep.lua, `reservations` in
+  claim.lua, and `idempotent` in create.lua: clients do not see these, so there is no new version.
 
   Event:
     version + 1, and the whole snapshot on the job's channel; an entry in the state log when the

@@ -536,6 +536,18 @@ def test_a_job_with_an_idempotency_key_outlives_a_short_job_ttl(
     assert (repeated.outcome, repeated.job.id) == ("replayed", with_key.id)
 
 
+@pytest.mark.parametrize("first_key", [None, "first key"])
+def test_a_job_is_kept_for_the_idempotency_key_of_a_later_identical_request(
+    redis: Redis, wake_ups: RecordedWakeUps, first_key: str | None
+) -> None:
+    jobs = JobStore(redis, wake_ups, Limits(job_ttl=60))
+    job = jobs.create("alice", spec(), idempotency_key=first_key).job
+    redis.hset(keys.status(job.id), "created_at", job.created_at - 80_000_000)
+    assert jobs.create("alice", spec(), idempotency_key="key").outcome == "deduplicated"
+    jobs.cancel(job.id)
+    assert 86_000 < redis.ttl(keys.status(job.id)) <= 86_400
+
+
 def test_a_claim_that_a_fail_over_forgot_does_not_share_its_fencing_token(
     jobs: JobStore, redis: Redis
 ) -> None:
