@@ -127,6 +127,7 @@ class Deliverer:
                 outcome.state,
                 outcome.attempt,
                 delay=outcome.delay,
+                replay_delay=RETRY_DELAYS[0],
                 exchange=outcome.exchange,
             )
         except RedisError as error:

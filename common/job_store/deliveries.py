@@ -185,9 +185,14 @@ class Deliveries:
         entry: DeliveryAttempt,
         *,
         delay: float = 0.0,
+        replay_delay: float = 0.0,
         exchange: Exchange | None = None,
     ) -> bool:
         """Record the outcome of an attempt; ``pending``: try again after ``delay`` seconds.
+
+        An attempt during which a replay was requested is the first one of the replay. If it is the
+        last one of the earlier ones, too, and has ``failed``, the delivery stays pending: try again
+        after ``replay_delay`` seconds.
 
         Returns False if the lease had expired and another worker claimed the delivery.
         """
@@ -198,6 +203,8 @@ class Deliveries:
             "fencing_token": delivery.fencing_token,
             "state": state,
             "delay": milliseconds(delay),
+            "replayed_after": delivery.replayed_after,
+            "replay_delay": milliseconds(replay_delay),
             "entry": orjson.dumps(entry).decode(),
             "exchange": exchange and orjson.dumps(exchange).decode(),
             "keep": TTL,

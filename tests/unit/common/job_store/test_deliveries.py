@@ -214,6 +214,29 @@ def test_a_replay_leaves_an_attempt_in_progress_alone(
     assert deliveries.claim(limit=10, lease=60) == []
 
 
+def test_a_replay_that_is_requested_during_the_last_attempt_is_not_lost(
+    jobs: JobStore, redis: Redis, deliveries: Deliveries
+) -> None:
+    scheduled = terminal(jobs, redis)
+    deliveries.schedule([scheduled])
+    deliveries.record_attempt(claim_one(deliveries), "pending", entry(1))
+    last = claim_one(deliveries)
+    deliveries.replay(scheduled.job.id, scheduled.job.version)
+    assert deliveries.record_attempt(last, "failed", entry(2), replay_delay=5)
+    (record,) = deliveries.of_job(scheduled.job.id)
+    assert record.state == "pending"
+    assert record.next_at is not None
+    assert 0 < record.next_at - time.time() * 1000 <= 5_000
+    _make_due(redis, scheduled)
+    again = claim_one(deliveries)
+    assert (again.attempt, again.replayed_after) == (3, 1)
+    # Without another replay, a failure is final.
+    assert deliveries.record_attempt(again, "failed", entry(3), replay_delay=5)
+    (record,) = deliveries.of_job(scheduled.job.id)
+    assert (record.state, record.next_at) == ("failed", None)
+    assert deliveries.claim(limit=10, lease=60) == []
+
+
 def test_an_unknown_delivery_is_not_replayed(deliveries: Deliveries) -> None:
     with pytest.raises(DeliveryNotFound):
         deliveries.replay("00000000-0000-4000-8000-000000000000", 2)
