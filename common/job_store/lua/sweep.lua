@@ -30,8 +30,6 @@ local MAX_BOOSTS = 10
 -- Milliseconds until a job runs again that was lost with its worker for the second time, doubled
 -- with each further loss. It may be what kills the workers.
 local LOSS_BACKOFF = 2000
--- Milliseconds by which the clocks of a primary and its replicas may differ.
-local CLOCK_TOLERANCE = 1000
 -- Entries of the state log that one group has read and not acknowledged; normally a few hundred.
 local MAX_PENDING = 1000
 

@@ -8,7 +8,14 @@
   note_time_if_due(): the same, unless the last note is from the last CLOCK_NOTE_INTERVAL, or later than now.
     Every script that stores when something becomes due calls it, because the clock may be set back
     before the next sweep
+  time_for_scores(): the current time; but after the clock was set back, the time noted before, until a
+    sweep has corrected the times in its sorted sets. It subtracts the difference from all of them,
+    also from those that were stored since. Only archives would suffer from that: whatever else is due
+    too early is done a little early, or once more
 ]]
+
+-- Milliseconds by which the clocks of a primary and its replicas may differ.
+local CLOCK_TOLERANCE = 1000
 
 -- Milliseconds between two notes.
 local CLOCK_NOTE_INTERVAL = 5000
@@ -24,4 +31,9 @@ end
 
 local function note_time_if_due()
   if now > noted_time() + CLOCK_NOTE_INTERVAL then note_time() end
+end
+
+local function time_for_scores()
+  local noted = noted_time()
+  return noted > now + CLOCK_TOLERANCE and noted or now
 end

@@ -53,7 +53,7 @@ local function enter_terminal_state(job, changes)
     local available_for = tonumber(job.expires_in or args.archive_ttl)
     changes.expires_at = to_text(now + available_for)
     ttl = ttl + available_for
-    redis.call('ZADD', key.expiring(), changes.expires_at, id)
+    redis.call('ZADD', key.expiring(), to_text(time_for_scores() + available_for), id)
     note_time_if_due()
     if job.plan then count_bytes(job, changes) end
     local began = job.restarted_at or job.created_at

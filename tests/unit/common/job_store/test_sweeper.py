@@ -417,6 +417,30 @@ def test_times_are_corrected_only_once_after_the_clock_was_set_back_a_little(
     assert 25_000 < due - time.time() * 1000 <= 31_000
 
 
+@pytest.mark.parametrize("seconds", [86_400, 4])
+def test_archives_completed_since_the_clock_was_set_back_do_not_expire_early(
+    jobs: JobStore,
+    sweeper: Sweeper,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+) -> None:
+    sweeper.sweep(busy)
+    right_time = time.time
+    monkeypatch.setattr(time, "time", lambda: right_time() - seconds)
+    # Before a sweep notices it.
+    claim = jobs.claim(queued(jobs), "worker")
+    assert claim is not None
+    artifact = Artifact(bucket="b", key="k", name="n.zip", size=1, content_type="application/zip")
+    job = jobs.complete(claim.lease, artifact, Progress())
+    for _ in range(2):
+        sweeper.sweep(busy)
+    expires = redis.zscore(keys.of_partition("expiring", keys.tag_of_job(job.id)), job.id)
+    assert isinstance(expires, float)
+    assert job.expires_at is not None
+    assert abs(expires - job.expires_at) < 1_500
+
+
 def test_state_log_entries_are_taken_over_after_the_clock_was_set_back(
     jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
