@@ -155,7 +155,9 @@ def _build(state: BuildState) -> StoredArchive:
                 )
             )
         )  # fmt: skip
-    state.resume()
+    if not state.is_single_put:
+        # The object of a single put that is logged may have been deleted since, or is not reusable.
+        state.resume()
     transfer_parts(state)
     parts = state.uploaded_parts
     crc32 = join((parts[p.number].crc32 or 0, p.size) for p in state.plan.parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -144,6 +145,21 @@ def test_an_archive_survives_an_attempt_that_began_while_the_job_store_was_unava
     catalog.checkpoint.records = [*records, *new]
     catalog.storage.restart()
     assert catalog.archive(catalog.run()) == reference.archive(reference.run())
+
+
+@pytest.mark.parametrize("fate", ["deleted", "too old"])
+def test_an_archive_made_by_a_single_request_is_not_resumed(fate: str) -> None:
+    # One that is still there, and young enough, is found before.
+    catalog = SmallCatalog([10])
+    artifact = catalog.run(defer=lambda _: None)  # The log stays.
+    assert catalog.storage.calls.count("put_object") == 1
+    assert catalog.checkpoint.records
+    stored = catalog.storage.objects["archives", artifact.key]
+    if fate == "deleted":
+        del catalog.storage.objects["archives", artifact.key]
+    stored.modified -= timedelta(days=30)
+    catalog.assert_correct(catalog.run())
+    assert catalog.storage.objects["archives", artifact.key].modified > stored.modified
 
 
 def _transfers(calls: list[str]) -> int:
