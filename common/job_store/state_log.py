@@ -98,7 +98,8 @@ class StateLog:
         Without ``can_block`` it returns immediately.
         """
         if not self.can_block:
-            return self._with_group(lambda: self._read_each(count))
+            entries: list[StateLogEntry] = self._with_group(lambda: self._read_each(count))
+            return entries
         new: Any = dict.fromkeys(self._streams, ">")
         response: Any = self._with_group(
             lambda: self._client.xreadgroup(

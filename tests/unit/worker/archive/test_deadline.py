@@ -137,7 +137,7 @@ def test_a_job_that_waited_for_days_is_continued(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # For the end of a pause, or until it was restarted.
-    with pytest.raises(DeadlineHandover):
+    with pytest.raises(ResumableDeadline):
         Attempt(redis, monkeypatch, waited=100_000).run(parts=4)
 
 

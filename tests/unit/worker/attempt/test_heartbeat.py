@@ -113,7 +113,7 @@ def test_a_round_ends_with_the_first_lease_that_an_outage_prevents(
 def test_the_end_of_an_attempt_does_not_end_the_heartbeats_of_the_next_one_of_its_job(
     jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Both run at the same time if this process claims a job again that it has handed back, or lost
+    # Both run at the same time if this process claims a job again that it has returned, or lost
     # while it was frozen.
     sent: list[int] = []
 
