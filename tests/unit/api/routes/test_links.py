@@ -293,5 +293,5 @@ def test_a_link_that_is_used_at_the_same_time_is_counted_exactly(
     links = DownloadLinks(redis)
     found = links.find(path_of(link)[3:])
     links.redeem(found, "192.0.2.1")
-    with pytest.raises(Exception, match="as often as it may be"):
+    with pytest.raises(Exception, match="maximum number of downloads"):
         links.redeem(found, "192.0.2.2")

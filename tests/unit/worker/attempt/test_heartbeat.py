@@ -119,7 +119,7 @@ def test_the_end_of_an_attempt_does_not_end_the_heartbeats_of_the_next_one_of_it
 
     def heartbeat_of(lease: Lease, *_: object) -> str:
         sent.append(lease.fencing_token)
-        return "GONE" if lease is first else "CONTINUE"
+        return "LOST" if lease is first else "CONTINUE"
 
     monkeypatch.setattr(jobs, "heartbeat", heartbeat_of)
     heartbeat = HeartbeatThread(jobs, interval=0.01, on_heartbeat=lambda: None)
