@@ -1222,9 +1222,12 @@ export interface components {
         Problem413: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                /** @description Requests allowed per minute */
+                "RateLimit-Limit"?: number;
+                /** @description Requests remaining in this minute */
+                "RateLimit-Remaining"?: number;
+                /** @description Seconds until the limit resets */
+                "RateLimit-Reset"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -1270,6 +1273,19 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description PRECONDITION_FAILED: the ETag in If-Match is not the current one */
+        Problem412: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description JOB_CANCELLED, JOB_EXPIRED, or ARCHIVE_DELETED: there is no archive; or LINK_GONE: the link has ended */
         Problem410: {
             headers: {
@@ -1287,9 +1303,12 @@ export interface components {
         Problem501: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                /** @description Requests allowed per minute */
+                "RateLimit-Limit"?: number;
+                /** @description Requests remaining in this minute */
+                "RateLimit-Remaining"?: number;
+                /** @description Seconds until the limit resets */
+                "RateLimit-Reset"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -1324,13 +1343,16 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description VALIDATION_ERROR or MALFORMED_JSON */
+        /** @description VALIDATION_ERROR, MALFORMED_JSON, or MALFORMED_REQUEST: the request is not valid HTTP */
         Problem400: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                /** @description Requests allowed per minute */
+                "RateLimit-Limit"?: number;
+                /** @description Requests remaining in this minute */
+                "RateLimit-Remaining"?: number;
+                /** @description Seconds until the limit resets */
+                "RateLimit-Reset"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -1341,9 +1363,12 @@ export interface components {
         Problem500: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
-                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                /** @description Requests allowed per minute */
+                "RateLimit-Limit"?: number;
+                /** @description Requests remaining in this minute */
+                "RateLimit-Remaining"?: number;
+                /** @description Seconds until the limit resets */
+                "RateLimit-Reset"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -1367,14 +1392,14 @@ export interface components {
     headers: {
         /** @description From the request if it is valid, otherwise a UUID */
         "X-Request-ID": string;
+        /** @description RFC 6750 */
+        "WWW-Authenticate": string;
         /** @description Requests allowed per minute */
         "RateLimit-Limit": number;
         /** @description Requests remaining in this minute */
         "RateLimit-Remaining": number;
         /** @description Seconds until the limit resets */
         "RateLimit-Reset": number;
-        /** @description RFC 6750 */
-        "WWW-Authenticate": string;
         /** @description Seconds to wait */
         "Retry-After": number;
         /** @description Where to continue */
