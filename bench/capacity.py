@@ -28,7 +28,7 @@ API_EVENT: Final = 0.000_13
 VALKEY_JOB: Final = 0.000_6
 VALKEY_HEARTBEAT: Final = 0.000_08
 #: One scan of one worker over all partitions.
-VALKEY_SWEEP: Final = 0.000_33
+VALKEY_SWEEP: Final = 0.002_3
 # Bytes:
 JOB_OF_TEN_FILES: Final = 4_200
 FURTHER_FILE: Final = 140
