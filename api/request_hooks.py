@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flask import Flask, Response, g, request
 
@@ -50,8 +49,7 @@ UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", 
 FAST_PATH_COUNT: Final = "longhaul.fast_path_count"
 
 
-@dataclass(frozen=True)
-class FastPathCount:
+class FastPathCount(NamedTuple):
     """The fast path counted a request before it left it to Flask."""
 
     rate: RateLimit
