@@ -7,9 +7,11 @@ from typing import Final
 
 #: RFC 5321, 4.5.3.1.3: a path has at most 256 characters, two of which are brackets.
 MAX_LENGTH: Final = 254
-#: A valid email address of the HTML standard: no spaces, comments, quotes or line ends.
+#: A valid email address of the HTML standard: no spaces, comments, quotes or line ends. Before the
+#: `@`, a dot has to stand between two other characters (RFC 5321, 4.1.2): no header can contain
+#: the addresses with other dots that some providers once assigned.
 _ADDRESS: Final = re.compile(
-    r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"(?=[^@]{1,64}@)[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
     r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\Z"
 )

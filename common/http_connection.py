@@ -25,6 +25,8 @@ MAX_INTERIM_RESPONSES: Final = 20
 #: Bytes of all status lines and header lines of one response.
 MAX_HEAD_BYTES: Final = 262_144
 _MAX_LINE: Final = 65_536
+#: A length of more digits is no length that a file can have.
+_MAX_LENGTH_DIGITS: Final = 18
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 #: Header lines that the parser of the email package gives up on: it drops those that follow.
 _DEFECTS: Final = (
@@ -93,8 +95,11 @@ class FinalResponse(http.client.HTTPResponse):
         elif lengths:
             values = {value.strip() for value in lengths.split(",")}
             value = values.pop()
-            if values or not (value.isascii() and value.isdecimal()):
-                raise InvalidResponse(f"The response has the Content-Length {lengths!r}")
+            valid = value.isascii() and value.isdecimal()
+            # int() rejects thousands of digits.
+            value = value.lstrip("0") or "0"
+            if values or not valid or len(value) > _MAX_LENGTH_DIGITS:
+                raise InvalidResponse(f"The response has the Content-Length {lengths[:100]!r}")
             self.length = int(value)
 
     def _read_next_chunk_size(self) -> int:

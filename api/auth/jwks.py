@@ -114,6 +114,8 @@ def _usable(keys: Iterable[Any]) -> Iterable[tuple[str | None, PyJWK]]:
             continue
         if data.get("kty") not in ("RSA", "EC"):
             continue
+        if not isinstance(data.get("kid", ""), str):
+            continue
         try:
             key = PyJWK(data)
         except PyJWTError:

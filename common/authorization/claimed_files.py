@@ -85,7 +85,7 @@ def _parse(value: Any) -> Iterator[tuple[int, int]]:
         raise ValueError("neither a list nor a string")  # noqa: TRY004
     for part in value:
         if part == _EVERYTHING:
-            yield 0, 10**18
+            yield -(10**18), 10**18
         elif type(part) is int and part >= 0:
             yield part, part
         elif isinstance(part, str) and (found := _RANGE.match(part)):

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from email.errors import MessageError
 from email.header import decode_header, make_header
+from typing import Final
 from urllib.parse import quote, unquote
 
 from common.object_storage.s3_xml import ObjectInfo
@@ -17,6 +18,10 @@ _PARAMETER = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.D
 _EXT_VALUE = re.compile(r"([\w-]+)'[^']*'((?:%[0-9A-Fa-f]{2}|[!-$&-~])+)", re.ASCII)
 #: RFC 8187 requires UTF-8; its predecessor also had ISO-8859-1.
 _CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
+
+
+#: Characters of a value in which encoded words are decoded: the time grows with the square.
+MAX_ENCODED: Final = 2_000
 
 
 def attachment(filename: str) -> str:
@@ -67,9 +72,11 @@ def _decode_ext_value(value: str) -> str | None:
 
 def decode_value(value: str) -> str:
     """Decode a header value: RFC 2047 words, percent-encoded UTF-8, raw UTF-8, or plain text."""
-    if "=?" in value:
+    if "=?" in value and len(value) <= MAX_ENCODED:
         try:
-            return str(make_header(decode_header(value)))
+            text = str(make_header(decode_header(value)))
+            # Some charsets can express halves of characters, which no encoding can write.
+            return text.encode(errors="replace").decode()
         except (LookupError, ValueError, MessageError):
             return _decode_utf8(value)
     if "%" in value:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import botocore.session
 import structlog
-from botocore.exceptions import BotoCoreError
 
 from common.object_storage.errors import CredentialsError
 
@@ -48,7 +47,8 @@ class CredentialChain:
         found = self._found or self._find()
         try:
             frozen = found.get_frozen_credentials()
-        except BotoCoreError as error:
+        except Exception as error:
+            # botocore passes on whatever a provider raises: an error of STS, a missing file.
             raise CredentialsError(
                 f"The credentials for the object storage could not be refreshed: {error}"
             ) from error
@@ -72,7 +72,7 @@ class CredentialChain:
                 self._search_at = time.monotonic() + SEARCH_INTERVAL
                 try:
                     self._found = self._search()
-                except BotoCoreError as error:
+                except Exception as error:  # noqa: BLE001  as above
                     log.warning("credentials not found", error=str(error))
             if self._found is None:
                 raise CredentialsError(

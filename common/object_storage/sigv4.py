@@ -12,12 +12,12 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 import structlog
 
+from common.http_headers import parse_http_date
 from common.object_storage.credentials import Credentials
 from common.object_storage.errors import CredentialsError
 
@@ -74,10 +74,10 @@ class Signer:
 
         Return whether it was: S3 rejects requests that are more than 15 minutes off.
         """
-        try:
-            offset = parsedate_to_datetime(date or "").timestamp() - time.time()
-        except ValueError:
+        parsed = parse_http_date(date)
+        if parsed is None:
             return False
+        offset = parsed.timestamp() - time.time()
         if abs(offset - self._clock_offset) < CLOCK_TOLERANCE:
             return False
         log.warning("clock is wrong; using the time of the storage", offset=round(offset))

@@ -13,8 +13,8 @@ from typing import Final
 
 from common.errors import PermanentDownloadError, ProcessingError
 
-#: Bytes of coded content that are read at a time.
-BLOCK: Final = 1024 * 1024
+#: Bytes of coded content that are read at a time. zlib copies the rest in each step.
+BLOCK: Final = 64 * 1024
 #: Codings that are decoded while the file is read. ``x-gzip`` is an alias (RFC 9110, 8.4.1.3).
 _DECODED: Final = {"gzip": ".gz", "x-gzip": ".gz", "deflate": ".zz"}
 #: Codings without a decoder in the standard library: the file keeps its bytes and is renamed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from common.email_addresses import is_email_address
 from common.errors import JobNotFound, TooManyLinks
 from common.job_store.deliveries import DeliveryAttempt
 from common.jobs.transitions import JobState
@@ -50,6 +51,16 @@ class EmailSender:
         """Make one attempt. Raises ``RedisError`` when the store is unavailable."""
         job = delivery.job
         started_at, started = self._clock.time(), self._clock.monotonic()
+        recipient = job.email or self._default_recipient
+        if not is_email_address(recipient):
+            # The job is of a release that accepted the address.
+            attempt = DeliveryAttempt(
+                attempt=delivery.attempt,
+                at=round(started_at * 1000),
+                duration_ms=0,
+                error="The address cannot be written in a header",
+            )
+            return DeliveryOutcome(state="failed", attempt=attempt)
         url, link = None, None
         if job.status is JobState.COMPLETED:
             try:
@@ -60,7 +71,6 @@ class EmailSender:
                     attempt=delivery.attempt, at=round(started_at * 1000), duration_ms=0
                 )
                 return DeliveryOutcome(state="gone", attempt=attempt)
-        recipient = job.email or self._default_recipient
         message = message_about(
             job, sender=self._sender, recipient=recipient, link=url, now=started_at
         )

@@ -89,6 +89,7 @@ def test_body_that_ends_with_its_connection_is_read_to_the_end(download: Downloa
     {"content_length": "0x7530"},
     {"content_length": "\u00b2"},
     {"content_length": "30000\r\nContent-Length: 10"},
+    {"content_length": "9" * 19},
     {"transfer_encoding": "gzip, chunked"},
     {"transfer_encoding": "chunked, chunked"},
     {"transfer_encoding": "identity"},
@@ -97,6 +98,12 @@ def test_body_that_ends_with_its_connection_is_read_to_the_end(download: Downloa
 def test_ambiguous_length_is_an_error(download: Downloads, headers: dict[str, str]) -> None:
     """RFC 9112, 6.3, items 3 to 5."""
     assert download(lambda _: whole(DATA, **headers)).error() == "NETWORK_ERROR"
+
+
+def test_zeros_before_a_length_mean_nothing(download: Downloads) -> None:
+    """RFC 9110, 8.6."""
+    files = download(lambda _: whole(DATA, content_length="0" * 5_000 + "30000"))
+    assert files.archive() == {"1": DATA}
 
 
 def test_length_that_is_repeated_is_no_contradiction(download: Downloads) -> None:

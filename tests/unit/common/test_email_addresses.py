@@ -35,6 +35,10 @@ def test_addresses_of_html_forms_are_accepted(address: str) -> None:
         "ada@exa mple.com",
         "ada@-example.com",
         "ada@example..com",
+        # RFC 5321, 4.1.2. A header cannot contain them.
+        "ada..l@example.com",
+        "ada.@example.com",
+        ".ada@example.com",
         "ädä@example.com",
         "ada@exämple.com",
         "\x00ada@example.com",

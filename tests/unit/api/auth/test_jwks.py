@@ -187,6 +187,7 @@ def test_only_public_signature_keys_with_supported_algorithms_are_used(
         public(RSA, "other", alg="RS512"),
         {"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"},
         "nonsense",
+        public(RSA, "listed") | {"kid": ["listed"]},
         public(RSA, "good"),
     ]
     assert keys.find("good")

@@ -34,6 +34,12 @@ def test_a_claim_lists_ids_and_ranges(value: Any, files: list[int]) -> None:
     assert allowed(value) == files
 
 
+def test_every_file_means_negative_ids_too() -> None:
+    authorizer = ClaimedFiles("files")
+    claims = authorizer.select_claims({"files": "*"})
+    assert authorizer.denied("alice", claims, [-5, 0, 2**53]) == frozenset()
+
+
 @pytest.mark.parametrize(
     "value",
     [

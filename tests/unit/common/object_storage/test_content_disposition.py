@@ -60,6 +60,9 @@ def test_the_header_of_any_name_is_one_line_of_ascii_and_reads_back(name: str) -
     ('attachment; filename="=?none?Q?a?="', "=?none?Q?a?="),
     ('attachment; filename="=?utf-8?Q?=ff?="', "=?utf-8?Q?=ff?="),
     ('attachment; filename="=?"', "=?"),
+    # Half a character.
+    ('attachment; filename="=?utf-7?q?+2AA-?="', "?"),
+    ('attachment; filename="=?unicode_escape?q?=5Cud800?="', "?"),
     ('attachment; filename="=?\u00e9?q?a?="', "=?\u00e9?q?a?="),
     ('attachment; filename="\u00c3\u00bc.txt"', "\u00fc.txt"),
 ])  # fmt: skip
@@ -92,3 +95,10 @@ def test_no_header_makes_parsing_fail(text: str) -> None:
         assert parsed is None or parsed
     for word in (f"=?{text}?=", f"=?utf-8?b?{text}?=", f"=?utf-8?q?{text}?=", f"%{text}"):
         parse_filename(f'attachment; filename="{word}"')
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("part", ["=?a?q?x", "; a", ';a="', "%", '\\"', "=?", " ", "%e2%82"])
+def test_long_headers_take_little_time(part: str) -> None:
+    # The standard library's pattern for encoded words takes a minute for this (CWE-1333).
+    parse_filename(f'attachment; filename="{part * (256_000 // len(part))}"')

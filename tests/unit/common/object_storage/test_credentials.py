@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.credentials import Credentials as BotoCredentials
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import MetadataRetrievalError
+from botocore.exceptions import ClientError, MetadataRetrievalError
 
 from common.errors import DownloadError, FileNotFound, SourceForbidden
 from common.object_storage import CredentialsError, NoSuchKey, ObjectStorage
@@ -146,9 +146,19 @@ def test_expired_credentials_are_refreshed() -> None:
     assert expires_at > time.time()
 
 
-def test_a_failed_refresh_is_a_credential_problem() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        MetadataRetrievalError(error_msg="down"),
+        # Of STS; of a token file; of credentials that are expired already.
+        ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRoleWithWebIdentity"),
+        FileNotFoundError(2, "No such file", "/var/run/token"),
+        RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired"),
+    ],
+)
+def test_a_failed_refresh_is_a_credential_problem(error: Exception) -> None:
     failing = mock.Mock()
-    failing.get_frozen_credentials.side_effect = MetadataRetrievalError(error_msg="down")
+    failing.get_frozen_credentials.side_effect = error
     with pytest.raises(CredentialsError, match="refreshed"):
         CredentialChain(lambda: failing)()
 

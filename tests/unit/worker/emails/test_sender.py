@@ -264,3 +264,13 @@ def test_an_address_that_is_none_cannot_become_a_header(
             ended(jobs, redis).job,
             sender="downloads@example.com", recipient=recipient, link=None, now=0,
         )  # fmt: skip
+
+
+def test_an_address_that_no_header_can_contain_ends_the_delivery_without_a_link(
+    jobs: JobStore, redis: Redis, emails: Deliveries, sender: EmailSender
+) -> None:
+    # Some providers assigned such addresses, and earlier releases accepted them.
+    entry = ended(jobs, redis, email="ada..l@example.com")
+    emails.schedule([entry])
+    assert deliver(emails, sender, redis) == "failed"
+    assert DownloadLinks(redis).of_job(entry.job.id) == []
