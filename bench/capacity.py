@@ -22,9 +22,9 @@ from worker.attempt.heartbeat import PROGRESS_INTERVAL
 RATES: Final = (1_000, 100_000, 1_000_000)
 
 # Measured costs. Seconds of CPU:
-API_CREATE: Final = 1 / 3_700
+API_CREATE: Final = 1 / 2_600
 API_OPEN_STREAM: Final = 0.000_7
-API_EVENT: Final = 0.000_13
+API_EVENT: Final = 0.000_14
 VALKEY_JOB: Final = 0.000_6
 VALKEY_HEARTBEAT: Final = 0.000_08
 #: One scan of one worker over all partitions.
