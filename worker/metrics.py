@@ -24,13 +24,13 @@ _ATTEMPT_SECONDS: Final = Histogram(
 )
 _WAIT_SECONDS: Final = Histogram(
     "longhaul_job_wait_seconds",
-    "Time from the creation of a job to its first attempt",
+    "Time from the creation of a job, or from its restart, to its first attempt",
     ["priority"],
     buckets=_BUCKETS,
 )
 _JOB_SECONDS: Final = Histogram(
     "longhaul_job_seconds",
-    "Time from the creation of a job to its completion",
+    "Time from the creation of a job, or from its restart, to its completion",
     ["priority"],
     buckets=_BUCKETS,
 )
@@ -81,7 +81,7 @@ def serve(host: str, port: int, *, slots: int, running_jobs: Callable[[], tuple[
 def attempt_started(job: Job) -> None:
     """Record how long the job waited for its first attempt."""
     if job.attempt == 1 and job.started_at is not None:
-        _WAIT_SECONDS.labels(job.priority).observe((job.started_at - job.created_at) / 1000)
+        _WAIT_SECONDS.labels(job.priority).observe((job.started_at - job.requested_at) / 1000)
 
 
 def attempt_ended(job: Job | None, seconds: float) -> str:
@@ -94,7 +94,7 @@ def attempt_ended(job: Job | None, seconds: float) -> str:
     _ATTEMPTS.labels(outcome, code).inc()
     _ATTEMPT_SECONDS.labels(outcome).observe(seconds)
     if job is not None and outcome == "completed":
-        _JOB_SECONDS.labels(job.priority).observe((job.updated_at - job.created_at) / 1000)
+        _JOB_SECONDS.labels(job.priority).observe((job.updated_at - job.requested_at) / 1000)
     return outcome
 
 

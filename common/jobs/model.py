@@ -217,6 +217,8 @@ class Job:
     metadata: Mapping[str, Any]
     worker: str | None
     created_at: int
+    #: When it was created, or restarted last.
+    requested_at: int
     started_at: int | None
     updated_at: int
     completed_at: int | None
@@ -288,6 +290,7 @@ class Job:
             metadata=orjson.loads(text) if (text := get("metadata") or "{}") != "{}" else {},
             worker=get("worker") or None,
             created_at=int(fields["created_at"]),
+            requested_at=int(get("restarted_at") or fields["created_at"]),
             started_at=_integer(get("started_at")),
             updated_at=int(fields["updated_at"]),
             completed_at=_integer(get("completed_at")),

@@ -28,8 +28,8 @@ def observe_attempt(job: Job) -> Iterator[Callable[[Job | None], None]]:
         ids["trace_id"] = tracing.trace_id(job.traceparent)
     metrics.attempt_started(job)
     if job.attempt == 1:
-        with tracing.span("queue", parent=job.traceparent, start=job.created_at):
-            pass  # It started when the job was created, and the claim ended it.
+        with tracing.span("queue", parent=job.traceparent, start=job.requested_at):
+            pass  # It started when the job was requested, and the claim ended it.
     attributes = {"longhaul.job_id": job.id, "longhaul.attempt": job.attempt}
     with (
         structlog.contextvars.bound_contextvars(**ids),

@@ -68,4 +68,4 @@ class LongJobs:
         job = entry.job
         if job.status not in _STATES or not (self.for_everyone or job.email):
             return False
-        return job.updated_at - job.created_at >= self.after * 1000
+        return job.updated_at - job.requested_at >= self.after * 1000

@@ -481,7 +481,12 @@ def test_a_restarted_job_starts_again(jobs: JobStore) -> None:
     claim = jobs.claim(job.id, "worker")
     assert claim is not None
     jobs.fail(claim.lease, Failure(code="NETWORK_ERROR", message="m", retryable=True))
-    assert jobs.restart(job.id).started_at is None
+    assert job.requested_at == job.created_at
+    restarted = jobs.restart(job.id)
+    assert restarted.started_at is None
+    # Waits and durations count from then.
+    assert restarted.requested_at == restarted.updated_at >= job.created_at
+    assert restarted.created_at == job.created_at
 
 
 def test_members_of_a_newer_release_are_ignored(
