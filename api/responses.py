@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import orjson
 from flask import Request, Response, request
 from flask.json.provider import JSONProvider
-from werkzeug.datastructures import MIMEAccept, MultiDict
+from werkzeug.datastructures import Accept, MIMEAccept, MultiDict
 from werkzeug.http import parse_accept_header
 from werkzeug.sansio.utils import get_host
 from werkzeug.utils import cached_property
@@ -22,9 +22,9 @@ from common.jobs.transitions import JobState
 GONE: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 
 
-#: Parsing thousands of parameters or media types takes milliseconds, in which nobody is served.
+#: Parsing thousands of parameters or media types blocks the process for tens of milliseconds.
 MAX_PARAMETERS: Final = 100
-#: Characters. Browsers send 200.
+#: Characters of Accept and Accept-Encoding. Browsers send 200.
 MAX_ACCEPT: Final = 1_000
 
 
@@ -51,8 +51,16 @@ class ApiRequest(Request):
     @cached_property
     def accept_mimetypes(self) -> MIMEAccept:
         """The media types of Accept, or none if the header is too long (RFC 9110, 12.5.1)."""
-        header = self.headers.get("Accept", "")
-        return parse_accept_header(header if len(header) <= MAX_ACCEPT else None, MIMEAccept)
+        return parse_accept_header(self._short_header("Accept"), MIMEAccept)
+
+    @cached_property
+    def accept_encodings(self) -> Accept:
+        """The codings of Accept-Encoding, or none if the header is too long (RFC 9110, 12.5.3)."""
+        return parse_accept_header(self._short_header("Accept-Encoding"))
+
+    def _short_header(self, name: str) -> str | None:
+        header = self.headers.get(name, "")
+        return header if len(header) <= MAX_ACCEPT else None
 
     @property
     def host(self) -> str:

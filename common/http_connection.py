@@ -25,7 +25,7 @@ MAX_INTERIM_RESPONSES: Final = 20
 #: Bytes of all status lines and header lines of one response.
 MAX_HEAD_BYTES: Final = 262_144
 _MAX_LINE: Final = 65_536
-#: A length of more digits is no length that a file can have.
+#: Digits of the largest Content-Length that is accepted.
 _MAX_LENGTH_DIGITS: Final = 18
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 #: Header lines that the parser of the email package gives up on: it drops those that follow.

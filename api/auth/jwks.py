@@ -114,7 +114,7 @@ def _usable(keys: Iterable[Any]) -> Iterable[tuple[str | None, PyJWK]]:
             continue
         if data.get("kty") not in ("RSA", "EC"):
             continue
-        if not isinstance(data.get("kid", ""), str):
+        if not isinstance(data.get("kid"), str | None):
             continue
         try:
             key = PyJWK(data)

@@ -32,7 +32,7 @@ class Checkpoints:
         return JobCheckpoint(self._client, job_id)
 
     def for_attempt(self, job_id: str) -> AttemptCheckpoint:
-        """Return the records for an attempt, which runs without them if need be."""
+        """Return the records for an attempt, which goes on without them during an outage."""
         return AttemptCheckpoint(self._client, job_id)
 
     def job_ids(self) -> Iterator[str]:

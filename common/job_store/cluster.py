@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
     from redis.cluster import ClusterNode
 
-#: Errors that mean that the map of slots to nodes is out of date, or may be: of a machine that is
-#: gone comes no error except a timeout.
+#: Errors after which the map of slots to nodes may be out of date. A machine that is gone causes
+#: only timeouts.
 _STALE_SLOT_MAP = (
     AskError,
     MovedError,

@@ -190,9 +190,8 @@ class Deliveries:
     ) -> bool:
         """Record the outcome of an attempt; ``pending``: try again after ``delay`` seconds.
 
-        An attempt during which a replay was requested is the first one of the replay. If it is the
-        last one of the earlier ones, too, and has ``failed``, the delivery stays pending: try again
-        after ``replay_delay`` seconds.
+        If the last attempt ``failed`` and a replay was requested meanwhile, the attempt counts as
+        the first one of the replay: the delivery stays pending for ``replay_delay`` seconds.
 
         Returns False if the lease had expired and another worker claimed the delivery.
         """

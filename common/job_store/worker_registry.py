@@ -89,8 +89,8 @@ class WorkerRegistration:
         try:
             self._renew()
         except (RedisConnectionError, RedisTimeoutError) as error:
-            # Of a cluster, another node may hold the registry now. Only calls that go through the
-            # cluster's client notice that themselves, and the first one here does not.
+            # In a cluster, another node may have the registry now. Only calls through the cluster's
+            # client notice that, and the first call of a renewal is not one of them.
             refresh_slot_map(self._client)
             if isinstance(error, RedisTimeoutError):
                 raise
