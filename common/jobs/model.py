@@ -217,8 +217,6 @@ class Job:
     metadata: Mapping[str, Any]
     worker: str | None
     created_at: int
-    #: When it was created, or restarted last.
-    requested_at: int
     started_at: int | None
     updated_at: int
     completed_at: int | None
@@ -239,6 +237,13 @@ class Job:
     #: When the job was first returned to the queue because a dependency was unavailable. None after
     #: progress, and after an attempt that ended in another way.
     postponed_since: int | None = None
+    #: When it was restarted last. None for other jobs, and in the history.
+    restarted_at: int | None = None
+
+    @property
+    def requested_at(self) -> int:
+        """When the job was created, or restarted last."""
+        return self.restarted_at or self.created_at
 
     @property
     def terminal(self) -> bool:
@@ -290,7 +295,6 @@ class Job:
             metadata=orjson.loads(text) if (text := get("metadata") or "{}") != "{}" else {},
             worker=get("worker") or None,
             created_at=int(fields["created_at"]),
-            requested_at=int(get("restarted_at") or fields["created_at"]),
             started_at=_integer(get("started_at")),
             updated_at=int(fields["updated_at"]),
             completed_at=_integer(get("completed_at")),
@@ -302,6 +306,7 @@ class Job:
             email=get("email") or None,
             reason=get("reason") or None,
             postponed_since=_integer(get("postponed_since")),
+            restarted_at=_integer(get("restarted_at")),
         )
         return job
 

@@ -219,7 +219,7 @@ def test_jobs_without_an_address_go_to_the_operators_address(
 
 
 def with_duration(entry: StateLogEntry, seconds: float) -> StateLogEntry:
-    job = dataclasses.replace(entry.job, requested_at=entry.job.updated_at - round(seconds * 1000))
+    job = dataclasses.replace(entry.job, restarted_at=entry.job.updated_at - round(seconds * 1000))
     copy = dataclasses.replace(entry)
     copy.__dict__["job"] = job
     return copy
