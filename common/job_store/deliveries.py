@@ -130,22 +130,23 @@ class Deliveries:
 
     def schedule(self, entries: Sequence[StateLogEntry]) -> None:
         """Make a delivery due for each of these changes. Idempotent."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for entry in entries:
-                job = entry.job
-                replayable = self._kind == "webhook"
-                args = {
-                    "kind": self._kind,
-                    "id": job.id,
-                    "version": job.version,
-                    "job": entry.snapshot,
-                    "keep": TTL,
-                    "user": job.user if replayable else None,
-                    "at": job.updated_at,
-                    "max": MAX_LISTED,
-                }
-                self._scripts.queue(pipe, "delivery_schedule", keys.deliveries(job.id), args)
-            pipe.execute()
+        self._scripts.run_many(
+            "delivery_schedule",
+            [(keys.deliveries(entry.job.id), self._schedule_args(entry)) for entry in entries],
+        )
+
+    def _schedule_args(self, entry: StateLogEntry) -> dict[str, object]:
+        job = entry.job
+        return {
+            "kind": self._kind,
+            "id": job.id,
+            "version": job.version,
+            "job": entry.snapshot,
+            "keep": TTL,
+            "user": job.user if self._kind == "webhook" else None,
+            "at": job.updated_at,
+            "max": MAX_LISTED,
+        }
 
     def claim(self, *, limit: int, lease: float, busy: Sequence[str] = ()) -> list[Delivery]:
         """Claim up to ``limit`` due deliveries of each partition for ``lease`` seconds.

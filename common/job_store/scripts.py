@@ -15,6 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
 from common.errors import (
     IdempotencyKeyReused,
     JobConflict,
@@ -37,7 +39,6 @@ from common.observability.metrics import STORE_SECONDS
 if TYPE_CHECKING:
     from prometheus_client import Histogram
     from redis import Redis
-    from redis.client import Pipeline
     from redis.commands.core import Script
 
 #: Runs the script with a SHA-1 digest on the server that holds a key: key, digest, arguments.
@@ -114,9 +115,35 @@ class Scripts:
         # None: the script has to be loaded first, or its key has moved to another server.
         return script(keys=[key], args=flat) if result is None else result
 
-    def queue(self, pipe: Pipeline, verb: str, key: str, args: Mapping[str, object]) -> None:
-        """Add a script to a pipeline; pass its result to ``raise_for_code``."""
-        self._script(verb)(keys=[key], args=_flatten(args, {}), client=pipeline_for(pipe, key))
+    def run_many(
+        self,
+        verb: str,
+        calls: Iterable[tuple[str, Mapping[str, object]]],
+        *,
+        raise_on_error: bool = True,
+    ) -> list[Any]:
+        """Run a script with each of several keys and their ``args``, in one round trip.
+
+        Returns the results unchecked; without ``raise_on_error`` they include errors. Raises
+        ``RedisError`` when the store is unavailable.
+        """
+        script = self._script(verb)
+        flat = [(key, _flatten(args, {})) for key, args in calls]
+        # Not the pipeline's own scripts: it asks with each call whether the server has them.
+        with self._client.pipeline(transaction=False) as pipe:
+            for key, arguments in flat:
+                pipeline_for(pipe, key).evalsha(script.sha, 1, key, *arguments)
+            results = pipe.execute(raise_on_error=False)
+        for number, (key, arguments) in enumerate(flat):
+            if isinstance(results[number], NoScriptError):
+                try:
+                    results[number] = script(keys=[key], args=arguments)
+                except ResponseError as rejected:
+                    results[number] = rejected
+        error = next((each for each in results if isinstance(each, RedisError)), None)
+        if error is not None and raise_on_error:
+            raise error
+        return results
 
     def run_in_partitions(
         self, verb: str, key_of: Callable[[str], str], args: Mapping[str, object]
@@ -127,10 +154,8 @@ class Scripts:
         ``RedisError`` when the store is unavailable.
         """
         tags = all_tags()
-        with self._client.pipeline(transaction=False) as pipe:
-            for tag in tags:
-                self.queue(pipe, verb, key_of(tag), args)
-            return dict(zip(tags, pipe.execute(raise_on_error=False), strict=True))
+        results = self.run_many(verb, [(key_of(tag), args) for tag in tags], raise_on_error=False)
+        return dict(zip(tags, results, strict=True))
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:

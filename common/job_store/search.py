@@ -53,10 +53,10 @@ class JobSearch:
             tags = [keys.tag_of_job(job_filter.id_prefix)]
         else:
             tags = keys.all_tags()
-        with self._client.pipeline(transaction=False) as pipe:
-            for tag in tags:
-                self._scripts.queue(pipe, "search", keys.of_partition("leases", tag), args)
-            results = [raise_for_code(result)[1:] for result in pipe.execute()]
+        found = self._scripts.run_many(
+            "search", [(keys.of_partition("leases", tag), args) for tag in tags]
+        )
+        results = [raise_for_code(result)[1:] for result in found]
         positions = [
             (int(created_at), job_id)
             for _, *values in results

@@ -369,9 +369,23 @@ class SimulatedPool(ConnectionPool):
 
 
 class StoreClient(Redis):
-    """redis-py's client, with the commands that fakeredis lacks."""
+    """redis-py's client without its metrics, and with the commands that fakeredis lacks."""
 
     store: StoreServer
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        pool = self.connection_pool
+        connection = pool.get_connection()
+        try:
+            return connection.retry.call_with_retry(
+                lambda: self._send_command_parse_response(connection, args[0], *args, **options),
+                lambda _error: connection.disconnect(),
+            )
+        finally:
+            pool.release(connection)
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        return self.execute_command("EVALSHA", sha, numkeys, *keys_and_args)
 
     def info(self, *_: Any, **__: Any) -> Any:
         self.ping()

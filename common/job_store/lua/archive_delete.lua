@@ -27,4 +27,4 @@ schedule_removal(job)
 redis.call('ZREM', key.expiring(), args.id)
 local changes = {artifact = '', expires_at = '', archive_deleted_at = now_text}
 if is_completed then changes.status, changes.reason = 'expired', requested_by(job) end
-return {'DELETED', update_job(args.id, changes)}
+return {'DELETED', update_job(job, changes)}

@@ -26,8 +26,8 @@
 if args.sent and tonumber(args.sent) <= now then
   local read_up_to = redis.call('HGET', key.read_up_to(), args.priority) or '0'
   if tonumber(args.sent) > tonumber(read_up_to) then
-    redis.call('HSET', key.read_up_to(), args.priority, args.sent)
-    redis.call('PEXPIRE', key.read_up_to(), 86400000)
+    local is_new = redis.call('HSET', key.read_up_to(), args.priority, args.sent) == 1
+    if is_new then redis.call('PEXPIRE', key.read_up_to(), 86400000) end
   end
 end
 
@@ -56,7 +56,10 @@ if runs_alone and not args.alone then
   return {'ALONE', reservations, unpack(wake_ups)}
 end
 if is_reserved then redis.call('ZREM', key.retries(), args.id) end
-if runs_alone then redis.call('HDEL', key.status(args.id), 'reservations') end
+if runs_alone then
+  redis.call('HDEL', key.status(args.id), 'reservations')
+  job.reservations = nil
+end
 
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 local changes = {
@@ -76,6 +79,6 @@ if job.resumes ~= '1' then
   changes.progress, changes.processed_files, changes.processed_bytes = '0', '0', '0'
 end
 redis.call('HINCRBY', key.totals(), 'started_' .. job.lane, 1)
-local snapshot = update_job(args.id, changes)
+local snapshot = update_job(job, changes)
 dequeue(args.id, line_of(job), job.lane)
 return {'CLAIMED', snapshot, redis.call('GET', key.spec(args.id)), unpack(wake_ups)}

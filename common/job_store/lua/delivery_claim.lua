@@ -41,7 +41,7 @@ for _, member in ipairs(due) do
   local stored = redis.call('HMGET', name, 'job', 'attempts', 'replayed_after')
   if not stored[1] then
     redis.call('ZREM', key.deliveries_due(kind), member)
-  elseif busy[cjson.decode(stored[1]).user] then
+  elseif next(busy) and busy[cjson.decode(stored[1]).user] then
     redis.call('ZADD', key.deliveries_due(kind), to_text(now + tonumber(args.postpone)), member)
   else
     claim(member, name, stored)

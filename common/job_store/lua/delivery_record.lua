@@ -18,15 +18,19 @@
     state log, so that history learns of every attempt
 ]]
 
+local function append(list, value, max)
+  if redis.call('RPUSH', list, value) > max then redis.call('LTRIM', list, -max, -1) end
+end
+
 local kind = args.kind
 local name = key.delivery(kind, args.id, args.version)
 local attempts = key.delivery_log(kind, args.id, args.version)
 local exchanges = key.delivery_exchanges(kind, args.id, args.version)
-if redis.call('HGET', name, 'fence') ~= args.fencing_token then return {'LOST'} end
+local stored = redis.call('HMGET', name, 'fence', 'attempts', 'replayed_after', 'job')
+if stored[1] ~= args.fencing_token then return {'LOST'} end
 local member = args.id .. ':' .. args.version
 local state, delay = args.state, tonumber(args.delay)
-local replayed_after = redis.call('HGET', name, 'replayed_after') or '0'
-if state == 'failed' and replayed_after ~= args.replayed_after then
+if state == 'failed' and (stored[3] or '0') ~= args.replayed_after then
   -- A replay was requested during the last attempt, which is therefore the first of the replay.
   state, delay = 'pending', tonumber(args.replay_delay)
 end
@@ -38,24 +42,19 @@ if state == 'pending' then
 else
   redis.call('ZREM', key.deliveries_due(kind), member)
 end
-redis.call('HSET', name, 'state', state, 'next_at', next_at)
-redis.call('HINCRBY', name, 'attempts', 1)
 -- The client library sends a command again when it misses the response: the repeated call finds
 -- another token and changes nothing.
-redis.call('HINCRBY', name, 'fence', 1)
-redis.call('RPUSH', attempts, args.entry)
-redis.call('LTRIM', attempts, -args.max_attempts, -1)
-if args.exchange then
-  redis.call('RPUSH', exchanges, args.exchange)
-  redis.call('LTRIM', exchanges, -args.max_exchanges, -1)
-end
+redis.call('HSET', name, 'state', state, 'next_at', next_at, 'attempts', to_text(stored[2] + 1),
+  'fence', to_text(stored[1] + 1))
+append(attempts, args.entry, tonumber(args.max_attempts))
+if args.exchange then append(exchanges, args.exchange, tonumber(args.max_exchanges)) end
 -- A receiver's Retry-After may postpone an attempt by days.
 local keep = to_text(tonumber(args.keep) + delay)
 for _, kept in ipairs({name, key.deliveries(kind, args.id), attempts, exchanges}) do
   redis.call('PEXPIRE', kept, keep)
 end
 if args.logged then
-  redis.call('XADD', key.state_log(), '*', 'job', redis.call('HGET', name, 'job'),
+  redis.call('XADD', key.state_log(), '*', 'job', stored[4],
     'delivery', args.entry, 'state', state)
 end
 return {'RECORDED'}

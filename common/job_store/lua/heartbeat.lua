@@ -20,24 +20,29 @@
 -- What never goes back: an attempt that continues the work of another one counts from zero.
 local COUNTERS = {'progress', 'processed_files', 'processed_bytes'}
 
-local state = redis.call(
-  'HMGET', key.status(args.id), 'status', 'fence', 'postponed_since', unpack(COUNTERS))
-if state[1] == 'cancelled' then return {'CANCEL'} end
-if state[1] ~= 'processing' or state[2] ~= args.fencing_token then return {'LOST'} end
+local job
+if next(fields) then
+  job = load_job(args.id) or {}
+else
+  local stored = redis.call('HMGET', key.status(args.id), 'status', 'fence')
+  job = {status = stored[1], fence = stored[2]}
+end
+if job.status == 'cancelled' then return {'CANCEL'} end
+if job.status ~= 'processing' or job.fence ~= args.fencing_token then return {'LOST'} end
 redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 if args.files then
   for file_id, report in pairs(cjson.decode(args.files)) do
     redis.call('HSET', key.files(args.id), file_id, report)
   end
 end
-local is_postponed = (state[3] or '') ~= ''
-for i, name in ipairs(COUNTERS) do
-  local stored = state[i + 3] or '0'
+local is_postponed = (job.postponed_since or '') ~= ''
+for _, name in ipairs(COUNTERS) do
+  local stored = job[name] or '0'
   local gained = fields[name] and tonumber(fields[name]) - tonumber(stored) or 0
   if gained < 0 then fields[name] = stored end
   if gained > 0 and is_postponed then fields.postponed_since = '' end
 end
 -- It is unknown at the beginning of each attempt.
 if fields.total_bytes == '' then fields.total_bytes = nil end
-if next(fields) then update_job(args.id, fields) end
+if next(fields) then update_job(job, fields) end
 return {'CONTINUE'}

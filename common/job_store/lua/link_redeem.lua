@@ -41,7 +41,7 @@ if args.digest then
 end
 if not args.only_check then
   local downloads = (job.downloads or 0) + 1
-  update_job(args.id, {downloads = to_text(downloads)})
+  update_job(job, {downloads = to_text(downloads)})
   if args.network and downloads <= tonumber(args.max_logged) then
     redis.call('XADD', key.downloads(), 'MAXLEN', '~', args.log_length, '*', 'job', args.id,
       'link', args.digest or '', 'network', args.network)

@@ -48,7 +48,7 @@ for _, name in ipairs({key.status(id), key.spec(id), key.attempts(id)}) do
   redis.call('PERSIST', name)
 end
 redis.call('PERSIST', key.user_jobs(job.user))
-local snapshot = update_job(id, {
+local snapshot = update_job(job, {
   status = 'queued', attempt = '0', progress = '0', processed_files = '0', processed_bytes = '0',
   worker = '', started_at = '', restarted_at = now_text, resumes = '', losses = '0', turn = '',
   error = '', error_code = '', retryable = '', completed_at = '', expires_at = '', artifact = '',

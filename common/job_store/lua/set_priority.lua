@@ -29,6 +29,6 @@ if is_waiting then
 end
 -- Its turn in the other queue is unknown.
 local changes = {priority = args.priority, lane = args.priority, turn = ''}
-local snapshot = update_job(args.id, changes)
+local snapshot = update_job(job, changes)
 if is_waiting then enqueue(args.id, line_of(job), args.priority) end
 return {'MOVED', snapshot, unpack(wake_ups)}

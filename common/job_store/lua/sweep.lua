@@ -33,7 +33,10 @@ local LOSS_BACKOFF = 2000
 -- Entries of the state log that one group has read and not acknowledged; normally a few hundred.
 local MAX_PENDING = 1000
 
+local PRIORITIES = {'high', 'normal', 'low'}
+
 local recovered, failed, promoted, expired, resent = 0, 0, 0, 0, 0
+local read_up_to = redis.call('HMGET', key.read_up_to(), unpack(PRIORITIES))
 
 local function due(name, latest, limit)
   return redis.call('ZRANGE', name, '-inf', latest, 'BYSCORE', 'LIMIT', 0, limit or args.limit)
@@ -80,7 +83,7 @@ local function expire(id)
   if job and job.status == 'completed' then
     -- Otherwise, the storage deletes the archive by its age.
     if job.expires_in then schedule_removal(job) end
-    update_job(id, {status = 'expired'})
+    update_job(job, {status = 'expired'})
     redis.call('PEXPIRE', key.status(id), args.job_ttl, 'GT')
     redis.call('PEXPIRE', key.user_jobs(job.user), args.job_ttl, 'GT')
     expired = expired + 1
@@ -141,23 +144,25 @@ local function correct_future_times()
     end
   end
   local future = '(' .. to_text(now + CLOCK_TOLERANCE)
-  for _, priority in ipairs({'high', 'normal', 'low'}) do
+  for i, priority in ipairs(PRIORITIES) do
     local sent = key.wake_ups_sent(priority)
     for _, id in ipairs(redis.call(
       'ZRANGE', sent, future, '+inf', 'BYSCORE', 'LIMIT', 0, args.limit)) do
       redis.call('ZADD', sent, now_text, id)
     end
-    local read_up_to = tonumber(redis.call('HGET', key.read_up_to(), priority) or '0')
-    if read_up_to > now + CLOCK_TOLERANCE then redis.call('HDEL', key.read_up_to(), priority) end
+    if tonumber(read_up_to[i] or '0') > now + CLOCK_TOLERANCE then
+      redis.call('HDEL', key.read_up_to(), priority)
+      read_up_to[i] = '0'
+    end
   end
 end
 
 -- The broker's queues are first in, first out: when a later wake-up has been read, an earlier one
 -- is lost.
 local function resend_lost_wake_ups(priority)
-  local read_up_to = tonumber(args['read_up_to_' .. priority])
-  if read_up_to > now + CLOCK_TOLERANCE then return end
-  local latest = read_up_to - tonumber(args.lost_after)
+  local all_read_up_to = tonumber(args['read_up_to_' .. priority])
+  if all_read_up_to > now + CLOCK_TOLERANCE then return end
+  local latest = all_read_up_to - tonumber(args.lost_after)
   for _, id in ipairs(due(key.wake_ups_sent(priority), to_text(latest))) do
     send_wake_up(id, priority)
     resent = resent + 1
@@ -197,11 +202,10 @@ for _, id in ipairs(due(key.expiring(), now_text)) do expire(id) end
 -- While the queue is paused no job may start, so no wake-up is sent either.
 if redis.call('EXISTS', key.paused()) == 0 then
   for _, id in ipairs(due(key.retries(), now_text)) do promote(id) end
-  for _, priority in ipairs({'high', 'normal', 'low'}) do resend_lost_wake_ups(priority) end
+  for _, priority in ipairs(PRIORITIES) do resend_lost_wake_ups(priority) end
   boost('normal', 'high')
   boost('low', 'normal')
 end
-local read_up_to = redis.call('HMGET', key.read_up_to(), 'high', 'normal', 'low')
 return {
   'SWEPT', to_text(recovered), to_text(failed), to_text(promoted), to_text(expired),
   to_text(resent), read_up_to[1] or '0', read_up_to[2] or '0', read_up_to[3] or '0',

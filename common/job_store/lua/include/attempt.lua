@@ -14,11 +14,13 @@
 local MAX_ATTEMPTS_KEPT = 50
 
 local function record_attempt(job, changes)
-  redis.call('RPUSH', key.attempts(job.id), cjson.encode({
+  local kept = redis.call('RPUSH', key.attempts(job.id), cjson.encode({
     attempt = job.attempt, worker = job.worker or '', startedAt = job.attempt_at or '',
     endedAt = now_text, errorCode = changes.error_code or '', error = changes.error or '',
   }))
-  redis.call('LTRIM', key.attempts(job.id), -MAX_ATTEMPTS_KEPT, -1)
+  if kept > MAX_ATTEMPTS_KEPT then
+    redis.call('LTRIM', key.attempts(job.id), -MAX_ATTEMPTS_KEPT, -1)
+  end
 end
 
 local function requeue(job, changes, delay)
@@ -32,7 +34,7 @@ local function requeue(job, changes, delay)
     redis.call('ZADD', key.retries(), changes.retry_at, job.id)
     note_time_if_due()
   end
-  local snapshot = update_job(job.id, changes)
+  local snapshot = update_job(job, changes)
   if delay <= 0 then enqueue(job.id, line_of(job), job.lane) end
   -- Last: if a slot migration of a cluster aborts this script, the sweeper still finds the job.
   redis.call('ZREM', key.leases(), job.id)

@@ -20,11 +20,15 @@ local CLOCK_TOLERANCE = 1000
 -- Milliseconds between two notes.
 local CLOCK_NOTE_INTERVAL = 5000
 
+local noted
+
 local function noted_time()
-  return tonumber(redis.call('HGET', key.read_up_to(), 'noted') or '0')
+  noted = noted or tonumber(redis.call('HGET', key.read_up_to(), 'noted') or '0')
+  return noted
 end
 
 local function note_time()
+  noted = now
   redis.call('HSET', key.read_up_to(), 'noted', now_text)
   redis.call('PEXPIRE', key.read_up_to(), 86400000)
 end
@@ -34,6 +38,5 @@ local function note_time_if_due()
 end
 
 local function time_for_scores()
-  local noted = noted_time()
-  return noted > now + CLOCK_TOLERANCE and noted or now
+  return noted_time() > now + CLOCK_TOLERANCE and noted or now
 end

@@ -20,8 +20,7 @@ local function dequeue(id, line, priority)
   redis.call('ZREM', key.waiting(priority), id)
   redis.call('ZREM', key.wake_ups_sent(priority), id)
   local user_queue = key.user_queue(line, priority)
-  local was_first = redis.call('LINDEX', user_queue, 0) == id
+  local first, second = unpack(redis.call('LRANGE', user_queue, 0, 1))
   redis.call('LREM', user_queue, 1, id)
-  local first = was_first and redis.call('LINDEX', user_queue, 0)
-  if first then send_wake_up(first, priority) end
+  if first == id and second then send_wake_up(second, priority) end
 end

@@ -29,12 +29,18 @@ local function count_bytes(job, changes)
   redis.call('PEXPIRE', bytes_key(job.user), 2 * DAY)
 end
 
+-- Prepends to a list that keeps `max` values, for `ttl` ms.
+local function push(list, value, max, ttl)
+  if redis.call('LPUSH', list, value) > max then redis.call('LTRIM', list, 0, max - 1) end
+  redis.call('PEXPIRE', list, ttl)
+end
+
 local function enter_terminal_state(job, changes)
   local id, user, state = job.id, job.user, changes.status
   changes.completed_at = now_text
   changes.retry_at = ''
   changes.seconds_remaining = ''
-  redis.call('ZREM', key.retries(), id)
+  if job.status == 'queued' then redis.call('ZREM', key.retries(), id) end
   local stored_by_digest = redis.call('HGET', key.user_active(user), job.digest) == id
   redis.call('HDEL', key.user_active(user), stored_by_digest and job.digest or id)
   redis.call('ZREMRANGEBYRANK', key.user_jobs(user), 0, -1 - MAX_USER_JOBS)
@@ -57,15 +63,11 @@ local function enter_terminal_state(job, changes)
     note_time_if_due()
     if job.plan then count_bytes(job, changes) end
     local began = job.restarted_at or job.created_at
-    redis.call('LPUSH', key.durations(), to_text(now - tonumber(began)))
-    redis.call('LTRIM', key.durations(), 0, MAX_DURATIONS - 1)
-    redis.call('PEXPIRE', key.durations(), max_ttl)
+    push(key.durations(), to_text(now - tonumber(began)), MAX_DURATIONS, max_ttl)
     local run = to_text(now - tonumber(job.started_at))
-    redis.call('LPUSH', key.runs(), job.total_files .. ' ' .. run)
-    redis.call('LTRIM', key.runs(), 0, MAX_RUNS - 1)
-    redis.call('PEXPIRE', key.runs(), max_ttl)
+    push(key.runs(), job.total_files .. ' ' .. run, MAX_RUNS, max_ttl)
   end
-  local snapshot = update_job(id, changes)
+  local snapshot = update_job(job, changes)
   if job.idempotent == '1' then
     -- A repeated request has to find the job. The latest key may be that of a request that came later
     -- than the first one.

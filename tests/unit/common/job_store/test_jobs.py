@@ -476,6 +476,33 @@ def test_progress_does_not_go_back_when_an_attempt_is_returned_to_the_queue(
     assert (now.progress, now.processed_files, now.processed_bytes) == (90, 3, 900)
 
 
+def test_every_change_returns_and_publishes_what_the_store_keeps(
+    jobs: JobStore, queries: JobQueries, redis: Redis
+) -> None:
+    published = redis.pubsub()
+    published.psubscribe("job:events:*")
+    assert published.get_message(timeout=5)["type"] == "psubscribe"
+    job = jobs.create("alice", JobSpec(file_ids=(1,))).job
+    changes: list[Callable[[Lease], object]] = [
+        lambda lease: jobs.heartbeat(lease, {"progress": 40, "processed_bytes": 7}),
+        lambda lease: jobs.return_to_queue(lease, reason="the worker stops"),
+        lambda lease: jobs.retry_later(lease, BROKEN, 0.0),
+        lambda lease: jobs.complete(lease, ARCHIVE, Progress()),
+    ]
+    for change in changes:
+        claim = claimed(jobs, job.id)
+        assert claim.job == queries.get(job.id)
+        changed = change(claim.lease)
+        assert changed in (queries.get(job.id), "CONTINUE")
+        if changed == "CONTINUE":
+            jobs.return_to_queue(claim.lease)
+    assert jobs.delete_archive(job.id) == queries.get(job.id)
+    messages = iter(lambda: published.get_message(timeout=0), None)
+    snapshots = [events.decode(message["data"]) for message in messages]
+    assert [each.version for each in snapshots] == list(range(2, 1 + len(snapshots) + 1))
+    assert snapshots[-1] == queries.get(job.id)
+
+
 def test_a_restarted_job_starts_again(jobs: JobStore) -> None:
     job = jobs.create("alice", JobSpec(file_ids=(1,))).job
     claim = jobs.claim(job.id, "worker")
