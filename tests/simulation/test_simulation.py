@@ -100,7 +100,7 @@ FINDINGS = {
         _jobs(
             0,
             *[_job(number, 0.05, seconds=3.0) for number in range(40)],
-            ScenarioEvent(3.6, "fail_over", {"seconds": 0.2, "forgets": 0.6}),
+            ScenarioEvent(3.3, "fail_over", {"seconds": 0.2, "forgets": 0.45}),
         ),
         "one lease per job",
     ),
