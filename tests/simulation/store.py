@@ -152,17 +152,22 @@ class StoreSocket(FakeSocket):
 
     def _run(self, name: bytes, *args: Any) -> Any:
         """Run a command other than a script and return its result for RESP2."""
-        command = self._commands.get((name, len(args)))
+        command = self._commands.get((name, len(args))) or self._command(name, args)
         if command is None:
-            if name in _COMMANDS_OF_TWO_WORDS:
-                return self._run(name + b" " + args[0], *args[1:])
-            function, signature = self._name_to_func(name.decode().lower())
-            unbound = function.__func__  # type: ignore[union-attr]
-            command = Command(unbound, signature, len(args), self.version)
-            self._commands[name, len(args)] = command
-        return command.run(
-            self, [arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]
-        )
+            return self._run(name + b" " + args[0], *args[1:])
+        if ONLY_BYTES.issuperset(map(type, args)):
+            return command.run(self, list(args))
+        return command.run(self, [_convert_redis_arg(arg) for arg in args])
+
+    def _command(self, name: bytes, args: tuple[Any, ...]) -> Command | None:
+        """Return a command that runs for the first time; None if its name has a second word."""
+        if name in _COMMANDS_OF_TWO_WORDS:
+            return None
+        function, signature = self._name_to_func(name.decode().lower())
+        unbound = function.__func__  # type: ignore[union-attr]
+        command = Command(unbound, signature, len(args), self.version)
+        self._commands[name, len(args)] = command
+        return command
 
     def _decode_error(self, error: SimpleError) -> Any:
         """Return the error as the real server words it."""

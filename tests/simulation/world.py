@@ -47,6 +47,8 @@ from worker.deliverer import RETRY_DELAYS
 PARTITIONS: Final = 2
 #: Faults that may cost a job all of its attempts.
 WORKER_FAULTS: Final = frozenset(FAULTS) - {"stall", "pause", "lost_messages"}
+#: Runs of which one ends with the check that everything expires: it takes a tenth of a run's time.
+GROWTH_CHECK_EVERY: Final = 4
 #: Seconds within which everything has to end after the last fault.
 SETTLE: Final = 150.0
 #: Seconds until a webhook that was rejected, or whose worker died, is posted again: the first
@@ -158,7 +160,7 @@ class World:
         if not self.scheduler.stopped:
             self.checker.check_partitions()
             self._check_webhooks()
-        if not self.scheduler.stopped:
+        if not self.scheduler.stopped and self.scenario.seed % GROWTH_CHECK_EVERY == 0:
             self._check_growth()
 
     # The scenario.
