@@ -6,7 +6,7 @@ may touch many partitions: it is split into one ordinary pipeline per node, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -16,6 +16,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoScriptError,
     RedisClusterException,
     RedisError,
 )
@@ -25,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 if TYPE_CHECKING:
     from redis.client import Pipeline
     from redis.cluster import ClusterNode
+    from redis.commands.core import Script
 
 #: Errors after which the map of slots to nodes may be out of date. A machine that is gone causes
 #: only timeouts.
@@ -142,6 +144,19 @@ def pipeline_for(pipe: Any, key: str) -> Pipeline:
 def node_of(client: Redis, key: str) -> Redis:
     """Return a client of the server that holds ``key``: on a cluster one of its nodes."""
     return client.node_of(key) if isinstance(client, Cluster) else client
+
+
+def run_script(client: Redis, script: Script, keys: Sequence[str], args: Iterable[Any]) -> Any:
+    """Run a script on the server that holds its keys, and load it there if it is missing.
+
+    On a cluster, redis-py would load it on every primary, which fails if one of them is down.
+    """
+    command = (script.sha, len(keys), *keys, *args)
+    try:
+        return client.evalsha(*command)
+    except NoScriptError:
+        node_of(client, keys[0]).script_load(script.script)
+        return client.evalsha(*command)
 
 
 def refresh_slot_map(client: Redis) -> None:

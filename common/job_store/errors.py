@@ -27,8 +27,8 @@ NOT_WRITABLE: Final = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOC
 #: Other replies that mean that the server, not the command, is the problem.
 _SERVER_PROBLEMS: Final = NOT_WRITABLE | {
     *("LOADING", "BUSY", "MISCONF", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
-    # redis-py loads missing scripts, but a pipeline's only before it is sent: a server that starts
-    # or becomes the primary just then does not know them.
+    # A missing script is loaded. A server that starts or becomes the primary just then does not
+    # know it all the same.
     "NOSCRIPT",
 }
 _OUTAGES: Final = (
@@ -97,7 +97,7 @@ def log_errors(log: Any, event: str) -> Iterator[None]:
 def successes(log: Any, event: str, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the results of the partitions that have one, and log the errors of the others.
 
-    ``results``: by partition, of ``Pipeline.execute(raise_on_error=False)``. Raise the error if
+    ``results``: by partition, of ``Scripts.run_in_partitions``. Raise the error if
     every partition has one.
     """
     failed = {tag: result for tag, result in results.items() if isinstance(result, RedisError)}

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 
 from common.errors import (
     IdempotencyKeyReused,
@@ -30,7 +30,7 @@ from common.errors import (
     TooManyActiveJobs,
     TooManyLinks,
 )
-from common.job_store.cluster import pipeline_for
+from common.job_store.cluster import pipeline_for, run_script
 from common.job_store.keys import PATTERNS, all_tags
 from common.jobs.model import WakeUpTemplate
 from common.observability import tracing
@@ -113,7 +113,7 @@ class Scripts:
     def _execute(self, script: Script, key: str, flat: list[str]) -> list[Any]:
         result = self._run_script(key, script.sha, flat) if self._run_script else None
         # None: the script has to be loaded first, or its key has moved to another server.
-        return script(keys=[key], args=flat) if result is None else result
+        return run_script(self._client, script, [key], flat) if result is None else result
 
     def run_many(
         self,
@@ -124,26 +124,33 @@ class Scripts:
     ) -> list[Any]:
         """Run a script with each of several keys and their ``args``, in one round trip.
 
-        Returns the results unchecked; without ``raise_on_error`` they include errors. Raises
-        ``RedisError`` when the store is unavailable.
+        A second one loads the script where it is missing. Returns the results unchecked; without
+        ``raise_on_error`` they include errors. Raises ``RedisError`` when the store is unavailable.
         """
         script = self._script(verb)
         flat = [(key, _flatten(args, {})) for key, args in calls]
-        # Not the pipeline's own scripts: it asks with each call whether the server has them.
-        with self._client.pipeline(transaction=False) as pipe:
-            for key, arguments in flat:
-                pipeline_for(pipe, key).evalsha(script.sha, 1, key, *arguments)
-            results = pipe.execute(raise_on_error=False)
-        for number, (key, arguments) in enumerate(flat):
-            if isinstance(results[number], NoScriptError):
-                try:
-                    results[number] = script(keys=[key], args=arguments)
-                except ResponseError as rejected:
-                    results[number] = rejected
+        results = self._run_together(script, flat)
+        missing = [i for i, result in enumerate(results) if isinstance(result, NoScriptError)]
+        if missing:
+            again = self._run_together(script, [flat[i] for i in missing], load=True)
+            for i, result in zip(missing, again, strict=True):
+                results[i] = result
         error = next((each for each in results if isinstance(each, RedisError)), None)
         if error is not None and raise_on_error:
             raise error
         return results
+
+    def _run_together(
+        self, script: Script, calls: Iterable[tuple[str, list[str]]], *, load: bool = False
+    ) -> list[Any]:
+        # Not by calling the script: a pipeline would then ask each time whether the server has it.
+        with self._client.pipeline(transaction=False) as pipe:
+            for key, flat in calls:
+                if load:
+                    pipeline_for(pipe, key).script_load(script.script)
+                pipeline_for(pipe, key).evalsha(script.sha, 1, key, *flat)
+            results = pipe.execute(raise_on_error=False)
+        return results[1::2] if load else results
 
     def run_in_partitions(
         self, verb: str, key_of: Callable[[str], str], args: Mapping[str, object]

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.job_store import keys
-from common.job_store.cluster import node_of, refresh_slot_map
+from common.job_store.cluster import node_of, refresh_slot_map, run_script
 from common.jobs.model import known_members
 
 if TYPE_CHECKING:
@@ -116,9 +116,11 @@ class WorkerRegistration:
             running=self._running(),
             stuck=self._stuck(),
         )
-        self._register(
-            keys=[keys.worker(self._name), keys.WORKERS],
-            args=[orjson.dumps(state), TTL, self._name],
+        run_script(
+            self._client,
+            self._register,
+            [keys.worker(self._name), keys.WORKERS],
+            [orjson.dumps(state), TTL, self._name],
         )
 
     def deregister(self) -> None:

@@ -114,6 +114,7 @@ def main() -> None:
                 break
     failed = [each.failed for each in summaries if each.failed is not None]
     if failed:
+        print(f"seed {failed[0]} failed, shrinking it …", flush=True)
         report(failed[0], arguments.mutation, arguments.shrink)
     lives, cpu = sum(each.lives for each in summaries), sum(each.cpu_seconds for each in summaries)
     print(

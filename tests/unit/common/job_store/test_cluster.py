@@ -9,11 +9,13 @@ from unittest.mock import Mock
 import fakeredis
 import pytest
 from redis import Redis
+from redis.commands.core import Script
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.job_store.cluster import NodePipelines
+from common.job_store.scripts import Scripts
 
 
 class TwoNodes:
@@ -30,6 +32,12 @@ class TwoNodes:
     def node_of(self, key: str) -> Redis:
         return self.nodes[key[0]]
 
+    def pipeline(self, **_: object) -> NodePipelines:
+        return NodePipelines(self)  # type: ignore[arg-type]
+
+    def register_script(self, text: str) -> Script:
+        return self.nodes["b"].register_script(text)
+
     def refresh(self) -> None:
         self.refreshed += 1
         raise RedisConnectionError("no node of the cluster responds")
@@ -42,7 +50,7 @@ def cluster() -> TwoNodes:
 
 @pytest.fixture
 def pipe(cluster: TwoNodes) -> Iterator[NodePipelines]:
-    with NodePipelines(cluster) as pipe:  # type: ignore[arg-type]
+    with cluster.pipeline() as pipe:
         yield pipe
 
 
@@ -86,3 +94,14 @@ def test_the_map_of_slots_is_read_again_when_a_node_does_not_respond_in_time(
     with suppress(RedisError):
         pipe.execute(raise_on_error)
     assert cluster.refreshed == 1
+
+
+def test_a_node_loads_a_missing_script_while_another_node_is_down(cluster: TwoNodes) -> None:
+    scripts = Scripts(cluster)  # type: ignore[arg-type]
+    cluster.servers["a"].connected = False
+    calls = [
+        (f"{key}:{{p00}}", {"reference": "job:1", "keep": 60_000}) for key in ("a1", "b1", "b2")
+    ]
+    first, *others = scripts.run_many("archive_hold", calls, raise_on_error=False)
+    assert isinstance(first, RedisConnectionError)
+    assert others == [["HELD"]] * 2

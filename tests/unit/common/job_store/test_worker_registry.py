@@ -31,6 +31,9 @@ class FailedOver(Cluster):
     def register_script(self, script: Any) -> Any:
         return self._current.register_script(script)
 
+    def evalsha(self, *args: Any) -> Any:
+        return self._current.evalsha(*args)
+
     def __del__(self) -> None:
         """Close nothing: it has no connection of its own."""
 
