@@ -156,6 +156,14 @@ def test_a_clock_that_is_wrong_unseen_by_any_sweep_postpones_no_retry(
     assert run(_jobs(0, retry, *wrong)).violation is None
 
 
+def test_two_fail_overs_may_forget_the_same_changes() -> None:
+    fail_overs = [
+        ScenarioEvent(3.0, "fail_over", {"seconds": 0.2, "forgets": 0.3}),
+        ScenarioEvent(5.0, "fail_over", {"seconds": 0.2, "forgets": 2.7}),
+    ]
+    assert run(_jobs(50, *fail_overs, seconds=0.5)).violation is None
+
+
 def test_a_failing_scenario_shrinks_to_the_events_that_matter() -> None:
     flush = ScenarioEvent(2.0, "flush")
     scenario = _jobs(20, flush)

@@ -172,7 +172,7 @@ class World:
             self.plans[values["job"]] = values
             self._outcomes[values["job"]] = list(values.get("outcomes", ()))
         if event.kind == "fail_over":
-            self.scheduler.at(max(0.0, event.at - values["forgets"]), self._remember)
+            values["replica"] = self._replica_at(event.at - values.pop("forgets"))
         if event.kind in ("create", "cancel", "restart"):
             request = partial(self._request, event.kind, action, values)
             self.scheduler.at(event.at, lambda: self.scheduler.spawn(self.api.process, request))
@@ -286,11 +286,21 @@ class World:
     def _keep_down(self, seconds: float) -> None:
         self.store.down_until = max(self.store.down_until, self.scheduler.now + seconds)
 
-    def _remember(self) -> None:
-        self._replica = (self.store.copy_data(), self.checker.copy_jobs())
+    def _replica_at(self, time: float) -> Callable[[], tuple[Any, Any]]:
+        """Copy what the store knows at ``time``; return a function that returns the copy once.
 
-    def _do_fail_over(self, seconds: float, forgets: float) -> None:
-        data, jobs = self._replica
+        Each fail-over has its own replica, which knows nothing newer.
+        """
+        copies: list[tuple[Any, Any]] = []
+
+        def copy() -> None:
+            copies.append((self.store.copy_data(), self.checker.copy_jobs()))
+
+        self.scheduler.at(max(0.0, time), copy)
+        return copies.pop
+
+    def _do_fail_over(self, seconds: float, replica: Callable[[], tuple[Any, Any]]) -> None:
+        data, jobs = replica()
         self.checker.go_back_to(jobs)
         self.store.restart(data, new_process=False)
         self._keep_down(seconds)
