@@ -40,6 +40,7 @@ from common.object_storage.retry_budget import RetryBudget
 from common.sources import Source, source_host
 from common.task_group import CHECK_INTERVAL
 from worker.archive import BuildOptions, BuildRequest, build
+from worker.archive.build_lock import ACQUIRE_INTERVAL
 from worker.archive.composing.compose import delete_upload
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.expiry import abort_expired_uploads, delete_expired_objects
@@ -125,7 +126,9 @@ class ArchiveBuilder:
         """Set up the bucket for archives and return what the storage supports.
 
         The storage is tested once, by one worker for all, and again after an error. ``check`` is
-        called while another thread prepares the storage; it may raise to end the wait.
+        called while another thread prepares the storage; it may raise to end the wait. Raises
+        ``RedisError`` when the job store is unavailable, as another worker may have tested the
+        storage already.
         """
         while not self._lock.acquire(timeout=CHECK_INTERVAL):
             check()
@@ -143,7 +146,7 @@ class ArchiveBuilder:
 
     def build(self, claim: Claim, control: Control) -> Artifact:
         """Build the archive of a claimed job; see ``worker.archive.build``."""
-        profile, job_id = self.prepare(control.check), claim.job.id
+        profile, job_id = self._prepare(control), claim.job.id
         request = BuildRequest(
             job_id=job_id,
             fencing_token=claim.lease.fencing_token,
@@ -181,6 +184,17 @@ class ArchiveBuilder:
         except DownloadError as error:
             self._distrust_profile(error)
             raise
+
+    def _prepare(self, control: Control) -> StorageProfile:
+        """Prepare the storage. A job store that is unavailable costs the attempt no time."""
+        while True:
+            try:
+                return self.prepare(control.check)
+            except RedisError as error:
+                log_failure(log, "storage profile not read yet", error)
+                control.extend_deadline()
+                control.check()
+                time.sleep(ACQUIRE_INTERVAL)
 
     def _allows_everything(self, claim: Claim) -> bool:
         return self._services.authorizer.allows_everything and not claim.grant.forbidden
@@ -293,6 +307,8 @@ class ArchiveBuilder:
         try:
             found = self._shared.read_shared(self._storage_id)
         except RedisError as error:
+            if is_outage(error):
+                raise
             log_failure(log, "storage profile not read", error)
             return None
         if found is None:

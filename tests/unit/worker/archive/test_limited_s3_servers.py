@@ -6,11 +6,13 @@ import random
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.errors import CancelRequested, FileTooLarge, NetworkError
 from common.job_store import keys
@@ -188,6 +190,26 @@ def test_workers_share_one_probe(redis: Redis) -> None:
     assert builder(redis, storage, compose=True).prepare() == profile
     assert storage.calls == []
     assert storage.profile == profile
+
+
+def test_a_worker_waits_for_the_profile_while_the_job_store_is_unavailable(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    profile = builder(redis, storage).prepare()
+    storage.restart()
+    server = redis.connection_pool.connection_kwargs["server"]
+    server.connected = False
+    with pytest.raises(RedisConnectionError):
+        builder(redis, storage).prepare()
+    control = Mock()
+    monkeypatch.setattr(
+        "worker.archive_builder.time.sleep", lambda _: setattr(server, "connected", True)
+    )
+    assert builder(redis, storage)._prepare(control) == profile
+    assert storage.calls == []
+    control.check.assert_called_once()
+    control.extend_deadline.assert_called_once()
 
 
 def test_a_profile_of_another_storage_or_an_old_one_is_not_used(
