@@ -27,8 +27,8 @@ NOT_WRITABLE: Final = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOC
 #: Other replies that mean that the server, not the command, is the problem.
 _SERVER_PROBLEMS: Final = NOT_WRITABLE | {
     *("LOADING", "BUSY", "MISCONF", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
-    # A missing script is loaded. A server that starts or becomes the primary just then does not
-    # know it all the same.
+    # Missing scripts are loaded, but the server may restart, or another one may become the primary,
+    # before the script runs.
     "NOSCRIPT",
 }
 _OUTAGES: Final = (
@@ -97,8 +97,8 @@ def log_errors(log: Any, event: str) -> Iterator[None]:
 def successes(log: Any, event: str, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the results of the partitions that have one, and log the errors of the others.
 
-    ``results``: by partition, of ``Scripts.run_in_partitions``. Raise the error if
-    every partition has one.
+    ``results``: by partition, of ``Scripts.run_in_partitions``. Raise the error if every partition
+    has one.
     """
     failed = {tag: result for tag, result in results.items() if isinstance(result, RedisError)}
     if failed and len(failed) == len(results):

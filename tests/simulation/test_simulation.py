@@ -9,13 +9,13 @@ import pytest
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.scenario import Scenario, ScenarioEvent, scenario_of
 from tests.simulation.shrinking import shrink
-from tests.simulation.world import run
+from tests.simulation.world import GROWTH_CHECK_EVERY, run
 
 # A run takes seconds of CPU time, and more on a machine that is busy with other tests.
 pytestmark = pytest.mark.timeout(600)
 
-#: Seeds of the short run.
-SEEDS = range(1, 6)
+#: Seeds of the short run, each with the check that everything expires.
+SEEDS = range(GROWTH_CHECK_EVERY, 6 * GROWTH_CHECK_EVERY, GROWTH_CHECK_EVERY)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

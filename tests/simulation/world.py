@@ -47,7 +47,7 @@ from worker.deliverer import RETRY_DELAYS
 PARTITIONS: Final = 2
 #: Faults that may cost a job all of its attempts.
 WORKER_FAULTS: Final = frozenset(FAULTS) - {"stall", "pause", "lost_messages"}
-#: Runs of which one ends with the check that everything expires: it takes a tenth of a run's time.
+#: One run in this many ends with the check that everything expires: a tenth of a run's time.
 GROWTH_CHECK_EVERY: Final = 4
 #: Seconds within which everything has to end after the last fault.
 SETTLE: Final = 150.0

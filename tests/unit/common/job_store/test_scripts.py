@@ -20,6 +20,7 @@ VERBS = sorted(
     for path in (files("common.job_store") / "lua").iterdir()
     if path.name.endswith(".lua")
 )
+ARCHIVE_HELD = {"reference": "job:1", "keep": 60_000}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -33,9 +34,6 @@ def test_the_tag_is_filled_in_at_its_place_and_the_values_in_order() -> None:
     assert PATTERNS["delivery"] == "{kind}:delivery:{tag}:{id}:{version}"
     expression = "(kind .. ':delivery:' .. tag .. ':' .. args.id .. ':' .. args.version)"
     assert expression in source("delivery_schedule", None)
-
-
-ARCHIVE_HELD = {"reference": "job:1", "keep": 60_000}
 
 
 def references(number: int) -> str:
