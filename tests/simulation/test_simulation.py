@@ -164,6 +164,13 @@ def test_two_fail_overs_may_forget_the_same_changes() -> None:
     assert run(_jobs(50, *fail_overs, seconds=0.5)).violation is None
 
 
+@pytest.mark.parametrize("at", [1.017, 1.018, 1.019])
+def test_a_stream_may_vanish_before_its_groups_are_read(at: float) -> None:
+    """A worker that starts has just seen that the state log of a partition exists."""
+    scenario = _jobs(0, _job(0, 0.1, seconds=0.05, callback="ok"), ScenarioEvent(at, "flush"))
+    assert run(scenario).violation is None
+
+
 def test_a_failing_scenario_shrinks_to_the_events_that_matter() -> None:
     flush = ScenarioEvent(2.0, "flush")
     scenario = _jobs(20, flush)
