@@ -9,13 +9,16 @@ from typing import Any, Final
 
 import orjson
 from flask import request
-from marshmallow import Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError
 
 from api.errors import MalformedJson, UnsupportedMediaType, ValidationFailed
 from common.errors import JobNotFound
 
 #: Digits of an integer that are read. A longer one is too large for every field, cut or not.
 MAX_DIGITS: Final = 200
+#: Unknown fields of a body that are reported one by one. It has room for thousands of them, and a
+#: message about each would cost far more than the request.
+MAX_UNKNOWN_FIELDS: Final = 20
 #: Maximum of ``Prefer: wait`` and of the query parameter ``wait``, in seconds.
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_PATTERN: Final = r"^[ -~]{1,255}$"
@@ -132,6 +135,12 @@ def _parse_json(text: bytes) -> Any:
 
 
 def _load(schema: Schema, data: object) -> dict[str, Any]:
+    count = len(data) if isinstance(data, dict) and schema.unknown == RAISE else 0
+    if count > len(schema.load_fields) + MAX_UNKNOWN_FIELDS:
+        known = ", ".join(field.data_key or name for name, field in schema.load_fields.items())
+        raise ValidationFailed(
+            {"body": [f"Has {count} fields, but only these are known: {known}."]}
+        )
     try:
         return dict(schema.load(data))  # type: ignore[arg-type]
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,9 @@ from common.callback_urls import CallbackUrlRejected, check_callback_url
 
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 32
+#: Values for which that size has room: each takes at least one character and a comma.
+MAX_METADATA_VALUES: Final = MAX_METADATA_BYTES // 2
+_METADATA_TOO_LARGE: Final = f"Must not be larger than {MAX_METADATA_BYTES} bytes as JSON."
 #: The subject of a token may be any string.
 MAX_USER_ID_LENGTH: Final = 1024
 #: The integers that JSON libraries exchange without loss: signed and unsigned ones of 64 bits.
@@ -103,14 +106,17 @@ class Metadata(fields.Field[dict[str, Any]]):
     ) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Must be a JSON object.")
-        if _depth(value) > MAX_METADATA_DEPTH:
+        levels = list(itertools.islice(_levels(value), MAX_METADATA_DEPTH + 1))
+        if len(levels) > MAX_METADATA_DEPTH:
             raise ValidationError(f"Must not be nested more than {MAX_METADATA_DEPTH} levels deep.")
         if any(
-            type(part) is int and not MIN_INTEGER <= part <= MAX_INTEGER for part in _parts(value)
+            type(part) is int and not MIN_INTEGER <= part <= MAX_INTEGER
+            for part in itertools.chain.from_iterable(levels)
         ):
             raise ValidationError("Integers must fit into 64 bits. Send larger ones as strings.")
+        # Such integers and deep nesting are errors for orjson.
         if len(orjson.dumps(value)) > MAX_METADATA_BYTES:
-            raise ValidationError(f"Must not be larger than {MAX_METADATA_BYTES} bytes as JSON.")
+            raise ValidationError(_METADATA_TOO_LARGE)
         return value
 
 
@@ -127,25 +133,24 @@ class CallbackUrl(fields.String):
         return text
 
 
-def _depth(value: object) -> int:
-    return sum(1 for _ in _levels(value))
-
-
-def _parts(value: object) -> Iterator[object]:
-    """Yield a JSON value and everything in it."""
-    return itertools.chain.from_iterable(_levels(value))
-
-
 def _levels(value: object) -> Iterator[list[object]]:
-    level = [value]
+    """Yield a JSON value, its members, their members, and so on.
+
+    Raises ``ValidationError`` as soon as there are too many, before time is spent on all of them.
+    """
+    level, remaining = [value], MAX_METADATA_VALUES
     while level:
         yield level
-        level = [
-            child
+        members = (
+            member
             for parent in level
-            if isinstance(parent, Mapping | list)
-            for child in (parent.values() if isinstance(parent, Mapping) else parent)
-        ]
+            if isinstance(parent, dict | list)
+            for member in (parent.values() if isinstance(parent, dict) else parent)
+        )
+        level = list(itertools.islice(members, remaining + 1))
+        remaining -= len(level)
+        if remaining < 0:
+            raise ValidationError(_METADATA_TOO_LARGE)
 
 
 class ResponseSchema(Schema):

@@ -116,6 +116,36 @@ def test_validation_errors_are_reported_by_field(
     assert all(response.json["errors"][member])
 
 
+def test_many_unknown_fields_are_reported_together(client: FlaskClient) -> None:
+    """Messages about each of them take 30 ms and are three times as large as the request."""
+    unknown = dict.fromkeys(map(str, range(4_000)), 0)
+    response = client.post(INITIATE, json={"file_id": 1, **unknown})
+    assert response.status_code == 400
+    assert response.json["code"] == "VALIDATION_ERROR"
+    assert list(response.json["errors"]) == ["body"]
+    assert "file_ids" in response.json["errors"]["body"][0]
+    assert len(response.data) < 1_000
+
+
+@pytest.mark.parametrize(
+    "values", [[0] * 30_000, [[]] * 20_000, dict.fromkeys(map(str, range(4_000)))]
+)
+def test_metadata_with_too_many_values_is_rejected_without_reading_all_of_them(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, values: Any
+) -> None:
+    monkeypatch.setattr("api.schemas.fields.orjson", None)
+    response = client.post(INITIATE, json={"file_id": 1, "metadata": {"values": values}})
+    assert response.status_code == 400
+    assert "4096 bytes" in response.json["errors"]["metadata"][0]
+
+
+def test_metadata_may_have_as_many_values_as_its_size_has_room_for(
+    post: Callable[..., Any],
+) -> None:
+    assert post(file_id=1, metadata={"": [0] * 2_045}).status_code == 202
+    assert post(file_id=1, metadata={"": [0] * 2_046}).status_code == 400
+
+
 @pytest.mark.parametrize("number", ["1" + "0" * 400, "-" + "9" * 5000, "1e400"])
 def test_numbers_that_no_float_can_hold_are_rejected(client: FlaskClient, number: str) -> None:
     body = f'{{"file_id": 1, "metadata": {{"n": [{number}]}}}}'
