@@ -121,6 +121,7 @@ def create_app(
         app.wsgi_app = MetricsPort(  # type: ignore[method-assign]
             app.wsgi_app,
             settings.api_metrics_port,
+            _allowed_hosts(settings, requires_tokens=False),
             lambda: metrics.exposition(*dependencies.collectors),
         )
     return app
@@ -241,7 +242,7 @@ def _dependencies(
         archive_delivery=_archive_delivery(services),
         authenticator=_authenticator(settings, services.authorizer),
         file_access=FileAccess(services.authorizer, services.queries),
-        allowed_hosts=_allowed_hosts(settings),
+        allowed_hosts=_allowed_hosts(settings, requires_tokens=settings.auth_mode != "none"),
         cors=_cors(settings),
         rate_limiter=_rate_limiter(services),
         plans=_plans(settings),
@@ -282,12 +283,12 @@ def _waiting_requests(settings: Settings, job_waiter: JobWaiter) -> WaitingReque
     )
 
 
-def _allowed_hosts(settings: Settings) -> AllowedHosts:
+def _allowed_hosts(settings: Settings, *, requires_tokens: bool) -> AllowedHosts:
     return allowed_hosts.for_server(
         settings.host,
         settings.allowed_hosts,
         public_url=settings.public_url,
-        requires_tokens=settings.auth_mode != "none",
+        requires_tokens=requires_tokens,
     )
 
 

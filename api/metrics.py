@@ -22,6 +22,8 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from api.allowed_hosts import AllowedHosts
+
 PATH: Final = "/metrics"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MEDIA_TYPE: Final = CONTENT_TYPE.partition(";")[0]
@@ -69,18 +71,26 @@ def exposition(*collectors: Collector) -> bytes:
 class MetricsPort:
     """WSGI middleware that serves the metrics, and nothing else, on a port of their own.
 
-    That port needs no token: only Prometheus should reach it.
+    That port needs no token: only Prometheus should reach it. The Host header is checked, so that
+    a web page whose name resolves to this machine (DNS rebinding) does not.
     """
 
-    def __init__(self, app: WSGIApplication, port: int, read: Callable[[], bytes]) -> None:
+    def __init__(
+        self, app: WSGIApplication, port: int, hosts: AllowedHosts, read: Callable[[], bytes]
+    ) -> None:
         self._app = app
         self._port = str(port)
+        self._hosts = hosts
         self._read = read
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # The server sets it to the port of the listener, whatever Host says.
         if environ["SERVER_PORT"] != self._port:
             return self._app(environ, start_response)
+        if not self._hosts.allow(environ.get("HTTP_HOST", "")):
+            return Response("This host is not allowed. Add it to ALLOWED_HOSTS.\n", 421)(
+                environ, start_response
+            )
         if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return Response("Only GET /metrics is served here.\n", 404)(environ, start_response)
         return Response(self._read(), content_type=CONTENT_TYPE)(environ, start_response)

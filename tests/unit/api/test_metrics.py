@@ -143,3 +143,22 @@ def test_the_metrics_port_serves_metrics_without_a_token_and_nothing_else(
         environ_overrides={"SERVER_PORT": port},
     )
     assert response.status_code == status
+
+
+@pytest.mark.parametrize("options", [{}, {"auth_mode": "jwt", "jwt_secret": "s" * 32}])
+@pytest.mark.parametrize(
+    ("host", "name", "status"),
+    [
+        ("127.0.0.1", "evil.example:9100", 421),
+        ("127.0.0.1", "[::1]:9100", 200),
+        ("192.0.2.1", "api.internal:9100", 200),
+    ],
+)
+def test_the_metrics_port_is_safe_from_dns_rebinding(
+    make_app: Callable[..., Flask], options: dict[str, str], host: str, name: str, status: int
+) -> None:
+    client = make_app(api_metrics_port=9100, host=host, **options).test_client()
+    response = client.get(
+        "/metrics", headers={"Host": name}, environ_overrides={"SERVER_PORT": "9100"}
+    )
+    assert response.status_code == status
