@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -46,6 +47,9 @@ def web(tmp_path: Path) -> Path:
     (root / "assets").mkdir(parents=True)
     (root / "index.html").write_text("<!doctype html><title>Longhaul</title>")
     (root / "assets" / "page.js").write_text("export {};")
+    for name in ("large.js", "large.css"):
+        (root / "assets" / name).write_text("a {}" * 1_000)
+    (root / "assets" / "large.js.gz").write_bytes(gzip.compress(b"a {}" * 1_000, 9))
     (root / "docs").mkdir()
     (root / "docs" / "swagger-ui.css").write_text("a {}" * 1_000)
     return root
@@ -377,6 +381,38 @@ def test_requests_above_the_rate_of_an_address_get_429(start: Callable[..., Ngin
     assert responses[-1].headers["Retry-After"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("addresses", "other"),
+    [
+        # A network of IPv6 counts as one address (RFC 6177), in any notation.
+        (["2001:db8::1", "2001:db8:0:0:ffff::2", "2001:DB8::a00:1"], "2001:db8:0:1::1"),
+        # Bytes that mean something in a regular expression, and a line end.
+        (["2a0a:a2e:5c24::1", "2a0a:a2e:5c24::a0a:a0a"], "2a0a:a2e:5c24:1::1"),
+        (["::1:0:0:0:1", "::1:a:0:0:2"], "::2:0:0:0:1"),
+        # RFC 4291, 2.5.5.2: an IPv4 address may be written as an IPv6 one.
+        (["192.0.2.10", "::ffff:192.0.2.10", "::ffff:c000:20a"], "::ffff:192.0.2.11"),
+    ],
+)
+def test_a_network_of_ipv6_has_one_limit(
+    start: Callable[..., Nginx], addresses: list[str], other: str
+) -> None:
+    options = {"REQUEST_RATE": "1r/m", "CREATE_RATE": "1r/m", "CHECK_RATE": "1r/m"}
+    bursts = {"REQUEST_BURST": "9", "CREATE_BURST": "1", "CHECK_BURST": "1"}
+    with httpx.Client(base_url=start(TRUSTED_PROXY="127.0.0.0/8", **options, **bursts).url) as http:
+
+        def post(path: str, address: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            return http.post(f"/v1/download/{path}", json={}, headers=headers).status_code
+
+        for path in ("initiate", "check"):
+            statuses = [post(path, each) for each in addresses * 2]
+            assert statuses == [200, 200] + [429] * (len(statuses) - 2)
+            assert post(path, other) == 200
+        statuses = [post("cancel/abc", each) for each in addresses * 9]
+        assert statuses[-len(addresses) :] == [429] * len(addresses)
+        assert post("cancel/abc", other) == 200
+
+
 def test_calls_that_create_jobs_have_a_limit_of_their_own(start: Callable[..., Nginx]) -> None:
     with httpx.Client(base_url=start(CREATE_RATE="1r/m", CREATE_BURST="1").url) as http:
         responses = [http.post("/v1/download/initiate", json={}) for _ in range(3)]
@@ -443,6 +479,44 @@ def test_static_files_have_cache_and_security_headers(http: httpx.Client) -> Non
     assert script.headers["X-Frame-Options"] == "DENY"
     assert script.headers["X-Request-ID"]
     assert script.headers["Content-Security-Policy"] == PAGE_POLICY
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "br, GZIP;q=0.5", "deflate ,gzip", "gzip;q=0.01"])
+def test_a_script_is_sent_as_the_build_compressed_it(
+    http: httpx.Client, web: Path, accepted: str
+) -> None:
+    with http.stream("GET", "/assets/large.js", headers={"Accept-Encoding": accepted}) as script:
+        sent = b"".join(script.iter_raw())
+    assert sent == (web / "assets" / "large.js.gz").read_bytes()
+    assert script.headers["Content-Encoding"] == "gzip"
+    assert script.headers["Content-Type"].startswith("text/javascript")
+    assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert "Accept-Encoding" in script.headers.get_list("Vary", split_commas=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [
+        # RFC 9110, 12.5.3
+        *(("large.js", accepted) for accepted in ("", "identity", "gzip;q=0", "gzip; q=0.000, br")),
+        *(("large.js", accepted) for accepted in ("xgzip", "x-gzip2", "br;gzip")),
+        # There is no compressed copy, and compressing it for each request would cost too much.
+        ("large.css", "gzip"),
+    ],
+)
+def test_other_files_of_the_page_are_not_compressed(
+    http: httpx.Client, path: str, accepted: str
+) -> None:
+    file = http.get(f"/assets/{path}", headers={"Accept-Encoding": accepted})
+    assert file.text == "a {}" * 1_000
+    assert "Content-Encoding" not in file.headers
+    assert "Accept-Encoding" in file.headers.get_list("Vary", split_commas=True)
+
+
+def test_the_openapi_document_is_not_compressed(http: httpx.Client) -> None:
+    document = http.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert document.json()["path"] == "/openapi.json"
+    assert "Content-Encoding" not in document.headers
 
 
 def test_the_files_of_swagger_ui_are_served_by_nginx(http: httpx.Client, backend: Backend) -> None:
