@@ -45,6 +45,8 @@ _TRANSPORT_SECURITY_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 
 #: Paths of probes, which must not be rejected because of other clients at the same address.
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", metrics.PATH})
+#: Entries of a list that count as one request: each costs time to read and present, or to look up.
+ENTRIES_PER_REQUEST: Final = 10
 #: The key of a ``FastPathRejection`` in the WSGI environment.
 FAST_PATH_COUNT: Final = "longhaul.fast_path_count"
 
@@ -92,10 +94,10 @@ def require_creation_rate() -> None:
     raise_if_exceeded(g.rate)
 
 
-def require_request_rate(requests: int) -> None:
-    """Count this request as so many more. Raise ``RateLimited`` if that exceeds the limit."""
-    if requests:
-        g.rate = deps().rate_limiter.count_request(client_address(), requests)
+def require_list_rate(entries: int) -> None:
+    """Count this request as one per ten entries of its list. Raise ``RateLimited`` if exceeded."""
+    if further := (entries - 1) // ENTRIES_PER_REQUEST:
+        g.rate = deps().rate_limiter.count_request(client_address(), further)
         raise_if_exceeded(g.rate)
 
 

@@ -128,7 +128,8 @@ class Settings:
     web_concurrency: int = _setting(1, "API processes on this machine", minimum=1)
     allowed_hosts: str = _setting(
         "",
-        "With AUTH_MODE=none on a loopback address: host names to respond to besides localhost, "
+        "With AUTH_MODE=none on a loopback address, and there on API_METRICS_PORT in every mode: "
+        "host names to respond to besides localhost, "
         "127.0.0.0/8, [::1] and that of PUBLIC_URL, comma-separated; * for all",
     )
     public_url: str = _setting("", "Base of the URLs in responses; empty: taken from the request")
@@ -210,7 +211,7 @@ class Settings:
     requests_per_minute_ip: int = _setting(
         6_000,
         "All requests a minute, new jobs included, per IP address; a check counts as one per ten "
-        "files",
+        "files, and a list of jobs or files as one per ten entries of its `limit`",
         minimum=1,
     )
     max_active_jobs: int = _setting(5, "Unfinished jobs per user", minimum=1)

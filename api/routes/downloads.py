@@ -18,7 +18,7 @@ from api.request_hooks import (
     client,
     client_address,
     require_creation_rate,
-    require_request_rate,
+    require_list_rate,
     waiting_client,
 )
 from api.responses import base_url, json_response, retry_after
@@ -38,8 +38,6 @@ CHECK_SECONDS_PER_FILE: Final = 0.005
 #: Files that all checks of a client in this process look for at the same time. All other requests
 #: wait while the responses to these are processed.
 MAX_LOOKUPS: Final = 32
-#: Files of a check that count as one request: each costs a request to its source.
-FILES_PER_REQUEST: Final = 10
 
 blueprint = Blueprint("downloads", __name__, description="Start downloads")
 
@@ -146,7 +144,7 @@ def check() -> Response:
     body = parsing.body(CHECK)
     authorization.confirm_caller(body["user_id"])
     file_ids = body["file_ids"] if "file_ids" in body else (body["file_id"],)
-    require_request_rate((len(file_ids) - 1) // FILES_PER_REQUEST)
+    require_list_rate(len(file_ids))
     deps().file_access.require(g.caller, file_ids)
     sender = client()
     task_group = TaskGroup(_CheckDeadline(len(file_ids)), slots=_lookup_slots(sender.address))

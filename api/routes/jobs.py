@@ -17,7 +17,7 @@ from api.errors import FAILURE_MESSAGES
 from api.job_results import no_archive
 from api.live.long_poll import FINISHED, WaitUntil
 from api.openapi import ResponseSpec, operation
-from api.request_hooks import client_address, waiting_client
+from api.request_hooks import client_address, require_list_rate, waiting_client
 from api.responses import GONE, json_response, no_content, retry_after
 from api.schemas.job import JOB_OR_MEMBERS
 from api.schemas.requests import JOBS_QUERY, PAGE_QUERY, STATUS_QUERY
@@ -118,15 +118,19 @@ def _status_response(job: Job, members: Sequence[str] = ()) -> Response:
     )
 )
 def files(job_id: str) -> Response:
-    """List the files of a job with their state, in the order of the request."""
+    """List the files of a job with their state, in the order of the request.
+
+    A call counts as one request per ten entries of `limit`.
+    """
     job_id = parsing.job_id(job_id)
     query = parsing.query(PAGE_QUERY)
+    require_list_rate(query["limit"])
     start = pagination.decode_offset(query["cursor"])
     queries = deps().queries
     spec = queries.spec(job_id)
     file_ids = spec.file_ids
     end = start + query["limit"]
-    reports = queries.files(job_id, file_ids[:end])[start:]
+    reports = queries.files(job_id, file_ids[:end], start=start)
     paths = spec.paths[start:end]
     hidden = deps().file_access.hidden(g.caller, job_id, file_ids[start:end])
     return json_response(
@@ -257,10 +261,11 @@ def jobs() -> Response:
     """List your jobs, newest first.
 
     A page may have fewer jobs than `limit`, even none, although others follow: only a `nextCursor`
-    of null means that it is the last one.
+    of null means that it is the last one. A call counts as one request per ten entries of `limit`.
     """
     dependencies = deps()
     query = parsing.query(JOBS_QUERY)
+    require_list_rate(query["limit"])
     before = pagination.decode_position(query["cursor"])
     page, end = dependencies.job_history.page(
         g.caller.user, before=before, limit=query["limit"], status=query["status"]

@@ -112,15 +112,15 @@ class JobQueries:
             raise JobNotFound
         return text
 
-    def files(self, job_id: str, file_ids: Sequence[int]) -> list[FileReport]:
+    def files(self, job_id: str, file_ids: Sequence[int], *, start: int = 0) -> list[FileReport]:
         """Return the worker's reports on these files; one without a report is ``pending``.
 
         An id that occurs again stands for the file's next path, so the ids must begin with the
-        first one of the job.
+        first one of the job. The reports begin with the one at index ``start``.
         """
-        if not file_ids:
+        copies = number_copies(file_ids)[start:]
+        if not copies:
             return []
-        copies = number_copies(file_ids)
         reports = self._client.hmget(keys.files(job_id), [report_field(*copy) for copy in copies])
         return [
             decode_report(text) if text else FileReport(file_id=i, copy=copy, state="pending")

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from email.errors import MessageError
 from email.header import decode_header, make_header
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -24,10 +25,12 @@ _CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 MAX_ENCODED: Final = 2_000
 
 
+@lru_cache(maxsize=512)
 def attachment(filename: str) -> str:
     """Return the header that makes a browser save the response as ``filename``, in any script.
 
-    Old clients read the ASCII fallback, all others ``filename*``.
+    Old clients read the ASCII fallback, all others ``filename*``. Headers are cached: a list of
+    jobs needs up to a hundred, which take longer than the rest of its links.
     """
     cleaned = "".join(c for c in filename if unicodedata.category(c) not in ("Cc", "Cs"))
     cleaned = cleaned or "download"

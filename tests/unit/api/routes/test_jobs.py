@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from flask import Flask
@@ -328,9 +329,29 @@ def test_files_are_listed_in_pages_in_the_order_of_the_request(
             "errorCode": "FILE_NOT_FOUND",
         },
     ]
-    second = client.get(f"{path}?limit=2&cursor={first['nextCursor']}").json
+    # Only these are read from the job store.
+    redis = client.application.extensions[EXTENSION].queries._client
+    with patch.object(redis, "hmget", wraps=redis.hmget) as hmget:
+        second = client.get(f"{path}?limit=2&cursor={first['nextCursor']}").json
+    assert ["4"] in [call.args[1] for call in hmget.call_args_list]
     assert [(file["file_id"], file["state"]) for file in second["files"]] == [(4, "pending")]
     assert second["nextCursor"] is None
+
+
+def test_a_page_after_the_last_file_is_empty(client: FlaskClient, job_id: str) -> None:
+    page = client.get(f"/v1/download/status/{job_id}/files?cursor={encode_cursor(100)}")
+    assert (page.status_code, page.json["files"]) == (200, [])
+
+
+@pytest.mark.parametrize("path", ["/v1/download/jobs", "/v1/download/status/{}/files"])
+def test_a_list_counts_as_one_request_per_ten_entries(
+    client: FlaskClient, job_id: str, path: str
+) -> None:
+    remaining = [
+        int(client.get(f"{path.format(job_id)}?limit={limit}").headers["RateLimit-Remaining"])
+        for limit in (1, 10, 11, 100)
+    ]
+    assert [remaining[0] - each for each in remaining] == [0, 1, 3, 13]
 
 
 def test_result_redirects_to_a_newly_signed_url(
