@@ -74,12 +74,8 @@ async def wait_during_restarts(target: Target) -> None:
     body = b'{"file_id":%d}'
 
     async def hold(number: int) -> None:
-        content = body % (number + 1)
-        head = (
-            f"POST /v1/download/start HTTP/1.1\r\nHost: localhost\r\nX-User-Id: u{number}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-        )
-        await send(target, head.encode() + content)
+        request = post_json("/v1/download/start", body % (number + 1), f"X-User-Id: u{number}\r\n")
+        await send(target, request)
 
     await _in_parallel(50, hold, pause=1)
 
@@ -214,13 +210,33 @@ async def read_nothing(target: Target) -> None:
 async def check_many_files(target: Target) -> None:
     """Let the API look for a thousand files at once."""
     body = b'{"file_ids":[%b]}' % b",".join(b"%d" % number for number in range(1, 1_001))
-    head = (
-        "POST /v1/download/check HTTP/1.1\r\nHost: localhost\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
 
     async def once(_number: int) -> None:
-        await send(target, head.encode() + body)
+        await send(target, post_json("/v1/download/check", body))
+
+    await _at_rate(RATE, once)
+
+
+async def send_useless_values(target: Target) -> None:
+    """Send bodies with as many unknown fields, or values in metadata, as they have room for."""
+    unknown = b"{%b}" % b",".join(b'"%x":0' % number for number in range(0x1000, 0x2A00))
+    metadata = b'{"file_id":1,"metadata":{"a":[%b]}}' % b",".join([b"0"] * 32_000)
+
+    async def once(number: int) -> None:
+        path = f"/v1/download/{job(target, number)}/links"
+        request = (
+            post_json("/v1/download/initiate", metadata) if number % 2 else post_json(path, unknown)
+        )
+        await send(target, request)
+
+    await _at_rate(RATE, once)
+
+
+async def list_jobs(target: Target) -> None:
+    """Request the longest lists of jobs."""
+
+    async def once(_number: int) -> None:
+        await send(target, get("/v1/download/jobs?limit=100", "X-User-Id: bench\r\n"))
 
     await _at_rate(RATE, once)
 
@@ -246,6 +262,8 @@ ATTACKS: Final[dict[str, Attack]] = {
     "stay idle": stay_idle,
     "read nothing": read_nothing,
     "check many files": check_many_files,
+    "send useless values": send_useless_values,
+    "list jobs": list_jobs,
     "read statistics": read_statistics,
 }
 
@@ -253,6 +271,15 @@ ATTACKS: Final[dict[str, Attack]] = {
 def get(path: str, headers: str = "") -> bytes:
     """Return a GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode()
+
+
+def post_json(path: str, body: bytes, headers: str = "") -> bytes:
+    """Return a POST request with a JSON body."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def job(target: Target, number: int) -> str:
