@@ -164,7 +164,7 @@ def test_every_setting_in_a_document_exists(path: Path) -> None:
 
 #: Words in capitals that are neither a setting nor an error code.
 NOT_SETTINGS = (
-    *("ADMIN_PATHS", "TCP_USER_TIMEOUT", "TOO_MANY", "TOO_OFTEN"),
+    *("ADMIN_PATHS", "TCP_USER_TIMEOUT"),
     # Variables of all AWS tools, which botocore reads, and one of the tests.
     *("AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_USE_FIPS_ENDPOINT"),
     *("AWS_USE_DUALSTACK_ENDPOINT", "AWS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),

@@ -20,7 +20,7 @@
              - names and values of the optional fields
   Output:
     {'CREATED' | 'REPLAYED' | 'DEDUPLICATED', hits, snapshot, wake-ups…}
-    {'KEY_REUSED' | 'TOO_MANY' | 'TOO_OFTEN' | 'OVER_QUOTA', hits}
+    {'KEY_REUSED' | 'TOO_MANY_ACTIVE_JOBS' | 'RATE_LIMIT_EXCEEDED' | 'QUOTA_EXCEEDED', hits}
     hits: the user's requests in this minute
   Event:
     state log, the wake-up; nothing on the job's channel, as nobody can know it yet
@@ -36,7 +36,7 @@ if rate_limit ~= '' then
   local counter = key.user_rate(user, minute)
   hits = redis.call('INCR', counter)
   if hits == 1 then redis.call('EXPIRE', counter, 120) end
-  if hits > tonumber(rate_limit) then return {'TOO_OFTEN', hits} end
+  if hits > tonumber(rate_limit) then return {'RATE_LIMIT_EXCEEDED', hits} end
 end
 
 local function store_idempotency_key(job_id)
@@ -76,11 +76,11 @@ end
 local active_jobs = redis.call('HLEN', active)
 if active_jobs > tonumber(max_active) then
   redis.call('HDEL', active, digest)
-  return {'TOO_MANY', hits}
+  return {'TOO_MANY_ACTIVE_JOBS', hits}
 end
 if max_bytes ~= '' and bytes_today(user) >= tonumber(max_bytes) then
   redis.call('HDEL', active, digest)
-  return {'OVER_QUOTA', hits}
+  return {'QUOTA_EXCEEDED', hits}
 end
 
 store_idempotency_key(id)

@@ -16,8 +16,8 @@
     {'RESTARTED', snapshot, wake-ups…}
     {'NOT_FOUND'}
     {'CONFLICT'}  the job's state does not allow it
-    {'TOO_MANY'}  the user has max_active unfinished jobs
-    {'OVER_QUOTA'}  the user has max_bytes of archives completed today
+    {'TOO_MANY_ACTIVE_JOBS'}  the user has max_active unfinished jobs
+    {'QUOTA_EXCEEDED'}  the user has max_bytes of archives completed today
   Event:
     version + 1, state log, the wake-up
 ]]
@@ -30,10 +30,10 @@ if job.status == 'completed' and cjson.decode(job.artifact).missing_files == 0 t
   return {'CONFLICT'}
 end
 if redis.call('HLEN', key.user_active(job.user)) >= tonumber(args.max_active) then
-  return {'TOO_MANY'}
+  return {'TOO_MANY_ACTIVE_JOBS'}
 end
 if args.max_bytes and bytes_today(job.user) >= tonumber(args.max_bytes) then
-  return {'OVER_QUOTA'}
+  return {'QUOTA_EXCEEDED'}
 end
 redis.call('ZREM', key.dead_letters(), id)
 redis.call('ZREM', key.expiring(), id)
