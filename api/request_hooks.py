@@ -47,7 +47,7 @@ _TRANSPORT_SECURITY_LINE: Final = "{}: {}\r\n".format(*TRANSPORT_SECURITY)
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", metrics.PATH})
 #: Entries of a list that count as one request: each costs time to read and present, or to look up.
 ENTRIES_PER_REQUEST: Final = 10
-#: The key of a ``FastPathRejection`` in the WSGI environment.
+#: The key of a ``FastPathCount`` in the WSGI environment.
 FAST_PATH_COUNT: Final = "longhaul.fast_path_count"
 
 

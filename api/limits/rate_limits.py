@@ -3,7 +3,8 @@
 There are three limits. Creating jobs is limited per user and per IP address; all requests are
 limited per IP address.
 
-- Per user: counted exactly, by the Lua script that creates the job (``JobStore.create``).
+- Per user: counted exactly, in the job store. New jobs: by the Lua script that creates them
+  (``JobStore.create``). Retries, webhook replays and secret rotations: by ``count_for_user``.
 - Per address: counted in the process. Once a second, a request exchanges the counts with the other
   processes (``sync_counts``); if that fails, it gets 503. All other requests wait for no round
   trip, and are limited by the counts that the process has.
