@@ -18,7 +18,7 @@ from common.job_store.worker_registry import WorkerRegistry, WorkerState
 from common.jobs.model import JobSpec
 from tests.simulation import processes
 from worker import deliverer
-from worker.maintenance.store_contact import StoreContact
+from worker.maintenance.stall_detector import StallDetector
 from worker.webhooks import thread
 
 Mutation = Callable[[], AbstractContextManager[object]]
@@ -36,7 +36,7 @@ def stalled_workers_are_dead() -> Iterator[None]:
         return [state.name for state in registry._without_connection(silent)]
 
     with (
-        mock.patch.object(StoreContact, "reliable", True),
+        mock.patch.object(StallDetector, "leases_are_reliable", True),
         mock.patch.object(WorkerRegistry, "dead", dead),
         mock.patch.object(processes, "REGISTRATION_TIMEOUT", 2.0),
         _lua("sweep", "tonumber(args.dead_after)", "0"),

@@ -17,7 +17,7 @@ from common.job_store.state_log import trim
 from common.job_store.statistics_log import StatisticsLog
 from worker import metrics
 from worker.loop_thread import LoopThread
-from worker.maintenance.store_contact import StoreContact
+from worker.maintenance.stall_detector import StallDetector
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -66,7 +66,9 @@ class SweepThread(LoopThread):
         #: live lease has left.
         self._reliable_for = lease / 2
         self._max_gap = 1.2 * interval + MAX_RESPONSE_TIME
-        self._contact = StoreContact(max_gap=self._max_gap, grace=lease, clock=clock.monotonic)
+        self._stall_detector = StallDetector(
+            max_gap=self._max_gap, grace=lease, clock=clock.monotonic
+        )
         self.first_pause = self._pause()
         self._on_round = on_round
         self._trim_at = 0.0
@@ -92,7 +94,7 @@ class SweepThread(LoopThread):
         except RedisError as error:
             if is_outage(error):
                 # No worker could extend its leases meanwhile: an expired lease proves nothing.
-                self._contact.lost()
+                self._stall_detector.record_failure()
             raise
 
     def _sweep_partitions(self) -> None:
@@ -136,7 +138,7 @@ class SweepThread(LoopThread):
         just_restarted = uptime(self._client) <= self._lease
         seconds, micros = node_of(self._client, keys.WORKERS).time()
         store_time: float = seconds + micros / 1_000_000
-        self._contact.responded(store_time)
-        if just_restarted or not self._contact.reliable:
+        self._stall_detector.record_response(store_time)
+        if just_restarted or not self._stall_detector.leases_are_reliable:
             return 0.0
         return store_time + self._reliable_for

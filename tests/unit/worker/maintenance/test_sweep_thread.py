@@ -63,17 +63,17 @@ def test_a_full_job_store_is_swept_although_it_takes_no_statistics(
     monkeypatch.setattr(thread, "_leases_are_reliable_until", lambda: 0.0)
     monkeypatch.setattr(StatisticsLog, "record_if_due", reject)
     lost: list[bool] = []
-    monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
+    monkeypatch.setattr(thread._stall_detector, "record_failure", lambda: lost.append(True))
     thread.step()
     assert (swept, lost) == ([SweepResult()], [])
 
 
 @pytest.fixture
 def lost(thread: SweepThread, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Record that the contact with the job store was lost."""
+    """Record the failures that the stall detector learns of."""
     monkeypatch.setattr(thread, "_leases_are_reliable_until", lambda: time.time() + 60)
     lost: list[bool] = []
-    monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
+    monkeypatch.setattr(thread._stall_detector, "record_failure", lambda: lost.append(True))
     return lost
 
 
