@@ -21,8 +21,8 @@
     version + 1, state log; the wake-up of the user's next job
 ]]
 
--- A rejected wake-up was read from its queue all the same: whatever was sent before it is read too.
--- A time in the future, from before the server's clock was set back, says nothing.
+-- A rejected wake-up was still read from its queue, so every wake-up sent before it was read as
+-- well. A time in the future, from before the server's clock was set back, says nothing.
 if args.sent and tonumber(args.sent) <= now then
   local read_up_to = redis.call('HGET', key.read_up_to(), args.priority) or '0'
   if tonumber(args.sent) > tonumber(read_up_to) then
@@ -31,7 +31,7 @@ if args.sent and tonumber(args.sent) <= now then
   end
 end
 
--- Losses after which a job takes no other jobs along.
+-- After more losses than this, a job counts as a poison job and runs alone.
 local MAX_SHARED_LOSSES = 1
 
 local job = load_job(args.id)
