@@ -122,14 +122,14 @@ def _sentinel_client(target: RedisTarget, host: str, port: int, timeouts: Option
 def _watch_primary(reference: weakref.ref[Any]) -> None:
     """Ask the Sentinels for the primary as long as the pool exists.
 
-    After ``SENTINEL FAILOVER`` the old primary accepts writes for about ten more seconds, which are
-    lost. When the address changes, the pool closes the connections to the old one.
+    After ``SENTINEL FAILOVER`` the old primary accepts writes for about eleven more seconds, which
+    are lost. When the address changes, the pool closes the connections to the old one.
     """
     while pool := reference():
         try:
             pool.get_master_address()
         except (RedisError, OSError):
-            pass  # Calls fail by themselves while the Sentinels do not respond.
+            pass  # Calls report the error while the Sentinels do not respond.
         except Exception:
             log.exception("asking the Sentinels raised an unexpected error")
         del pool
