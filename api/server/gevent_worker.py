@@ -1,7 +1,8 @@
 """The gunicorn worker: gevent greenlets, a fast HTTP parser, and connections that can be hijacked.
 
 gunicorn's own gevent worker spends 0.13 ms per request outside of the application, this one
-0.02 ms (docs/performance.md). TLS and HTTP/2 end at the proxy in front.
+0.02 ms (docs/decisions/0006-hijacked-connections-for-live-updates.md). TLS and HTTP/2 end at the
+proxy in front.
 """
 
 from __future__ import annotations
