@@ -131,7 +131,7 @@ class OperatorActions:
         found = self._explorer.candidates(chosen, STATES[action])
         if action is not Action.REQUEUE:
             return found
-        dead = self._dead_letters.among(found.job_ids)
+        dead = self._dead_letters.filter_ids(found.job_ids)
         job_ids = [job_id for job_id in found.job_ids if job_id in dead]
         return Candidates(job_ids=job_ids, more=found.more)
 

@@ -70,7 +70,7 @@ class DeadLetters:
         ]
         return letters, len(pairs) > limit
 
-    def among(self, job_ids: Sequence[str]) -> set[str]:
+    def filter_ids(self, job_ids: Sequence[str]) -> set[str]:
         """Return those of the jobs that are dead letters."""
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
