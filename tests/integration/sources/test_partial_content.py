@@ -344,7 +344,7 @@ def test_ranges_are_read_several_at_a_time_within_one_limit_for_memory(
     download: Downloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = 20_000
-    monkeypatch.setattr("worker.archive.composing.transfers.MEMORY", memory)
+    monkeypatch.setattr("worker.archive.composing.transfers.MAX_BUFFER_BYTES", memory)
     monkeypatch.setattr("worker.archive.composing.writing.MAX_READ_SIZE", 2_000)
     #: The requests and the bytes that are being read, and the maximum of each.
     active, most = [0, 0], [0, 0]

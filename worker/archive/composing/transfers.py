@@ -20,20 +20,20 @@ from common.object_storage import Cancelled, ObjectStorage
 from common.task_group import CHECK_INTERVAL
 from worker.archive.composing.adaptive_limit import AdaptiveLimit
 from worker.archive.composing.copying import Copier
-from worker.archive.composing.passing import PassedPart, can_pass
 from worker.archive.composing.state import BuildState
+from worker.archive.composing.unbuffered_part import UnbufferedPart, can_upload_unbuffered
 from worker.archive.composing.writing import PartBuffer, Read, Writer
 from worker.archive.planning.layout import PartKind, PlannedPart
 
 #: Concurrent transfers of each kind: at the start of a process's first build, and at most.
-START = 16
+INITIAL_CONCURRENCY = 16
 MAX_COPIES = 48
-MAX_STREAMS = 64
+MAX_READS_AND_UPLOADS = 64
 #: The limit for the buffers of all parts that are being filled or uploaded, in bytes.
-MEMORY = 56 * 1024 * 1024
+MAX_BUFFER_BYTES = 56 * 1024 * 1024
 
-#: The limits for copies and streams that the last build with a storage arrived at.
-_learned: WeakKeyDictionary[ObjectStorage, tuple[int, int]] = WeakKeyDictionary()
+#: The limits at the end of the last build with a storage: for copies, and for reads and uploads.
+_last_limits: WeakKeyDictionary[ObjectStorage, tuple[int, int]] = WeakKeyDictionary()
 
 
 def transfer_parts(state: BuildState) -> None:
@@ -42,7 +42,7 @@ def transfer_parts(state: BuildState) -> None:
     state.deps.task_group.each(
         scheduler.run, scheduler.transfers(), concurrency=scheduler.max_concurrency
     )
-    _learned[state.deps.storage] = scheduler.limits
+    _last_limits[state.deps.storage] = scheduler.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class _Scheduler:
         self._writer = Writer(state)
         self._copies = deque(Copier(state).copies())
         copied = {planned_part.number for planned_part, _ in self._copies}
-        self._passed: deque[PlannedPart] = deque()
+        self._unbuffered: deque[PlannedPart] = deque()
         self._unread: deque[PlannedPart] = deque()
         for planned_part in reversed(state.plan.parts):
             done = planned_part.number in copied or planned_part.number in state.uploaded_parts
             if planned_part.kind is PartKind.WRITE and not done:
-                parts = self._passed if can_pass(state, planned_part) else self._unread
-                parts.append(planned_part)
+                is_unbuffered = can_upload_unbuffered(state, planned_part)
+                (self._unbuffered if is_unbuffered else self._unread).append(planned_part)
         #: Reads of the buffer that was begun last.
         self._reads: deque[Read] = deque()
         #: Filled buffers that wait for checksums, and all whose upload has not started.
@@ -77,10 +77,12 @@ class _Scheduler:
         self._not_uploaded = len(self._unread)
         #: The bytes of all buffers, and the number of those that do not wait for all others.
         self._memory = self._buffers = 0
-        copies, streams = _learned.get(state.deps.storage, (START, START))
+        copies, reads_and_uploads = _last_limits.get(
+            state.deps.storage, (INITIAL_CONCURRENCY, INITIAL_CONCURRENCY)
+        )
         self._copy_limit = _limit(copies, MAX_COPIES)
-        #: Reads, uploads and passed parts.
-        self._stream_limit = _limit(streams, MAX_STREAMS)
+        #: For reads, uploads and unbuffered parts.
+        self._read_and_upload_limit = _limit(reads_and_uploads, MAX_READS_AND_UPLOADS)
         #: Guards everything above.
         self._changed = threading.Condition()
 
@@ -88,20 +90,20 @@ class _Scheduler:
     def max_concurrency(self) -> int:
         """Return how many transfers may run at once, so that no more threads are started."""
         spans = sum(len(planned_part.spans) for planned_part in self._unread)
-        streams = len(self._passed) + spans
-        return min(MAX_COPIES, len(self._copies)) + min(MAX_STREAMS, streams)
+        reads_and_uploads = len(self._unbuffered) + spans
+        return min(MAX_COPIES, len(self._copies)) + min(MAX_READS_AND_UPLOADS, reads_and_uploads)
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Return the current limits for copies and streams."""
-        return self._copy_limit.value, self._stream_limit.value
+        """Return the current limits for copies, and for reads and uploads."""
+        return self._copy_limit.value, self._read_and_upload_limit.value
 
     def transfers(self) -> Iterator[Transfer]:
         """Yield one transfer after the other as soon as it may start."""
         while True:
             with self._changed:
                 while (transfer := self._next()) is None:
-                    if not (self._copies or self._passed or self._not_uploaded):
+                    if not (self._copies or self._unbuffered or self._not_uploaded):
                         return
                     if self._state.cancellation.requested:
                         raise Cancelled
@@ -119,17 +121,17 @@ class _Scheduler:
         if self._copies and self._copy_limit.acquire():
             planned_part, copy = self._copies.popleft()
             return Transfer(copy, planned_part.size, self._copy_limit)
-        if (buffer := self._complete_buffer()) and self._stream_limit.acquire():
+        if (buffer := self._complete_buffer()) and self._read_and_upload_limit.acquire():
             self._filled.remove(buffer)
             self._not_uploaded -= 1
-            return Transfer(partial(self._upload, buffer), 0, self._stream_limit)
-        if self._passed and self._stream_limit.acquire():
-            planned_part = self._passed.popleft()
-            upload = PassedPart(self._state, planned_part).upload
-            return Transfer(upload, planned_part.size, self._stream_limit)
-        if self._has_reads() and self._stream_limit.acquire():
+            return Transfer(partial(self._upload, buffer), 0, self._read_and_upload_limit)
+        if self._unbuffered and self._read_and_upload_limit.acquire():
+            planned_part = self._unbuffered.popleft()
+            upload = UnbufferedPart(self._state, planned_part).upload
+            return Transfer(upload, planned_part.size, self._read_and_upload_limit)
+        if self._has_reads() and self._read_and_upload_limit.acquire():
             read = self._reads.popleft()
-            return Transfer(partial(self._read, read), read.length, self._stream_limit)
+            return Transfer(partial(self._read, read), read.length, self._read_and_upload_limit)
         return None
 
     def _complete_buffer(self) -> PartBuffer | None:
@@ -138,7 +140,7 @@ class _Scheduler:
     def _has_reads(self) -> bool:
         """Return whether there is something to read; begin another buffer if memory allows it."""
         while self._unread and not self._reads:
-            if self._buffers and self._memory + self._unread[0].size > MEMORY:
+            if self._buffers and self._memory + self._unread[0].size > MAX_BUFFER_BYTES:
                 break
             buffer, reads = self._writer.begin(self._unread.popleft())
             self._add_memory(buffer, 1)
@@ -170,6 +172,6 @@ class _Scheduler:
         self._buffers += 0 if buffer.needs_all_checksums else sign
 
 
-def _limit(learned: int, maximum: int) -> AdaptiveLimit:
-    # Half of what was learned, so that every build has to confirm the last step.
-    return AdaptiveLimit(start=min(max(learned // 2, START), maximum), maximum=maximum)
+def _limit(last: int, maximum: int) -> AdaptiveLimit:
+    # Half of the last limit, so that every build has to confirm the last step.
+    return AdaptiveLimit(start=min(max(last // 2, INITIAL_CONCURRENCY), maximum), maximum=maximum)

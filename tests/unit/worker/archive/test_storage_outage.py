@@ -24,7 +24,7 @@ def test_a_build_ends_with_the_error_of_the_storage_within_two_seconds(
     error: DownloadError, operation: str, file_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Memory for one part: the thread that takes the next read waits for the one that fails.
-    monkeypatch.setattr("worker.archive.composing.transfers.MEMORY", 200)
+    monkeypatch.setattr("worker.archive.composing.transfers.MAX_BUFFER_BYTES", 200)
     catalog = SmallCatalog(file_sizes)
     called = threading.Event()
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("narrow")
 SIZES = [150] * 6
 
 
-def test_parts_whose_checksums_are_listed_pass_without_a_buffer() -> None:
+def test_parts_whose_checksums_are_listed_need_no_buffer() -> None:
     catalog = SmallCatalog(SIZES)
     catalog.assert_correct(catalog.run())
     assert catalog.storage.calls.count("upload_part_copy") > 0

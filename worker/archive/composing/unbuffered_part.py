@@ -19,7 +19,7 @@ from worker.archive.zip_format.crc32 import crc32, join
 MIN_SPAN_SIZE = 512 * 1024
 
 
-def can_pass(state: BuildState, planned_part: PlannedPart) -> bool:
+def can_upload_unbuffered(state: BuildState, planned_part: PlannedPart) -> bool:
     """Return whether a part can be uploaded while it is read.
 
     That needs the checksums in its headers before the files are read, so the source lists them.
@@ -27,11 +27,11 @@ def can_pass(state: BuildState, planned_part: PlannedPart) -> bool:
     return (
         state.deps.storage.profile.can_stream_parts
         and not state.is_single_put
-        and all(_can_pass(state, span) for span in planned_part.spans)
+        and all(_can_upload_span(state, span) for span in planned_part.spans)
     )
 
 
-def _can_pass(state: BuildState, span: ByteSpan) -> bool:
+def _can_upload_span(state: BuildState, span: ByteSpan) -> bool:
     members = state.archive_plan.members
     if span.kind is SpanKind.HEADER:
         return state.checksums.for_header(span.item) is not None
@@ -44,7 +44,7 @@ def _can_pass(state: BuildState, span: ByteSpan) -> bool:
     )
 
 
-class PassedPart:
+class UnbufferedPart:
     """The bytes of one part on their way through the worker."""
 
     def __init__(self, state: BuildState, planned_part: PlannedPart) -> None:
@@ -104,7 +104,7 @@ class PassedPart:
             yield _filling(memoryview(header)[span.start : span.start + span.length])
             return
         file = state.archive_plan.members[span.item].file
-        assert file.location is not None  # noqa: S101  only such parts are passed
+        assert file.location is not None  # noqa: S101  only such spans are unbuffered
         bucket, key = file.location
         with (
             reading_file(file.file_id),
