@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Isolation:
-    """A lock that jobs share, except for a job that runs alone.
+class SharedExclusiveLock:
+    """A shared/exclusive (readers-writer) lock.
 
-    A job that waits to run alone has precedence: no other one starts meanwhile.
+    Jobs share it, and a poison job holds it exclusively. A job that waits to run alone has
+    precedence: no other one starts meanwhile.
     """
 
     def __init__(self, condition: Callable[[], threading.Condition] = threading.Condition) -> None:
@@ -33,7 +34,7 @@ class Isolation:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[Callable[[float], bool]]:
+    def exclusive(self) -> Iterator[Callable[[float], bool]]:
         """Let no other job start. Yield a function that waits for the end of those that run.
 
         It takes a timeout in seconds, and returns whether the caller is alone now.

@@ -28,7 +28,7 @@ from common.job_store.jobs import RESERVATION
 from common.jobs.model import Artifact, Failure, number_copies
 from common.jobs.transitions import JobState
 from worker.attempt.control import AttemptControl, Control
-from worker.attempt.isolation import Isolation
+from worker.attempt.isolation import SharedExclusiveLock
 from worker.attempt.telemetry import observe_attempt
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class AttemptRunner:
         self._backoff = backoff
         self._allows_attempt = allows_attempt
         self._clock = clock
-        self._isolation = Isolation(condition)
+        self._lock = SharedExclusiveLock(condition)
 
     def run_download(self, wake_up: WakeUp) -> None:
         """Claim the job if it is queued, build its archive, and report how that ended."""
@@ -108,7 +108,7 @@ class AttemptRunner:
             self._clock.sleep(REJECTION_PAUSE)
             return
         try:
-            with self._isolation.shared(MAX_ISOLATION_WAIT) as may_start:
+            with self._lock.shared(MAX_ISOLATION_WAIT) as may_start:
                 if may_start and (claim := self._claim(wake_up.job_id, wake_up)):
                     self._run(claim)
         except RunsAlone as error:
@@ -122,7 +122,7 @@ class AttemptRunner:
         although all workers are always busy.
         """
         give_up_at = self._clock.monotonic() + RESERVATION * 2.0 ** (reservations - 1)
-        with self._isolation.alone() as wait_until_alone:
+        with self._lock.exclusive() as wait_until_alone:
             while True:
                 is_alone = wait_until_alone(RESERVATION / 3)
                 if not is_alone and self._clock.monotonic() >= give_up_at:
@@ -139,10 +139,10 @@ class AttemptRunner:
     def _claim(
         self, job_id: str, wake_up: WakeUp | None = None, *, alone: bool = False
     ) -> Claim | None:
-        """Claim a job, and ask again while the job store does not respond.
+        """Claim a job, and repeat the claim while the job store does not respond.
 
-        It may have accepted the claim. Then no other worker gets the job until the lease expires,
-        which costs an attempt.
+        The store may have accepted the claim without a response. If this worker gave up, the job
+        would wait until its lease expires and lose an attempt.
         """
         token = secrets.token_hex(8)
         return self._until_stored(
@@ -249,4 +249,4 @@ def _run_deferred(control: AttemptControl) -> None:
         try:
             step()
         except Exception:
-            log.exception("step after the completion failed")
+            log.exception("deferred step failed after job completion")

@@ -18,7 +18,7 @@ from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 from tests.unit.worker.attempt.test_runner import FastClock
 from worker.attempt.heartbeat import HeartbeatThread
-from worker.attempt.isolation import Isolation
+from worker.attempt.isolation import SharedExclusiveLock
 from worker.attempt.runner import AttemptRunner, Backoff
 
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
@@ -129,21 +129,21 @@ def test_a_worker_whose_jobs_take_long_lets_another_one_try_and_waits_longer_eac
 
 
 def test_no_job_starts_while_one_waits_to_run_alone() -> None:
-    isolation = Isolation()
-    with isolation.shared(1) as first:
+    lock = SharedExclusiveLock()
+    with lock.shared(1) as first:
         assert first
-        with isolation.alone() as wait_until_alone:
+        with lock.exclusive() as wait_until_alone:
             assert not wait_until_alone(0.01)
-            with isolation.shared(0.01) as second:
+            with lock.shared(0.01) as second:
                 assert not second
-    with isolation.shared(1) as third:
+    with lock.shared(1) as third:
         assert third
 
 
 def test_only_one_job_runs_alone() -> None:
-    isolation = Isolation()
-    with isolation.alone() as wait_until_alone, isolation.alone() as wait_too:
+    lock = SharedExclusiveLock()
+    with lock.exclusive() as wait_until_alone, lock.exclusive() as wait_too:
         assert wait_until_alone(1)
         assert not wait_too(0.01)
-    with isolation.alone() as wait_until_alone:
+    with lock.exclusive() as wait_until_alone:
         assert wait_until_alone(1)
