@@ -44,7 +44,7 @@ from worker.archive.build_lock import ACQUIRE_INTERVAL
 from worker.archive.composing.compose import delete_upload
 from worker.archive.composing.upload_log import UploadLog
 from worker.archive.expiry import abort_expired_uploads, delete_expired_objects
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.archive.storage_probe import probe_storage
 from worker.circuit_breakers import (
     CircuitBreaker,
@@ -164,7 +164,7 @@ class ArchiveBuilder:
         options = BuildOptions(
             checkpoint=self._checkpoints.for_attempt(job_id),
             can_copy=profile.can_compose and self._settings.compose_archives,
-            geometry=Geometry(equal_parts=not profile.mixed_parts),
+            part_sizes=PartSizes(equal_parts=not profile.mixed_parts),
             build_lock=partial(self._build_lock, job_id),
             hold=partial(self._hold, claim, control),
             forbidden=None if self._allows_everything(claim) else partial(self._forbidden, claim),

@@ -15,7 +15,7 @@ from common.sources import Source, source_from_template
 from stack.process import wait_until
 from tests.s3_servers.servers import DEFAULT, DEFAULT_QUICK, Endpoint, S3Server, selected
 from worker.archive import BuildOptions
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.archive.storage_probe import probe_storage
 
 #: Run on the modeled servers, too, in every run of the tests.
@@ -49,7 +49,9 @@ class ServerUnderTest:
     def options(self, **changes: object) -> BuildOptions:
         return BuildOptions(
             can_copy=self.profile.can_compose,
-            geometry=Geometry(equal_parts=not self.profile.mixed_parts, copy_size=8 * 1024 * 1024),
+            part_sizes=PartSizes(
+                equal_parts=not self.profile.mixed_parts, copy_size=8 * 1024 * 1024
+            ),
             **changes,  # type: ignore[arg-type]
         )
 

@@ -11,10 +11,10 @@ from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.crashes import MemoryCheckpoint
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.archive.planning.members import MANIFEST_NAME
 
-SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
+SMALL = PartSizes(min_part_size=100, write_size=150, copy_size=400)
 CONCURRENCY = 2
 
 
@@ -48,7 +48,7 @@ class SmallCatalog:
             control=self.control,
             options=BuildOptions(
                 checkpoint=self.checkpoint,
-                geometry=SMALL,
+                part_sizes=SMALL,
                 can_copy=can_copy,
                 archive_ttl=archive_ttl,
                 defer=defer,

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("small_parts")
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.archive_builder.Geometry", lambda **_: SMALL)
+    monkeypatch.setattr("worker.archive_builder.PartSizes", lambda **_: SMALL)
     # A busy machine must not look like a service that does not respond.
     monkeypatch.setattr("common.authorization.callout.TIMEOUT", 30.0)
 

@@ -33,7 +33,7 @@ from worker.archive.composing.state import BuildDependencies, StoredArchive
 from worker.archive.composing.upload_log import Checkpoint, NoCheckpoint, UploadLog
 from worker.archive.min_rate import MinRate
 from worker.archive.planning.archive_plan import ArchivePlan, make_archive_plan
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.archive.planning.members import (
     Entry,
     Member,
@@ -95,7 +95,7 @@ class BuildOptions:
     """How archives are built with this storage, and where this job's progress is stored."""
 
     checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
-    geometry: Geometry = field(default_factory=Geometry)
+    part_sizes: PartSizes = field(default_factory=PartSizes)
     #: The storage copies ranges of objects; see ``storage_probe.py``.
     can_copy: bool = True
     #: Returns the lock for the plan with the given id.
@@ -328,7 +328,7 @@ def _plan(
     for can_copy in (True, False) if options.can_copy else (False,):
         try:
             return make_archive_plan(
-                members, missing, bucket=bucket, geometry=options.geometry, can_copy=can_copy
+                members, missing, bucket=bucket, part_sizes=options.part_sizes, can_copy=can_copy
             )
         except PlanError:
             continue
@@ -415,7 +415,7 @@ def _stream(
         bucket=request.bucket,
         key=f"{STREAMED_PREFIX}{request.job_id}/{request.fencing_token}/{archive_name(request)}",
         max_bytes=request.max_bytes,
-        equal_parts=options.geometry.equal_parts,
+        equal_parts=options.part_sizes.equal_parts,
         deps=deps,
         may_continue=options.may_continue,
     )

@@ -10,7 +10,7 @@ from stack.services import S3
 from tests.integration.archive.conftest import Buckets
 from tests.support.archives import RecordingControl, contents, make_request
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 
 CSV = b"".join(b"%d;%d\n" % (i, i * i) for i in range(400_000))
 
@@ -34,7 +34,7 @@ def test_coded_objects_are_decoded_or_keep_a_name_that_says_so(s3: S3, buckets: 
             source=buckets.source(),
             storage=buckets.storage,
             control=RecordingControl(),
-            options=BuildOptions(geometry=Geometry()),
+            options=BuildOptions(part_sizes=PartSizes()),
         )
         members = contents(buckets.read(artifact.key))
         expected = {1: ("table.csv", CSV), 2: ("table.csv.gz", coded), 3: ("plain.csv", CSV)}

@@ -11,7 +11,7 @@ import pytest
 from common.object_storage import ObjectStorage, StorageProfile, UploadedPart
 from tests.support.archives import RecordingControl, contents, make_request
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import MIB, Geometry
+from worker.archive.planning.layout import MIB, PartSizes
 from worker.archive.storage_probe import probe_storage
 
 
@@ -72,9 +72,9 @@ def test_copied_ranges_are_read_if_copies_return_no_checksum(
 
 def test_equal_parts_have_equal_sizes(buckets: Any, files: dict[str, bytes]) -> None:
     storage = LimitedStorage(buckets.storage)
-    options = BuildOptions(can_copy=False, geometry=Geometry(equal_parts=True))
+    options = BuildOptions(can_copy=False, part_sizes=PartSizes(equal_parts=True))
     assert build_contents(buckets, storage, options) == files
     *rest, last = (storage.sizes[number] for number in sorted(storage.sizes))
-    assert set(rest) == {Geometry().write_size}
-    assert 0 < last <= Geometry().write_size
+    assert set(rest) == {PartSizes().write_size}
+    assert 0 < last <= PartSizes().write_size
     assert storage.copies == 0

@@ -20,13 +20,13 @@ from common.object_storage import ObjectStorage, StorageProfile
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.crashes import Crash
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.archive.storage_probe import probe_storage
 
 MIB = 1024 * 1024
 JOB = "10000000-0000-4000-8000-000000000001"
 #: Small ranges, so that a kill hits a build with some of them copied.
-FINE = Geometry(copy_size=10 * MIB)
+FINE = PartSizes(copy_size=10 * MIB)
 
 WORKER = """
 import sys
@@ -45,7 +45,7 @@ build(
     source=source_from_template(f"s3://{files}/{{file_id}}", storage=storage),
     storage=storage,
     control=RecordingControl(),
-    options=BuildOptions(checkpoint=Checkpoints(client).for_job(JOB), geometry=FINE),
+    options=BuildOptions(checkpoint=Checkpoints(client).for_job(JOB), part_sizes=FINE),
 )
 """
 
@@ -93,7 +93,7 @@ def test_an_archive_survives_crashes_at_many_calls(
             buckets.sources, "1", os.urandom(300), metadata={"filename": "1.bin"}
         )
         files[1] = buckets.read("1", buckets.sources)
-        options = BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE)
+        options = BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), part_sizes=FINE)
         request = make_request(list(files), bucket=buckets.archives, job_id=JOB)
         try:
             artifact = build(
@@ -136,7 +136,7 @@ def test_after_kill_9_the_next_worker_repeats_only_what_was_in_flight(
     artifact = build(
         make_request(list(range(count)), bucket=buckets.archives, job_id=JOB),
         source=buckets.source(), storage=buckets.storage, control=RecordingControl(),
-        options=BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), geometry=FINE),
+        options=BuildOptions(checkpoint=Checkpoints(redis).for_job(JOB), part_sizes=FINE),
     )  # fmt: skip
 
     members = contents(buckets.read(artifact.key))

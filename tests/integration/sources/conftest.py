@@ -13,10 +13,10 @@ from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from tests.support.raw_origin import RawOrigin, Request, Step
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 
 #: So small that a test's files are read by several ranged requests.
-GEOMETRY = Geometry(min_part_size=100, write_size=5000, copy_size=9000)
+PART_SIZES = PartSizes(min_part_size=100, write_size=5000, copy_size=9000)
 
 
 class Download:
@@ -37,7 +37,7 @@ class Download:
             source=self.source,
             storage=storage,
             control=RecordingControl(),
-            options=BuildOptions(geometry=GEOMETRY),
+            options=BuildOptions(part_sizes=PART_SIZES),
         )
         assert storage.open_uploads == {}
         return contents(storage.objects["archives", artifact.key].data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from common.sources.files import Missing
-from worker.archive.planning.layout import Geometry, Item
+from worker.archive.planning.layout import Item, PartSizes
 from worker.archive.planning.manifest import render_manifest
 from worker.archive.planning.members import MANIFEST_NAME, Member
 from worker.archive.planning.plan import Plan, make_plan
@@ -54,7 +54,7 @@ def make_archive_plan(
     missing: Sequence[Missing] | None,
     *,
     bucket: str,
-    geometry: Geometry,
+    part_sizes: PartSizes,
     can_copy: bool,
 ) -> ArchivePlan:
     """Return the plan of an archive whose members all have a size and an ETag.
@@ -80,10 +80,10 @@ def make_archive_plan(
                 copyable=False,
             )
         )
-    plan_id = _plan_id(members, missing, geometry, can_copy)
+    plan_id = _plan_id(members, missing, part_sizes, can_copy)
     return ArchivePlan(
         plan_id=plan_id,
-        plan=make_plan(items, geometry),
+        plan=make_plan(items, part_sizes),
         members=members,
         missing=missing,
         bucket=bucket,
@@ -98,16 +98,16 @@ def _sized(members: Sequence[Member]) -> list[tuple[Member, int]]:
 def _plan_id(
     members: Sequence[Member],
     missing: Sequence[Missing] | None,
-    geometry: Geometry,
+    part_sizes: PartSizes,
     can_copy: bool,
 ) -> str:
     # Archives in the bucket are found by this id: these names and their order must not change.
     sizes = {
-        "least": geometry.min_part_size,
-        "write": geometry.write_size,
-        "copy": geometry.copy_size,
-        "max_parts": geometry.max_parts,
-        "equal": geometry.equal_parts,
+        "least": part_sizes.min_part_size,
+        "write": part_sizes.write_size,
+        "copy": part_sizes.copy_size,
+        "max_parts": part_sizes.max_parts,
+        "equal": part_sizes.equal_parts,
     }
     rows = [
         (m.file.origin, m.file.etag, m.file.size, m.time, m.file.crc32, m.name) for m in members

@@ -90,7 +90,7 @@ class PlannedPart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Geometry:
+class PartSizes:
     """The sizes of parts, in bytes."""
 
     min_part_size: int = 5 * MIB
@@ -103,7 +103,7 @@ class Geometry:
     #: (Cloudflare R2). Nothing is copied then.
     equal_parts: bool = False
 
-    def doubled(self) -> Geometry:
+    def doubled(self) -> PartSizes:
         """Return sizes twice as large, within the limits of S3 and of the worker's memory."""
         return replace(
             self,

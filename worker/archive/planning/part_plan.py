@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from worker.archive.planning.layout import (
     ByteSpan,
-    Geometry,
     Item,
     PartKind,
+    PartSizes,
     SpanKind,
     UnnumberedPart,
 )
@@ -18,9 +18,9 @@ from worker.archive.planning.layout import (
 class PartPlanner:
     """Divides a sequence of items into parts."""
 
-    def __init__(self, items: Sequence[Item], geometry: Geometry) -> None:
+    def __init__(self, items: Sequence[Item], part_sizes: PartSizes) -> None:
         self._items = items
-        self._geometry = geometry
+        self._part_sizes = part_sizes
         #: Spans to be written that are not in a part yet, and their number of bytes.
         self._run: list[ByteSpan] = []
         self._length = 0
@@ -35,15 +35,15 @@ class PartPlanner:
                 continue
             yield from self._large(data)
         self._add(ByteSpan(SpanKind.DIRECTORY, -1, 0, directory_size))
-        if self._geometry.equal_parts:
+        if self._part_sizes.equal_parts:
             yield from self._equal_parts()
         else:
             yield from self._written(last=True)
 
     def _copyable(self, item: Item) -> bool:
         # Ranges can only be copied from objects larger than the minimum part.
-        geometry = self._geometry
-        return item.copyable and item.size > geometry.min_part_size and not geometry.equal_parts
+        part_sizes = self._part_sizes
+        return item.copyable and item.size > part_sizes.min_part_size and not part_sizes.equal_parts
 
     def _add(self, span: ByteSpan) -> None:
         if span.length:
@@ -56,7 +56,7 @@ class PartPlanner:
         If the rest would be too short to be copied, the whole file remains to be written.
         """
         yield from self._written(last=False)
-        min_part_size = self._geometry.min_part_size
+        min_part_size = self._part_sizes.min_part_size
         fill_size = min_part_size - self._length if self._run else 0
         if data.length - fill_size < min_part_size:
             self._add(data)
@@ -66,14 +66,14 @@ class PartPlanner:
         yield from self._copied(_slice(data, fill_size, data.length - fill_size))
 
     def _copied(self, data: ByteSpan) -> Iterator[UnnumberedPart]:
-        count = -(-data.length // self._geometry.copy_size)
+        count = -(-data.length // self._part_sizes.copy_size)
         for i in range(count):
             start, end = data.length * i // count, data.length * (i + 1) // count
             yield PartKind.COPY, [_slice(data, start, end - start)]
 
     def _written(self, *, last: bool) -> Iterator[UnnumberedPart]:
         """Yield the written parts. Before the end, what is too short for a part remains."""
-        write_size, min_part_size = self._geometry.write_size, self._geometry.min_part_size
+        write_size, min_part_size = self._part_sizes.write_size, self._part_sizes.min_part_size
         run, rest = deque(self._run), self._length
         part: list[ByteSpan] = []
         length = 0
@@ -89,7 +89,7 @@ class PartPlanner:
             if length >= write_size and (last or rest - length >= min_part_size):
                 yield PartKind.WRITE, part
                 part, rest, length = [], rest - length, 0
-        if part and (last or length >= self._geometry.min_part_size):
+        if part and (last or length >= self._part_sizes.min_part_size):
             yield PartKind.WRITE, part
             part, length = [], 0
         self._run, self._length = part, length
@@ -97,7 +97,7 @@ class PartPlanner:
     def _equal_parts(self) -> Iterator[UnnumberedPart]:
         """Yield parts of exactly ``write_size`` bytes and a last one with the rest."""
         part: list[ByteSpan] = []
-        space = self._geometry.write_size
+        space = self._part_sizes.write_size
         for span in self._run:
             while span.length:
                 piece = _slice(span, 0, min(space, span.length))
@@ -106,7 +106,7 @@ class PartPlanner:
                 space -= piece.length
                 if space == 0:
                     yield PartKind.WRITE, part
-                    part, space = [], self._geometry.write_size
+                    part, space = [], self._part_sizes.write_size
         if part:
             yield PartKind.WRITE, part
 

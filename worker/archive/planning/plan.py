@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from worker.archive.planning.layout import Geometry, Item, PlannedPart, UnnumberedPart
+from worker.archive.planning.layout import Item, PartSizes, PlannedPart, UnnumberedPart
 from worker.archive.planning.part_plan import PartPlanner
 from worker.archive.zip_format import records
 
@@ -48,8 +48,8 @@ class Plan:
         )
 
 
-def make_plan(items: Sequence[Item], geometry: Geometry) -> Plan:
-    """Return the plan; it depends on nothing but ``items`` and ``geometry``.
+def make_plan(items: Sequence[Item], part_sizes: PartSizes) -> Plan:
+    """Return the plan; it depends on nothing but ``items`` and ``part_sizes``.
 
     Raise PlanError if the items do not fit into ``max_parts`` parts of any size.
     """
@@ -63,13 +63,13 @@ def make_plan(items: Sequence[Item], geometry: Geometry) -> Plan:
         count=len(items), size=entries_size, offset=offsets[-1]
     )
     while True:
-        parts = tuple(_numbered(PartPlanner(items, geometry).parts(directory_size)))
-        if len(parts) <= geometry.max_parts:
+        parts = tuple(_numbered(PartPlanner(items, part_sizes).parts(directory_size)))
+        if len(parts) <= part_sizes.max_parts:
             break
-        larger = geometry.doubled()
-        if larger == geometry:
+        larger = part_sizes.doubled()
+        if larger == part_sizes:
             raise PlanError
-        geometry = larger
+        part_sizes = larger
     return Plan(
         items=tuple(items),
         parts=parts,

@@ -27,7 +27,7 @@ from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from tests.support.http_origin import Origin, Page
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.attempt.control import AttemptControl
 
 DATA = random.Random(3).randbytes(50_000)
@@ -75,7 +75,9 @@ def archive(
     artifact = build(
         make_request(list(file_ids), **changes),
         source=source, storage=store, control=control or RecordingControl(),
-        options=BuildOptions(geometry=Geometry(min_part_size=100, write_size=5000, copy_size=9000)),
+        options=BuildOptions(
+            part_sizes=PartSizes(min_part_size=100, write_size=5000, copy_size=9000)
+        ),
     )  # fmt: skip
     assert store.open_uploads == {}
     return contents(store.objects["archives", artifact.key].data)

@@ -18,7 +18,7 @@ from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_object_storage import CREATED_AT
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 
 
 @pytest.fixture
@@ -109,11 +109,11 @@ class CodedObjects(FakeS3):
 
 def archived_objects(store: FakeS3, *file_ids: int, **changes: Any) -> dict[str, bytes]:
     source = S3Source(store, bucket="files", key_template="docs/{file_id}")
-    geometry = Geometry(min_part_size=100, write_size=5000, copy_size=9000)
+    part_sizes = PartSizes(min_part_size=100, write_size=5000, copy_size=9000)
     artifact = build(
         make_request(list(file_ids), **changes),
         source=source, storage=store, control=RecordingControl(),
-        options=BuildOptions(geometry=geometry),
+        options=BuildOptions(part_sizes=part_sizes),
     )  # fmt: skip
     assert (artifact.bucket, artifact.content_type) == ("archives", "application/zip")
     return contents(store.objects["archives", artifact.key].data)

@@ -40,7 +40,7 @@ class Attempt:
         waited: float = 0.0,
     ) -> None:
         """``age``: seconds since the first attempt, before which the job ``waited`` seconds."""
-        monkeypatch.setattr("worker.archive_builder.Geometry", lambda **_: SMALL)
+        monkeypatch.setattr("worker.archive_builder.PartSizes", lambda **_: SMALL)
         self.catalog = SmallCatalog([3000, 50, 3000, 70])
         storage: Any = self.catalog.storage
         source = S3Source(storage, bucket="files", key_template="{file_id}")

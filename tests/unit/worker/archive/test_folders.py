@@ -19,7 +19,7 @@ from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.small_catalog import SmallCatalog
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -227,7 +227,7 @@ def test_a_rebuild_takes_unchanged_files_from_the_previous_archive() -> None:
         storage=catalog.storage,
         control=RecordingControl(),
         options=BuildOptions(
-            geometry=Geometry(min_part_size=100, write_size=150, copy_size=400),
+            part_sizes=PartSizes(min_part_size=100, write_size=150, copy_size=400),
             report=counts.update,
         ),
     )

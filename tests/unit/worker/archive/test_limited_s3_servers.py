@@ -24,15 +24,15 @@ from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import GIB, MIB, Geometry
+from worker.archive.planning.layout import GIB, MIB, PartSizes
 from worker.archive.storage_probe import probe_storage
 from worker.archive_builder import ArchiveBuilder
 
 ALL = StorageProfile()
 NO_COPIES = ("range_copy", "copy_checksum", "copy_precondition")
-SMALL = Geometry(min_part_size=100, write_size=150, copy_size=400)
+SMALL = PartSizes(min_part_size=100, write_size=150, copy_size=400)
 #: The same for a storage that requires equal parts.
-EQUAL = Geometry(min_part_size=100, write_size=150, copy_size=400, equal_parts=True)
+EQUAL = PartSizes(min_part_size=100, write_size=150, copy_size=400, equal_parts=True)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def storage_with(sizes: list[int], **rules: bool) -> tuple[FakeS3, dict[str, byt
 
 
 def build_contents(
-    storage: FakeS3, count: int, *, geometry: Geometry, can_copy: bool
+    storage: FakeS3, count: int, *, part_sizes: PartSizes, can_copy: bool
 ) -> dict[str, bytes]:
     artifact = build(
         make_request(list(range(count))),
         source=S3Source(storage, bucket="files", key_template="{file_id}"),
         storage=storage,
         control=RecordingControl(),
-        options=BuildOptions(geometry=geometry, can_copy=can_copy),
+        options=BuildOptions(part_sizes=part_sizes, can_copy=can_copy),
     )
     assert storage.open_uploads == {}
     return contents(storage.objects["archives", artifact.key].data)
@@ -95,16 +95,16 @@ def build_contents(
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=12))
 def test_a_storage_that_requires_equal_parts_gets_equal_parts(sizes: list[int]) -> None:
     storage, files = storage_with(sizes, equal_parts=True)
-    assert build_contents(storage, len(sizes), geometry=EQUAL, can_copy=False) == files
+    assert build_contents(storage, len(sizes), part_sizes=EQUAL, can_copy=False) == files
 
 
 def test_a_rebuild_with_equal_parts_reads_the_previous_archive() -> None:
     storage, files = storage_with([40] * 30, equal_parts=True)
     wide = replace(EQUAL, write_size=900)
-    build_contents(storage, 30, geometry=wide, can_copy=False)
+    build_contents(storage, 30, part_sizes=wide, can_copy=False)
     storage.add_object("files", "29", b"new", metadata={"filename": "29.bin"})
     storage.restart()
-    again = build_contents(storage, 30, geometry=wide, can_copy=False)
+    again = build_contents(storage, 30, part_sizes=wide, can_copy=False)
     assert again == {**files, "29.bin": b"new"}
     assert "upload_part_copy" not in storage.calls
     assert storage.calls.count("read_into") < 30
@@ -112,9 +112,9 @@ def test_a_rebuild_with_equal_parts_reads_the_previous_archive() -> None:
 
 def test_a_rebuild_makes_no_copies_on_a_storage_without_them() -> None:
     storage, files = storage_with([60] * 30, copies=False)
-    build_contents(storage, 30, geometry=SMALL, can_copy=False)
+    build_contents(storage, 30, part_sizes=SMALL, can_copy=False)
     storage.add_object("files", "29", b"new", metadata={"filename": "29.bin"})
-    assert build_contents(storage, 30, geometry=SMALL, can_copy=False) == {
+    assert build_contents(storage, 30, part_sizes=SMALL, can_copy=False) == {
         **files,
         "29.bin": b"new",
     }
@@ -122,15 +122,15 @@ def test_a_rebuild_makes_no_copies_on_a_storage_without_them() -> None:
 
 def test_each_copied_range_is_read_once_if_copies_return_no_checksum() -> None:
     storage, files = storage_with([5_000, 5_000], returns_checksums=False)
-    assert build_contents(storage, 2, geometry=SMALL, can_copy=True) == files
+    assert build_contents(storage, 2, part_sizes=SMALL, can_copy=True) == files
     # The first bytes of both files are read as well, to fill up the parts with their headers.
     assert storage.calls.count("read_into") - 2 == storage.calls.count("upload_part_copy") > 20
 
 
 def test_files_are_written_if_copies_would_need_too_many_parts() -> None:
     storage, files = storage_with([500] * 30)
-    few = Geometry(min_part_size=100, write_size=150, copy_size=400, max_parts=20)
-    assert build_contents(storage, 30, geometry=few, can_copy=True) == files
+    few = PartSizes(min_part_size=100, write_size=150, copy_size=400, max_parts=20)
+    assert build_contents(storage, 30, part_sizes=few, can_copy=True) == files
     assert "upload_part_copy" not in storage.calls
 
 
@@ -139,7 +139,7 @@ def test_files_that_no_upload_can_hold_are_rejected_before_anything_is_read() ->
     for number in range(30):
         storage.objects["files", str(number)].data = range(10 * GIB)  # type: ignore[assignment]
     with pytest.raises(FileTooLarge):
-        build_contents(storage, 30, geometry=Geometry(), can_copy=False)
+        build_contents(storage, 30, part_sizes=PartSizes(), can_copy=False)
     assert set(storage.calls) == {"get_object", "head_object"}
 
 

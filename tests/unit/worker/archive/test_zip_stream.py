@@ -20,7 +20,7 @@ from common.sources.s3 import S3Source
 from tests.support.archives import RecordingControl, contents, make_request
 from tests.support.fake_s3 import FakeS3
 from worker.archive import BuildOptions, build
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 
 PART = 500
 
@@ -68,7 +68,7 @@ def run(storage: FakeS3, ids: list[int], control: Any = None, **request: Any) ->
         source=Unsized(storage, bucket="files", key_template="{file_id}"),
         storage=storage,
         control=control or RecordingControl(),
-        options=BuildOptions(geometry=Geometry(equal_parts=storage.equal_parts)),
+        options=BuildOptions(part_sizes=PartSizes(equal_parts=storage.equal_parts)),
     )
     assert storage.open_uploads == {}
     data = storage.objects["archives", artifact.key].data
@@ -199,6 +199,8 @@ def test_files_of_known_size_are_composed() -> None:
         source=S3Source(storage, bucket="files", key_template="{file_id}"),
         storage=storage,
         control=RecordingControl(),
-        options=BuildOptions(geometry=Geometry(min_part_size=PART, write_size=600, copy_size=2000)),
+        options=BuildOptions(
+            part_sizes=PartSizes(min_part_size=PART, write_size=600, copy_size=2000)
+        ),
     )
     assert "upload_part_copy" in storage.calls

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.zip_tools import TOOLS, UNPACKERS, require, run
-from worker.archive.planning.layout import Geometry, Item, SpanKind
+from worker.archive.planning.layout import Item, PartSizes, SpanKind
 from worker.archive.planning.plan import make_plan
 from worker.archive.zip_format.crc32 import combine, crc32
 from worker.archive.zip_format.names import safe_name, safe_path, unique_names
@@ -43,7 +43,7 @@ def write(path: Path, files: list[tuple[str, bytes | int]]) -> None:
         )
         for name, content in files
     ]
-    plan = make_plan(items, Geometry())
+    plan = make_plan(items, PartSizes())
     crcs = [crc_of_zeros(c) if isinstance(c, int) else crc32(c) for _, c in files]
     with path.open("wb") as archive:
         archive.truncate(plan.size)
@@ -181,7 +181,7 @@ def test_tools_read_both_ends_of_nine_gibibytes_with_a_member_of_five(huge: Path
 def test_members_have_the_times_of_the_files() -> None:
     buffer = io.BytesIO()
     item = Item(raw_name=b"a", size=0, time=1_767_323_045, copyable=False)
-    plan = make_plan([item], Geometry())
+    plan = make_plan([item], PartSizes())
     buffer.write(plan.header(0, 0) + plan.directory([0]))
     with zipfile.ZipFile(buffer) as opened:
         assert opened.infolist()[0].date_time == (2026, 1, 2, 3, 4, 4)

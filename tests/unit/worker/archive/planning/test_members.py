@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from common.sources.files import SourceFile
 from worker.archive.planning.archive_plan import make_archive_plan
-from worker.archive.planning.layout import Geometry
+from worker.archive.planning.layout import PartSizes
 from worker.archive.planning.members import name_members, requested_entries
 
 
@@ -69,7 +69,7 @@ def test_ten_thousand_files_in_a_thousand_folders_are_planned_within_seconds() -
     paths = [f"year {i % 10}/customer {i % 1000}/" for i in range(count)]
     started = time.process_time()
     members = name_members(requested_entries(range(count), paths), files)
-    plan = make_archive_plan(members, [], bucket="b", geometry=Geometry(), can_copy=True)
+    plan = make_archive_plan(members, [], bucket="b", part_sizes=PartSizes(), can_copy=True)
     # A quadratic step would take minutes.
     assert time.process_time() - started < 10
     assert len({member.name for member in members}) == count

@@ -14,14 +14,14 @@ from worker.archive.planning.layout import (
     MAX_WRITTEN_PART_SIZE,
     MIB,
     ByteSpan,
-    Geometry,
     Item,
     PartKind,
+    PartSizes,
     SpanKind,
 )
 from worker.archive.planning.plan import Plan, PlanError, make_plan
 
-SMALL = Geometry(min_part_size=100, write_size=120, copy_size=400)
+SMALL = PartSizes(min_part_size=100, write_size=120, copy_size=400)
 
 
 def items(sizes: list[int], *, copyable: list[bool] | bool = True) -> list[Item]:
@@ -36,22 +36,22 @@ def spans(plan: Plan) -> list[ByteSpan]:
     return [span for part in plan.parts for span in part.spans]
 
 
-def assert_valid(plan: Plan, geometry: Geometry) -> None:
+def assert_valid(plan: Plan, part_sizes: PartSizes) -> None:
     assert [part.number for part in plan.parts] == list(range(1, len(plan.parts) + 1))
     offset = 0
     for part in plan.parts:
         assert part.offset == offset
         offset += part.size
         if part is not plan.parts[-1]:
-            assert geometry.min_part_size <= part.size
+            assert part_sizes.min_part_size <= part.size
         if part.kind is PartKind.WRITE:
-            assert part.size <= geometry.write_size + 2 * geometry.min_part_size
+            assert part.size <= part_sizes.write_size + 2 * part_sizes.min_part_size
         else:
             (span,) = part.spans
             assert span.kind is SpanKind.DATA
             assert plan.items[span.item].copyable
-            assert plan.items[span.item].size > geometry.min_part_size
-            assert span.length <= max(geometry.copy_size, 2 * geometry.min_part_size)
+            assert plan.items[span.item].size > part_sizes.min_part_size
+            assert span.length <= max(part_sizes.copy_size, 2 * part_sizes.min_part_size)
     assert offset == plan.size
     expected: list[tuple[SpanKind, int, int]] = []
     for index, item in enumerate(plan.items):
@@ -101,13 +101,13 @@ def through_worker(plan: Plan) -> int:
 
 
 def test_five_mebibytes_of_a_large_file_pass_through_the_worker_to_fill_up_its_header() -> None:
-    plan = make_plan(items([500_000_000] * 4), Geometry())
+    plan = make_plan(items([500_000_000] * 4), PartSizes())
     assert through_worker(plan) == 4 * 5 * MIB + plan.directory_size
 
 
 @pytest.mark.parametrize("size", [6_000_000, 10_000_000])
 def test_every_other_file_below_ten_mebibytes_is_copied_as_a_whole(size: int) -> None:
-    plan = make_plan(items([size] * 6), Geometry())
+    plan = make_plan(items([size] * 6), PartSizes())
     assert [part.kind for part in plan.parts] == [PartKind.WRITE, PartKind.COPY] * 3 + [
         PartKind.WRITE
     ]
@@ -130,11 +130,11 @@ def test_a_small_file_between_two_large_ones_is_written_with_the_start_of_the_ne
 
 
 def test_parts_grow_until_their_number_fits() -> None:
-    geometry = Geometry(min_part_size=100, write_size=120, copy_size=400, max_parts=40)
-    plan = make_plan(items([100_000, 100_000]), geometry)
+    part_sizes = PartSizes(min_part_size=100, write_size=120, copy_size=400, max_parts=40)
+    plan = make_plan(items([100_000, 100_000]), part_sizes)
     assert 10 < len(plan.parts) <= 40
     sizes = [part.size for part in plan.parts if part.kind is PartKind.COPY]
-    assert max(sizes) > geometry.copy_size
+    assert max(sizes) > part_sizes.copy_size
 
 
 def test_more_large_files_than_parts_cannot_be_planned() -> None:
@@ -144,17 +144,17 @@ def test_more_large_files_than_parts_cannot_be_planned() -> None:
 
 @given(st.lists(st.integers(0, 900), max_size=30))
 def test_equal_parts_have_equal_sizes_and_contain_everything(sizes: list[int]) -> None:
-    geometry = Geometry(min_part_size=100, write_size=120, copy_size=400, equal_parts=True)
-    plan = make_plan(items(sizes), geometry)
+    part_sizes = PartSizes(min_part_size=100, write_size=120, copy_size=400, equal_parts=True)
+    plan = make_plan(items(sizes), part_sizes)
     assert {part.kind for part in plan.parts} == {PartKind.WRITE}
-    assert {part.size for part in plan.parts[:-1]} <= {geometry.write_size}
-    assert 0 < plan.parts[-1].size <= geometry.write_size
+    assert {part.size for part in plan.parts[:-1]} <= {part_sizes.write_size}
+    assert 0 < plan.parts[-1].size <= part_sizes.write_size
     assert sum(part.size for part in plan.parts) == plan.size
     assert joined(spans(plan)) == joined(spans(make_plan(items(sizes, copyable=False), SMALL)))
 
 
 def test_six_thousand_large_files_fit_with_copies() -> None:
-    plan = make_plan(items([6 * MIB] * 6_000), Geometry())
+    plan = make_plan(items([6 * MIB] * 6_000), PartSizes())
     assert len(plan.parts) <= 10_000
     assert PartKind.COPY in {part.kind for part in plan.parts}
 
@@ -164,28 +164,28 @@ def test_more_large_files_than_parts_are_written_within_the_memory_limit(
     sizes: list[int],
 ) -> None:
     with pytest.raises(PlanError):
-        make_plan(items(sizes), Geometry())
-    plan = make_plan(items(sizes, copyable=False), Geometry())
+        make_plan(items(sizes), PartSizes())
+    plan = make_plan(items(sizes, copyable=False), PartSizes())
     assert len(plan.parts) <= 10_000
     assert (
         max(part.size for part in plan.parts)
-        <= MAX_WRITTEN_PART_SIZE + 2 * Geometry().min_part_size
+        <= MAX_WRITTEN_PART_SIZE + 2 * PartSizes().min_part_size
     )
 
 
 def test_files_that_need_larger_parts_than_memory_allows_cannot_be_planned() -> None:
     with pytest.raises(PlanError):
-        make_plan(items([GIB] * 300, copyable=False), Geometry())
+        make_plan(items([GIB] * 300, copyable=False), PartSizes())
 
 
 def test_an_archive_of_five_tebibytes_fits_into_one_upload() -> None:
-    plan = make_plan(items([GIB * 512] * 10), Geometry())
+    plan = make_plan(items([GIB * 512] * 10), PartSizes())
     assert len(plan.parts) <= 10_000
     assert plan.size > 5 * 1024 * GIB
 
 
 def test_an_archive_without_files_consists_of_its_end_record() -> None:
-    plan = make_plan([], Geometry())
+    plan = make_plan([], PartSizes())
     assert (plan.size, len(plan.parts)) == (22, 1)
     assert len(plan.directory([])) == 22
 
