@@ -23,7 +23,7 @@ from rich.table import Table
 from longhaul_client import Job, Longhaul, LonghaulClientError
 from longhaul_client.client import completed
 from longhaul_client.display import fetching, follow, size_text
-from longhaul_client.watch import Transport
+from longhaul_client.watch import WatchTransport
 from stack.__main__ import StopRequested, stop_on_signals
 from stack.process import ComponentDied
 from stack.sample_catalog import BUCKET, CATALOG, s3_client
@@ -82,7 +82,7 @@ class Demo:
 
     def _follow(self, api: Longhaul, job: Job) -> Job:
         # No fallback: the demo fails if server-sent events do not work.
-        events = api.watch(job.job_id, transports=[Transport.SSE], timeout=20)
+        events = api.watch(job.job_id, transports=[WatchTransport.SSE], timeout=20)
         job = completed(follow(self.console, events))
         if (job.processed_files, job.progress) != (len(FILE_IDS), 100):
             raise DemoFailed(f"the job ended with {job.processed_files} files at {job.progress}%")

@@ -27,7 +27,7 @@ from .errors import (
 from .job import Job
 from .operator_commands import COMMANDS, filter_of, filter_options, print_all_jobs
 from .output import Output
-from .parameters import ArchivePath, FileIds, complete_job, job_argument
+from .parameters import ArchivePath, FileIdRange, complete_job, job_argument
 from .session import Session
 from .webhook_commands import webhooks
 
@@ -120,7 +120,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
 
 
 @main.command()
-@click.argument("file_ids", metavar="FILE_ID...", type=FileIds(), nargs=-1)
+@click.argument("file_ids", metavar="FILE_ID...", type=FileIdRange(), nargs=-1)
 @click.option(
     "-o",
     "--output",

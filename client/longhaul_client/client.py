@@ -17,8 +17,8 @@ from .connection import Connection, json_body
 from .errors import ApiProblem, JobUnsuccessful, TransferFailed
 from .job import Job
 from .timing import Clock
-from .transfer import OnProgress, Transfer
-from .watch import Transport, Watch
+from .transfer import ArchiveTransfer, OnProgress
+from .watch import Watch, WatchTransport
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 #: Maximum number of entries on a page of the API.
@@ -119,7 +119,7 @@ class Longhaul:
         job_id: str,
         *,
         since: int = 0,
-        transports: Sequence[Transport] = tuple(Transport),
+        transports: Sequence[WatchTransport] = tuple(WatchTransport),
         timeout: float = 120.0,
     ) -> Watch:
         """Return an iterable of the job's snapshots that ends with the finished job.
@@ -320,7 +320,7 @@ class Longhaul:
         completed(job)
         if job.file_size is None:
             raise TransferFailed(f"the API did not report the size of the archive of {job.job_id}")
-        transfer = Transfer(
+        transfer = ArchiveTransfer(
             connection=self._connection, job=job, size=job.file_size, on_progress=on_progress
         )
         if isinstance(target, Path):

@@ -22,7 +22,7 @@ RETRYABLE = frozenset({429, 502, 503, 504})
 _USER_AGENT = "longhaul-python"
 
 
-class Body(dict[str, Any]):
+class JsonBody(dict[str, Any]):
     """A JSON object of the API. Reading a member that is missing raises ``Unreachable``."""
 
     def __missing__(self, member: str) -> NoReturn:
@@ -178,26 +178,26 @@ def _summary(response: httpx.Response) -> str:
     return f"HTTP {response.status_code}, a redirect to {origin}"
 
 
-def json_body(response: httpx.Response) -> Body:
+def json_body(response: httpx.Response) -> JsonBody:
     """Return the body as a JSON object, or an empty one if it is anything else."""
-    return _json_object(response) or Body()
+    return _json_object(response) or JsonBody()
 
 
-def _json_object(response: httpx.Response) -> Body | None:
+def _json_object(response: httpx.Response) -> JsonBody | None:
     try:
         body = _with_bodies(response.json())
     except ValueError:
         return None
-    return body if isinstance(body, Body) else None
+    return body if isinstance(body, JsonBody) else None
 
 
 def _with_bodies(value: Any) -> Any:
-    """Return a JSON value with its objects as ``Body``, except the user's own metadata."""
+    """Return a JSON value with its objects as ``JsonBody``, except the user's own metadata."""
     if isinstance(value, list):
         return [_with_bodies(each) for each in value]
     if not isinstance(value, dict):
         return value
-    return Body(
+    return JsonBody(
         {
             member: inner if member == "metadata" else _with_bodies(inner)
             for member, inner in value.items()

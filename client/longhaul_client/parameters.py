@@ -15,7 +15,7 @@ from .errors import LonghaulClientError
 MAX_RANGE = 100_000
 
 
-class FileIds(click.ParamType[range]):
+class FileIdRange(click.ParamType[range]):
     """A file ID, or a range of them such as 10001-10005."""
 
     name = "file ids"
@@ -44,7 +44,7 @@ class ArchivePath(click.ParamType[tuple[range, str]]):
         ids, equals, path = value.partition("=")
         if not equals or not path:
             self.fail(f"{value!r} is not a path such as 10001=reports/april.pdf", param, ctx)
-        file_ids = FileIds().convert(ids, param, ctx)
+        file_ids = FileIdRange().convert(ids, param, ctx)
         if len(file_ids) > 1 and not path.endswith("/"):
             self.fail(f"{value!r}: several files need a folder, which ends in /", param, ctx)
         return file_ids, path

@@ -37,7 +37,7 @@ class _Changed(TransferFailed):
 
 
 @dataclass(kw_only=True)
-class Transfer:
+class ArchiveTransfer:
     """The download of one archive."""
 
     connection: Connection

@@ -31,7 +31,7 @@ PROMOTE_AFTER = 30.0
 MIN_INTERVAL = 1.0
 
 
-class Transport(Enum):
+class WatchTransport(Enum):
     """The ways to follow a job, best first."""
 
     SSE = "sse"
@@ -59,7 +59,7 @@ class Watch:
         job_id: str,
         *,
         since: int = 0,
-        transports: Sequence[Transport] = tuple(Transport),
+        transports: Sequence[WatchTransport] = tuple(WatchTransport),
         timeout: float = 120.0,
     ) -> None:
         self._connection = connection
@@ -73,7 +73,7 @@ class Watch:
         self.version = since
 
     @property
-    def transport(self) -> Transport:
+    def transport(self) -> WatchTransport:
         """The transport in use."""
         return self._transports[self._level]
 
@@ -105,7 +105,7 @@ class Watch:
         """Pause before the next request. A fallback transport is tried without a pause."""
         if failures >= len(self._transports):
             self._clock.sleep(max(MIN_INTERVAL, backoff(failures)))
-        elif failures == 0 and self.transport is Transport.LONG_POLL:
+        elif failures == 0 and self.transport is WatchTransport.LONG_POLL:
             self._clock.sleep(max(0.0, MIN_INTERVAL - elapsed))
         elif failures == 0:
             self._clock.sleep(jittered(self._poll_interval))
@@ -113,11 +113,11 @@ class Watch:
     def _request(self) -> Iterator[Job | None]:
         """Send one request. Yield its snapshots, and None for a heartbeat."""
         match self.transport:
-            case Transport.SSE:
+            case WatchTransport.SSE:
                 return self._events()
-            case Transport.LONG_POLL:
+            case WatchTransport.LONG_POLL:
                 return self._status(wait=LONG_POLL_WAIT)
-            case Transport.POLL:
+            case WatchTransport.POLL:
                 return self._status(wait=0)
 
     def _status(self, *, wait: int) -> Iterator[Job | None]:

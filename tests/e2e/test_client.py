@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from longhaul_client import ApiProblem, JobUnsuccessful, Longhaul
-from longhaul_client.watch import Transport
+from longhaul_client.watch import WatchTransport
 from stack.sample_catalog import MISSING_ID, SMALL
 from stack.system import System
 
@@ -36,9 +36,9 @@ def run_command(
     )
 
 
-@pytest.mark.parametrize("transport", list(Transport))
+@pytest.mark.parametrize("transport", list(WatchTransport))
 def test_every_transport_reports_the_completed_job(
-    longhaul: Longhaul, transport: Transport
+    longhaul: Longhaul, transport: WatchTransport
 ) -> None:
     job = longhaul.start(IDS)
     snapshots = list(longhaul.watch(job.job_id, transports=[transport]))

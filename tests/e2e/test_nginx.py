@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from longhaul_client import Longhaul
-from longhaul_client.watch import Transport
+from longhaul_client.watch import WatchTransport
 from stack.nginx import Nginx, start_nginx
 from stack.system import System
 from tests.support.tcp_proxy import TcpProxy
@@ -42,8 +42,10 @@ def test_urls_of_a_job_point_to_nginx(http: httpx.Client, nginx: Nginx) -> None:
     assert urlsplit(job["webSocketUrl"]).netloc == urlsplit(nginx.url).netloc
 
 
-@pytest.mark.parametrize("transport", list(Transport))
-def test_the_client_watches_a_download_through_nginx(nginx: Nginx, transport: Transport) -> None:
+@pytest.mark.parametrize("transport", list(WatchTransport))
+def test_the_client_watches_a_download_through_nginx(
+    nginx: Nginx, transport: WatchTransport
+) -> None:
     with Longhaul(nginx.url, user=transport.name) as longhaul:
         job_id = longhaul.start([10003, 10004]).job_id
         *_, last = longhaul.watch(job_id, transports=[transport])

@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from longhaul_client import Longhaul
-from longhaul_client.watch import Transport, Watch
+from longhaul_client.watch import Watch, WatchTransport
 from stack.nginx import Nginx, start_nginx, start_proxy
 from stack.sample_catalog import BUCKET, SampleFile, s3_client
 from stack.sample_files import KIB
@@ -151,12 +151,11 @@ class FollowedJob:
 
 def _follow(nginx: Nginx, job_id: str, transport: str) -> FollowedJob:
     began = time.monotonic()
-    transports = {"sse": Transport.SSE, "long poll": Transport.LONG_POLL, "poll": Transport.POLL}
     if transport == "websocket":
         statuses = list(_websocket_statuses(nginx, job_id))
     else:
         with Longhaul(nginx.url) as longhaul:
-            watch = longhaul.watch(job_id, transports=[transports[transport]])
+            watch = longhaul.watch(job_id, transports=[WatchTransport(transport)])
             statuses = [job.status for job in watch]
     return FollowedJob(statuses, time.monotonic() - began)
 
@@ -230,7 +229,7 @@ def test_the_client_falls_back_within_5_s_behind_a_proxy_that_buffers_streams(
         # 3 s without a first event, then one request of the next transport.
         assert time.monotonic() - began < 5
         assert not first.finished
-        assert watch.transport is not Transport.SSE
+        assert watch.transport is not WatchTransport.SSE
         longhaul.cancel(job_id)
         assert [job.status for job in updates][-1] == "cancelled"
 
@@ -243,7 +242,7 @@ def test_the_production_nginx_forwards_the_first_event_within_a_second(
         with Longhaul(nginx.url, user="production") as longhaul:
             job_id = longhaul.start(DIRECT).job_id
             began = time.monotonic()
-            watch = longhaul.watch(job_id, transports=[Transport.SSE])
+            watch = longhaul.watch(job_id, transports=[WatchTransport.SSE])
             updates = iter(watch)
             next(updates)
             assert time.monotonic() - began < 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longhaul_client import ApiProblem, Job, Longhaul
-from longhaul_client.watch import Transport
+from longhaul_client.watch import WatchTransport
 from stack.process import ComponentDied, wait_until
 from stack.sample_catalog import SMALL
 from stack.system import System
@@ -40,7 +40,7 @@ def test_a_watch_continues_after_the_api_restarts(own: System, kill: bool) -> No
         own.stop_component(name)
     with Longhaul(own.base_url, user=f"restart-{kill}") as client, ThreadPoolExecutor(1) as pool:
         job = client.start(IDS)
-        watch = client.watch(job.job_id, transports=[Transport.SSE])
+        watch = client.watch(job.job_id, transports=[WatchTransport.SSE])
         seen: list[Job] = [next(iter(watch))]
         rest = pool.submit(lambda: seen.extend(watch))
         if kill:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from longhaul_client import ApiProblem, Longhaul, Unreachable, watch
-from longhaul_client.watch import Transport
+from longhaul_client.watch import WatchTransport
 from tests.support.client_fakes import JOB_ID, FakeApi, job, job_json, problem, stream
 
 SUBSCRIBE = f"GET /v1/download/subscribe/{JOB_ID}"
@@ -126,7 +126,7 @@ def test_the_stream_is_tried_again_after_half_a_minute() -> None:
 
 def test_only_the_given_transports_are_used() -> None:
     api = FakeApi(job("processing", 1), job("completed", 2))
-    assert versions(api, transports=[Transport.POLL]) == [1, 2]
+    assert versions(api, transports=[WatchTransport.POLL]) == [1, 2]
     assert api.calls == [STATUS, STATUS]
 
 
@@ -143,13 +143,13 @@ def test_a_rejected_stream_is_final_only_without_another_transport() -> None:
     assert versions(api) == [1]
     api = FakeApi(problem(403, "FORBIDDEN"))
     with pytest.raises(ApiProblem, match="FORBIDDEN"):
-        versions(api, transports=[Transport.SSE])
+        versions(api, transports=[WatchTransport.SSE])
 
 
 def test_a_busy_api_is_retried_after_retry_after() -> None:
     busy = problem(429, "RATE_LIMIT_EXCEEDED", **{"Retry-After": "7"})
     api = FakeApi(busy, job("completed", 1))
-    assert versions(api, transports=[Transport.POLL]) == [1]
+    assert versions(api, transports=[WatchTransport.POLL]) == [1]
     assert api.clock.pauses[0] == 7.0
 
 
@@ -178,7 +178,7 @@ def test_a_finished_job_is_yielded_even_if_its_version_was_seen() -> None:
 
 def test_a_watch_survives_any_number_of_failures() -> None:
     api = FakeApi(*[httpx.ConnectError("down")] * 1_100, stream(event("completed", 1)))
-    assert versions(api, transports=[Transport.SSE], timeout=1e9) == [1]
+    assert versions(api, transports=[WatchTransport.SSE], timeout=1e9) == [1]
 
 
 def test_a_stream_buffered_by_a_proxy_is_closed_when_no_event_arrives(
