@@ -34,7 +34,7 @@ from api.limits.concurrency_limit import ConcurrencyLimit, Maximum
 from api.limits.plans import DEFAULT, InvalidPlans, Plans, UserPlan, load_plans
 from api.limits.queue_limit import QueueLimit
 from api.limits.rate_limits import RateLimiter
-from api.live.long_poll import JobWaiter, RereadingWaiter, WaitingRequests
+from api.live.long_poll import JobWaiter, PollingWaiter, WaitingRequests
 from api.live.operator_streams import OperatorStreams
 from api.live.service import LiveUpdates, StreamLimits, available_streams
 from api.metrics import MetricsPort
@@ -219,7 +219,7 @@ def _dependencies(
     jobs = services.jobs
     if isinstance(live, LiveUpdates):
         jobs = jobs.with_script_runner(live.run_script)
-    live = live or RereadingWaiter(services.queries)
+    live = live or PollingWaiter(services.queries)
     links, audit_log = _download_links(services), AuditLog(services.redis)
     overview = _overview(services)
     explorer = JobExplorer(services.queries, JobSearch(services.redis), history)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from common.job_store.queries import JobQueries
     from common.jobs.model import Job
 
-#: Seconds between two reads of ``RereadingWaiter``: short at first, since most changes come soon.
+#: Seconds between two polls of ``PollingWaiter``: short at first, since most changes come soon.
 MIN_PAUSE: Final = 0.05
 MAX_PAUSE: Final = 0.5
 #: Seconds until a request that was not allowed to wait may try again.
@@ -55,7 +55,7 @@ FINISHED: Final = WaitUntil(min_progress=101)
 
 
 class JobWaiter(Protocol):
-    """Waits for a job's changes: ``LiveUpdates``, or without them ``RereadingWaiter``."""
+    """Waits for a job's changes: ``LiveUpdates``, or without them ``PollingWaiter``."""
 
     def wait_for_job(
         self,
@@ -71,8 +71,8 @@ class JobWaiter(Protocol):
         """
 
 
-class RereadingWaiter:
-    """Reads the job again and again."""
+class PollingWaiter:
+    """Polls the job store until the job meets the condition."""
 
     def __init__(self, queries: JobQueries) -> None:
         self._queries = queries

@@ -50,8 +50,12 @@ class HostLimiter:
         self._limits = limits
         self._lock = threading.Lock()
         # Hosts are those of SOURCE_URL_TEMPLATE and SOURCE_REDIRECT_HOSTS, so there are few.
-        self._requests = defaultdict[str, _Pace](lambda: _Pace(limits.requests_per_second, clock))
-        self._bytes = defaultdict[str, _Pace](lambda: _Pace(limits.bytes_per_second, clock))
+        self._requests = defaultdict[str, _RateLimit](
+            lambda: _RateLimit(limits.requests_per_second, clock)
+        )
+        self._bytes = defaultdict[str, _RateLimit](
+            lambda: _RateLimit(limits.bytes_per_second, clock)
+        )
         self._connections = defaultdict[str, threading.Semaphore](
             lambda: threading.Semaphore(limits.connections)
         )
@@ -93,8 +97,11 @@ class HostLimiter:
             return by_host[host]
 
 
-class _Pace:
-    """So many units per second, after one or ``BURST`` seconds' worth of them at once."""
+class _RateLimit:
+    """Allows ``per_second`` units per second.
+
+    Bursts may have one unit or ``BURST`` seconds' worth of them, whichever is more.
+    """
 
     def __init__(self, per_second: float, clock: Clock) -> None:
         self._per_second = per_second

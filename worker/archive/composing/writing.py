@@ -25,7 +25,7 @@ MAX_READ_SIZE = 6 * 1024 * 1024
 MEMORY_UNIT = 256 * 1024
 
 #: Returns the offset of a header or file in the previous archive, or None.
-Position = Callable[[ByteSpan], int | None]
+FindInPreviousArchive = Callable[[ByteSpan], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class PartBuffer:
             yield span, self.memory[offset : offset + span.length]
             offset += span.length
 
-    def begin(self, position: Position) -> list[Read]:
+    def begin(self, find_in_previous: FindInPreviousArchive) -> list[Read]:
         """Return the reads that fill the buffer.
 
         Spans that are adjacent in the previous archive take one read, a file at least one.
@@ -85,7 +85,7 @@ class PartBuffer:
         for span in self.planned_part.spans:
             is_file = span.kind is SpanKind.DATA and span.item < self._file_count
             file_bytes = span.length if is_file else 0
-            if (start := position(span)) is not None:
+            if (start := find_in_previous(span)) is not None:
                 read = Read(self, offset, span.length, None, start, file_bytes)
                 if reads and _is_adjacent(reads[-1], read):
                     last = reads.pop()
