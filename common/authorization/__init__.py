@@ -5,7 +5,7 @@ at the start of every attempt and before it reuses an archive. docs/authorizatio
 """
 
 from common.authorization.base import AllFiles, FileAuthorizer
-from common.authorization.callout import AuthorizationService
 from common.authorization.claimed_files import ClaimedFiles
+from common.authorization.service import AuthorizationService
 
 __all__ = ["AllFiles", "AuthorizationService", "ClaimedFiles", "FileAuthorizer"]

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("small_parts")
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.archive_builder.PartSizes", lambda **_: SMALL)
     # A busy machine must not look like a service that does not respond.
-    monkeypatch.setattr("common.authorization.callout.TIMEOUT", 30.0)
+    monkeypatch.setattr("common.authorization.service.TIMEOUT", 30.0)
 
 
 def size_of(file_id: int) -> int:
@@ -399,7 +399,7 @@ def test_without_a_decision_every_call_is_503_and_the_job_waits(
 ) -> None:
     waiting = asked.create("alice", [1, 2]).json["jobId"]
     finished = asked.run(asked.create("bob", [1, 2]).json["jobId"]).id
-    monkeypatch.setattr("common.authorization.callout.TIMEOUT", 0.3)
+    monkeypatch.setattr("common.authorization.service.TIMEOUT", 0.3)
     server.misbehave = misbehave
     for user, method, path, body in (
         ("alice", "POST", "/v1/download/initiate", {"file_ids": [1]}),

@@ -24,12 +24,12 @@ from common.http_connection import pool_manager
 from common.time_limit import call_within
 from common.webhook_signing import signers
 
-#: Seconds that a callout may take in total, including the wait for a free slot.
+#: Seconds that a request may take in total, including the wait for a free slot.
 TIMEOUT: Final = 2.0
 #: A service may close an idle connection just when it is used again.
 RETRY: Final = urllib3.Retry(1, connect=0, redirect=0, status=0, other=0, allowed_methods=None)
-#: Concurrent callouts of one process.
-MAX_CALLOUTS: Final = 64
+#: Concurrent requests of one process.
+MAX_REQUESTS: Final = 64
 #: Bytes of a response. A thousand IDs take 12,000.
 MAX_RESPONSE: Final = 262_144
 #: Decisions that a process remembers, about 250 bytes each.
@@ -68,9 +68,9 @@ class AuthorizationService:
         self._url = url
         self._signers = signers(secret)
         self._cache = _Cache(cache_seconds, clock)
-        self._slots = threading.BoundedSemaphore(MAX_CALLOUTS)
+        self._slots = threading.BoundedSemaphore(MAX_REQUESTS)
         self._http = pool_manager(
-            timeout=urllib3.Timeout(total=TIMEOUT), retries=False, num_pools=1, maxsize=MAX_CALLOUTS
+            timeout=urllib3.Timeout(total=TIMEOUT), retries=False, num_pools=1, maxsize=MAX_REQUESTS
         )
 
     def select_claims(self, claims: Mapping[str, Any]) -> str:

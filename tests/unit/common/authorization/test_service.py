@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from common.authorization import AuthorizationService, callout
+from common.authorization import AuthorizationService
+from common.authorization import service as service_module
 from common.errors import BackendUnavailable
 from tests.support import authorization_service
 from tests.support.authorization_service import (
@@ -81,7 +82,7 @@ def test_decisions_are_remembered_for_some_seconds_by_user_claims_and_file(
 def test_the_cache_is_bounded(
     service: AuthorizationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callout, "MAX_CACHED", 10)
+    monkeypatch.setattr(service_module, "MAX_CACHED", 10)
     for first in range(1, 200, 20):
         service.denied("alice", "{}", list(range(first, first + 20)))
     assert len(service._cache._decisions) == 10
@@ -153,8 +154,8 @@ def test_without_a_valid_decision_within_two_seconds_nobody_gets_anything(
     started = time.monotonic()
     with pytest.raises(BackendUnavailable) as failure:
         service.denied("alice", "{}", [1, 2, 3])
-    assert time.monotonic() - started < callout.TIMEOUT + 1.5
-    assert failure.value.retry_after == callout.RETRY_AFTER
+    assert time.monotonic() - started < service_module.TIMEOUT + 1.5
+    assert failure.value.retry_after == service_module.RETRY_AFTER
     # The failure is not remembered.
     server.misbehave = None
     assert service.denied("alice", "{}", [1, 2, 3]) == frozenset()
@@ -169,9 +170,9 @@ def test_a_service_that_is_down_denies(server: AuthorizationServer) -> None:
 def test_requests_that_hang_do_not_accumulate(
     server: AuthorizationServer, service: AuthorizationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callout, "TIMEOUT", 0.2)
+    monkeypatch.setattr(service_module, "TIMEOUT", 0.2)
     server.misbehave = hang
-    for _ in range(callout.MAX_CALLOUTS + 3):
+    for _ in range(service_module.MAX_REQUESTS + 3):
         service._slots.acquire(blocking=False)
     started = time.monotonic()
     with pytest.raises(BackendUnavailable):
