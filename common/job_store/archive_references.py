@@ -1,10 +1,10 @@
-"""Which jobs need an archive, so that a shared one is deleted when the last of them lets it go.
+"""Which jobs need an archive, so that a shared one is deleted when the last of them releases it.
 
 Jobs of different users share an archive, and so do partitions: no script can see all of its jobs.
 So each archive has a set of references of its own. An attempt adds one before it looks for the
-archive or builds it. A job that lets its archive go puts the archive on the removal list of its
-partition, in the same script. A worker then removes the references of jobs that have let it go, and
-deletes the object if none is left.
+archive or builds it. A job that releases its archive puts the archive on the removal list of its
+partition, in the same script. A worker then removes the references of jobs that have released it,
+and deletes the object if none is left.
 
 A reference contains the fencing token of its attempt. So a job that is restarted in between has
 another reference, and removing the old one does no harm.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 REMOVAL_LOCK_EXPIRY: Final = 60.0
 #: Seconds that the deletion of the object may take. The difference is for a worker that stalls.
 DELETE_TIMEOUT: Final = 10.0
-#: Seconds until an archive is looked at again that an unfinished job needs.
+#: Seconds between two checks of an archive that an unfinished job needs.
 RECHECK_INTERVAL: Final = 60.0
 #: References that are checked at once.
 PAGE_SIZE: Final = 100
@@ -80,7 +80,7 @@ class ArchiveReferences:
 
 
 class ArchiveRemovals:
-    """The archives that jobs let go. Raises ``RedisError`` when the store is unavailable."""
+    """The archives that jobs released. Raises ``RedisError`` when the store is unavailable."""
 
     def __init__(
         self,
@@ -116,9 +116,9 @@ class ArchiveRemovals:
         self._client.zadd(name, {entry: round((self._clock() + seconds) * 1000)}, xx=True)
 
     def remove(self, object_key: str, delete: Callable[[], None]) -> float:
-        """Call ``delete`` if no job needs the archive; return the seconds until the next look.
+        """Call ``delete`` if no job needs the archive.
 
-        0: the object is deleted.
+        Return the seconds until it should be checked again; 0 if the object was deleted.
         """
         unneeded: list[str] = []
         while True:
@@ -135,7 +135,7 @@ class ArchiveRemovals:
                 if (job := jobs.get(_job_id(each))) and needs_archive(job, object_key)
             ]
             if needing:
-                return self._next_look(needing)
+                return self._recheck_delay(needing)
             unneeded = held
         # After REMOVAL_LOCK_EXPIRY, a job may hold the archive again, which a late deletion would
         # harm.
@@ -162,7 +162,7 @@ class ArchiveRemovals:
             self._references.removed(key)
         return len(unheld)
 
-    def _next_look(self, jobs: Sequence[Job]) -> float:
+    def _recheck_delay(self, jobs: Sequence[Job]) -> float:
         """Return the seconds until the archive may be free: one of the jobs keeps it until then."""
         latest = max((job.expires_at or 0) / 1000 - self._clock() for job in jobs)
         return max(RECHECK_INTERVAL, latest)

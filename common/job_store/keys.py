@@ -61,7 +61,7 @@ PATTERNS: Final = {
     "durations": "jobs:durations:{tag}",
     # Stream of all state changes.
     "state_log": "jobs:journal:{tag}",
-    # Sorted set of "<bucket>/<key>": archives that a job let go; when to look at them, ms.
+    # Sorted set of "<bucket>/<key>": archives that a job released; when to check them, ms.
     "removals": "archives:removals:{tag}",
     # Sorted set of the user's jobs, by creation.
     "user_jobs": "user:jobs:{tag}:{user}",

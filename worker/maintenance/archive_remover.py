@@ -1,6 +1,6 @@
-"""Deletes the objects of archives that jobs let go; see ``job_store.archive_references``.
+"""Deletes the objects of archives that jobs released; see ``job_store.archive_references``.
 
-A job lets its archive go when its user deletes it, when a time of its own (``expiresIn``) ends, or
+A job releases its archive when its user deletes it, when a time of its own (``expiresIn``) ends, or
 when it runs again because the archive lacks files. Everything else is deleted by the storage, by
 the age of the objects.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from common.job_store.archive_references import ArchiveRemovals
     from common.object_storage import ObjectStorage
 
-#: Archives of each partition that one round looks at.
+#: Archives of each partition that one round processes.
 BATCH: Final = 20
 #: Seconds between two rounds.
 INTERVAL: Final = 2.0
@@ -51,7 +51,7 @@ class ArchiveRemover(LoopThread):
     def step(self) -> float:
         try:
             for name, entry in self._removals.due(BATCH):
-                self._look_at(name, entry)
+                self._process_entry(name, entry)
         except RedisError as error:
             log_failure(log, "archives not deleted yet", error)
         except Exception:
@@ -59,18 +59,18 @@ class ArchiveRemover(LoopThread):
         # With jitter, so that the workers take turns.
         return INTERVAL * random.uniform(0.5, 1.5)  # noqa: S311
 
-    def _look_at(self, name: str, entry: str) -> None:
+    def _process_entry(self, name: str, entry: str) -> None:
         bucket, _, key = entry.partition("/")
         if bucket != self._bucket or not key.startswith(PREFIXES):
             self._removals.done(name, entry)
             return
         try:
-            look_again_in = self._removals.remove(key, lambda: self._delete(key))
+            retry_in = self._removals.remove(key, lambda: self._delete(key))
         except DownloadError as error:
             log.warning("archive not deleted, it is tried again later", reason=error.message)
-            look_again_in = RETRY_INTERVAL
-        if look_again_in:
-            self._removals.postpone(name, entry, look_again_in)
+            retry_in = RETRY_INTERVAL
+        if retry_in:
+            self._removals.postpone(name, entry, retry_in)
         else:
             self._removals.done(name, entry)
             log.info("archive deleted", key=key)

@@ -6,7 +6,7 @@
 -- @include wake_up
 --[[
   Runs a job again on request: failed → queued, or completed → queued if the archive lacks files. The
-  job lets that archive go.
+  job releases that archive.
 
   Input:
     KEYS[1]  the job's status

@@ -1,4 +1,4 @@
-"""Shared archives: the object is deleted when the last job that needs it lets it go."""
+"""Shared archives: the object is deleted when the last job that needs it releases it."""
 
 from __future__ import annotations
 
