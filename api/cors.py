@@ -64,7 +64,7 @@ class CorsHeaders:
         self._render = lru_cache(MAX_CACHED_ORIGINS)(self._render_uncached)
 
     def install(self, app: Flask) -> None:
-        """Add the headers to all of the application's responses, and answer preflights."""
+        """Add the headers to all of the application's responses, and respond to preflights."""
         if not self._enabled:
             return
         CORS(app, **self._settings)

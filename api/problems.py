@@ -63,7 +63,12 @@ _FRAMEWORK_ERRORS: Final = (
     (404, "NOT_FOUND", "No resource exists at this URL."),
     (405, "METHOD_NOT_ALLOWED", "Method not allowed."),
     (408, "REQUEST_TIMEOUT", "The request did not arrive in time."),
-    (412, "PRECONDITION_FAILED", "The resource does not fulfill the conditions of the request."),
+    (
+        412,
+        "PRECONDITION_FAILED",
+        "A precondition of the request failed, such as If-Match. Get the current ETag, then try "
+        "again.",
+    ),
     (413, "BODY_TOO_LARGE", "The request body is too large."),
     (414, "URI_TOO_LONG", "The URL is too long."),
     (416, "RANGE_NOT_SATISFIABLE", "The archive does not have the requested bytes."),

@@ -233,7 +233,9 @@ class Settings:
 
     # Jobs
     max_retries: int = _setting(
-        3, "Retries after the first attempt; a job has one attempt more (`maxAttempts`)", minimum=0
+        3,
+        "Retries after the first attempt; a job has one more attempt than this (`maxAttempts`)",
+        minimum=0,
     )
     retry_base_delay: float = _setting(
         1.0, "First backoff, doubled for each retry, seconds", minimum=0
@@ -351,7 +353,7 @@ class Settings:
         "smtp://host:25?starttls=never; empty: no emails",
         secret=True,
     )
-    email_from: str = _setting("", "Address that emails are from")
+    email_from: str = _setting("", "Sender address of emails")
     email_claim: str = _setting(
         "", "Claim of the token with the user's address, such as email; empty: none"
     )

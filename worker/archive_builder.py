@@ -273,7 +273,7 @@ class ArchiveBuilder:
         except RedisError as error:
             if not is_outage(error):
                 raise
-            log_failure(log, "archive not held yet", error)
+            log_failure(log, "archive reference not stored yet", error)
             control.extend_deadline()
             return False
 

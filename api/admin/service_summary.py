@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Samples, about a minute apart, over which failures are counted.
 RECENT_SAMPLES: Final = 10
-#: Minimum number of runs of jobs that ended in these samples. A job that is retried runs again.
+#: Minimum number of job runs that ended in these samples. A job that is retried runs again.
 MIN_ENDED: Final = 10
 _FAILED_CHECKS: Final = ("unavailable", "timeout")
 
@@ -104,7 +104,7 @@ def _failures(
 ) -> Iterator[Reason]:
     failed, ended = _recently_failed(state, samples)
     if ended >= MIN_ENDED and 1 - failed / ended < min_success_rate:
-        message = f"{failed:,} of the last {ended:,} runs of jobs failed"
+        message = f"{failed:,} of the last {ended:,} job runs failed"
         yield Reason(code="JOBS_FAIL", level=Level.WARNING, message=message)
 
 
@@ -121,7 +121,7 @@ def _outages(
             down = f"{name} is down"
             yield Reason(code="CIRCUIT_OPEN", level=Level.CRITICAL, message=down, stops_jobs=True)
         elif breaker == "half-open":
-            message = f"{name} was down, and the next job tries it again"
+            message = f"{name} was down, and the next job tests it"
             yield Reason(
                 code="CIRCUIT_HALF_OPEN", level=Level.WARNING, message=message, stops_jobs=True
             )
@@ -146,7 +146,7 @@ def _responds(service: str, dependency_checks: Mapping[str, str]) -> bool:
 
 
 def _recently_failed(state: QueueState, samples: Sequence[Sample]) -> tuple[int, int]:
-    """Return how many runs of jobs failed and how many ended since the oldest recent sample."""
+    """Return how many job runs failed and how many ended since the oldest recent sample."""
     if not samples:
         return 0, 0
     since = samples[0]

@@ -126,7 +126,7 @@ class JwtAuthenticator:
         """Return the caller. Raise ``Forbidden`` if their token is not this user's."""
         if user_key(user) != caller.user:
             raise Forbidden(
-                "user_id is not the subject of your token. Leave it out, or send the subject."
+                "user_id must be the subject (sub) of your token. Correct it or leave it out."
             )
         return caller
 
@@ -134,7 +134,7 @@ class JwtAuthenticator:
         claims = self._claims(token)
         for name in ("exp", "nbf", "iat"):
             if name in claims and not _is_numeric_date(claims[name]):
-                raise Unauthorized(f"The claim {name} of the token is not a time.", invalid=True)
+                raise Unauthorized(f"The token's {name} claim is not a valid time.", invalid=True)
         if not claims["sub"]:
             raise Unauthorized("The subject of the token is empty.", invalid=True)
         caller = Caller(

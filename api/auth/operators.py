@@ -34,7 +34,7 @@ class Operators:
     def require(self) -> None:
         """Raise ``Forbidden`` unless the request is from an operator."""
         if not (g.caller.admin or self._has_token()):
-            raise Forbidden("Only operators have access to this.")
+            raise Forbidden("This endpoint is for operators only.")
 
     def requester(self) -> Requester:
         """Return who asks for a change of a job, by a call that is open to users too."""

@@ -106,7 +106,7 @@ def start() -> Response:
     """Download one file and wait for the result.
 
     If the job takes longer than a typical proxy timeout, the response is 202 and the job continues.
-    New clients use `/v1/download/initiate`, which can do the same with `Prefer: wait`.
+    New clients should use `/v1/download/initiate`, which can do the same with `Prefer: wait`.
     """
     body = parsing.body(FILE)
     authorization.confirm_caller(body["user_id"])
@@ -177,7 +177,7 @@ class _CheckDeadline:
 
     def check(self) -> None:
         if time.monotonic() > self._deadline:
-            raise BackendUnavailable("The source of the files does not respond. Try again later.")
+            raise BackendUnavailable("The file source is not responding. Try again later.")
 
 
 @blueprint.after_request

@@ -113,9 +113,10 @@ def act() -> Response:
     `cancel` applies to unfinished jobs, `retry` to failed jobs (by ID also to completed ones whose
     archive lacks files), `requeue` to dead letters, the failed jobs that may succeed this time, and
     `prioritize` to queued jobs; a filter leaves out those that already have the priority. A request
-    tries a limited number of jobs. Repeat one with a filter while neither `remaining` nor `changed`
-    is 0. `jobIds` are tried in their order: while `remaining` is not 0, repeat the request without
-    the first `matched` - `remaining` of them. With `dryRun`, jobs are only counted.
+    tries a limited number of jobs. With a filter, repeat the request as long as both `remaining`
+    and `changed` are greater than 0. `jobIds` are tried in their order: while `remaining` is not 0,
+    repeat the request without the first `matched` - `remaining` of them. With `dryRun`, jobs are
+    only counted.
     """
     body = parsing.body(JOB_ACTIONS)
     action: Action = body["action"]

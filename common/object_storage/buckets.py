@@ -153,7 +153,7 @@ class BucketCalls:
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and _status(error) == 404:
                 return
-            raise BackendUnavailable("The object storage is not available") from error
+            raise BackendUnavailable("The object storage is unavailable") from error
 
     def ensure_bucket(self, bucket: str, *, ttl: int | None = None) -> bool:
         """Create the bucket if it is missing. With ``ttl`` (seconds), Longhaul's objects expire.
@@ -179,7 +179,9 @@ class BucketCalls:
             if _status(error) != 404:
                 # A role that may write objects need not be allowed to look at the bucket, and not
                 # every storage implements the call.
-                log.warning("bucket not described", bucket=bucket, code=_code(error))
+                log.warning(
+                    "cannot check whether the bucket exists", bucket=bucket, code=_code(error)
+                )
                 return
         else:
             return

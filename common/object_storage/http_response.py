@@ -171,7 +171,7 @@ def _read_head(reader: SocketReader) -> tuple[int, dict[str, str]]:
     status_line, *lines = reader.read_head().decode("latin-1").split("\n")
     version, _, rest = status_line.partition(" ")
     if not version.startswith("HTTP/1.") or not _STATUS.match(rest):
-        raise NetworkError("The storage does not speak HTTP/1.1")
+        raise NetworkError("The object storage did not respond with HTTP/1.1")
     if len(lines) > MAX_HEADERS:
         raise NetworkError("The storage sent an invalid response")
     return int(rest[:3]), dict(map(_parse_header, lines))

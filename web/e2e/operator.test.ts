@@ -283,7 +283,7 @@ test("one sentence says how the service is, also in the title of the tab", async
   await page.goto(stack.operatorPage);
   const summary = page.locator(".summary-text");
   // Earlier tests may have left failed jobs.
-  const usual = /^(All well|\d+ of the last \d+ runs of jobs failed)$/;
+  const usual = /^(All well|\d+ of the last \d+ job runs failed)$/;
   await expect.poll(() => summary.textContent()).toMatch(usual);
   const isInTitle = async () =>
     (await title()).endsWith(`${await summary.textContent()} · Longhaul`);

@@ -66,7 +66,7 @@ def test_an_error_is_a_problem_document(
     [
         ("GET", "/v1/download/status/00000000-0000-4000-8000-000000000000", "Job not found."),
         ("PUT", "/v1/download/jobs", "Method not allowed."),
-        ("GET", "/v1/admin/overview", "Only operators have access to this."),
+        ("GET", "/v1/admin/overview", "This endpoint is for operators only."),
     ],
 )
 def test_the_detail_says_what_is_wrong(

@@ -94,7 +94,7 @@ def test_busy_workers_are_a_reason_to_wait_but_no_problem() -> None:
         (
             {"breaker_states": {"storage": "half-open"}},
             "warning",
-            "Storage was down, and the next job tries it again",
+            "Storage was down, and the next job tests it",
             "CIRCUIT_HALF_OPEN",
         ),
         (
@@ -147,7 +147,7 @@ def test_many_failures_are_a_problem() -> None:
     found = summary(queue(completed=109, failed=21), samples=samples)
     assert (found["level"], found["message"]) == (
         "warning",
-        "11 of the last 20 runs of jobs failed",
+        "11 of the last 20 job runs failed",
     )
     few = summary(queue(completed=100, failed=19), samples=samples)
     assert few["message"] == "All well"
@@ -181,7 +181,7 @@ def test_failing_jobs_stop_no_others() -> None:
     samples = tuple(Sample(at=NOON + minute * MINUTE, started=20) for minute in range(5))
     state = queue(started=20, completed=10, failed=10, retrying=2, waiting=waiting())
     found = summary(state, samples=samples)
-    assert (found["message"], found["idleSince"]) == ("10 of the last 20 runs of jobs failed", None)
+    assert (found["message"], found["idleSince"]) == ("10 of the last 20 job runs failed", None)
 
 
 def test_a_long_outage_is_found_in_the_samples_of_a_day() -> None:
