@@ -65,9 +65,9 @@ class _Count:
 class _Counts:
     """The counts of one kind of request by address, at most ``MAX_ADDRESSES``.
 
-    They lie in two generations. A count that is used moves to the newer one; when that is half of
-    the maximum, the older one is dropped. So a flood from many addresses costs a bounded amount of
-    memory, every new address still has a count to itself, and an address that keeps sending is
+    They are kept in two generations. A count that is used moves to the newer one; when that is half
+    of the maximum, the older one is dropped. So a flood from many addresses costs a bounded amount
+    of memory, every new address still gets its own count, and an address that keeps sending is
     never forgotten.
     """
 

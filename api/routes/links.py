@@ -78,7 +78,7 @@ def list_links(job_id: str) -> Response:
     )
 )
 def revoke(job_id: str, link_id: str) -> Response:
-    """Revoke a link. Downloads that have started go on."""
+    """Revoke a link. Downloads in progress continue."""
     deps().download_links.revoke(parsing.job_id(job_id), link_id)
     return no_content()
 

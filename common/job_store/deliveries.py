@@ -1,6 +1,6 @@
 """The deliveries of webhooks and emails: due, in progress and ended.
 
-They survive the worker they run on.
+They are stored in the job store, so they survive the worker that sends them.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def log_failure(log: Any, event: str, error: RedisError, **fields: object) -> No
 
 @contextmanager
 def log_errors(log: Any, event: str) -> Iterator[None]:
-    """Log an error that ends the block, so that what comes next runs all the same."""
+    """Log an error that ends the block, and continue after it."""
     try:
         yield
     except RedisError as error:

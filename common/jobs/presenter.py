@@ -30,7 +30,7 @@ class LinkSigner(Protocol):
     def presign_get(
         self, bucket: str, key: str, *, filename: str, content_type: str, expires_in: int
     ) -> str:
-        """Return a URL that anyone who has it can download the object with for so many seconds."""
+        """Return a URL with which anyone can download the object for ``expires_in`` seconds."""
 
 
 class JobPresenter:

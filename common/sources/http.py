@@ -1,4 +1,4 @@
-"""Files from HTTP and HTTPS servers, which may be slow, flaky, and wrong about themselves."""
+"""Files from HTTP and HTTPS servers, which may be slow or unreliable, or send incorrect headers."""
 
 from __future__ import annotations
 

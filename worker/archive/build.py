@@ -46,8 +46,8 @@ from worker.archive.streaming import stream_archive
 from worker.archive.zip_format import names, records
 from worker.attempt.control import Control
 
-#: A finished archive is reused only if it exists for so much longer than the new job needs it
-#: (``archive_ttl``).
+#: A finished archive is reused only if it will exist for this much longer than the new job needs
+#: it (``archive_ttl``).
 REUSE_MARGIN = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
