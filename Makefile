@@ -62,7 +62,7 @@ test: $(INSTALLED)  ## Run all Python tests, with real Valkey, S3, PostgreSQL an
 	@# In the order of the folders: the files that take longest come first, and neither process waits.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-s3: $(INSTALLED)  ## Test archives on S3 servers of others (S3_SERVERS=ceph-rgw,swift,… or all; as root)
+test-s3: $(INSTALLED)  ## Test archives on other S3 servers (S3_SERVERS=ceph-rgw,swift,… or all; as root)
 	@sh tests/s3_servers/install.sh .cache/s3-servers
 	@S3_SERVERS=$(or $(S3_SERVERS),all) $(BIN)/python -m pytest tests/s3_servers
 
