@@ -96,7 +96,7 @@ def require_creation_rate() -> None:
 
 def require_list_rate(entries: int) -> None:
     """Count this request as one per ten entries of its list. Raise ``RateLimited`` if exceeded."""
-    if further := (entries - 1) // ENTRIES_PER_REQUEST:
+    if further := max(0, entries - 1) // ENTRIES_PER_REQUEST:
         g.rate = deps().rate_limiter.count_request(client_address(), further)
         raise_if_exceeded(g.rate)
 

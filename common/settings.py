@@ -211,7 +211,7 @@ class Settings:
     requests_per_minute_ip: int = _setting(
         6_000,
         "All requests a minute, new jobs included, per IP address; a check counts as one per ten "
-        "files, and a list of jobs or files as one per ten entries of its `limit`",
+        "files, and a list of jobs or files as one per ten entries that it returns",
         minimum=1,
     )
     max_active_jobs: int = _setting(5, "Unfinished jobs per user", minimum=1)

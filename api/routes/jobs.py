@@ -120,16 +120,16 @@ def _status_response(job: Job, members: Sequence[str] = ()) -> Response:
 def files(job_id: str) -> Response:
     """List the files of a job with their state, in the order of the request.
 
-    A call counts as one request per ten entries of `limit`.
+    A call counts as one request per ten files that it returns.
     """
     job_id = parsing.job_id(job_id)
     query = parsing.query(PAGE_QUERY)
-    require_list_rate(query["limit"])
     start = pagination.decode_offset(query["cursor"])
     queries = deps().queries
     spec = queries.spec(job_id)
     file_ids = spec.file_ids
     end = start + query["limit"]
+    require_list_rate(len(file_ids[start:end]))
     reports = queries.files(job_id, file_ids[:end], start=start)
     paths = spec.paths[start:end]
     hidden = deps().file_access.hidden(g.caller, job_id, file_ids[start:end])
@@ -261,15 +261,16 @@ def jobs() -> Response:
     """List your jobs, newest first.
 
     A page may have fewer jobs than `limit`, even none, although others follow: only a `nextCursor`
-    of null means that it is the last one. A call counts as one request per ten entries of `limit`.
+    of null means that it is the last one. A call counts as one request per ten jobs that it
+    returns.
     """
     dependencies = deps()
     query = parsing.query(JOBS_QUERY)
-    require_list_rate(query["limit"])
     before = pagination.decode_position(query["cursor"])
     page, end = dependencies.job_history.page(
         g.caller.user, before=before, limit=query["limit"], status=query["status"]
     )
+    require_list_rate(len(page))
     return json_response(
         {
             "jobs": [
