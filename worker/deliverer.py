@@ -47,6 +47,8 @@ class DeliveryOutcome:
     attempt: DeliveryAttempt
     #: Seconds until the next attempt, for ``pending``.
     delay: float = 0.0
+    #: The same if a replay was requested during this attempt, which is then its first one.
+    replay_delay: float = RETRY_DELAYS[0]
     exchange: Exchange | None = None
 
 
@@ -127,7 +129,7 @@ class Deliverer:
                 outcome.state,
                 outcome.attempt,
                 delay=outcome.delay,
-                replay_delay=RETRY_DELAYS[0],
+                replay_delay=outcome.replay_delay,
                 exchange=outcome.exchange,
             )
         except RedisError as error:

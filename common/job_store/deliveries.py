@@ -191,8 +191,8 @@ class Deliveries:
     ) -> bool:
         """Record the outcome of an attempt; ``pending``: try again after ``delay`` seconds.
 
-        If the last attempt ``failed`` and a replay was requested meanwhile, the attempt counts as
-        the first one of the replay: the delivery stays pending for ``replay_delay`` seconds.
+        If a replay was requested during an attempt that did not succeed, the attempt counts as the
+        first one of the replay: the next one follows after ``replay_delay`` seconds.
 
         Returns False if the lease had expired and another worker claimed the delivery.
         """

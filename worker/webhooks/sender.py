@@ -115,7 +115,11 @@ def outcome_of(
     if response.status == 410:
         return DeliveryOutcome(state="gone", attempt=attempt)
     outcome = outcome_of_failure(attempt, replayed_after=replayed_after)
-    if outcome.state == "pending" and response.status in (429, 503):
-        retry_after = parse_retry_after(response.retry_after, time.time()) or 0.0
-        return replace(outcome, delay=max(outcome.delay, retry_after))
-    return outcome
+    if response.status not in (429, 503):
+        return outcome
+    retry_after = parse_retry_after(response.retry_after, time.time()) or 0.0
+    return replace(
+        outcome,
+        delay=max(outcome.delay, retry_after),
+        replay_delay=max(outcome.replay_delay, retry_after),
+    )

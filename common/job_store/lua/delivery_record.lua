@@ -30,8 +30,8 @@ local stored = redis.call('HMGET', name, 'fence', 'attempts', 'replayed_after', 
 if stored[1] ~= args.fencing_token then return {'LOST'} end
 local member = args.id .. ':' .. args.version
 local state, delay = args.state, tonumber(args.delay)
-if state == 'failed' and (stored[3] or '0') ~= args.replayed_after then
-  -- A replay was requested during the last attempt, which is therefore the first of the replay.
+if (state == 'failed' or state == 'pending') and (stored[3] or '0') ~= args.replayed_after then
+  -- A replay was requested during this attempt, which is therefore the first of the replay.
   state, delay = 'pending', tonumber(args.replay_delay)
 end
 local next_at = ''

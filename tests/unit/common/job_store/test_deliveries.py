@@ -237,6 +237,20 @@ def test_a_replay_that_is_requested_during_the_last_attempt_is_not_lost(
     assert deliveries.claim(limit=10, lease=60) == []
 
 
+def test_a_replay_that_is_requested_during_an_attempt_starts_the_pauses_again(
+    jobs: JobStore, redis: Redis, deliveries: Deliveries
+) -> None:
+    scheduled = terminal(jobs, redis)
+    deliveries.schedule([scheduled])
+    deliveries.record_attempt(claim_one(deliveries), "pending", entry(1))
+    late = claim_one(deliveries)
+    deliveries.replay(scheduled.job.id, scheduled.job.version)
+    assert deliveries.record_attempt(late, "pending", entry(2), delay=86_400, replay_delay=5)
+    (record,) = deliveries.of_job(scheduled.job.id)
+    assert record.next_at is not None
+    assert 0 < record.next_at - time.time() * 1000 <= 5_000
+
+
 def test_an_unknown_delivery_is_not_replayed(deliveries: Deliveries) -> None:
     with pytest.raises(DeliveryNotFound):
         deliveries.replay("00000000-0000-4000-8000-000000000000", 2)

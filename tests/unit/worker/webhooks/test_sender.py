@@ -62,6 +62,13 @@ def test_retry_after_can_make_the_delay_longer_but_not_shorter() -> None:
     assert 595 < delay(format_datetime(later, usegmt=True)) <= 600
 
 
+def test_retry_after_also_extends_the_first_pause_of_a_replay() -> None:
+    response = WebhookResponse(status=503, retry_after="600")
+    for number in (1, 9, 10):
+        assert outcome_of(response, attempt(number)).replay_delay == 600
+    assert outcome_of(WebhookResponse(status=500), attempt(9)).replay_delay == 5
+
+
 def test_retry_after_is_limited_to_a_day_and_ignored_when_malformed() -> None:
     assert delay("99999999999999") == 86_400
     assert delay("soon") == delay("-5") == delay("²") == RETRY_DELAYS[0]
