@@ -129,18 +129,35 @@ local function correct_leases()
   if args.max_gap then replace('-inf', '(' .. to_text(now - tonumber(args.max_gap)), lease / 2) end
 end
 
+-- A delivery that waits has the same time in its hash: a replay takes any other for an attempt in
+-- progress.
+local function correct_delivery(kind, member, old, new)
+  local id, version = string.match(member, '^(.+):(%d+)$')
+  local name = key.delivery(kind, id, version)
+  if redis.call('HGET', name, 'next_at') == old then redis.call('HSET', name, 'next_at', new) end
+end
+
+-- Subtracts the difference from the times in a sorted set; `kind`: of its deliveries.
+local function correct_scores(name, back, kind)
+  local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
+  for i = 1, #scored, 2 do
+    local member, old = scored[i], tonumber(scored[i + 1])
+    redis.call('ZADD', name, to_text(old - back), member)
+    if kind then correct_delivery(kind, member, to_text(old), to_text(old - back)) end
+  end
+end
+
 -- After the server's clock was set back, some times lie in the future. They would stay there for as
 -- long as the clock was wrong.
 local function correct_future_times()
   local back = clock_set_back()
   if back > CLOCK_TOLERANCE then
     correct_pending_entries(back)
-    local webhooks, emails = key.deliveries_due('webhook'), key.deliveries_due('email')
-    for _, name in ipairs({key.retries(), webhooks, emails, key.expiring(), key.removals()}) do
-      local scored = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
-      for i = 1, #scored, 2 do
-        redis.call('ZADD', name, to_text(scored[i + 1] - back), scored[i])
-      end
+    for _, name in ipairs({key.retries(), key.expiring(), key.removals()}) do
+      correct_scores(name, back)
+    end
+    for _, kind in ipairs({'webhook', 'email'}) do
+      correct_scores(key.deliveries_due(kind), back, kind)
     end
   end
   local future = '(' .. to_text(now + CLOCK_TOLERANCE)

@@ -12,12 +12,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from common.errors import RunsAlone
 from common.job_store import keys
 from common.job_store import sweeper as sweeper_module
+from common.job_store.deliveries import Deliveries, DeliveryAttempt
 from common.job_store.jobs import JobStore, Limits
 from common.job_store.queries import JobQueries
 from common.job_store.state_log import StateLog
 from common.job_store.sweeper import Sweeper
 from common.jobs.model import PRIORITIES, Artifact, Failure, JobSpec, Priority, Progress, WakeUp
 from common.jobs.transitions import JobState
+from tests.unit.common.job_store.test_deliveries import terminal
 from tests.unit.conftest import RecordedWakeUps
 
 
@@ -400,6 +402,27 @@ def test_retries_are_not_late_after_the_clock_was_set_back(
     due = redis.zscore(keys.of_partition("retries", keys.tag_of_job(job_id)), job_id)
     assert isinstance(due, float)
     assert 20_000 < due - time.time() * 1000 <= 35_000
+
+
+def test_a_waiting_webhook_is_sent_again_after_the_clock_was_set_back(
+    jobs: JobStore, sweeper: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliveries = Deliveries(redis)
+    change = terminal(jobs, redis)
+    deliveries.schedule([change])
+    (delivery,) = deliveries.claim(limit=1, lease=60)
+    attempt = DeliveryAttempt(attempt=1, at=0, duration_ms=1, status=500)
+    deliveries.record_attempt(delivery, "pending", attempt, delay=3_600)
+    sweeper.sweep(busy)
+    right_time = time.time
+    monkeypatch.setattr(time, "time", lambda: right_time() - 86_400)
+    sweeper.sweep(busy)
+    (record,) = deliveries.of_job(change.job.id)
+    assert record.next_at is not None
+    assert 3_590_000 < record.next_at - time.time() * 1000 <= 3_605_000
+    deliveries.replay(change.job.id, change.job.version)
+    (again,) = deliveries.claim(limit=1, lease=60)
+    assert again.attempt == 2
 
 
 def test_times_are_corrected_only_once_after_the_clock_was_set_back_a_little(
