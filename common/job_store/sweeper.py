@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from common.errors import WorkerLost
 from common.job_store import keys
 from common.job_store.cluster import node_of
-from common.job_store.errors import raise_outage, successes
+from common.job_store.errors import is_outage, log_failure, raise_outage, successes
 from common.job_store.records import decode_wake_ups, milliseconds
 from common.job_store.scripts import Scripts
 from common.job_store.worker_registry import DEAD_AFTER
@@ -131,7 +132,14 @@ class Sweeper:
         """Remember that an empty queue has been read up to now."""
         # The clock is read before the messages are counted: the count may lack what is sent in
         # between, and this process may be delayed for any time before it acts on the count.
-        clock: Any = node_of(self._client, keys.WORKERS).time()
+        try:
+            clock: Any = node_of(self._client, keys.WORKERS).time()
+        except RedisError as error:
+            if not is_outage(error):
+                raise
+            # Partitions of other nodes of a cluster are swept without it.
+            log_failure(log, "empty queues not noted", error)
+            return
         now = clock[0] * 1000 + clock[1] // 1000
         for priority, time in self._read_up_to.items():
             if time > now:  # The clock was set back.

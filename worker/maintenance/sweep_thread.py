@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.job_store import keys
-from common.job_store.cluster import node_of, uptime
+from common.job_store.cluster import Cluster, node_of, uptime
 from common.job_store.errors import is_outage, log_errors, log_failure
 from common.job_store.state_log import trim
 from common.job_store.statistics_log import StatisticsLog
@@ -135,8 +135,16 @@ class SweepThread(LoopThread):
 
         0 if some living worker may not have been able to extend its leases lately.
         """
-        just_restarted = uptime(self._client) <= self._lease
-        seconds, micros = node_of(self._client, keys.WORKERS).time()
+        try:
+            just_restarted = uptime(self._client) <= self._lease
+            seconds, micros = node_of(self._client, keys.WORKERS).time()
+        except RedisError as error:
+            if not isinstance(self._client, Cluster) or not is_outage(error):
+                raise
+            # The other nodes' partitions are swept all the same.
+            log_failure(log, "a node of the job store is unavailable", error)
+            self._contact.lost()
+            return 0.0
         store_time: float = seconds + micros / 1_000_000
         self._stall_detector.record_response(store_time)
         if just_restarted or not self._stall_detector.leases_are_reliable:

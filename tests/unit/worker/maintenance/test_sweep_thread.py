@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
@@ -18,7 +19,7 @@ from common.job_store.queries import JobQueries
 from common.job_store.statistics_log import StatisticsLog
 from common.job_store.sweeper import Sweeper, SweepResult
 from common.job_store.worker_registry import WorkerRegistry
-from common.jobs.model import PRIORITIES, JobSpec
+from common.jobs.model import PRIORITIES, Failure, JobSpec
 from common.jobs.transitions import JobState
 from worker.maintenance import sweep_thread
 from worker.maintenance.sweep_thread import SweepThread
@@ -113,6 +114,30 @@ def test_jobs_are_swept_although_dead_workers_cannot_be_found(
     thread.step()
     assert JobQueries(redis).get(job_id).status is JobState.QUEUED
     assert len(StatisticsLog(redis).newest(10)) == 1
+
+
+def test_partitions_are_swept_although_another_node_of_the_cluster_is_unavailable(
+    thread: SweepThread, jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = jobs.create("alice", JobSpec(file_ids=(1,))).job.id
+    claim = jobs.claim(job_id, "worker")
+    assert claim is not None
+    jobs.retry_later(claim.lease, Failure(code="E", message="", retryable=True), delay=60)
+    retries = keys.of_partition("retries", keys.tag_of_job(job_id))
+    redis.zadd(retries, {job_id: 1})
+    monkeypatch.setattr(sweep_thread, "Cluster", Redis)
+    monkeypatch.setattr(sweep_thread, "uptime", raising(RedisConnectionError("gone")))
+    monkeypatch.setattr("common.job_store.sweeper.node_of", raising(RedisConnectionError("gone")))
+    lost: list[bool] = []
+    monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
+    with structlog.testing.capture_logs() as logs:
+        thread._sweep()
+    assert redis.zcard(retries) == 0
+    assert lost == [True]
+    assert [entry["event"] for entry in logs] == [
+        "a node of the job store is unavailable",
+        "empty queues not noted",
+    ]
 
 
 def raising(error: Exception) -> Callable[..., Any]:
