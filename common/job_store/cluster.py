@@ -146,6 +146,14 @@ def node_of(client: Redis, key: str) -> Redis:
     return client.node_of(key) if isinstance(client, Cluster) else client
 
 
+def server_of(client: Redis, key: str) -> str:
+    """Return the name of the server that holds ``key``; empty if it is the only one, or unknown."""
+    if isinstance(client, Cluster):
+        with suppress(RedisClusterException):
+            return str(client.get_node_from_key(key).name)
+    return ""
+
+
 def run_script(client: Redis, script: Script, keys: Sequence[str], args: Iterable[Any]) -> Any:
     """Run a script on the server that holds its keys, and load it there if it is missing.
 

@@ -13,6 +13,7 @@ import structlog
 
 from common.errors import RunsAlone
 from common.job_store import keys
+from common.job_store.cluster import server_of
 from common.job_store.records import (
     decode_grant,
     decode_spec,
@@ -294,6 +295,10 @@ class JobStore:
         # Not ``call``, which raises ``LeaseLost``: a lost lease is a result like the others here.
         code, *_ = self._scripts.run("heartbeat", keys.status(lease.job_id), args, progress)
         return str(code)
+
+    def server_of(self, job_id: str) -> str:
+        """Return the name of the server that holds the job, which is empty without a cluster."""
+        return server_of(self._client, keys.status(job_id))
 
     def complete(
         self, lease: Lease, artifact: Artifact, progress: Progress, files: Iterable[FileReport] = ()

@@ -91,7 +91,7 @@ def test_jobs_spread_over_all_nodes_and_statistics_count_them_all(
 ) -> None:
     assert isinstance(redis, Cluster)
     ids = create_all(jobs)
-    assert len({redis.get_node_from_key(keys.status(job_id)).name for job_id in ids}) == 3
+    assert len({jobs.server_of(job_id) for job_id in ids}) == 3
     for job_id in ids[:10]:
         assert jobs.claim(job_id, "worker")
     figures = QueueStatistics(redis).read()

@@ -121,9 +121,12 @@ class HeartbeatThread(LoopThread):
             attempts = list(self._attempts.values())
         # The registry has a connection of its own: those of the attempts may work without it.
         _responds(self._on_heartbeat)
+        unavailable: set[str] = set()
         for attempt in attempts:
-            if not _responds(partial(self._send, attempt)):
-                break  # Each further call would wait for its timeout as well.
+            server = self._jobs.server_of(attempt.lease.job_id)
+            # Each further call to such a server would wait for its timeout as well.
+            if server not in unavailable and not _responds(partial(self._send, attempt)):
+                unavailable.add(server)
         return self._interval
 
     def _send(self, attempt: _Attempt) -> None:
