@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -25,6 +25,10 @@ from common.jobs.model import Job
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.client import Pipeline
+
+    #: Adds a command about a stream to a pipeline.
+    _Queue = Callable[[Pipeline, str], object]
 
 #: Entries kept per partition, however far behind a group is.
 MAX_ENTRIES: Final = 100_000
@@ -78,14 +82,19 @@ class StateLog:
         self._streams = [keys.of_partition("state_log", tag) for tag in keys.all_tags()]
 
     def create_group(self) -> None:
-        """Create the group if it does not exist; a new one starts at the oldest entry."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for stream in self._streams:
-                pipeline_for(pipe, stream).xgroup_create(stream, self._group, id="0", mkstream=True)
-            results = pipe.execute(raise_on_error=False)
-        for result in results:
-            if isinstance(result, Exception) and "BUSYGROUP" not in str(result):
-                raise result
+        """Create the group if it does not exist; a new one starts at the oldest entry.
+
+        A partition with an error is left out, as in the methods that read: they create the group
+        where it is missing. Raise the error only if every partition has one.
+        """
+        results = self._run_in_each(
+            lambda pipe, stream: pipe.xgroup_create(stream, self._group, id="0", mkstream=True)
+        )
+        created = {
+            stream: "exists" if "BUSYGROUP" in str(result) else result
+            for stream, result in results.items()
+        }
+        successes(log, "consumer group not created", created)
 
     @property
     def can_block(self) -> bool:
@@ -98,8 +107,13 @@ class StateLog:
         Without ``can_block`` it returns immediately.
         """
         if not self.can_block:
-            entries: list[StateLogEntry] = self._with_group(lambda: self._read_each(count))
-            return entries
+            read = self._responses(
+                "state log not read",
+                lambda pipe, stream: pipe.xreadgroup(
+                    self._group, self._consumer, {stream: ">"}, count=count
+                ),
+            )
+            return [entry for response in read.values() for entry in _all_entries(response)]
         new: Any = dict.fromkeys(self._streams, ">")
         response: Any = self._with_group(
             lambda: self._client.xreadgroup(
@@ -108,33 +122,37 @@ class StateLog:
         )
         return _all_entries(response)
 
-    def _read_each(self, count: int) -> list[StateLogEntry]:
-        with self._client.pipeline(transaction=False) as pipe:
-            for stream in self._streams:
-                pipeline_for(pipe, stream).xreadgroup(
-                    self._group, self._consumer, {stream: ">"}, count=count
-                )
-            results = dict(zip(self._streams, pipe.execute(raise_on_error=False), strict=True))
-        for result in results.values():
-            if isinstance(result, ResponseError) and "NOGROUP" in str(result):
-                raise result
-        read = successes(log, "state log not read", results)
-        return [entry for response in read.values() for entry in _all_entries(response)]
-
     def claim_idle(self, *, idle_ms: int, count: int) -> list[StateLogEntry]:
         """Claim entries that another consumer read over ``idle_ms`` ago and did not acknowledge."""
-        claimed: list[StateLogEntry] = []
-        for stream in self._streams:
-            claim = partial(
-                self._client.xautoclaim,
-                stream,
-                self._group,
-                self._consumer,
-                min_idle_time=idle_ms,
-                count=count,
-            )
-            claimed += _entries(stream, self._with_group(claim)[1])
-        return claimed
+        claimed = self._responses(
+            "idle entries not claimed",
+            lambda pipe, stream: pipe.xautoclaim(
+                stream, self._group, self._consumer, min_idle_time=idle_ms, count=count
+            ),
+        )
+        return [
+            entry for stream, response in claimed.items() for entry in _entries(stream, response[1])
+        ]
+
+    def _responses(self, event: str, queue: _Queue) -> dict[str, Any]:
+        """Return the responses to a command for each stream, without those that are errors."""
+
+        def run() -> dict[str, Any]:
+            results = self._run_in_each(queue)
+            for result in results.values():
+                if isinstance(result, ResponseError) and "NOGROUP" in str(result):
+                    raise result
+            return successes(log, event, results)
+
+        responses: dict[str, Any] = self._with_group(run)
+        return responses
+
+    def _run_in_each(self, queue: _Queue) -> dict[str, Any]:
+        """Run a command for each stream; return the results by stream, which may be errors."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for stream in self._streams:
+                queue(pipeline_for(pipe, stream), stream)
+            return dict(zip(self._streams, pipe.execute(raise_on_error=False), strict=True))
 
     def _with_group(self, command: Callable[[], Any]) -> Any:
         """Run a command; if the group is missing, create it and run the command again.

@@ -93,10 +93,11 @@ class WebhookThread(LoopThread):
             self._joined = True
         self._schedule(self._state_log.read(count=100))
         if self._clock.monotonic() >= self._take_over_at:
+            # Before the call: one that fails takes long, and is not repeated in every step.
+            self._take_over_at = self._clock.monotonic() + TAKE_OVER_AFTER / 2
             self._schedule(
                 self._state_log.claim_idle(idle_ms=round(TAKE_OVER_AFTER * 1000), count=100)
             )
-            self._take_over_at = self._clock.monotonic() + TAKE_OVER_AFTER / 2
 
     def _schedule(self, entries: list[StateLogEntry]) -> None:
         changes = [entry for entry in entries if entry.delivery is None]
