@@ -130,6 +130,9 @@ class ArchiveBuilder:
         ``RedisError`` when the job store is unavailable, as another worker may have tested the
         storage already.
         """
+        # Not under the lock: while the job store does not respond, others would wait for this read,
+        # and then for their own one.
+        shared = None if self._profile else self._shared_profile()
         while not self._lock.acquire(timeout=CHECK_INTERVAL):
             check()
         try:
@@ -138,7 +141,7 @@ class ArchiveBuilder:
                     self._has_lifecycle = self._storage.ensure_bucket(
                         self._settings.archive_bucket, ttl=self._settings.archive_ttl
                     )
-                self._profile = self._shared_profile() or self._probe()
+                self._profile = shared or self._probe()
                 self._storage.profile = self._profile
             return self._profile
         finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.errors import CancelRequested, FileTooLarge, NetworkError
 from common.job_store import keys
@@ -165,6 +168,11 @@ def builder(
     )))  # fmt: skip
 
 
+def cancel() -> None:
+    """End a wait for another thread."""
+    raise CancelRequested
+
+
 def test_copies_are_not_tested_if_composing_is_turned_off(redis: Redis) -> None:
     storage = FakeS3(min_part_size=5 * MIB)
     profile = builder(redis, storage, compose=False).prepare()
@@ -210,6 +218,31 @@ def test_a_worker_waits_for_the_profile_while_the_job_store_is_unavailable(
     assert storage.calls == []
     control.check.assert_called_once()
     control.extend_deadline.assert_called_once()
+
+
+def test_attempts_do_not_wait_for_each_other_while_the_job_store_does_not_respond(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FakeS3(min_part_size=5 * MIB)
+    archives = builder(redis, storage)
+    monkeypatch.setattr(storage, "ensure_bucket", Mock())
+    hangs, ends = Event(), Event()
+
+    def hang(_: str) -> None:
+        hangs.set()
+        ends.wait(5)
+        raise RedisTimeoutError
+
+    monkeypatch.setattr(archives._shared, "read_shared", hang)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(archives.prepare)
+        assert hangs.wait(5)
+        monkeypatch.setattr(archives._shared, "read_shared", Mock(side_effect=RedisTimeoutError))
+        with pytest.raises(RedisTimeoutError):
+            archives.prepare(cancel)
+        ends.set()
+        assert isinstance(first.exception(5), RedisTimeoutError)
+    storage.ensure_bucket.assert_not_called()  # type: ignore[attr-defined]
 
 
 def test_a_profile_of_another_storage_or_an_old_one_is_not_used(
@@ -286,9 +319,5 @@ def test_the_storage_is_probed_again_after_an_error(redis: Redis) -> None:
 
 def test_a_wait_for_the_preparation_of_the_storage_can_be_cancelled(redis: Redis) -> None:
     archives = builder(redis, FakeS3(min_part_size=5 * MIB), compose=True)
-
-    def cancel() -> None:
-        raise CancelRequested
-
     with archives._lock, pytest.raises(CancelRequested):
         archives.prepare(cancel)
