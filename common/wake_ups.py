@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -43,6 +44,9 @@ _MESSAGE: Final = {
 
 #: Seconds during which nothing is sent after the broker failed.
 BACKOFF: Final = 3.0
+#: Seconds that a count of the broker's messages may take. While the sweeper waits for it, it would
+#: not notice a stall of the job store: less than the ``MAX_RESPONSE_TIME`` of its thread.
+MAX_COUNT_TIME: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +58,17 @@ class Dispatcher:
     message itself, rendered from ``template``. Elsewhere ``send`` publishes it through Celery.
     """
 
-    def __init__(self, app: Celery, *, same_server: bool, clock: Clock = time) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        same_server: bool,
+        counts: Executor | None = None,
+        clock: Clock = time,
+    ) -> None:
+        """``counts``: runs the counts of messages, one at a time."""
         self._app = app
+        self._counts = counts or ThreadPoolExecutor(1, thread_name_prefix="broker")
         self._clock = clock
         self.template = (
             WakeUpTemplate(message=json.dumps(_MESSAGE), queue_prefix=QUEUE_PREFIX)
@@ -92,9 +105,22 @@ class Dispatcher:
                 self._retry_at = self._clock.monotonic() + BACKOFF
 
     def queue_lengths(self) -> dict[str, int] | None:
-        """Return the number of messages by priority, or None when the broker is unavailable."""
+        """Return the number of messages by priority, or None when the broker is unavailable.
+
+        Takes at most ``MAX_COUNT_TIME`` seconds.
+        """
         if self._clock.monotonic() < self._retry_at:
             return None
+        count = self._counts.submit(self._count_messages)
+        try:
+            return count.result(MAX_COUNT_TIME)
+        except TimeoutError:
+            # A count that has started goes on, and the next one waits for it.
+            count.cancel()
+            self._retry_at = self._clock.monotonic() + BACKOFF
+            return None
+
+    def _count_messages(self) -> dict[str, int] | None:
         try:
             with self._app.connection_or_acquire() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0)

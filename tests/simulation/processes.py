@@ -130,6 +130,15 @@ class _Threads(Executor):
         """Do nothing: threads end with their process."""
 
 
+class _Immediately(Executor):
+    """Runs functions on the thread that submits them."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
 class SimulatedWorker:
     """A worker: Celery's consumer is simulated, everything behind it is the product's code."""
 
@@ -144,6 +153,7 @@ class SimulatedWorker:
         dispatcher = Dispatcher(
             world.broker.app(open_client(world.store, timeout=2.0)),
             same_server=world.same_server,
+            counts=_Immediately(),
             clock=clock,
         )
         jobs = JobStore(client, dispatcher, LIMITS)
