@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from common.job_store.errors import log_failure
+from common.job_store.errors import log_errors, log_failure
 
 if TYPE_CHECKING:
     import prometheus_client
@@ -56,7 +56,7 @@ class Sender(Protocol):
     """Makes attempts to deliver. Thread safe."""
 
     def deliver(self, delivery: Delivery) -> DeliveryOutcome:
-        """Make one attempt."""
+        """Make one attempt. A ``RedisError`` means that it was not made."""
 
 
 class Deliverer:
@@ -78,7 +78,8 @@ class Deliverer:
         """``wants`` tells whether a state change is delivered.
 
         ``attempts`` runs them, at most ``max_attempts`` at the same time, each for at most
-        ``max_duration`` seconds. ``counter`` counts them by the state of the delivery.
+        ``max_duration`` seconds. ``counter`` counts those that are recorded, by the state of the
+        delivery after them.
         """
         self._deliveries = deliveries
         self._sender = sender
@@ -123,19 +124,25 @@ class Deliverer:
             return
         try:
             outcome = self._sender.deliver(delivery)
-            self._counter.labels(outcome.state).inc()
-            self._deliveries.record_attempt(
-                delivery,
-                outcome.state,
-                outcome.attempt,
-                delay=outcome.delay,
-                replay_delay=outcome.replay_delay,
-                exchange=outcome.exchange,
-            )
         except RedisError as error:
-            log_failure(log, "result of an attempt not recorded, it will be repeated", error)
+            log_failure(log, "attempt not made, it will be repeated", error)
         except Exception:
             log.exception("delivery raised an unexpected error", delivery_id=delivery.id)
+        else:
+            with log_errors(log, "result of an attempt not recorded, it will be repeated"):
+                self._record(delivery, outcome)
+
+    def _record(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
+        state = self._deliveries.record_attempt(
+            delivery,
+            outcome.state,
+            outcome.attempt,
+            delay=outcome.delay,
+            replay_delay=outcome.replay_delay,
+            exchange=outcome.exchange,
+        )
+        if state is not None:
+            self._counter.labels(state).inc()
 
 
 def outcome_of_failure(attempt: DeliveryAttempt, *, replayed_after: int) -> DeliveryOutcome:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import orjson
 import structlog
@@ -188,13 +188,14 @@ class Deliveries:
         delay: float = 0.0,
         replay_delay: float = 0.0,
         exchange: Exchange | None = None,
-    ) -> bool:
+    ) -> DeliveryState | None:
         """Record the outcome of an attempt; ``pending``: try again after ``delay`` seconds.
 
         If a replay was requested during an attempt that did not succeed, the attempt counts as the
         first one of the replay: the next one follows after ``replay_delay`` seconds.
 
-        Returns False if the lease had expired and another worker claimed the delivery.
+        Returns the delivery's state, or None if the lease had expired and another worker claimed
+        the delivery.
         """
         args = {
             "kind": self._kind,
@@ -213,10 +214,12 @@ class Deliveries:
             "logged": "1" if self._kind == "webhook" else None,
         }
         try:
-            self._scripts.call("delivery_record", keys.deliveries(delivery.job.id), args)
+            _, recorded = self._scripts.call(
+                "delivery_record", keys.deliveries(delivery.job.id), args
+            )
         except LeaseLost:
-            return False
-        return True
+            return None
+        return cast("DeliveryState", recorded)
 
     def replay(self, job_id: str, version: int) -> None:
         """Make a delivery due again, with all its attempts. Raises ``DeliveryNotFound``."""

@@ -10,6 +10,7 @@ import structlog
 from common.email_addresses import is_email_address
 from common.errors import JobNotFound, TooManyLinks
 from common.job_store.deliveries import DeliveryAttempt
+from common.job_store.errors import log_errors
 from common.jobs.transitions import JobState
 from worker.deliverer import DeliveryOutcome, outcome_of_failure
 from worker.emails.message import message_about
@@ -48,7 +49,7 @@ class EmailSender:
         self._clock = clock
 
     def deliver(self, delivery: Delivery) -> DeliveryOutcome:
-        """Make one attempt. Raises ``RedisError`` when the store is unavailable."""
+        """Make one attempt. Raises ``RedisError`` if the job store is unavailable before."""
         job = delivery.job
         started_at, started = self._clock.time(), self._clock.monotonic()
         recipient = job.email or self._default_recipient
@@ -77,7 +78,8 @@ class EmailSender:
         reply = self._server.send(message, sender=self._sender, recipient=recipient)
         if link is not None and not reply.accepted and reply.code is not None:
             # Rejected, so nobody has the link. After a lost connection, someone may.
-            self._links.revoke(job.id, link.id)
+            with log_errors(log, "link of a rejected email not revoked"):
+                self._links.revoke(job.id, link.id)
         attempt = DeliveryAttempt(
             attempt=delivery.attempt,
             at=round(started_at * 1000),

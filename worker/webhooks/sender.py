@@ -55,7 +55,7 @@ class WebhookSender:
         self._clock = clock
 
     def deliver(self, delivery: Delivery) -> DeliveryOutcome:
-        """Make one attempt."""
+        """Make one attempt. Raises ``RedisError`` if the job store is unavailable before."""
         started_at, started = self._clock.time(), self._clock.monotonic()
         body = orjson.dumps(self._payload(delivery.job))
         url, headers = delivery.job.callback_url or "", self._headers(delivery, started_at, body)

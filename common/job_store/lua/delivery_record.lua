@@ -12,7 +12,7 @@
              (JSON), if there is one, keep (ms, counted from the next attempt), max_attempts and
              max_exchanges (that are kept), logged, if history records this kind
   Output:
-    {'RECORDED'}
+    {'RECORDED', state}
     {'LOST'}  the lease expired and another worker claimed the delivery
   Event:
     state log, so that history learns of every attempt
@@ -57,4 +57,4 @@ if args.logged then
   redis.call('XADD', key.state_log(), '*', 'job', stored[4],
     'delivery', args.entry, 'state', state)
 end
-return {'RECORDED'}
+return {'RECORDED', state}

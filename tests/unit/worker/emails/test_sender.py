@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.job_store.deliveries import Deliveries
 from common.job_store.download_links import DownloadLinks
@@ -158,6 +160,20 @@ def test_a_rejected_recipient_ends_the_attempts(
 ) -> None:
     emails.schedule([ended(jobs, redis)])
     server.replies = {"RCPT": ["550 no such user"]}
+    assert deliver(emails, sender, redis) == "failed"
+
+
+def test_a_rejected_attempt_is_recorded_although_its_link_cannot_be_revoked(
+    jobs: JobStore,
+    redis: Redis,
+    emails: Deliveries,
+    sender: EmailSender,
+    server: smtp_server.SmtpServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emails.schedule([ended(jobs, redis)])
+    server.replies = {"RCPT": ["550 no such user"]}
+    monkeypatch.setattr(DownloadLinks, "revoke", Mock(side_effect=RedisConnectionError("gone")))
     assert deliver(emails, sender, redis) == "failed"
 
 
