@@ -28,7 +28,7 @@ from common.job_store.jobs import RESERVATION
 from common.jobs.model import Artifact, Failure, number_copies
 from common.jobs.transitions import JobState
 from worker.attempt.control import AttemptControl, Control
-from worker.attempt.isolation import SharedExclusiveLock
+from worker.attempt.shared_exclusive_lock import SharedExclusiveLock
 from worker.attempt.telemetry import observe_attempt
 
 if TYPE_CHECKING:

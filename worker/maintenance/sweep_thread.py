@@ -143,7 +143,7 @@ class SweepThread(LoopThread):
                 raise
             # The other nodes' partitions are swept all the same.
             log_failure(log, "a node of the job store is unavailable", error)
-            self._contact.lost()
+            self._stall_detector.record_failure()
             return 0.0
         store_time: float = seconds + micros / 1_000_000
         self._stall_detector.record_response(store_time)

@@ -129,7 +129,7 @@ def test_partitions_are_swept_although_another_node_of_the_cluster_is_unavailabl
     monkeypatch.setattr(sweep_thread, "uptime", raising(RedisConnectionError("gone")))
     monkeypatch.setattr("common.job_store.sweeper.node_of", raising(RedisConnectionError("gone")))
     lost: list[bool] = []
-    monkeypatch.setattr(thread._contact, "lost", lambda: lost.append(True))
+    monkeypatch.setattr(thread._stall_detector, "record_failure", lambda: lost.append(True))
     with structlog.testing.capture_logs() as logs:
         thread._sweep()
     assert redis.zcard(retries) == 0

@@ -18,8 +18,8 @@ from common.jobs.transitions import JobState
 from tests.unit.conftest import RecordedWakeUps
 from tests.unit.worker.attempt.test_runner import FastClock
 from worker.attempt.heartbeat import HeartbeatThread
-from worker.attempt.isolation import SharedExclusiveLock
 from worker.attempt.runner import AttemptRunner, Backoff
+from worker.attempt.shared_exclusive_lock import SharedExclusiveLock
 
 ARTIFACT = Artifact(bucket="b", key="k", name="a.zip", size=1, content_type="application/zip")
 
