@@ -164,6 +164,18 @@ def test_two_fail_overs_may_forget_the_same_changes() -> None:
     assert run(_jobs(50, *fail_overs, seconds=0.5)).violation is None
 
 
+def test_no_fencing_token_is_used_again_while_the_clock_is_behind_the_last_one() -> None:
+    scenario = _jobs(
+        0,
+        *[_job(number, 0.05, outcomes=("unavailable",)) for number in range(30)],
+        ScenarioEvent(0.01, "clock_jump", {"seconds": 86_400}),
+        ScenarioEvent(1.5, "clock_jump", {"seconds": -86_400}),
+        # Forgets that the jobs were claimed for the second time.
+        ScenarioEvent(2.1, "fail_over", {"seconds": 0.2, "forgets": 0.45}),
+    )
+    assert run(scenario).violation is None
+
+
 @pytest.mark.parametrize("at", [1.017, 1.018, 1.019])
 def test_a_stream_may_vanish_before_its_groups_are_read(at: float) -> None:
     """A worker that starts has just seen that the state log of a partition exists."""

@@ -31,6 +31,13 @@ if args.sent and tonumber(args.sent) <= now then
   end
 end
 
+-- By the clock, so that no token is used again after a fail-over that forgot a claim. While the clock
+-- is behind the last token, because it was set back, what it shows still makes the tokens differ.
+local function next_token(last)
+  if now > last then return now end
+  return last + 1 + now % 1000000
+end
+
 -- After more losses than this, a job counts as a poison job and runs alone.
 local MAX_SHARED_LOSSES = 1
 
@@ -65,8 +72,7 @@ redis.call('ZADD', key.leases(), to_text(now + tonumber(args.lease)), args.id)
 local changes = {
   status = 'processing',
   attempt = to_text((job.attempt or 0) + 1),
-  -- By the clock, so that no token is used again after a fail-over that forgot a claim.
-  fence = to_text(math.max((job.fence or 0) + 1, now)),
+  fence = to_text(next_token(tonumber(job.fence or '0'))),
   attempt_at = now_text,
   started_at = (job.started_at or '') ~= '' and job.started_at or now_text,
   worker = args.worker,
