@@ -113,7 +113,7 @@ def all_wake_ups_are_sent_at_once() -> AbstractContextManager[object]:
 
 def fencing_tokens_count_claims() -> AbstractContextManager[object]:
     """Use a fencing token again when a fail-over has forgotten a claim."""
-    return _lua("claim", "fence = to_text(next_token(", "fence = to_text(1 + (")
+    return _lua("claim", "to_text(next_token(", "to_text(1 + (")
 
 
 def late_results_count() -> AbstractContextManager[object]:
