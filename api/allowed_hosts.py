@@ -3,7 +3,7 @@
 A page of any site can make its own name resolve to 127.0.0.1 and then call an API on the user's
 machine as if it were the site's own. The browser shows that only in the Host header. A server that
 requires tokens, or that other machines can reach anyway, loses nothing by it and is not checked.
-The port for metrics requires none.
+The metrics port never requires tokens, so it is checked whenever only this machine can reach it.
 """
 
 from __future__ import annotations

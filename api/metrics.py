@@ -19,6 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from api.errors import HostNotAllowed
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -88,9 +90,7 @@ class MetricsPort:
         if environ["SERVER_PORT"] != self._port:
             return self._app(environ, start_response)
         if not self._hosts.allow(environ.get("HTTP_HOST", "")):
-            return Response("This host is not allowed. Add it to ALLOWED_HOSTS.\n", 421)(
-                environ, start_response
-            )
+            return Response(f"{HostNotAllowed().message}\n", 421)(environ, start_response)
         if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return Response("Only GET /metrics is served here.\n", 404)(environ, start_response)
         return Response(self._read(), content_type=CONTENT_TYPE)(environ, start_response)

@@ -128,9 +128,9 @@ class Settings:
     web_concurrency: int = _setting(1, "API processes on this machine", minimum=1)
     allowed_hosts: str = _setting(
         "",
-        "With AUTH_MODE=none on a loopback address, and there on API_METRICS_PORT in every mode: "
-        "host names to respond to besides localhost, "
-        "127.0.0.0/8, [::1] and that of PUBLIC_URL, comma-separated; * for all",
+        "On a loopback address, with AUTH_MODE=none or on API_METRICS_PORT: host names to respond "
+        "to besides localhost, 127.0.0.0/8, [::1] and that of PUBLIC_URL, comma-separated; * for "
+        "all",
     )
     public_url: str = _setting("", "Base of the URLs in responses; empty: taken from the request")
     trusted_proxies: int = _setting(

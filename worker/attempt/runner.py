@@ -46,7 +46,7 @@ STORE_RETRY_INTERVAL: Final = 0.5
 #: Seconds to wait after a wake-up whose job may not start now.
 REJECTION_PAUSE: Final = 1.0
 #: Seconds for which a wake-up waits while a job runs alone; then the sweeper sends it again.
-MAX_ISOLATION_WAIT: Final = 60.0
+MAX_LOCK_WAIT: Final = 60.0
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class AttemptRunner:
             self._clock.sleep(REJECTION_PAUSE)
             return
         try:
-            with self._lock.shared(MAX_ISOLATION_WAIT) as may_start:
+            with self._lock.shared(MAX_LOCK_WAIT) as may_start:
                 if may_start and (claim := self._claim(wake_up.job_id, wake_up)):
                     self._run(claim)
         except RunsAlone as error:

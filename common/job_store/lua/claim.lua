@@ -31,8 +31,8 @@ if args.sent and tonumber(args.sent) <= now then
   end
 end
 
--- By the clock, so that no token is used again after a fail-over that forgot a claim. While the clock
--- is behind the last token, because it was set back, what it shows still makes the tokens differ.
+-- By the clock, so that no token is used again after a fail-over that forgot a claim. Where the clock
+-- was set back behind the last token, the current time still makes the tokens of two claims differ.
 local function next_token(last)
   if now > last then return now end
   return last + 1 + now % 1000000
