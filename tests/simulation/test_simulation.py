@@ -21,7 +21,7 @@ SEEDS = range(GROWTH_CHECK_EVERY, 6 * GROWTH_CHECK_EVERY, GROWTH_CHECK_EVERY)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_invariant_is_violated(seed: int) -> None:
     result = run(scenario_of(seed))
-    assert result.violation is None, "\n".join(result.trace.lines()[-100:])
+    assert result.violation is None, "\n".join([str(result.violation), *result.trace.lines()[-60:]])
     assert result.lives > 100
 
 

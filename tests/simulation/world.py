@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
@@ -97,7 +98,7 @@ def _patches(world: World) -> list[Any]:
     return [
         # fakeredis reads the server's clock there.
         mock.patch.object(time, "time", world.store.time),
-        mock.patch.object(redis.retry, "sleep", world.scheduler.sleep),
+        mock.patch.object(redis.retry, "sleep", world.sleep),
         mock.patch.object(secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
         mock.patch.object(keys, "PARTITIONS", PARTITIONS),
         mock.patch.object(keys, "_TAGS", keys._TAGS[:PARTITIONS]),
@@ -109,6 +110,7 @@ class World:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        self._thread = threading.current_thread()
         self.same_server = scenario.same_server
         self.rng = random.Random(scenario.seed + 2)
         self.scheduler = Scheduler()
@@ -417,6 +419,8 @@ class World:
 
     def log(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
         """Add what the product logs to the trace. An unexpected error is a violation."""
+        if self._is_outside():
+            raise structlog.DropEvent
         process = self.scheduler.calling
         error = event.pop("exc_info", None)
         text = " ".join(f"{name}={value}" for name, value in event.items())
@@ -425,6 +429,17 @@ class World:
         if level in ("error", "critical") and not isinstance(cause, SimulatedBug):
             self.checker.fail("no unexpected error", f"{text} {cause!r}")
         raise structlog.DropEvent
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in virtual time, in place of ``time.sleep``."""
+        if self._is_outside():
+            time.sleep(seconds)
+        else:
+            self.scheduler.sleep(seconds)
+
+    def _is_outside(self) -> bool:
+        """Return whether another thread calls: earlier tests in this process can leave some."""
+        return threading.current_thread() is not self._thread
 
     def _stop(self) -> None:
         self.scheduler.stopped = True

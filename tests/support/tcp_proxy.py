@@ -35,6 +35,9 @@ class TcpProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # close() alone leaves the thread in accept(), which would accept one more connection.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.reset()
 
@@ -78,7 +81,9 @@ class TcpProxy:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 client.close()
                 continue
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            threading.Thread(
+                target=self._serve, args=(client,), name="tcp-proxy", daemon=True
+            ).start()
 
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
@@ -94,7 +99,9 @@ class TcpProxy:
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open.add(server)
-        back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+        back = threading.Thread(
+            target=self._pump, args=(server, client), name="tcp-proxy", daemon=True
+        )
         back.start()
         self._pump(client, server)
         back.join()
