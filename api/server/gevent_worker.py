@@ -23,6 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from api.server import connections, requests, responses
 from api.server.connections import ClientConnection
 from api.server.hijacking import Hijack
+from api.server.listeners import stop_listening
 from api.server.raw_responses import RawResponse
 from api.server.requests import ProtocolError, Request, RequestParser
 from api.server.responses import ResponseWriter
@@ -70,21 +71,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.notify()
             gevent.sleep(0.2)
         for server in servers:
-            self._stop_listening(server, pool)
+            stop_listening(server, pool, parent=self.ppid)
         self._shut_down(pool)
-
-    def _stop_listening(self, server: StreamServer, pool: Pool) -> None:
-        """Close the listener, but accept first: the kernel resets connections left in its queue."""
-        server.stop_accepting()
-        handle = server._handle
-        accepted: list[tuple[socket.socket, tuple[str, int]]] = []
-        with suppress(OSError):
-            while len(accepted) < pool.free_count() and (found := server.do_read()) is not None:
-                accepted.append(found)
-        server.socket.close()
-        server.close()
-        for client, address in accepted:
-            pool.spawn(handle, client, address)
 
     def _shut_down(self, pool: Pool) -> None:
         draining = gevent.spawn(self.drain, DRAIN_TIME)
