@@ -213,11 +213,16 @@ class CircuitBreakers:
                 artifact = build(claim, control)
             except DownloadError as error:
                 breaker = self._breaker_for(error)
-                if breaker is None or not breaker.record_failure(claim.job.id, error):
+                if breaker is None:
+                    raise
+                if breaker.record_failure(claim.job.id, error):
+                    reason = f"The circuit breaker of {breaker.name} is open: {error.message}"
+                elif _fell_into_outage(claim, error):
+                    reason = f"All requests to {breaker.name} failed: {error.message}"
+                else:
                     raise
                 if postponed_too_long(claim):
                     raise
-                reason = f"The circuit breaker of {breaker.name} is open: {error.message}"
                 raise DependencyUnavailable(reason, retry_after=breaker.retry_delay()) from error
             for breaker in self._all:
                 breaker.record_success()
@@ -230,6 +235,15 @@ class CircuitBreakers:
         if not is_suspect or isinstance(error, BadChecksum):
             return None
         return self._source if error.from_source else self._storage
+
+
+def _fell_into_outage(claim: Claim, error: DownloadError) -> bool:
+    """Return whether the service was unavailable, although it passes its check again.
+
+    Until the job makes progress, this excuses one attempt: a job whose own requests always fail has
+    to end.
+    """
+    return error.all_requests_failed and claim.job.postponed_since is None
 
 
 def postponed_too_long(claim: Claim) -> bool:

@@ -57,6 +57,7 @@ def retry(
                 if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
                     raise
                 if not budget.take_retry(request):
+                    error.all_requests_failed = request.all_failed
                     raise
                 delay = random.uniform(0, min(MAX_DELAY, FIRST_DELAY * 2**failures))  # noqa: S311
                 cancellation.wait(budget.shorten(requested_delay + delay))

@@ -19,11 +19,13 @@ MAX_PAUSE = 5.0
 class RetriedRequest:
     """A request that is being sent, until it succeeds or is given up."""
 
-    __slots__ = ("failures",)
+    __slots__ = ("all_failed", "failures")
 
     def __init__(self) -> None:
         #: Failed attempts in a row.
         self.failures = 0
+        #: Whether its retry was refused because all requests of the job failed for too long.
+        self.all_failed = False
 
 
 class RetryBudget:
@@ -75,8 +77,8 @@ class RetryBudget:
             now = time.monotonic()
             if self._give_up_at == math.inf:
                 self._give_up_at = now + self._max_outage
-            is_outage = self._failed_twice == self._requests and now >= self._give_up_at
-            if is_outage or self._credit < SUCCESSES_PER_RETRY:
+            request.all_failed = self._failed_twice == self._requests and now >= self._give_up_at
+            if request.all_failed or self._credit < SUCCESSES_PER_RETRY:
                 return False
             self._credit -= SUCCESSES_PER_RETRY
             return True

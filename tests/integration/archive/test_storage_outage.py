@@ -164,7 +164,12 @@ def assert_no_thread_is_left(before: set[threading.Thread]) -> None:
 
 BREAK: dict[str, tuple[Callable[[S3], object], type[LonghaulError], str]] = {
     "killed": (lambda server: server.process.kill(), DependencyUnavailable, "storage"),
-    "full": (lambda server: reject_writes(server, "archives"), StorageBusy, "500 InternalError"),
+    # It responds to the check, and the first attempt whose requests all fail is excused.
+    "full": (
+        lambda server: reject_writes(server, "archives"),
+        DependencyUnavailable,
+        "All requests to the object storage failed: .* 500 InternalError",
+    ),
     "revoked": (revoke_writes, BucketForbidden, "denied access to the bucket"),
 }
 

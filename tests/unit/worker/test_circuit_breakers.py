@@ -260,6 +260,21 @@ def test_an_attempt_of_a_job_that_was_postponed_for_too_long_counts(
         run(CircuitBreakers(breaker), NetworkError(), waited=MAX_POSTPONEMENT + 1)
 
 
+def test_an_outage_that_has_just_ended_costs_no_attempt_unless_the_job_makes_no_progress(
+    breaker: CircuitBreaker,
+) -> None:
+    """The service passes its check again, so what the job saw decides."""
+    error = NetworkError("The storage closed the connection.")
+    error.all_requests_failed = True
+    with pytest.raises(DependencyUnavailable) as postponed:
+        run(CircuitBreakers(breaker), error)
+    assert postponed.value.message == (
+        "All requests to the object storage failed: The storage closed the connection."
+    )
+    with pytest.raises(NetworkError):
+        run(CircuitBreakers(breaker), error, waited=2.0)
+
+
 def test_an_outage_costs_a_job_that_first_started_long_ago_no_attempt(
     breaker: CircuitBreaker, service: Service
 ) -> None:

@@ -46,7 +46,7 @@ def server_of(listener: socket.socket, client: socket.socket) -> Any:
 def test_last_connection_is_refused_instead_of_reset(
     listener: socket.socket, client: socket.socket
 ) -> None:
-    """What was never accepted can go to another process; after a reset, nobody knows."""
+    """A refused request can be repeated; after a reset, the client does not know what happened."""
     stop_listening(server_of(listener, client), Pool(10), parent=os.getppid())
     assert select.select([], [client], [], 10)[1]
     assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED

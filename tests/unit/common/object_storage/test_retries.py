@@ -10,7 +10,6 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import pytest
 
@@ -135,13 +134,17 @@ class Service:
         self.cancellation = Cancellation(budget)
         self.works = threading.Event()
         self.attempts = 0
+        #: Of requests that were given up.
+        self.errors: list[StorageBusy] = []
         self._lock = threading.Lock()
 
     def request(self) -> float:
         """Send one request with its retries; return the seconds until its result or error."""
         started = time.monotonic()
-        with suppress(StorageBusy):
+        try:
             retry(self._attempt, self.cancellation)
+        except StorageBusy as error:
+            self.errors.append(error)
         return time.monotonic() - started
 
     def _attempt(self) -> None:
@@ -163,6 +166,7 @@ def test_a_job_whose_requests_all_fail_gives_up_soon(service: Service, threads: 
     with ThreadPoolExecutor(threads) as pool:
         durations = list(pool.map(lambda _: service.request(), range(threads)))
     assert min(durations) < 0.9
+    assert any(error.all_requests_failed for error in service.errors)
     assert service.attempts > threads, "nothing was retried"
 
 
@@ -185,6 +189,16 @@ def test_requests_that_fail_are_retried_while_another_one_has_not_failed(service
         failing.result(10)
         release.set()
         assert slow.result(10)
+
+
+def test_an_error_does_not_speak_for_requests_that_work(service: Service) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        release = threading.Event()
+        slow = pool.submit(retry, lambda: release.wait(10), service.cancellation)
+        service.request()
+        release.set()
+        assert slow.result(10)
+    assert not service.errors[0].all_requests_failed
 
 
 def test_a_success_starts_the_time_again(service: Service) -> None:
