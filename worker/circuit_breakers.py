@@ -217,7 +217,7 @@ class CircuitBreakers:
                     raise
                 if breaker.record_failure(claim.job.id, error):
                     reason = f"The circuit breaker of {breaker.name} is open: {error.message}"
-                elif _fell_into_outage(claim, error):
+                elif breaker is self._storage and _fell_into_outage(claim, error):
                     reason = f"All requests to {breaker.name} failed: {error.message}"
                 else:
                     raise
@@ -238,7 +238,7 @@ class CircuitBreakers:
 
 
 def _fell_into_outage(claim: Claim, error: DownloadError) -> bool:
-    """Return whether the service was unavailable, although it passes its check again.
+    """Return whether the storage was unavailable, although it passes its check again.
 
     Until the job makes progress, this excuses one attempt: a job whose own requests always fail has
     to end.

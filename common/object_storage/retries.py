@@ -54,10 +54,9 @@ def retry(
                 if isinstance(error, StorageBusy) and error.slow_down:
                     budget.slow_down()
                 requested_delay = error.retry_after or 0.0
-                if failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY:
-                    raise
-                if not budget.take_retry(request):
-                    error.all_requests_failed = request.all_failed
+                is_last = failures >= MAX_ATTEMPTS or requested_delay > MAX_REQUESTED_DELAY
+                if is_last or not budget.take_retry(request):
+                    error.all_requests_failed = budget.all_fail
                     raise
                 delay = random.uniform(0, min(MAX_DELAY, FIRST_DELAY * 2**failures))  # noqa: S311
                 cancellation.wait(budget.shorten(requested_delay + delay))

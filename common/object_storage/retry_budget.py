@@ -19,13 +19,11 @@ MAX_PAUSE = 5.0
 class RetriedRequest:
     """A request that is being sent, until it succeeds or is given up."""
 
-    __slots__ = ("all_failed", "failures")
+    __slots__ = ("failures",)
 
     def __init__(self) -> None:
         #: Failed attempts in a row.
         self.failures = 0
-        #: Whether its retry was refused because all requests of the job failed for too long.
-        self.all_failed = False
 
 
 class RetryBudget:
@@ -52,6 +50,12 @@ class RetryBudget:
         #: When to give up if all requests fail then; infinite until one fails after a success.
         self._give_up_at = math.inf
 
+    @property
+    def all_fail(self) -> bool:
+        """Whether each of the requests that are being sent has failed and none succeeded since."""
+        with self._lock:
+            return self._failed == self._requests
+
     def begin(self) -> RetriedRequest:
         """Count a request with all its attempts; ``end`` must follow."""
         with self._lock:
@@ -77,8 +81,8 @@ class RetryBudget:
             now = time.monotonic()
             if self._give_up_at == math.inf:
                 self._give_up_at = now + self._max_outage
-            request.all_failed = self._failed_twice == self._requests and now >= self._give_up_at
-            if request.all_failed or self._credit < SUCCESSES_PER_RETRY:
+            is_outage = self._failed_twice == self._requests and now >= self._give_up_at
+            if is_outage or self._credit < SUCCESSES_PER_RETRY:
                 return False
             self._credit -= SUCCESSES_PER_RETRY
             return True
