@@ -23,7 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from api.server import connections, requests, responses
 from api.server.connections import ClientConnection
 from api.server.hijacking import Hijack
-from api.server.listeners import stop_listening
+from api.server.listeners import accept_connection_requests, stop_listening
 from api.server.raw_responses import RawResponse
 from api.server.requests import ProtocolError, Request, RequestParser
 from api.server.responses import ResponseWriter
@@ -69,6 +69,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             servers.append(server)
         while self.alive:
             self.notify()
+            for listener in self.sockets:
+                accept_connection_requests(listener)
             gevent.sleep(0.2)
         for server in servers:
             stop_listening(server, pool, parent=self.ppid)

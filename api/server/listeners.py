@@ -10,11 +10,15 @@ from ctypes import addressof, create_string_buffer
 from pathlib import Path
 from typing import Final
 
+import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+#: Seconds on shutdown for clients that are in the middle of the TCP handshake: a round trip.
+HANDSHAKE_TIME: Final = 0.05
 #: See socket(7).
 _SO_ATTACH_FILTER: Final = 26
+_SO_DETACH_FILTER: Final = 27
 #: An instruction of a socket filter: operation, jump if true, jump if false, operand
 #: (``struct sock_filter`` in linux/filter.h).
 _INSTRUCTION: Final = struct.Struct("HBBI")
@@ -37,9 +41,10 @@ def stop_listening(server: StreamServer, pool: Pool, *, parent: int) -> None:
     ``parent``: the process id of the parent, which closes its own copy of the socket first if the
     whole server stops.
     """
-    server.stop_accepting()
     if not _has_open(parent, server.socket):
         _drop_connection_requests(server.socket)
+        gevent.sleep(HANDSHAKE_TIME)
+    server.stop_accepting()
     handle = server._handle
     accepted: list[tuple[socket.socket, tuple[str, int]]] = []
     with suppress(OSError):
@@ -71,3 +76,13 @@ def _drop_connection_requests(listener: socket.socket) -> None:
     with suppress(OSError):
         filter_program = struct.pack("HP", count, addressof(program))
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program)
+
+
+def accept_connection_requests(listener: socket.socket) -> None:
+    """Undo what another process did to the socket when it stopped, if it is shared.
+
+    The filter belongs to the socket, which can outlive a server: gunicorn passes it on (SIGUSR2),
+    and so does systemd (LISTEN_FDS).
+    """
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gevent.pool import Pool
 
-from api.server.listeners import stop_listening
+from api.server.listeners import accept_connection_requests, stop_listening
 
 
 @pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
@@ -63,4 +63,18 @@ def test_socket_of_other_processes_stays_open(
             client.sendall(b"GET")
             assert accepted.recv(10) == b"GET"
         with socket.create_connection(others.getsockname()[:2], timeout=5):
+            pass
+
+
+def test_server_that_inherits_the_socket_accepts_again(
+    listener: socket.socket, client: socket.socket
+) -> None:
+    """gunicorn passes the socket on to its successor (SIGUSR2), and so does systemd."""
+    with listener.dup() as inherited:
+        address = inherited.getsockname()[:2]
+        stop_listening(server_of(listener, client), Pool(10), parent=os.getppid())
+        with pytest.raises(TimeoutError):
+            socket.create_connection(address, timeout=0.2)
+        accept_connection_requests(inherited)
+        with socket.create_connection(address, timeout=5):
             pass
