@@ -77,7 +77,7 @@ faults: $(INSTALLED)  ## Run jobs under random faults and verify the result (JOB
 	@$(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),2000) --faults $(or $(FAULTS),200) \
 	  $(if $(SEED),--seed $(SEED))
 
-simulate: $(INSTALLED)  ## Simulate job lives with faults on a virtual clock, many times faster than they are (MINUTES=5 SEED= MUTATION=)
+simulate: $(INSTALLED)  ## Simulate job lives with faults on a virtual clock, many times faster than real time (MINUTES=5 SEED= MUTATION=)
 	@$(BIN)/python -m tests.simulation $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MUTATION),--mutation $(MUTATION))
 
@@ -113,7 +113,7 @@ bench-jobs: $(INSTALLED) $(PEER)  ## Compare the overhead of a job with BullMQ (
 
 bench: bench-archive bench-api bench-jobs  ## Run all benchmarks, each with its baseline
 
-bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also through a slow line (SCALE= ROUNDS= SETS= PLACES= MEMORY=1)
+bench-archive: $(INSTALLED)  ## Compare the archive engine with zipstream-ng and bare copies, also over a slow connection (SCALE= ROUNDS= SETS= PLACES= MEMORY=1)
 	@$(BIN)/python -m bench.archive $(if $(SCALE),--scale $(SCALE)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SETS),--sets $(SETS)) $(if $(PLACES),--places $(PLACES)) $(if $(MEMORY),--memory)
 
@@ -141,4 +141,4 @@ release: $(INSTALLED)  ## Tag the version, and write wheel, npm packages, SBOM, 
 	@$(BIN)/python -m deploy.release
 
 clean:  ## Remove everything that the other targets created
-	@rm -rf $(VENV) $(LOAD) .state dist web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis client/*.egg-info client/build
+	@rm -rf $(VENV) $(LOAD) .state dist web/dist web/.node web/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis client/*.egg-info client/build .import_linter_cache .schemathesis bench/peer/node_modules web/*.tgz

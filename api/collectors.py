@@ -180,7 +180,7 @@ def archives(totals: Mapping[str, int]) -> Iterator[Metric]:
         CounterMetricFamily,
         "longhaul_archives",
         "Finished archives, by how they were made",
-        "how",
+        "method",
         {label: totals.get(name, 0) for label, name in _ARCHIVES.items()},
     )
     yield _by_label(

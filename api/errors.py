@@ -149,7 +149,7 @@ class JobCancelled(JobStateError):
 
 
 class JobExpired(JobStateError):
-    """The archive has expired and was deleted."""
+    """The archive has expired."""
 
     code = "JOB_EXPIRED"
 

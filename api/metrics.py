@@ -40,7 +40,7 @@ _JOB_REQUESTS: Final = Counter(
     "longhaul_jobs_requested_total", "Accepted requests for a job, by outcome", ["outcome"]
 )
 OPEN_STREAMS: Final = Gauge(
-    "longhaul_open_streams", "Open live streams, by form", ["form"], multiprocess_mode="livesum"
+    "longhaul_open_streams", "Open live streams, by format", ["format"], multiprocess_mode="livesum"
 )
 _PROCESSES: Final = Gauge(
     "longhaul_api_processes", "Processes of this API server that run", multiprocess_mode="livesum"

@@ -109,7 +109,7 @@ def client_address() -> str:
 def client() -> Client:
     """Return who sends this request, for limits of what is in progress.
 
-    Callers without a user are one user each by their addresses: they share nothing else.
+    Callers without a user count as one user per address.
     """
     address = network(client_address())
     user = g.caller.user

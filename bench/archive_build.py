@@ -27,7 +27,7 @@ READERS, READ_AHEAD = 16, 8 * 1024 * 1024
 
 
 def status(name: str) -> int:
-    """A figure of /proc/self/status in bytes."""
+    """Return a value of /proc/self/status in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
@@ -35,7 +35,10 @@ def status(name: str) -> int:
 
 
 def longhaul(options: argparse.Namespace) -> Callable[[], int]:
-    """Our engine; as ``written`` without copies, as ``unsized`` with files of unknown size."""
+    """Build with Longhaul's engine.
+
+    As ``written`` without copies, as ``unsized`` with files of unknown size.
+    """
     from common.jobs.model import OnMissing
     from common.object_storage import ObjectStorage, StorageProfile
     from common.sources import source_from_template
@@ -115,7 +118,7 @@ def boto(options: argparse.Namespace) -> Any:
 
 
 def zipstream(options: argparse.Namespace) -> Callable[[], int]:
-    """What people build: zipstream-ng, fed one file after the other, and boto3's upload_fileobj."""
+    """Build with zipstream-ng, fed one file after the other, and boto3's upload_fileobj."""
     client = boto(options)
 
     def content(key: str) -> Iterator[bytes]:
@@ -125,7 +128,7 @@ def zipstream(options: argparse.Namespace) -> Callable[[], int]:
 
 
 def zipstream16(options: argparse.Namespace) -> Callable[[], int]:
-    """What a good engineer writes by hand: the same with 16 threads that read ahead."""
+    """Build with the same tools and 16 threads that read ahead."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
     client = boto(options)
@@ -192,7 +195,7 @@ def _upload_zip(
 
 
 def copy(options: argparse.Namespace) -> Callable[[], int]:
-    """Bare server-side copies of the same bytes; no archive comes of it."""
+    """Copy the same bytes inside the storage, without building an archive."""
     from concurrent.futures import ThreadPoolExecutor
 
     from common.object_storage import ObjectStorage

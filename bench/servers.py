@@ -274,7 +274,7 @@ def make_jobs(url: str, number: int) -> list[str]:
 
 
 def responds(port: int, path: str) -> bool:
-    """Return whether the server on ``port`` answers ``GET path`` with 200."""
+    """Return whether the server on ``port`` responds to ``GET path`` with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
         connection.request("GET", path)

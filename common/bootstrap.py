@@ -292,7 +292,7 @@ def _authorizer(settings: Settings) -> FileAuthorizer:
     """Return what decides about files. Raise ``SettingError`` if the settings do not fit."""
     claim, url = settings.authorized_files_claim, settings.authorize_url
     if claim and url:
-        raise SettingError("Set either AUTHORIZED_FILES_CLAIM or AUTHORIZE_URL")
+        raise SettingError("Set either AUTHORIZED_FILES_CLAIM or AUTHORIZE_URL, not both")
     if claim:
         if settings.auth_mode != "jwt":
             raise SettingError("AUTHORIZED_FILES_CLAIM requires AUTH_MODE=jwt")

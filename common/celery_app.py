@@ -144,7 +144,8 @@ def _broker(url: str, timeout: float) -> tuple[str, dict[str, Any]]:
         return url, options
     if target.kind == "cluster":
         raise ValueError(
-            "Celery does not support Redis Cluster as a broker: set BROKER_URL to another one"
+            "Celery does not support Redis Cluster as a broker: set BROKER_URL to a single Redis "
+            "or Valkey server, Sentinels or RabbitMQ"
         )
     options |= {
         "master_name": target.service,

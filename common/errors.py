@@ -26,7 +26,7 @@ class LonghaulError(Exception):
         self.retry_after = retry_after
         #: Whether a source of files failed, and not the storage for archives.
         self.from_source = False
-        #: Whether not one request was given up but all of the job failed, with their retries.
+        #: Whether all requests of the job to this service were failing when this one was given up.
         self.all_requests_failed = False
         #: The file that could not be read, and the HTTP status of its source, where they are known.
         self.file_id: int | None = None

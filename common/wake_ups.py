@@ -63,12 +63,12 @@ class Dispatcher:
         app: Celery,
         *,
         same_server: bool,
-        counts: Executor | None = None,
+        executor: Executor | None = None,
         clock: Clock = time,
     ) -> None:
-        """``counts``: runs the counts of messages, one at a time."""
+        """``executor``: runs the counts of messages, one at a time."""
         self._app = app
-        self._counts = counts or ThreadPoolExecutor(1, thread_name_prefix="broker")
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="broker")
         self._clock = clock
         self.template = (
             WakeUpTemplate(message=json.dumps(_MESSAGE), queue_prefix=QUEUE_PREFIX)
@@ -111,7 +111,7 @@ class Dispatcher:
         """
         if self._clock.monotonic() < self._retry_at:
             return None
-        count = self._counts.submit(self._count_messages)
+        count = self._executor.submit(self._count_messages)
         try:
             return count.result(MAX_COUNT_TIME)
         except TimeoutError:

@@ -31,12 +31,12 @@ _LEVELS = ("DEBUG", "INFO", "INFO", "INFO", "WARNING", "ERROR")
 
 
 def prose(size: int) -> Recipe:
-    """Plain-text sentences of exactly ``size`` bytes."""
+    """Return a recipe for plain-text sentences of exactly ``size`` bytes."""
     return lambda rng: _truncate("".join(_take(size, (_sentence(rng) for _ in count()))), size)
 
 
 def csv(size: int) -> Recipe:
-    """Sensor readings as CSV with a header, about ``size`` bytes."""
+    """Return a recipe for sensor readings as CSV with a header, about ``size`` bytes."""
 
     def rows(rng: random.Random) -> Iterator[str]:
         yield "reading,sensor,city,taken_at,value,unit,note\n"
@@ -51,7 +51,7 @@ def csv(size: int) -> Recipe:
 
 
 def log(size: int) -> Recipe:
-    """Log lines of a service, about ``size`` bytes."""
+    """Return a recipe for log lines of a service, about ``size`` bytes."""
 
     def lines(rng: random.Random) -> Iterator[str]:
         messages = [(_sentence(rng) + _sentence(rng)).replace("\n", " ") for _ in range(512)]
@@ -66,7 +66,7 @@ def log(size: int) -> Recipe:
 
 
 def json_document(size: int) -> Recipe:
-    """A JSON array of orders, about ``size`` bytes."""
+    """Return a recipe for a JSON array of orders, about ``size`` bytes."""
 
     def make(rng: random.Random) -> bytes:
         orders = _take(size, (json.dumps(_order(rng, n)) for n in count(1)))
@@ -76,7 +76,7 @@ def json_document(size: int) -> Recipe:
 
 
 def json_lines(size: int) -> Recipe:
-    """JSON Lines, about ``size`` bytes."""
+    """Return a recipe for JSON Lines, about ``size`` bytes."""
 
     def lines(rng: random.Random) -> Iterator[str]:
         bodies = [json.dumps(_order(rng, n, items=16))[1:] for n in range(512)]
@@ -87,12 +87,12 @@ def json_lines(size: int) -> Recipe:
 
 
 def jpeg(width: int, height: int) -> Recipe:
-    """A JPEG with smooth areas, like a photograph."""
+    """Return a recipe for a JPEG with smooth areas, like a photograph."""
     return lambda rng: _encode(_landscape(rng, width, height), "JPEG", quality=90)
 
 
 def png(width: int, height: int) -> Recipe:
-    """A PNG with flat areas and sharp edges, like a map."""
+    """Return a recipe for a PNG with flat areas and sharp edges, like a map."""
 
     def make(rng: random.Random) -> bytes:
         tiles = Image.frombytes(
@@ -106,12 +106,12 @@ def png(width: int, height: int) -> Recipe:
 
 
 def gzipped(recipe: Recipe) -> Recipe:
-    """Another recipe's content, gzipped without a time stamp so that it is reproducible."""
+    """Return a recipe for another recipe's content, gzipped without a timestamp."""
     return lambda rng: gzip.compress(recipe(rng), compresslevel=1, mtime=0)
 
 
 def zipped(members: dict[str, Recipe], compression: int = zipfile.ZIP_DEFLATED) -> Recipe:
-    """A ZIP of other recipes' content, with dates of 1980 so that it is reproducible."""
+    """Return a recipe for a ZIP of other recipes' content, with dates of 1980."""
 
     def make(rng: random.Random) -> bytes:
         target = io.BytesIO()
@@ -124,7 +124,7 @@ def zipped(members: dict[str, Recipe], compression: int = zipfile.ZIP_DEFLATED) 
 
 
 def noise(size: int, *, header: bytes = b"") -> Recipe:
-    """``size`` incompressible bytes that begin with ``header``."""
+    """Return a recipe for ``size`` incompressible bytes that begin with ``header``."""
 
     def make(rng: random.Random) -> bytes:
         # The key stream of a cipher is 5 times as fast as the random module.

@@ -60,7 +60,7 @@ class Sender(Protocol):
 
 
 class Deliverer:
-    """The deliveries of one kind. Not thread safe; the attempts run in ``attempts``."""
+    """The deliveries of one kind. Not thread safe; the attempts run in ``executor``."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Deliverer:
         sender: Sender,
         *,
         wants: Callable[[StateLogEntry], bool],
-        attempts: Executor,
+        executor: Executor,
         max_attempts: int,
         max_duration: float,
         counter: prometheus_client.Counter,
@@ -77,14 +77,14 @@ class Deliverer:
     ) -> None:
         """``wants`` tells whether a state change is delivered.
 
-        ``attempts`` runs them, at most ``max_attempts`` at the same time, each for at most
+        ``executor`` runs the attempts, at most ``max_attempts`` at the same time, each for at most
         ``max_duration`` seconds. ``counter`` counts those that are recorded, by the state of the
         delivery after them.
         """
         self._deliveries = deliveries
         self._sender = sender
         self._wants = wants
-        self._attempts = attempts
+        self._executor = executor
         self._max_attempts = max_attempts
         self._counter = counter
         #: Seconds after a claim in which an attempt may start, so that it ends within the lease.
@@ -96,7 +96,7 @@ class Deliverer:
 
     def stop(self) -> None:
         """Start no more attempts. Those that do not finish are repeated by another process."""
-        self._attempts.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def schedule(self, changes: Sequence[StateLogEntry]) -> None:
         """Schedule a delivery for each of these state changes that is wanted."""
@@ -114,7 +114,7 @@ class Deliverer:
         for delivery in self._deliveries.claim(
             limit=CLAIMED_PER_PARTITION, lease=self._lease, busy=busy
         ):
-            run = self._attempts.submit(self._deliver, delivery, start_by)
+            run = self._executor.submit(self._deliver, delivery, start_by)
             self._running[run] = delivery.job.user
 
     def _deliver(self, delivery: Delivery, start_by: float) -> None:

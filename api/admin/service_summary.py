@@ -114,14 +114,14 @@ def _outages(
     breaker_states: Mapping[str, CircuitBreakerState],
 ) -> Iterator[Reason]:
     for service, breaker in breaker_states.items():
-        name = "Storage" if service == STORAGE else f"The file source {service}"
+        name = "The object storage" if service == STORAGE else f"The file source {service}"
         if breaker == "open" or (
             breaker == "half-open" and not _responds(service, dependency_checks)
         ):
-            down = f"{name} is down"
+            down = f"{name} is unavailable"
             yield Reason(code="CIRCUIT_OPEN", level=Level.CRITICAL, message=down, stops_jobs=True)
         elif breaker == "half-open":
-            message = f"{name} was down, and the next job tests it"
+            message = f"{name} was unavailable; the next job tries it again"
             yield Reason(
                 code="CIRCUIT_HALF_OPEN", level=Level.WARNING, message=message, stops_jobs=True
             )
@@ -129,7 +129,9 @@ def _outages(
             # The workers may reach what this process does not.
             level = Level.WARNING if state.processing else Level.CRITICAL
             message = (
-                f"{name} does not respond to the API" if state.processing else "Storage is down"
+                f"{name} does not respond to the API"
+                if state.processing
+                else f"{name} is unavailable"
             )
             stopped = level is Level.CRITICAL
             yield Reason(

@@ -46,7 +46,7 @@ class UserPlan:
     creates_per_minute: int
     #: Bytes of completed archives; None: unlimited.
     bytes_per_day: int | None
-    #: How many turns a user gets where another one gets one.
+    #: How many of a user's jobs per priority may be next at the same time.
     weight: int
     #: Seconds for which archives are kept at most; None: ARCHIVE_TTL.
     retention: int | None

@@ -164,7 +164,7 @@ class StreamLoop:
             self._close(stream)
 
     def _shut_down(self, stream: Stream) -> None:
-        """Everything is sent: send the end of the stream, and let the client disconnect first."""
+        """Send the end of a stream whose data is all sent, and let the client disconnect first."""
         stream.socket.shutdown(socket.SHUT_WR)
         self._lingering.append((time.monotonic() + LINGER, stream))
 

@@ -16,8 +16,10 @@ from common.jobs.presenter import iso_seconds, sane_estimate
 
 
 def can_render(fields: Mapping[str, str]) -> bool:
-    """Return whether the job is queued or processing, no attempt has failed, and no position in the
-    queue has to be computed."""
+    """Return whether ``render_members`` can render the job.
+
+    It is queued or processing, no attempt has failed, and no position has to be computed.
+    """
     status = fields["status"]
     return (
         status == "processing" or (status == "queued" and not fields.get("turn"))

@@ -51,7 +51,7 @@ class JobSchema(ResponseSchema):
         format="uri",
     )
     expiresAt = time("When downloadUrl stops working")
-    availableUntil = time("When the archive is deleted")
+    availableUntil = time("When the archive expires and can no longer be downloaded")
     fileName = string(null=True)
     fileSize = count("Bytes", null=True)
     contentType = string(null=True)

@@ -38,7 +38,9 @@ def _user_id() -> UserId:
     return UserId(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Your user ID; not necessary. Requests for another user get 403"},
+        metadata={
+            "description": "Optional: your user ID. A request that names another user gets 403"
+        },
     )
 
 

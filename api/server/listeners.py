@@ -1,4 +1,4 @@
-"""The end of a listening socket: no client that has just connected gets a reset."""
+"""Closes a listening socket without resetting clients that have just connected."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _has_open(pid: int, sock: socket.socket) -> bool:
 
 
 def _drop_connection_requests(listener: socket.socket) -> None:
-    """Let no connection come between the last accept and the close.
+    """Drop new connection requests, so that none arrives between the last accept and the close.
 
     The client's kernel repeats the dropped SYN after a second (RFC 6298, section 2). By then, the
     port is closed, and the connection is refused.

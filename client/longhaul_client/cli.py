@@ -106,7 +106,7 @@ def main(ctx: click.Context, url: str, token: str | None, user: str | None, as_j
       2    usage error, or a URL, token or proxy that cannot be used
       3    the API rejected the request
       4    the API is unreachable
-      5    the download failed, the disk is full, or the checksum is wrong
+      5    the transfer failed, the disk is full, or the checksum is wrong
       6    the archive is saved but lacks files (with --fail-if-incomplete)
       130  interrupted by Ctrl-C
       141  standard output was closed, for example by 'head'

@@ -245,7 +245,7 @@ class Longhaul:
         return json_body(self._connection.call("GET", "/v1/download/queue/stats"))
 
     def dead_letters(self, *, limit: int = 100) -> Iterator[dict[str, Any]]:
-        """Yield jobs that failed for good. For operators."""
+        """Yield dead letters: failed jobs that could succeed if retried. For operators."""
         return self._pages("/v1/admin/dead-letters", "deadLetters", limit)
 
     def requeue(self, job_id: str) -> Job:

@@ -199,7 +199,7 @@ def audit(session: Session, limit: int) -> None:
 @click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
 def dead_letters(session: Session, limit: int) -> None:
-    """List jobs that failed for good, newest first (operators only)."""
+    """List dead letters: jobs that failed but could succeed if retried (operators only)."""
     for letter in session.api.dead_letters(limit=limit):
         if session.as_json:
             session.json(letter)

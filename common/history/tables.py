@@ -63,7 +63,7 @@ JOBS: Final = Table(
     _time("updated_at", required=True),
     _time("completed_at"),
     _time("expires_at"),
-    # Each one answers a search with this condition page by page, however many jobs there are. The
+    # Each one serves searches with this condition page by page, however many jobs there are. The
     # last columns are for searches with several conditions: the index alone decides about a job.
     Index("jobs_created", "created_at", "id"),
     Index("jobs_of_user", "owner", "created_at", "id", "status", "priority", "error_code"),

@@ -286,7 +286,7 @@ def _all_entries(response: Any) -> list[StateLogEntry]:
 
 
 def _flatten(items: Any) -> Any:
-    """RESP3 wraps a stream's entries in one more list than RESP2."""
+    """Return a stream's entries without the extra list that RESP3 wraps them in."""
     return items[0] if items and isinstance(items[0], list) else items
 
 

@@ -13,7 +13,8 @@ from common.object_storage.retry_budget import RetryBudget
 
 #: Attempts in a row without progress.
 MAX_ATTEMPTS = 5
-FIRST_DELAY = 0.1
+#: Seconds. The delay after failure n is at most BASE_DELAY * 2**n, and never more than MAX_DELAY.
+BASE_DELAY = 0.1
 MAX_DELAY = 2.0
 #: A server that asks for a longer delay than this many seconds makes the attempt fail.
 MAX_REQUESTED_DELAY = 10.0
@@ -33,10 +34,10 @@ def retry(
 ) -> T:
     """Call ``attempt`` until it succeeds or fails five times in a row without progress.
 
-    Only errors of the types in ``on`` are retried. The delays grow from 0.2 s to 2 s, with full
-    jitter, after the delay that a server asks for; ``cancellation`` ends them. A delay of more than
-    10 s is left to the job's next attempt, which does not occupy a worker until then. All calls
-    with the same ``budget``, by default that of the storage, share their retries.
+    Only errors of the types in ``on`` are retried. The upper limit of a delay grows from 0.2 s to
+    2 s, with full jitter, after the delay that a server asks for; ``cancellation`` ends them. A
+    delay of more than 10 s is left to the job's next attempt, which does not occupy a worker until
+    then. All calls with the same ``budget``, by default that of the storage, share their retries.
     """
     budget = budget or cancellation.storage_retries
     failures, last_progress = 0, progress()
@@ -58,7 +59,7 @@ def retry(
                 if is_last or not budget.take_retry(request):
                     error.all_requests_failed = budget.all_fail
                     raise
-                delay = random.uniform(0, min(MAX_DELAY, FIRST_DELAY * 2**failures))  # noqa: S311
+                delay = random.uniform(0, min(MAX_DELAY, BASE_DELAY * 2**failures))  # noqa: S311
                 cancellation.wait(budget.shorten(requested_delay + delay))
                 cancellation.wait(budget.remaining_pause())
             else:

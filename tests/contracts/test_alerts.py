@@ -85,7 +85,7 @@ def storage(ok: str, failed: str) -> Series:
 
 
 CASES = {
-    "LonghaulStoreDown": Case(
+    "LonghaulJobStoreDown": Case(
         # One API process that cannot reach it is no outage.
         fires={'longhaul_job_store_up{instance="a"}': "1 0x30"},
         silent={
@@ -94,19 +94,19 @@ CASES = {
         },
         summary="The job store is unavailable",
     ),
-    "LonghaulStoreReadOnly": Case(
+    "LonghaulJobStoreReadOnly": Case(
         fires={
             "longhaul_job_store_up": "1x30",
             'longhaul_dependency_up{dependency="redis"}': "0x30",
         },
-        # That is LonghaulStoreDown.
+        # That is LonghaulJobStoreDown.
         silent={
             "longhaul_job_store_up": "0x30",
             'longhaul_dependency_up{dependency="redis"}': "0x30",
         },
         summary="The job store does not accept writes",
     ),
-    "LonghaulStoreMemory": Case(
+    "LonghaulJobStoreMemory": Case(
         fires=servers("memory", "900x30", "1000x30"),
         # Without a limit there is no share.
         silent={
@@ -117,7 +117,7 @@ CASES = {
         summary="The job store (primary) uses 90% of its memory",
         labels={"server": "primary"},
     ),
-    "LonghaulStoreConnections": Case(
+    "LonghaulJobStoreConnections": Case(
         fires=servers("connections", "9000x30", "10000x30"),
         silent=servers("connections", "7000x30", "10000x30"),
         summary="The job store (primary) has 90% of the connections that it accepts",
@@ -191,7 +191,7 @@ CASES = {
         silent={"longhaul_dead_letters": "5x15 3x30"},
         summary="New dead letters (5 in total)",
     ),
-    "LonghaulStoreDataLost": Case(
+    "LonghaulJobStoreDataLost": Case(
         fires={'longhaul_jobs_ended_total{status="completed"}': "100+1x17 0+1x30"},
         silent={
             'longhaul_jobs_ended_total{status="completed", instance="a"}': "100+1x60",
@@ -234,7 +234,7 @@ CASES = {
     ),
     "LonghaulApiErrors": Case(
         fires=requests("0+600x30", "0+60x30"),
-        # The job store was unavailable a moment ago: that is LonghaulStoreDown.
+        # The job store was unavailable a moment ago: that is LonghaulJobStoreDown.
         silent={
             **requests("0+600x30", "0+60x30"),
             'longhaul_dependency_up{dependency="redis"}': "1x15 0 0 1x20",

@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "longhaul.json"
-#: Queries that return nothing while nothing is wrong, or no e-mail is sent.
+#: Queries that return nothing while nothing is wrong, or no email is sent.
 MAY_BE_EMPTY = ('status!~"2..|304|404"', "longhaul_emails_total")
 #: Seconds for which an alert must be the only one.
 CALM = 3.0
@@ -192,13 +192,13 @@ def configure_valkey(name: str, value: str) -> Callable[[Watched], Callable[[], 
         pytest.param(stop("worker"), "LonghaulNoWorkers", id="no workers"),
         pytest.param(
             configure_valkey("min-replicas-to-write", "1"),
-            "LonghaulStoreReadOnly",
+            "LonghaulJobStoreReadOnly",
             id="Valkey is read-only",
         ),
         pytest.param(
-            configure_valkey("maxmemory", "1mb"), "LonghaulStoreReadOnly", id="Valkey is full"
+            configure_valkey("maxmemory", "1mb"), "LonghaulJobStoreReadOnly", id="Valkey is full"
         ),
-        pytest.param(stop("valkey"), "LonghaulStoreDown", id="Valkey is dead"),
+        pytest.param(stop("valkey"), "LonghaulJobStoreDown", id="Valkey is dead"),
     ],
 )
 def test_an_outage_leads_to_exactly_the_right_alert(

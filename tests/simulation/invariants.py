@@ -71,7 +71,7 @@ class ObservedJob:
     extended_at: float = field(default=NEVER, compare=False)
     #: Versions that a webhook is posted for: each end of the job, also before a restart.
     webhooks: tuple[int, ...] = ()
-    #: A fail-over forgot what happened to the job: its worker may have finished it.
+    #: A failover forgot what happened to the job: its worker may have finished it.
     is_forgotten: bool = False
 
     @property
@@ -178,7 +178,7 @@ class CommandChecker:
             return job_id
         now.lost_attempts, now.failures = before.lost_attempts, before.failures
         now.webhooks, now.extended_at = before.webhooks, before.extended_at
-        # A report that was on its way says nothing about what the fail-over forgot.
+        # A report that was on its way says nothing about what the failover forgot.
         now.is_forgotten = before.is_forgotten and now.fencing_token == before.fencing_token
         if now.version != before.version + 1:
             self.fail("versions have no gap", f"{job_id}: {before.version} -> {now.version}")
@@ -438,7 +438,7 @@ class CommandChecker:
         return copy.deepcopy(self.jobs)
 
     def go_back_to(self, jobs: dict[str, ObservedJob]) -> None:
-        """Follow a fail-over to a replica that knows only this."""
+        """Follow a failover to a replica that knows only this."""
         for job_id, record in jobs.items():
             record.is_forgotten |= record != self.jobs.get(job_id)
         self.jobs = jobs

@@ -112,7 +112,7 @@ def all_wake_ups_are_sent_at_once() -> AbstractContextManager[object]:
 
 
 def fencing_tokens_count_claims() -> AbstractContextManager[object]:
-    """Use a fencing token again when a fail-over has forgotten a claim."""
+    """Use a fencing token again when a failover has forgotten a claim."""
     return _lua("claim", "to_text(next_token(", "to_text(1 + (")
 
 

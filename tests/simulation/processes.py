@@ -153,7 +153,7 @@ class SimulatedWorker:
         dispatcher = Dispatcher(
             world.broker.app(open_client(world.store, timeout=2.0)),
             same_server=world.same_server,
-            counts=_Immediately(),
+            executor=_Immediately(),
             clock=clock,
         )
         jobs = JobStore(client, dispatcher, LIMITS)

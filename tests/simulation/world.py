@@ -291,7 +291,7 @@ class World:
     def _replica_at(self, time: float) -> Callable[[], tuple[Any, Any]]:
         """Copy what the store knows at ``time``; return a function that returns the copy once.
 
-        Each fail-over has its own replica, which knows nothing newer.
+        Each failover has its own replica, which knows nothing newer.
         """
         copies: list[tuple[Any, Any]] = []
 
@@ -307,7 +307,7 @@ class World:
         self.store.restart(data, new_process=False)
         self._keep_down(seconds)
         if not self._pauses:
-            # The fail-over may have forgotten that an operator resumed the queue. The operators'
+            # The failover may have forgotten that an operator resumed the queue. The operators'
             # page then shows that it is paused, and they resume it again.
             resume = partial(self._until_it_works, Pause(self.api.client).resume)
             self.scheduler.spawn(self.api.process, resume)

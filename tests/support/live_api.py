@@ -69,7 +69,7 @@ class Api:
     def get(
         self, path: str, headers: Mapping[str, str] | None = None, timeout: float = 10
     ) -> tuple[int, Message, bytes]:
-        """Status, headers and body."""
+        """Return status, headers and body."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers=dict(headers or {}))

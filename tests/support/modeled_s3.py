@@ -33,7 +33,7 @@ class Rules:
 
     #: True: accepts and verifies FULL_OBJECT; else the error code with which it rejects that.
     full_object: Literal[True] | str = True
-    #: Verifies the CRC32s of parts in CompleteMultipartUpload; False: refuses them.
+    #: Verifies the CRC32s of parts in CompleteMultipartUpload; False: rejects them.
     composite: bool = True
     #: Returns the CRC32 of copied parts.
     copy_crc32: bool = True
@@ -45,7 +45,7 @@ class Rules:
     #: Accepts x-amz-checksum-crc32 on objects and parts, and x-amz-checksum-mode on HEAD.
     put_crc32: bool = True
     checksum_mode: bool = True
-    #: Decodes aws-chunked parts, and verifies the CRC32 behind them; False: refuses them.
+    #: Decodes aws-chunked parts, and verifies the CRC32 behind them; False: rejects them.
     trailers: bool = True
     multi_delete: bool = True
     list_uploads: bool = True
@@ -68,7 +68,7 @@ GCS = Rules(
     full_object="InvalidArgument", composite=False, copies=False, multi_delete=False,
     lifecycle="none", trailers=False,
 )  # fmt: skip
-#: Backblaze B2 in 2025 refused the headers of the new checksums.
+#: Backblaze B2 in 2025 rejected the headers of the new checksums.
 B2 = Rules(
     full_object="InvalidRequest", composite=False, put_crc32=False, checksum_mode=False,
     copy_crc32=False, lifecycle="none", trailers=False,

@@ -155,7 +155,7 @@ class AttemptControl:
             return list(self._reports.values())
 
     def restore_reports(self, reports: list[FileReport]) -> None:
-        """Return reports that could not be stored with the next ``take_reports``."""
+        """Let the next ``take_reports`` return these reports, which could not be stored."""
         with self._lock:
             self._unsent.update((report.file_id, report.copy) for report in reports)
 

@@ -36,7 +36,7 @@ def email_deliverer(services: Services) -> Deliverer | None:
     sender = EmailSender(
         SmtpServer.parse(settings.smtp_url),
         DownloadLinks(services.redis),
-        sender=settings.email_from,
+        from_address=settings.email_from,
         default_recipient=settings.email_to,
         public_url=settings.public_url.rstrip("/"),
     )
@@ -44,7 +44,7 @@ def email_deliverer(services: Services) -> Deliverer | None:
         Deliveries(services.redis, "email"),
         sender,
         wants=LongJobs(after=settings.email_after, for_everyone=bool(settings.email_to)),
-        attempts=ThreadPoolExecutor(MAX_EMAILS, thread_name_prefix="email"),
+        executor=ThreadPoolExecutor(MAX_EMAILS, thread_name_prefix="email"),
         max_attempts=MAX_EMAILS,
         max_duration=TOTAL_TIMEOUT,
         counter=metrics.EMAILS,

@@ -18,18 +18,18 @@ _SUBJECTS = {
 
 
 def message_about(
-    job: Job, *, sender: str, recipient: str, link: str | None, now: float
+    job: Job, *, from_address: str, recipient: str, link: str | None, now: float
 ) -> EmailMessage:
     """Return the message. ``link`` leads to the archive of a completed job.
 
     Its Message-ID is the same in every attempt, so that mail servers can tell a repeated one.
     """
     message = EmailMessage(policy=SMTP)
-    message["From"] = Address(addr_spec=sender)
+    message["From"] = Address(addr_spec=from_address)
     message["To"] = Address(addr_spec=recipient)
     message["Subject"] = _SUBJECTS[job.status]
     message["Date"] = datetime.fromtimestamp(int(now), UTC)
-    message["Message-ID"] = f"<{job.id}.{job.version}@{sender.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{job.id}.{job.version}@{from_address.rpartition('@')[2]}>"
     # RFC 3834, 5: keeps vacation notices from being sent in reply.
     message["Auto-Submitted"] = "auto-generated"
     message.set_content("\n".join(_lines(job, link)), cte="quoted-printable")

@@ -32,7 +32,7 @@ class EmailSender:
         server: SmtpServer,
         links: DownloadLinks,
         *,
-        sender: str,
+        from_address: str,
         default_recipient: str,
         public_url: str,
         clock: Clock = time,
@@ -43,7 +43,7 @@ class EmailSender:
         """
         self._server = server
         self._links = links
-        self._sender = sender
+        self._from_address = from_address
         self._default_recipient = default_recipient
         self._public_url = public_url
         self._clock = clock
@@ -73,9 +73,9 @@ class EmailSender:
                 )
                 return DeliveryOutcome(state="gone", attempt=attempt)
         message = message_about(
-            job, sender=self._sender, recipient=recipient, link=url, now=started_at
+            job, from_address=self._from_address, recipient=recipient, link=url, now=started_at
         )
-        reply = self._server.send(message, sender=self._sender, recipient=recipient)
+        reply = self._server.send(message, from_address=self._from_address, recipient=recipient)
         if link is not None and not reply.accepted and reply.code is not None:
             # Rejected, so nobody has the link. After a lost connection, someone may.
             with log_errors(log, "link of a rejected email not revoked"):

@@ -72,7 +72,7 @@ class SmtpServer:
             tls=tls or ssl.create_default_context(),
         )
 
-    def send(self, message: EmailMessage, *, sender: str, recipient: str) -> SmtpReply:
+    def send(self, message: EmailMessage, *, from_address: str, recipient: str) -> SmtpReply:
         """Send a message to one recipient."""
         with TimedConnection(TOTAL_TIMEOUT) as timed:
             client: _Client | None = None
@@ -82,7 +82,7 @@ class SmtpServer:
                     client.starttls(context=self.tls)
                 if self.user:
                     client.login(self.user, self.password)
-                client.send_message(message, sender, [recipient])
+                client.send_message(message, from_address, [recipient])
                 return SmtpReply(code=250)
             except (smtplib.SMTPException, OSError, ValueError) as error:
                 return SmtpReply(error="timeout") if timed.expired else _reply_for(error)
@@ -109,7 +109,7 @@ class _Client(smtplib.SMTP):
 
 
 def _quit(client: smtplib.SMTP) -> None:
-    # The server has accepted the message or not; a failing farewell changes nothing.
+    # The server has accepted the message or not; an error of QUIT changes nothing.
     with suppress(smtplib.SMTPException, OSError):
         client.quit()
     client.close()

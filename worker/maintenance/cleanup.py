@@ -1,4 +1,4 @@
-"""Removes what dead attempts left in the object storage and in the job store.
+"""Cleans up after failed attempts, in the object storage and in the job store.
 
 ``ArchiveBuilder.remove_uploads_of_ended_jobs`` removes what an upload log lists. The cleanup finds
 the rest:

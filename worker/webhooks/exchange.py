@@ -1,8 +1,7 @@
 """What owners of a job are shown of a webhook's request and response: headers without secrets.
 
-The URL may contain a secret in its path or query, and so may any header of the receiver, which also
-may be longer than anyone wants to read. So only the origin and the values of known headers are
-shown.
+The URL may contain a secret in its path or query, and so may any header of the receiver, which may
+also be very long. So only the origin and the values of known headers are shown.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class WebhookThread(LoopThread):
             deliveries,
             sender,
             wants=has_webhook,
-            attempts=posts or ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook"),
+            executor=posts or ThreadPoolExecutor(MAX_POSTS, thread_name_prefix="webhook"),
             max_attempts=MAX_POSTS,
             max_duration=TIMEOUT,
             counter=metrics.WEBHOOKS,

@@ -31,7 +31,7 @@ if args.sent and tonumber(args.sent) <= now then
   end
 end
 
--- By the clock, so that no token is used again after a fail-over that forgot a claim. Where the clock
+-- By the clock, so that no token is used again after a failover that forgot a claim. Where the clock
 -- was set back behind the last token, the current time still makes the tokens of two claims differ.
 local function next_token(last)
   if now > last then return now end

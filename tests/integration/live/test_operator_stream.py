@@ -98,7 +98,7 @@ def test_streams_are_limited_and_a_closed_one_makes_room(api: Api) -> None:
         assert {response.status_code for response in opened} == {200}
         rejected = client.get(url)
         assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "5")
-        assert b'longhaul_open_streams{form="operator"} 50.0' in api.get("/metrics", OPERATOR)[2]
+        assert b'longhaul_open_streams{format="operator"} 50.0' in api.get("/metrics", OPERATOR)[2]
         for response in opened:
             response.close()
     with open_stream(api) as response:

@@ -70,4 +70,4 @@ def download() -> Iterator[Downloads]:
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.BASE_DELAY", 0.001)

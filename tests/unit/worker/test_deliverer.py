@@ -52,7 +52,7 @@ def deliverer_of(
         Deliveries(redis),
         SimpleNamespace(deliver=deliver),
         wants=lambda _: True,
-        attempts=executor,
+        executor=executor,
         max_attempts=1,
         max_duration=MAX_DURATION,
         counter=counter,

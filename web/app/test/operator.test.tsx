@@ -67,12 +67,12 @@ test("the headline says what is wrong and since when nothing has run", () => {
   const down: ServiceSummary = {
     ...WELL,
     level: "critical",
-    message: "Storage is down",
+    message: "The object storage is unavailable",
     idleSince: new Date(new Date().setHours(14, 41)).toISOString(),
   };
   const { level, text } = headlineOf({ summary: down, ...LIVE });
   expect(level).toBe("critical");
-  expect(text).toMatch(/^Storage is down: nothing has run since (14:41|02:41 PM)$/);
+  expect(text).toMatch(/^The object storage is unavailable: nothing has run since (14:41|02:41 PM)$/);
 });
 
 test("without a connection the headline is the reason and the age of the figures", () => {

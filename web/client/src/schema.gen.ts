@@ -65,7 +65,7 @@ export interface components {
             expiresAt: string | null;
             /**
              * Format: date-time
-             * @description When the archive is deleted
+             * @description When the archive expires and can no longer be downloaded
              */
             availableUntil: string | null;
             fileName: string | null;
@@ -135,7 +135,7 @@ export interface components {
         };
         Initiate: {
             /**
-             * @description Your user ID; not necessary. Requests for another user get 403
+             * @description Optional: your user ID. A request that names another user gets 403
              * @default null
              */
             user_id: string | number | null;
@@ -221,7 +221,7 @@ export interface components {
             expiresAt: string | null;
             /**
              * Format: date-time
-             * @description When the archive is deleted
+             * @description When the archive expires and can no longer be downloaded
              */
             availableUntil: string | null;
             fileName: string | null;
@@ -284,7 +284,7 @@ export interface components {
         };
         File: {
             /**
-             * @description Your user ID; not necessary. Requests for another user get 403
+             * @description Optional: your user ID. A request that names another user gets 403
              * @default null
              */
             user_id: string | number | null;
@@ -292,7 +292,7 @@ export interface components {
         };
         CheckFiles: {
             /**
-             * @description Your user ID; not necessary. Requests for another user get 403
+             * @description Optional: your user ID. A request that names another user gets 403
              * @default null
              */
             user_id: string | number | null;
@@ -348,7 +348,7 @@ export interface components {
             expiresAt?: string | null;
             /**
              * Format: date-time
-             * @description When the archive is deleted
+             * @description When the archive expires and can no longer be downloaded
              */
             availableUntil?: string | null;
             fileName?: string | null;
@@ -1142,7 +1142,7 @@ export interface components {
             expiresAt: string | null;
             /**
              * Format: date-time
-             * @description When the archive is deleted
+             * @description When the archive expires and can no longer be downloaded
              */
             availableUntil: string | null;
             fileName: string | null;

@@ -37,7 +37,7 @@ _last_limits: WeakKeyDictionary[ObjectStorage, tuple[int, int]] = WeakKeyDiction
 
 
 def transfer_parts(state: BuildState) -> None:
-    """Bring every part into the storage that is not there yet."""
+    """Copy or upload every part that the storage does not have yet."""
     scheduler = _Scheduler(state)
     state.deps.task_group.each(
         scheduler.run, scheduler.transfers(), concurrency=scheduler.max_concurrency

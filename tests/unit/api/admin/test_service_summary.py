@@ -81,38 +81,43 @@ def test_busy_workers_are_a_reason_to_wait_but_no_problem() -> None:
             "No workers are running",
             "NO_WORKERS",
         ),
-        ({"breaker_states": {"storage": "open"}}, "critical", "Storage is down", "CIRCUIT_OPEN"),
+        (
+            {"breaker_states": {"storage": "open"}},
+            "critical",
+            "The object storage is unavailable",
+            "CIRCUIT_OPEN",
+        ),
         (
             {
                 "breaker_states": {"storage": "half-open"},
                 "dependency_checks": {"storage": "timeout"},
             },
             "critical",
-            "Storage is down",
+            "The object storage is unavailable",
             "CIRCUIT_OPEN",
         ),
         (
             {"breaker_states": {"storage": "half-open"}},
             "warning",
-            "Storage was down, and the next job tests it",
+            "The object storage was unavailable; the next job tries it again",
             "CIRCUIT_HALF_OPEN",
         ),
         (
             {"breaker_states": {"files.example": "open"}},
             "critical",
-            "The file source files.example is down",
+            "The file source files.example is unavailable",
             "CIRCUIT_OPEN",
         ),
         (
             {"dependency_checks": {"storage": "unavailable"}},
             "critical",
-            "Storage is down",
+            "The object storage is unavailable",
             "STORAGE_UNAVAILABLE",
         ),
         (
             {"dependency_checks": {"storage": "unavailable"}, "state": queue(processing=1)},
             "warning",
-            "Storage does not respond to the API",
+            "The object storage does not respond to the API",
             "STORAGE_UNAVAILABLE",
         ),
         (
@@ -205,7 +210,7 @@ def test_the_overview_contains_the_summary(
     assert read()["message"] == "All well"
     redis.sadd(keys.breaker_failures("storage"), "open")
     redis.set(keys.breaker_wait("storage"), "open")
-    assert read()["message"] == "Storage is down"
+    assert read()["message"] == "The object storage is unavailable"
 
 
 def test_the_overview_reports_a_storage_that_the_api_cannot_reach(

@@ -19,9 +19,9 @@ def test_counters_that_were_never_increased_are_exported_as_zero(redis: Redis) -
     totals = ArchiveTotals(redis)
     totals.add({"composed": 2, "copied": 1500, "single_files": 1, "single_file_bytes": 7})
     text = exposition(StoreCollector("archives", lambda: archives(totals.read()))).decode()
-    assert 'longhaul_archives_total{how="composed"} 2.0' in text
-    assert 'longhaul_archives_total{how="found"} 0.0' in text
+    assert 'longhaul_archives_total{method="composed"} 2.0' in text
+    assert 'longhaul_archives_total{method="found"} 0.0' in text
     assert 'longhaul_archive_bytes_total{method="copied"} 1500.0' in text
     assert 'longhaul_archive_bytes_total{method="resumed"} 0.0' in text
-    assert 'longhaul_archives_total{how="delivered_as_is"} 1.0' in text
+    assert 'longhaul_archives_total{method="delivered_as_is"} 1.0' in text
     assert 'longhaul_archive_bytes_total{method="delivered_as_is"} 7.0' in text

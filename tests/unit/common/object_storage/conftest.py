@@ -19,7 +19,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def storage(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.BASE_DELAY", 0.001)
     storage = ObjectStorage(endpoint=server.url, region="r", access_key="a", secret_key="b")
     yield storage
     storage.close()

@@ -34,7 +34,7 @@ def pool(server: ScriptedServer) -> Iterator[HttpPool]:
 
 @pytest.fixture
 def transport(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.BASE_DELAY", 0.001)
     transport = Transport(server.url, "us-east-1", lambda: Credentials("a", "b"))
     yield transport
     transport.close()

@@ -48,7 +48,7 @@ def server() -> Iterator[ModeledS3]:
 
 @pytest.fixture
 def storage(server: ModeledS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.BASE_DELAY", 0.001)
     storage = ObjectStorage(
         endpoint=server.endpoint, region="us-east-1", access_key="a", secret_key="b"
     )

@@ -53,7 +53,7 @@ def test_only_overload_slows_the_job_down(
 
 
 def test_all_requests_of_a_job_share_its_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.0)
+    monkeypatch.setattr("common.object_storage.retries.BASE_DELAY", 0.0)
     cancellation, attempts, lock = Cancellation(), 0, threading.Lock()
 
     def fail() -> None:

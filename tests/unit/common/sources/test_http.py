@@ -49,7 +49,7 @@ def source(origin: Origin) -> Iterator[HttpSource]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.object_storage.retries.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("common.object_storage.retries.BASE_DELAY", 0.001)
 
 
 def describe(source: HttpSource, *file_ids: int) -> list[Any]:

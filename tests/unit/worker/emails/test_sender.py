@@ -42,7 +42,7 @@ def sender(server: smtp_server.SmtpServer, redis: Redis) -> EmailSender:
     return EmailSender(
         SmtpServer.parse(f"smtp://127.0.0.1:{server.port}?starttls=never"),
         DownloadLinks(redis),
-        sender="downloads@example.com",
+        from_address="downloads@example.com",
         default_recipient="operator@example.com",
         public_url="https://downloads.example",
     )
@@ -262,7 +262,7 @@ def test_no_text_of_the_job_gets_into_a_header(jobs: JobStore, redis: Redis) -> 
         ended(jobs, redis).job, artifact=dataclasses.replace(ARCHIVE, name=hostile)
     )
     message = message_about(
-        job, sender="downloads@example.com", recipient=ADA, link=None, now=time.time()
+        job, from_address="downloads@example.com", recipient=ADA, link=None, now=time.time()
     )
     head, _, body = message.as_bytes().partition(b"\r\n\r\n")
     assert b"eve" not in head
@@ -278,7 +278,7 @@ def test_an_address_that_is_none_cannot_become_a_header(
     with pytest.raises(Exception, match=r"."):
         message_about(
             ended(jobs, redis).job,
-            sender="downloads@example.com", recipient=recipient, link=None, now=0,
+            from_address="downloads@example.com", recipient=recipient, link=None, now=0,
         )  # fmt: skip
 
 

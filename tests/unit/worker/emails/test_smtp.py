@@ -49,7 +49,7 @@ def message() -> EmailMessage:
 
 
 def send(url: str, tls: ssl.SSLContext | None = None) -> SmtpReply:
-    return SmtpServer.parse(url, tls=tls).send(message(), sender=SENDER, recipient=RECIPIENT)
+    return SmtpServer.parse(url, tls=tls).send(message(), from_address=SENDER, recipient=RECIPIENT)
 
 
 def unencrypted(server: smtp_server.SmtpServer) -> str:

@@ -28,7 +28,7 @@ export function SignInForm() {
         <p id={errorId} className="small muted" data-mistake={wasRejected || undefined}>
           {wasRejected
             ? "The token wasn't accepted or has expired. Enter another one."
-            : "Sign in to start downloads and to see yours."}
+            : "Sign in to start downloads and see your own."}
         </p>
       </div>
       <button className="button primary start" type="submit">
