@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -164,9 +164,7 @@ class HttpPool:
                 with cancellation.interrupting(connection):
                     connection.set_timeout(timeout or self._read_timeout)
                     try:
-                        _send(connection.socket, head, body)
-                        release = partial(self._release, connection)
-                        response = Response(connection.reader, method, release)
+                        response = self._exchange(connection, method, head, body)
                     except (ConnectionClosed, BrokenPipeError, ConnectionResetError):
                         if reused:
                             continue
@@ -181,6 +179,22 @@ class HttpPool:
                 else:
                     connection.close()
             return
+
+    def _exchange(self, connection: S3Connection, method: str, head: bytes, body: Body) -> Response:
+        """Send a request and read the head of its response.
+
+        A server may reject a request before it has read the body, and close the connection. Its
+        response says why (RFC 9112, 9.5), except for 408, which says that the connection was idle.
+        """
+        try:
+            _send(connection.socket, head, body)
+        except (BrokenPipeError, ConnectionResetError):
+            with suppress(OSError, NetworkError):
+                early = Response(connection.reader, method, lambda _: connection.close())
+                if early.status >= 400 and early.status != 408:
+                    return early
+            raise
+        return Response(connection.reader, method, partial(self._release, connection))
 
     def _connect(self) -> S3Connection:
         while True:

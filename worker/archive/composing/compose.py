@@ -61,6 +61,10 @@ def compose(
         if not is_resumable(error) or isinstance(checkpoint, NoCheckpoint):
             retries = Cancellation(state.cancellation.storage_retries)
             discard_upload(deps.storage, upload_log, retries)
+            if isinstance(error, BadChecksum | NoSuchUpload):
+                # Also if that failed: the next attempt must not continue with these parts. The
+                # cleanup finds uploads that no log names.
+                upload_log.clear()
         elif isinstance(error, DeadlineExceeded) and state.has_new_parts and may_continue():
             raise ResumableDeadline from error
         raise
@@ -123,11 +127,10 @@ def delete_upload(
                 bucket, upload_log.key, upload_log.upload_id, cancellation=cancellation
             )
         # Version 0.1 also wrote temporary objects. Its unfinished builds may still have some.
-        temporaries = storage.list_objects_v2(
-            bucket, prefix=f"{prefix}parts/", cancellation=cancellation
-        )
-        if temporaries:
-            keys = [item.key for item in temporaries]
+        prefix = f"{prefix}parts/"
+        temporaries = storage.list_objects_v2(bucket, prefix=prefix, cancellation=cancellation)
+        # A server that ignores the prefix lists objects of others.
+        if keys := [item.key for item in temporaries if item.key.startswith(prefix)]:
             storage.delete_objects(bucket, keys, cancellation=cancellation)
     upload_log.clear()
 

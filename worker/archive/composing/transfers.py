@@ -121,10 +121,8 @@ class _Scheduler:
         if self._copies and self._copy_limit.acquire():
             planned_part, copy = self._copies.popleft()
             return Transfer(copy, planned_part.size, self._copy_limit)
-        if (buffer := self._complete_buffer()) and self._read_and_upload_limit.acquire():
-            self._filled.remove(buffer)
-            self._not_uploaded -= 1
-            return Transfer(partial(self._upload, buffer), 0, self._read_and_upload_limit)
+        if transfer := self._next_upload():
+            return transfer
         if self._unbuffered and self._read_and_upload_limit.acquire():
             planned_part = self._unbuffered.popleft()
             upload = UnbufferedPart(self._state, planned_part).upload
@@ -132,10 +130,16 @@ class _Scheduler:
         if self._has_reads() and self._read_and_upload_limit.acquire():
             read = self._reads.popleft()
             return Transfer(partial(self._read, read), read.length, self._read_and_upload_limit)
-        return None
+        # A buffer without reads may have been begun just now.
+        return self._next_upload()
 
-    def _complete_buffer(self) -> PartBuffer | None:
-        return next(filter(self._writer.is_complete, self._filled), None)
+    def _next_upload(self) -> Transfer | None:
+        buffer = next(filter(self._writer.is_complete, self._filled), None)
+        if buffer is None or not self._read_and_upload_limit.acquire():
+            return None
+        self._filled.remove(buffer)
+        self._not_uploaded -= 1
+        return Transfer(partial(self._upload, buffer), 0, self._read_and_upload_limit)
 
     def _has_reads(self) -> bool:
         """Return whether there is something to read; begin another buffer if memory allows it."""

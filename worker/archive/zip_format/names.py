@@ -97,17 +97,20 @@ def unique_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> list[
     seen = {_folded(name) for name in reserved}
     paths = [_beside(name, seen) for name in names]
     seen.update(map(_folded, _folders(paths)))
+    #: The last number by what is numbered: long names share it after they were truncated.
     last: dict[str, int] = {}
     result = []
     for path in paths:
         candidate = path
-        key = folded = _folded(path)
+        folded = _folded(path)
+        key = _folded(_numbered(path, 0)) if folded in seen else ""
         number = last.get(key, 1)
         while folded in seen:
             number += 1
             candidate = _numbered(path, number)
             folded = _folded(candidate)
-        last[key] = number
+        if key:
+            last[key] = number
         seen.add(folded)
         result.append(candidate)
     return result

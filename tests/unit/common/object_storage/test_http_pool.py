@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -184,6 +185,38 @@ def test_an_error_document_becomes_the_matching_error(
     with pytest.raises(expected):
         transport.call("PUT", "bucket", "key", cancellation=Cancellation())
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_a_response_that_comes_before_the_body_is_sent_says_what_is_wrong(delay: float) -> None:
+    """RFC 9112, 9.5: the server rejects the request and closes, and the kernel resets the rest."""
+    connections = 0
+
+    def serve(listener: socket.socket) -> None:
+        nonlocal connections
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            connections += 1
+            with client:
+                client.recv(1_000)
+                client.sendall(error(404, "NoSuchUpload"))
+                time.sleep(delay)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        transport = Transport(url, "us-east-1", lambda: Credentials("a", "b"))
+        with pytest.raises(NoSuchUpload):
+            transport.call(
+                "PUT", "bucket", "key", body=bytes(16_777_216),
+                cancellation=Cancellation(),
+            )  # fmt: skip
+        transport.close()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert connections == 1
 
 
 @pytest.mark.parametrize("failure", [

@@ -95,3 +95,11 @@ def test_names_are_unique_whatever_they_were(names: list[str]) -> None:
 
 def test_a_thousand_equal_names_take_no_time() -> None:
     assert len(set(unique_names(["same.txt"] * 20_000))) == 20_000
+
+
+def test_long_names_that_become_equal_take_no_time() -> None:
+    """They differ only in what is truncated to make room for the number."""
+    names = [f"{'a' * 251}{number:04}" for number in range(9_000)]
+    unique = unique_names(names * 2)
+    assert len(set(unique)) == 18_000
+    assert all(len(name) <= MAX_BYTES for name in unique)
