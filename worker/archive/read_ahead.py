@@ -51,16 +51,23 @@ class ReadAhead:
         if content is not None:
             yield _fill_from(content, progress)
             return
-        with self._min_rate.reading() as advance:
+        advance: Callable[[int], None]
 
-            def count_bytes(count: int) -> None:
-                advance(count)
-                progress(count)
+        def count_bytes(count: int) -> None:
+            advance(count)
+            progress(count)
 
-            with self._source.open(
-                self._files[index], cancellation=self._cancellation, progress=count_bytes
-            ) as fill:
-                yield fill
+        with self._source.open(
+            self._files[index], cancellation=self._cancellation, progress=count_bytes
+        ) as fill:
+
+            def measured_fill(view: memoryview) -> int:
+                # Only while it reads: uploads that are slow are not the source's fault.
+                nonlocal advance
+                with self._min_rate.reading() as advance:
+                    return fill(view)
+
+            yield measured_fill
 
     def _read(self, file: SourceFile) -> memoryview | None:
         """Return the content of a file; None if it is not small after all."""
