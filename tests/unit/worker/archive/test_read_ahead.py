@@ -145,7 +145,7 @@ def test_a_source_is_not_blamed_while_nobody_reads_from_it() -> None:
     """The storage is slow, and the next part has no memory before another one is uploaded."""
     source = SlowSource([MAX_BYTES + 1])
     min_rate = MinRate(RecordingControl(), min_rate=1_000_000, window=0.1)
-    files = ReadAhead(source, source.files(), min_rate=min_rate, cancellation=Cancellation())  # type: ignore[arg-type]
+    files = ReadAhead(source, source.files(), min_rate=min_rate, cancellation=Cancellation())
     with files.open_next(lambda _: None) as fill:
         assert fill(memoryview(bytearray(100))) == 100
         time.sleep(0.15)
