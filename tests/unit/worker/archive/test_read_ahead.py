@@ -141,7 +141,7 @@ def test_cancellation_ends_the_wait_and_the_threads() -> None:
     assert source.open_now == 0
 
 
-def test_a_source_is_not_blamed_while_nobody_reads_from_it() -> None:
+def test_the_rate_of_a_source_counts_only_while_it_is_read() -> None:
     """The storage is slow, and the next part has no memory before another one is uploaded."""
     source = SlowSource([MAX_BYTES + 1])
     min_rate = MinRate(RecordingControl(), min_rate=1_000_000, window=0.1)
