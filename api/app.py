@@ -30,7 +30,7 @@ from api.fast_path.initiate import InitiateFastPath
 from api.fast_path.status import StatusFastPath
 from api.health import Health
 from api.job_history import JobHistory
-from api.limits.concurrency_limit import ConcurrencyLimit, Maximum
+from api.limits.concurrency_limit import ConcurrencyLimit, ConcurrencyLimits
 from api.limits.plans import DEFAULT, InvalidPlans, Plans, UserPlan, load_plans
 from api.limits.queue_limit import QueueLimit
 from api.limits.rate_limits import RateLimiter
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Checks of files in one process.
-MAX_FILE_CHECKS: Final = Maximum(total=32, per_address=8, per_user=8)
+MAX_FILE_CHECKS: Final = ConcurrencyLimits(total=32, per_address=8, per_user=8)
 #: Seconds until a check that was rejected may try again.
 RETRY_AFTER: Final = 2.0
 #: Seconds between two checks of the dependencies for the overview, which is read every second.
@@ -154,7 +154,7 @@ def build_live_updates(services: Services) -> LiveUpdates:
         services.presenter.present,
         StreamLimits(
             heartbeat_interval=settings.heartbeat_interval,
-            maximum=Maximum(
+            maximum=ConcurrencyLimits(
                 total=min(settings.max_streams, available_streams()),
                 per_address=settings.max_streams_per_address,
                 per_user=settings.max_streams_per_user,
@@ -275,7 +275,7 @@ def _dependencies(
 def _waiting_requests(settings: Settings, job_waiter: JobWaiter) -> WaitingRequests:
     return WaitingRequests(
         job_waiter,
-        Maximum(
+        ConcurrencyLimits(
             total=settings.max_waiting_requests,
             per_address=settings.max_waiting_requests_per_address,
             per_user=settings.max_waiting_requests_per_user,

@@ -35,7 +35,7 @@ def status(name: str) -> int:
 
 
 def longhaul(options: argparse.Namespace) -> Callable[[], int]:
-    """Build with Longhaul's engine.
+    """Return a build with Longhaul's engine.
 
     As ``written`` without copies, as ``unsized`` with files of unknown size.
     """
@@ -53,14 +53,14 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         raise structlog.DropEvent
 
     structlog.configure(processors=[count])
-    store = ObjectStorage(
+    storage = ObjectStorage(
         endpoint=options.endpoint,
         region="us-east-1",
         access_key=options.key,
         secret_key=options.secret,
     )
-    store.profile = StorageProfile.from_dict(json.loads(options.profile)) or store.profile
-    source: Any = source_from_template(f"s3://{BUCKET}/{{file_id}}", storage=store)
+    storage.profile = StorageProfile.from_dict(json.loads(options.profile)) or storage.profile
+    source: Any = source_from_template(f"s3://{BUCKET}/{{file_id}}", storage=storage)
     if options.contender == "unsized":
         source = Unsized(source, options.size)
     request = BuildRequest(
@@ -78,7 +78,7 @@ def longhaul(options: argparse.Namespace) -> Callable[[], int]:
         artifact = build(
             request,
             source=source,
-            storage=store,
+            storage=storage,
             control=AttemptControl(deadline=3600),
             options=BuildOptions(can_copy=options.contender != "written"),
         )
@@ -118,7 +118,10 @@ def boto(options: argparse.Namespace) -> Any:
 
 
 def zipstream(options: argparse.Namespace) -> Callable[[], int]:
-    """Build with zipstream-ng, fed one file after the other, and boto3's upload_fileobj."""
+    """Return a build with the usual tools.
+
+    They are zipstream-ng, fed one file after the other, and boto3's upload_fileobj.
+    """
     client = boto(options)
 
     def content(key: str) -> Iterator[bytes]:
@@ -128,7 +131,7 @@ def zipstream(options: argparse.Namespace) -> Callable[[], int]:
 
 
 def zipstream16(options: argparse.Namespace) -> Callable[[], int]:
-    """Build with the same tools and 16 threads that read ahead."""
+    """Return a build with the same tools and 16 threads that read ahead."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
     client = boto(options)
@@ -195,12 +198,12 @@ def _upload_zip(
 
 
 def copy(options: argparse.Namespace) -> Callable[[], int]:
-    """Copy the same bytes inside the storage, without building an archive."""
+    """Return a run that copies the same bytes inside the storage, without building an archive."""
     from concurrent.futures import ThreadPoolExecutor
 
     from common.object_storage import ObjectStorage
 
-    store = ObjectStorage(
+    storage = ObjectStorage(
         endpoint=options.endpoint,
         region="us-east-1",
         access_key=options.key,
@@ -208,7 +211,7 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
     )
 
     def run() -> int:
-        upload_id = store.create_multipart_upload(ARCHIVES, "copy")
+        upload_id = storage.create_multipart_upload(ARCHIVES, "copy")
         ranges = [
             (str(file_id), start, min(PART, options.size - start))
             for file_id in range(options.first, options.first + options.count)
@@ -217,14 +220,14 @@ def copy(options: argparse.Namespace) -> Callable[[], int]:
 
         def one(item: tuple[int, tuple[str, int, int]]) -> Any:
             number, (key, start, length) = item
-            return store.upload_part_copy(
+            return storage.upload_part_copy(
                 ARCHIVES, "copy", upload_id, number,
                 source=(BUCKET, key), start=start, length=length, if_match=None,
             )  # fmt: skip
 
         with ThreadPoolExecutor(options.width) as pool:
             parts = list(pool.map(one, enumerate(ranges, start=1)))
-        store.complete_multipart_upload(ARCHIVES, "copy", upload_id, parts)
+        storage.complete_multipart_upload(ARCHIVES, "copy", upload_id, parts)
         return 0
 
     return run

@@ -84,7 +84,7 @@ class FinalResponse(http.client.HTTPResponse):
             raise InvalidResponse(f"The response has malformed header lines: {defects[0]!r}")
 
     def _check_framing(self) -> None:
-        """Determine the length of the body (RFC 9112, 6.3), and reject ambiguous framing."""
+        """Determine the length of the body (RFC 9112, 6.3), and reject invalid framing."""
         codings = ", ".join(self.headers.get_all("transfer-encoding", []))
         lengths = ", ".join(self.headers.get_all("content-length", []))
         if codings:

@@ -159,8 +159,8 @@ class Settings:
     heartbeat_interval: float = _setting(
         15.0, "Interval of heartbeats on live streams, seconds", minimum=0.1, maximum=30
     )
-    file_id_min: int = _setting(1, "Smallest file id")
-    file_id_max: int = _setting(100_000_000, "Largest file id")
+    file_id_min: int = _setting(1, "Smallest file ID")
+    file_id_max: int = _setting(100_000_000, "Largest file ID")
     max_files: int = _setting(1_000, "Largest number of files in one job", minimum=1)
     admin_token: str = _setting(
         "",

@@ -50,7 +50,10 @@ def s3(state: Path, port: int, output: Output) -> Component:
 
 
 def postgres(state: Path, port: int, output: Output) -> Component:
-    """Return PostgreSQL's component. The others do not wait for it: history catches up."""
+    """Return the component PostgreSQL.
+
+    The others do not wait for it: history catches up with earlier jobs.
+    """
     return Component(
         name="postgres",
         start=lambda: launch_postgres(state / "postgres", port=port, output=output),
@@ -59,7 +62,7 @@ def postgres(state: Path, port: int, output: Output) -> Component:
 
 
 def api(env: Mapping[str, str], output: Output, release: Path = ROOT) -> Component:
-    """Return the component of gunicorn with the API. Ready when its readiness check passes."""
+    """Return the component Gunicorn with the API. It is ready when its readiness check passes."""
     command = [str(_PROGRAMS / "gunicorn"), "-c", "api/gunicorn_conf.py", "api.wsgi:app"]
     return Component(
         name="api",
@@ -69,7 +72,7 @@ def api(env: Mapping[str, str], output: Output, release: Path = ROOT) -> Compone
 
 
 def worker(name: str, env: Mapping[str, str], output: Output, release: Path = ROOT) -> Component:
-    """Return the component of a Celery worker. Ready when it is in the worker registry."""
+    """Return the component of a Celery worker. It is ready when it is in the worker registry."""
     command = [sys.executable, "-m", "worker"]
     # Celery warns when it runs as root, which is fine for a local system.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker", **env}

@@ -106,12 +106,18 @@ def png(width: int, height: int) -> Recipe:
 
 
 def gzipped(recipe: Recipe) -> Recipe:
-    """Return a recipe for another recipe's content, gzipped without a timestamp."""
+    """Return a recipe for another recipe's content, gzipped.
+
+    There is no timestamp, so that it is reproducible.
+    """
     return lambda rng: gzip.compress(recipe(rng), compresslevel=1, mtime=0)
 
 
 def zipped(members: dict[str, Recipe], compression: int = zipfile.ZIP_DEFLATED) -> Recipe:
-    """Return a recipe for a ZIP of other recipes' content, with dates of 1980."""
+    """Return a recipe for a ZIP of other recipes' content.
+
+    Its dates are of 1980, so that it is reproducible.
+    """
 
     def make(rng: random.Random) -> bytes:
         target = io.BytesIO()

@@ -240,8 +240,8 @@ class CircuitBreakers:
 def _fell_into_outage(claim: Claim, error: DownloadError) -> bool:
     """Return whether the storage was unavailable, although it passes its check again.
 
-    Without progress, the next attempt that ends in this way counts: a job whose own requests always
-    fail has to end.
+    Without progress in between, this does not excuse two attempts in a row: a job whose own
+    requests always fail has to end.
     """
     return error.all_requests_failed and claim.job.postponed_since is None
 

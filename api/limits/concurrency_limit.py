@@ -20,7 +20,7 @@ class Client(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maximum:
+class ConcurrencyLimits:
     """How many there may be at the same time in one process."""
 
     total: int
@@ -33,7 +33,7 @@ class ConcurrencyLimit:
 
     def __init__(
         self,
-        maximum: Maximum,
+        maximum: ConcurrencyLimits,
         *,
         full: Callable[[], LonghaulError],
         exceeded: Callable[[], LonghaulError],

@@ -18,7 +18,7 @@ from common.jobs.presenter import iso_seconds, sane_estimate
 def can_render(fields: Mapping[str, str]) -> bool:
     """Return whether ``render_members`` can render the job.
 
-    It is queued or processing, no attempt has failed, and no position has to be computed.
+    It is queued or processing, no attempt has failed, and no queue position has to be computed.
     """
     status = fields["status"]
     return (

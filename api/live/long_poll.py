@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gevent.event import Event
 
 from api.errors import ServerFull, TooManyWaitingRequests
-from api.limits.concurrency_limit import Client, ConcurrencyLimit, Maximum
+from api.limits.concurrency_limit import Client, ConcurrencyLimit, ConcurrencyLimits
 from common.errors import JobNotFound
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class WaitingClient:
 class WaitingRequests:
     """Lets requests wait for jobs, within limits."""
 
-    def __init__(self, job_waiter: JobWaiter, limits: Maximum) -> None:
+    def __init__(self, job_waiter: JobWaiter, limits: ConcurrencyLimits) -> None:
         """``limits``: each waiting request occupies a connection of the web server.
 
         So the total has to be well below the number of its connections.

@@ -16,7 +16,7 @@ import gevent
 from hiredis import ReplyError
 
 from api.errors import ServerFull, TooManyStreams
-from api.limits.concurrency_limit import Client, ConcurrencyLimit, Maximum
+from api.limits.concurrency_limit import Client, ConcurrencyLimit, ConcurrencyLimits
 from api.live import sse
 from api.live.event_loop import StreamLoop
 from api.live.hub import Hub
@@ -49,7 +49,7 @@ class StreamLimits:
     """How many streams there may be, and the seconds between two heartbeats."""
 
     heartbeat_interval: float
-    maximum: Maximum
+    maximum: ConcurrencyLimits
 
 
 def available_streams() -> int:

@@ -106,8 +106,8 @@ def start() -> Response:
     """Download one file and wait for the result.
 
     If the job takes longer than the REQUEST_TIMEOUT of the service (30 seconds by default), the
-    response is 202 and the job continues. New clients should use `/v1/download/initiate`, which can
-    do the same with `Prefer: wait`.
+    response is 202 and the job continues.
+    New clients should use `/v1/download/initiate`, which can do the same with `Prefer: wait`.
     """
     body = parsing.body(FILE)
     authorization.confirm_caller(body["user_id"])

@@ -61,9 +61,9 @@ def status(job_id: str) -> Response:
 
     With `wait` this is a long poll: the response is sent when the version of the job is greater
     than `since`. The default of `since` is the version in If-None-Match, or else the current one.
-    With `minProgress`, the progress must also have reached that percentage, and the default of
-    `since` without If-None-Match is any version. With `until=finished`, only the end of the job
-    counts. The end of the job and the end of `wait` always end the long poll.
+    With `minProgress`, the progress must also have reached that percentage, and without
+    If-None-Match, `since` defaults to 0 instead of the current version. With `until=finished`, only
+    the end of the job counts. The end of the job and the end of `wait` always end the long poll.
     """
     dependencies = deps()
     job_id = parsing.job_id(job_id)

@@ -68,7 +68,10 @@ class InitiateSchema(_Request):
         by_value=True,
         # A function, so that the document has no default: the plan decides.
         load_default=lambda: None,
-        metadata={"description": "By default normal, or what your plan has instead"},
+        metadata={
+            "description": "Defaults to normal, or if your plan does not allow it, to the highest "
+            "priority that it allows"
+        },
     )
     onMissing = fields.Enum(
         OnMissing,

@@ -199,7 +199,10 @@ def audit(session: Session, limit: int) -> None:
 @click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 @click.pass_obj
 def dead_letters(session: Session, limit: int) -> None:
-    """List dead letters: jobs that failed but could succeed if retried (operators only)."""
+    """List dead letters, newest first (operators only).
+
+    These are failed jobs that could succeed if retried.
+    """
     for letter in session.api.dead_letters(limit=limit):
         if session.as_json:
             session.json(letter)

@@ -76,8 +76,8 @@ class DeliveryAttempt:
     duration_ms: int
     #: The receiver's HTTP status or SMTP reply code; None without a response.
     status: int | None = None
-    #: One of ``POST_ERRORS``, or for an email why its address cannot be used; never text from the
-    #: receiver.
+    #: One of ``POST_ERRORS``, or for an email the reason why its address cannot be used; never text
+    #: from the receiver.
     error: str | None = None
 
 

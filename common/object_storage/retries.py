@@ -35,9 +35,10 @@ def retry(
     """Call ``attempt`` until it succeeds or fails five times in a row without progress.
 
     Only errors of the types in ``on`` are retried. The upper limit of a delay grows from 0.2 s to
-    2 s, with full jitter, after the delay that a server asks for; ``cancellation`` ends them. A
-    delay of more than 10 s is left to the job's next attempt, which does not occupy a worker until
-    then. All calls with the same ``budget``, by default that of the storage, share their retries.
+    2 s, with full jitter; it follows the delay that a server asks for, and ``cancellation`` ends
+    both. A requested delay of more than 10 s is left to the job's next attempt, which does not
+    occupy a worker until then. All calls with the same ``budget``, by default that of the storage,
+    share their retries.
     """
     budget = budget or cancellation.storage_retries
     failures, last_progress = 0, progress()

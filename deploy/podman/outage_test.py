@@ -1,7 +1,7 @@
 """Stop the object storage for two minutes, and restart an API container, under load.
 
 Run ``python -m deploy.podman.outage_test`` with the variables of ``.env`` in the environment, after
-``smoke_test``, which uploads the sample files. Exits with an error if a client was refused, or if
+``smoke_test``, which uploads the sample files. Exits with an error if a request failed, or if
 an accepted job did not complete.
 """
 
@@ -33,7 +33,7 @@ class Clients:
     http: httpx.Client
     started: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     requests: int = 0
     slowest: float = 0.0
 
@@ -73,11 +73,11 @@ class Clients:
         try:
             response = self.http.request(method, path, json=body, headers={"X-User-Id": user})
         except httpx.HTTPError as error:
-            self.refused.append(f"{method}: {error!r}")
+            self.failed.append(f"{method}: {error!r}")
             return None
         self.slowest = max(self.slowest, time.monotonic() - began)
         if response.status_code not in (200, 202):
-            self.refused.append(f"{method}: {response.status_code} {response.text[:200]}")
+            self.failed.append(f"{method}: {response.status_code} {response.text[:200]}")
             return None
         return dict(response.json())
 
@@ -111,12 +111,12 @@ def main() -> None:
     print(
         f"{len(clients.started)} jobs accepted: {dict(clients.counts)}; "
         f"{clients.requests} requests, the slowest took {clients.slowest:.1f} s; "
-        f"{len(clients.refused)} refused"
+        f"{len(clients.failed)} failed"
     )
-    for line in clients.refused[:10]:
+    for line in clients.failed[:10]:
         print(line)
-    if clients.refused or set(clients.counts) != {"completed"}:
-        raise SystemExit("a client was refused, or an accepted job was lost")
+    if clients.failed or set(clients.counts) != {"completed"}:
+        raise SystemExit("a request failed, or an accepted job was lost")
 
 
 if __name__ == "__main__":

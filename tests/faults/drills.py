@@ -32,7 +32,7 @@ def kill_a_worker(driver: JobDriver) -> None:
     """Kill workers that run jobs; measure the seconds until each job runs on another worker."""
     seconds: list[float] = []
     while len(seconds) < KILLED_JOBS:
-        driver.environment.s3_line.hold()
+        driver.environment.s3_tcp_proxy.hold()
         jobs = [driver.post(f"killed-{number}") for number in range(6)]
         wait_for(lambda: driver.count_running(jobs) == 6, "all jobs to run", 30)  # noqa: B023
         worker = driver.worker_of(jobs[0])
@@ -55,7 +55,7 @@ def kill_a_worker(driver: JobDriver) -> None:
 
 def stop_valkey(driver: JobDriver, outage: float) -> None:
     """Kill Valkey while jobs run, and start it again after ``outage`` seconds."""
-    driver.environment.s3_line.slow(15_000)
+    driver.environment.s3_tcp_proxy.slow(15_000)
     jobs = [driver.post(f"valkey-{number}") for number in range(8)]
     wait_for(lambda: driver.count_running(jobs) == 8, "all jobs to run", 30)
     fencing_tokens = [driver.job(job_id).fencing_token for job_id in jobs]
@@ -91,10 +91,10 @@ def stop_valkey(driver: JobDriver, outage: float) -> None:
 
 def refuse_storage(driver: JobDriver) -> None:
     """Reject connections to S3 for 60 s while 20 jobs run."""
-    driver.environment.s3_line.slow(100_000)
+    driver.environment.s3_tcp_proxy.slow(100_000)
     jobs = [driver.post(f"storage-{number}") for number in range(20)]
     wait_for(lambda: driver.count_running(jobs) >= 12, "all slots to be busy", 30)
-    driver.environment.s3_line.refuse()
+    driver.environment.s3_tcp_proxy.refuse()
     time.sleep(60)
     driver.environment.heal()
     back = time.monotonic()
@@ -109,7 +109,7 @@ def refuse_storage(driver: JobDriver) -> None:
 
 def rolling_restart(driver: JobDriver) -> None:
     """Restart each worker with SIGTERM while clients post jobs."""
-    driver.environment.s3_line.delay(0.05)
+    driver.environment.s3_tcp_proxy.delay(0.05)
     jobs: list[str] = []
     over = threading.Event()
 
@@ -156,7 +156,7 @@ def webhook_of_a_killed_worker(driver: JobDriver) -> None:
 
 def fair_share(driver: JobDriver) -> None:
     """Measure the waits of ten users with one job while another user has a thousand."""
-    driver.environment.s3_line.delay(0.04)
+    driver.environment.s3_tcp_proxy.delay(0.04)
     clients = [driver.post("hog") for _ in range(1_000)]
     waits, lengths = [], []
     for number in range(10):

@@ -61,10 +61,10 @@ class Environment:
         self.lost_workers: set[int] = set()
         self.receiver = HoldableReceiver()
         self.s3_faults = S3Proxy(_port(self.system.s3_endpoint), seed=seed)
-        self.s3_line = TcpProxy(self.s3_faults.port)
-        self.valkey_line = TcpProxy(_port(self.system.redis_url))
-        self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_line.port}"
-        self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_line.port}/0"
+        self.s3_tcp_proxy = TcpProxy(self.s3_faults.port)
+        self.valkey_tcp_proxy = TcpProxy(_port(self.system.redis_url))
+        self.system.env["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{self.s3_tcp_proxy.port}"
+        self.system.env["REDIS_URL"] = f"redis://127.0.0.1:{self.valkey_tcp_proxy.port}/0"
         #: When the API's process was last continued or restarted (monotonic); inf: it cannot run.
         self.api_continued = 0.0
         #: A connection without a proxy, for the checks.
@@ -74,7 +74,7 @@ class Environment:
         self.system.start()
         for number in range(1, self._count + 1):
             self._add_worker(f"worker-{number}")
-        self.s3_line.delay(S3_DELAY)
+        self.s3_tcp_proxy.delay(S3_DELAY)
         return self
 
     def _add_worker(self, name: str) -> None:
@@ -109,9 +109,9 @@ class Environment:
     def heal(self) -> None:
         """Repair all connections, and stop failing requests."""
         self.s3_faults.heal()
-        self.s3_line.restore()
-        self.s3_line.delay(S3_DELAY)
-        self.valkey_line.restore()
+        self.s3_tcp_proxy.restore()
+        self.s3_tcp_proxy.delay(S3_DELAY)
+        self.valkey_tcp_proxy.restore()
 
     def restart(self, name: str, *, after: float = 0.0) -> None:
         """Kill a process with SIGKILL, and start it again ``after`` seconds later."""

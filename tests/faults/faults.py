@@ -131,35 +131,35 @@ def _stop_and_continue(environment: Environment, part: str, seconds: float) -> N
         environment.api_continued = time.monotonic()
 
 
-def reset_valkey_line(environment: Environment, _: random.Random) -> None:
-    environment.valkey_line.reset()
+def reset_valkey_connection(environment: Environment, _: random.Random) -> None:
+    environment.valkey_tcp_proxy.reset()
 
 
-def hold_valkey_line(environment: Environment, rng: random.Random) -> None:
+def hold_valkey_connection(environment: Environment, rng: random.Random) -> None:
     """Keep connections half-open: no byte passes."""
-    environment.valkey_line.hold()
+    environment.valkey_tcp_proxy.hold()
     time.sleep(rng.uniform(0.5, 8))
-    environment.valkey_line.restore()
+    environment.valkey_tcp_proxy.restore()
 
 
-def slow_valkey_line(environment: Environment, rng: random.Random) -> None:
-    environment.valkey_line.delay(rng.uniform(0.02, 0.2))
+def slow_valkey_connection(environment: Environment, rng: random.Random) -> None:
+    environment.valkey_tcp_proxy.delay(rng.uniform(0.02, 0.2))
     time.sleep(rng.uniform(1, 4))
-    environment.valkey_line.restore()
+    environment.valkey_tcp_proxy.restore()
 
 
-def reset_s3_line(environment: Environment, _: random.Random) -> None:
-    environment.s3_line.reset()
+def reset_s3_connection(environment: Environment, _: random.Random) -> None:
+    environment.s3_tcp_proxy.reset()
 
 
-def hold_s3_line(environment: Environment, rng: random.Random) -> None:
-    environment.s3_line.hold()
+def hold_s3_connection(environment: Environment, rng: random.Random) -> None:
+    environment.s3_tcp_proxy.hold()
     time.sleep(rng.uniform(0.5, 6))
     environment.heal()
 
 
-def slow_s3_line(environment: Environment, rng: random.Random) -> None:
-    environment.s3_line.slow(rng.uniform(20_000, 200_000))
+def slow_s3_connection(environment: Environment, rng: random.Random) -> None:
+    environment.s3_tcp_proxy.slow(rng.uniform(20_000, 200_000))
     time.sleep(rng.uniform(1, 4))
     environment.heal()
 
@@ -200,12 +200,12 @@ PROCESSES: Final[tuple[Inject, ...]] = (
     stop_and_continue_s3,
 )
 LINES: Final[tuple[Inject, ...]] = (
-    reset_valkey_line,
-    hold_valkey_line,
-    slow_valkey_line,
-    reset_s3_line,
-    hold_s3_line,
-    slow_s3_line,
+    reset_valkey_connection,
+    hold_valkey_connection,
+    slow_valkey_connection,
+    reset_s3_connection,
+    hold_s3_connection,
+    slow_s3_connection,
     fail_s3,
     fail_s3,
     fill_s3_disk,

@@ -198,7 +198,7 @@ class InvariantChecker:
         ]
         contents = {sample.file_id: (sample.name, sample.make()) for sample in FILES}
         # Downloads pass through the proxy, which need not delay them meanwhile.
-        self._environment.s3_line.restore()
+        self._environment.s3_tcp_proxy.restore()
         with (
             httpx.Client(base_url=self._environment.system.base_url, timeout=30) as http,
             ThreadPoolExecutor(4) as pool,

@@ -31,7 +31,7 @@ def driver(running: JobDriver) -> Iterator[JobDriver]:
 
 def run_until_held(driver: JobDriver, user: str, **members: object) -> tuple[Job, str]:
     """Return a job that runs and cannot end, and the name of its worker."""
-    driver.environment.s3_line.hold()
+    driver.environment.s3_tcp_proxy.hold()
     job_id = driver.post(user, **members)
     wait_for(lambda: driver.count_running([job_id]) == 1, "the start", 20)
     return driver.job(job_id), driver.worker_of(job_id)
@@ -92,7 +92,7 @@ def test_a_worker_that_starts_while_the_memory_is_full_runs_the_waiting_jobs(
 
 def test_a_rolling_restart_uses_no_attempt(driver: JobDriver) -> None:
     # Slow, not held: an outage of the storage would use attempts.
-    driver.environment.s3_line.delay(0.5)
+    driver.environment.s3_tcp_proxy.delay(0.5)
     jobs = [driver.post(f"roll-{number}") for number in range(4)]
     wait_for(lambda: driver.count_running(jobs) == 4, "all jobs to run", 20)
     for worker in driver.environment.system.workers:

@@ -71,7 +71,7 @@ class Setup:
     """An API whose connections to Valkey pass a proxy, and a job."""
 
     api: Api
-    line: TcpProxy
+    tcp_proxy: TcpProxy
     valkey: Valkey
     job_id: str
 
@@ -79,12 +79,12 @@ class Setup:
 @pytest.fixture
 def setup(tmp_path: Path) -> Iterator[Setup]:
     valkey = start_valkey(tmp_path / "valkey")
-    line = TcpProxy(valkey.port)
-    url = f"redis://127.0.0.1:{line.port}/0"
-    with line, running(Api(url, tmp_path / "log", CREATE_PER_MINUTE_USER=100_000)) as api:
+    tcp_proxy = TcpProxy(valkey.port)
+    url = f"redis://127.0.0.1:{tcp_proxy.port}/0"
+    with tcp_proxy, running(Api(url, tmp_path / "log", CREATE_PER_MINUTE_USER=100_000)) as api:
         job_id = str(api.post("/v1/download/initiate", {"file_ids": [1]})["jobId"])
-        yield Setup(api=api, line=line, valkey=valkey, job_id=job_id)
-        line.restore()
+        yield Setup(api=api, tcp_proxy=tcp_proxy, valkey=valkey, job_id=job_id)
+        tcp_proxy.restore()
         valkey.process.signal(signal.SIGCONT)
     valkey.process.stop()
 
@@ -108,16 +108,16 @@ def _send_all(setup: Setup) -> list[Response]:
 
 
 def _hold(setup: Setup) -> None:
-    setup.line.hold()
+    setup.tcp_proxy.hold()
 
 
 def _hold_new_connections(setup: Setup) -> None:
-    setup.line.hold()
-    setup.line.reset()
+    setup.tcp_proxy.hold()
+    setup.tcp_proxy.reset()
 
 
 def _refuse(setup: Setup) -> None:
-    setup.line.refuse()
+    setup.tcp_proxy.refuse()
 
 
 def _stop(setup: Setup) -> None:
@@ -126,12 +126,12 @@ def _stop(setup: Setup) -> None:
 
 def _slow_down(setup: Setup) -> None:
     # Each call succeeds just before its own timeout, but a request that makes several is too slow.
-    setup.line.delay(0.6)
+    setup.tcp_proxy.delay(0.6)
 
 
 def _slow_down_new_connections(setup: Setup) -> None:
-    setup.line.reset()
-    setup.line.delay(0.6)
+    setup.tcp_proxy.reset()
+    setup.tcp_proxy.delay(0.6)
 
 
 @pytest.mark.parametrize(
@@ -158,18 +158,18 @@ def test_every_request_is_answered_within_two_seconds(
 
 def test_a_job_is_accepted_while_its_broker_hangs(tmp_path: Path) -> None:
     store, broker = start_valkey(tmp_path / "store"), start_valkey(tmp_path / "broker")
-    line = TcpProxy(broker.port)
-    url = f"redis://127.0.0.1:{line.port}/0"
-    with line, running(Api(store.url, tmp_path / "log", BROKER_URL=url)) as api:
+    tcp_proxy = TcpProxy(broker.port)
+    url = f"redis://127.0.0.1:{tcp_proxy.port}/0"
+    with tcp_proxy, running(Api(store.url, tmp_path / "log", BROKER_URL=url)) as api:
         api.post("/v1/download/initiate", {"file_ids": [1]})
-        line.hold()
+        tcp_proxy.hold()
         for number in range(2, 5):
             started = time.monotonic()
             # Of a user without other jobs: only then is there a wake-up to send.
             user = {"X-User-Id": f"user-{number}"}
             api.post("/v1/download/initiate", {"file_ids": [number]}, **user)
             assert time.monotonic() - started < LIMIT
-        line.restore()
+        tcp_proxy.restore()
         with Redis.from_url(broker.url) as client:
 
             def sends_again() -> bool:

@@ -72,7 +72,9 @@ test("the headline says what is wrong and since when nothing has run", () => {
   };
   const { level, text } = headlineOf({ summary: down, ...LIVE });
   expect(level).toBe("critical");
-  expect(text).toMatch(/^The object storage is unavailable: nothing has run since (14:41|02:41 PM)$/);
+  expect(text).toMatch(
+    /^The object storage is unavailable: nothing has run since (14:41|02:41 PM)$/,
+  );
 });
 
 test("without a connection the headline is the reason and the age of the figures", () => {

@@ -7,7 +7,7 @@ export function isFinished(job: Job): boolean {
   return TERMINAL.has(job.status);
 }
 
-/** Return when the archive is deleted, in milliseconds since 1970; Infinity if unknown. */
+/** Return when the archive expires, in milliseconds since 1970; Infinity if unknown. */
 export function expiryOf(job: Job | null): number {
   if (job?.status !== "completed" || !job.availableUntil) return Number.POSITIVE_INFINITY;
   return Date.parse(job.availableUntil);

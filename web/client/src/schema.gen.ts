@@ -159,7 +159,7 @@ export interface components {
              */
             manifest: boolean;
             /**
-             * @description By default normal, or what your plan has instead
+             * @description Defaults to normal, or if your plan does not allow it, to the highest priority that it allows
              * @enum {unknown}
              */
             priority?: "high" | "normal" | "low";
