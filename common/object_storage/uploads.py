@@ -232,7 +232,8 @@ class UploadCalls(Calls):
             # A page without anything new would be followed by the same page again.
             if markers is None or len(uploads) == count:
                 break
-        return list(uploads.values())
+        # A server that ignores the prefix lists uploads of others.
+        return [upload for upload in uploads.values() if upload.key.startswith(prefix)]
 
 
 def _copy_source(bucket: str, key: str) -> str:

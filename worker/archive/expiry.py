@@ -74,9 +74,7 @@ def abort_expired_uploads(
         upload
         for prefix in OWN_PREFIXES
         for upload in storage.list_multipart_uploads(bucket, prefix)
-        if upload.key.startswith(prefix)
-        and upload.initiated is not None
-        and now - upload.initiated > max_age
+        if upload.initiated is not None and now - upload.initiated > max_age
     ]
     aborted = 0
     for upload in expired:

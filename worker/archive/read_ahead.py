@@ -51,10 +51,12 @@ class ReadAhead:
         if content is not None:
             yield _fill_from(content, progress)
             return
-        advance: Callable[[int], None]
+        advance: Callable[[int], None] | None = None
 
         def count_bytes(count: int) -> None:
-            advance(count)
+            # A source reports that it waits before the first read, too.
+            if advance is not None:
+                advance(count)
             progress(count)
 
         with self._source.open(

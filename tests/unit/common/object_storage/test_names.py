@@ -122,16 +122,22 @@ def test_all_pages_of_uploads_are_read(server: ScriptedServer, storage: ObjectSt
     server.responses = [
         uploads_page(["a", "b"], following="b%2B"), uploads_page(["c"], following=None),
     ]  # fmt: skip
-    assert [upload.key for upload in storage.list_multipart_uploads("b", "p")] == ["a", "b", "c"]
+    assert [upload.key for upload in storage.list_multipart_uploads("b", "")] == ["a", "b", "c"]
     assert b"key-marker=b%2B&" in server.requests[1]
     assert b"upload-id-marker=id-b%252B" in server.requests[1]
+
+
+def test_uploads_of_others_are_left_out(server: ScriptedServer, storage: ObjectStorage) -> None:
+    """A server that ignores the prefix would have them aborted."""
+    server.responses = [uploads_page(["jobs/1", "other"], following=None)]
+    assert [each.key for each in storage.list_multipart_uploads("b", "jobs/")] == ["jobs/1"]
 
 
 def test_a_repeated_page_of_uploads_ends_the_listing(
     server: ScriptedServer, storage: ObjectStorage
 ) -> None:
     server.responses = [uploads_page(["a", "b"], following="b")] * 5
-    assert len(storage.list_multipart_uploads("b", "p")) == 2
+    assert len(storage.list_multipart_uploads("b", "")) == 2
     assert len(server.requests) == 2
 
 

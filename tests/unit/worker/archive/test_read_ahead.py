@@ -51,6 +51,8 @@ class SlowSource:
             self.opened.append(file.file_id)
             self.open_now += 1
             self.most_open = max(self.most_open, self.open_now)
+        # As an HTTP source does while it waits for the server.
+        progress(0)
         position, size = 0, self.sizes[file.file_id]
 
         def fill(view: memoryview) -> int:
